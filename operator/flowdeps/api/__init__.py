@@ -1,0 +1,1 @@
+"""The resource and the operator's configuration as Python values. Pure."""

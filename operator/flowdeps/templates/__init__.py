@@ -1,0 +1,1 @@
+"""Our fragment of a Prefect base job template: merge, remove, find. Pure."""
