@@ -1,0 +1,75 @@
+"""What changed from one lock to the next, as data and as one line for people."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from flowdeps.locks.lock import Lock, Pin
+
+
+@dataclass(frozen=True, order=True)
+class Change:
+    """A package's versions before and after: None where it wasn't, or no longer is, in the lock.
+
+    Versions that differ between platforms are joined by ``|``. Equal versions mean that only the
+    package's files or platforms changed.
+    """
+
+    name: str
+    old: str | None
+    new: str | None
+
+    def __str__(self) -> str:
+        if self.old is None:
+            return f"+{self.name} {self.new}"
+        if self.new is None:
+            return f"-{self.name} {self.old}"
+        if self.old == self.new:
+            return f"{self.name} {self.new} (files)"
+        return f"{self.name} {self.old} → {self.new}"
+
+
+def diff(old: Lock | None, new: Lock) -> tuple[Change, ...]:
+    """The changes from ``old`` to ``new``, sorted by name; everything is new without ``old``."""
+    before, after = _by_name(old), _by_name(new)
+    return tuple(
+        Change(name, _versions(before.get(name)), _versions(after.get(name)))
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    )
+
+
+def summarize(changes: tuple[Change, ...], limit: int) -> str:
+    """One line of at most ``limit`` characters (40 or more), as in
+    ``pandas 2.3.2 → 2.3.3, +pyarrow 21.0.0, -six 1.16``.
+
+    Moved versions come first, then new packages, then those that left, then changed files. What
+    doesn't fit is counted: ``…, and 12 more``. No change is the empty text.
+    """
+    texts = [str(change) for change in sorted(changes, key=lambda one: (_rank(one), one.name))]
+    line = ", ".join(texts)
+    if len(line) <= limit:
+        return line
+    for shown in range(len(texts) - 1, 0, -1):
+        line = f"{', '.join(texts[:shown])}, and {len(texts) - shown} more"
+        if len(line) <= limit:
+            return line
+    return f"{len(texts)} changes"
+
+
+def _rank(change: Change) -> int:
+    if change.old is None:
+        return 1
+    if change.new is None:
+        return 2
+    return 3 if change.old == change.new else 0
+
+
+def _by_name(lock: Lock | None) -> dict[str, list[Pin]]:
+    pins: dict[str, list[Pin]] = defaultdict(list)
+    for pin in lock.pins if lock else ():
+        pins[pin.name].append(pin)
+    return pins
+
+
+def _versions(pins: list[Pin] | None) -> str | None:
+    return "|".join(pin.version for pin in pins) if pins else None

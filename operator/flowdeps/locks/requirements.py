@@ -1,0 +1,92 @@
+"""Requirements: what a set asks for, one package name and its conditions a line.
+
+The grammar is that of dependency specifiers without direct references::
+
+    name [extra, …] conditions ; marker
+    pandas[parquet] >=2.2,<3 ; python_version < "3.13"
+
+Nothing else passes: what stands in a requirement reaches a resolver's input file, where a URL, a
+path or a flag would fetch from, or read, any place. A text that `parse_requirement` accepts is one
+line, holds no comment and no character that such a file gives a meaning to.
+"""
+
+import re
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name, canonicalize_version
+
+_PUBLISH = "publish the package to an index and name it with a version"
+_FLAG = re.compile(r"-{1,2}[A-Za-z]")
+_PATH = re.compile(r"[./~]|[A-Za-z]:\\")
+_FILE = re.compile(r"\.(whl|zip|tar\.gz|tgz|txt|toml)$", re.IGNORECASE)
+_SHOWN = 120
+
+
+class RequirementError(ValueError):
+    """A requirement that can't be accepted; the text quotes it and says what to do instead."""
+
+
+def parse_requirement(text: str) -> Requirement:
+    """The requirement that ``text`` states.
+
+    Raises `RequirementError` for all that isn't a package name with optional extras, version
+    conditions and marker.
+    """
+    line = text.strip()
+    if reason := _refusal(line):
+        raise RequirementError(f"{_quoted(line)}: {reason}")
+    try:
+        requirement = Requirement(line)
+    except InvalidRequirement as error:
+        why = str(error).partition("\n")[0].rstrip(".")
+        raise RequirementError(
+            f"{_quoted(line)}: {why}; write a package name and versions, as in pandas>=2.2,<3"
+        ) from None
+    if requirement.url is not None:
+        raise RequirementError(f"{_quoted(line)}: a URL is not allowed; {_PUBLISH}")
+    return requirement
+
+
+def normalize(requirement: Requirement) -> str:
+    """The one text that all requirements equal to ``requirement`` share."""
+    name = canonicalize_name(requirement.name)
+    extras = ",".join(sorted({canonicalize_name(extra) for extra in requirement.extras}))
+    conditions = ",".join(
+        sorted({_condition(one.operator, one.version) for one in requirement.specifier})
+    )
+    marker = f" ; {requirement.marker}" if requirement.marker else ""
+    return f"{name}{f'[{extras}]' if extras else ''}{conditions}{marker}"
+
+
+def _condition(operator: str, version: str) -> str:
+    # 1.0 and 1 are one version, but ~=1.0 and ~=1 differ, and === compares texts.
+    if operator == "===" or version.endswith(".*"):
+        return f"{operator}{version}"
+    return f"{operator}{canonicalize_version(version, strip_trailing_zero=operator != '~=')}"
+
+
+def _refusal(line: str) -> str | None:
+    """Why a line can't be a requirement, where we can say it better than a parser."""
+    if not line:
+        return "a requirement can't be empty; remove the line"
+    if len(line.splitlines()) > 1:
+        return "a requirement is one line; make it one entry for each package"
+    if _FLAG.match(line):
+        return "a flag is not allowed; list the packages themselves"
+    if line.startswith("#") or " #" in line:
+        return "a comment is not allowed here; leave it out"
+    if "://" in line or re.search(r"\w\s*@\s*\S", line):
+        return f"a URL is not allowed; {_PUBLISH}"
+    if _PATH.match(line) or _FILE.search(line):
+        return f"a path is not allowed; {_PUBLISH}"
+    if "--hash" in line:
+        return "a hash is not allowed; the lock records the hashes"
+    if found := next((one for one in line if not " " <= one <= "~" or one in "\\$#`"), None):
+        return f"the character {found!r} is not allowed; write a package name and versions"
+    return None
+
+
+def _quoted(line: str) -> str:
+    # A refused URL may hold a password; nothing before its host is shown.
+    shown = re.sub(r"//[^/\s]*@", "//", " ".join(line.split()))
+    return f'"{shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"}"'

@@ -1,0 +1,103 @@
+"""Targets: the interpreter and platforms that a lock is made for.
+
+Platforms are Linux with glibc, at least 2.28. A wheel fits a platform if one of its tags is among
+the platform's: this CPython's own ABI, the stable ABI of it and older ones, or no ABI at all; built
+for any platform, or for this machine's glibc up to 2.28.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from packaging.tags import Tag, compatible_tags, cpython_tags
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+_GLIBC = 28
+_LEGACY = {5: "manylinux1", 12: "manylinux2010", 17: "manylinux2014"}
+_PYTHON = re.compile(r"3\.([1-9]?[0-9])")
+_OLDEST_PYTHON = 8
+
+
+class TargetError(ValueError):
+    """A version of Python or a platform that no lock can be made for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Platform:
+    """A kind of node: its name, its `platform_machine`, and the oldest glibc with wheels for it."""
+
+    name: str
+    machine: str
+    oldest_glibc: int
+
+    @property
+    def uv_platform(self) -> str:
+        """What uv's ``--python-platform`` calls it."""
+        return f"{self.machine}-manylinux_2_{_GLIBC}"
+
+    @property
+    def wheel_platforms(self) -> tuple[str, ...]:
+        """The platform tags of wheels that run here, best first."""
+        tags: list[str] = []
+        for minor in range(_GLIBC, self.oldest_glibc - 1, -1):
+            tags.append(f"manylinux_2_{minor}_{self.machine}")
+            if minor in _LEGACY:
+                tags.append(f"{_LEGACY[minor]}_{self.machine}")
+        return (*tags, f"linux_{self.machine}")
+
+
+PLATFORMS: dict[str, Platform] = {
+    one.name: one
+    for one in (
+        Platform(name="linux/amd64", machine="x86_64", oldest_glibc=5),
+        Platform(name="linux/arm64", machine="aarch64", oldest_glibc=17),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A minor version of CPython (``3.11``) and platforms (``linux/amd64``), sorted and unique.
+
+    Raises `TargetError` for what isn't known.
+    """
+
+    python: str
+    platforms: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        match = _PYTHON.fullmatch(self.python)
+        if not match or int(match[1]) < _OLDEST_PYTHON:
+            raise TargetError(
+                f"Python {self.python!r} is not supported; write a minor version from "
+                f"3.{_OLDEST_PYTHON} on, as in 3.12"
+            )
+        if not self.platforms:
+            raise TargetError(f"no platform is named; choose from {', '.join(PLATFORMS)}")
+        for name in self.platforms:
+            if name not in PLATFORMS:
+                raise TargetError(
+                    f"platform {name!r} is not supported; choose from {', '.join(PLATFORMS)}"
+                )
+        object.__setattr__(self, "platforms", tuple(sorted(set(self.platforms))))
+
+    def fits(self, filename: str, platform: str) -> bool:
+        """Whether the wheel of this file name runs on ``platform``, one of the target's."""
+        try:
+            tags = parse_wheel_filename(filename)[3]
+        except InvalidWheelFilename:
+            return False
+        return not tags.isdisjoint(_tags(self.python, platform))
+
+
+@cache
+def _tags(python: str, platform: str) -> frozenset[Tag]:
+    major, minor = (int(part) for part in python.split("."))
+    interpreter = f"cp{major}{minor}"
+    platforms = PLATFORMS[platform].wheel_platforms
+    return frozenset(
+        (
+            *cpython_tags((major, minor), abis=[interpreter], platforms=platforms),
+            *compatible_tags((major, minor), interpreter=interpreter, platforms=platforms),
+        )
+    )
