@@ -1,0 +1,91 @@
+"""Conditions, by the rules of kstatus.
+
+`Ready` is the summary; `Resolved`, `Published` and `PoolsSynced` are its steps. `Reconciling`
+and `Stalled` are present only while they are true: a spec that cannot work is Ready=False and
+Stalled=True, an outage is Ready=False and Reconciling=True.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from flowdeps.api.times import format_time
+
+Status = Literal["True", "False", "Unknown"]
+MESSAGE_LIMIT = 4096
+
+
+class ConditionType(StrEnum):
+    """The conditions of a set, in the order in which they are listed."""
+
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+    RESOLVED = "Resolved"
+    PUBLISHED = "Published"
+    POOLS_SYNCED = "PoolsSynced"
+
+
+_ONLY_WHILE_TRUE = (ConditionType.RECONCILING, ConditionType.STALLED)
+_ORDER = list(ConditionType)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a pass found out about one step."""
+
+    type: ConditionType
+    status: Status
+    reason: str
+    message: str = ""
+
+
+def merge_conditions(
+    old: Sequence[Mapping[str, Any]],
+    new: Sequence[Condition],
+    *,
+    generation: int,
+    now: datetime,
+) -> list[dict[str, Any]]:
+    """`new` as it stands in status, each type at most once and in one order.
+
+    `new` is all that holds: a type that only `old` has is dropped. `lastTransitionTime` is kept
+    from `old` unless the status differs, so equal conditions give an equal list.
+    """
+    before = {str(item.get("type")): item for item in old if isinstance(item, Mapping)}
+    merged = []
+    for condition in sorted(new, key=lambda item: _ORDER.index(item.type)):
+        if condition.type in _ONLY_WHILE_TRUE and condition.status != "True":
+            continue
+        last = before.get(condition.type, {})
+        same = last.get("status") == condition.status and last.get("lastTransitionTime")
+        merged.append(
+            {
+                "type": str(condition.type),
+                "status": condition.status,
+                "reason": str(condition.reason),
+                "message": shorten(condition.message, MESSAGE_LIMIT),
+                "observedGeneration": generation,
+                "lastTransitionTime": last["lastTransitionTime"] if same else format_time(now),
+            }
+        )
+    return merged
+
+
+def find_condition(
+    conditions: Sequence[Mapping[str, Any]], type_: ConditionType
+) -> Condition | None:
+    """The condition of that type as a value; None where it is absent."""
+    for item in conditions:
+        if item.get("type") == type_ and item.get("status") in ("True", "False", "Unknown"):
+            return Condition(
+                type_, item["status"], str(item.get("reason", "")), str(item.get("message", ""))
+            )
+    return None
+
+
+def shorten(text: str, limit: int) -> str:
+    """`text`, cut with an ellipsis where it is longer than `limit` characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,203 @@
+"""Typed access to JSON mappings that gathers every problem instead of stopping at the first.
+
+    fields = Fields(document, path="spec", problems=problems)
+    suspend = fields.boolean("suspend") or False
+    fields.close()
+
+A getter returns None where a field is absent, null (as for an API server, which drops nulls)
+or wrong; what is wrong is added to `problems`. The caller applies its defaults, and builds
+its value only when `problems` is empty. The getters' names are the known fields: `close`
+refuses every other one, so it comes last.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from flowdeps.api.durations import parse_bytes, parse_duration
+from flowdeps.api.problems import Problem
+
+T = TypeVar("T")
+Check = Callable[[str], str | None]
+"""Says what is wrong with a text and what to do; None: nothing."""
+
+_KINDS = {bool: "true or false", int: "a number", float: "a number", str: "a text"}
+
+
+def kind_of(value: object) -> str:
+    """What a JSON value is, in a reader's words."""
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    return _KINDS.get(type(value), type(value).__name__)
+
+
+class Fields:
+    """One mapping of a document, at `path`; problems are appended to `problems`."""
+
+    def __init__(self, value: object, *, path: str, problems: list[Problem]) -> None:
+        self._path = path
+        self._problems = problems
+        self._known: list[str] = []
+        self._values: Mapping[Any, Any] = {}
+        if isinstance(value, Mapping):
+            self._values = value
+        elif value is not None:
+            self._report(path, f"{kind_of(value)} stands where fields are needed")
+
+    def path(self, name: str) -> str:
+        """Where the field `name` stands."""
+        return f"{self._path}.{name}" if self._path else name
+
+    def has(self, name: str) -> bool:
+        """Whether the field `name` is there, right or wrong."""
+        return self._values.get(name) is not None
+
+    def problem(self, name: str, message: str) -> None:
+        """Report what is wrong with the field `name`."""
+        self._report(self.path(name), message)
+
+    def text(
+        self, name: str, *, required: bool = False, limit: int = 256, check: Check | None = None
+    ) -> str | None:
+        """A text of 1 to `limit` characters that `check` accepts."""
+        value = self._get(name, required=required)
+        return None if value is None else self._text(self.path(name), value, limit, check)
+
+    def texts(
+        self,
+        name: str,
+        *,
+        required: bool = False,
+        most: int = 64,
+        limit: int = 256,
+        check: Check | None = None,
+    ) -> tuple[str, ...] | None:
+        """A list of at most `most` texts."""
+        items = self._list(name, required=required, most=most)
+        if items is None:
+            return None
+        path = self.path(name)
+        found = (
+            self._text(f"{path}[{index}]", item, limit, check) for index, item in enumerate(items)
+        )
+        return tuple(text for text in found if text is not None)
+
+    def boolean(self, name: str) -> bool | None:
+        """True or false."""
+        value = self._get(name)
+        if value is None or isinstance(value, bool):
+            return value
+        self.problem(name, f"{value!r} is {kind_of(value)}; write true or false without quotes")
+        return None
+
+    def integer(self, name: str, *, least: int, most: int) -> int | None:
+        """A whole number from `least` to `most`."""
+        value = self._get(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int):
+            self.problem(name, f"{value!r} is not a whole number; write one without quotes")
+            return None
+        if not least <= value <= most:
+            self.problem(name, f"{value} is out of range; choose {least} to {most}")
+            return None
+        return value
+
+    def duration(self, name: str, *, check: Check | None = None) -> timedelta | None:
+        """A duration such as `24h` (see flowdeps.api.durations)."""
+        return self._parsed(name, parse_duration, check)
+
+    def memory(self, name: str) -> int | None:
+        """An amount of memory such as `2Gi`, in bytes."""
+        return self._parsed(name, parse_bytes, None)
+
+    def mapping(self, name: str) -> Mapping[str, Any] | None:
+        """A mapping, as it is."""
+        value = self._get(name)
+        if value is None or isinstance(value, Mapping):
+            return value
+        self.problem(name, f"{kind_of(value)} stands where fields are needed")
+        return None
+
+    def child(self, name: str, *, required: bool = False) -> "Fields":
+        """The fields below `name`; none where it is absent."""
+        value = self._get(name, required=required)
+        return Fields(value, path=self.path(name), problems=self._problems)
+
+    def children(self, name: str, *, most: int) -> list["Fields"]:
+        """The fields of each item of the list `name`; no item where it is absent."""
+        children = []
+        for index, item in enumerate(self._list(name, required=False, most=most) or ()):
+            path = f"{self.path(name)}[{index}]"
+            if item is None:
+                self._report(path, "an empty item; fill it in or remove it")
+            children.append(Fields(item, path=path, problems=self._problems))
+        return children
+
+    def names(self) -> tuple[str, ...]:
+        """The names that the mapping has and that no getter has asked for."""
+        return tuple(str(name) for name in self._values if name not in self._known)
+
+    def close(self) -> None:
+        """Refuse the fields that no getter has asked for."""
+        for name in self.names():
+            near = difflib.get_close_matches(name, self._known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(self._known)}"
+            self.problem(name, f"unknown field; {hint}")
+
+    def _report(self, path: str, message: str) -> None:
+        self._problems.append(Problem(path, message))
+
+    def _get(self, name: str, *, required: bool = False) -> Any:
+        self._known.append(name)
+        value = self._values.get(name)
+        if value is None and required:
+            self.problem(name, "missing; add it")
+        return value
+
+    def _text(self, path: str, value: object, limit: int, check: Check | None) -> str | None:
+        if not isinstance(value, str):
+            said = f"{value} is {kind_of(value)}" if isinstance(value, int | float) else None
+            self._report(
+                path,
+                f'{said}; put it in quotes: "{value}"'
+                if said
+                else f"{kind_of(value)} stands where a text is needed",
+            )
+            return None
+        if not value:
+            self._report(path, "empty; fill it in or remove it")
+            return None
+        if len(value) > limit:
+            self._report(path, f"{len(value)} characters; at most {limit} fit")
+            return None
+        wrong = check(value) if check else None
+        if wrong:
+            self._report(path, wrong)
+            return None
+        return value
+
+    def _list(self, name: str, *, required: bool, most: int) -> list[Any] | None:
+        value = self._get(name, required=required)
+        if value is None:
+            return None
+        if not isinstance(value, list | tuple):
+            self.problem(name, f"{kind_of(value)} stands where a list is needed; write `- ` items")
+            return None
+        if len(value) > most:
+            self.problem(name, f"{len(value)} items; at most {most} fit")
+            return None
+        return list(value)
+
+    def _parsed(self, name: str, parse: Callable[[str], T], check: Check | None) -> T | None:
+        text = self.text(name, limit=32, check=check)
+        if text is None:
+            return None
+        try:
+            return parse(text)
+        except ValueError as error:
+            self.problem(name, str(error))
+            return None
