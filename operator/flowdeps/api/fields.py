@@ -80,10 +80,11 @@ class Fields:
         if items is None:
             return None
         path = self.path(name)
-        found = (
+        found = tuple(
             self._text(f"{path}[{index}]", item, limit, check) for index, item in enumerate(items)
         )
-        return tuple(text for text in found if text is not None)
+        texts = tuple(text for text in found if text is not None)
+        return texts if len(texts) == len(found) else None
 
     def boolean(self, name: str) -> bool | None:
         """True or false."""

@@ -113,7 +113,7 @@ def parse_spec(body: Mapping[str, Any]) -> SetSpec:
     name = _name(body, problems)
     spec = Fields(body.get("spec") or {}, path="spec", problems=problems)
     requirements = spec.texts("requirements", required=True, most=256, check=check_requirement)
-    if requirements == () and not problems:
+    if requirements == ():
         spec.problem("requirements", "empty; add at least one package, such as pandas>=2,<3")
     constraints = spec.texts("constraints", most=256, check=check_requirement)
     version, platforms = _python(spec.child("python"))
@@ -162,8 +162,8 @@ def _name(body: Mapping[str, Any], problems: list[Problem]) -> str:
 def _python(fields: Fields) -> tuple[str | None, tuple[str, ...] | None]:
     version = fields.text("version", required=True, check=_check_version)
     platforms = fields.texts("platforms", most=len(PLATFORMS), check=_check_platform)
-    if platforms is not None and len(set(platforms)) < len(platforms):
-        fields.problem("platforms", "a platform is named twice; name each once")
+    if platforms == ():
+        fields.problem("platforms", "empty; remove it, or choose " + " and ".join(PLATFORMS))
     fields.close()
     return version, platforms
 

@@ -15,7 +15,10 @@ KEY_LIMIT = 40
 """A revision's ConfigMap, `flowdeps-<key>-<ten hex digits>`, is also a label value: 63."""
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_REVISION = re.compile(r".*-[0-9a-f]{10}")
+_POOL = re.compile(r"[^/%&<>\s]([^/%&<>]*[^/%&<>\s])?")
+_USERINFO = re.compile(r"//[^/?#]*@")
+_URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[!-\"$->@-~]*)?")
+_REVISION = re.compile(r"-[0-9a-f]{10}$")
 
 
 def check_key(text: str) -> str | None:
@@ -26,16 +29,19 @@ def check_key(text: str) -> str | None:
         return f"{text!r} is not a key; use lower-case letters, digits and inner '-'"
     if text == "none":
         return "'none' is what a run chooses to get no set; choose another name"
-    if _REVISION.fullmatch(text):
-        return f"{text!r} looks like a revision ('-' and ten hex digits); choose another ending"
+    if _REVISION.search(text):
+        return f"{text!r} ends as a revision does ('-' and ten hex digits); choose another ending"
     return None
 
 
 def check_pool(text: str) -> str | None:
     """The name of a Prefect work pool."""
-    if re.search(r"[/%&<>]", text) or text != text.strip():
-        return f"{text!r} cannot be a work pool's name; copy it from `prefect work-pool ls`"
-    return None
+    if _POOL.fullmatch(text):
+        return None
+    return (
+        f"{text!r} is not a work pool's name (it has no / % & < > and no space at its ends);"
+        " copy it from `prefect work-pool ls`"
+    )
 
 
 def check_requirement(text: str) -> str | None:
@@ -49,14 +55,17 @@ def check_requirement(text: str) -> str | None:
 
 def check_index_url(text: str) -> str | None:
     """The URL of a package index. The message never shows the URL: it may hold a password."""
-    if re.match(r"[^/]*//[^/?#]*@", text):
+    if _USERINFO.search(text):
         return "a user name or password in a URL is not allowed; remove the part before '@'"
-    if "?" in text or "#" in text:
-        return "an index URL has no '?' or '#'; remove what follows"
     try:
-        Index(text)
+        fits = _URL.fullmatch(text) and Index(text)
     except IndexUrlError:
-        return "not an index URL; write it such as https://packages.example.com/simple"
+        fits = None
+    if not fits:
+        return (
+            "not an index URL; write it such as https://packages.example.com/simple,"
+            " without '?' and '#'"
+        )
     return None
 
 

@@ -1,0 +1,178 @@
+"""Sets in files: YAML or JSON, several documents a file, lists of objects, `-` for stdin.
+
+Each document is kept with its place, so that a problem can name file, line and field:
+
+    sets.yaml:12: document 2: spec.requirements[2]: what is wrong; what to do
+
+Documents of other kinds are notes, not problems, unless they look like a set that is misspelt.
+"""
+
+import difflib
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flowdeps.api.problems import Problem
+from flowdeps.api.resource import API_VERSION, GROUP, KIND
+
+STDIN = "-"
+_STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a document stands; `number` counts from 1, and `base` is the path of an item of a
+    list of objects."""
+
+    file: str
+    number: int
+    node: yaml.Node | None = field(default=None, repr=False, compare=False)
+    base: str = ""
+
+    def line(self, problem: Problem) -> str:
+        """The problem as one line that begins with its place."""
+        path = ".".join(part for part in (self.base, problem.path) if part)
+        mark = f":{_line_of(self.node, path)}" if self.node else ""
+        message = " ".join(problem.message.split())
+        return f"{self.file}{mark}: document {self.number}: {Problem(path, message)}"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One FlowDependencySet as a file has it, unchecked."""
+
+    place: Place
+    body: dict[str, Any]
+
+
+@dataclass
+class Reading:
+    """What files hold: sets, a line for each problem, and notes on what was passed over."""
+
+    manifests: list[Manifest] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_manifests(files: list[str]) -> Reading:
+    """The sets of `files`; it never raises for what stands in them or for a file it can't read."""
+    reading = Reading()
+    for file in files:
+        name = "stdin" if file == STDIN else file
+        try:
+            text = sys.stdin.read() if file == STDIN else Path(file).read_text(encoding="utf-8")
+        except OSError as error:
+            reading.problems.append(f"{name}: {error.strerror}; give the path of a readable file")
+        except UnicodeDecodeError:
+            reading.problems.append(f"{name}: not a text file in UTF-8; save it as one")
+        else:
+            _read(name, text, reading)
+    return reading
+
+
+def _read(file: str, text: str, reading: Reading) -> None:
+    number = 0
+    try:
+        for number, node in enumerate(yaml.compose_all(text, Loader=yaml.SafeLoader), start=1):
+            place = Place(file, number, node)
+            for path in _repeated(node):
+                problem = Problem(path, "written twice, and only one counts; remove the other")
+                reading.problems.append(place.line(problem))
+            _sort(place, _construct(node), reading)
+    except yaml.YAMLError as error:
+        reading.problems.append(f"{file}{_explain(error)}; after document {number}")
+    except RecursionError:
+        reading.problems.append(f"{file}: nested too deeply; after document {number}")
+
+
+def _construct(node: yaml.Node) -> Any:
+    loader = yaml.SafeLoader("")
+    try:
+        return loader.construct_document(node)
+    except ValueError as error:  # a date that no calendar has
+        raise yaml.constructor.ConstructorError(problem=str(error)) from None
+    finally:
+        loader.dispose()
+
+
+def _sort(place: Place, document: Any, reading: Reading) -> None:
+    """Put a document where it belongs: a set, a problem or a note."""
+    if document is None:
+        return
+    if not isinstance(document, dict):
+        problem = Problem("", "not an object of Kubernetes; begin with apiVersion and kind")
+        reading.problems.append(place.line(problem))
+        return
+    kind, version = document.get("kind"), document.get("apiVersion")
+    items = document.get("items")
+    if isinstance(kind, str) and kind.endswith("List") and isinstance(items, list):
+        for index, item in enumerate(items):
+            _sort(Place(place.file, place.number, place.node, f"items[{index}]"), item, reading)
+    elif (kind, version) == (KIND, API_VERSION):
+        reading.manifests.append(Manifest(place, document))
+    elif misspelt := _misspelt(kind, version):
+        reading.problems.append(place.line(misspelt))
+    else:
+        reading.notes.append(f"{place.file}: document {place.number}: a {kind}; skipped")
+
+
+def _misspelt(kind: Any, version: Any) -> Problem | None:
+    """What is wrong with kind or apiVersion, if the object is meant to be a set."""
+    if kind is None:
+        return Problem("kind", f"missing; write `kind: {KIND}` with `apiVersion: {API_VERSION}`")
+    if kind == KIND:
+        return Problem("apiVersion", f"{version!r} is not known; write {API_VERSION}")
+    ours = str(version).split("/", maxsplit=1)[0] == GROUP
+    if ours or difflib.get_close_matches(str(kind).lower(), [KIND.lower()], cutoff=0.8):
+        return Problem("kind", f"{kind!r} is not known; write {KIND}")
+    return None
+
+
+def _explain(error: yaml.YAMLError) -> str:
+    """Place and message of a YAML error, such as `:12: not YAML: found character '\\t' …`."""
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    what = getattr(error, "problem", None) or " ".join(str(error).split())
+    return f"{f':{mark.line + 1}' if mark else ''}: not YAML: {what}; correct the file"
+
+
+def _line_of(node: yaml.Node, path: str) -> int:
+    """The line, from 1, of the field at `path`, or of what is nearest above it."""
+    line = node.start_mark.line
+    for index, name in _STEP.findall(path):
+        if isinstance(node, yaml.SequenceNode) and index and int(index) < len(node.value):
+            node = node.value[int(index)]
+            line = node.start_mark.line
+        elif isinstance(node, yaml.MappingNode) and name:
+            found = [(key, value) for key, value in node.value if key.value == name]
+            if not found:
+                break
+            line, node = found[-1][0].start_mark.line, found[-1][1]
+        else:
+            break
+    return line + 1
+
+
+def _repeated(root: yaml.Node) -> Iterator[str]:
+    """The paths of keys that a mapping has twice: YAML takes the last one in silence."""
+    seen: set[int] = set()
+    waiting = [(root, "")]
+    while waiting:
+        node, path = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting += [(item, f"{path}[{index}]") for index, item in enumerate(node.value)]
+        elif isinstance(node, yaml.MappingNode):
+            names: set[str] = set()
+            for key, value in node.value:
+                here = f"{path}.{key.value}" if path else str(key.value)
+                if isinstance(key, yaml.ScalarNode) and key.value in names:
+                    yield here
+                names.add(str(key.value))
+                waiting.append((value, here))
