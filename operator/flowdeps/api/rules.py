@@ -23,10 +23,11 @@ _REVISION = re.compile(r"-[0-9a-f]{10}$")
 
 def check_key(text: str) -> str | None:
     """A key: the name under which a pool offers a set."""
-    if len(text) > KEY_LIMIT:
-        return f"{len(text)} characters; shorten it to at most {KEY_LIMIT}"
-    if not _LABEL.fullmatch(text):
-        return f"{text!r} is not a key; use lower-case letters, digits and inner '-'"
+    if len(text) > KEY_LIMIT or not _LABEL.fullmatch(text):
+        return (
+            f"{text!r} is not a key; use at most {KEY_LIMIT} lower-case letters, digits"
+            " and inner '-'"
+        )
     if text == "none":
         return "'none' is what a run chooses to get no set; choose another name"
     if _REVISION.search(text):
