@@ -1,0 +1,74 @@
+"""Processes as /proc shows them: told apart by id and start time, found by session."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+
+def start_time(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot; None if it is gone or a zombie.
+
+    With the id it names a process for good: ids are given out again, start times are not.
+    """
+    fields = _stat(pid)
+    return None if fields is None or fields[0] in {"Z", "X"} else int(fields[19])
+
+
+def in_session(leader: int) -> list[int]:
+    """The living processes of a session, the newest first."""
+    found = [
+        (start, pid)
+        for pid in _all()
+        if (fields := _stat(pid)) and int(fields[3]) == leader and (start := start_time(pid))
+    ]
+    return [pid for _, pid in sorted(found, reverse=True)]
+
+
+def end_session(leader: int, *, started: int, grace: float) -> None:
+    """End a session of ours: its leader politely, then all that is left of it.
+
+    ``started`` is the leader's start time: where another process has the id by now, nothing
+    happens. While a session has members, its id is not given out again.
+    """
+    now = start_time(leader)
+    if now is not None and now != started:
+        return
+    if now is not None and grace > 0:
+        _signal(leader, signal.SIGCONT)
+        _signal(leader, signal.SIGTERM)
+        wait_for_end(leader, started=started, seconds=grace)
+    deadline = time.monotonic() + 10
+    while (left := in_session(leader)) and time.monotonic() < deadline:
+        for pid in left:
+            _signal(pid, signal.SIGKILL)
+        time.sleep(0.02)
+
+
+def wait_for_end(pid: int, *, started: int, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while start_time(pid) == started:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _all() -> Iterator[int]:
+    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+
+
+def _stat(pid: int) -> list[str] | None:
+    """The fields of /proc/<pid>/stat from the third (the state) on."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return text[text.rindex(")") + 2 :].split()  # the name before it may hold anything

@@ -1,0 +1,49 @@
+"""Changes to the machine beyond a run's own directory, as data, and how each is taken back.
+
+Taking back is idempotent: what is gone already is what was wanted.
+"""
+
+import subprocess
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Undo:
+    """``link``: a network device. ``rule``: an iptables rule, as the words after ``-D``, with its
+    table first. ``cgroup``: a control group's directory with all below it. ``file``: a file with a
+    former content (the second target)."""
+
+    kind: Literal["link", "rule", "cgroup", "file"]
+    target: list[str]
+
+
+def take_back(undo: Undo) -> None:
+    match undo.kind:
+        case "link":
+            _quietly("ip", "link", "delete", undo.target[0])
+        case "rule":
+            _quietly("iptables", "--wait", "-t", undo.target[0], "-D", *undo.target[1:])
+        case "cgroup":
+            _remove_cgroup(Path(undo.target[0]))
+        case "file":
+            Path(undo.target[0]).write_text(undo.target[1])
+
+
+def _quietly(*command: str) -> None:
+    with suppress(FileNotFoundError):
+        subprocess.run(command, capture_output=True, check=False)
+
+
+def _remove_cgroup(path: Path) -> None:
+    """A control group is removed from its leaves up, once its processes are gone."""
+    if not path.exists():
+        return
+    for child in sorted(path.rglob("*"), key=lambda one: len(one.parts), reverse=True):
+        if child.is_dir():
+            with suppress(OSError):
+                child.rmdir()
+    with suppress(OSError):
+        path.rmdir()
