@@ -1,0 +1,77 @@
+"""One lock from resolutions for several platforms, and which versions each of them should prefer.
+
+Platforms are resolved one after the other. Each keeps its own previous versions, except where a
+platform resolved before it had to move: then it is asked to move along, so that versions agree
+where they can. Where they still differ, the first is asked once more, the other way round.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from flowdeps.locks.lock import Lock, Pin
+from flowdeps.locks.target import Target
+
+Pins = Mapping[str, Pin]  # one platform's pins by name
+
+
+def preferences(
+    platform: str, *, resolved: Mapping[str, Pins], previous: Lock | None
+) -> dict[str, str]:
+    """Versions by name to offer to ``platform``, given what other platforms resolved to by now."""
+    versions = {pin.name: pin.version for pin in previous.pins} if previous else {}
+    versions |= _versions(previous.on(platform)) if previous else {}
+    for other, pins in resolved.items():
+        before = _versions(previous.on(other)) if previous else {}
+        versions |= {
+            name: version
+            for name, version in _versions(pins).items()
+            if before.get(name) != version
+        }
+    return versions
+
+
+def toward_others(platform: str, *, resolved: Mapping[str, Pins]) -> dict[str, str]:
+    """Versions by name for asking ``platform`` again: its own, or where they differ the others'."""
+    versions = _versions(resolved[platform])
+    for other, pins in resolved.items():
+        if other != platform:
+            versions |= _versions(pins)
+    return versions
+
+
+def disagreements(resolved: Mapping[str, Pins]) -> frozenset[tuple[str, frozenset[str]]]:
+    """Names that have several versions, with these versions."""
+    versions: dict[str, set[str]] = defaultdict(set)
+    for pins in resolved.values():
+        for pin in pins.values():
+            versions[pin.name].add(pin.version)
+    return frozenset((name, frozenset(found)) for name, found in versions.items() if len(found) > 1)
+
+
+def merge(target: Target, resolved: Mapping[str, Pins]) -> Lock:
+    """The lock that holds, on each platform, what that platform resolved to."""
+    same: dict[tuple[str, str], list[Pin]] = defaultdict(list)
+    for pins in resolved.values():
+        for pin in pins.values():
+            same[pin.name, pin.version].append(pin)
+    return Lock(
+        target,
+        tuple(
+            Pin(
+                name=name,
+                version=version,
+                hashes=tuple(one for pin in pins for one in pin.hashes),
+                platforms=tuple(one for pin in pins for one in pin.platforms),
+            )
+            for (name, version), pins in same.items()
+        ),
+    )
+
+
+def by_platform(lock: Lock) -> dict[str, Pins]:
+    """The inverse of `merge`, up to the hashes that platforms share."""
+    return {platform: lock.on(platform) for platform in lock.target.platforms}
+
+
+def _versions(pins: Pins) -> dict[str, str]:
+    return {name: pin.version for name, pin in pins.items()}

@@ -1,0 +1,72 @@
+"""What a resolver says and is told, in the pylock.toml format (PEP 751).
+
+Read: one platform's packages, each with the wheels that the resolver would take. Of these, only
+wheels that fit the target and have a sha256 hash reach a pin, whatever the resolver listed.
+Written: names and versions alone, which uv takes as preferences when it finds them at the place of
+its output.
+"""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from packaging.pylock import Package, Pylock, PylockUnsupportedVersionError, PylockValidationError
+
+from flowdeps.locks.lock import LockError, Pin
+from flowdeps.locks.target import Target
+
+
+class PylockError(ValueError):
+    """A resolution that can't become a lock: no wheel or hash for a package, or unreadable."""
+
+
+def read_pylock(text: str, *, target: Target, platform: str) -> tuple[Pin, ...]:
+    """The pins of a resolution for ``platform``, one of the target's. Raises `PylockError`."""
+    try:
+        resolution = Pylock.from_dict(tomllib.loads(text))
+    except (
+        tomllib.TOMLDecodeError,
+        PylockValidationError,
+        PylockUnsupportedVersionError,
+    ) as error:
+        raise PylockError(f"the resolution can't be read: {error}") from None
+    return tuple(_pin(package, target, platform) for package in resolution.packages)
+
+
+def write_preferences(versions: Mapping[str, str]) -> str:
+    """A minimal pylock.toml: versions by name that a resolver shall keep where it may."""
+    lines = ['lock-version = "1.0"', 'created-by = "flowdeps"']
+    for name, version in sorted(versions.items()):
+        # A JSON string is a TOML string.
+        lines += ["[[packages]]", f"name = {json.dumps(name)}", f"version = {json.dumps(version)}"]
+    if not versions:
+        lines.append("packages = []")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _pin(package: Package, target: Target, platform: str) -> Pin:
+    label = f"{package.name}=={package.version}"
+    hashes = []
+    fitting = 0
+    for wheel in package.wheels or ():
+        if not target.fits(wheel.filename, platform):
+            continue
+        if urlsplit(wheel.url or "").scheme not in {"http", "https"}:
+            raise PylockError(f"the index offers a file of {label} that is not on the network")
+        fitting += 1
+        if digest := wheel.hashes.get("sha256"):
+            hashes.append(f"sha256:{digest}")
+    if not fitting:
+        raise PylockError(f"{label} has no wheel for Python {target.python} on {platform}")
+    if not hashes:
+        raise PylockError(f"the index gives no sha256 for the wheels of {label}")
+    try:
+        return Pin(
+            name=package.name,
+            version=str(package.version),
+            hashes=tuple(hashes),
+            platforms=(platform,),
+        )
+    except LockError as error:
+        raise PylockError(str(error)) from None

@@ -1,0 +1,26 @@
+"""Locks made by uv as a child process: `Resolver`, its `Limits`, and how it fails.
+
+``resolve`` plans and merges, ``command`` says how uv is called, ``child`` runs it confined,
+``explain`` turns its complaints into errors. Only wheels' metadata are read: no code of a package
+runs here.
+"""
+
+from flowdeps.resolver.child import Limits
+from flowdeps.resolver.errors import (
+    IndexUnavailableError,
+    LimitExceededError,
+    ResolveError,
+    ResolverError,
+    UnsatisfiableError,
+)
+from flowdeps.resolver.resolve import Resolver
+
+__all__ = [
+    "IndexUnavailableError",
+    "LimitExceededError",
+    "Limits",
+    "ResolveError",
+    "Resolver",
+    "ResolverError",
+    "UnsatisfiableError",
+]

@@ -1,0 +1,87 @@
+"""A child process with limits: it ends, whatever happens, and leaves nothing behind.
+
+The child leads a process group of its own; when waiting for it ends early (a cancellation, which is
+also what a timeout is), the group is killed and reaped. Its messages go to a file, so it never
+blocks on us, and the kernel bounds that file like any other that it writes. Limits of the kernel
+are set on Linux only; the timeout holds everywhere.
+"""
+
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_MESSAGES = "messages"
+_MESSAGES_READ = 1024**2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a resolution may use.
+
+    ``timeout``: seconds for all its platforms, not counting the wait for its turn. ``memory``:
+    bytes of data a process (uv needs about 150 MiB; most is reserved, not used). ``output``: bytes
+    of a resolution that we read. ``file``: bytes of the largest file written.
+    """
+
+    timeout: float = 300
+    memory: int = 2 * 1024**3
+    output: int = 16 * 1024**2
+    file: int = 2 * 1024**3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a child ended: its exit code (negative: the signal) and what it said, cut at 1 MiB."""
+
+    code: int
+    messages: str
+
+
+async def run(
+    command: Sequence[str], *, environment: Mapping[str, str], directory: Path, limits: Limits
+) -> Ended:
+    """Run ``command`` in ``directory`` until it ends. Raises `OSError` if it can't be started."""
+    with (directory / _MESSAGES).open("w+b") as messages:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=messages,
+            env=dict(environment),
+            cwd=directory,
+            start_new_session=True,
+        )
+        try:
+            _confine(process.pid, limits)
+            code = await process.wait()
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+        messages.seek(0)
+        return Ended(code=code, messages=messages.read(_MESSAGES_READ).decode(errors="replace"))
+
+
+def _confine(pid: int, limits: Limits) -> None:
+    # From here and not between fork and exec: Python code there can deadlock in a process with
+    # threads. What the child does before is to load its program.
+    if sys.platform != "linux":
+        return
+    seconds = max(1, int(limits.timeout))
+    for kind, value in (
+        # Address space would be no measure: uv reserves 1 GiB that it never touches.
+        (resource.RLIMIT_DATA, limits.memory),
+        (resource.RLIMIT_FSIZE, limits.file),
+        (resource.RLIMIT_CORE, 0),
+        # If we are killed, nobody keeps the time: busy children still end.
+        (resource.RLIMIT_CPU, seconds * (os.cpu_count() or 1)),
+    ):
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(pid, kind, (value, value))

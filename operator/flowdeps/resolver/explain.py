@@ -1,0 +1,135 @@
+"""uv's complaints as errors. Pure.
+
+uv writes an ``error:``, then ``cause:`` and ``hint:`` paragraphs, whose further lines are indented.
+From these follow the kind of error and a text for people: uv's explanation without its advice about
+flags, without credentials, and at most `LONGEST` characters long.
+"""
+
+import re
+import signal
+from dataclasses import dataclass
+
+from flowdeps.resolver.errors import (
+    IndexUnavailableError,
+    LimitExceededError,
+    ResolveError,
+    ResolverError,
+    UnsatisfiableError,
+)
+
+LONGEST = 1000
+
+_URL = re.compile(r"https?://[^\s)`]+")
+_NOT_FOUND = re.compile(r"(\S+) was not found in the package registry")
+_URL_DEPENDENCY = re.compile(r"`(\S+)` was included as a URL dependency")
+_REFUSED = re.compile(r"401 Unauthorized|403 Forbidden|407 Proxy Authentication Required")
+_UNREACHABLE = ("Failed to fetch", "Request failed after", "error sending request", "HTTP status ")
+_ONLY_SDISTS = ("building from source is disabled", "has no usable wheels")
+# What a hint says about how we call uv, or what we say better.
+_OURS = ("--", "By default", "building from source is disabled")
+_NO_MEMORY = ("memory allocation of", "spawn", "Cannot allocate memory")
+_LIMIT_SIGNALS = {
+    signal.SIGXCPU: "it took too much time",
+    signal.SIGXFSZ: "it wrote too large a file",
+    signal.SIGKILL: "it was killed, as happens where memory is short",
+}
+
+
+@dataclass(frozen=True)
+class _Complaint:
+    error: str
+    causes: tuple[str, ...]
+    hints: tuple[str, ...]
+
+
+def explain(messages: str, *, code: int) -> ResolveError:
+    """The error for uv's ``messages`` and exit ``code`` (negative: the signal that ended it)."""
+    text = clean(messages)
+    if code < 0:
+        return _ended_by(signal.Signals(-code), text)
+    complaint = _parse(text)
+    if refused := _REFUSED.search(text):
+        return IndexUnavailableError(_refusal(refused[0], text))
+    if complaint.error.startswith("No solution found"):
+        return UnsatisfiableError(_conflict(complaint))
+    if wanted := _URL_DEPENDENCY.search(text):
+        return UnsatisfiableError(
+            shorten(
+                f"{complaint.error}: it asks for {wanted[1]} at a URL, which is not allowed; "
+                f"choose another version, or publish {wanted[1]} to the index"
+            )
+        )
+    if any(sign in text for sign in _UNREACHABLE):
+        return IndexUnavailableError(_outage(complaint, text))
+    return ResolverError(shorten(": ".join((complaint.error, *complaint.causes[:2]))))
+
+
+def clean(text: str) -> str:
+    """The text without the user names, passwords and queries of its URLs."""
+    text = re.sub(r"(\w+://)[^/\s]*@", r"\1", text)
+    return re.sub(r"(https?://[^\s?`)]*)\?[^\s`)]*", r"\1", text)
+
+
+def shorten(text: str) -> str:
+    """At most `LONGEST` characters: the beginning, and the end, where the conclusion stands."""
+    if len(text) <= LONGEST:
+        return text
+    tail = LONGEST // 3
+    return f"{text[: LONGEST - tail - 3].rstrip()} … {text[-tail:].lstrip()}"
+
+
+def _parse(text: str) -> _Complaint:
+    found: dict[str, list[str]] = {"error": [], "cause": [], "hint": []}
+    current: list[str] = []
+    for line in text.splitlines():
+        label, separator, rest = line.strip().partition(":")
+        if separator and label in found:
+            current = found[label]
+            current.append(rest.strip())
+        elif line.strip() and current:
+            # Items of a list are indented further than the text around them.
+            comma = "," if line.startswith(" " * 12) else ""
+            current[-1] += f" {line.strip()}{comma}"
+    error = ": ".join(found["error"]) or " ".join(text.split()) or "uv failed without a word"
+    return _Complaint(error, tuple(found["cause"]), tuple(found["hint"]))
+
+
+def _conflict(complaint: _Complaint) -> str:
+    explanation = " ".join(complaint.causes)
+    missing = sorted(set(_NOT_FOUND.findall(explanation)))
+    parts = [f"There is no package named {' or '.join(missing)} in the index."] if missing else []
+    parts.append(explanation)
+    parts += filter(None, map(_without_flags, complaint.hints))
+    if any(sign in text for sign in _ONLY_SDISTS for text in (explanation, *complaint.hints)):
+        parts.append(
+            "Only wheels are used, never source distributions: "
+            "choose a version that has wheels, or publish one."
+        )
+    return shorten(" ".join(parts))
+
+
+def _without_flags(hint: str) -> str:
+    hint = re.sub(r"\s*\((?:try|i\.e\.,)[^()]*--[^()]*\)", "", hint)
+    sentences = re.split(r"(?<=\.)\s+(?=[A-Z])", hint)
+    kept = " ".join(one for one in sentences if not any(sign in one for sign in _OURS))
+    return kept if not kept or kept.endswith(".") else f"{kept}."
+
+
+def _refusal(status: str, text: str) -> str:
+    where = next((one for one in _URL.findall(text)), "the index")
+    return f"{where} answers {status}: check the index URL and whether it asks for credentials"
+
+
+def _outage(complaint: _Complaint, text: str) -> str:
+    where = next((one for one in _URL.findall(text)), "the index")
+    why = complaint.causes[-1] if complaint.causes else complaint.error
+    why = re.sub(r" for url \(.*?\)| \(os error \d+\)", "", why)
+    return shorten(f"{where} can't be read: {why}")
+
+
+def _ended_by(number: signal.Signals, text: str) -> ResolveError:
+    if why := _LIMIT_SIGNALS.get(number):
+        return LimitExceededError(f"the resolver was ended: {why}")
+    if number == signal.SIGABRT and any(sign in text for sign in _NO_MEMORY):
+        return LimitExceededError("the resolver was ended: it took too much memory", retry=False)
+    return ResolverError(f"the resolver was ended by {number.name}")
