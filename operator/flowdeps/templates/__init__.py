@@ -1,1 +1,23 @@
-"""Our fragment of a Prefect base job template: merge, remove, find. Pure."""
+"""Our fragment of a Prefect base job template: merge, remove, find. Pure.
+
+``fragment`` says what we add, ``merge`` puts it in and takes it out, ``pythonpath`` keeps a search
+path that the template sets, ``draft`` records what was replaced, ``defaults`` reads what runs get.
+``install`` is no module of the operator: it is the script that the fragment carries into the run.
+"""
+
+from flowdeps.templates.defaults import default_image, job_namespace
+from flowdeps.templates.draft import MergeRefusedError
+from flowdeps.templates.fragment import NONE, Found, Fragment
+from flowdeps.templates.merge import find, merge, remove
+
+__all__ = [
+    "NONE",
+    "Found",
+    "Fragment",
+    "MergeRefusedError",
+    "default_image",
+    "find",
+    "job_namespace",
+    "merge",
+    "remove",
+]

@@ -1,0 +1,126 @@
+"""A copy of a template that remembers what was put over what.
+
+A fragment needs places that a template may not have: a list of volumes, a mapping of labels. Each
+place that is made, and each value that is replaced, is an ``Edit``: where, what was there (or
+nothing), what is there now. The edits travel in the marker inside the template, and ``undo`` puts
+the old value back, if what we put there is still there: what somebody else wrote since then stays.
+
+A path names an item of a list by its ``name``, so it holds when somebody inserts another container.
+Replacing a value keeps its position and new keys go to the end, so undoing keeps the order of keys.
+"""
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Path = tuple[str, ...]
+
+# "There was nothing": None would be a null that somebody wrote.
+_NOTHING: Any = object()
+
+
+class MergeRefusedError(Exception):
+    """The template cannot carry the fragment; ``message`` says why and the way out."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit:
+    """``now`` was written over ``was`` at ``path``."""
+
+    path: Path
+    was: Any = _NOTHING
+    now: Any
+
+    def as_json(self) -> dict[str, Any]:
+        was = {} if self.was is _NOTHING else {"was": self.was}
+        return {"path": list(self.path), **was, "now": copy.deepcopy(self.now)}
+
+    @classmethod
+    def from_json(cls, value: object) -> "Edit | None":
+        """None for what is not an edit: the marker lies where anybody can write."""
+        if not isinstance(value, Mapping) or "now" not in value:
+            return None
+        path = value.get("path")
+        if not isinstance(path, list) or not path or not all(isinstance(key, str) for key in path):
+            return None
+        return cls(path=tuple(path), was=value.get("was", _NOTHING), now=value["now"])
+
+
+class Draft:
+    """A template that is being changed: never the one that was given."""
+
+    def __init__(self, template: Mapping[str, Any]) -> None:
+        self.content: dict[str, Any] = copy.deepcopy(dict(template))
+        self.edits: list[Edit] = []
+
+    def get(self, path: Sequence[str]) -> Any:
+        """The value at the path; None where there is none."""
+        node: Any = self.content
+        for key in path:
+            node = _step(node, key)
+        return None if node is _NOTHING else node
+
+    def replace(self, path: Path, value: Any) -> Any:
+        """Write the value and remember what it replaced."""
+        parent = self.get(path[:-1])
+        was = parent.get(path[-1], _NOTHING)
+        self.edits.append(Edit(path=path, was=was, now=copy.deepcopy(value)))
+        parent[path[-1]] = value
+        return value
+
+    def mapping(self, path: Path) -> dict[str, Any]:
+        """The mapping at the path, made if there is none."""
+        found: dict[str, Any] = self._place(path, {})
+        return found
+
+    def items(self, path: Path) -> list[Any]:
+        """The list at the path, made if there is none."""
+        found: list[Any] = self._place(path, [])
+        return found
+
+    def undo(self, edits: Iterable[Edit]) -> None:
+        """Take the edits back, last first, where nothing else was written since."""
+        for edit in reversed(list(edits)):
+            parent = self.get(edit.path[:-1])
+            if not isinstance(parent, dict) or _step(parent, edit.path[-1]) != edit.now:
+                continue
+            if edit.was is _NOTHING:
+                del parent[edit.path[-1]]
+            else:
+                parent[edit.path[-1]] = edit.was
+
+    def _place(self, path: Path, empty: Any) -> Any:
+        found = self.get(path)
+        if found is None:
+            return self.replace(path, empty)
+        if type(found) is type(empty):
+            return found
+        kind = "a list" if empty == [] else "a mapping"
+        if isinstance(found, str) and "{{" in found:
+            raise MergeRefusedError(
+                "ListIsPlaceholder",
+                f"{written(path)} is {found!r}, which nothing can be added to: write {kind} there, "
+                "with placeholders for the values inside it.",
+            )
+        raise MergeRefusedError("Malformed", f"{written(path)} must be {kind}.")
+
+
+def written(path: Sequence[str]) -> str:
+    """A path as text: ``job_configuration.job_manifest.spec``."""
+    return ".".join(path)
+
+
+def _step(node: Any, key: str) -> Any:
+    if isinstance(node, dict):
+        return node.get(key, _NOTHING)
+    if isinstance(node, list):
+        return next(
+            (item for item in node if isinstance(item, dict) and item.get("name") == key), _NOTHING
+        )
+    return _NOTHING
