@@ -30,8 +30,10 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from flowdeps.api.fields import Fields
+from flowdeps.api.poolconfig import PoolConfig, parse_pool
 from flowdeps.api.problems import InvalidError, Problem
 from flowdeps.api.resource import parse_index
+from flowdeps.api.rules import check_namespace
 from flowdeps.locks.index import Index
 
 
@@ -41,43 +43,6 @@ class PrefectConfig:
 
     api_url: str | None = None
     poll_interval: timedelta = timedelta(seconds=30)
-
-
-@dataclass(frozen=True)
-class EnvVar:
-    """An environment variable of a container."""
-
-    name: str
-    value: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class InstallConfig:
-    """Our init container's resources and security context (empty: ours), and added variables."""
-
-    resources: Mapping[str, Any] = field(default_factory=dict)
-    security_context: Mapping[str, Any] = field(default_factory=dict)
-    env: tuple[EnvVar, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class PoolConfig:
-    """What holds for the pools whose name matches `name` (exact, or a glob).
-
-    `namespaces`: globs of the namespaces that may offer sets to them; empty: all watched.
-    `job_namespaces`: where their runs are; empty: what their templates say.
-    """
-
-    name: str = "*"
-    namespaces: tuple[str, ...] = ()
-    job_namespaces: tuple[str, ...] = ()
-    image: str | None = None
-    variable: str = "dependency_set"
-    install: InstallConfig = field(default_factory=InstallConfig)
-
-    def admits(self, namespace: str) -> bool:
-        """Whether sets of `namespace` may be offered."""
-        return not self.namespaces or any(fnmatchcase(namespace, glob) for glob in self.namespaces)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,9 +80,9 @@ def parse_config(document: Mapping[str, Any]) -> Config:
     problems: list[Problem] = []
     fields = Fields(document, path="", problems=problems)
     prefect = _prefect(fields.child("prefect"))
-    namespaces = fields.texts("watchNamespaces", most=1000, limit=63, check=_check_namespace)
+    namespaces = fields.texts("watchNamespaces", most=1000, limit=63, check=check_namespace)
     owner = fields.text("owner", limit=128, check=_check_owner)
-    pools = tuple(_pool(item) for item in fields.children("workPools", most=1000))
+    pools = tuple(parse_pool(item) for item in fields.children("workPools", most=1000))
     url, extra_urls = parse_index(fields.child("index"))
     resolver = _resolver(fields.child("resolver"))
     port = fields.integer("httpPort", least=1, most=65535)
@@ -165,44 +130,6 @@ def _resolver(fields: Fields) -> ResolverConfig:
     )
 
 
-def _pool(fields: Fields) -> PoolConfig:
-    default = PoolConfig()
-    name = fields.text("name", required=True, limit=253)
-    namespaces = fields.texts("namespaces", most=1000, limit=253)
-    job_namespaces = fields.texts("jobNamespaces", most=32, limit=63, check=_check_namespace)
-    image = fields.text("image", limit=1024, check=_check_image)
-    variable = fields.text("variable", limit=63, check=_check_variable)
-    install = _install(fields.child("install"))
-    fields.close()
-    return PoolConfig(
-        name=name or default.name,
-        namespaces=namespaces or (),
-        job_namespaces=job_namespaces or (),
-        image=image,
-        variable=variable or default.variable,
-        install=install,
-    )
-
-
-def _install(fields: Fields) -> InstallConfig:
-    resources = fields.mapping("resources")
-    context = fields.mapping("securityContext")
-    env = []
-    for item in fields.children("env", most=64):
-        name = item.text("name", required=True, check=_check_env_name)
-        value = item.text("value", limit=4096, check=_check_literal)
-        item.close()
-        env.append(EnvVar(name or "", value or ""))
-    fields.close()
-    return InstallConfig(resources=resources or {}, security_context=context or {}, env=tuple(env))
-
-
-def _check_namespace(text: str) -> str | None:
-    if re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", text):
-        return None
-    return f"{text!r} is not a namespace; use lower-case letters, digits and inner '-'"
-
-
 def _check_owner(text: str) -> str | None:
     if re.fullmatch(r"[A-Za-z0-9._/-]+", text):
         return None
@@ -221,27 +148,3 @@ def _check_api_url(text: str) -> str | None:
 
 def _check_directory(text: str) -> str | None:
     return None if text.startswith("/") else f"{text!r} is relative; write the whole path"
-
-
-def _check_image(text: str) -> str | None:
-    if re.search(r"\s|\{\{", text):
-        return f"{text!r} is not an image; write it such as registry.example.com/flows:1"
-    return None
-
-
-def _check_variable(text: str) -> str | None:
-    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
-        return None
-    return f"{text!r} is not a job variable's name; use letters, digits and '_'"
-
-
-def _check_env_name(text: str) -> str | None:
-    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
-        return None
-    return f"{text!r} is not a variable's name; use letters, digits and '_'"
-
-
-def _check_literal(text: str) -> str | None:
-    if "{{" in text:
-        return "'{{' starts a placeholder of Prefect's template; write the value itself"
-    return None

@@ -11,6 +11,7 @@ refuses every other one, so it comes last.
 """
 
 import difflib
+import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from flowdeps.api.durations import parse_bytes, parse_duration
 from flowdeps.api.problems import Problem
 
 T = TypeVar("T")
+_AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?([KMGTPE]i|[numkMGTPE]|[eE][0-9]{1,2})?")
 Check = Callable[[str], str | None]
 """Says what is wrong with a text and what to do; None: nothing."""
 
@@ -115,6 +117,13 @@ class Fields:
         """An amount of memory such as `2Gi`, in bytes."""
         return self._parsed(name, parse_bytes, None)
 
+    def quantity(self, name: str) -> None:
+        """An amount of something, as Kubernetes writes it: a number, or one with a unit."""
+        value = self._get(name)
+        whole = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+        if not whole and not (isinstance(value, str) and _AMOUNT.fullmatch(value)):
+            self.problem(name, f"{value!r} is not an amount; write it such as 100m or 512Mi")
+
     def mapping(self, name: str) -> Mapping[str, Any] | None:
         """A mapping, as it is."""
         value = self._get(name)
@@ -153,7 +162,8 @@ class Fields:
         self._problems.append(Problem(path, message))
 
     def _get(self, name: str, *, required: bool = False) -> Any:
-        self._known.append(name)
+        if name not in self._known:
+            self._known.append(name)
         value = self._values.get(name)
         if value is None and required:
             self.problem(name, "missing; add it")
@@ -161,13 +171,12 @@ class Fields:
 
     def _text(self, path: str, value: object, limit: int, check: Check | None) -> str | None:
         if not isinstance(value, str):
-            said = f"{value} is {kind_of(value)}" if isinstance(value, int | float) else None
-            self._report(
-                path,
-                f'{said}; put it in quotes: "{value}"'
-                if said
-                else f"{kind_of(value)} stands where a text is needed",
-            )
+            if isinstance(value, int | float):
+                example = ', as in "3.10"' if isinstance(value, float) else ""
+                said = f"{value} is {kind_of(value)} without quotes; put it in quotes{example}"
+            else:
+                said = f"{kind_of(value)} stands where a text is needed"
+            self._report(path, said)
             return None
         if not value:
             self._report(path, "empty; fill it in or remove it")

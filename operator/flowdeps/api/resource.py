@@ -12,12 +12,12 @@ Files that no API server has seen are read too, so the defaults of the resource'
 (crds/flowdependencysets.yaml) are applied here as well.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flowdeps.api.fields import Fields
+from flowdeps.api.fields import Check, Fields
 from flowdeps.api.problems import InvalidError, Problem
 from flowdeps.api.rules import (
     check_index_url,
@@ -160,24 +160,21 @@ def _name(body: Mapping[str, Any], problems: list[Problem]) -> str:
 
 
 def _python(fields: Fields) -> tuple[str | None, tuple[str, ...] | None]:
-    version = fields.text("version", required=True, check=_check_version)
-    platforms = fields.texts("platforms", most=len(PLATFORMS), check=_check_platform)
+    version = fields.text("version", required=True, check=_one_of(PYTHON_VERSIONS))
+    platforms = fields.texts("platforms", most=len(PLATFORMS), check=_one_of(PLATFORMS))
     if platforms == ():
         fields.problem("platforms", "empty; remove it, or choose " + " and ".join(PLATFORMS))
     fields.close()
     return version, platforms
 
 
-def _check_version(text: str) -> str | None:
-    if text in PYTHON_VERSIONS:
-        return None
-    return f"{text!r} is not supported; choose one of {', '.join(PYTHON_VERSIONS)}"
+def _one_of(choices: Sequence[str]) -> Check:
+    def check(text: str) -> str | None:
+        if text in choices:
+            return None
+        return f"{text!r} is not supported; choose from " + ", ".join(f'"{one}"' for one in choices)
 
-
-def _check_platform(text: str) -> str | None:
-    if text in PLATFORMS:
-        return None
-    return f"{text!r} is not supported; choose {' or '.join(PLATFORMS)}"
+    return check
 
 
 def _work_pools(spec: Fields, *, set_name: str) -> tuple[WorkPoolRef, ...]:

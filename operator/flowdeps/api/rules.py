@@ -35,6 +35,13 @@ def check_key(text: str) -> str | None:
     return None
 
 
+def check_namespace(text: str) -> str | None:
+    """The name of a namespace."""
+    if _LABEL.fullmatch(text):
+        return None
+    return f"{text!r} is not a namespace; use lower-case letters, digits and inner '-'"
+
+
 def check_pool(text: str) -> str | None:
     """The name of a Prefect work pool."""
     if _POOL.fullmatch(text):

@@ -1,0 +1,1 @@
+"""The resource, its status and the configuration as values."""

@@ -1,0 +1,161 @@
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowdeps.api.problems import InvalidError
+from flowdeps.api.resource import SetSpec, WorkPoolRef, parse_meta, parse_spec
+from flowdeps.locks.index import Index
+from flowdeps.locks.target import Target
+from tests.unit.api.sets import BAD, GOOD, Bad, changed
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+JSON = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = (
+    "metadata",
+    "metadata.name",
+    "spec",
+    "spec.requirements",
+    "spec.constraints",
+    "spec.python",
+    "spec.python.version",
+    "spec.python.platforms",
+    "spec.index",
+    "spec.index.url",
+    "spec.index.extraUrls",
+    "spec.interval",
+    "spec.suspend",
+    "spec.revisionHistoryLimit",
+    "spec.workPools",
+)
+
+
+def test_what_is_left_out_gets_its_default() -> None:
+    """A set with only what is required has the schema's defaults and its own name as key."""
+    assert parse_spec(GOOD) == SetSpec(
+        requirements=("pandas>=2.2,<3", "pyarrow"),
+        constraints=(),
+        target=Target("3.12", ("linux/amd64",)),
+        index=Index(None, ()),
+        interval=timedelta(hours=24),
+        suspend=False,
+        revision_history_limit=5,
+        work_pools=(WorkPoolRef("kubernetes", "ml-extras", default=False),),
+    )
+
+
+def test_each_field_arrives() -> None:
+    """Every field of a set that has all of them stands in the parsed spec."""
+    body = changed(
+        "spec",
+        {
+            "requirements": ["pandas"],
+            "constraints": ["numpy<2"],
+            "python": {"version": "3.11", "platforms": ["linux/arm64", "linux/amd64"]},
+            "index": {
+                "url": "https://packages.example.com/simple",
+                "extraUrls": ["https://more.example.com:8443/simple/"],
+            },
+            "interval": "1d12h",
+            "suspend": True,
+            "revisionHistoryLimit": 0,
+            "workPools": [{"name": "a", "key": "ml", "default": True}, {"name": "b c"}],
+        },
+    )
+    assert parse_spec(body) == SetSpec(
+        requirements=("pandas",),
+        constraints=("numpy<2",),
+        target=Target("3.11", ("linux/amd64", "linux/arm64")),
+        index=Index(
+            "https://packages.example.com/simple", ("https://more.example.com:8443/simple/",)
+        ),
+        interval=timedelta(hours=36),
+        suspend=True,
+        revision_history_limit=0,
+        work_pools=(WorkPoolRef("a", "ml", default=True), WorkPoolRef("b c", "ml-extras")),
+    )
+
+
+@pytest.mark.parametrize("text", ["0s", "0m", "0h0s"])
+def test_an_interval_of_zero_means_only_on_change(text: str) -> None:
+    """A zero interval in any unit is no interval."""
+    assert parse_spec(changed("spec.interval", text)).interval is None
+
+
+@pytest.mark.parametrize("case", BAD, ids=lambda case: case.why)
+def test_a_bad_set_is_refused_with_its_path_and_a_way_out(case: Bad) -> None:
+    """Each bad set gives exactly one problem, at its field, that says what to do."""
+    with pytest.raises(InvalidError) as caught:
+        parse_spec(case.body)
+    [problem] = caught.value.problems
+    assert problem.path == case.path
+    assert case.says in problem.message
+    assert ";" in problem.message
+
+
+@pytest.mark.parametrize("case", BAD, ids=lambda case: case.why)
+def test_no_message_repeats_a_password(case: Bad) -> None:
+    """What a URL holds before its host is in no message."""
+    with pytest.raises(InvalidError) as caught:
+        parse_spec(case.body)
+    assert "secret" not in str(caught.value)
+
+
+def test_all_problems_are_told_at_once() -> None:
+    """A set with several mistakes is told all of them, in the order of its fields."""
+    body = changed("spec", {"requirements": ["-r x", "a", "./b"], "interval": "1", "python": {}})
+    with pytest.raises(InvalidError) as caught:
+        parse_spec(body)
+    assert [problem.path for problem in caught.value.problems] == [
+        "spec.requirements[0]",
+        "spec.requirements[2]",
+        "spec.python.version",
+        "spec.interval",
+    ]
+
+
+@given(at=st.sampled_from(FIELDS), value=JSON)
+def test_any_json_is_parsed_or_refused(at: str, value: Any) -> None:
+    """Whatever JSON stands at a field, the answer is a spec or InvalidError."""
+    with suppress(InvalidError):
+        parse_spec(changed(at, value))
+
+
+def test_metadata_of_the_api_server_is_read() -> None:
+    """The metadata of an object from an API server arrives as values."""
+    meta = parse_meta(
+        {
+            "metadata": {
+                "namespace": "flows",
+                "name": "ml-extras",
+                "uid": "b6f0",
+                "generation": 3,
+                "creationTimestamp": "2026-01-31T08:00:00Z",
+                "deletionTimestamp": "2026-01-31T09:00:00Z",
+                "finalizers": ["flowdeps.dev/cleanup"],
+                "annotations": {"a": "b"},
+                "resourceVersion": "17",
+            }
+        }
+    )
+    assert meta.created_at == datetime(2026, 1, 31, 8, tzinfo=UTC)
+    assert (meta.namespace, meta.name, meta.uid) == ("flows", "ml-extras", "b6f0")
+    assert (meta.generation, meta.resource_version) == (3, "17")
+    assert meta.deleting
+    assert meta.finalizers == ("flowdeps.dev/cleanup",)
+    assert meta.annotations == {"a": "b"}
+
+
+def test_sparse_metadata_is_no_failure() -> None:
+    """Metadata with only a name, as of an object not yet created, is read too."""
+    meta = parse_meta({"metadata": {"name": "a"}})
+    assert meta.generation == 0
+    assert not meta.deleting
+    assert meta.created_at.tzinfo is UTC
