@@ -134,7 +134,7 @@ class ControlPlane:
 
     def restart(self) -> None:
         """Stop the API server, start it on the same port and data, wait until it is ready."""
-        self._api_server.stop()
+        self._api_server.stop(grace=2)  # it would wait longer for its watches to end
         self._api_server.start()
         self._wait_ready()
 
@@ -158,7 +158,7 @@ class ControlPlane:
             return
         try:
             for process in reversed(self._processes):
-                process.stop()
+                process.kill()  # nobody will ask for their data again
         finally:
             self._processes.clear()
             run.clean_up()

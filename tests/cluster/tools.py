@@ -2,8 +2,9 @@
 
 import os
 import shutil
+import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
@@ -32,3 +33,8 @@ def environment(
     kept = {name: value for name, value in os.environ.items() if not name.startswith(without)}
     kept.pop("VIRTUAL_ENV", None)
     return kept | dict(extra or {})
+
+
+def succeeds(command: Sequence[str | Path]) -> bool:
+    """Whether a command ends well; what it says is of no interest."""
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0

@@ -12,9 +12,12 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Undo:
-    """``link``: a network device. ``rule``: an iptables rule, as the words after ``-D``, with its
-    table first. ``cgroup``: a control group's directory with all below it. ``file``: a file with a
-    former content (the second target)."""
+    """What to take back.
+
+    ``link``: a network device. ``rule``: an iptables rule, its table first, then the words after
+    ``-D``. ``cgroup``: a control group by name, in every hierarchy, with all below it. ``file``: a
+    file's former content (the second target).
+    """
 
     kind: Literal["link", "rule", "cgroup", "file"]
     target: list[str]
@@ -27,7 +30,8 @@ def take_back(undo: Undo) -> None:
         case "rule":
             _quietly("iptables", "--wait", "-t", undo.target[0], "-D", *undo.target[1:])
         case "cgroup":
-            _remove_cgroup(Path(undo.target[0]))
+            for hierarchy in (Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").iterdir()):
+                _remove_cgroup(hierarchy / undo.target[0])
         case "file":
             Path(undo.target[0]).write_text(undo.target[1])
 

@@ -1,0 +1,94 @@
+"""The images that pods run: flow images with Prefect, and the one that holds a pod's namespaces.
+
+The flow images share their layers: Debian, this machine's certificates, Prefect, the flows; one has
+uv on top. Each layer is a cache entry of its own, so a changed flow costs one small layer and a new
+archive. Both default to user 1000, and ``python`` is the interpreter that has Prefect.
+"""
+
+from pathlib import Path
+
+from tests.cluster import cache, oci, rootfs, tools
+from tests.cluster.nodeconfig import PAUSE_IMAGE
+
+FLOW_UV = "example.com/flowdeps/flow:uv"
+FLOW_PIP = "example.com/flowdeps/flow:pip"
+FLOWS = "/opt/flows"
+
+_FLOWS = Path(__file__).with_name("flows")
+_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+def flow() -> Path:
+    """An archive of both flow images, made where it is not in the cache (minutes, root)."""
+    base = [rootfs.debian_layer(), _certificates_layer(), rootfs.prefect_layer(), _flows_layer()]
+    uv = _uv_layer()
+    key = cache.digest(*map(str, (*base, uv)))
+
+    def make(at: Path) -> None:
+        images = [
+            oci.Image(name=FLOW_PIP, layers=base, config=_config()),
+            oci.Image(name=FLOW_UV, layers=[*base, uv], config=_config()),
+        ]
+        oci.write_archive(images, at / "flow.tar")
+
+    return cache.entry(f"images/flow-{key}", make) / "flow.tar"
+
+
+def pause(program: Path) -> Path:
+    """An archive of the image that holds a pod's namespaces."""
+
+    def make(at: Path) -> None:
+        oci.layer_of_files({"pause": (program.read_bytes(), 0o755)}, at / "layer.tar")
+        image = oci.Image(
+            name=PAUSE_IMAGE, layers=[at / "layer.tar"], config={"Entrypoint": ["/pause"]}
+        )
+        oci.write_archive([image], at / "pause.tar")
+
+    return cache.entry(f"images/pause-{cache.digest(program)}", make) / "pause.tar"
+
+
+def _config() -> dict[str, object]:
+    certificates = str(_CERTIFICATES)
+    environment = {
+        "PATH": f"{rootfs.ENVIRONMENT}/bin:/usr/local/bin:/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "HOME": "/home/flow",
+        # Interpreters, pip and uv bring certificates along; behind a proxy only these will do.
+        "SSL_CERT_FILE": certificates,
+        "PIP_CERT": certificates,
+    }
+    return {
+        "User": str(rootfs.UID),
+        "Env": [f"{name}={value}" for name, value in environment.items()],
+        "WorkingDir": "/home/flow",
+        "Cmd": ["python"],
+    }
+
+
+def _certificates_layer() -> Path:
+    """This machine's bundle, where it has one, in place of Debian's."""
+    content = _CERTIFICATES.read_bytes() if _CERTIFICATES.exists() else b""
+    files = {str(_CERTIFICATES).strip("/"): (content, 0o644)} if content else {}
+    return _files_layer("certificates", files)
+
+
+def _uv_layer() -> Path:
+    return _files_layer("uv", {"usr/local/bin/uv": (tools.uv().read_bytes(), 0o755)})
+
+
+def _flows_layer() -> Path:
+    return _files_layer(
+        "flows",
+        {
+            f"{FLOWS.strip('/')}/{path.name}": (path.read_bytes(), 0o644)
+            for path in sorted(_FLOWS.glob("*.py"))
+        },
+    )
+
+
+def _files_layer(name: str, files: dict[str, tuple[bytes, int]]) -> Path:
+    key = cache.digest(*(part for path, (content, _) in files.items() for part in (path, content)))
+    return (
+        cache.entry(f"images/{name}-{key}", lambda at: oci.layer_of_files(files, at / "layer.tar"))
+        / "layer.tar"
+    )

@@ -1,0 +1,166 @@
+"""A whole cluster of one node: real pods, without a container engine. Needs root.
+
+On top of the control plane: the controller manager and the scheduler on this machine; containerd,
+kubelet and kube-proxy in namespaces of their own (``sandbox``). Images come from archives
+(``load_image``) and are never pulled. There is no cluster DNS: pods use addresses, and reach
+servers on this machine by ``gateway``.
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.cluster import binaries, debian, images, nodeconfig, ports, tools
+from tests.cluster.controlplane import ControlPlane
+from tests.cluster.processes import Process
+from tests.cluster.progress import run_step
+from tests.cluster.sandbox import Sandbox
+from tests.cluster.tools import MissingToolError
+
+_PLUGINS = Path("/usr/lib/cni")
+_READY_SECONDS = 120.0
+
+
+class Node(ControlPlane):
+    """A cluster with one node named ``node``.
+
+    With ``egress`` pods also reach what this machine reaches; without, only this machine.
+    """
+
+    programs: Sequence[str] = binaries.NODE
+
+    def __init__(
+        self, *, directory: Path | None = None, detached: bool = False, egress: bool = False
+    ) -> None:
+        super().__init__(directory=directory, detached=detached, controllers=True)
+        self._egress = egress
+
+    @property
+    def gateway(self) -> str:
+        """The address by which pods reach this machine, and where servers for them listen."""
+        return self._sandbox.gateway
+
+    def load_image(self, archive: Path) -> None:
+        """Import an image archive under the names that it carries."""
+        run_step(
+            f"loading {archive.name}",
+            self._sandbox.command(
+                *(self._paths["ctr"], "--address", nodeconfig.CONTAINERD_SOCKET),
+                *("--namespace", "k8s.io", "images", "import", archive),
+            ),
+            log=self.logs / f"load-{archive.name}.log",
+        )
+
+    def start(self) -> None:
+        if os.geteuid() != 0:
+            raise MissingToolError("a node needs root; a control plane does not")
+        debian.ensure_packages(debian.NODE_PACKAGES)
+        super().start()
+
+    def stop(self) -> None:
+        # All that runs in the namespaces ends with their first process, and nothing waits for it.
+        if self._run is not None and self._processes:
+            self._processes[0].kill()
+            self._processes.pop(0)
+        super().stop()
+
+    def _start(self) -> None:
+        directory = self.run.directory
+        self._sandbox = Sandbox(self.run, init=self._paths["pause"], egress=self._egress)
+        self._processes.append(self._sandbox.process)
+        self._sandbox.start()
+        self.host = self._sandbox.gateway
+        self._start_containerd(directory)
+        super()._start()
+        scheduler = self._component_kubeconfig("system:kube-scheduler")
+        self._launch(
+            "kube-scheduler",
+            *(f"--kubeconfig={scheduler}", "--leader-elect=false", "--bind-address=127.0.0.1"),
+            *(f"--secure-port={ports.free()}", f"--cert-dir={directory / 'pki'}"),
+        )
+        self.load_image(images.pause(self._paths["pause"]))
+        kubelet = self._start_kubelet(directory)
+        self._start_kube_proxy()
+        kubelet.wait_until(self._node_ready, what="the node", seconds=_READY_SECONDS)
+        self.run.tell(GATEWAY=self.gateway)
+
+    def _advertise(self) -> list[str]:
+        return [f"--advertise-address={self.host}"]
+
+    def _start_containerd(self, directory: Path) -> None:
+        cni = directory / "cni"
+        cni.mkdir()
+        (cni / "10-flowdeps.conflist").write_text(
+            nodeconfig.cni(directory=directory, pods=self._sandbox.pods)
+        )
+        runc = shutil.which("runc", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
+        if runc is None:
+            raise MissingToolError("runc is missing")
+        config = self._write(
+            "containerd.toml",
+            nodeconfig.containerd(directory=directory, plugins=_PLUGINS, runc=Path(runc)),
+        )
+        # It finds its shim on PATH.
+        path = f"{self._paths['containerd-shim-runc-v2'].parent}:/usr/sbin:/usr/bin:/sbin:/bin"
+        process = self._launch_inside(
+            "containerd", "--config", config, env={**os.environ, "PATH": path}
+        )
+        ready = self._sandbox.command(
+            *(self._paths["ctr"], "--address", nodeconfig.CONTAINERD_SOCKET, "version")
+        )
+        process.wait_until(lambda: tools.succeeds(ready), what="containerd", seconds=_READY_SECONDS)
+
+    def _start_kubelet(self, directory: Path) -> Process:
+        # Of the machine's own file: /run is another one within the namespaces.
+        self._write("resolv.conf", Path("/etc/resolv.conf").read_text())
+        config = self._write(
+            "kubelet.json",
+            nodeconfig.kubelet(
+                directory=directory,
+                address=self._sandbox.address,
+                authority=self._authority.own.certificate,
+                cgroup=self._sandbox.cgroup,
+            ),
+        )
+        return self._launch_inside(
+            "kubelet",
+            f"--kubeconfig={self._component_kubeconfig('system:node:node')}",
+            f"--config={config}",
+            f"--root-dir={directory / 'kubelet'}",
+            f"--cert-dir={directory / 'pki'}",
+            f"--hostname-override={nodeconfig.NODE_NAME}",
+            f"--node-ip={self._sandbox.address}",
+        )
+
+    def _start_kube_proxy(self) -> None:
+        config = self._write(
+            "kube-proxy.json",
+            nodeconfig.kube_proxy(
+                kubeconfig=self._component_kubeconfig("system:kube-proxy"),
+                pods=self._sandbox.pods,
+            ),
+        )
+        self._launch_inside("kube-proxy", f"--config={config}")
+
+    def _node_ready(self) -> bool:
+        nodes = self.kubectl(
+            *("get", "nodes", "-o"),
+            'jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}'
+            "{.items[*].spec.taints[*].key}",
+        )
+        return nodes == "True"
+
+    def _launch_inside(
+        self, name: str, *arguments: str | Path, env: dict[str, str] | None = None
+    ) -> Process:
+        command = self._sandbox.command(self._paths[name], *arguments)
+        process = Process(self.run, name, command, env=env)
+        self._processes.append(process)
+        process.start()
+        return process
+
+    def _write(self, name: str, text: str) -> Path:
+        path = self.run.directory / name
+        path.write_text(text)
+        return path
