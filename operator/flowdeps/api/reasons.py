@@ -14,6 +14,11 @@ class Reason(StrEnum):
         reason.description = description
         return reason
 
+    @classmethod
+    def named(cls, text: str) -> "Reason":
+        """The reason of that name; INTERNAL_ERROR for one that is not ours."""
+        return next((reason for reason in cls if reason == text), cls.INTERNAL_ERROR)
+
     # All is well
     READY = "Ready", "The lock is published and every pool offers it."
     RESOLVED = "Resolved", "A lock was found for the spec as it stands."
@@ -46,7 +51,8 @@ class Reason(StrEnum):
     CONTENDED = "Contended", "Something else keeps overwriting the pool's base job template."
 
     # An outage: retried
-    RESOLVER_FAILED = "ResolverFailed", "uv failed or ran out of time or memory."
+    RESOLVER_FAILED = "ResolverFailed", "uv failed in a way that has no better word."
+    RESOLVER_LIMIT = "ResolverLimit", "uv ran out of the time or memory that it is allowed."
     INDEX_UNAVAILABLE = "IndexUnavailable", "A package index cannot be reached."
     INDEX_UNAUTHORIZED = (
         "IndexUnauthorized",

@@ -1,0 +1,57 @@
+"""The program's parser, and the one place where errors become exit codes.
+
+Exit status of every command: 0 done, 1 the answer is no (the lines say why),
+2 wrong usage, 130 interrupted.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from flowdeps import __version__
+from flowdeps.cli import lock, run, status, template, validate
+from flowdeps.cli.failure import CommandError
+
+_DESCRIPTION = """\
+Pinned, hashed Python dependencies for Prefect flows on Kubernetes.
+
+The operator is `flowdeps run`. The other commands do one of its steps by hand, on
+files or on a live cluster, and change nothing.
+"""
+_EPILOG = """\
+examples:
+  flowdeps validate examples/*.yaml
+  flowdeps lock examples/ml-extras.yaml > ml-extras.lock
+  flowdeps template examples/*.yaml --pool kubernetes --check
+  flowdeps status -n flows
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit status and never raises for bad input."""
+    parser = argparse.ArgumentParser(
+        prog="flowdeps",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"flowdeps {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in (run, validate, lock, template, status):
+        command.add_parser(commands)
+    args = parser.parse_args(argv)
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+    except CommandError as error:
+        for line in error.lines:
+            print(f"flowdeps: {line}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone (`| head`); the rest of it is not wanted.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code

@@ -1,0 +1,66 @@
+"""The configuration file, and the cluster's and Prefect's addresses, for commands."""
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from flowdeps.api.config import Config, parse_config
+from flowdeps.api.problems import InvalidError
+from flowdeps.cli.failure import CommandError
+from flowdeps.resolver import Limits, Resolver
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add `--config`."""
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        default=os.environ.get("FLOWDEPS_CONFIG"),
+        help="the operator's configuration, YAML (default: $FLOWDEPS_CONFIG, else all defaults)",
+    )
+
+
+def read_config(file: str | None) -> Config:
+    """The configuration in `file`, or the defaults. Raises CommandError."""
+    if file is None:
+        return Config()
+    try:
+        document = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CommandError(f"{file}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CommandError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
+    if document is None:
+        document = {}
+    if not isinstance(document, dict):
+        raise CommandError(f"{file}: not a mapping; write fields such as `prefect:`")
+    try:
+        return parse_config(document)
+    except InvalidError as error:
+        raise CommandError.invalid(file, error) from None
+
+
+def make_resolver(config: Config) -> Resolver:
+    """The resolver that the configuration describes."""
+    settings = config.resolver
+    return Resolver(
+        limits=Limits(timeout=settings.timeout.total_seconds(), memory=settings.memory),
+        concurrency=settings.concurrency,
+        cache=_cache_directory(config),
+    )
+
+
+def _cache_directory(config: Config) -> Path:
+    if config.resolver.cache_directory:
+        return Path(config.resolver.cache_directory)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    try:
+        path = Path(base) / "flowdeps" / "uv"
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        # A container without a home: its own temporary directory will do.
+        return Path(tempfile.gettempdir()) / "flowdeps-uv"
+    return path

@@ -1,0 +1,139 @@
+"""`flowdeps template`: what the operator would make of a pool's base job template."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flowdeps import __version__
+from flowdeps.api.config import Config
+from flowdeps.cli.failure import CommandError
+from flowdeps.cli.manifests import read_manifests
+from flowdeps.cli.settings import add_config, read_config
+from flowdeps.plan import age, pool_fragment
+from flowdeps.store import SetEntry, Store
+from flowdeps.templates import NONE, MergeRefusedError, merge, remove
+
+_DESCRIPTION = """\
+Print a work pool's base job template with the fragment for the sets in FILE merged in,
+as JSON. The pool itself is not touched.
+
+The template comes from --base, or from the live pool (Prefect is found as by the
+operator: prefect.apiUrl of --config, else PREFECT_API_URL).
+"""
+_EPILOG = """\
+examples:
+  prefect work-pool inspect kubernetes -o json | jq .base_job_template > base.json
+  flowdeps template sets.yaml --pool kubernetes --base base.json > merged.json
+  flowdeps template sets.yaml --pool kubernetes --check
+  flowdeps template --pool kubernetes --base merged.json --remove > base.json
+
+Exit status: 0, or 1 where the template can't take the fragment (the reason is on
+standard error) or --check finds a difference.
+"""
+
+
+def add_parser(
+    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
+) -> argparse.ArgumentParser:
+    """Add the command to the program's."""
+    parser = subparsers.add_parser(
+        "template",
+        help="merge sets into a pool's base job template",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("files", nargs="*", metavar="FILE", help="YAML or JSON; - for stdin")
+    parser.add_argument("--pool", required=True, metavar="NAME", help="the work pool")
+    parser.add_argument("--base", metavar="BASE.json", help="a template instead of the live one")
+    parser.add_argument("--remove", action="store_true", help="take the fragment out instead")
+    parser.add_argument(
+        "--check", action="store_true", help="print nothing; exit 1 if there is a difference"
+    )
+    add_config(parser)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Merge, remove or check."""
+    if args.remove == bool(args.files):
+        raise CommandError("give either FILEs to merge or --remove")
+    config = read_config(args.config)
+    base = _read(args.base) if args.base else asyncio.run(_fetch(config, args.pool))
+    try:
+        template = remove(base) if args.remove else _merged(base, args, config)
+    except MergeRefusedError as refusal:
+        raise CommandError(f'work pool "{args.pool}": {refusal.reason}: {refusal}') from None
+    if not args.check:
+        json.dump(template, sys.stdout, indent=2, ensure_ascii=False)
+        print()
+        return 0
+    if template == base:
+        return 0
+    print(f'flowdeps: the template of work pool "{args.pool}" would change', file=sys.stderr)
+    return 1
+
+
+def _merged(base: Mapping[str, Any], args: argparse.Namespace, config: Config) -> dict[str, Any]:
+    settings = config.pool(args.pool)
+    offered: dict[str, SetEntry] = {}
+    default = NONE
+    for entry in _entries(args.files):
+        for ref in entry.offers:
+            if ref.name != args.pool or not settings.admits(entry.key.namespace):
+                continue
+            offered.setdefault(ref.key, entry)
+            if ref.default and default == NONE:
+                default = ref.key
+    if not offered:
+        raise CommandError(f'no set in these files offers itself to work pool "{args.pool}"')
+    fragment = pool_fragment(
+        offered, settings=settings, default=default, owner=config.owner, version=__version__
+    )
+    return merge(base, fragment)
+
+
+def _entries(files: list[str]) -> list[SetEntry]:
+    reading = read_manifests(files)
+    if reading.problems:
+        raise CommandError(*reading.problems)
+    store = Store()
+    for manifest in reading.manifests:
+        meta = manifest.body.get("metadata") or {}
+        if not isinstance(meta, dict) or not isinstance(meta.get("name"), str):
+            raise CommandError(f"{manifest.place.file}: metadata.name is missing")
+        store.put_set({**manifest.body, "metadata": {"namespace": "default", **meta}})
+    for entry in store.sets.values():
+        if entry.spec is None:
+            raise CommandError(*(f"{entry.key}: {line}" for line in entry.problems.split("; spec")))
+    return sorted(store.sets.values(), key=lambda entry: age(entry.meta))
+
+
+def _read(file: str) -> dict[str, Any]:
+    try:
+        template = json.loads(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CommandError(f"{file}: {error.strerror}") from None
+    except ValueError as error:
+        raise CommandError(f"{file}: not JSON: {error}") from None
+    if not isinstance(template, dict) or "job_configuration" not in template:
+        raise CommandError(f"{file}: not a base job template: it has no job_configuration")
+    return template
+
+
+async def _fetch(config: Config, name: str) -> dict[str, Any]:
+    from flowdeps.pools import Pools, PoolsError
+
+    try:
+        async with Pools.connect(config.prefect.api_url) as pools:
+            pool = await pools.read(name)
+    except PoolsError as error:
+        raise CommandError(str(error)) from None
+    if pool is None:
+        raise CommandError(f'there is no work pool "{name}"')
+    return dict(pool.template)

@@ -1,0 +1,147 @@
+"""A keyed queue: what to look at, and when.
+
+A key names a thing to bring in line (a set, a pool); a handler looks at it and
+says when it wants to see it next. The rules, in full:
+
+- A key stands in the queue at most once. Adding it again can only make it
+  earlier, never later.
+- A key is handled by one worker at a time. Added while it is handled, it is
+  handled once more afterwards: no change is lost, none is handled twice at once.
+- A handler that returns a number is called again after that many seconds; one
+  that returns None waits for the next `add`. One that raises is called again
+  after a pause that doubles with each failure in a row, with jitter, and is
+  forgotten at the first success.
+
+Nothing here is kept across a restart: whoever starts the queue adds every key.
+"""
+
+import asyncio
+import heapq
+import itertools
+import logging
+import random
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 300.0
+
+
+def backoff(failures: int, *, first: float = FIRST_PAUSE, longest: float = LONGEST_PAUSE) -> float:
+    """Seconds to wait after so many failures in a row (1 or more), ± 20 %."""
+    pause = min(first * 2.0 ** (failures - 1), longest)
+    return pause * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, not a secret
+
+
+@dataclass(frozen=True)
+class QueueHealth:
+    """How the queue is doing; ages in seconds, 0.0 where there is nothing."""
+
+    ready: int
+    delayed: int
+    running: int
+    oldest_ready: float
+    longest_running: float
+
+
+@dataclass
+class Queue(Generic[K]):
+    """Keys with due times, handled by at most `workers` tasks at once."""
+
+    handle: Callable[[K], Awaitable[float | None]]
+    workers: int = 16
+    on_error: Callable[[K, Exception], None] = lambda _key, _error: None
+
+    _due: dict[K, float] = field(default_factory=dict)
+    _heap: list[tuple[float, int, K]] = field(default_factory=list)
+    _order: "itertools.count[int]" = field(default_factory=itertools.count)
+    _running: dict[K, float] = field(default_factory=dict)
+    _again: dict[K, float] = field(default_factory=dict)
+    _failures: dict[K, int] = field(default_factory=dict)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def add(self, key: K, *, after: float = 0.0) -> None:
+        """Handle `key` once more, `after` seconds from now at the latest."""
+        due = self.time() + after
+        if key in self._running:
+            self._again[key] = min(due, self._again.get(key, due))
+            return
+        if due >= self._due.get(key, float("inf")):
+            return
+        self._due[key] = due
+        heapq.heappush(self._heap, (due, next(self._order), key))
+        self._wake.set()
+
+    def time(self) -> float:
+        """The clock that due times are of, in seconds."""
+        return asyncio.get_running_loop().time()
+
+    def busy(self, key: K) -> bool:
+        """Whether `key` is being handled, or would be if a worker were free."""
+        now = self.time()
+        return key in self._running or self._due.get(key, float("inf")) <= now
+
+    def health(self) -> QueueHealth:
+        """A look at the queue; cheap enough for each scrape of the metrics."""
+        now = self.time()
+        ready = [due for due in self._due.values() if due <= now]
+        return QueueHealth(
+            ready=len(ready),
+            delayed=len(self._due) - len(ready),
+            running=len(self._running),
+            oldest_ready=now - min(ready, default=now),
+            longest_running=now - min(self._running.values(), default=now),
+        )
+
+    async def run(self) -> None:
+        """Handle keys until cancelled; cancels what is being handled with it."""
+        free = asyncio.Semaphore(self.workers)
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                await free.acquire()
+                key = await self._next()
+                self._running[key] = self.time()
+                tasks.create_task(self._handle(key)).add_done_callback(lambda _: free.release())
+
+    async def _next(self) -> K:
+        while True:
+            self._wake.clear()
+            wait: float | None = None
+            while self._heap:
+                due, _, key = self._heap[0]
+                if self._due.get(key) != due:
+                    heapq.heappop(self._heap)  # made earlier meanwhile
+                elif due <= self.time():
+                    heapq.heappop(self._heap)
+                    del self._due[key]
+                    return key
+                else:
+                    wait = due - self.time()
+                    break
+            try:
+                await asyncio.wait_for(self._wake.wait(), wait)
+            except TimeoutError:
+                continue
+
+    async def _handle(self, key: K) -> None:
+        after: float | None
+        try:
+            after = await self.handle(key)
+            self._failures.pop(key, None)
+        except Exception as error:
+            failures = self._failures[key] = self._failures.get(key, 0) + 1
+            after = backoff(failures)
+            log.warning("%s failed %d times, next try in %.0f s: %s", key, failures, after, error)
+            self.on_error(key, error)
+        finally:
+            del self._running[key]
+        again = self._again.pop(key, None)
+        if after is not None:
+            self.add(key, after=after)
+        if again is not None:
+            self.add(key, after=max(0.0, again - self.time()))

@@ -1,0 +1,50 @@
+"""kopf: watches sets and our ConfigMaps, and hands each event to the service.
+
+Only `on.event` handlers, which write nothing to the objects; what to do and when
+is the queue's. The handlers stand in a registry of their own, so that nothing
+that another library registers with kopf runs here.
+"""
+
+import asyncio
+from collections.abc import Collection
+from typing import Any
+
+import kopf
+
+from flowdeps.api.resource import GROUP, MANAGED_BY, MANAGED_BY_LABEL, PLURAL, VERSION
+from flowdeps.service import Service
+from flowdeps.store import SELECTOR
+
+
+async def watch(service: Service) -> None:
+    """Feed a service from the cluster until cancelled."""
+    namespaces: Collection[str] = service.world.config.watch_namespaces
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.watching.label_selectors["", "v1", "configmaps"] = SELECTOR
+    await kopf.operator(
+        registry=_registry(service),
+        settings=settings,
+        clusterwide=not namespaces,
+        namespaces=namespaces,
+        stop_flag=asyncio.Event(),  # signals are the command line's
+    )
+
+
+def _registry(service: Service) -> kopf.OperatorRegistry:
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_via_client(**kwargs)
+
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
+    def on_set(type: str | None, event: kopf.RawEvent, **_: Any) -> None:  # noqa: A002 - kopf's name
+        service.set_event(type, event["object"])
+
+    @kopf.on.event("", "v1", "configmaps", labels={MANAGED_BY_LABEL: MANAGED_BY}, registry=registry)
+    def on_config_map(type: str | None, event: kopf.RawEvent, **_: Any) -> None:  # noqa: A002
+        service.config_map_event(type, event["object"])
+
+    return registry

@@ -1,0 +1,171 @@
+"""Prefect: work pools and their base job templates, by Prefect's own client.
+
+Prefect has no compare-and-swap: a PATCH replaces the whole template, and its
+`updated` time moves without a change. So whoever calls `write` has just called
+`read`, there is one caller for a pool at a time, and drift is found by content.
+
+Errors never carry an answer's body: a 422 echoes the request, secrets included.
+"""
+
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+# With no API address Prefect's client would start a server of its own; and five
+# retries of its own, doubling from 2 s, would hide an outage for a minute.
+os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_ENABLED", "false")
+os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "2")
+
+import httpx
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import WorkPoolUpdate
+from prefect.events.clients import get_events_subscriber
+from prefect.events.filters import EventFilter, EventNameFilter
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import get_current_settings
+
+from flowdeps.api.reasons import Reason
+
+_TIMEOUT_SECONDS = 20.0
+_PAGE = 200
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A work pool as Prefect has it now."""
+
+    name: str
+    type: str
+    template: Mapping[str, Any]
+
+
+class PoolsError(Exception):
+    """A request that Prefect refused or did not answer.
+
+    `reason` is a condition's: PrefectUnavailable (no answer, 5xx, 429),
+    PrefectUnauthorized (401, 403), PoolNotFound, or NotMergeable (other 4xx).
+    """
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Pools:
+    """A client for one Prefect API; made by `connect`, bound to one event loop."""
+
+    def __init__(self, api: PrefectClient, *, observe: Callable[[str, str], None]) -> None:
+        self._api = api
+        self._observe = observe
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls,
+        api_url: str | None = None,
+        *,
+        observe: Callable[[str, str], None] = lambda _method, _outcome: None,
+    ) -> AsyncIterator[Self]:
+        """Connect to `api_url` (default: PREFECT_API_URL or the active profile).
+
+        Credentials are Prefect's own: PREFECT_API_KEY, PREFECT_API_AUTH_STRING.
+        Makes no request yet. Raises PoolsError where no address is known.
+        """
+        settings = get_current_settings().api
+        url = api_url or settings.url
+        if not url:
+            raise PoolsError(
+                Reason.PREFECT_UNAVAILABLE,
+                "no Prefect API is configured: set prefect.apiUrl in the configuration"
+                " or PREFECT_API_URL",
+            )
+        key, auth = settings.key, settings.auth_string
+        client = PrefectClient(
+            url,
+            api_key=key.get_secret_value() if key else None,
+            auth_string=auth.get_secret_value() if auth else None,
+            httpx_settings={"timeout": httpx.Timeout(_TIMEOUT_SECONDS)},
+        )
+        async with client:
+            yield cls(client, observe=observe)
+
+    async def read(self, name: str) -> Pool | None:
+        """The pool of that name; None where there is none."""
+        async with self._errors("GET"):
+            try:
+                found = await self._api.read_work_pool(name)
+            except ObjectNotFound:
+                return None
+        return Pool(found.name, found.type, found.base_job_template)
+
+    async def read_all(self) -> dict[str, Pool]:
+        """All pools by name, in as few requests as there are pages."""
+        found: dict[str, Pool] = {}
+        while True:
+            async with self._errors("GET"):
+                page = await self._api.read_work_pools(limit=_PAGE, offset=len(found))
+            found |= {p.name: Pool(p.name, p.type, p.base_job_template) for p in page}
+            if len(page) < _PAGE:
+                return found
+
+    async def write(self, name: str, template: Mapping[str, Any]) -> None:
+        """Replace a pool's base job template."""
+        if not template:
+            raise ValueError("an empty template would wipe the pool's")
+        async with self._errors("PATCH"):
+            try:
+                await self._api.update_work_pool(
+                    name, WorkPoolUpdate(base_job_template=dict(template))
+                )
+            except ObjectNotFound:
+                raise PoolsError(Reason.POOL_NOT_FOUND, f'there is no work pool "{name}"') from None
+
+    async def changes(self) -> AsyncIterator[str]:
+        """Names of pools as they change: a hint, never the truth.
+
+        Large events are dropped by the server, so polling goes on beside it.
+        Ends or raises PoolsError when the connection does.
+        """
+        wanted = EventFilter(event=EventNameFilter(name=["prefect.work-pool.updated"]))
+        try:
+            async with get_events_subscriber(filter=wanted) as events:
+                async for event in events:
+                    yield event.resource.get("prefect.resource.name") or ""
+        except Exception as error:  # whatever the websocket library raises
+            raise PoolsError(Reason.PREFECT_UNAVAILABLE, type(error).__name__) from None
+
+    @asynccontextmanager
+    async def _errors(self, method: str) -> AsyncIterator[None]:
+        try:
+            yield
+        except httpx.HTTPStatusError as error:
+            status = error.response.status_code
+            self._observe(method, str(status))
+            raise _refusal(status) from None
+        except httpx.HTTPError as error:
+            self._observe(method, "error")
+            cause = str(error) or type(error).__name__
+            raise PoolsError(
+                Reason.PREFECT_UNAVAILABLE, f"the Prefect API did not answer: {cause}"
+            ) from None
+        else:
+            self._observe(method, "200")
+
+
+def _refusal(status: int) -> PoolsError:
+    if status == 401:
+        return PoolsError(
+            Reason.PREFECT_UNAUTHORIZED,
+            "the Prefect API refused our credentials (401):"
+            " check PREFECT_API_KEY or PREFECT_API_AUTH_STRING",
+        )
+    if status == 403:
+        return PoolsError(
+            Reason.PREFECT_UNAUTHORIZED,
+            "the Prefect API forbids this (403): the key needs to read and update work pools",
+        )
+    if status in {408, 429} or status >= 500:
+        return PoolsError(Reason.PREFECT_UNAVAILABLE, f"the Prefect API answered {status}")
+    return PoolsError(Reason.NOT_MERGEABLE, f"the Prefect API refused our request ({status})")

@@ -1,0 +1,303 @@
+"""One pass over one pool: a single desired fragment from all its sets, merged in.
+
+There is one pass over a pool at a time (the queue sees to that), so there is one
+writer. Changes that come together are one PATCH: the first is made at once; in a
+burst, the next waits until no set of the pool is being worked on, but no longer
+than a hold that grows with each PATCH, and never sooner than a pause that grows too.
+
+A template that was in line and is no longer, though we want the same, was changed
+by others. It is mended at once; when that happens again and again, ever more rarely,
+and the sets say `Contended`.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowdeps.api.reasons import Reason
+from flowdeps.api.resource import WorkPoolRef
+from flowdeps.engine import backoff
+from flowdeps.plan import Place, age, holder_of, pool_fragment
+from flowdeps.pools import Pool, PoolsError
+from flowdeps.reconcile.world import PoolState, Verdict, World
+from flowdeps.store import PoolView, SetEntry, SetKey
+from flowdeps.templates import NONE, Fragment, MergeRefusedError, find, job_namespace, merge, remove
+
+log = logging.getLogger(__name__)
+
+KUBERNETES = "kubernetes"
+_PAUSES = (0.0, 2.0, 6.0, 15.0, 30.0, 60.0)
+_HOLDS = (0.0, 30.0, 60.0, 120.0, 240.0, 300.0)
+_CALM = 60.0
+_LOOK_AGAIN = 0.2
+_DRIFTS_TO_CONTEND = 3
+_DRIFT_MEMORY = 600.0
+
+_REFUSALS = {"NoImage": Reason.NO_IMAGE, "NotKubernetes": Reason.POOL_UNSUPPORTED}
+
+
+@dataclass
+class _Pace:
+    """When a pool was written, and how often others undid it; times are loop times."""
+
+    writes: int = 0
+    last_write: float = float("-inf")
+    dirty_since: float | None = None
+    in_line_with: str = ""
+    drifts: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Offer:
+    """A set that offers itself to a pool."""
+
+    entry: SetEntry
+    ref: WorkPoolRef
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a pool should offer: key → set, and what it says of every set."""
+
+    offered: Mapping[str, SetKey]
+    fragment: Fragment | None
+    verdicts: Mapping[SetKey, Verdict]
+
+
+class PoolPasses:
+    """Passes over pools; remembers each pool's pace."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._paces: dict[str, _Pace] = {}
+        self._seen: dict[str, str] = {}
+
+    async def run(self, name: str) -> float | None:
+        """Bring one pool in line; returns in how many seconds to look again."""
+        world, loop_time = self._world, self._world.queue.time()
+        pace = self._paces.setdefault(name, _Pace())
+        if wait := self._hold(name, pace, loop_time):
+            return wait
+        try:
+            pool = await world.pools.read(name)
+        except PoolsError as error:
+            self.unreachable(name, error)
+            raise
+        state = world.pool_states.setdefault(name, PoolState())
+        if self._view(name, pool):
+            # Locks belong elsewhere now: their sets come first, then this pool again.
+            for key in world.store.offering(name):
+                world.queue.add(key)
+        if pool is None:
+            self._settle(name, state, _Wanted({}, None, self._all(name, Reason.POOL_NOT_FOUND)))
+            return None
+        wanted = self._wanted(pool)
+        try:
+            template = self._desired(pool, wanted.fragment)
+        except MergeRefusedError as refusal:
+            reason = _REFUSALS.get(refusal.reason, Reason.NOT_MERGEABLE)
+            verdicts = dict.fromkeys(wanted.verdicts, Verdict(reason, str(refusal)))
+            self._settle(name, state, _Wanted({}, None, {**wanted.verdicts, **verdicts}))
+            return None
+        if template == pool.template:
+            pace.dirty_since, pace.in_line_with = None, _hash(template)
+            self._seen[name] = _hash(pool.template)
+            self._settle(name, state, wanted)
+            return None
+        return await self._write(pool, template, pace=pace, state=state, wanted=wanted)
+
+    def unreachable(self, name: str, error: PoolsError) -> None:
+        """Tell the sets of a pool that it can't be looked at."""
+        state = self._world.pool_states.setdefault(name, PoolState())
+        self._tell(name, state, self._all(name, error.reason, str(error)))
+
+    def changed(self, pool: Pool) -> bool:
+        """Whether a poll shows a template other than the one last found in line."""
+        return self._seen.get(pool.name) != _hash(pool.template)
+
+    # Steps
+
+    def _hold(self, name: str, pace: _Pace, now: float) -> float | None:
+        """How long a write would have to wait; None where it may be made now."""
+        if now - pace.last_write > _CALM + _PAUSES[min(pace.writes, len(_PAUSES) - 1)]:
+            pace.writes = 0
+        level = min(pace.writes, len(_PAUSES) - 1)
+        if level == 0:
+            return None
+        pace.dirty_since = now if pace.dirty_since is None else pace.dirty_since
+        if (early := pace.last_write + _PAUSES[level] - now) > 0:
+            return early
+        held = now - pace.dirty_since < _HOLDS[level]
+        if held and any(map(self._world.working_on, self._world.store.offering(name))):
+            return _LOOK_AGAIN
+        return None
+
+    def _view(self, name: str, pool: Pool | None) -> bool:
+        """Take in what a pool looks like; returns whether its jobs run elsewhere now."""
+        store = self._world.store
+        known = store.pools.get(name)
+        namespaces: tuple[str, ...] = ()
+        if pool is not None and pool.type == KUBERNETES:
+            of_template = job_namespace(pool.template)
+            namespaces = self._world.config.pool(name).job_namespaces or (
+                (of_template,) if of_template else ()
+            )
+        store.pools[name] = PoolView(name=name, job_namespaces=namespaces)
+        return known is None or known.job_namespaces != namespaces
+
+    def _wanted(self, pool: Pool) -> _Wanted:
+        world = self._world
+        settings = world.config.pool(pool.name)
+        live = find(pool.template)
+        live_keys = set(live.keys) if live and live.owner == world.config.owner else set()
+        verdicts: dict[SetKey, Verdict] = {}
+        offered: dict[str, _Offer] = {}
+        for offer in self._offers(pool.name):
+            verdict = self._judge(offer, pool, live_keys)
+            verdicts[offer.entry.key] = verdict
+            if verdict.synced:
+                offered[offer.ref.key] = offer
+        # Offers come oldest first, and so do the keys of `offered`.
+        default = next((o for o in offered.values() if o.ref.default), None)
+        for offer in offered.values():
+            if default and offer.ref.default and offer is not default:
+                verdicts[offer.entry.key] = Verdict(
+                    Reason.CONFLICT,
+                    f"the older set {default.entry.key} is the pool's default; its key is offered,"
+                    " but runs that choose nothing don't get it: remove default: true",
+                )
+        if not offered:
+            return _Wanted({}, None, verdicts)
+        fragment = pool_fragment(
+            {key: offer.entry for key, offer in offered.items()},
+            settings=settings,
+            default=default.ref.key if default else NONE,
+            owner=world.config.owner,
+            version=world.version,
+        )
+        return _Wanted({key: o.entry.key for key, o in offered.items()}, fragment, verdicts)
+
+    def _judge(self, offer: _Offer, pool: Pool, live_keys: set[str]) -> Verdict:
+        world, entry, ref = self._world, offer.entry, offer.ref
+        settings = world.config.pool(pool.name)
+        if not settings.admits(entry.key.namespace):
+            return Verdict(
+                Reason.NOT_ADMITTED,
+                f"the pool takes sets from {', '.join(settings.namespaces)}, not from namespace"
+                f" {entry.key.namespace}; ask whoever runs flowdeps to add it to the pool's"
+                " namespaces",
+            )
+        if pool.type != KUBERNETES:
+            return Verdict(
+                Reason.POOL_UNSUPPORTED,
+                f'the pool\'s type is "{pool.type}"; only kubernetes pools are supported',
+            )
+        namespaces = world.store.pools[pool.name].job_namespaces
+        if not namespaces:
+            return Verdict(
+                Reason.NOT_MERGEABLE,
+                "where the pool's jobs run can't be read from its base job template;"
+                " name it in workPools[].jobNamespaces of the operator's configuration",
+            )
+        rivals = [world.store.sets[key] for key in world.store.rivals(ref.key)]
+        missing = False
+        for namespace in namespaces:
+            place = Place(namespace, ref.key)
+            holder = holder_of(place, rivals, config=world.config, pools=world.store.pools)
+            if holder != entry.key:
+                return Verdict(
+                    Reason.CONFLICT,
+                    f'the older set {holder} serves the key "{ref.key}" in namespace {namespace};'
+                    " choose another key in spec.workPools",
+                )
+            view = world.store.config_maps.get((namespace, place.current))
+            missing = missing or view is None or view.holder != entry.key
+        # A ConfigMap that was deleted by hand is on its way back; its key stays meanwhile.
+        if missing and ref.key not in live_keys:
+            return Verdict(Reason.PENDING, "waits for the lock's ConfigMap")
+        return Verdict(Reason.SYNCED)
+
+    def _desired(self, pool: Pool, fragment: Fragment | None) -> dict[str, Any]:
+        if fragment is not None:
+            return merge(pool.template, fragment)
+        live = find(pool.template)
+        ours = live is not None and live.owner == self._world.config.owner
+        return remove(pool.template) if ours else dict(pool.template)
+
+    async def _write(
+        self,
+        pool: Pool,
+        template: dict[str, Any],
+        *,
+        pace: _Pace,
+        state: PoolState,
+        wanted: _Wanted,
+    ) -> float | None:
+        world, now, name = self._world, self._world.queue.time(), pool.name
+        drifted = pace.in_line_with == _hash(template)
+        if drifted:
+            pace.drifts = [t for t in pace.drifts if now - t < _DRIFT_MEMORY]
+            if len(pace.drifts) >= _DRIFTS_TO_CONTEND:
+                pause = backoff(len(pace.drifts) - _DRIFTS_TO_CONTEND + 1, first=15.0)
+                if now - pace.drifts[-1] < pause:
+                    self._tell(name, state, _contended(wanted).verdicts)
+                    return pause
+            pace.drifts.append(now)
+            world.metrics.template_drifts.labels(name).inc()
+            log.warning("work pool %s was changed by others; mending it", name)
+        try:
+            await world.pools.write(name, template)
+        except PoolsError as error:
+            self.unreachable(name, error)
+            raise
+        world.metrics.template_writes.labels(name).inc()
+        log.info("work pool %s offers %s", name, ", ".join(wanted.offered) or "nothing")
+        pace.writes += 1
+        pace.last_write, pace.dirty_since, pace.in_line_with = now, None, _hash(template)
+        self._seen[name] = _hash(template)
+        if len(pace.drifts) >= _DRIFTS_TO_CONTEND:
+            wanted = _contended(wanted)
+        self._settle(name, state, wanted)
+        return None
+
+    # What sets are told
+
+    def _offers(self, name: str) -> list[_Offer]:
+        entries = [self._world.store.sets[key] for key in self._world.store.offering(name)]
+        alive = sorted((e for e in entries if not e.meta.deleting), key=lambda e: age(e.meta))
+        return [_Offer(e, ref) for e in alive for ref in e.offers if ref.name == name]
+
+    def _all(self, name: str, reason: Reason, message: str = "") -> dict[SetKey, Verdict]:
+        message = message or f'Prefect has no work pool "{name}"; create it or correct the name'
+        return {o.entry.key: Verdict(reason, message) for o in self._offers(name)}
+
+    def _settle(self, name: str, state: PoolState, wanted: _Wanted) -> None:
+        gone = {key for key in state.offered.values() if key not in wanted.offered.values()}
+        state.looked = True
+        state.offered = dict(wanted.offered)
+        for key in gone:
+            self._world.queue.add(key)
+        self._tell(name, state, wanted.verdicts)
+
+    def _tell(self, name: str, state: PoolState, verdicts: Mapping[SetKey, Verdict]) -> None:
+        before, state.verdicts = state.verdicts, dict(verdicts)
+        for key in self._world.store.offering(name):
+            if before.get(key) != verdicts.get(key):
+                self._world.queue.add(key)
+
+
+def _contended(wanted: _Wanted) -> _Wanted:
+    verdict = Verdict(
+        Reason.CONTENDED,
+        "something else keeps overwriting the pool's base job template (a Helm release, Terraform,"
+        " a PrefectWorkPool resource?): let it leave the template alone, or give the pool to it",
+    )
+    verdicts = {k: verdict if v.synced else v for k, v in wanted.verdicts.items()}
+    return _Wanted(wanted.offered, wanted.fragment, verdicts)
+
+
+def _hash(template: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,197 @@
+"""Makes the ConfigMaps of a set what they should be, and takes out what is not wanted.
+
+The order of writes is what makes a kill between any two of them harmless: home
+before copies, in each place the revision before the current one, deletions last.
+Whatever was not reached is found missing by the next pass.
+"""
+
+from flowdeps.api.reasons import Reason
+from flowdeps.api.resource import MANAGED_BY, MANAGED_BY_LABEL
+from flowdeps.cluster import ClusterError
+from flowdeps.locks.diff import diff, summarize
+from flowdeps.locks.lock import Lock, LockError, parse_lock
+from flowdeps.plan import (
+    SUMMARY_LIMIT,
+    Desired,
+    LockRecord,
+    Place,
+    config_maps,
+    holder_of,
+    home_of,
+    keep_history,
+    last_record,
+    obsolete,
+    places,
+)
+from flowdeps.reconcile.report import Step
+from flowdeps.reconcile.world import World
+from flowdeps.store import LOCK_FILE, SetEntry
+
+LARGEST_LOCK = 1_000_000
+"""Bytes: what fits a ConfigMap (1 MiB) beside its other fields."""
+
+
+class LockText:
+    """The text of the lock in service, fetched at most once and only when it is needed."""
+
+    def __init__(self, world: World, entry: SetEntry, lock: Lock | None = None) -> None:
+        self._world, self._entry, self._lock = world, entry, lock
+
+    async def lock(self) -> Lock | None:
+        """The lock at home, or the newest intact revision; None where there is none."""
+        if self._lock is None:
+            home = home_of(self._entry.key)
+            found = last_record(home, self._world.store.held(self._entry.key))
+            if found:
+                record, name = found
+                body = await self._world.cluster.get_config_map(home.namespace, name)
+                text = ((body or {}).get("data") or {}).get(LOCK_FILE, "")
+                self._lock = _parse(text, record)
+        return self._lock
+
+
+async def publish(
+    world: World, entry: SetEntry, record: LockRecord, *, new: Lock | None, before: LockText
+) -> Step:
+    """Write what is missing of a lock's ConfigMaps.
+
+    `new` is the lock where it was just made; else its text comes from `before`,
+    the lock in service. Raises ClusterError where the API server is out of reach.
+    """
+    problems: list[Step] = []
+    for place in places(entry, config=world.config, pools=world.store.pools):
+        problem = _taken(world, entry, place)
+        if problem is None:
+            try:
+                problem = await _publish_at(world, entry, place, record, new=new, before=before)
+            except ClusterError as error:
+                problem = _refused(error, place)
+        if problem:
+            problems.append(problem)
+    if problems:
+        return problems[0]
+    return Step(True, Reason.PUBLISHED, f"{home_of(entry.key).current} holds {record.short}")
+
+
+async def prune(world: World, entry: SetEntry, record: LockRecord) -> None:
+    """Delete ConfigMaps in places that the set has left and revisions beyond its history.
+
+    A place that a template still offers, or that may belong to a pool not yet
+    looked at, is left for a later pass.
+    """
+    states = [world.pool_states.get(ref.name) for ref in entry.offers]
+    if not all(state and state.looked for state in states):
+        return
+    wanted = places(entry, config=world.config, pools=world.store.pools)
+    for name, state in world.pool_states.items():
+        pool = world.store.pools.get(name)
+        wanted += [
+            Place(namespace, key)
+            for key, holder in state.offered.items()
+            if holder == entry.key
+            for namespace in (pool.job_namespaces if pool else ())
+        ]
+    limit = entry.spec.revision_history_limit if entry.spec else 0
+    views = world.store.held(entry.key)
+    for view in obsolete(wanted, views, serving=record.short, limit=limit):
+        await delete(world, view.namespace, view.name, view.uid)
+
+
+async def delete(world: World, namespace: str, name: str, uid: str) -> None:
+    """Delete one of our ConfigMaps and forget it."""
+    await world.cluster.delete_config_map(namespace=namespace, name=name, uid=uid)
+    world.store.remove_config_map(namespace, name)
+
+
+def too_large(lock: Lock) -> str | None:
+    """Why a lock can't be published, before anything is written; None where it can."""
+    size = len(lock.render().encode())
+    if size <= LARGEST_LOCK:
+        return None
+    return (
+        f"the lock of {len(lock.pins)} packages has {size:,} bytes, a ConfigMap holds"
+        f" {LARGEST_LOCK:,}; split the set in two, or name fewer platforms"
+    )
+
+
+def _taken(world: World, entry: SetEntry, place: Place) -> Step | None:
+    store = world.store
+    rivals = [store.sets[key] for key in store.rivals(place.key)]
+    holder = holder_of(place, rivals, config=world.config, pools=store.pools)
+    if holder in (None, entry.key):
+        return None
+    return Step(
+        False,
+        Reason.CONFLICT,
+        f'the older set {holder} serves the key "{place.key}" in namespace {place.namespace};'
+        " choose another key in spec.workPools or another name",
+    )
+
+
+async def _publish_at(
+    world: World,
+    entry: SetEntry,
+    place: Place,
+    record: LockRecord,
+    *,
+    new: Lock | None,
+    before: LockText,
+) -> Step | None:
+    store = world.store
+    for wanted in config_maps(entry, place, record, summary=""):
+        view = store.config_maps.get((wanted.namespace, wanted.name))
+        desired = keep_history(wanted, view)
+        if desired.met_by(view):
+            continue
+        lock = new or await before.lock()
+        if lock is None or lock.digest != record.digest:
+            # Damaged by hand between two looks: the next pass makes it anew.
+            return Step(False, Reason.PUBLISHING, "the lock in service can't be read")
+        if desired.immutable and (view is None or desired.must_be_replaced(view)):
+            old = await before.lock() if new else None
+            summary = summarize(diff(old, lock), SUMMARY_LIMIT) if new else ""
+            desired = config_maps(entry, place, record, summary=summary)[0]
+        if view is None and (problem := await _foreign(world, desired)):
+            return problem
+        if view and desired.must_be_replaced(view):
+            await delete(world, view.namespace, view.name, view.uid)
+        store.put_config_map(await world.cluster.apply_config_map(desired.body(lock.render())))
+    return None
+
+
+async def _foreign(world: World, desired: Desired) -> Step | None:
+    body = await world.cluster.get_config_map(desired.namespace, desired.name)
+    if body is None:
+        return None
+    labels = body["metadata"].get("labels") or {}
+    if labels.get(MANAGED_BY_LABEL) == MANAGED_BY:
+        return None
+    return Step(
+        False,
+        Reason.NAME_TAKEN,
+        f"ConfigMap {desired.namespace}/{desired.name} exists and is not flowdeps';"
+        " delete it, or choose another key",
+    )
+
+
+def _refused(error: ClusterError, place: Place) -> Step:
+    if error.status == 404:
+        return Step(
+            False,
+            Reason.NAMESPACE_NOT_FOUND,
+            f'namespace "{place.namespace}" does not exist; create it, or change'
+            " where the pool runs its jobs",
+        )
+    if error.status == 403:
+        return Step(False, Reason.FORBIDDEN, str(error))
+    if error.status == 409 or 400 <= error.status < 500:
+        return Step(False, Reason.PUBLISHING, str(error))
+    raise error
+
+
+def _parse(text: str, record: LockRecord) -> Lock | None:
+    try:
+        lock = parse_lock(text)
+    except LockError:
+        return None
+    return lock if lock.digest == record.digest else None

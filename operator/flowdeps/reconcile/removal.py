@@ -1,0 +1,66 @@
+"""Takes out what a set brought in: its key from the templates, then its ConfigMaps.
+
+Templates come first, so that no run can choose a lock that is about to go; the
+finalizer goes last. Where a pool can't be reached, the set does not stay for
+ever: after a while it goes, says so, and the pool is mended when it returns (the
+poll finds a key in our fragment that no set offers).
+"""
+
+import logging
+from datetime import timedelta
+
+from flowdeps.api.resource import FINALIZER
+from flowdeps.api.times import parse_time
+from flowdeps.reconcile.publish import delete
+from flowdeps.reconcile.world import World
+from flowdeps.store import PoolKey, SetEntry, SetKey
+
+log = logging.getLogger(__name__)
+
+GIVE_UP = timedelta(minutes=10)
+_LOOK_AGAIN = 5.0
+
+
+async def remove(world: World, entry: SetEntry) -> float | None:
+    """One pass over a set that is being deleted; returns when to look again."""
+    if FINALIZER not in entry.meta.finalizers:
+        return None
+    waiting = _still_offered(world, entry)
+    if waiting:
+        for name in waiting:
+            world.queue.add(PoolKey(name))
+        since = parse_time(entry.body["metadata"].get("deletionTimestamp")) or world.now()
+        if world.now() - since < GIVE_UP:
+            return _LOOK_AGAIN
+        await world.announce(
+            entry,
+            kind="Warning",
+            reason="CleanupGivenUp",
+            note=f"could not take the set out of {', '.join(waiting)} within"
+            f" {GIVE_UP.seconds // 60} minutes; its key is removed when Prefect answers again",
+        )
+    await sweep(world, entry.key)
+    await world.cluster.apply_finalizers(
+        namespace=entry.key.namespace,
+        name=entry.key.name,
+        uid=entry.meta.uid,
+        finalizers=[],
+    )
+    return None
+
+
+async def sweep(world: World, key: SetKey) -> None:
+    """Delete every ConfigMap of a set that is gone or going."""
+    for view in world.store.held(key):
+        await delete(world, view.namespace, view.name, view.uid)
+
+
+def _still_offered(world: World, entry: SetEntry) -> list[str]:
+    names = {ref.name for ref in entry.offers}
+    names |= {n for n, state in world.pool_states.items() if entry.key in state.offered.values()}
+    waiting = []
+    for name in sorted(names):
+        state = world.pool_states.get(name)
+        if state is None or not state.looked or entry.key in state.offered.values():
+            waiting.append(name)
+    return waiting

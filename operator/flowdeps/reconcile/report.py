@@ -1,0 +1,190 @@
+"""Findings of a set pass → status. Pure, so that a state reads the same each time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from flowdeps.api.conditions import (
+    Condition,
+    ConditionType,
+    find_condition,
+    merge_conditions,
+)
+from flowdeps.api.reasons import Reason
+from flowdeps.api.status import LockStatus, PoolStatus, RevisionStatus, SetStatus, parse_status
+from flowdeps.api.times import parse_time
+from flowdeps.plan import (
+    ANNOTATION_RESOLVED_AT,
+    ANNOTATION_SUMMARY,
+    LockRecord,
+    home_of,
+    revisions_of,
+)
+from flowdeps.reconcile.world import PoolState, Verdict
+from flowdeps.store import ConfigMapView, PoolView, SetEntry
+
+STALLED = frozenset(
+    {
+        Reason.INVALID_SPEC,
+        Reason.UNSATISFIABLE,
+        Reason.PACKAGE_NOT_FOUND,
+        Reason.NO_WHEEL,
+        Reason.LOCK_TOO_LARGE,
+        Reason.CONFLICT,
+        Reason.NOT_ADMITTED,
+        Reason.NO_IMAGE,
+        Reason.NOT_MERGEABLE,
+        Reason.POOL_UNSUPPORTED,
+    }
+)
+"""Reasons that only a change by a person ends; all others are retried."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far one step got: done, or why not."""
+
+    done: bool
+    reason: Reason
+    message: str = ""
+
+
+@dataclass(kw_only=True)
+class Findings:
+    """What a pass over a set found; `record` is the lock in service."""
+
+    resolved: Step
+    published: Step
+    record: LockRecord | None = None
+    next_refresh: datetime | None = None
+    again: list[float] = field(default_factory=list)
+
+
+def build_status(
+    entry: SetEntry,
+    findings: Findings,
+    *,
+    views: Sequence[ConfigMapView],
+    pools: Mapping[str, PoolView],
+    states: Mapping[str, PoolState],
+    now: datetime,
+) -> SetStatus:
+    """The status that findings amount to."""
+    old = parse_status(entry.body)
+    pool_statuses, synced = _pools(entry, old, findings, pools=pools, states=states)
+    conditions = _conditions(entry, findings, synced)
+    record = findings.record
+    home = home_of(entry.key)
+    return SetStatus(
+        observed_generation=entry.meta.generation,
+        conditions=merge_conditions(
+            old.conditions, conditions, generation=entry.meta.generation, now=now
+        ),
+        lock=_lock(record, revision=f"{home.key}-{record.short}") if record else None,
+        revisions=tuple(
+            RevisionStatus(
+                name=view.manifest.get("revision", view.name),
+                digest=view.manifest.get("digest", ""),
+                created_at=parse_time(view.annotations.get(ANNOTATION_RESOLVED_AT)) or now,
+                summary=view.annotations.get(ANNOTATION_SUMMARY, ""),
+            )
+            for view in revisions_of(home, views)
+        ),
+        work_pools=pool_statuses,
+        next_refresh_at=findings.next_refresh,
+        last_handled_refresh_at=(record.refresh or None) if record else None,
+    )
+
+
+def _conditions(entry: SetEntry, findings: Findings, synced: Step) -> list[Condition]:
+    steps = {
+        ConditionType.RESOLVED: findings.resolved,
+        ConditionType.PUBLISHED: findings.published,
+        ConditionType.POOLS_SYNCED: synced,
+    }
+    conditions = [
+        Condition(type_, "True" if step.done else "False", step.reason, step.message)
+        for type_, step in steps.items()
+    ]
+    failed = next((step for step in steps.values() if not step.done), None)
+    if failed is None:
+        record = findings.record
+        packages = record.packages if record else 0
+        text = f"{packages} packages, offered by {len(entry.offers)} work pools"
+        return [Condition(ConditionType.READY, "True", Reason.READY, text), *conditions]
+    serving = ""
+    if findings.record:
+        serving = f" (in service: {entry.key.name}-{findings.record.short})"
+    message = f"{failed.message}{serving}"
+    state = ConditionType.STALLED if failed.reason in STALLED else ConditionType.RECONCILING
+    return [
+        Condition(ConditionType.READY, "False", failed.reason, message),
+        Condition(state, "True", failed.reason, failed.message),
+        *conditions,
+    ]
+
+
+def _pools(
+    entry: SetEntry,
+    old: SetStatus,
+    findings: Findings,
+    *,
+    pools: Mapping[str, PoolView],
+    states: Mapping[str, PoolState],
+) -> tuple[tuple[PoolStatus, ...], Step]:
+    before = {pool.name: pool for pool in old.work_pools}
+    statuses: list[PoolStatus] = []
+    failures: list[tuple[str, Verdict]] = []
+    for ref in entry.offers:
+        state, known = states.get(ref.name), before.get(ref.name)
+        verdict = state.verdicts.get(entry.key) if state else None
+        if verdict is None and known and known.key == ref.key:
+            # Not looked at since the start: what was said last still stands.
+            statuses.append(known)
+            if not known.synced:
+                failures.append((ref.name, _said_before(old, known)))
+            continue
+        verdict = verdict or Verdict(Reason.PENDING, "waits for the first look at the pool")
+        view = pools.get(ref.name)
+        statuses.append(
+            PoolStatus(
+                name=ref.name,
+                key=ref.key,
+                synced=verdict.synced,
+                namespaces=view.job_namespaces if view else (known.namespaces if known else ()),
+                message=verdict.message,
+            )
+        )
+        if not verdict.synced:
+            failures.append((ref.name, verdict))
+    if not entry.offers:
+        return (), Step(True, Reason.NO_POOLS, "spec.workPools is empty: no run can choose the set")
+    if not failures:
+        return tuple(statuses), Step(True, Reason.SYNCED)
+    # What a person must mend comes before what mends itself.
+    name, worst = min(failures, key=lambda failure: failure[1].reason not in STALLED)
+    message = f'work pool "{name}": {worst.message}'
+    if findings.record is None and worst.reason is Reason.PENDING:
+        message = "waits for a lock"
+    return tuple(statuses), Step(False, worst.reason, message)
+
+
+def _said_before(old: SetStatus, pool: PoolStatus) -> Verdict:
+    condition = find_condition(old.conditions, ConditionType.POOLS_SYNCED)
+    reason = Reason.named(condition.reason) if condition else Reason.PENDING
+    return Verdict(reason, pool.message)
+
+
+def _lock(record: LockRecord, *, revision: str) -> LockStatus | None:
+    resolved_at = parse_time(record.resolved_at)
+    if resolved_at is None:
+        return None
+    return LockStatus(
+        digest=record.digest,
+        revision=revision,
+        packages=record.packages,
+        python=record.python,
+        platforms=record.platforms,
+        resolved_at=resolved_at,
+        inputs_digest=record.inputs,
+    )

@@ -1,0 +1,256 @@
+"""One pass over one set: gather → resolve → publish → status.
+
+A pass looks at what is and makes the missing writes; with nothing missing it
+writes nothing. It never waits for a resolver or for Prefect: what isn't there
+yet is said in the status, and the pass is run again when it is.
+"""
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from flowdeps.api.conditions import ConditionType, find_condition
+from flowdeps.api.reasons import Reason
+from flowdeps.api.resource import FINALIZER, REFRESH_ANNOTATION, SetSpec
+from flowdeps.api.status import SetStatus, parse_status
+from flowdeps.api.times import parse_time
+from flowdeps.cluster import ClusterError
+from flowdeps.locks.index import Index
+from flowdeps.locks.lock import Lock
+from flowdeps.locks.request import LockRequest
+from flowdeps.plan import LockRecord, home_of, last_record, record_of
+from flowdeps.reconcile.publish import LockText, prune, publish, too_large
+from flowdeps.reconcile.removal import remove, sweep
+from flowdeps.reconcile.report import STALLED, Findings, Step, build_status
+from flowdeps.reconcile.resolutions import Failure, Question
+from flowdeps.reconcile.world import World
+from flowdeps.store import PoolKey, SetEntry, SetKey
+
+log = logging.getLogger(__name__)
+
+_SPREAD = 0.1
+"""Share of the interval by which refreshes are spread, so that sets don't wake together."""
+
+
+@dataclass(frozen=True)
+class _Signature:
+    """What pools need to know of a set; pools are called when it changes."""
+
+    offers: tuple[object, ...]
+    serving: str
+    deleting: bool
+
+
+class SetPasses:
+    """Passes over sets; remembers only what each set last told its pools."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._signatures: dict[SetKey, _Signature] = {}
+
+    async def run(self, key: SetKey) -> float | None:
+        """Bring one set in line; returns in how many seconds to look again."""
+        entry = self._world.store.sets.get(key)
+        if entry is None:
+            await sweep(self._world, key)
+            self._tell_pools(key, None, None)
+            return None
+        if entry.meta.deleting:
+            self._tell_pools(key, entry, None)
+            return await remove(self._world, entry)
+        await self._ensure_finalizer(entry)
+        findings = await self._examine(self._world.store.sets[key])
+        if findings is None:
+            return None
+        record = findings.record
+        if record:
+            await prune(self._world, entry, record)
+        self._tell_pools(key, entry, record)
+        await self._report(self._world.store.sets[key], findings)
+        return min(findings.again, default=None)
+
+    async def _ensure_finalizer(self, entry: SetEntry) -> None:
+        world = self._world
+        outside = any(
+            ref.name in world.store.pools
+            and world.config.pool(ref.name).admits(entry.key.namespace)
+            for ref in entry.offers
+        )
+        if outside and FINALIZER not in entry.meta.finalizers:
+            body = await world.cluster.apply_finalizers(
+                namespace=entry.key.namespace,
+                name=entry.key.name,
+                uid=entry.meta.uid,
+                finalizers=[FINALIZER],
+            )
+            world.store.put_set(body)
+
+    async def _examine(self, entry: SetEntry) -> Findings | None:
+        """What is found of a set; None where what was said last still stands."""
+        world = self._world
+        found = last_record(home_of(entry.key), world.store.held(entry.key))
+        record = found[0] if found else None
+        if entry.spec is None:
+            invalid = Step(False, Reason.INVALID_SPEC, entry.problems)
+            return Findings(resolved=invalid, published=_kept(record), record=record)
+        if entry.spec.suspend:
+            suspended = Step(False, Reason.SUSPENDED, "spec.suspend is true; nothing is refreshed")
+            return Findings(resolved=suspended, published=_kept(record), record=record)
+        before = LockText(world, entry)
+        answer = self._lock(entry, entry.spec, record, before)
+        again: list[float] = []
+        new: Lock | None = None
+        resolved = Step(True, Reason.RESOLVED)
+        if isinstance(answer, tuple):
+            new, record = answer
+        elif isinstance(answer, Failure):
+            resolved = Step(False, Reason.named(answer.error.reason), answer.error.message)
+            again.append(max(1.0, answer.until - world.queue.time()))
+        elif isinstance(answer, Step):
+            resolved = answer
+            if not answer.done and parse_status(entry.body).observed_generation == (
+                entry.meta.generation
+            ):
+                resolved = _said_before(entry, ConditionType.RESOLVED) or answer
+        if record is None:
+            published = Step(False, Reason.PENDING, "waits for a lock")
+        else:
+            published = await publish(world, entry, record, new=new, before=before)
+            if not published.done and published.reason not in STALLED:
+                again.append(30.0)
+        next_refresh = _next_refresh(entry, entry.spec, record)
+        if next_refresh:
+            again.append(max(1.0, (next_refresh - world.now()).total_seconds()))
+        return Findings(
+            resolved=resolved,
+            published=published,
+            record=record,
+            next_refresh=next_refresh,
+            again=again,
+        )
+
+    def _lock(
+        self, entry: SetEntry, spec: SetSpec, record: LockRecord | None, before: LockText
+    ) -> tuple[Lock, LockRecord] | Failure | Step:
+        """A new lock and its record, a failure, or a step: done where the record holds."""
+        world, now = self._world, self._world.now()
+        index = spec.index if spec.index.url else world.config.index
+        request = LockRequest(
+            requirements=spec.requirements,
+            constraints=spec.constraints,
+            target=spec.target,
+            index=Index(index.url, index.extra_urls),
+        )
+        wanted = entry.meta.annotations.get(REFRESH_ANNOTATION, "")
+        due = _next_refresh(entry, spec, record)
+        refresh = record is not None and (wanted != record.refresh or (due and due <= now))
+        if record and record.inputs == request.digest and not refresh:
+            return Step(True, Reason.RESOLVED)
+        keeps = record if record and not refresh else None
+        answer = world.resolutions.ask(
+            entry.key,
+            Question(request.digest, keeps.digest if keeps else "", wanted),
+            request=request,
+            previous=before.lock if keeps else _nothing,
+        )
+        if answer is None:
+            return Step(False, Reason.RESOLVING, "uv is looking for versions that fit together")
+        if isinstance(answer, Failure):
+            return answer
+        if problem := too_large(answer):
+            return Step(False, Reason.LOCK_TOO_LARGE, problem)
+        stamp = now.isoformat(timespec="microseconds")
+        made = record_of(
+            answer,
+            request,
+            resolved_at=stamp,
+            refreshed_at=keeps.refreshed_at if keeps else stamp,
+            refresh=wanted,
+        )
+        return answer, made
+
+    async def _report(self, entry: SetEntry, findings: Findings) -> None:
+        world = self._world
+        status = build_status(
+            entry,
+            findings,
+            views=world.store.held(entry.key),
+            pools=world.store.pools,
+            states=world.pool_states,
+            now=world.now(),
+        )
+        if status.to_dict() == dict(entry.body.get("status") or {}):
+            return
+        try:
+            body = await world.cluster.apply_status(
+                namespace=entry.key.namespace,
+                name=entry.key.name,
+                uid=entry.meta.uid,
+                status=status.to_dict(),
+            )
+        except ClusterError as error:
+            if error.status == 404:  # deleted meanwhile
+                return
+            raise
+        world.store.put_set(body)
+        await self._announce(entry, status)
+
+    async def _announce(self, entry: SetEntry, status: SetStatus) -> None:
+        old = parse_status(entry.body)
+        was = find_condition(old.conditions, ConditionType.READY)
+        ready = find_condition(status.conditions, ConditionType.READY)
+        if status.lock and (old.lock is None or old.lock.digest != status.lock.digest):
+            newest = next((r for r in status.revisions if r.digest == status.lock.digest), None)
+            text = f"{status.lock.revision}: {newest.summary if newest else ''}"
+            await self._world.announce(entry, kind="Normal", reason="LockPublished", note=text)
+        if ready and (was is None or (was.status, was.reason) != (ready.status, ready.reason)):
+            kind = "Normal" if ready.status == "True" else "Warning"
+            if ready.reason in {Reason.RESOLVING, Reason.PENDING, Reason.SYNCING}:
+                kind = "Normal"
+            await self._world.announce(entry, kind=kind, reason=ready.reason, note=ready.message)
+
+    def _tell_pools(self, key: SetKey, entry: SetEntry | None, record: LockRecord | None) -> None:
+        """Call the pools that a set offers itself to, or did, where that changed."""
+        known = self._signatures.get(key)
+        signature = None
+        if entry:
+            signature = _Signature(
+                entry.offers, record.digest if record else "", entry.meta.deleting
+            )
+            self._signatures[key] = signature
+        else:
+            self._signatures.pop(key, None)
+        if signature == known:
+            return
+        both = (*(known.offers if known else ()), *(signature.offers if signature else ()))
+        for name in {getattr(ref, "name", "") for ref in both}:
+            self._world.queue.add(PoolKey(name))
+
+
+def _kept(record: LockRecord | None) -> Step:
+    if record:
+        return Step(True, Reason.PUBLISHED, f"{record.short} stays in service")
+    return Step(False, Reason.PENDING, "no lock was published yet")
+
+
+def _said_before(entry: SetEntry, type_: ConditionType) -> Step | None:
+    condition = find_condition(parse_status(entry.body).conditions, type_)
+    if condition is None:
+        return None
+    return Step(condition.status == "True", Reason.named(condition.reason), condition.message)
+
+
+def _next_refresh(entry: SetEntry, spec: SetSpec, record: LockRecord | None) -> datetime | None:
+    if spec.interval is None or record is None:
+        return None
+    refreshed = parse_time(record.refreshed_at)
+    if refreshed is None:
+        return None
+    share = int(hashlib.sha256(entry.meta.uid.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
+    spread: timedelta = spec.interval * (_SPREAD * share)
+    return refreshed + spec.interval + spread
+
+
+async def _nothing() -> None:
+    return None

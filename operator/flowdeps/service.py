@@ -1,0 +1,329 @@
+"""The operator as a whole: lists, loops and the queue, put together.
+
+At the start everything is listed once: no template is touched before all sets are
+known, so a restart never takes a set out of a pool. Then watches feed the store
+(see handlers), and three loops make up for what watches and hints may miss:
+
+- resync: lists again, takes in what differs, and notices a watch that went silent
+- poll: looks at all pools in one request, and calls those that are not in line
+- hints: Prefect's events, so that drift is mended in a second instead of a poll
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+from flowdeps import __version__
+from flowdeps.api.conditions import ConditionType, find_condition
+from flowdeps.api.config import Config
+from flowdeps.cluster import Cluster, ClusterError
+from flowdeps.engine import Queue, backoff
+from flowdeps.locks.lock import Lock
+from flowdeps.locks.request import LockRequest
+from flowdeps.observe import Metrics
+from flowdeps.pools import Pools, PoolsError
+from flowdeps.reconcile.pools import PoolPasses
+from flowdeps.reconcile.resolutions import Resolutions, Resolve
+from flowdeps.reconcile.sets import SetPasses
+from flowdeps.reconcile.world import Key, World
+from flowdeps.resolver import ResolveError, Resolver
+from flowdeps.store import SELECTOR, PoolKey, SetEntry, SetKey, Store
+from flowdeps.templates import find
+
+log = logging.getLogger(__name__)
+
+RESYNC_SECONDS = 600.0
+STUCK_SECONDS = 900.0
+_OUTAGE_POLLS = 3
+_WORKERS = 16
+
+Body = Mapping[str, Any]
+
+
+@dataclass
+class _Health:
+    """What liveness and readiness are judged by."""
+
+    listed: bool = False
+    silent_watch: str | None = None
+    prefect: str | None = "no look at Prefect yet"
+    failed_polls: int = 0
+
+
+class Service:
+    """The running operator, without the watches that feed it."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._sets = SetPasses(world)
+        self._pools = PoolPasses(world)
+        self._health = _Health()
+        world.queue.handle = self._handle
+        world.queue.on_error = self._failed
+
+    @classmethod
+    @asynccontextmanager
+    async def assemble(
+        cls,
+        config: Config,
+        *,
+        resolver: Resolver,
+        metrics: Metrics | None = None,
+        wrap: Callable[[Cluster, Pools], tuple[Cluster, Pools]] = lambda c, p: (c, p),
+    ) -> AsyncIterator[Self]:
+        """A service with clients for the cluster and Prefect, and locks by `resolver`.
+
+        `wrap` may put something around the clients, as tests of faults do.
+        Raises ClusterError or PoolsError where one of them isn't configured.
+        """
+        metrics = metrics or Metrics()
+
+        def observe(target: str) -> Callable[[str, str], None]:
+            return lambda method, outcome: metrics.api_calls.labels(target, method, outcome).inc()
+
+        async with AsyncExitStack() as stack:
+            cluster = await stack.enter_async_context(
+                Cluster.connect(observe=observe("kubernetes"))
+            )
+            pools = await stack.enter_async_context(
+                Pools.connect(config.prefect.api_url, observe=observe("prefect"))
+            )
+            cluster, pools = wrap(cluster, pools)
+            queue: Queue[Key] = Queue(_unset, workers=_WORKERS)
+            resolutions = Resolutions(_timed(resolver, metrics), call=queue.add)
+            stack.push_async_callback(resolutions.close)
+            yield cls(
+                World(
+                    config=config,
+                    store=Store(),
+                    cluster=cluster,
+                    pools=pools,
+                    resolutions=resolutions,
+                    queue=queue,
+                    metrics=metrics,
+                    version=__version__,
+                )
+            )
+
+    async def run(self, watch: Callable[["Service"], Awaitable[None]]) -> None:
+        """Run until `watch` ends, which feeds `set_event` and `config_map_event`."""
+        await self._first_list()
+        loops = (self.world.queue.run, self._resync, self._poll, self._hints)
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(loop(), name=loop.__name__) for loop in loops]
+            await watch(self)
+            for task in running:
+                task.cancel()
+
+    # Events in
+
+    def set_event(self, kind: str | None, body: Body) -> None:
+        """A set was seen (`kind` None), ADDED, MODIFIED or DELETED."""
+        store = self.world.store
+        if kind == "DELETED":
+            meta = body["metadata"]
+            key = SetKey(meta["namespace"], meta["name"])
+            known = store.sets.get(key)
+            if known and known.meta.uid != meta["uid"]:
+                return  # a newer set of the same name
+            self._forget(key)
+        elif key_or_none := store.put_set(body):
+            self.world.queue.add(key_or_none)
+            self._call_rivals(store.sets[key_or_none])
+
+    def config_map_event(self, kind: str | None, body: Body) -> None:
+        """One of our ConfigMaps was seen, changed or deleted."""
+        store = self.world.store
+        if kind == "DELETED":
+            meta = body["metadata"]
+            known = store.config_maps.get((meta["namespace"], meta["name"]))
+            if known is None or known.uid != meta["uid"]:
+                return
+            store.remove_config_map(known.namespace, known.name)
+            self.world.queue.add(known.holder)
+        elif view := store.put_config_map(body):
+            self.world.queue.add(view.holder)
+
+    # Health
+
+    def alive(self) -> str | None:
+        """Why the process should be restarted; None while it should not."""
+        health = self.world.queue.health()
+        if health.oldest_ready > STUCK_SECONDS or health.longest_running > STUCK_SECONDS:
+            return (
+                f"the queue is stuck: oldest key waits {health.oldest_ready:.0f} s,"
+                f" longest pass runs {health.longest_running:.0f} s"
+            )
+        return self._health.silent_watch
+
+    def ready(self) -> str | None:
+        """What is missing to do the work; None where nothing is."""
+        if not self._health.listed:
+            return "the cluster's dependency sets were not listed yet"
+        return self._health.prefect
+
+    def before_scrape(self) -> None:
+        """Bring the gauges up to date."""
+        metrics, health = self.world.metrics, self.world.queue.health()
+        metrics.queue_ready.set(health.ready)
+        metrics.queue_age.set(health.oldest_ready)
+        metrics.resolving.set(self.world.resolutions.running())
+        metrics.sets.clear()
+        counts = Counter(map(_ready_of, self.world.store.sets.values()))
+        for (status, reason), count in counts.items():
+            metrics.sets.labels(status, reason).set(count)
+
+    # Loops
+
+    async def _first_list(self) -> None:
+        failures = 0
+        while True:
+            try:
+                await self._list()
+            except ClusterError as error:
+                failures += 1
+                pause = backoff(failures, longest=30.0)
+                log.warning("can't list dependency sets, next try in %.0f s: %s", pause, error)
+                await asyncio.sleep(pause)
+            else:
+                break
+        for key in self.world.store.sets:
+            self.world.queue.add(key)
+        for view in self.world.store.config_maps.values():
+            self.world.queue.add(view.holder)
+        self._health.listed = True
+        log.info("found %d dependency sets", len(self.world.store.sets))
+
+    async def _list(self) -> set[SetKey]:
+        namespaces = self.world.config.watch_namespaces
+        known = set(self.world.store.sets)
+        config_maps = await self.world.cluster.list_config_maps(
+            namespaces=self._lock_namespaces(), selector=SELECTOR
+        )
+        sets = await self.world.cluster.list_sets(namespaces)
+        changed = self.world.store.replace(sets=sets, config_maps=config_maps)
+        for key in known - set(self.world.store.sets):
+            self._forget(key)
+        return changed
+
+    def _lock_namespaces(self) -> list[str]:
+        config = self.world.config
+        if not config.watch_namespaces:
+            return []
+        jobs = {namespace for pool in config.work_pools for namespace in pool.job_namespaces}
+        return sorted({*config.watch_namespaces, *jobs})
+
+    async def _resync(self) -> None:
+        silent_before: set[SetKey] = set()
+        while True:
+            await asyncio.sleep(RESYNC_SECONDS)
+            try:
+                missed = await self._list()
+            except ClusterError as error:
+                log.warning("resync failed, next in %.0f s: %s", RESYNC_SECONDS, error)
+                continue
+            for key in missed:
+                self.world.queue.add(key)
+            # One miss may be a race with the watch; misses twice in a row are not.
+            silent = bool(missed and silent_before)
+            self._health.silent_watch = (
+                "the watch is silent: two resyncs in a row found changes that it missed"
+                if silent
+                else None
+            )
+            silent_before = missed
+
+    async def _poll(self) -> None:
+        world, every = self.world, self.world.config.prefect.poll_interval.total_seconds()
+        while True:
+            try:
+                pools = await world.pools.read_all()
+            except PoolsError as error:
+                self._health.failed_polls += 1
+                self._health.prefect = str(error)
+                log.warning("can't poll Prefect, next in %.0f s: %s", every, error)
+                if self._health.failed_polls == _OUTAGE_POLLS:
+                    for name in {ref.name for e in world.store.sets.values() for ref in e.offers}:
+                        self._pools.unreachable(name, error)
+            else:
+                self._health.failed_polls, self._health.prefect = 0, None
+                wanted = {ref.name for e in world.store.sets.values() for ref in e.offers}
+                ours = {name for name, pool in pools.items() if self._is_ours(pool.template)}
+                for name in wanted | ours:
+                    pool = pools.get(name)
+                    state = world.pool_states.get(name)
+                    if pool is None or state is None or self._pools.changed(pool):
+                        world.queue.add(PoolKey(name))
+            await asyncio.sleep(every)
+
+    async def _hints(self) -> None:
+        failures = 0
+        while True:
+            try:
+                async for name in self.world.pools.changes():
+                    failures = 0
+                    if name in self.world.pool_states:
+                        self.world.queue.add(PoolKey(name))
+            except PoolsError as error:
+                log.debug("no events from Prefect: %s", error)
+            failures += 1
+            await asyncio.sleep(backoff(failures, first=5.0))
+
+    # Passes
+
+    async def _handle(self, key: Key) -> float | None:
+        kind = "set" if isinstance(key, SetKey) else "pool"
+        with self.world.metrics.passes.labels(kind).time():
+            if isinstance(key, SetKey):
+                return await self._sets.run(key)
+            return await self._pools.run(key.name)
+
+    def _failed(self, key: Key, error: Exception) -> None:
+        expected = isinstance(error, ClusterError | PoolsError)
+        if not expected:
+            log.error("%s: a mistake in flowdeps", key, exc_info=error)
+        kind = "set" if isinstance(key, SetKey) else "pool"
+        self.world.metrics.failed_passes.labels(kind).inc()
+
+    def _forget(self, key: SetKey) -> None:
+        if entry := self.world.store.remove_set(key):
+            self._call_rivals(entry)
+        self.world.queue.add(key)
+
+    def _call_rivals(self, entry: SetEntry) -> None:
+        for name in {entry.key.name, *(ref.key for ref in entry.offers)}:
+            for rival in self.world.store.rivals(name) - {entry.key}:
+                self.world.queue.add(rival)
+
+    def _is_ours(self, template: Body) -> bool:
+        found = find(template)
+        return found is not None and found.owner == self.world.config.owner
+
+
+async def _unset(_key: Key) -> float | None:
+    raise NotImplementedError
+
+
+def _ready_of(entry: SetEntry) -> tuple[str, str]:
+    conditions = (entry.body.get("status") or {}).get("conditions") or []
+    ready = find_condition(conditions, ConditionType.READY)
+    return (ready.status, ready.reason) if ready else ("Unknown", "Pending")
+
+
+def _timed(resolver: Resolver, metrics: Metrics) -> Resolve:
+    async def timed(request: LockRequest, previous: Lock | None) -> Lock:
+        loop = asyncio.get_running_loop()
+        start, outcome = loop.time(), "Resolved"
+        try:
+            return await resolver.resolve(request, previous=previous)
+        except ResolveError as error:
+            outcome = error.reason
+            raise
+        finally:
+            metrics.resolutions.labels(outcome).observe(loop.time() - start)
+
+    return timed

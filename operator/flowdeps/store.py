@@ -1,0 +1,274 @@
+"""What is: the operator's picture of sets, ConfigMaps and pools, in memory.
+
+Filled by lists at the start, then by watches, polls and the answers to our own
+writes; an older version of an object never replaces a newer one. ConfigMaps are
+kept without their locks: a view tells by hashes whether one is what we wrote, so
+ten thousand sets fit into memory.
+"""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowdeps.api.problems import InvalidError
+from flowdeps.api.resource import (
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    NAMESPACE_LABEL,
+    SET_LABEL,
+    SetMeta,
+    SetSpec,
+    WorkPoolRef,
+    parse_meta,
+    parse_spec,
+)
+
+REVISION_LABEL = "flowdeps.dev/revision"
+SELECTOR = f"{MANAGED_BY_LABEL}={MANAGED_BY},{SET_LABEL}"
+
+ANNOTATION_CONTENT = "flowdeps.dev/content"
+
+LOCK_FILE = "requirements.txt"
+MANIFEST_FILE = "lock.json"
+DIGEST_FILE = "digest"
+
+Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True, order=True)
+class SetKey:
+    """Names a dependency set."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, order=True)
+class PoolKey:
+    """Names a work pool."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"work pool {self.name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetEntry:
+    """A set as last seen; `spec` is None where it can't be used, see `problems`."""
+
+    key: SetKey
+    meta: SetMeta
+    spec: SetSpec | None
+    problems: str
+    body: Body
+
+    @property
+    def offers(self) -> tuple[WorkPoolRef, ...]:
+        """The pools that the set offers itself to.
+
+        Read leniently where the spec can't be used: a mistake in a requirement
+        must not take a set that is in service out of its pools.
+        """
+        if self.spec:
+            return self.spec.work_pools
+        refs = (self.body.get("spec") or {}).get("workPools") or []
+        return tuple(
+            WorkPoolRef(ref["name"], ref.get("key") or self.key.name, ref.get("default") is True)
+            for ref in refs
+            if isinstance(ref, dict) and isinstance(ref.get("name"), str)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigMapView:
+    """One of our ConfigMaps as last seen, without the lock itself.
+
+    `intact`: the data is what we wrote, by the hash in an annotation.
+    `manifest`: lock.json, parsed; empty where it can't be.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    owners: tuple[str, ...]
+    immutable: bool
+    intact: bool
+    manifest: Mapping[str, Any]
+
+    @property
+    def holder(self) -> SetKey:
+        """The set that this ConfigMap was written for."""
+        return SetKey(self.labels.get(NAMESPACE_LABEL, ""), self.labels.get(SET_LABEL, ""))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolView:
+    """Where a pool's jobs run, from the last look at it; nowhere where there is no such pool."""
+
+    name: str
+    job_namespaces: tuple[str, ...]
+
+
+@dataclass
+class Store:
+    """Sets, ConfigMaps and pools by name, with the look-ups that passes need."""
+
+    sets: dict[SetKey, SetEntry] = field(default_factory=dict)
+    config_maps: dict[tuple[str, str], ConfigMapView] = field(default_factory=dict)
+    pools: dict[str, PoolView] = field(default_factory=dict)
+    _by_key: dict[str, set[SetKey]] = field(default_factory=lambda: defaultdict(set))
+    _by_pool: dict[str, set[SetKey]] = field(default_factory=lambda: defaultdict(set))
+    _by_holder: dict[SetKey, set[tuple[str, str]]] = field(default_factory=lambda: defaultdict(set))
+
+    # Sets
+
+    def put_set(self, body: Body) -> SetKey | None:
+        """Take in a set; None where what we have is as new."""
+        meta = parse_meta(body)
+        key = SetKey(meta.namespace, meta.name)
+        known = self.sets.get(key)
+        if known and not _newer(meta.resource_version, known.meta.resource_version):
+            return None
+        spec, problems = None, ""
+        try:
+            spec = parse_spec(body)
+        except InvalidError as error:
+            problems = "; ".join(f"{p.path}: {p.message}" for p in error.problems)
+        self._forget_names(key)
+        entry = SetEntry(key=key, meta=meta, spec=spec, problems=problems, body=_slim(body))
+        self.sets[key] = entry
+        for name in _claimed_keys(entry):
+            self._by_key[name].add(key)
+        for ref in entry.offers:
+            self._by_pool[ref.name].add(key)
+        return key
+
+    def remove_set(self, key: SetKey) -> SetEntry | None:
+        """Forget a set; returns what was known of it."""
+        self._forget_names(key)
+        return self.sets.pop(key, None)
+
+    def rivals(self, key: str) -> set[SetKey]:
+        """The sets that want to publish under `key`, wherever."""
+        return self._by_key.get(key, set())
+
+    def offering(self, pool: str) -> set[SetKey]:
+        """The sets whose spec names `pool`."""
+        return self._by_pool.get(pool, set())
+
+    def _forget_names(self, key: SetKey) -> None:
+        entry = self.sets.get(key)
+        if entry is None:
+            return
+        for name in _claimed_keys(entry):
+            self._by_key[name].discard(key)
+        for ref in entry.offers:
+            self._by_pool[ref.name].discard(key)
+
+    # ConfigMaps
+
+    def put_config_map(self, body: Body) -> ConfigMapView | None:
+        """Take in one of our ConfigMaps; None where what we have is as new."""
+        view = view_config_map(body)
+        where = (view.namespace, view.name)
+        known = self.config_maps.get(where)
+        if known and not _newer(view.resource_version, known.resource_version):
+            return None
+        if known:
+            self._by_holder[known.holder].discard(where)
+        self.config_maps[where] = view
+        self._by_holder[view.holder].add(where)
+        return view
+
+    def remove_config_map(self, namespace: str, name: str) -> ConfigMapView | None:
+        """Forget a ConfigMap; returns what was known of it."""
+        view = self.config_maps.pop((namespace, name), None)
+        if view:
+            self._by_holder[view.holder].discard((namespace, name))
+        return view
+
+    def held(self, key: SetKey) -> list[ConfigMapView]:
+        """The ConfigMaps written for a set, wherever they are, by name."""
+        return [self.config_maps[where] for where in sorted(self._by_holder.get(key, ()))]
+
+    # Everything at once
+
+    def replace(self, *, sets: Iterable[Body], config_maps: Iterable[Body]) -> set[SetKey]:
+        """Take in full lists; returns the sets whose picture changed.
+
+        Forgets what the lists lack. Meant for lists that are newer than the
+        store, as at the start and at each resync.
+        """
+        changed: set[SetKey] = set()
+        seen_sets: set[SetKey] = set()
+        for body in sets:
+            meta = body["metadata"]
+            seen_sets.add(SetKey(meta["namespace"], meta["name"]))
+            if key := self.put_set(body):
+                changed.add(key)
+        seen_maps: set[tuple[str, str]] = set()
+        for body in config_maps:
+            meta = body["metadata"]
+            seen_maps.add((meta["namespace"], meta["name"]))
+            if view := self.put_config_map(body):
+                changed.add(view.holder)
+        for where in self.config_maps.keys() - seen_maps:
+            if gone := self.remove_config_map(*where):
+                changed.add(gone.holder)
+        for key in self.sets.keys() - seen_sets:
+            self.remove_set(key)
+            changed.add(key)
+        return changed
+
+
+def view_config_map(body: Body) -> ConfigMapView:
+    """A ConfigMap body as a view."""
+    meta, data = body["metadata"], body.get("data") or {}
+    annotations = meta.get("annotations") or {}
+    try:
+        manifest = json.loads(data.get(MANIFEST_FILE, "{}"))
+    except ValueError:
+        manifest = {}
+    return ConfigMapView(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        resource_version=meta["resourceVersion"],
+        labels=meta.get("labels") or {},
+        annotations=annotations,
+        owners=tuple(owner["uid"] for owner in meta.get("ownerReferences") or ()),
+        immutable=bool(body.get("immutable")),
+        intact=annotations.get(ANNOTATION_CONTENT) == content_hash(data),
+        manifest=manifest if isinstance(manifest, dict) else {},
+    )
+
+
+def content_hash(data: Mapping[str, str]) -> str:
+    """A hash of a ConfigMap's data, to tell whether it is what we wrote."""
+    return hashlib.sha256(json.dumps(dict(data), sort_keys=True).encode()).hexdigest()
+
+
+def _claimed_keys(entry: SetEntry) -> set[str]:
+    return {entry.key.name, *(ref.key for ref in entry.offers)}
+
+
+def _newer(version: str, known: str) -> bool:
+    try:
+        return int(version) > int(known)
+    except ValueError:
+        return version != known
+
+
+def _slim(body: Body) -> Body:
+    meta = {k: v for k, v in body["metadata"].items() if k != "managedFields"}
+    return {**body, "metadata": meta}
