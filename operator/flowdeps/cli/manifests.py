@@ -76,18 +76,23 @@ def read_manifests(files: list[str]) -> Reading:
 
 
 def _read(file: str, text: str, reading: Reading) -> None:
-    number = 0
+    number = 1
     try:
-        for number, node in enumerate(yaml.compose_all(text, Loader=yaml.SafeLoader), start=1):
+        for node in yaml.compose_all(text, Loader=yaml.SafeLoader):
             place = Place(file, number, node)
             for path in _repeated(node):
                 problem = Problem(path, "written twice, and only one counts; remove the other")
                 reading.problems.append(place.line(problem))
             _sort(place, _construct(node), reading)
+            number += 1
     except yaml.YAMLError as error:
-        reading.problems.append(f"{file}{_explain(error)}; after document {number}")
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        what = getattr(error, "problem", None) or " ".join(str(error).split())
+        reading.problems.append(f"{file}{line}: document {number}: not YAML: {what}; correct it")
     except RecursionError:
-        reading.problems.append(f"{file}: nested too deeply; after document {number}")
+        message = "nested too deeply; write it with fewer levels"
+        reading.problems.append(f"{file}: document {number}: {message}")
 
 
 def _construct(node: yaml.Node) -> Any:
@@ -131,13 +136,6 @@ def _misspelt(kind: Any, version: Any) -> Problem | None:
     if ours or difflib.get_close_matches(str(kind).lower(), [KIND.lower()], cutoff=0.8):
         return Problem("kind", f"{kind!r} is not known; write {KIND}")
     return None
-
-
-def _explain(error: yaml.YAMLError) -> str:
-    """Place and message of a YAML error, such as `:12: not YAML: found character '\\t' …`."""
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    what = getattr(error, "problem", None) or " ".join(str(error).split())
-    return f"{f':{mark.line + 1}' if mark else ''}: not YAML: {what}; correct the file"
 
 
 def _line_of(node: yaml.Node, path: str) -> int:

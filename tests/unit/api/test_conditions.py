@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,7 +78,11 @@ def test_what_no_longer_holds_is_dropped() -> None:
 
 def test_malformed_old_conditions_are_no_failure() -> None:
     """Whatever stood in status before, the new conditions are written."""
-    old = [{}, {"type": "Ready"}, {"type": "Ready", "status": "True", "lastTransitionTime": None}]
+    old: list[dict[str, Any]] = [
+        {},
+        {"type": "Ready"},
+        {"type": "Ready", "status": "True", "lastTransitionTime": None},
+    ]
     [item] = merge_conditions(old, [READY], generation=1, now=NOW)
     assert item["lastTransitionTime"] == "2026-01-31T08:00:00Z"
 
