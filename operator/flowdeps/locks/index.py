@@ -40,7 +40,7 @@ def _check(url: str) -> None:
     if "@" in parts.netloc:
         # The URL isn't quoted: it holds a password.
         raise IndexUrlError(f"the index URL of {host} holds credentials; leave them out")
-    if parts.scheme not in {"http", "https"} or not host or parts.fragment or not url.isprintable():
+    known = parts.scheme in {"http", "https"} and host
+    # urlsplit drops line breaks; and a query or fragment would not survive the path's extension.
+    if not known or not url.isprintable() or any(one in url for one in " ?#"):
         raise IndexUrlError(f"{url!r} is not an index URL; write https://host/path")
-    if any(one.isspace() for one in url):
-        raise IndexUrlError(f"{url!r} is not an index URL; it can't hold spaces")

@@ -77,14 +77,9 @@ class Lock:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pins", tuple(sorted(self.pins)))
-        seen: set[tuple[str, str]] = set()
+        taken: set[tuple[str, str]] = set()
         for pin in self.pins:
-            if not pin.platforms or not set(pin.platforms) <= set(self.target.platforms):
-                raise LockError(f"{pin.name}: its platforms are not those of the lock")
-            places = {(pin.name, platform) for platform in pin.platforms}
-            if seen & places:
-                raise LockError(f"{pin.name} is pinned twice for one platform")
-            seen |= places
+            _place(pin, self.target, taken)
 
     @property
     def digest(self) -> str:
@@ -142,8 +137,15 @@ def parse_lock(text: str) -> Lock:
     if joined:
         raise LockError(f"line {start}: the text ends in the middle of a pin")
     target = _target(header)
-    pins = tuple(_pin(line, number=number, target=target) for number, line in pending)
-    return Lock(target, pins)
+    pins: list[Pin] = []
+    taken: set[tuple[str, str]] = set()
+    for number, line in pending:
+        try:
+            pins.append(_pin(line, target))
+            _place(pins[-1], target, taken)
+        except LockError as error:
+            raise LockError(f"line {number}: {error}") from None
+    return Lock(target, tuple(pins))
 
 
 def _target(header: dict[str, str]) -> Target:
@@ -156,20 +158,27 @@ def _target(header: dict[str, str]) -> Target:
         raise LockError(f"the lock's header: {error}") from None
 
 
-def _pin(line: str, *, number: int, target: Target) -> Pin:
+def _pin(line: str, target: Target) -> Pin:
     head, *hashes = re.split(r"\s+--hash=", line)
     match = _PIN.fullmatch(head.strip())
     if not match:
-        raise LockError(f"line {number}: {head.strip()[:80]!r} is not a pin like name==version")
-    try:
-        return Pin(
-            name=match["name"],
-            version=match["version"],
-            hashes=tuple(hashes),
-            platforms=_platforms(match["marker"], target),
-        )
-    except LockError as error:
-        raise LockError(f"line {number}: {error}") from None
+        raise LockError(f"{head.strip()[:80]!r} is not a pin like name==version")
+    return Pin(
+        name=match["name"],
+        version=match["version"],
+        hashes=tuple(hashes),
+        platforms=_platforms(match["marker"], target),
+    )
+
+
+def _place(pin: Pin, target: Target, taken: set[tuple[str, str]]) -> None:
+    """Add a pin's names and platforms to those ``taken``, if they are the target's and free."""
+    if not pin.platforms or not set(pin.platforms) <= set(target.platforms):
+        raise LockError(f"{pin.name}: its platforms are not those of the lock")
+    places = {(pin.name, platform) for platform in pin.platforms}
+    if taken & places:
+        raise LockError(f"{pin.name} is pinned twice for one platform")
+    taken |= places
 
 
 def _marker(pin: Pin) -> str:

@@ -1,0 +1,28 @@
+"""Short ways to write pins and locks in tests."""
+
+from hashlib import sha256
+
+from flowdeps.locks.lock import Lock, Pin
+from flowdeps.locks.target import Target
+
+AMD64, ARM64 = "linux/amd64", "linux/arm64"
+BOTH = Target("3.11", (AMD64, ARM64))
+
+
+def digest(seed: str) -> str:
+    """A sha256 hash that only ``seed`` decides."""
+    return f"sha256:{sha256(seed.encode()).hexdigest()}"
+
+
+def pin(name: str, version: str, *platforms: str, files: tuple[str, ...] = ("any",)) -> Pin:
+    """A pin on ``platforms`` (default: both) with a hash for each of ``files``."""
+    return Pin(
+        name=name,
+        version=version,
+        hashes=tuple(digest(f"{name} {version} {file}") for file in files),
+        platforms=platforms or BOTH.platforms,
+    )
+
+
+def lock(*pins: Pin) -> Lock:
+    return Lock(BOTH, pins)

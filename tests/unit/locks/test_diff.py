@@ -1,0 +1,53 @@
+from dataclasses import replace
+
+from flowdeps.locks.diff import Change, diff, summarize
+from tests.unit.locks.builders import AMD64, ARM64, digest, lock, pin
+
+OLD = lock(pin("pandas", "2.3.2"), pin("six", "1.16"), pin("zict", "3.0"))
+NEW = lock(pin("pandas", "2.3.3"), pin("pyarrow", "21.0.0"), pin("zict", "3.0"))
+
+
+def test_a_diff_names_what_moved_came_and_went() -> None:
+    """Equal pins are not in a diff; the rest is, sorted by name."""
+    assert diff(OLD, NEW) == (
+        Change("pandas", "2.3.2", "2.3.3"),
+        Change("pyarrow", None, "21.0.0"),
+        Change("six", "1.16", None),
+    )
+
+
+def test_a_summary_is_one_line() -> None:
+    """Moves first, then what came, then what went."""
+    assert summarize(diff(OLD, NEW), 100) == "pandas 2.3.2 → 2.3.3, +pyarrow 21.0.0, -six 1.16"
+
+
+def test_the_first_lock_is_all_new() -> None:
+    """Without a lock before, each pin came."""
+    assert summarize(diff(None, lock(pin("b", "2.0"), pin("a", "1.0"))), 100) == "+a 1.0, +b 2.0"
+
+
+def test_nothing_changed_is_the_empty_text() -> None:
+    """A lock has no difference from itself."""
+    assert diff(OLD, OLD) == ()
+    assert summarize((), 100) == ""
+
+
+def test_versions_that_differ_between_platforms_are_both_named() -> None:
+    """A package with two versions shows both."""
+    new = lock(pin("a", "1.0", AMD64), pin("a", "2.0", ARM64))
+    assert summarize(diff(lock(pin("a", "1.0")), new), 100) == "a 1.0 → 1.0|2.0"
+
+
+def test_other_files_of_the_same_version_are_a_change() -> None:
+    """A wheel that was added or replaced shows, since it gives another lock."""
+    old = pin("a", "1.0")
+    new = replace(old, hashes=(*old.hashes, digest("another")))
+    assert summarize(diff(lock(old), lock(new)), 100) == "a 1.0 (files)"
+
+
+def test_a_summary_counts_what_does_not_fit() -> None:
+    """A long diff is cut between changes, and says how many are left out."""
+    new = lock(*(pin(f"package-{i:03}", "1.0") for i in range(100)))
+    summary = summarize(diff(None, new), 60)
+    assert summary == "+package-000 1.0, +package-001 1.0, and 98 more"
+    assert summarize(diff(None, new), 20) == "100 changes"

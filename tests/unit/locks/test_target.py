@@ -1,0 +1,68 @@
+import pytest
+
+from flowdeps.locks.target import PLATFORMS, Target, TargetError
+from tests.unit.locks.builders import AMD64, ARM64
+
+
+def test_platforms_are_sorted_and_unique() -> None:
+    """The order in which platforms are named doesn't matter."""
+    assert Target("3.12", (ARM64, AMD64, ARM64)) == Target("3.12", (AMD64, ARM64))
+
+
+@pytest.mark.parametrize("python", ["3", "3.7", "3.11.2", "2.7", "4.0", "3.012", "cp311", ""])
+def test_only_a_minor_version_of_python_is_a_target(python: str) -> None:
+    """A patch version, an old Python or anything else is refused with an example."""
+    with pytest.raises(TargetError, match=r"as in 3\.12$"):
+        Target(python, (AMD64,))
+
+
+@pytest.mark.parametrize("platforms", [(), ("linux/riscv64",), (AMD64, "amd64")])
+def test_only_known_platforms_are_targets(platforms: tuple[str, ...]) -> None:
+    """An unknown or missing platform is refused with those that there are."""
+    with pytest.raises(TargetError, match="choose from linux/amd64, linux/arm64"):
+        Target("3.11", platforms)
+
+
+@pytest.mark.parametrize(
+    ("tag", "platforms"),
+    [
+        ("py3-none-any", {AMD64, ARM64}),
+        ("py2.py3-none-any", {AMD64, ARM64}),
+        ("py311-none-any", {AMD64, ARM64}),
+        ("cp311-none-any", {AMD64, ARM64}),
+        ("cp311-cp311-manylinux_2_28_x86_64", {AMD64}),
+        ("cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64", {AMD64}),
+        ("cp311-cp311-manylinux1_x86_64", {AMD64}),
+        ("cp311-cp311-manylinux2014_aarch64", {ARM64}),
+        ("cp311-cp311-linux_aarch64", {ARM64}),
+        ("cp38-abi3-manylinux_2_17_aarch64", {ARM64}),
+        ("cp311-abi3-manylinux_2_17_x86_64", {AMD64}),
+        ("py3-none-manylinux_2_17_x86_64", {AMD64}),
+        ("cp312-abi3-manylinux_2_17_x86_64", set()),
+        ("cp310-cp310-manylinux_2_17_x86_64", set()),
+        ("cp312-none-any", set()),
+        ("pp311-pypy311_pp73-manylinux_2_17_x86_64", set()),
+        ("cp311-cp311-manylinux_2_31_x86_64", set()),
+        ("cp311-cp311-musllinux_1_2_x86_64", set()),
+        ("cp311-cp311-macosx_11_0_arm64", set()),
+        ("cp311-cp311-win_amd64", set()),
+        ("cp311-cp311-manylinux_2_17_i686", set()),
+        ("py2-none-any", set()),
+    ],
+)
+def test_a_wheel_fits_where_its_tags_run(tag: str, platforms: set[str]) -> None:
+    """This CPython, the stable ABI or none; any platform or this machine's glibc up to 2.28."""
+    target = Target("3.11", (AMD64, ARM64))
+    assert {one for one in PLATFORMS if target.fits(f"a-1.0-{tag}.whl", one)} == platforms
+
+
+def test_a_free_threaded_build_does_not_fit_the_usual_interpreter() -> None:
+    """cp313t has an ABI of its own."""
+    target = Target("3.13", (AMD64,))
+    assert target.fits("a-1.0-cp313-cp313-manylinux_2_17_x86_64.whl", AMD64)
+    assert not target.fits("a-1.0-cp313-cp313t-manylinux_2_17_x86_64.whl", AMD64)
+
+
+def test_a_name_that_no_wheel_has_does_not_fit() -> None:
+    """A file name that can't be read is no wheel for us, and no error."""
+    assert not Target("3.11", (AMD64,)).fits("a-1.0.tar.gz", AMD64)
