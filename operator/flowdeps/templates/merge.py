@@ -140,10 +140,13 @@ def _insert(draft: Draft, fragment: Fragment) -> None:
 def _open(draft: Draft, path: Path, key: str, empty: Any) -> None:
     """Replace a placeholder by an empty place where the worker writes its value in any case.
 
-    It does so for what ``job_configuration.<key>`` gets; another placeholder's value would be lost.
+    It does so for what ``job_configuration.<key>`` gets, and it adds the variable ``env`` to a
+    mapping there. Another placeholder's value would be lost.
     """
     name = defaults.placeholder(draft.get(path))
-    if name is not None and name == defaults.placeholder(draft.get((*_CONFIGURATION, key))):
+    configured = draft.get((*_CONFIGURATION, key))
+    added = name == key == "env" and isinstance(configured, dict)
+    if name is not None and (added or name == defaults.placeholder(configured)):
         draft.replace(path, empty)
 
 

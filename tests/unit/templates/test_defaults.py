@@ -1,0 +1,69 @@
+"""What runs of a pool get when they choose nothing."""
+
+from typing import Any
+
+import pytest
+
+from flowdeps.templates import default_image, job_namespace, merge
+from tests.unit.templates.samples import Template, fragment, pool, prefect_template, with_flow
+
+
+@pytest.mark.parametrize(
+    ("template", "image"),
+    [
+        (pool(), "registry.example.com/flows:1"),
+        (prefect_template(), None),
+        (with_flow(image="registry.example.com/x:1"), "registry.example.com/x:1"),
+        (with_flow(image="registry.example.com/{{ namespace }}"), "registry.example.com/default"),
+        (with_flow(image="registry.example.com/{{ name }}"), None),
+        (with_flow(image=None), None),
+        (pool(image="{{ prefect.variables.image }}"), None),
+        (pool(image={"$ref": {"block_document_id": "x"}}), None),
+        ({}, None),
+        (prefect_template("process"), None),
+    ],
+)
+def test_the_default_image_is_what_the_worker_would_fill_in(
+    template: Template, image: str | None
+) -> None:
+    """A literal, a default or both together; None where a run's image cannot be known."""
+    assert default_image(template) == image
+
+
+def test_a_configured_image_is_the_default_once_it_is_merged() -> None:
+    """After merging, the pool's default image is the one that the configuration names."""
+    merged = merge(prefect_template(), fragment(default_image="registry.example.com/base:3"))
+    assert default_image(merged) == "registry.example.com/base:3"
+
+
+def with_namespace(value: Any, *, default: Any = "default", manifest: Any = None) -> Template:
+    template = pool()
+    configuration = template["job_configuration"]
+    configuration["namespace"] = value
+    if value is None:
+        del configuration["namespace"]
+    if manifest is not None:
+        configuration["job_manifest"]["metadata"]["namespace"] = manifest
+    template["variables"]["properties"]["namespace"]["default"] = default
+    return template
+
+
+@pytest.mark.parametrize(
+    ("template", "namespace"),
+    [
+        (pool(), "default"),
+        (with_namespace("{{ namespace }}", default="jobs"), "jobs"),
+        (with_namespace("{{ namespace }}", default=None), "default"),
+        (with_namespace("jobs"), "jobs"),
+        (with_namespace("{{ namespace }}-jobs", default="a"), "a-jobs"),
+        (with_namespace("{{ name }}-jobs"), None),
+        (with_namespace("{{ namespace }}", default="{{ prefect.variables.ns }}"), None),
+        (with_namespace(None, manifest="jobs"), "jobs"),
+        ({}, None),
+    ],
+)
+def test_the_job_namespace_is_where_the_worker_would_create_the_job(
+    template: Template, namespace: str | None
+) -> None:
+    """The configuration's namespace counts, the worker's own default where it has none."""
+    assert job_namespace(template) == namespace
