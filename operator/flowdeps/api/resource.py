@@ -27,7 +27,7 @@ from flowdeps.api.rules import (
     check_requirement,
 )
 from flowdeps.locks.index import Index
-from flowdeps.locks.target import Target
+from flowdeps.locks.target import PLATFORMS, Target
 
 GROUP = "flowdeps.dev"
 VERSION = "v1alpha1"
@@ -45,7 +45,6 @@ MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "flowdeps"
 
 PYTHON_VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
-PLATFORMS = ("linux/amd64", "linux/arm64")
 
 DEFAULT_PLATFORMS = ("linux/amd64",)
 DEFAULT_INTERVAL = timedelta(hours=24)
@@ -161,7 +160,7 @@ def _name(body: Mapping[str, Any], problems: list[Problem]) -> str:
 
 def _python(fields: Fields) -> tuple[str | None, tuple[str, ...] | None]:
     version = fields.text("version", required=True, check=_one_of(PYTHON_VERSIONS))
-    platforms = fields.texts("platforms", most=len(PLATFORMS), check=_one_of(PLATFORMS))
+    platforms = fields.texts("platforms", most=len(PLATFORMS), check=_one_of(tuple(PLATFORMS)))
     if platforms == ():
         fields.problem("platforms", "empty; remove it, or choose " + " and ".join(PLATFORMS))
     fields.close()

@@ -1,0 +1,1 @@
+"""The resource's schema in a real API server."""

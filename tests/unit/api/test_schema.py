@@ -1,0 +1,73 @@
+"""Bounds and choices stand in the schema and in Python; here they are compared."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flowdeps.api import conditions, resource, rules, status
+from flowdeps.api.durations import parse_duration
+from flowdeps.locks.target import PLATFORMS
+
+CRD = yaml.safe_load(
+    (Path(__file__).parents[3] / "crds" / "flowdependencysets.yaml").read_text(encoding="utf-8")
+)
+[SERVED] = CRD["spec"]["versions"]
+
+
+def field(path: str) -> dict[str, Any]:
+    """The schema of the field at a dotted path; lists stand for their items."""
+    schema: dict[str, Any] = SERVED["schema"]["openAPIV3Schema"]
+    for name in path.split("."):
+        schema = schema.get("items", schema)["properties"][name]
+    return schema
+
+
+def test_the_names_of_the_resource_are_those_of_the_schema() -> None:
+    """Group, version, kind and plural are written twice and the same."""
+    names = CRD["spec"]["names"]
+    assert (CRD["spec"]["group"], SERVED["name"]) == (resource.GROUP, resource.VERSION)
+    assert (names["kind"], names["plural"]) == (resource.KIND, resource.PLURAL)
+    assert CRD["metadata"]["name"] == f"{resource.PLURAL}.{resource.GROUP}"
+
+
+def test_the_choices_are_those_of_the_schema() -> None:
+    """Versions of Python and platforms are the same on both sides."""
+    assert tuple(field("spec.python.version")["enum"]) == resource.PYTHON_VERSIONS
+    assert field("spec.python.platforms")["items"]["enum"] == list(PLATFORMS)
+
+
+def test_the_defaults_are_those_of_the_schema() -> None:
+    """Defaults are the same on both sides."""
+    assert tuple(field("spec.python.platforms")["default"]) == resource.DEFAULT_PLATFORMS
+    assert parse_duration(field("spec.interval")["default"]) == resource.DEFAULT_INTERVAL
+    limit = field("spec.revisionHistoryLimit")["default"]
+    assert limit == resource.DEFAULT_REVISION_HISTORY_LIMIT
+
+
+def test_the_bounds_of_the_status_are_those_of_the_schema() -> None:
+    """What to_dict and merge_conditions cut is cut where the schema ends."""
+    assert field("status.conditions.message")["maxLength"] == conditions.MESSAGE_LIMIT
+    assert field("status.revisions")["maxItems"] == status.REVISIONS_LIMIT
+    assert field("status.revisions.summary")["maxLength"] == status.SUMMARY_LIMIT
+    assert field("status.workPools")["maxItems"] == status.POOLS_LIMIT
+    assert field("status.workPools.namespaces")["maxItems"] == status.NAMESPACES_LIMIT
+    assert field("status.workPools.message")["maxLength"] == status.POOL_MESSAGE_LIMIT
+    assert field("status.lastHandledRefreshAt")["maxLength"] == status.REQUEST_LIMIT
+    assert field("spec.workPools.key")["maxLength"] == rules.KEY_LIMIT
+
+
+def test_every_text_and_list_is_bounded() -> None:
+    """No string without maxLength, enum or format, no list without maxItems."""
+
+    def unbounded(schema: dict[str, Any], path: str) -> list[str]:
+        found = []
+        if schema["type"] == "string" and not {"maxLength", "enum", "format"} & schema.keys():
+            found.append(path)
+        if schema["type"] == "array" and "maxItems" not in schema:
+            found.append(path)
+        for name, inner in schema.get("properties", {}).items():
+            found += unbounded(inner, f"{path}.{name}")
+        return found + (unbounded(schema["items"], f"{path}[]") if "items" in schema else [])
+
+    assert unbounded(field("spec"), "spec") + unbounded(field("status"), "status") == []
