@@ -13,14 +13,12 @@ import ssl
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import httpx
 
 from tests.cluster import audit, binaries, kubeconfig, pki, ports, tools
+from tests.cluster.lifecycle import Service
 from tests.cluster.processes import Process
-from tests.cluster.runs import Run
 
 SERVICE_RANGE = "10.96.0.0/16"
 _FIRST_SERVICE = "10.96.0.1"
@@ -40,7 +38,7 @@ class KubectlError(RuntimeError):
     """kubectl failed; the message is what it said."""
 
 
-class ControlPlane:
+class ControlPlane(Service):
     """etcd and kube-apiserver; a context manager, or ``start``/``stop``."""
 
     programs: Sequence[str] = ("etcd", "kube-apiserver", "kubectl")
@@ -52,22 +50,13 @@ class ControlPlane:
         detached: bool = False,
         controllers: bool = False,
     ) -> None:
-        self._directory = directory
-        self._detached = detached
+        super().__init__(directory=directory, detached=detached)
         self._controllers = controllers
-        self._processes: list[Process] = []
-        self._run: Run | None = None
         self._paths: dict[str, Path] = {}
         self.host = "127.0.0.1"
         self.port = 0
 
     # What it offers
-
-    @property
-    def run(self) -> Run:
-        if self._run is None:
-            raise RuntimeError("the cluster is not running")
-        return self._run
 
     @property
     def url(self) -> str:
@@ -77,10 +66,6 @@ class ControlPlane:
     def kubeconfig(self) -> Path:
         """The administrator's kubeconfig."""
         return self.run.directory / "kubeconfig"
-
-    @property
-    def logs(self) -> Path:
-        return self.run.logs
 
     def kubectl(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002
         """kubectl's output as the administrator; raises ``KubectlError`` with its message."""
@@ -140,56 +125,21 @@ class ControlPlane:
 
     # Life
 
-    def start(self) -> None:
+    def prepare(self) -> None:
         self._paths = binaries.ensure(self.programs)
         if self._controllers:
             self._paths |= binaries.ensure(["kube-controller-manager"])
-        self._run = Run(directory=self._directory, detached=self._detached)
-        try:
-            self._start()
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        """End and take back everything; safe to call at any time, and twice."""
-        run, self._run = self._run, None
-        if run is None:
-            return
-        try:
-            for process in reversed(self._processes):
-                process.kill()  # nobody will ask for their data again
-        finally:
-            self._processes.clear()
-            run.clean_up()
-
-    def release(self) -> None:
-        """Let a detached cluster outlive this process."""
-        for process in self._processes:
-            process.release()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def _start(self) -> None:
         self._authority = pki.Authority(self.run.directory / "pki")
         self._tokens = {user: secrets.token_hex(16) for user in _USERS}
         self._etcd_port, self.port = ports.free(), ports.free(self.host)
         self._write_kubeconfig("kubeconfig", kubeconfig.by_token(self._tokens["admin"]))
-        self._launch("etcd", *self._etcd_arguments())
-        self._api_server = self._launch("kube-apiserver", *self._api_server_arguments())
+        self._run_program("etcd", *self._etcd_arguments())
+        self._api_server = self._run_program("kube-apiserver", *self._api_server_arguments())
         self._wait_ready()
         if self._controllers:
-            self._launch("kube-controller-manager", *self._controller_manager_arguments())
+            self._run_program("kube-controller-manager", *self._controller_manager_arguments())
             self._api_server.wait_until(
                 lambda: "default" in self.kubectl("get", "serviceaccounts", "-o", "name"),
                 what="the default service account",
@@ -197,11 +147,8 @@ class ControlPlane:
             )
         self.run.tell(KUBECONFIG=str(self.kubeconfig))
 
-    def _launch(self, name: str, *arguments: str | Path) -> Process:
-        process = Process(self.run, name, [self._paths[name], *arguments])
-        self._processes.append(process)
-        process.start()
-        return process
+    def _run_program(self, name: str, *arguments: str | Path) -> Process:
+        return self._launch(name, [self._paths[name], *arguments])
 
     def _wait_ready(self) -> None:
         """Until /readyz says so and the first namespace is there."""

@@ -52,18 +52,18 @@ class Node(ControlPlane):
             log=self.logs / f"load-{archive.name}.log",
         )
 
-    def start(self) -> None:
+    def prepare(self) -> None:
         if os.geteuid() != 0:
             raise MissingToolError("a node needs root; a control plane does not")
         debian.ensure_packages(debian.NODE_PACKAGES)
-        super().start()
+        super().prepare()
 
-    def stop(self) -> None:
+    def _end_processes(self) -> None:
         # All that runs in the namespaces ends with their first process, and nothing waits for it.
-        if self._run is not None and self._processes:
+        if self._processes:
             self._processes[0].kill()
             self._processes.pop(0)
-        super().stop()
+        super()._end_processes()
 
     def _start(self) -> None:
         directory = self.run.directory
@@ -74,7 +74,7 @@ class Node(ControlPlane):
         self._start_containerd(directory)
         super()._start()
         scheduler = self._component_kubeconfig("system:kube-scheduler")
-        self._launch(
+        self._run_program(
             "kube-scheduler",
             *(f"--kubeconfig={scheduler}", "--leader-elect=false", "--bind-address=127.0.0.1"),
             *(f"--secure-port={ports.free()}", f"--cert-dir={directory / 'pki'}"),
@@ -103,7 +103,7 @@ class Node(ControlPlane):
         )
         # It finds its shim on PATH.
         path = f"{self._paths['containerd-shim-runc-v2'].parent}:/usr/sbin:/usr/bin:/sbin:/bin"
-        process = self._launch_inside(
+        process = self._run_inside(
             "containerd", "--config", config, env={**os.environ, "PATH": path}
         )
         ready = self._sandbox.command(
@@ -123,7 +123,7 @@ class Node(ControlPlane):
                 cgroup=self._sandbox.cgroup,
             ),
         )
-        return self._launch_inside(
+        return self._run_inside(
             "kubelet",
             f"--kubeconfig={self._component_kubeconfig('system:node:node')}",
             f"--config={config}",
@@ -141,7 +141,7 @@ class Node(ControlPlane):
                 pods=self._sandbox.pods,
             ),
         )
-        self._launch_inside("kube-proxy", f"--config={config}")
+        self._run_inside("kube-proxy", f"--config={config}")
 
     def _node_ready(self) -> bool:
         nodes = self.kubectl(
@@ -151,14 +151,10 @@ class Node(ControlPlane):
         )
         return nodes == "True"
 
-    def _launch_inside(
+    def _run_inside(
         self, name: str, *arguments: str | Path, env: dict[str, str] | None = None
     ) -> Process:
-        command = self._sandbox.command(self._paths[name], *arguments)
-        process = Process(self.run, name, command, env=env)
-        self._processes.append(process)
-        process.start()
-        return process
+        return self._launch(name, self._sandbox.command(self._paths[name], *arguments), env=env)
 
     def _write(self, name: str, text: str) -> Path:
         path = self.run.directory / name
