@@ -24,7 +24,13 @@ _AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?([KMGTPE]i|[numkMGTPE]|[eE][0-9
 Check = Callable[[str], str | None]
 """Says what is wrong with a text and what to do; None: nothing."""
 
-_KINDS = {bool: "true or false", int: "a number", float: "a number", str: "a text"}
+_KINDS = {
+    type(None): "nothing",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    str: "a text",
+}
 
 
 def kind_of(value: object) -> str:
