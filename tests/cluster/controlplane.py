@@ -251,6 +251,8 @@ class ControlPlane(Service):
             f"--service-account-private-key-file={self._accounts.key}",
             f"--root-ca-file={self._authority.own.certificate}",
             "--use-service-account-credentials=true",
+            # By default a start waits for its own limit on requests.
+            *("--kube-api-qps=500", "--kube-api-burst=1000"),
             "--leader-elect=false",
             "--bind-address=127.0.0.1",
             f"--secure-port={ports.free()}",

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.cluster import binaries, debian, images, nodeconfig, ports, tools
+from tests.cluster import binaries, debian, images, nodeconfig, ports, procfs, tools
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.processes import Process
 from tests.cluster.progress import run_step
@@ -20,6 +20,7 @@ from tests.cluster.tools import MissingToolError
 
 _PLUGINS = Path("/usr/lib/cni")
 _READY_SECONDS = 120.0
+_MEMORY_FOR_IMAGES = 8 * 2**30
 
 
 class Node(ControlPlane):
@@ -89,6 +90,9 @@ class Node(ControlPlane):
         return [f"--advertise-address={self.host}"]
 
     def _start_containerd(self, directory: Path) -> None:
+        # Tens of thousands of small files: on a slow disk they would take longer than all else.
+        if procfs.available_memory() > _MEMORY_FOR_IMAGES:
+            self._sandbox.mount_memory(directory / "containerd")
         cni = directory / "cni"
         cni.mkdir()
         (cni / "10-flowdeps.conflist").write_text(

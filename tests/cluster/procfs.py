@@ -1,4 +1,4 @@
-"""Processes as /proc shows them: told apart by id and start time, found by session."""
+"""What /proc shows: processes, told apart by id and start time and found by session; memory."""
 
 import os
 import signal
@@ -6,6 +6,12 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+
+
+def available_memory() -> int:
+    """The bytes that could be used without swapping."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
 
 
 def start_time(pid: int) -> int | None:

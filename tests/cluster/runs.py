@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,6 +52,7 @@ class Run:
         self._processes: list[Started] = []
         self._undo: list[Undo] = []
         self.facts: dict[str, str] = {}
+        self.started_at = time.time()
         self._write()
 
     @classmethod
@@ -65,6 +67,7 @@ class Run:
         run._processes = [Started(**one) for one in content["processes"]]
         run._undo = [Undo(**one) for one in content["undo"]]
         run.facts = content["facts"]
+        run.started_at = content.get("started_at", 0.0)
         return run
 
     @property
@@ -131,6 +134,7 @@ class Run:
             "processes": [asdict(one) for one in self._processes],
             "undo": [asdict(one) for one in self._undo],
             "facts": self.facts,
+            "started_at": self.started_at,
         }
         path = self._record
         path.parent.mkdir(parents=True, exist_ok=True)
