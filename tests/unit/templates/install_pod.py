@@ -1,0 +1,101 @@
+"""What the install container sees: an image, a lock, a volume; and the script run in it.
+
+The command is the one that the fragment carries, run through the shell as in a pod.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flowdeps.templates import merge
+from tests.cluster.index import Index
+from tests.unit.templates.samples import fragment, pod_of, pool
+
+COMMAND = pod_of(merge(pool(), fragment()))["initContainers"][0]["command"]
+PYTHON = "{}.{}".format(*sys.version_info)
+MACHINE = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
+WRONG = "0" * 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a run of the script ended."""
+
+    code: int
+    lines: list[str]
+    site: Path
+
+    @property
+    def last(self) -> str:
+        return self.lines[-1]
+
+    @property
+    def installed(self) -> list[str]:
+        return sorted(path.name for path in self.site.iterdir()) if self.site.exists() else []
+
+
+@dataclass(kw_only=True)
+class Pod:
+    """What the install container sees: an image's programs, the lock, the volume."""
+
+    programs: Path
+    lock: Path
+    home: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def write(self, *pins: str, **changes: Any) -> None:
+        """The ConfigMap's content for these lines of a requirements file."""
+        about: dict[str, Any] = {
+            "set": "team-a/ml",
+            "key": "ml",
+            "revision": "ml-3f9a1c20de",
+            "digest": "sha256:3f9a1c20de" + WRONG[10:],
+            "python": PYTHON,
+            "platforms": [f"linux/{MACHINE}"],
+            "packages": len(pins),
+            "index": {"url": None, "extraUrls": []},
+        }
+        (self.lock / "requirements.txt").write_text("".join(f"{pin}\n" for pin in pins))
+        (self.lock / "lock.json").write_text(json.dumps(about | changes))
+
+    def run(self, key: str = "ml") -> Outcome:
+        done = subprocess.run(
+            COMMAND,
+            env={
+                "PATH": f"{self.programs}:/usr/bin:/bin",
+                "FLOWDEPS_SET": key,
+                "FLOWDEPS_VARIABLE": "dependency_set",
+                "FLOWDEPS_NAMESPACE": "jobs",
+                "FLOWDEPS_SOURCE": str(self.lock),
+                "FLOWDEPS_HOME": str(self.home),
+                **self.environment,
+            },
+            cwd=self.lock,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        outcome = Outcome(
+            code=done.returncode, lines=done.stdout.splitlines(), site=self.home / "site"
+        )
+        assert "Traceback" not in done.stdout
+        assert outcome.last.startswith("flowdeps: ")
+        assert (outcome.code == 0) == outcome.site.exists() or key == "none"
+        assert not (self.home / "tmp").exists()
+        return outcome
+
+
+def pin(index: Index, name: str, version: str, **more: Any) -> str:
+    """Publish a package and return its line in a lock."""
+    published = index.add(name, version, **more)
+    hashes = " ".join(f"--hash=sha256:{one.sha256}" for one in published)
+    return f"{name}=={version} {hashes}"
+
+
+def at(index: Index, *extra: Index) -> dict[str, Any]:
+    return {"url": index.url, "extraUrls": [one.url for one in extra]}
