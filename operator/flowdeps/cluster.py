@@ -141,7 +141,7 @@ class Cluster:
             "POST",
             f"/apis/events.k8s.io/v1/namespaces/{quote(meta['namespace'])}/events",
             body={
-                "metadata": {"generateName": f"{meta['name']}.", "namespace": meta["namespace"]},
+                "metadata": {"generateName": f"{meta['name']}-", "namespace": meta["namespace"]},
                 "eventTime": datetime.now(UTC).isoformat(timespec="microseconds"),
                 "reportingController": f"{GROUP}/operator",
                 "reportingInstance": os.environ.get("HOSTNAME", "flowdeps")[:128],
@@ -208,14 +208,21 @@ class Cluster:
                 0, "Unreachable", f"the API server did not answer: {cause}"
             ) from None
         self._observe(method, str(response.status))
-        answer = json.loads(data) if data else {}
-        if not 200 <= response.status < 300:
-            raise ClusterError(
-                response.status,
-                answer.get("reason") or "Unknown",
-                answer.get("message") or f"{method} {path}: {response.status}",
-            )
-        return dict(answer)
+        if 200 <= response.status < 300:
+            return dict(json.loads(data))
+        raise _refusal(response.status, data, what=f"{method} {path}")
+
+
+def _refusal(status: int, data: bytes, *, what: str) -> ClusterError:
+    try:
+        answer = json.loads(data)
+    except ValueError:  # a proxy's page, or nothing
+        answer = {}
+    message = answer.get("message") or f"{what} was answered with {status}"
+    if status == 409 and "uid mismatch" in message:
+        # Applied to an object that is gone, or that was made anew meanwhile.
+        return ClusterError(404, "NotFound", message)
+    return ClusterError(status, answer.get("reason") or "Unknown", message)
 
 
 def _identity(namespace: str, name: str, uid: str) -> dict[str, Any]:

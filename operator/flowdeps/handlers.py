@@ -2,7 +2,8 @@
 
 Only `on.event` handlers, which write nothing to the objects; what to do and when
 is the queue's. The handlers stand in a registry of their own, so that nothing
-that another library registers with kopf runs here.
+that another library registers with kopf runs here. They are coroutines, since kopf
+would run plain functions in threads.
 """
 
 import asyncio
@@ -40,11 +41,11 @@ def _registry(service: Service) -> kopf.OperatorRegistry:
         return kopf.login_via_client(**kwargs)
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
-    def on_set(type: str | None, event: kopf.RawEvent, **_: Any) -> None:  # noqa: A002 - kopf's name
+    async def on_set(type: str | None, event: kopf.RawEvent, **_: Any) -> None:  # noqa: A002 - kopf's name
         service.set_event(type, event["object"])
 
     @kopf.on.event("", "v1", "configmaps", labels={MANAGED_BY_LABEL: MANAGED_BY}, registry=registry)
-    def on_config_map(type: str | None, event: kopf.RawEvent, **_: Any) -> None:  # noqa: A002
+    async def on_config_map(type: str | None, event: kopf.RawEvent, **_: Any) -> None:  # noqa: A002
         service.config_map_event(type, event["object"])
 
     return registry

@@ -31,6 +31,7 @@ class Metrics:
     """The operator's metrics; names and units are an interface, see docs."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.api_calls = Counter(
             "flowdeps_api_requests",

@@ -7,17 +7,17 @@ poll finds a key in our fragment that no set offers).
 """
 
 import logging
-from datetime import timedelta
 
 from flowdeps.api.resource import FINALIZER
-from flowdeps.api.times import parse_time
+from flowdeps.cluster import ClusterError
 from flowdeps.reconcile.publish import delete
 from flowdeps.reconcile.world import World
 from flowdeps.store import PoolKey, SetEntry, SetKey
 
 log = logging.getLogger(__name__)
 
-GIVE_UP = timedelta(minutes=10)
+GIVE_UP = 600.0
+"""Seconds that a pool out of reach may hold up a deletion."""
 _LOOK_AGAIN = 5.0
 
 
@@ -29,23 +29,29 @@ async def remove(world: World, entry: SetEntry) -> float | None:
     if waiting:
         for name in waiting:
             world.queue.add(PoolKey(name))
-        since = parse_time(entry.body["metadata"].get("deletionTimestamp")) or world.now()
-        if world.now() - since < GIVE_UP:
+        # Not since its deletion: an operator that was away has not tried yet.
+        since = world.removing.setdefault(entry.key, world.queue.time())
+        if world.queue.time() - since < GIVE_UP:
             return _LOOK_AGAIN
         await world.announce(
             entry,
             kind="Warning",
             reason="CleanupGivenUp",
             note=f"could not take the set out of {', '.join(waiting)} within"
-            f" {GIVE_UP.seconds // 60} minutes; its key is removed when Prefect answers again",
+            f" {GIVE_UP / 60:.0f} minutes; its key is removed when Prefect answers again",
         )
     await sweep(world, entry.key)
-    await world.cluster.apply_finalizers(
-        namespace=entry.key.namespace,
-        name=entry.key.name,
-        uid=entry.meta.uid,
-        finalizers=[],
-    )
+    try:
+        await world.cluster.apply_finalizers(
+            namespace=entry.key.namespace,
+            name=entry.key.name,
+            uid=entry.meta.uid,
+            finalizers=[],
+        )
+    except ClusterError as error:
+        if error.status != 404:
+            raise
+    world.removing.pop(entry.key, None)
     return None
 
 

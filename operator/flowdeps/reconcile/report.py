@@ -110,7 +110,7 @@ def _conditions(entry: SetEntry, findings: Findings, synced: Step) -> list[Condi
     if failed is None:
         record = findings.record
         packages = record.packages if record else 0
-        text = f"{packages} packages, offered by {len(entry.offers)} work pools"
+        text = f"{_count(packages, 'package')}, offered by {_count(len(entry.offers), 'work pool')}"
         return [Condition(ConditionType.READY, "True", Reason.READY, text), *conditions]
     serving = ""
     if findings.record:
@@ -188,3 +188,7 @@ def _lock(record: LockRecord, *, revision: str) -> LockStatus | None:
         resolved_at=resolved_at,
         inputs_digest=record.inputs,
     )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 _SPREAD = 0.1
 """Share of the interval by which refreshes are spread, so that sets don't wake together."""
 
+_UNDER_WAY = {Reason.PENDING, Reason.RESOLVING, Reason.PUBLISHING, Reason.SYNCING}
+"""Ready reasons that pass by themselves; they make no event."""
+
 
 @dataclass(frozen=True)
 class _Signature:
@@ -78,6 +81,7 @@ class SetPasses:
             for ref in entry.offers
         )
         if outside and FINALIZER not in entry.meta.finalizers:
+            # Gone meanwhile: the error ends the pass, and there is no next one.
             body = await world.cluster.apply_finalizers(
                 namespace=entry.key.namespace,
                 name=entry.key.name,
@@ -204,10 +208,10 @@ class SetPasses:
             newest = next((r for r in status.revisions if r.digest == status.lock.digest), None)
             text = f"{status.lock.revision}: {newest.summary if newest else ''}"
             await self._world.announce(entry, kind="Normal", reason="LockPublished", note=text)
-        if ready and (was is None or (was.status, was.reason) != (ready.status, ready.reason)):
+        if ready is None or ready.reason in _UNDER_WAY:
+            return
+        if was is None or (was.status, was.reason) != (ready.status, ready.reason):
             kind = "Normal" if ready.status == "True" else "Warning"
-            if ready.reason in {Reason.RESOLVING, Reason.PENDING, Reason.SYNCING}:
-                kind = "Normal"
             await self._world.announce(entry, kind=kind, reason=ready.reason, note=ready.message)
 
     def _tell_pools(self, key: SetKey, entry: SetEntry | None, record: LockRecord | None) -> None:

@@ -59,6 +59,7 @@ class World:
     metrics: Metrics
     version: str
     pool_states: dict[str, PoolState] = field(default_factory=dict)
+    removing: dict[SetKey, float] = field(default_factory=dict)  # since when, in queue time
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def working_on(self, key: SetKey) -> bool:

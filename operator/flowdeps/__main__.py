@@ -1,0 +1,7 @@
+"""`python -m flowdeps`: the same as the command `flowdeps`."""
+
+import sys
+
+from flowdeps.cli import main
+
+sys.exit(main())

@@ -1,0 +1,1 @@
+"""What tests of the operator share: running it, writing sets, waiting for what must come."""

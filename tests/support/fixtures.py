@@ -1,0 +1,63 @@
+"""A control plane with the resource in it, and operators that end with the test."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.controlplane import ControlPlane
+from tests.cluster.index import Index
+from tests.cluster.prefect import PrefectServer
+from tests.support.operator import Operator
+
+CRD = Path(__file__).parents[2] / "crds" / "flowdependencysets.yaml"
+
+StartOperator = Callable[..., Operator]
+
+
+@pytest.fixture(scope="session")
+def cluster(control_plane_with_controllers: ControlPlane) -> ControlPlane:
+    """A control plane, with controllers, that knows FlowDependencySets."""
+    install_crd(control_plane_with_controllers)
+    return control_plane_with_controllers
+
+
+def install_crd(cluster: ControlPlane) -> None:
+    """kubectl apply of the resource, and wait until it is served."""
+    cluster.kubectl("apply", "-f", str(CRD))
+    cluster.kubectl(
+        "wait",
+        "--for=condition=Established",
+        "crd/flowdependencysets.flowdeps.dev",
+        "--timeout=30s",
+    )
+
+
+@pytest.fixture
+def start_operator(
+    cluster: ControlPlane, prefect_server: PrefectServer, index: Index
+) -> Iterator[StartOperator]:
+    """Start operators with `config` merged over: this test's index, and an image for all pools.
+
+    When the test ends, all sets are deleted while its operator still runs.
+    """
+    with ExitStack() as stack:
+
+        def start(**config: Any) -> Operator:
+            operator = Operator(
+                kubeconfig=cluster.kubeconfig,
+                prefect_url=config.pop("prefect_url", prefect_server.url),
+                env=config.pop("env", {}),
+                config={
+                    "index": {"url": index.url},
+                    "workPools": [{"name": "*", "image": "example.com/flows:1"}],
+                    **config,
+                },
+            )
+            stack.enter_context(operator)
+            stack.callback(cluster.kubectl, "delete", "fds", "-A", "--all", "--timeout=60s")
+            return operator
+
+        yield start

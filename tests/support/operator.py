@@ -1,0 +1,111 @@
+"""`flowdeps run` as a process of its own, as in a pod."""
+
+import json
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.cluster import ports, tools
+from tests.cluster.lifecycle import Service
+
+READY_SECONDS = 60.0
+
+
+class Operator(Service):
+    """The operator against a cluster and a Prefect API; `config` is merged over defaults for tests.
+
+    Pools are polled each second, so that what a poll brings comes soon.
+    """
+
+    def __init__(
+        self,
+        *,
+        kubeconfig: Path,
+        prefect_url: str,
+        config: Mapping[str, Any] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.port = 0
+        self._kubeconfig = kubeconfig
+        self._prefect_url = prefect_url
+        self._config = dict(config or {})
+        self._env = dict(env or {})
+
+    def prepare(self) -> None:
+        """Nothing to build: the operator is the code under test."""
+
+    def _start(self) -> None:
+        self.port = ports.free()
+        config = {
+            "prefect": {"apiUrl": self._prefect_url, "pollInterval": "1s"},
+            "httpPort": self.port,
+            "resolver": {"cacheDirectory": str(self.run.directory / "uv")},
+            **self._config,
+        }
+        file = self.run.directory / "config.yaml"
+        file.write_text(yaml.safe_dump(config))
+        variables = {
+            "KUBECONFIG": str(self._kubeconfig),
+            "PREFECT_HOME": str(self.run.directory / "home"),
+            "NO_PROXY": "127.0.0.1,localhost," + self._prefect_url.split("/")[2].split(":")[0],
+            **self._env,
+        }
+        self._launch(
+            "operator",
+            [sys.executable, "-m", "flowdeps", "run", "--config", file],
+            env=tools.environment(variables, without=("PREFECT_",)),
+        )
+        self._wait()
+
+    def _wait(self) -> None:
+        self._processes[-1].wait_until(self.ready, what="the operator", seconds=READY_SECONDS)
+
+    def ready(self) -> bool:
+        """Whether /readyz says so."""
+        return self.get("/readyz")[0] == 200
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and text of a page of the operator's; status 0 where nothing answers."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as page:
+                return page.status, page.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples that have these labels."""
+        total = 0.0
+        for line in self.get("/metrics")[1].splitlines():
+            sample, _, value = line.rpartition(" ")
+            if sample.partition("{")[0] == name and all(
+                f'{key}="{text}"' in sample for key, text in labels.items()
+            ):
+                total += float(value)
+        return total
+
+    def log(self) -> list[dict[str, Any]]:
+        """What it logged, a mapping a line."""
+        text = (self.logs / "operator.log").read_text()
+        return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+    def kill(self) -> None:
+        """End it as a node failure would; `up` starts it again."""
+        self._processes[-1].kill()
+
+    def down(self) -> None:
+        """End it as Kubernetes does; `up` starts it again."""
+        self._processes[-1].stop(grace=20)
+
+    def up(self) -> None:
+        """Start it again with the same configuration."""
+        self._processes[-1].start()
+        self._wait()

@@ -1,0 +1,131 @@
+"""Sets as bodies, applied and watched through kubectl as a user would."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from flowdeps.api.resource import API_VERSION, KIND
+from tests.cluster.controlplane import ControlPlane
+
+Body = dict[str, Any]
+
+
+def set_body(
+    name: str,
+    requirements: Sequence[str],
+    *,
+    namespace: str = "default",
+    pools: Sequence[str | Mapping[str, Any]] = (),
+    python: str = "3.11",
+    **spec: Any,
+) -> Body:
+    """A FlowDependencySet; `pools` are names or items of spec.workPools."""
+    refs = [{"name": pool} if isinstance(pool, str) else dict(pool) for pool in pools]
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "requirements": list(requirements),
+            "python": {"version": python},
+            "workPools": refs,
+            **spec,
+        },
+    }
+
+
+def apply(cluster: ControlPlane, *bodies: Mapping[str, Any]) -> None:
+    """kubectl apply."""
+    listed = {"apiVersion": "v1", "kind": "List", "items": [dict(body) for body in bodies]}
+    cluster.kubectl("apply", "-f", "-", input=json.dumps(listed))
+
+
+def get_set(cluster: ControlPlane, name: str, *, namespace: str = "default") -> Body:
+    """The set as the API server has it."""
+    return get(cluster, "fds", name, namespace=namespace)
+
+
+def get(cluster: ControlPlane, kind: str, name: str, *, namespace: str = "default") -> Body:
+    """An object as the API server has it."""
+    text = cluster.kubectl("get", kind, name, "-n", namespace, "-o", "json")
+    body: Body = json.loads(text)
+    return body
+
+
+def names(cluster: ControlPlane, kind: str, *, namespace: str = "default") -> set[str]:
+    """The names of all objects of a kind in a namespace."""
+    text = cluster.kubectl("get", kind, "-n", namespace, "-o", "name")
+    return {line.partition("/")[2] for line in text.splitlines()}
+
+
+def condition(body: Mapping[str, Any], type_: str) -> Body:
+    """A condition of the status; an empty mapping where it is absent."""
+    conditions = body.get("status", {}).get("conditions", [])
+    return next((dict(c) for c in conditions if c["type"] == type_), {})
+
+
+def wait_ready(
+    cluster: ControlPlane, name: str, *, namespace: str = "default", seconds: float = 60
+) -> Body:
+    """Wait until the set's present generation is Ready=True."""
+
+    def ready() -> bool:
+        body = get_set(cluster, name, namespace=namespace)
+        found = condition(body, "Ready")
+        return (
+            found.get("status") == "True"
+            and found.get("observedGeneration") == body["metadata"]["generation"]
+        )
+
+    wait(
+        ready, what=f"{namespace}/{name} to be Ready", seconds=seconds, show=cluster_state(cluster)
+    )
+    return get_set(cluster, name, namespace=namespace)
+
+
+def wait_reason(
+    cluster: ControlPlane,
+    name: str,
+    reason: str,
+    *,
+    namespace: str = "default",
+    seconds: float = 60,
+) -> Body:
+    """Wait until the set is not ready for this reason; returns the set."""
+
+    def there() -> bool:
+        body = get_set(cluster, name, namespace=namespace)
+        found = condition(body, "Ready")
+        return (
+            found.get("reason") == reason
+            and found.get("observedGeneration") == body["metadata"]["generation"]
+        )
+
+    wait(
+        there,
+        what=f"{namespace}/{name} to say {reason}",
+        seconds=seconds,
+        show=cluster_state(cluster),
+    )
+    return get_set(cluster, name, namespace=namespace)
+
+
+def cluster_state(cluster: ControlPlane) -> Callable[[], str]:
+    """For the message of a wait that fails."""
+    return lambda: cluster.kubectl("get", "fds", "-A", "-o", "wide")
+
+
+def wait(
+    done: Callable[[], bool],
+    *,
+    what: str,
+    seconds: float = 60,
+    show: Callable[[], str] = lambda: "",
+) -> None:
+    """Poll until `done`; raise with what was waited for when the time is over."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {seconds:.0f} s for {what}\n{show()}")
+        time.sleep(0.1)
