@@ -17,6 +17,7 @@ from tests.cluster import prefect_env
 from tests.cluster.images import FLOWS
 
 _FINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
+_BUSY_SECONDS = 20.0
 _PROBE_SCHEMA = {
     "type": "object",
     "properties": {"packages": {"type": "array", "items": {"type": "string"}}},
@@ -60,7 +61,14 @@ class PrefectApi:
         self.close()
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        response = self.client.request(method, path, json=body)
+        """The answer's JSON. A server on SQLite answers 503 when it is busy: that is retried."""
+        deadline = time.monotonic() + _BUSY_SECONDS
+        while True:
+            response = self.client.request(method, path, json=body)
+            busy = response.status_code == httpx.codes.SERVICE_UNAVAILABLE
+            if not busy or time.monotonic() > deadline:
+                break
+            time.sleep(0.3)
         if response.is_error:
             raise RuntimeError(f"{method} {path}: {response.status_code} {response.text[:2000]}")
         return response.json() if response.content else None

@@ -62,7 +62,7 @@ class Process:
                 self._child.wait(timeout=grace)
             except subprocess.TimeoutExpired:
                 self._child.kill()
-        procfs.end_session(self._child.pid, started=self._started.started, grace=0)
+        procfs.end_session(self._child.pid, started=self._started.started)
         self._child.wait()
         self._run.ended(self._started)
         self._child = self._started = None

@@ -33,38 +33,20 @@ def in_session(leader: int) -> list[int]:
     return [pid for _, pid in sorted(found, reverse=True)]
 
 
-def end_session(leader: int, *, started: int, grace: float) -> None:
-    """End a session of ours: its leader politely, then all that is left of it.
+def end_session(leader: int, *, started: int) -> None:
+    """End every process of a session of ours, by force.
 
     ``started`` is the leader's start time: where another process has the id by now, nothing
     happens. While a session has members, its id is not given out again.
     """
-    now = start_time(leader)
-    if now is not None and now != started:
+    if start_time(leader) not in {None, started}:
         return
-    if now is not None and grace > 0:
-        _signal(leader, signal.SIGCONT)
-        _signal(leader, signal.SIGTERM)
-        wait_for_end(leader, started=started, seconds=grace)
     deadline = time.monotonic() + 10
     while (left := in_session(leader)) and time.monotonic() < deadline:
         for pid in left:
-            _signal(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)
-
-
-def wait_for_end(pid: int, *, started: int, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while start_time(pid) == started:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, number)
 
 
 def _all() -> Iterator[int]:

@@ -22,8 +22,6 @@ from tests.cluster import cache, procfs, signals
 from tests.cluster.progress import say
 from tests.cluster.undo import Undo, take_back
 
-_GRACE_SECONDS = 8.0
-
 
 @dataclass(frozen=True)
 class Started:
@@ -109,10 +107,13 @@ class Run:
         self._write()
 
     def clean_up(self) -> None:
-        """End every process and take back every change, the newest first. Safe to repeat."""
+        """End every process and take back every change, the newest first. Safe to repeat.
+
+        By force: what a run keeps ends with it, so nothing is worth waiting for.
+        """
         with signals.deferred():
             for one in reversed(self._processes):
-                procfs.end_session(one.pid, started=one.started, grace=_GRACE_SECONDS)
+                procfs.end_session(one.pid, started=one.started)
             for undo in reversed(self._undo):
                 take_back(undo)
             if os.environ.get("FLOWDEPS_KEEP_RUNS"):

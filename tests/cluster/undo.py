@@ -4,10 +4,13 @@ Taking back is idempotent: what is gone already is what was wanted.
 """
 
 import subprocess
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+_CGROUP_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,11 @@ def _quietly(*command: str) -> None:
 
 
 def _remove_cgroup(path: Path) -> None:
-    """A control group is removed from its leaves up, once its processes are gone."""
-    if not path.exists():
-        return
-    for child in sorted(path.rglob("*"), key=lambda one: len(one.parts), reverse=True):
-        if child.is_dir():
+    """A control group is removed from its leaves up; processes that were killed leave it soon."""
+    deadline = time.monotonic() + _CGROUP_SECONDS
+    while path.exists() and time.monotonic() < deadline:
+        below = sorted(path.rglob("*/"), key=lambda one: len(one.parts), reverse=True)
+        for group in (*below, path):
             with suppress(OSError):
-                child.rmdir()
-    with suppress(OSError):
-        path.rmdir()
+                group.rmdir()
+        time.sleep(0.02)
