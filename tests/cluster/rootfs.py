@@ -52,7 +52,8 @@ def _make_debian(at: Path) -> None:
         options = ["--variant=minbase", f"--include={','.join(_PACKAGES)}"]
         run_step(
             f"installing Debian {SUITE} for the flow image",
-            ["debootstrap", *options, SUITE, tree, *_mirror()],
+            # What it mounts on the way goes with it, also when it is killed.
+            ["unshare", "--mount", "debootstrap", *options, SUITE, tree, *_mirror()],
             log=cache.root() / "logs" / "debootstrap.log",
             env=tools.environment({"PATH": f"{_path()}:/usr/sbin:/sbin"}),
         )

@@ -101,6 +101,10 @@ class Run:
         self._undo.append(undo)
         self._write()
 
+    def others_change(self, undo: Undo) -> bool:
+        """Whether another run has recorded the very same change (of something they share)."""
+        return any(undo in run._undo for run in all_runs() if run.name != self.name)
+
     def tell(self, **facts: str) -> None:
         """Keep facts for those who find the run by its record."""
         self.facts.update(facts)
@@ -115,7 +119,9 @@ class Run:
             for one in reversed(self._processes):
                 procfs.end_session(one.pid, started=one.started)
             for undo in reversed(self._undo):
-                take_back(undo)
+                # The last of those who share a change takes it back.
+                if not self.others_change(undo):
+                    take_back(undo)
             if os.environ.get("FLOWDEPS_KEEP_RUNS"):
                 say(f"kept {self.directory}")
             else:

@@ -119,8 +119,9 @@ class Sandbox:
     def _open_egress(self) -> None:
         """Let pods reach what this machine reaches."""
         forward = Path("/proc/sys/net/ipv4/ip_forward")
-        if forward.read_text().strip() != "1":
-            self._run.will_change(Undo("file", [str(forward), "0"]))
+        undo = Undo("file", [str(forward), "0"])
+        if forward.read_text().strip() == "0" or self._run.others_change(undo):
+            self._run.will_change(undo)
             forward.write_text("1")
         network, device = str(self._network), self._device
         mark = ["-m", "comment", "--comment", f"flowdeps-{self._run.name}"]

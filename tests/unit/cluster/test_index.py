@@ -45,15 +45,18 @@ def compile_with(index: Index, tmp_path: Path, *lines: str, options: tuple[str, 
     return done.stdout if done.returncode == 0 else done.stderr
 
 
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment with pip."""
+    at = tmp_path_factory.mktemp("env")
+    subprocess.run([sys.executable, "-m", "venv", at], check=True, capture_output=True)
+    return at / "bin" / "python"
+
+
 def pip_download(
-    url: str, tmp_path: Path, *wanted: str, netrc: Path | None = None
+    python: Path, url: str, tmp_path: Path, *wanted: str, netrc: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """pip of a fresh environment, asked to download."""
-    python = tmp_path / "env" / "bin" / "python"
-    if not python.exists():
-        subprocess.run(
-            [sys.executable, "-m", "venv", tmp_path / "env"], check=True, capture_output=True
-        )
+    """What pip does when it is asked to download."""
     command = [python, "-m", "pip", "download", "--no-cache-dir", "--no-deps", "--retries", "0"]
     command += ["--disable-pip-version-check", "--index-url", url, "--only-binary", ":all:"]
     return subprocess.run(
@@ -99,29 +102,31 @@ def test_a_source_distribution_alone_is_no_wheel(index: Index, tmp_path: Path) -
     assert "no usable wheels" in compile_with(index, tmp_path, "demo-source").replace("\n", " ")
 
 
-def test_pip_installs_what_the_index_serves(index: Index, tmp_path: Path) -> None:
-    done = pip_download(index.url, tmp_path, "demo-app", "demo-speed")
+def test_pip_installs_what_the_index_serves(index: Index, tmp_path: Path, python: Path) -> None:
+    done = pip_download(python, index.url, tmp_path, "demo-app", "demo-speed")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "got" / "demo_app-2.0-py3-none-any.whl").exists()
 
 
-def test_a_corrupted_file_is_refused_by_its_hash_and_heals(index: Index, tmp_path: Path) -> None:
+def test_a_corrupted_file_is_refused_by_its_hash_and_heals(
+    index: Index, tmp_path: Path, python: Path
+) -> None:
     index.corrupt("demo-base", "1.0")
-    refused = pip_download(index.url, tmp_path, "demo-base==1.0")
+    refused = pip_download(python, index.url, tmp_path, "demo-base==1.0")
     assert refused.returncode != 0
     assert "DO NOT MATCH" in refused.stderr
     index.heal()
-    assert pip_download(index.url, tmp_path, "demo-base==1.0").returncode == 0
+    assert pip_download(python, index.url, tmp_path, "demo-base==1.0").returncode == 0
 
 
-def test_credentials_are_asked_for_and_enough(tmp_path: Path) -> None:
+def test_credentials_are_asked_for_and_enough(tmp_path: Path, python: Path) -> None:
     with Index(username="reader", password="s3cret") as index:
         index.add("demo-base", "1.0")
         assert "401" in compile_with(index, tmp_path, "demo-base")
         netrc = tmp_path / "netrc"
         netrc.write_text(f"machine {index.host} login reader password s3cret\n")
         netrc.chmod(0o600)
-        assert pip_download(index.url, tmp_path, "demo-base", netrc=netrc).returncode == 0
+        assert pip_download(python, index.url, tmp_path, "demo-base", netrc=netrc).returncode == 0
 
 
 def test_a_closed_index_refuses_connections_and_comes_back_on_its_port(index: Index) -> None:
