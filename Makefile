@@ -1,0 +1,45 @@
+# make help     what there is
+# Everything lands in .venv or in the cache outside the checkout (see CONTRIBUTING.md).
+
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint format demo demo-end bench locks clean
+
+help:  ## what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup:  ## the environment for development, .venv, from hashed locks
+	@PYTHON="$(PYTHON)" sh scripts/setup.sh
+
+test: lint  ## everything: lint, then unit, property, integration and e2e tests
+	@sh scripts/test.sh $(PYTEST_ARGS)
+
+lint: setup  ## ruff, mypy, and the rules on what may import what
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p flowdeps -p tests
+	$(BIN)/lint-imports
+
+format: setup  ## format the code and mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+demo: setup  ## the way through on a real cluster (KEEP=1 leaves it running, CLUSTER=current takes yours)
+	@$(BIN)/python -m demo
+
+demo-end: setup  ## end what KEEP=1 make demo left running
+	@$(BIN)/python -m demo end
+
+bench: setup  ## what a run's start costs, measured in pairs
+	@$(BIN)/python -m tests.bench
+
+# Pins that still fit are kept; UPGRADE=1 takes the newest.
+locks: setup  ## compile requirements/*.txt anew after a change of what they are made from
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/locks.sh $(if $(UPGRADE),--upgrade)
+
+clean:  ## remove what make made in the checkout (the cache outside stays)
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist build
+	find operator tests demo -name __pycache__ -type d -prune -exec rm -rf {} +

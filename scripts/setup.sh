@@ -1,0 +1,63 @@
+#!/bin/sh
+# Makes .venv from requirements/dev.txt (every file checked against its hash) and puts the checkout
+# on its path. A stamp named by what it was made from makes the next call end at once.
+set -eu
+cd "$(dirname "$0")/.."
+
+python=${PYTHON:-python3}
+venv=.venv
+
+say() { echo "setup: $*" >&2; }
+die() { say "$@"; exit 1; }
+
+fits() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
+if ! fits "$python"; then
+    for other in python3.14 python3.13 python3.12 python3.11; do
+        if fits "$other"; then python=$other; break; fi
+    done
+    fits "$python" || die "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3.12"
+fi
+
+key=$({ cat requirements/dev.txt scripts/setup.sh; "$python" -VV; pwd; } | sha256sum | cut -c1-16)
+stamp=$venv/.setup-$key
+[ -e "$stamp" ] && exit 0
+
+if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    # Debian keeps these apart.
+    package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        say "installing $package"
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get install -qq -y "$package" >/dev/null 2>&1 ||
+            { apt-get update -qq && apt-get install -qq -y "$package" >/dev/null; }
+    else
+        die "$python cannot make environments; as root, run: apt-get install $package"
+    fi
+fi
+
+if [ -x $venv/bin/python ] &&
+    [ "$($venv/bin/python -VV 2>&1)" != "$("$python" -VV)" ]; then
+    say "$venv is of another Python; making it anew"
+    rm -rf $venv
+fi
+rm -f $venv/.setup-*
+[ -x $venv/bin/python ] || { say "making $venv with $("$python" -V)"; "$python" -m venv $venv; }
+
+say "installing $(grep -c == requirements/dev.txt) pinned packages; the first time takes a minute or two"
+$venv/bin/python -m pip install --quiet --disable-pip-version-check \
+    --require-hashes --requirement requirements/dev.txt
+
+# An editable install, by hand: nothing has to be built.
+site=$($venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+echo "$PWD/operator" > "$site/flowdeps-checkout.pth"
+cat > $venv/bin/flowdeps <<EOF
+#!$PWD/$venv/bin/python
+import sys
+from flowdeps.cli import main
+sys.exit(main())
+EOF
+chmod +x $venv/bin/flowdeps
+
+touch "$stamp"
+say "$venv is ready: $($venv/bin/flowdeps --version)"
