@@ -18,7 +18,11 @@ from flowdeps.locks.target import Target
 
 
 class PylockError(ValueError):
-    """A resolution that can't become a lock: no wheel or hash for a package, or unreadable."""
+    """A resolution that can't be read."""
+
+
+class UnusableWheelsError(PylockError):
+    """A package of a resolution that can't be locked: no wheel that fits, or none with a hash."""
 
 
 def read_pylock(text: str, *, target: Target, platform: str) -> tuple[Pin, ...]:
@@ -40,8 +44,6 @@ def write_preferences(versions: Mapping[str, str]) -> str:
     for name, version in sorted(versions.items()):
         # A JSON string is a TOML string.
         lines += ["[[packages]]", f"name = {json.dumps(name)}", f"version = {json.dumps(version)}"]
-    if not versions:
-        lines.append("packages = []")
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -53,14 +55,16 @@ def _pin(package: Package, target: Target, platform: str) -> Pin:
         if not target.fits(wheel.filename, platform):
             continue
         if urlsplit(wheel.url or "").scheme not in {"http", "https"}:
-            raise PylockError(f"the index offers a file of {label} that is not on the network")
+            raise UnusableWheelsError(
+                f"the index offers a file of {label} that is not on the network"
+            )
         fitting += 1
         if digest := wheel.hashes.get("sha256"):
             hashes.append(f"sha256:{digest}")
     if not fitting:
-        raise PylockError(f"{label} has no wheel for Python {target.python} on {platform}")
+        raise UnusableWheelsError(f"{label} has no wheel for Python {target.python} on {platform}")
     if not hashes:
-        raise PylockError(f"the index gives no sha256 for the wheels of {label}")
+        raise UnusableWheelsError(f"the index gives no sha256 for the wheels of {label}")
     try:
         return Pin(
             name=package.name,

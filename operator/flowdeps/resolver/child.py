@@ -15,9 +15,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 _MESSAGES = "messages"
-_MESSAGES_READ = 1024**2
+_HEAD, _TAIL = 48 * 1024, 16 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,10 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """How a child ended: its exit code (negative: the signal) and what it said, cut at 1 MiB."""
+    """How a child ended: its exit code (negative: the signal) and what it said.
+
+    Of a flood of messages only the beginning and the end are kept, 64 KiB together.
+    """
 
     code: int
     messages: str
@@ -65,8 +69,17 @@ async def run(
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
-        messages.seek(0)
-        return Ended(code=code, messages=messages.read(_MESSAGES_READ).decode(errors="replace"))
+        return Ended(code=code, messages=_read(messages))
+
+
+def _read(messages: BinaryIO) -> str:
+    size = messages.seek(0, os.SEEK_END)
+    messages.seek(0)
+    text = messages.read(_HEAD)
+    if size > _HEAD:
+        messages.seek(max(_HEAD, size - _TAIL))
+        text += messages.read()
+    return text.decode(errors="replace")
 
 
 def _confine(pid: int, limits: Limits) -> None:

@@ -26,10 +26,12 @@ _LONGEST_WAIT = 30
 
 def files(request: LockRequest, versions: Mapping[str, str]) -> dict[str, str]:
     """Texts by name of the files that uv finds in its directory; ``versions`` are preferred."""
+    # Without versions no file: what is there afterwards is uv's.
+    preferred = {OUTPUT: write_preferences(versions)} if versions else {}
     return {
         _REQUIREMENTS: "".join(f"{line}\n" for line in request.requirements),
         _CONSTRAINTS: "".join(f"{line}\n" for line in request.constraints),
-        OUTPUT: write_preferences(versions),
+        **preferred,
     }
 
 

@@ -3,6 +3,9 @@
 uv writes an ``error:``, then ``cause:`` and ``hint:`` paragraphs, whose further lines are indented.
 From these follow the kind of error and a text for people: uv's explanation without its advice about
 flags, without credentials, and at most `LONGEST` characters long.
+
+An index has a say in what uv says, so each pattern here takes linear time on any text: repetitions
+are bounded, or start at a sign that they can't contain.
 """
 
 import re
@@ -20,8 +23,8 @@ from flowdeps.resolver.errors import (
 LONGEST = 1000
 
 _URL = re.compile(r"https?://[^\s)`]+")
-_NOT_FOUND = re.compile(r"(\S+) was not found in the package registry")
-_URL_DEPENDENCY = re.compile(r"`(\S+)` was included as a URL dependency")
+_NOT_FOUND = re.compile(r"(?<!\S)(\S{1,200}) was not found in the package registry")
+_URL_DEPENDENCY = re.compile(r"`([^`\s]{1,200})` was included as a URL dependency")
 _REFUSED = re.compile(r"401 Unauthorized|403 Forbidden|407 Proxy Authentication Required")
 _UNREACHABLE = ("Failed to fetch", "Request failed after", "error sending request", "HTTP status ")
 _ONLY_SDISTS = ("building from source is disabled", "has no usable wheels")
@@ -66,8 +69,8 @@ def explain(messages: str, *, code: int) -> ResolveError:
 
 def clean(text: str) -> str:
     """The text without the user names, passwords and queries of its URLs."""
-    text = re.sub(r"(\w+://)[^/\s]*@", r"\1", text)
-    return re.sub(r"(https?://[^\s?`)]*)\?[^\s`)]*", r"\1", text)
+    text = re.sub(r"://[^/\s]*@", "://", text)
+    return re.sub(r"(https?://[^\s?`)]{0,500})\?[^\s`)]*", r"\1", text)
 
 
 def shorten(text: str) -> str:
@@ -91,7 +94,7 @@ def _parse(text: str) -> _Complaint:
             comma = "," if line.startswith(" " * 12) else ""
             current[-1] += f" {line.strip()}{comma}"
     error = ": ".join(found["error"]) or " ".join(text.split()) or "uv failed without a word"
-    return _Complaint(error, tuple(found["cause"]), tuple(found["hint"]))
+    return _Complaint(error, tuple(found["cause"]), tuple(map(shorten, found["hint"])))
 
 
 def _conflict(complaint: _Complaint) -> str:
@@ -116,15 +119,20 @@ def _without_flags(hint: str) -> str:
 
 
 def _refusal(status: str, text: str) -> str:
-    where = next((one for one in _URL.findall(text)), "the index")
+    where = _first_url(text)
     return f"{where} answers {status}: check the index URL and whether it asks for credentials"
 
 
 def _outage(complaint: _Complaint, text: str) -> str:
-    where = next((one for one in _URL.findall(text)), "the index")
+    where = _first_url(text)
     why = complaint.causes[-1] if complaint.causes else complaint.error
-    why = re.sub(r" for url \(.*?\)| \(os error \d+\)", "", why)
+    why = re.sub(r" for url \([^)]{0,2000}\)| \(os error \d+\)", "", why)
     return shorten(f"{where} can't be read: {why}")
+
+
+def _first_url(text: str) -> str:
+    found = _URL.search(text)
+    return found[0] if found else "the index"
 
 
 def _ended_by(number: signal.Signals, text: str) -> ResolveError:

@@ -16,7 +16,7 @@ from uv import find_uv_bin
 
 from flowdeps.locks.lock import Lock, Pin
 from flowdeps.locks.merge import Pins, by_platform, disagreements, merge, preferences, toward_others
-from flowdeps.locks.pylock import PylockError, read_pylock
+from flowdeps.locks.pylock import PylockError, UnusableWheelsError, read_pylock
 from flowdeps.locks.request import LockRequest
 from flowdeps.resolver import command
 from flowdeps.resolver.child import Limits, run
@@ -103,16 +103,21 @@ class Resolver:
             text = _read(directory / command.OUTPUT, limit=self._limits.output)
         try:
             pins = read_pylock(text, target=request.target, platform=platform)
-        except PylockError as error:
+        except UnusableWheelsError as error:
             raise UnsatisfiableError(str(error)) from error
+        except PylockError as error:
+            raise ResolverError(str(error)) from error
         return {pin.name: pin for pin in pins}
 
 
 def _read(path: Path, *, limit: int) -> str:
-    with path.open("rb") as file:
-        content = file.read(limit + 1)
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except FileNotFoundError:
+        raise ResolverError("uv wrote no resolution") from None
     if len(content) > limit:
         raise LimitExceededError(
             f"the resolution is larger than {limit} bytes; ask for fewer packages", retry=False
         )
-    return content.decode()
+    return content.decode(errors="replace")

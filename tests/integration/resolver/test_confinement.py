@@ -1,0 +1,349 @@
+"""How the child lives and ends. A stand-in for uv where the child itself is what is looked at."""
+
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from flowdeps.locks.lock import Lock, Pin
+from flowdeps.resolver import (
+    IndexUnavailableError,
+    LimitExceededError,
+    ResolverError,
+    UnsatisfiableError,
+)
+from tests.cluster.index import Index
+from tests.integration.resolver.support import (
+    AMD64,
+    EMPTY_RESOLUTION,
+    MakeResolver,
+    ask,
+    limits,
+    stand_in,
+)
+
+URL = "https://example.com/simple"
+REQUEST = ask("app", index=URL, platforms=(AMD64,))
+MIB = 1024**2
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="limits of Linux's kernel")
+
+
+def running(pid: int) -> bool:
+    """Whether a process exists and isn't just waiting to be reaped."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state not in "ZX"
+
+
+def none_running(pids: list[int]) -> bool:
+    return not any(map(running, pids))
+
+
+async def until(found: Callable[[], object]) -> None:
+    """Wait until there is something; a stand-in and the real uv can't tell us."""
+    async with asyncio.timeout(20):
+        while not found():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+def process_ids(path: Path) -> list[int]:
+    """What a forking program told, when it has told all of it."""
+    text = path.read_text() if path.exists() else ""
+    return [int(pid) for pid in text.split()] if text.endswith("\n") else []
+
+
+def empty(directory: Path) -> bool:
+    return not any(directory.iterdir())
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary directories are made in this test."""
+    directory = tmp_path / "scratch"
+    directory.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(directory))
+    return directory
+
+
+async def test_the_child_gets_nothing_of_our_environment_but_the_way_to_the_network(
+    make_resolver: MakeResolver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No token, key or setting; proxies and certificate authorities, since uv can't do without."""
+    ours = {
+        "PREFECT_API_KEY": "secret",
+        "KUBERNETES_SERVICE_HOST": "10.0.0.1",
+        "UV_INDEX_URL": "https://example.org/simple",
+        "UV_INDEX_PRIVATE_PASSWORD": "secret",
+        "PIP_INDEX_URL": "https://example.org/simple",
+        "NETRC": "/root/.netrc",
+        "SSL_CLIENT_CERT": "/etc/client.pem",
+        "PYTHONPATH": "/srv",
+        "LD_PRELOAD_OF_NOBODY": "x",
+    }
+    kept = {
+        "HTTPS_PROXY": "http://proxy.example.com:3128",
+        "no_proxy": "localhost",
+        "SSL_CERT_FILE": "/etc/ssl/ca.pem",
+        "SSL_CERT_DIR": "/etc/ssl/certs",
+    }
+    for name, value in {**ours, **kept}.items():
+        monkeypatch.setenv(name, value)
+    seen = tmp_path / "seen"
+    uv = stand_in(
+        tmp_path / "uv",
+        f"pathlib.Path({str(seen)!r}).write_text(json.dumps(dict(os.environ)))" + EMPTY_RESOLUTION,
+    )
+    await make_resolver(uv=uv).resolve(REQUEST, previous=None)
+    environment = json.loads(seen.read_text())
+    assert kept.items() <= environment.items()
+    own = {"HOME", "TMPDIR", "LC_ALL", "UV_HTTP_TIMEOUT", "UV_HTTP_CONNECT_TIMEOUT"}
+    variable = {"HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy"}
+    assert environment.keys() - variable == {*kept, *own, "UV_HTTP_RETRIES"}
+    assert "secret" not in seen.read_text()
+
+
+async def test_requirements_are_no_arguments_and_the_index_is_one(
+    make_resolver: MakeResolver, tmp_path: Path
+) -> None:
+    """Lines reach uv as files in a directory of its own; settings, builds and keyrings are off."""
+    seen = tmp_path / "seen"
+    uv = stand_in(
+        tmp_path / "uv",
+        f"""
+files = {{one.name: one.read_text() for one in pathlib.Path().iterdir()}}
+leads = os.getsid(0) == os.getpid()
+pathlib.Path({str(seen)!r}).write_text(json.dumps([sys.argv[1:], files, leads]))
+"""
+        + EMPTY_RESOLUTION,
+    )
+    request = ask("app>=1", index=(URL, f"{URL}/2"), constraints=("lib<2",), platforms=(AMD64,))
+    await make_resolver(uv=uv).resolve(request, previous=None)
+    arguments, files, leads = json.loads(seen.read_text())
+    assert leads
+    assert (files["requirements.in"], files["constraints.in"]) == ("app>=1\n", "lib<2\n")
+    assert not any("app" in one or "lib" in one for one in arguments)
+    assert arguments[-2:] == [f"--index={URL}", f"--default-index={URL}/2"]
+    text = " ".join(arguments)
+    for flag in (
+        "--only-binary :all:",
+        "--no-config",
+        "--no-python-downloads",
+        "--no-sources",
+        "--keyring-provider disabled",
+        "--index-strategy first-index",
+        f"--python {sys.executable}",
+    ):
+        assert flag in text
+
+
+def forking(pids: Path) -> str:
+    """A program that starts another, tells both process ids, and never ends."""
+    return f"""
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+pathlib.Path({str(pids)!r}).write_text(f"{{os.getpid()}} {{child.pid}}\\n")
+time.sleep(600)
+"""
+
+
+async def test_a_timeout_ends_the_child_and_all_that_it_started(
+    make_resolver: MakeResolver, tmp_path: Path, scratch: Path
+) -> None:
+    """A resolution without end is ended, said so, and tried again later."""
+    uv = stand_in(tmp_path / "uv", forking(tmp_path / "pids"))
+    resolver = make_resolver(uv=uv, within=limits(timeout=2))
+    with pytest.raises(LimitExceededError, match=r"^no resolution within 2 seconds") as caught:
+        await resolver.resolve(REQUEST, previous=None)
+    assert (caught.value.reason, caught.value.retry) == ("ResolverLimit", True)
+    await until(partial(none_running, process_ids(tmp_path / "pids")))
+    assert empty(scratch)
+
+
+async def test_a_cancellation_ends_the_child_and_all_that_it_started(
+    make_resolver: MakeResolver, tmp_path: Path, scratch: Path
+) -> None:
+    """Nobody waits for the result, so nothing works for it; the turn is free again."""
+    uv = stand_in(tmp_path / "uv", forking(tmp_path / "pids"))
+    resolver = make_resolver(uv=uv, concurrency=1)
+    for _ in range(2):
+        task = asyncio.create_task(resolver.resolve(REQUEST, previous=None))
+        await until(lambda: process_ids(tmp_path / "pids"))
+        pids = process_ids(tmp_path / "pids")
+        assert all(running(pid) for pid in pids)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await until(partial(none_running, pids))
+        assert empty(scratch)
+        (tmp_path / "pids").unlink()
+
+
+async def test_the_real_uv_ends_when_it_is_cancelled(
+    index: Index, make_resolver: MakeResolver, scratch: Path
+) -> None:
+    """Also in the middle of a request to the index."""
+    index.slow(60)
+    request = ask("app", index=index.url)
+    task = asyncio.create_task(make_resolver().resolve(request, previous=None))
+    await until(lambda: index.requests)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert empty(scratch)
+
+
+async def test_no_more_children_than_allowed_run_at_once(
+    make_resolver: MakeResolver, tmp_path: Path
+) -> None:
+    """Six requests, two turns: never three children, and all get their lock."""
+    (tmp_path / "running").mkdir()
+    uv = stand_in(
+        tmp_path / "uv",
+        f"""
+mine = pathlib.Path({str(tmp_path)!r}, "running", str(os.getpid()))
+mine.touch()
+time.sleep(0.3)
+with open({str(tmp_path / "counts")!r}, "a") as counts:
+    counts.write(f"{{len(list(mine.parent.iterdir()))}}\\n")
+mine.unlink()
+"""
+        + EMPTY_RESOLUTION,
+    )
+    resolver = make_resolver(uv=uv, concurrency=2)
+    requests = [ask(f"app{number}", index=URL, platforms=(AMD64,)) for number in range(6)]
+    await asyncio.gather(*(resolver.resolve(one, previous=None) for one in requests))
+    counts = [int(line) for line in (tmp_path / "counts").read_text().split()]
+    assert len(counts) == len(requests)
+    assert max(counts) == 2
+
+
+async def test_waiting_for_a_turn_does_not_count_as_time(
+    make_resolver: MakeResolver, tmp_path: Path
+) -> None:
+    """A queue behind slow resolutions fails none of them."""
+    uv = stand_in(tmp_path / "uv", "time.sleep(1)" + EMPTY_RESOLUTION)
+    resolver = make_resolver(uv=uv, concurrency=1, within=limits(timeout=2.5))
+    locks = await asyncio.gather(*(resolver.resolve(REQUEST, previous=None) for _ in range(4)))
+    assert len(set(locks)) == 1
+
+
+@linux_only
+async def test_the_kernel_keeps_the_child_within_its_limits(
+    make_resolver: MakeResolver, tmp_path: Path
+) -> None:
+    """Memory, file size and processor time are bounded, and no core is dumped."""
+    seen = tmp_path / "seen"
+    uv = stand_in(
+        tmp_path / "uv",
+        f"""
+import resource
+time.sleep(0.5)
+names = ("RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_CORE")
+found = {{name: resource.getrlimit(getattr(resource, name)) for name in names}}
+pathlib.Path({str(seen)!r}).write_text(json.dumps(found))
+"""
+        + EMPTY_RESOLUTION,
+    )
+    within = limits(memory=300 * MIB, file=7 * MIB)
+    await make_resolver(uv=uv, within=within).resolve(REQUEST, previous=None)
+    assert json.loads(seen.read_text()) == {
+        "RLIMIT_DATA": [300 * MIB, 300 * MIB],
+        "RLIMIT_FSIZE": [7 * MIB, 7 * MIB],
+        "RLIMIT_CORE": [0, 0],
+    }
+
+
+@linux_only
+@pytest.mark.parametrize(
+    ("change", "message", "retry"),
+    [
+        ({"memory": 48 * MIB}, "it took too much memory", False),
+        ({"file": 100}, "it wrote too large a file", True),
+        ({"output": 100}, "the resolution is larger than 100 bytes", False),
+    ],
+)
+async def test_the_real_uv_past_a_limit_says_which(
+    index: Index, make_resolver: MakeResolver, change: dict[str, int], message: str, retry: bool
+) -> None:
+    """What passes a limit fails with the limit's name, and nothing half-made is taken."""
+    index.add("app", "1.0")
+    resolver = make_resolver(within=limits(**change))
+    with pytest.raises(LimitExceededError, match=message) as caught:
+        await resolver.resolve(ask("app", index=index.url), previous=None)
+    assert caught.value.retry == retry
+
+
+async def test_the_default_memory_is_far_more_than_uv_needs(
+    index: Index, make_resolver: MakeResolver
+) -> None:
+    """A quarter of it is enough for a resolution of 60 packages."""
+    names = [f"lib{number}" for number in range(59)]
+    index.add("app", "1.0", requires=names)
+    for name in names:
+        index.add(name, "1.0")
+    resolver = make_resolver(within=limits(memory=512 * MIB))
+    lock = await resolver.resolve(ask("app", index=index.url), previous=None)
+    assert len(lock.pins) == 60
+
+
+async def test_a_flood_of_messages_becomes_a_short_text(
+    make_resolver: MakeResolver, tmp_path: Path
+) -> None:
+    """However much uv says, an error stays readable and keeps the beginning and the end."""
+    program = """
+sys.stderr.write("error: No solution found when resolving dependencies\\n  cause: Because ")
+sys.stderr.write("x" * 3_000_000 + " we can conclude that it is unsatisfiable.\\n")
+sys.exit(1)
+"""
+    uv = stand_in(tmp_path / "uv", program)
+    with pytest.raises(UnsatisfiableError) as caught:
+        await make_resolver(uv=uv).resolve(REQUEST, previous=None)
+    assert len(caught.value.message) <= 1000
+    assert caught.value.message.startswith("Because x")
+    assert caught.value.message.endswith("x we can conclude that it is unsatisfiable.")
+
+
+async def test_a_missing_program_is_an_error_of_the_resolver(
+    make_resolver: MakeResolver, tmp_path: Path
+) -> None:
+    """An image without uv shows in a condition, not in a traceback."""
+    with pytest.raises(ResolverError, match="uv can't be started: No such file or directory"):
+        await make_resolver(uv=tmp_path / "none").resolve(REQUEST, previous=None)
+
+
+async def test_a_program_that_writes_nonsense_is_not_believed(
+    make_resolver: MakeResolver, tmp_path: Path
+) -> None:
+    """Success without a resolution is no lock."""
+    previous = Lock(
+        REQUEST.target, (Pin("app", "1.0", (f"sha256:{'0' * 64}",), REQUEST.target.platforms),)
+    )
+    for program in ("", "output.write_text('nonsense')", "output.write_bytes(b'\\xff')"):
+        uv = stand_in(tmp_path / "uv", program)
+        for before in (None, previous):
+            with pytest.raises(ResolverError):
+                await make_resolver(uv=uv).resolve(REQUEST, previous=before)
+
+
+async def test_a_failed_resolution_frees_its_turn(
+    index: Index, make_resolver: MakeResolver, scratch: Path
+) -> None:
+    """After any number of failures the resolver still works, and no file stays."""
+    resolver = make_resolver(concurrency=1)
+    for _ in range(2):
+        with pytest.raises(UnsatisfiableError):
+            await resolver.resolve(ask("app", index=index.url), previous=None)
+    index.fail(404)
+    with pytest.raises((UnsatisfiableError, IndexUnavailableError)):
+        await resolver.resolve(ask("app", index=index.url), previous=None)
+    index.fail(None)
+    index.add("app", "1.0")
+    assert (await resolver.resolve(ask("app", index=index.url), previous=None)).pins
+    assert empty(scratch)
