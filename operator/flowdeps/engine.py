@@ -21,6 +21,7 @@ import itertools
 import logging
 import random
 from collections.abc import Awaitable, Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -34,7 +35,7 @@ LONGEST_PAUSE = 300.0
 
 def backoff(failures: int, *, first: float = FIRST_PAUSE, longest: float = LONGEST_PAUSE) -> float:
     """Seconds to wait after so many failures in a row (1 or more), ± 20 %."""
-    pause = min(first * 2.0 ** (failures - 1), longest)
+    pause = min(first * 2.0 ** min(failures - 1, 64), longest)
     return pause * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, not a secret
 
 
@@ -123,10 +124,10 @@ class Queue(Generic[K]):
                 else:
                     wait = due - self.time()
                     break
-            try:
-                await asyncio.wait_for(self._wake.wait(), wait)
-            except TimeoutError:
-                continue
+            # Not wait_for: before Python 3.12 it loses a cancellation that comes with an add.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._wake.wait()
 
     async def _handle(self, key: K) -> None:
         after: float | None
