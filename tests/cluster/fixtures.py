@@ -5,8 +5,9 @@ root is skipped without it.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from typing import Protocol
 
 import pytest
 
@@ -17,8 +18,11 @@ from tests.cluster.node import Node
 from tests.cluster.prefect import KubernetesWorker, PrefectServer
 from tests.cluster.prefect_api import PrefectApi
 
-# Starts a worker for a pool of ``node_prefect_server`` whose jobs run in these namespaces.
-StartWorker = Callable[[str, Sequence[str]], KubernetesWorker]
+
+class StartWorker(Protocol):
+    """Starts a worker for a pool of ``node_prefect_server``, for jobs in these namespaces."""
+
+    def __call__(self, pool: str, namespaces: Sequence[str] = ...) -> KubernetesWorker: ...
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,17 +1,21 @@
 """The images that pods run: flow images with Prefect, and the one that holds a pod's namespaces.
 
 The flow images share their layers: Debian, this machine's certificates, Prefect, the flows; one has
-uv on top. Each layer is a cache entry of its own, so a changed flow costs one small layer and a new
-archive. Both default to user 1000, and ``python`` is the interpreter that has Prefect.
+uv on top, another packages of its own that its PYTHONPATH leads to. Each layer is a cache entry of
+its own, so a changed flow costs one small layer and a new archive. All default to user 1000, and
+``python`` is the interpreter that has Prefect.
 """
 
 from pathlib import Path
 
-from tests.cluster import cache, oci, rootfs, tools
+from tests.cluster import cache, distributions, oci, rootfs, tools
 from tests.cluster.nodeconfig import PAUSE_IMAGE
 
 FLOW_UV = "example.com/flowdeps/flow:uv"
 FLOW_PIP = "example.com/flowdeps/flow:pip"
+# As FLOW_PIP, with the distributions ``baked`` and ``layered``, both 1.0, in BAKED.
+FLOW_PATH = "example.com/flowdeps/flow:pythonpath"
+BAKED = "/opt/baked"
 FLOWS = "/opt/flows"
 
 _FLOWS = Path(__file__).with_name("flows")
@@ -19,15 +23,16 @@ _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def flow() -> Path:
-    """An archive of both flow images, made where it is not in the cache (minutes, root)."""
+    """An archive of all flow images, made where it is not in the cache (minutes, root)."""
     base = [rootfs.debian_layer(), _certificates_layer(), rootfs.prefect_layer(), _flows_layer()]
-    uv = _uv_layer()
-    key = cache.digest(*map(str, (*base, uv)))
+    uv, baked = _uv_layer(), _baked_layer()
+    key = cache.digest(*map(str, (*base, uv, baked)))
 
     def make(at: Path) -> None:
         images = [
             oci.Image(name=FLOW_PIP, layers=base, config=_config()),
             oci.Image(name=FLOW_UV, layers=[*base, uv], config=_config()),
+            oci.Image(name=FLOW_PATH, layers=[*base, baked], config=_config(PYTHONPATH=BAKED)),
         ]
         oci.write_archive(images, at / "flow.tar")
 
@@ -47,7 +52,7 @@ def pause(program: Path) -> Path:
     return cache.entry(f"images/pause-{cache.digest(program)}", make) / "pause.tar"
 
 
-def _config() -> dict[str, object]:
+def _config(**variables: str) -> dict[str, object]:
     certificates = str(_CERTIFICATES)
     environment = {
         "PATH": f"{rootfs.ENVIRONMENT}/bin:/usr/local/bin:/usr/bin:/bin",
@@ -56,6 +61,7 @@ def _config() -> dict[str, object]:
         # Interpreters, pip and uv bring certificates along; behind a proxy only these will do.
         "SSL_CERT_FILE": certificates,
         "PIP_CERT": certificates,
+        **variables,
     }
     return {
         "User": str(rootfs.UID),
@@ -74,6 +80,17 @@ def _certificates_layer() -> Path:
 
 def _uv_layer() -> Path:
     return _files_layer("uv", {"usr/local/bin/uv": (tools.uv().read_bytes(), 0o755)})
+
+
+def _baked_layer() -> Path:
+    files = {}
+    for name in ("baked", "layered"):
+        metadata = distributions.core_metadata(name=name, version="1.0")
+        files[f"{name}/__init__.py"] = b'__version__ = "1.0"\n'
+        files[f"{name}-1.0.dist-info/METADATA"] = metadata
+    return _files_layer(
+        "baked", {f"{BAKED.strip('/')}/{path}": (one, 0o644) for path, one in files.items()}
+    )
 
 
 def _flows_layer() -> Path:

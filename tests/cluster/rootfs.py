@@ -41,7 +41,7 @@ def debian_layer() -> Path:
 
 def prefect_layer() -> Path:
     """The environment with Prefect, to be put on top of Debian."""
-    key = cache.digest(str(debian_layer()), LOCK, _RECIPE)
+    key = cache.digest(debian_layer().parent.name, LOCK, _RECIPE)
     return cache.entry(f"images/prefect-{key}", _make_prefect) / "layer.tar"
 
 
