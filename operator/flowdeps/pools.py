@@ -19,9 +19,11 @@ os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_ENABLED", "false")
 os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "2")
 
 import httpx
+from prefect.client.base import ServerType
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolUpdate
-from prefect.events.clients import get_events_subscriber
+from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
+from prefect.events.clients import PrefectCloudEventSubscriber, PrefectEventSubscriber
 from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
@@ -44,8 +46,9 @@ class Pool:
 class PoolsError(Exception):
     """A request that Prefect refused or did not answer.
 
-    `reason` is a condition's: PrefectUnavailable (no answer, 5xx, 429),
-    PrefectUnauthorized (401, 403), PoolNotFound, or NotMergeable (other 4xx).
+    `reason` is a condition's: PrefectUnavailable (no answer of Prefect's, or one to
+    try again), PrefectUnauthorized (401, 403), PoolNotFound, or NotMergeable (a
+    template that it refuses).
     """
 
     def __init__(self, reason: Reason, message: str) -> None:
@@ -82,12 +85,20 @@ class Pools:
                 " or PREFECT_API_URL",
             )
         key, auth = settings.key, settings.auth_string
-        client = PrefectClient(
-            url,
-            api_key=key.get_secret_value() if key else None,
-            auth_string=auth.get_secret_value() if auth else None,
-            httpx_settings={"timeout": httpx.Timeout(_TIMEOUT_SECONDS)},
-        )
+        try:
+            client = PrefectClient(
+                url,
+                api_key=key.get_secret_value() if key else None,
+                auth_string=auth.get_secret_value() if auth else None,
+                httpx_settings={"timeout": httpx.Timeout(_TIMEOUT_SECONDS)},
+            )
+        except (httpx.InvalidURL, ValueError):
+            # The URL is not shown: it may hold a password.
+            raise PoolsError(
+                Reason.PREFECT_UNAVAILABLE,
+                "the Prefect API's address is not a URL; write it such as"
+                " http://prefect.example.com:4200/api",
+            ) from None
         async with client:
             yield cls(client, observe=observe)
 
@@ -97,7 +108,13 @@ class Pools:
             try:
                 found = await self._api.read_work_pool(name)
             except ObjectNotFound:
-                return None
+                # So says a proxy too, while Prefect restarts behind it, and a wrong address:
+                # asked like this, only Prefect says that there is none.
+                named = WorkPoolFilter(name=WorkPoolFilterName(any_=[name]))
+                listed = await self._api.read_work_pools(work_pool_filter=named)
+                if not listed:
+                    return None
+                found = listed[0]
         return Pool(found.name, found.type, found.base_job_template)
 
     async def read_all(self) -> dict[str, Pool]:
@@ -120,6 +137,7 @@ class Pools:
                     name, WorkPoolUpdate(base_job_template=dict(template))
                 )
             except ObjectNotFound:
+                self._observe("PATCH", "404")
                 raise PoolsError(Reason.POOL_NOT_FOUND, f'there is no work pool "{name}"') from None
 
     async def changes(self) -> AsyncIterator[str]:
@@ -129,8 +147,12 @@ class Pools:
         Ends or raises PoolsError when the connection does.
         """
         wanted = EventFilter(event=EventNameFilter(name=["prefect.work-pool.updated"]))
+        # By class: Prefect's own choice goes by PREFECT_API_URL, and starts a server without it.
+        cloud = self._api.server_type is ServerType.CLOUD
+        subscriber = PrefectCloudEventSubscriber if cloud else PrefectEventSubscriber
+        url = str(self._api.api_url).rstrip("/")
         try:
-            async with get_events_subscriber(filter=wanted) as events:
+            async with subscriber(api_url=url, filter=wanted) as events:
                 async for event in events:
                     yield event.resource.get("prefect.resource.name") or ""
         except Exception as error:  # whatever the websocket library raises
@@ -143,18 +165,25 @@ class Pools:
         except httpx.HTTPStatusError as error:
             status = error.response.status_code
             self._observe(method, str(status))
-            raise _refusal(status) from None
+            raise _refusal(status, writing=method == "PATCH") from None
         except httpx.HTTPError as error:
             self._observe(method, "error")
             cause = str(error) or type(error).__name__
             raise PoolsError(
                 Reason.PREFECT_UNAVAILABLE, f"the Prefect API did not answer: {cause}"
             ) from None
+        except ValueError:  # not JSON, or not of Prefect's shape; the error would quote it
+            self._observe(method, "error")
+            raise PoolsError(
+                Reason.PREFECT_UNAVAILABLE,
+                "the answer is not one of a Prefect API that flowdeps knows:"
+                " check the address, which ends in /api, and Prefect's version",
+            ) from None
         else:
             self._observe(method, "200")
 
 
-def _refusal(status: int) -> PoolsError:
+def _refusal(status: int, *, writing: bool) -> PoolsError:
     if status == 401:
         return PoolsError(
             Reason.PREFECT_UNAUTHORIZED,
@@ -166,6 +195,11 @@ def _refusal(status: int) -> PoolsError:
             Reason.PREFECT_UNAUTHORIZED,
             "the Prefect API forbids this (403): the key needs to read and update work pools",
         )
-    if status in {408, 429} or status >= 500:
-        return PoolsError(Reason.PREFECT_UNAVAILABLE, f"the Prefect API answered {status}")
-    return PoolsError(Reason.NOT_MERGEABLE, f"the Prefect API refused our request ({status})")
+    if status == 404:
+        return PoolsError(
+            Reason.PREFECT_UNAVAILABLE,
+            "there is no Prefect API at its address (404); it ends in /api",
+        )
+    if writing and status in {400, 409, 413, 422}:
+        return PoolsError(Reason.NOT_MERGEABLE, f"the Prefect API refused the template ({status})")
+    return PoolsError(Reason.PREFECT_UNAVAILABLE, f"the Prefect API answered {status}")
