@@ -6,6 +6,7 @@ are as lines that a shell can evaluate. ``down`` ends it.
 
 import argparse
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from tests.cluster import binaries, cache, images, prefect_env, procfs, runs, signals
@@ -90,6 +91,7 @@ def _up(arguments: argparse.Namespace) -> int:
     except BaseException:
         for service in reversed(started):
             service.stop()
+        _remove_empty(directory)
         raise
     for service in started:
         for name, value in service.run.facts.items():
@@ -127,11 +129,15 @@ def _down(arguments: argparse.Namespace) -> int:
     found = [run for run in runs.all_runs() if run.directory.is_relative_to(directory)]
     for run in sorted(found, key=lambda one: one.started_at, reverse=True):
         run.clean_up()
-    if directory.exists():
-        directory.rmdir()
+    _remove_empty(directory)
     if not found:
         say(f"nothing runs in {directory}")
     return 0
+
+
+def _remove_empty(directory: Path) -> None:
+    with suppress(OSError):
+        directory.rmdir()
 
 
 def _status(_arguments: argparse.Namespace) -> int:

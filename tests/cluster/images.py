@@ -26,7 +26,7 @@ def flow() -> Path:
     """An archive of all flow images, made where it is not in the cache (minutes, root)."""
     base = [rootfs.debian_layer(), _certificates_layer(), rootfs.prefect_layer(), _flows_layer()]
     uv, baked = _uv_layer(), _baked_layer()
-    key = cache.digest(*map(str, (*base, uv, baked)))
+    key = cache.digest(*(layer.parent.name for layer in (*base, uv, baked)))
 
     def make(at: Path) -> None:
         images = [
