@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name, canonicalize_version
 
 _PUBLISH = "publish the package to an index and name it with a version"
 _FLAG = re.compile(r"-{1,2}[A-Za-z]")
-_PATH = re.compile(r"[./~]|[A-Za-z]:\\")
+_PATH = re.compile(r"[.~]|[^;]*/|[A-Za-z]:\\")
 _FILE = re.compile(r"\.(whl|zip|tar\.gz|tgz|txt|toml)$", re.IGNORECASE)
 _SHOWN = 120
 

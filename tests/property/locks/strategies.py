@@ -71,7 +71,8 @@ def locks(draw: st.DrawFn) -> Lock:
     target = draw(targets())
     pins: list[Pin] = []
     for name in draw(st.lists(names(), max_size=6, unique=True)):
-        everywhere, apart = [target.platforms], [(one,) for one in target.platforms]
+        everywhere: list[tuple[str, ...]] = [target.platforms]
+        apart: list[tuple[str, ...]] = [(one,) for one in target.platforms]
         groups = draw(st.sampled_from([everywhere, apart, apart[:1], apart[-1:]]))
         found = draw(st.lists(versions(), min_size=len(groups), max_size=len(groups), unique=True))
         pins += [

@@ -36,6 +36,7 @@ def test_a_requirement_has_one_normal_text(text: str, normal: str) -> None:
         ("a # why", '"a # why": a comment is not allowed here; leave it out'),
         ("./a", f'"./a": a path is not allowed; {PUBLISH}'),
         ("/srv/a.whl", f'"/srv/a.whl": a path is not allowed; {PUBLISH}'),
+        ("dist/a", f'"dist/a": a path is not allowed; {PUBLISH}'),
         ("~/a", f'"~/a": a path is not allowed; {PUBLISH}'),
         ("a-1-py3-none-any.whl", f'"a-1-py3-none-any.whl": a path is not allowed; {PUBLISH}'),
         (
