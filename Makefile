@@ -20,7 +20,7 @@ test: lint  ## everything: lint, then unit, property, integration and e2e tests
 lint: setup  ## ruff, mypy, and the rules on what may import what
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy -p flowdeps -p tests
+	$(BIN)/mypy -p flowdeps -p tests -p demo
 	$(BIN)/lint-imports
 
 format: setup  ## format the code and mend what ruff can mend

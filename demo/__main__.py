@@ -1,0 +1,102 @@
+"""`python -m demo [end]`; see `make demo`.
+
+KEEP=1            leave everything running and say how to look at it
+CLUSTER=current   use the current kubectl context and Prefect profile; with it may be set:
+                  IMAGE and PYTHON_VERSION (an image with Prefect that the cluster can pull, and
+                  its Python), INDEX_URL, PREFECT_API_URL_FOR_PODS
+"""
+
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+
+from demo import screen, story
+from demo.current import CurrentStage
+from demo.here import HereStage
+from demo.node import NodeStage
+from demo.stage import NAMESPACE, DemoError, Stage
+from tests.cluster import cache, runs, signals
+from tests.cluster.processes import ProcessError
+from tests.cluster.progress import StepFailedError
+from tests.cluster.tools import MissingToolError
+
+_ERRORS = (DemoError, StepFailedError, MissingToolError, ProcessError, RuntimeError, OSError)
+
+
+def main(arguments: list[str]) -> int:
+    if arguments not in ([], ["end"]):
+        print(__doc__, file=sys.stderr)
+        return 2
+    try:
+        with signals.terminable():
+            return _end() if arguments else _demo()
+    except KeyboardInterrupt:
+        screen.say("\ninterrupted; what was started has been ended")
+        return 130
+    except (*_ERRORS, httpx.HTTPError) as error:
+        screen.say(f"\nThe demo failed: {error}")
+        return 1
+
+
+def _stage() -> Stage:
+    keep = os.environ.get("KEEP", "") not in {"", "0"}
+    cluster = os.environ.get("CLUSTER", "")
+    if cluster not in {"", "current"}:
+        raise DemoError(f"CLUSTER={cluster} is not known; leave it out or say CLUSTER=current")
+    kind = CurrentStage if cluster else NodeStage if os.geteuid() == 0 else HereStage
+    return kind(_directory(), keep=keep)
+
+
+def _demo() -> int:
+    if _directory().exists():
+        raise DemoError("a demo is running already; end it with: make demo-end")
+    stage = _stage()
+    with ExitStack() as stack:
+        story.play(stage, stack)
+        if stage.keep:
+            stack.pop_all()
+            for service in stage.services:
+                service.release()
+            _say_how_to_look(stage)
+        else:
+            screen.heading("The end: everything that was started is taken away")
+    if not stage.keep:
+        screen.say("Done. KEEP=1 make demo leaves it running, to look at.")
+    return 0
+
+
+def _say_how_to_look(stage: Stage) -> None:
+    screen.heading("It is left running. To look at it:")
+    screen.say(f"export KUBECONFIG={stage.kubeconfig}")
+    screen.say(f"export PREFECT_API_URL={stage.prefect.url}")
+    screen.say(f"export PATH={stage.kubectl_program.parent}:$PATH")
+    screen.say(f"kubectl get fds,configmaps -n {NAMESPACE}")
+    screen.say(f"Prefect's pages: {stage.prefect.url.removesuffix('/api')}")
+    cluster = "CLUSTER=current " if isinstance(stage, CurrentStage) else ""
+    screen.say(f"And to end it: {cluster}make demo-end")
+
+
+def _end() -> int:
+    stage = _stage()
+    if isinstance(stage, CurrentStage):
+        with ExitStack() as stack:
+            stage.find(stack)
+            story.clean_up(stage)
+    kept = [run for run in runs.all_runs() if run.directory.is_relative_to(_directory())]
+    for run in sorted(kept, key=lambda one: one.started_at, reverse=True):
+        run.clean_up()
+    if _directory().exists():
+        _directory().rmdir()
+    screen.say("ended" if kept or isinstance(stage, CurrentStage) else "no demo is running")
+    return 0
+
+
+def _directory() -> Path:
+    return cache.root() / "demo"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

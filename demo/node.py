@@ -1,0 +1,55 @@
+"""A cluster of its own on this machine, with real pods. Needs root."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+from demo import screen
+from demo.stage import NAMESPACE, POOL, Stage, made_index, reaches_default_index
+from tests.cluster import binaries, images
+from tests.cluster.node import Node
+from tests.cluster.prefect import KubernetesWorker, PrefectServer
+from tests.cluster.rootfs import PYTHON
+
+
+class NodeStage(Stage):
+    """etcd, kube-apiserver, containerd and kubelet, Prefect's server and worker."""
+
+    image = images.FLOW_UV
+    python = PYTHON
+
+    def open(self, stack: ExitStack) -> None:
+        archive = images.flow()
+        screen.say("starting etcd, kube-apiserver, a node for pods, and Prefect's server")
+        self._node = Node(directory=self.at("cluster"), detached=self.keep, egress=True)
+        self.enter(stack, self._node)
+        self._node.load_image(archive)
+        self.kubeconfig = self._node.kubeconfig
+        self.kubectl_program = binaries.ensure(["kubectl"])["kubectl"]
+        self.prefect = PrefectServer(
+            host=self._node.gateway, ui=self.keep, directory=self.at("prefect"), detached=self.keep
+        )
+        self.enter(stack, self.prefect)
+
+    def choose_index(self, stack: ExitStack) -> None:
+        probe: list[str | Path] = [
+            self.kubectl_program,
+            "--kubeconfig",
+            self.kubeconfig,
+            "run",
+            "index-probe",
+        ]
+        flags = ["-n", NAMESPACE, "--image", self.image, "--image-pull-policy=IfNotPresent"]
+        once = ["--restart=Never", "--rm", "-i", "--quiet", "--command", "--", "sh", "-c"]
+        if not reaches_default_index([*probe, *flags, *once]):
+            self.index = made_index(stack, host=self._node.gateway)
+
+    def start_worker(self, stack: ExitStack) -> None:
+        worker = KubernetesWorker(
+            self.prefect,
+            pool=POOL,
+            kubeconfig=self.kubeconfig,
+            namespaces=[NAMESPACE],
+            directory=self.at("worker"),
+            detached=self.keep,
+        )
+        self.enter(stack, worker)

@@ -1,0 +1,159 @@
+"""What the demo shows, in order. Each thing it makes it also registers to be taken away again."""
+
+import json
+import time
+from contextlib import ExitStack
+from typing import Any
+
+from demo import runs, screen
+from demo.stage import CRD, FLOW, NAMESPACE, PACKAGE, POOL, ROOT, SET, DemoError, Operator, Stage
+
+_CRD_NAME = "flowdependencysets.flowdeps.dev"
+_LABEL = "flowdeps.dev/demo"
+_CHANGED = f"{PACKAGE}>=2.11"
+_LOOKS, _PAUSE = 25, 0.2
+
+
+def play(stage: Stage, stack: ExitStack) -> None:
+    """All of it; ``stack`` knows how to end what was started."""
+    screen.heading("A cluster and Prefect")
+    stage.open(stack)
+    key = stage.set_body()["metadata"]["name"]
+    somebody = _prepare(stage, stack)
+
+    screen.heading("The operator, and a set of packages")
+    if not somebody:
+        _start_operator(stage, stack)
+    screen.output(_essence(stage.set_body()))
+    _apply_set(stage, stack)
+    if somebody and not _is_seen(stage, key):
+        screen.say("No operator looks at it, so here comes one.")
+        _start_operator(stage, stack)
+    _wait_ready(stage, key, generation=1)
+    stage.show("get", "fds", "-n", NAMESPACE)
+
+    screen.heading("Two runs at once in one pool: one chooses the set, one chooses nothing")
+    stage.start_worker(stack)
+    deployment = runs.deploy(stage, key=key)
+    stack.callback(runs.delete_flow, stage)
+    chosen = {key: runs.start(stage, deployment), "none": _start_without(stage, deployment)}
+    for choice, run in chosen.items():
+        _see_through(stage, run, key=choice)
+
+    screen.heading("The set changes, and so does the next run")
+    patch = {"spec": {"requirements": [_CHANGED]}}
+    stage.show(*("patch", "fds", key, "-n", NAMESPACE, "--type", "merge"), "-p", json.dumps(patch))
+    _wait_ready(stage, key, generation=2)
+    stage.show("get", "fds", "-n", NAMESPACE)
+    stage.show(
+        *("get", "fds", key, "-n", NAMESPACE, "-o"),
+        r'jsonpath={range .status.revisions[*]}{.name}{"  "}{.summary}{"\n"}{end}',
+    )
+    _see_through(stage, runs.start(stage, deployment), key=key)
+
+
+def clean_up(stage: Stage) -> None:
+    """Take away what a demo made in a cluster and a Prefect that outlive it."""
+    namespace = _namespace(stage)
+    if namespace is not None and _LABEL not in namespace["metadata"].get("labels", {}):
+        raise DemoError(f"the namespace {NAMESPACE} is not the demo's; it stays")
+    if namespace is not None:
+        stage.kubectl(
+            "delete", "fds", "--all", "-n", NAMESPACE, "--ignore-not-found", "--wait=true"
+        )
+    with stage.api() as api:
+        pools = api.call("POST", "/work_pools/filter", {"work_pools": {"name": {"any_": [POOL]}}})
+        flows = api.call("POST", "/flows/filter", {"flows": {"name": {"any_": [POOL]}}})
+    if pools:
+        runs.delete_pool(stage)
+    if flows:
+        runs.delete_flow(stage)
+    if namespace is None:
+        return
+    made_crd = namespace["metadata"]["labels"][_LABEL] == "with-crd"
+    stage.kubectl("delete", "namespace", NAMESPACE)
+    if made_crd and not stage.kubectl("get", "fds", "-A", "-o", "name"):
+        stage.kubectl("delete", "crd", _CRD_NAME)
+
+
+def _prepare(stage: Stage, stack: ExitStack) -> bool:
+    """Namespace, resource, index, pool; returns whether somebody had the resource before us."""
+    known = bool(stage.kubectl("get", "crd", _CRD_NAME, "--ignore-not-found", "-o", "name"))
+    namespace = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": NAMESPACE, "labels": {_LABEL: "yes" if known else "with-crd"}},
+    }
+    stack.callback(clean_up, stage)
+    stage.kubectl("apply", "-f", "-", input=json.dumps(namespace))
+    if not known:
+        stage.show("apply", "-f", str(CRD.relative_to(ROOT)))
+        stage.kubectl("wait", "--for=condition=Established", f"crd/{_CRD_NAME}", "--timeout=30s")
+    stage.choose_index(stack)
+    # The flow's code; in real life it is in the image or pulled from where it is kept.
+    config_map = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "flow", "namespace": NAMESPACE},
+        "data": {FLOW.name: FLOW.read_text()},
+    }
+    stage.kubectl("apply", "-f", "-", input=json.dumps(config_map))
+    runs.create_pool(stage)
+    return known
+
+
+def _start_operator(stage: Stage, stack: ExitStack) -> None:
+    screen.command("flowdeps run --config config.yaml")
+    stage.enter(stack, Operator(stage))
+
+
+def _apply_set(stage: Stage, stack: ExitStack) -> None:
+    screen.command(f"kubectl apply -f {SET.relative_to(ROOT)}")
+    screen.output(stage.kubectl("apply", "-f", "-", input=json.dumps(stage.set_body())))
+    # While the operator still runs: it takes the set out of the pool.
+    stack.callback(stage.kubectl, "delete", "fds", "--all", "-n", NAMESPACE, "--timeout=60s")
+
+
+def _is_seen(stage: Stage, key: str) -> bool:
+    for _ in range(_LOOKS):
+        if stage.kubectl("get", "fds", key, "-n", NAMESPACE, "-o", "jsonpath={.status}"):
+            return True
+        time.sleep(_PAUSE)
+    return False
+
+
+def _wait_ready(stage: Stage, key: str, *, generation: int) -> None:
+    what = ["-n", NAMESPACE, f"fds/{key}"]
+    try:
+        if generation > 1:  # a condition may still be about the set as it was
+            seen = f"jsonpath={{.status.observedGeneration}}={generation}"
+            stage.show("wait", f"--for={seen}", *what)
+        stage.show("wait", "--for=condition=Ready", *what, "--timeout=120s")
+    except DemoError as error:
+        status = stage.kubectl("get", "fds", key, "-n", NAMESPACE, "-o", "wide")
+        raise DemoError(f"{error}\n{status}") from None
+
+
+def _start_without(stage: Stage, deployment: str) -> str:
+    return runs.start(stage, deployment, job_variables={"dependency_set": "none"})
+
+
+def _see_through(stage: Stage, run: str, *, key: str) -> None:
+    screen.say(f"a run with dependency_set: {key}")
+    stage.carry_out(run, key=key)
+    runs.wait(stage, run, seconds=stage.run_seconds)
+    screen.output(runs.line(stage, run, about=PACKAGE))
+
+
+def _namespace(stage: Stage) -> dict[str, Any] | None:
+    text = stage.kubectl("get", "namespace", NAMESPACE, "--ignore-not-found", "-o", "json")
+    return json.loads(text) if text else None
+
+
+def _essence(body: dict[str, Any]) -> str:
+    spec = body["spec"]
+    return (
+        f"requirements: {', '.join(spec['requirements'])}\n"
+        f"python:       {spec['python']['version']}\n"
+        f"workPools:    {', '.join(pool['name'] for pool in spec['workPools'])}"
+    )
