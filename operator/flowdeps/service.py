@@ -123,17 +123,16 @@ class Service:
 
     def set_event(self, kind: str | None, body: Body) -> None:
         """A set was seen (`kind` None), ADDED, MODIFIED or DELETED."""
-        store = self.world.store
+        store, meta = self.world.store, body["metadata"]
+        key = SetKey(meta["namespace"], meta["name"])
+        known = store.sets.get(key)
         if kind == "DELETED":
-            meta = body["metadata"]
-            key = SetKey(meta["namespace"], meta["name"])
-            known = store.sets.get(key)
             if known and known.meta.uid != meta["uid"]:
                 return  # a newer set of the same name
             self._forget(key)
-        elif key_or_none := store.put_set(body):
-            self.world.queue.add(key_or_none)
-            self._call_rivals(store.sets[key_or_none])
+        elif store.put_set(body):
+            self.world.queue.add(key)
+            self._call_rivals(known, store.sets[key])
 
     def config_map_event(self, kind: str | None, body: Body) -> None:
         """One of our ConfigMaps was seen, changed or deleted."""
@@ -143,7 +142,7 @@ class Service:
             known = store.config_maps.get((meta["namespace"], meta["name"]))
             if known is None or known.uid != meta["uid"]:
                 return
-            store.remove_config_map(known.namespace, known.name)
+            store.remove_config_map(known.namespace, known.name, known.uid)
             self.world.queue.add(known.holder)
         elif view := store.put_config_map(body):
             self.world.queue.add(view.holder)
@@ -200,14 +199,15 @@ class Service:
 
     async def _list(self) -> set[SetKey]:
         namespaces = self.world.config.watch_namespaces
-        known = set(self.world.store.sets)
+        known = dict(self.world.store.sets)
+        self.world.store.begin_list()
         config_maps = await self.world.cluster.list_config_maps(
             namespaces=self._lock_namespaces(), selector=SELECTOR
         )
         sets = await self.world.cluster.list_sets(namespaces)
         changed = self.world.store.replace(sets=sets, config_maps=config_maps)
-        for key in known - set(self.world.store.sets):
-            self._forget(key)
+        for key in changed:
+            self._call_rivals(known.get(key), self.world.store.sets.get(key))
         return changed
 
     def _lock_namespaces(self) -> list[str]:
@@ -290,14 +290,16 @@ class Service:
         self.world.metrics.failed_passes.labels(kind).inc()
 
     def _forget(self, key: SetKey) -> None:
-        if entry := self.world.store.remove_set(key):
-            self._call_rivals(entry)
+        self._call_rivals(self.world.store.remove_set(key))
         self.world.queue.add(key)
 
-    def _call_rivals(self, entry: SetEntry) -> None:
-        for name in {entry.key.name, *(ref.key for ref in entry.offers)}:
-            for rival in self.world.store.rivals(name) - {entry.key}:
-                self.world.queue.add(rival)
+    def _call_rivals(self, *entries: SetEntry | None) -> None:
+        """Call the sets that want a key which one of these, a set before and after a change,
+        claims: who serves it may have changed."""
+        for entry in filter(None, entries):
+            for name in {entry.key.name, *(ref.key for ref in entry.offers)}:
+                for rival in self.world.store.rivals(name) - {entry.key}:
+                    self.world.queue.add(rival)
 
     def _is_ours(self, template: Body) -> bool:
         found = find(template)

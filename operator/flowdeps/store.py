@@ -1,9 +1,11 @@
 """What is: the operator's picture of sets, ConfigMaps and pools, in memory.
 
 Filled by lists at the start, then by watches, polls and the answers to our own
-writes; an older version of an object never replaces a newer one. ConfigMaps are
-kept without their locks: a view tells by hashes whether one is what we wrote, so
-ten thousand sets fit into memory.
+writes, which may overtake each other: an older version of an object never
+replaces a newer one, an object that is gone never comes back, and a list, which
+takes seconds to be read, never forgets what came meanwhile. ConfigMaps are kept
+without their locks: a view tells by hashes whether one is what we wrote, so ten
+thousand sets fit into memory.
 """
 
 import hashlib
@@ -34,6 +36,7 @@ ANNOTATION_CONTENT = "flowdeps.dev/content"
 LOCK_FILE = "requirements.txt"
 MANIFEST_FILE = "lock.json"
 DIGEST_FILE = "digest"
+_FILES = (LOCK_FILE, MANIFEST_FILE, DIGEST_FILE)
 
 Body = Mapping[str, Any]
 
@@ -78,11 +81,14 @@ class SetEntry:
         """
         if self.spec:
             return self.spec.work_pools
-        refs = (self.body.get("spec") or {}).get("workPools") or []
+        spec = self.body.get("spec")
+        refs = spec.get("workPools") if isinstance(spec, dict) else None
         return tuple(
-            WorkPoolRef(ref["name"], ref.get("key") or self.key.name, ref.get("default") is True)
-            for ref in refs
-            if isinstance(ref, dict) and isinstance(ref.get("name"), str)
+            WorkPoolRef(ref["name"], key or self.key.name, ref.get("default") is True)
+            for ref in (refs if isinstance(refs, list) else ())
+            if isinstance(ref, dict)
+            and isinstance(ref.get("name"), str)
+            and isinstance(key := ref.get("key", ""), str)
         )
 
 
@@ -90,7 +96,8 @@ class SetEntry:
 class ConfigMapView:
     """One of our ConfigMaps as last seen, without the lock itself.
 
-    `intact`: the data is what we wrote, by the hash in an annotation.
+    `intact`: our files are what we wrote, by the hash in an annotation; files that
+    others add beside them are theirs.
     `manifest`: lock.json, parsed; empty where it can't be.
     """
 
@@ -129,13 +136,17 @@ class Store:
     _by_key: dict[str, set[SetKey]] = field(default_factory=lambda: defaultdict(set))
     _by_pool: dict[str, set[SetKey]] = field(default_factory=lambda: defaultdict(set))
     _by_holder: dict[SetKey, set[tuple[str, str]]] = field(default_factory=lambda: defaultdict(set))
+    _fresh: set[SetKey | tuple[str, str]] = field(default_factory=set)
+    _gone: set[str] = field(default_factory=set)  # uids of sets
 
     # Sets
 
     def put_set(self, body: Body) -> SetKey | None:
-        """Take in a set; None where what we have is as new."""
+        """Take in a set; None where what we have is as new, or the set is gone."""
         meta = parse_meta(body)
         key = SetKey(meta.namespace, meta.name)
+        if meta.uid in self._gone:
+            return None
         known = self.sets.get(key)
         if known and not _newer(meta.resource_version, known.meta.resource_version):
             return None
@@ -147,6 +158,7 @@ class Store:
         self._forget_names(key)
         entry = SetEntry(key=key, meta=meta, spec=spec, problems=problems, body=_slim(body))
         self.sets[key] = entry
+        self._fresh.add(key)
         for name in _claimed_keys(entry):
             self._by_key[name].add(key)
         for ref in entry.offers:
@@ -156,7 +168,10 @@ class Store:
     def remove_set(self, key: SetKey) -> SetEntry | None:
         """Forget a set; returns what was known of it."""
         self._forget_names(key)
-        return self.sets.pop(key, None)
+        entry = self.sets.pop(key, None)
+        if entry:
+            self._gone.add(entry.meta.uid)
+        return entry
 
     def rivals(self, key: str) -> set[SetKey]:
         """The sets that want to publish under `key`, wherever."""
@@ -187,14 +202,19 @@ class Store:
         if known:
             self._by_holder[known.holder].discard(where)
         self.config_maps[where] = view
+        self._fresh.add(where)
         self._by_holder[view.holder].add(where)
         return view
 
-    def remove_config_map(self, namespace: str, name: str) -> ConfigMapView | None:
-        """Forget a ConfigMap; returns what was known of it."""
-        view = self.config_maps.pop((namespace, name), None)
-        if view:
-            self._by_holder[view.holder].discard((namespace, name))
+    def remove_config_map(self, namespace: str, name: str, uid: str) -> ConfigMapView | None:
+        """Forget a ConfigMap; None where another of its name is known by now, or none."""
+        where = (namespace, name)
+        view = self.config_maps.get(where)
+        if view is None or view.uid != uid:
+            return None
+        del self.config_maps[where]
+        self._fresh.add(where)
+        self._by_holder[view.holder].discard(where)
         return view
 
     def held(self, key: SetKey) -> list[ConfigMapView]:
@@ -203,12 +223,16 @@ class Store:
 
     # Everything at once
 
+    def begin_list(self) -> None:
+        """Say that full lists are about to be asked for: what comes from now on is newer."""
+        self._fresh.clear()
+
     def replace(self, *, sets: Iterable[Body], config_maps: Iterable[Body]) -> set[SetKey]:
         """Take in full lists; returns the sets whose picture changed.
 
-        Forgets what the lists lack. Meant for lists that are newer than the
-        store, as at the start and at each resync.
+        Forgets what the lists lack, but for what came since `begin_list`.
         """
+        fresh, self._fresh = self._fresh, set()
         changed: set[SetKey] = set()
         seen_sets: set[SetKey] = set()
         for body in sets:
@@ -218,22 +242,27 @@ class Store:
                 changed.add(key)
         seen_maps: set[tuple[str, str]] = set()
         for body in config_maps:
-            meta = body["metadata"]
-            seen_maps.add((meta["namespace"], meta["name"]))
+            where = (body["metadata"]["namespace"], body["metadata"]["name"])
+            seen_maps.add(where)
+            if where in fresh and where not in self.config_maps:
+                continue  # deleted since
             if view := self.put_config_map(body):
                 changed.add(view.holder)
-        for where in self.config_maps.keys() - seen_maps:
-            if gone := self.remove_config_map(*where):
-                changed.add(gone.holder)
-        for key in self.sets.keys() - seen_sets:
+        for where in self.config_maps.keys() - seen_maps - fresh:
+            view = self.config_maps[where]
+            self.remove_config_map(*where, view.uid)
+            changed.add(view.holder)
+        for key in self.sets.keys() - seen_sets - fresh:
             self.remove_set(key)
             changed.add(key)
+        self._gone.clear()
         return changed
 
 
 def view_config_map(body: Body) -> ConfigMapView:
     """A ConfigMap body as a view."""
-    meta, data = body["metadata"], body.get("data") or {}
+    meta = body["metadata"]
+    data = {name: text for name, text in (body.get("data") or {}).items() if name in _FILES}
     annotations = meta.get("annotations") or {}
     try:
         manifest = json.loads(data.get(MANIFEST_FILE, "{}"))

@@ -100,7 +100,7 @@ async def prune(world: World, entry: SetEntry, record: LockRecord) -> None:
 async def delete(world: World, namespace: str, name: str, uid: str) -> None:
     """Delete one of our ConfigMaps and forget it."""
     await world.cluster.delete_config_map(namespace=namespace, name=name, uid=uid)
-    world.store.remove_config_map(namespace, name)
+    world.store.remove_config_map(namespace, name, uid)
 
 
 def too_large(lock: Lock) -> str | None:
