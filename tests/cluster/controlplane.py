@@ -22,7 +22,7 @@ from tests.cluster.processes import Process
 
 SERVICE_RANGE = "10.96.0.0/16"
 _FIRST_SERVICE = "10.96.0.1"
-_READY_SECONDS = 90.0
+_READY_SECONDS = 180.0
 
 # Users of the static token file and their groups.
 _USERS = {
@@ -97,7 +97,9 @@ class ControlPlane(Service):
             raise ValueError("name a user or a service account")
         if service_account is not None:
             name = f"{namespace}-{service_account}"
-            token = self.kubectl("create", "token", service_account, "-n", namespace).strip()
+            token = self.kubectl(
+                *("create", "token", service_account, "-n", namespace, "--duration=24h")
+            ).strip()
             credentials = kubeconfig.by_token(token)
         else:
             assert user is not None
