@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -44,6 +45,18 @@ class ClusterError(Exception):
         self.reason = reason
 
 
+@dataclass(frozen=True)
+class Login:
+    """Where the API server is and what proves us to it; paths of PEM files, or None."""
+
+    server: str
+    ca_path: str | None
+    certificate_path: str | None
+    private_key_path: str | None
+    token: str | None
+    verify: bool
+
+
 class Cluster:
     """A client for one cluster; made by `connect`, bound to one event loop."""
 
@@ -62,18 +75,24 @@ class Cluster:
         request. Raises ClusterError where there is no usable configuration.
         """
         settings = client.Configuration()
-        try:
-            if os.environ.get("KUBERNETES_SERVICE_HOST") and not os.environ.get("KUBECONFIG"):
-                config.load_incluster_config(client_configuration=settings)
-            else:
-                await config.load_kube_config(client_configuration=settings)
-        except (config.ConfigException, OSError) as error:
-            where = os.environ.get("KUBECONFIG") or Path("~/.kube/config")
-            raise ClusterError(
-                0, "NoConfiguration", f"no usable cluster configuration in {where}: {error}"
-            ) from None
+        await _load(settings)
         async with client.ApiClient(configuration=settings) as api:
             yield cls(api, observe=observe)
+
+    async def login(self) -> Login:
+        """How we are logged in now, read anew: tokens of service accounts and of
+        kubeconfig's plugins expire."""
+        settings = self._api.configuration
+        await _load(settings)
+        token = await settings.get_api_key_with_prefix("BearerToken", alias="authorization")
+        return Login(
+            server=settings.host,
+            ca_path=settings.ssl_ca_cert,
+            certificate_path=settings.cert_file,
+            private_key_path=settings.key_file,
+            token=token.removeprefix("Bearer ") if token else None,
+            verify=settings.verify_ssl,
+        )
 
     # Reading
 
@@ -189,28 +208,58 @@ class Cluster:
         body: Body | None = None,
         content: str = "application/json",
     ) -> Body:
-        headers = {"Accept": "application/json", "Content-Type": content}
-        request = await self._api.param_serialize(
-            method,
-            path,
-            query_params=list(query),
-            header_params=headers,
-            body=body,
-            auth_settings=["BearerToken"],
-        )
         try:
-            response = await self._api.call_api(*request, _request_timeout=_TIMEOUT_SECONDS)
-            data = await response.read()
+            status, data = await self._send(method, path, query=query, body=body, content=content)
+            if status == 401:
+                await self.login()
+                status, data = await self._send(
+                    method, path, query=query, body=body, content=content
+                )
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:  # noqa: UP041
             self._observe(method, "error")
             cause = str(error) or type(error).__name__
             raise ClusterError(
                 0, "Unreachable", f"the API server did not answer: {cause}"
             ) from None
-        self._observe(method, str(response.status))
-        if 200 <= response.status < 300:
+        self._observe(method, str(status))
+        if 200 <= status < 300:
             return dict(json.loads(data))
-        raise _refusal(response.status, data, what=f"{method} {path}")
+        raise _refusal(status, data, what=f"{method} {path}")
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]],
+        body: Body | None,
+        content: str,
+    ) -> tuple[int, bytes]:
+        request = await self._api.param_serialize(
+            method,
+            path,
+            query_params=list(query),
+            header_params={"Accept": "application/json", "Content-Type": content},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        response = await self._api.call_api(*request, _request_timeout=_TIMEOUT_SECONDS)
+        return response.status, await response.read()
+
+
+async def _load(settings: Any) -> None:
+    file = os.environ.get("KUBECONFIG")
+    try:
+        if os.environ.get("KUBERNETES_SERVICE_HOST") and not file:
+            config.load_incluster_config(client_configuration=settings)
+        else:
+            # Named here: the library reads the variable only when it is imported.
+            await config.load_kube_config(config_file=file, client_configuration=settings)
+    except (config.ConfigException, OSError) as error:
+        where = file or Path("~/.kube/config")
+        raise ClusterError(
+            0, "NoConfiguration", f"no usable cluster configuration in {where}: {error}"
+        ) from None
 
 
 def _refusal(status: int, data: bytes, *, what: str) -> ClusterError:

@@ -23,6 +23,7 @@ async def watch(service: Service) -> None:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.peering.standalone = True
+    settings.queueing.exit_timeout = 0.1  # a handler only fills the queue
     settings.watching.label_selectors["", "v1", "configmaps"] = SELECTOR
     await kopf.operator(
         registry=_registry(service),
@@ -37,8 +38,17 @@ def _registry(service: Service) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
-    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_via_client(**kwargs)
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        found = await service.world.cluster.login()
+        return kopf.ConnectionInfo(
+            server=found.server,
+            ca_path=found.ca_path,
+            insecure=not found.verify,
+            scheme="Bearer" if found.token else None,
+            token=found.token,
+            certificate_path=found.certificate_path,
+            private_key_path=found.private_key_path,
+        )
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def on_set(type: str | None, event: kopf.RawEvent, **_: Any) -> None:  # noqa: A002 - kopf's name

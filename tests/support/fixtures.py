@@ -50,6 +50,7 @@ def start_operator(
                 kubeconfig=cluster.kubeconfig,
                 prefect_url=config.pop("prefect_url", prefect_server.url),
                 env=config.pop("env", {}),
+                until=config.pop("until", "ready"),
                 config={
                     "index": {"url": index.url},
                     "workPools": [{"name": "*", "image": "example.com/flows:1"}],

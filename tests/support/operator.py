@@ -6,7 +6,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -19,7 +19,8 @@ READY_SECONDS = 60.0
 class Operator(Service):
     """The operator against a cluster and a Prefect API; `config` is merged over defaults for tests.
 
-    Pools are polled each second, so that what a poll brings comes soon.
+    Pools are polled each second, so that what a poll brings comes soon. A start waits `until` it
+    can do its work, or, where Prefect is out of reach, until it is alive.
     """
 
     def __init__(
@@ -29,8 +30,10 @@ class Operator(Service):
         prefect_url: str,
         config: Mapping[str, Any] | None = None,
         env: Mapping[str, str] | None = None,
+        until: Literal["ready", "alive"] = "ready",
     ) -> None:
         super().__init__()
+        self._until = until
         self.port = 0
         self._kubeconfig = kubeconfig
         self._prefect_url = prefect_url
@@ -64,11 +67,10 @@ class Operator(Service):
         self._wait()
 
     def _wait(self) -> None:
-        self._processes[-1].wait_until(self.ready, what="the operator", seconds=READY_SECONDS)
-
-    def ready(self) -> bool:
-        """Whether /readyz says so."""
-        return self.get("/readyz")[0] == 200
+        page = "/readyz" if self._until == "ready" else "/healthz"
+        self._processes[-1].wait_until(
+            lambda: self.get(page)[0] == 200, what="the operator", seconds=READY_SECONDS
+        )
 
     def get(self, path: str) -> tuple[int, str]:
         """Status and text of a page of the operator's; status 0 where nothing answers."""

@@ -275,10 +275,9 @@ class PoolPasses:
         return {o.entry.key: Verdict(reason, message) for o in self._offers(name)}
 
     def _settle(self, name: str, state: PoolState, wanted: _Wanted) -> None:
-        gone = {key for key in state.offered.values() if key not in wanted.offered.values()}
-        state.looked = True
-        state.offered = dict(wanted.offered)
-        for key in gone:
+        before, state.offered, state.looked = state.offered, dict(wanted.offered), True
+        waiting = {key for key in self._world.removing if key in self._world.store.offering(name)}
+        for key in waiting | (set(before.values()) - set(wanted.offered.values())):
             self._world.queue.add(key)
         self._tell(name, state, wanted.verdicts)
 

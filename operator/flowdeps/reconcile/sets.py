@@ -5,6 +5,7 @@ writes nothing. It never waits for a resolver or for Prefect: what isn't there
 yet is said in the status, and the pass is run again when it is.
 """
 
+import contextlib
 import hashlib
 import logging
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from datetime import datetime, timedelta
 
 from flowdeps.api.conditions import ConditionType, find_condition
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import FINALIZER, REFRESH_ANNOTATION, SetSpec
+from flowdeps.api.resource import FINALIZER, REFRESH_ANNOTATION, SetSpec, WorkPoolRef
 from flowdeps.api.status import SetStatus, parse_status
 from flowdeps.api.times import parse_time
 from flowdeps.cluster import ClusterError
@@ -38,11 +39,11 @@ _UNDER_WAY = {Reason.PENDING, Reason.RESOLVING, Reason.PUBLISHING, Reason.SYNCIN
 
 @dataclass(frozen=True)
 class _Signature:
-    """What pools need to know of a set; pools are called when it changes."""
+    """All that a pool's template depends on of a set; its pools are called when it changes."""
 
-    offers: tuple[object, ...]
-    serving: str
-    deleting: bool
+    offers: tuple[WorkPoolRef, ...]
+    requirements: tuple[str, ...]
+    published: frozenset[tuple[str, str]]
 
 
 class SetPasses:
@@ -53,14 +54,29 @@ class SetPasses:
         self._signatures: dict[SetKey, _Signature] = {}
 
     async def run(self, key: SetKey) -> float | None:
-        """Bring one set in line; returns in how many seconds to look again."""
+        """Bring one set in line; returns in how many seconds to look again.
+
+        A pass that ends in an error says so in the set's status before it raises.
+        """
+        try:
+            return await self._run(key)
+        except ClusterError as error:
+            if error.status == 403:
+                await self._report_error(key, Reason.FORBIDDEN, str(error))
+            raise
+        except Exception as error:
+            text = f"{type(error).__name__}: a mistake in flowdeps; its log has the details"
+            await self._report_error(key, Reason.INTERNAL_ERROR, text)
+            raise
+
+    async def _run(self, key: SetKey) -> float | None:
         entry = self._world.store.sets.get(key)
         if entry is None:
             await sweep(self._world, key)
-            self._tell_pools(key, None, None)
+            self._tell_pools(key, None)
             return None
         if entry.meta.deleting:
-            self._tell_pools(key, entry, None)
+            self._tell_pools(key, None)
             return await remove(self._world, entry)
         await self._ensure_finalizer(entry)
         findings = await self._examine(self._world.store.sets[key])
@@ -69,7 +85,7 @@ class SetPasses:
         record = findings.record
         if record:
             await prune(self._world, entry, record)
-        self._tell_pools(key, entry, record)
+        self._tell_pools(key, self._world.store.sets[key])
         await self._report(self._world.store.sets[key], findings)
         return min(findings.again, default=None)
 
@@ -174,6 +190,19 @@ class SetPasses:
         )
         return answer, made
 
+    async def _report_error(self, key: SetKey, reason: Reason, message: str) -> None:
+        world = self._world
+        entry = world.store.sets.get(key)
+        if entry is None or entry.meta.deleting:
+            return
+        found = last_record(home_of(key), world.store.held(key))
+        failed = Step(False, reason, message)
+        findings = Findings(
+            resolved=failed, published=_kept(found[0] if found else None), record=found and found[0]
+        )
+        with contextlib.suppress(ClusterError):
+            await self._report(entry, findings)
+
     async def _report(self, entry: SetEntry, findings: Findings) -> None:
         world = self._world
         status = build_status(
@@ -214,22 +243,21 @@ class SetPasses:
             kind = "Normal" if ready.status == "True" else "Warning"
             await self._world.announce(entry, kind=kind, reason=ready.reason, note=ready.message)
 
-    def _tell_pools(self, key: SetKey, entry: SetEntry | None, record: LockRecord | None) -> None:
-        """Call the pools that a set offers itself to, or did, where that changed."""
-        known = self._signatures.get(key)
+    def _tell_pools(self, key: SetKey, entry: SetEntry | None) -> None:
+        """Call the pools that a set offers itself to, or did; None: it goes."""
+        known = self._signatures.pop(key, None)
         signature = None
         if entry:
-            signature = _Signature(
-                entry.offers, record.digest if record else "", entry.meta.deleting
+            held = self._world.store.held(key)
+            signature = self._signatures[key] = _Signature(
+                offers=entry.offers,
+                requirements=entry.spec.requirements if entry.spec else (),
+                published=frozenset((view.namespace, view.name) for view in held),
             )
-            self._signatures[key] = signature
-        else:
-            self._signatures.pop(key, None)
-        if signature == known:
-            return
-        both = (*(known.offers if known else ()), *(signature.offers if signature else ()))
-        for name in {getattr(ref, "name", "") for ref in both}:
-            self._world.queue.add(PoolKey(name))
+        if signature != known:
+            both = [*(known.offers if known else ()), *(signature.offers if signature else ())]
+            for name in {ref.name for ref in both}:
+                self._world.queue.add(PoolKey(name))
 
 
 def _kept(record: LockRecord | None) -> Step:

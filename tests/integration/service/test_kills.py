@@ -1,0 +1,194 @@
+"""A kill between any two writes: every one of them, before and after, in each step of a life."""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowdeps.api.config import Config, parse_config
+from flowdeps.api.resource import API_VERSION, PLURAL
+from tests.cluster.controlplane import ControlPlane
+from tests.cluster.index import Index
+from tests.cluster.prefect import PrefectServer
+from tests.cluster.prefect_api import PrefectApi
+from tests.support.faults import Gate, running
+from tests.support.sets import Body, apply, condition, get_set, names, read, set_body
+
+_TIMES = {"resolvedAt", "createdAt", "nextRefreshAt", "lastTransitionTime", "observedGeneration"}
+_POOL = "kills"
+_NAME = "survivor"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a set's life: how it is brought about, and how the state before it is."""
+
+    before: Body | None
+    after: Body | None
+
+
+def _set(*requirements: str) -> Body:
+    return set_body(_NAME, requirements, pools=[{"name": _POOL, "default": True}])
+
+
+STEPS = {
+    "applied": Step(None, _set("alpha")),
+    "changed": Step(_set("alpha"), _set("alpha", "beta")),
+    "deleted": Step(_set("alpha"), None),
+}
+
+
+@pytest.fixture
+def config(
+    cluster: ControlPlane,
+    prefect_server: PrefectServer,
+    index: Index,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Config:
+    index.add("alpha", "1.0")
+    index.add("beta", "2.0", requires=["alpha"])
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+    return parse_config(
+        {
+            "prefect": {"apiUrl": prefect_server.url, "pollInterval": "1s"},
+            "index": {"url": index.url},
+            "workPools": [
+                {"name": "*", "image": "example.com/flows:1", "jobNamespaces": ["default", "jobs"]}
+            ],
+        }
+    )
+
+
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS.keys())
+async def test_a_kill_at_any_write_ends_in_the_same_state(
+    step: Step,
+    config: Config,
+    cluster: ControlPlane,
+    prefect_api: PrefectApi,
+    tmp_path: Path,
+) -> None:
+    """Whichever write a kill comes before or after, a restart ends where no kill would have."""
+    world = _World(config, cluster, prefect_api, tmp_path / "uv")
+    world.prepare()
+    expected = await world.run(step, Gate())
+    # Stopped before the first write, then after each: the state after one write is the state
+    # before the next.
+    gates = itertools.chain([Gate(at=1)], (Gate(at=at, after=True) for at in itertools.count(1)))
+    kills = 0
+    for gate in gates:
+        found = await world.run(step, gate)
+        assert found == expected, f"killed at {gate.writes}"
+        if not gate.killed.is_set():
+            break
+        kills += 1
+    assert kills >= 8, "the step made too few writes to be the real one"
+
+
+class _World:
+    def __init__(
+        self, config: Config, cluster: ControlPlane, prefect: PrefectApi, cache: Path
+    ) -> None:
+        self._config, self._cluster, self._prefect, self._cache = config, cluster, prefect, cache
+
+    def prepare(self) -> None:
+        with contextlib.suppress(RuntimeError):  # made by another step
+            self._prefect.create_pool(_POOL, image="")
+        if "jobs" not in names(self._cluster, "ns"):
+            self._cluster.kubectl("create", "namespace", "jobs")
+
+    async def run(self, step: Step, gate: Gate) -> Any:
+        """Bring the step about with `gate`, restart, and return where it ended."""
+        if step.before:
+            self._apply(step.before)
+            await self._settle(Gate(), step.before)
+        async with running(self._config, cache=self._cache, gate=gate):
+            await self._bring_about(step.after)
+            killed = asyncio.create_task(gate.killed.wait())
+            settled = asyncio.create_task(self._until(lambda: self._settled(step.after)))
+            _, pending = await asyncio.wait(
+                {killed, settled}, return_when=asyncio.FIRST_COMPLETED, timeout=60
+            )
+            for task in pending:
+                task.cancel()
+        await self._settle(Gate(), step.after)
+        state = await asyncio.to_thread(self._state)
+        idle = Gate()
+        async with running(self._config, cache=self._cache, gate=idle) as service:
+            await self._until(lambda: service.ready() is None)
+            await asyncio.sleep(0.5)
+        assert idle.writes == [], "a settled state was written again"
+        assert await asyncio.to_thread(self._state) == state
+        if step.after:
+            await asyncio.to_thread(self._cluster.kubectl, *_DELETE)
+            await self._settle(Gate(), None)
+        return state
+
+    async def _bring_about(self, after: Body | None) -> None:
+        if after:
+            await asyncio.to_thread(self._apply, after)
+        else:
+            await asyncio.to_thread(self._cluster.kubectl, *_DELETE)
+
+    def _apply(self, body: Body) -> None:
+        apply(self._cluster, body)
+
+    async def _settle(self, gate: Gate, wanted: Body | None) -> None:
+        async with running(self._config, cache=self._cache, gate=gate):
+            await self._until(lambda: self._settled(wanted))
+
+    async def _until(self, done: Callable[[], bool]) -> None:
+        async with asyncio.timeout(60):
+            while not await asyncio.to_thread(done):  # noqa: ASYNC110 - it is the cluster's state
+                await asyncio.sleep(0.05)
+
+    def _settled(self, wanted: Body | None) -> bool:
+        try:
+            body = get_set(self._cluster, _NAME)
+        except LookupError:
+            return wanted is None
+        if wanted is None:
+            return False
+        ready = condition(body, "Ready")
+        return (
+            ready.get("status") == "True"
+            and ready["observedGeneration"] == body["metadata"]["generation"]
+            and body["spec"]["requirements"] == wanted["spec"]["requirements"]
+        )
+
+    def _state(self) -> Any:
+        """Sets, ConfigMaps and the template, without times and uids."""
+        listed = []
+        for kind, path in _KINDS.items():
+            found = read(self._cluster, path) or {}
+            listed += [{"kind": kind, **item} for item in found["items"]]
+        ours = [o for o in listed if o["metadata"]["name"].startswith(("flowdeps-", _NAME))]
+        objects = {
+            (o["kind"], o["metadata"]["namespace"], o["metadata"]["name"]): _timeless(
+                {
+                    "labels": o["metadata"].get("labels"),
+                    "finalizers": o["metadata"].get("finalizers"),
+                    "owners": len(o["metadata"].get("ownerReferences", [])),
+                    "data": o.get("data"),
+                    "status": o.get("status"),
+                }
+            )
+            for o in ours
+        }
+        return objects, self._prefect.template(_POOL)
+
+
+_KINDS = {"set": f"/apis/{API_VERSION}/{PLURAL}", "ConfigMap": "/api/v1/configmaps"}
+_DELETE = ("delete", "fds", _NAME, "--wait=false")
+
+
+def _timeless(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _timeless(v) for k, v in value.items() if k not in _TIMES}
+    if isinstance(value, list):
+        return [_timeless(item) for item in value]
+    return value

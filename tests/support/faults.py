@@ -1,0 +1,82 @@
+"""The operator inside the test's process, with its writes counted and a kill at any of them.
+
+`Gate` stands around the clients. At the write it is set for it stops the world: the write is
+(or isn't) made, and nothing the operator does after it is let through, as after a SIGKILL; the
+test then drops the service. Reads are never touched.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from flowdeps.api.config import Config
+from flowdeps.cluster import Cluster
+from flowdeps.handlers import watch
+from flowdeps.pools import Pools
+from flowdeps.resolver import Limits, Resolver
+from flowdeps.service import Service
+
+CLUSTER_WRITES = frozenset(
+    {"apply_config_map", "delete_config_map", "apply_status", "apply_finalizers", "create_event"}
+)
+POOL_WRITES = frozenset({"write"})
+
+
+class Gate:
+    """Counts writes; stops before or after the one numbered `at` (from 1; 0: never)."""
+
+    def __init__(self, *, at: int = 0, after: bool = False) -> None:
+        self.writes: list[str] = []
+        self.killed = asyncio.Event()
+        self._at, self._after = at, after
+
+    def around(self, cluster: Cluster, pools: Pools) -> tuple[Cluster, Pools]:
+        """The clients with this gate around their writes."""
+        return (
+            cast("Cluster", _Gated(cluster, CLUSTER_WRITES, self)),
+            cast("Pools", _Gated(pools, POOL_WRITES, self)),
+        )
+
+    async def pass_through(self, name: str, write: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Make a write, unless the world has stopped or stops here."""
+        if self.killed.is_set():
+            await asyncio.Event().wait()
+        self.writes.append(name)
+        here = len(self.writes) == self._at
+        if here and not self._after:
+            self.killed.set()
+            await asyncio.Event().wait()
+        result = await write(*args, **kwargs)
+        if here:
+            self.killed.set()
+            await asyncio.Event().wait()
+        return result
+
+
+class _Gated:
+    def __init__(self, client: Any, writes: frozenset[str], gate: Gate) -> None:
+        self._client, self._writes, self._gate = client, writes, gate
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+        if name not in self._writes:
+            return method
+        return lambda *args, **kwargs: self._gate.pass_through(name, method, *args, **kwargs)
+
+
+@asynccontextmanager
+async def running(
+    config: Config, *, cache: Path, gate: Gate | None = None
+) -> AsyncIterator[Service]:
+    """A service that runs until the block ends, then is dropped without a goodbye."""
+    resolver = Resolver(limits=Limits(), concurrency=2, cache=cache)
+    gate = gate or Gate()
+    async with Service.assemble(config, resolver=resolver, wrap=gate.around) as service:
+        task = asyncio.create_task(service.run(watch))
+        try:
+            yield service
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
