@@ -61,7 +61,7 @@ def test_what_was_written_is_what_is_wanted(desired: Desired, text: str) -> None
 def _edits(body: dict[str, Any]) -> list[tuple[str, ...]]:
     """The path of every single thing of ours that somebody can change or take away."""
     metadata = body["metadata"]
-    paths = [("data",), ("immutable",)]
+    paths: list[tuple[str, ...]] = [("data",), ("immutable",)]
     paths += [
         ("metadata", part, name) for part in ("labels", "annotations") for name in metadata[part]
     ]
