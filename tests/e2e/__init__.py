@@ -1,0 +1,1 @@
+"""The main job on a real node: sets applied, flow runs started, what they see."""

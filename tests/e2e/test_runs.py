@@ -1,0 +1,115 @@
+"""What runs of one pool see: the set they chose, the set as it is now, or their image alone."""
+
+import json
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from tests.cluster import images
+from tests.e2e.stage import OTHER_JOBS, POOL, SITE, TEAM, Seen, Stage, team_set
+
+pytestmark = pytest.mark.node
+
+# Of `shared` each set has another version; `layered` 1.0 and `baked` are in an image, too.
+_OLD = team_set("old", ["shared", "only-old", "layered"], constraints=["shared<2"])
+_NEW = team_set("new", ["shared", "only-new"])
+_ALL = ("shared", "only-old", "only-new")
+
+
+@pytest.fixture(scope="module")
+def seen(stage: Stage) -> Iterator[Mapping[str, Seen]]:
+    """What six runs saw that were started together."""
+    for name, version in [("shared", "1.5"), ("shared", "2.5"), ("layered", "2.0")]:
+        stage.index.add(name, version)
+    stage.index.add("only-old", "1.0")
+    stage.index.add("only-new", "1.0")
+    stage.offer(_OLD, _NEW)
+    of_image = ("baked", "layered", "shared")
+    runs = {
+        "old": stage.start(*_ALL, choice="old", image=images.FLOW_UV),
+        "new": stage.start(*_ALL, choice="new", image=images.FLOW_PIP),
+        "nothing": stage.start(*_ALL, "prefect", image=images.FLOW_UV),
+        "nothing, with a path": stage.start(*of_image, image=images.FLOW_PATH),
+        "old, with a path": stage.start(*of_image, choice="old", image=images.FLOW_PATH),
+        "old, elsewhere": stage.start("shared", choice="old", namespace=OTHER_JOBS),
+    }
+    yield {name: stage.seen(run) for name, run in runs.items()}
+    stage.remove_sets()
+
+
+@pytest.mark.parametrize(
+    ("choice", "shared", "own", "foreign"),
+    [("old", "1.5", "only-old", "only-new"), ("new", "2.5", "only-new", "only-old")],
+)
+def test_a_run_sees_the_pins_of_the_set_it_chose(
+    seen: Mapping[str, Seen],
+    choice: str,
+    shared: str,
+    own: str,
+    foreign: str,
+) -> None:
+    """Also while a run of the same pool sees another set's; and none of the other's packages."""
+    packages = seen[choice]["packages"]
+    assert packages["shared"] == {"version": shared, "file": f"{SITE}/shared/__init__.py"}
+    assert packages[own]["file"].startswith(f"{SITE}/")
+    assert packages[foreign]["version"] is None
+
+
+@pytest.mark.parametrize("choice", ["old", "new"])
+def test_a_run_knows_its_set_and_lock(stage: Stage, seen: Mapping[str, Seen], choice: str) -> None:
+    """FLOWDEPS_SET and FLOWDEPS_LOCK name what the set's status says that it serves."""
+    assert seen[choice]["set"] == choice
+    assert seen[choice]["lock"] == stage.digest(choice)
+
+
+def test_a_run_that_chooses_nothing_sees_its_image_alone(seen: Mapping[str, Seen]) -> None:
+    """Nothing of any set can be imported, and what can comes from the image."""
+    saw = seen["nothing"]
+    assert {saw["packages"][name]["version"] for name in _ALL} == {None}
+    assert saw["packages"]["prefect"]["file"].startswith("/opt/prefect/lib/")
+    assert saw["set"] == "none"
+    assert saw["lock"] is None
+
+
+def test_an_images_own_pythonpath_stays_in_effect_without_a_set(
+    seen: Mapping[str, Seen],
+) -> None:
+    """What the image's PYTHONPATH leads to is found as if we were not there."""
+    packages = seen["nothing, with a path"]["packages"]
+    assert packages["baked"]["version"] == "1.0"
+    assert packages["layered"]["version"] == "1.0"
+    assert packages["shared"]["version"] is None
+
+
+def test_an_images_own_pythonpath_stays_in_effect_behind_the_set(
+    seen: Mapping[str, Seen],
+) -> None:
+    """What only the image has is still found; what both have is the set's."""
+    packages = seen["old, with a path"]["packages"]
+    assert packages["baked"]["version"] == "1.0"
+    assert packages["baked"]["file"].startswith("/opt/flowdeps/image/0/")
+    assert packages["layered"] == {"version": "2.0", "file": f"{SITE}/layered/__init__.py"}
+    assert packages["shared"]["version"] == "1.5"
+
+
+def test_a_set_serves_runs_in_every_job_namespace(stage: Stage, seen: Mapping[str, Seen]) -> None:
+    """Also where the set itself is not: its lock is copied to each namespace of the pool's jobs."""
+    assert seen["old, elsewhere"]["packages"]["shared"]["version"] == "1.5"
+    assert seen["old, elsewhere"]["lock"] == stage.digest("old")
+
+
+def test_a_changed_set_shows_in_the_next_run(stage: Stage, seen: Mapping[str, Seen]) -> None:
+    """With no change to the deployment, and none to the pool's template."""
+    before = stage.api.template(POOL)
+    stage.offer(team_set("old", _OLD["spec"]["requirements"], constraints=["shared>=2"]))
+    saw = stage.seen(stage.start("shared", choice="old"))
+    assert saw["packages"]["shared"]["version"] == "2.5"
+    assert saw["lock"] == stage.digest("old") != seen["old"]["lock"]
+    assert json.dumps(stage.api.template(POOL)) == json.dumps(before)
+
+
+def test_the_locks_home_is_the_sets_own_namespace(stage: Stage, seen: Mapping[str, Seen]) -> None:
+    """So locks go on being kept while nobody knows where a pool's jobs run."""
+    assert seen
+    names = stage.node.kubectl("get", "configmaps", "-n", TEAM, "-o", "name").split()
+    assert {"configmap/flowdeps-old", "configmap/flowdeps-new"} <= set(names)
