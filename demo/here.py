@@ -7,7 +7,6 @@ the init container's script installs it, and the flow runs with what the templat
 import json
 import subprocess
 import sys
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ class HereStage(Stage):
         self.kubectl_program = binaries.ensure(["kubectl"])["kubectl"]
         self.prefect = PrefectServer(ui=self.keep, directory=self.at("prefect"), detached=self.keep)
         self.enter(stack, self.prefect)
-        self._home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="flowdeps-")))
+        self._runs = cluster.run.directory / "runs"
 
     def choose_index(self, stack: ExitStack) -> None:
         if not reaches_default_index(["sh", "-c"]):
@@ -48,7 +47,7 @@ class HereStage(Stage):
         )
 
     def carry_out(self, run: str, *, key: str) -> None:
-        home = self._home / run
+        home = self._runs / run
         source = home / "lock"
         source.mkdir(parents=True)
         pod = self._pod()

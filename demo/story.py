@@ -20,6 +20,7 @@ def play(stage: Stage, stack: ExitStack) -> None:
     stage.open(stack)
     key = stage.set_body()["metadata"]["name"]
     somebody = _prepare(stage, stack)
+    template = runs.template(stage)
 
     screen.heading("The operator, and a set of packages")
     if not somebody:
@@ -50,6 +51,13 @@ def play(stage: Stage, stack: ExitStack) -> None:
         r'jsonpath={range .status.revisions[*]}{.name}{"  "}{.summary}{"\n"}{end}',
     )
     _see_through(stage, runs.start(stage, deployment), key=key)
+    if stage.keep:
+        return
+
+    screen.heading("The last set goes, and the pool is as it was")
+    stage.show("delete", "fds", key, "-n", NAMESPACE)
+    same = json.dumps(runs.template(stage)) == json.dumps(template)
+    screen.say(f"the pool's base job template is the one it had, to the letter: {same}")
 
 
 def clean_up(stage: Stage) -> None:
