@@ -177,10 +177,13 @@ class Operator(Service):
 
 def reaches_default_index(probe: list[str | Path]) -> bool:
     """Whether uv, told nothing, resolves our package; ``probe`` runs a shell command's text."""
-    variables = {name: value for name, value in os.environ.items() if name.startswith("SSL_")}
-    path = {"PATH": f"{tools.uv().parent}:{os.environ['PATH']}", "HOME": "/nonexistent"}
-    script = f"echo {PACKAGE} | UV_HTTP_RETRIES=1 UV_HTTP_TIMEOUT=10 uv pip compile --no-cache -q -"
-    done = subprocess.run([*probe, script], env=path | variables, capture_output=True, check=False)
+    path = f"{tools.uv().parent}:{os.environ['PATH']}"
+    script = (
+        f"echo {PACKAGE} | UV_HTTP_RETRIES=1 UV_HTTP_TIMEOUT=10"
+        " uv pip compile --no-config --no-cache --quiet -"
+    )
+    environment = tools.environment({"PATH": path}, without=("UV_", "PIP_"))
+    done = subprocess.run([*probe, script], env=environment, capture_output=True, check=False)
     return done.returncode == 0
 
 

@@ -43,6 +43,8 @@ if [ -x $venv/bin/python ] &&
 fi
 rm -f $venv/.setup-*
 [ -x $venv/bin/python ] || { say "making $venv with $("$python" -V)"; "$python" -m venv $venv; }
+# uv makes environments without pip.
+$venv/bin/python -m pip --version >/dev/null 2>&1 || $venv/bin/python -m ensurepip >/dev/null
 
 say "installing $(grep -c == requirements/dev.txt) pinned packages; the first time takes a minute or two"
 $venv/bin/python -m pip install --quiet --disable-pip-version-check \
