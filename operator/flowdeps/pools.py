@@ -8,10 +8,11 @@ Errors never carry an answer's body: a 422 echoes the request, secrets included.
 """
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self
+from urllib.parse import quote
 
 # With no API address Prefect's client would start a server of its own; and five
 # retries of its own, doubling from 2 s, would hide an outage for a minute.
@@ -106,7 +107,7 @@ class Pools:
         """The pool of that name; None where there is none."""
         async with self._errors("GET"):
             try:
-                found = await self._api.read_work_pool(name)
+                found = await self._api.read_work_pool(_quoted(name))
             except ObjectNotFound:
                 # So says a proxy too, while Prefect restarts behind it, and a wrong address:
                 # asked like this, only Prefect says that there is none.
@@ -134,13 +135,13 @@ class Pools:
         async with self._errors("PATCH"):
             try:
                 await self._api.update_work_pool(
-                    name, WorkPoolUpdate(base_job_template=dict(template))
+                    _quoted(name), WorkPoolUpdate(base_job_template=dict(template))
                 )
             except ObjectNotFound:
                 self._observe("PATCH", "404")
                 raise PoolsError(Reason.POOL_NOT_FOUND, f'there is no work pool "{name}"') from None
 
-    async def changes(self) -> AsyncIterator[str]:
+    async def changes(self) -> AsyncGenerator[str]:
         """Names of pools as they change: a hint, never the truth.
 
         Large events are dropped by the server, so polling goes on beside it.
@@ -181,6 +182,11 @@ class Pools:
             ) from None
         else:
             self._observe(method, "200")
+
+
+def _quoted(name: str) -> str:
+    """A pool's name as Prefect's client needs it: it puts names into paths as they are."""
+    return quote(name, safe="")
 
 
 def _refusal(status: int, *, writing: bool) -> PoolsError:

@@ -1,0 +1,274 @@
+"""The client against a real Prefect server."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    temporary_settings,
+)
+
+from flowdeps import pools as module
+from flowdeps.api.reasons import Reason
+from flowdeps.pools import Pools, PoolsError
+from tests.cluster.prefect import PrefectServer
+from tests.cluster.prefect_api import PrefectApi, kubernetes_template
+
+TIMEOUT = 60.0
+_AUTH = "flowdeps:hunter2"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No Prefect of this machine is meant by mistake, no proxy is asked, no retry waited for."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    settings = {PREFECT_CLIENT_MAX_RETRIES: 0}
+    with temporary_settings(settings, restore_defaults=[PREFECT_API_URL, PREFECT_API_AUTH_STRING]):
+        yield
+
+
+@pytest.fixture
+async def pools(prefect_server: PrefectServer) -> AsyncIterator[Pools]:
+    async with Pools.connect(prefect_server.url) as one:
+        yield one
+
+
+@pytest.fixture
+def name() -> str:
+    """A pool's name that no other test has."""
+    return f"pool-{uuid.uuid4().hex[:8]}"
+
+
+async def test_a_pool_is_read_as_it_was_written(
+    pools: Pools, prefect_api: PrefectApi, name: str
+) -> None:
+    """The template comes back to the letter, with the order of its keys, and the pool's type."""
+    prefect_api.create_pool(name, image="registry.example.com/flows:1")
+    found = await pools.read(name)
+    assert found is not None
+    assert (found.name, found.type) == (name, "kubernetes")
+    template = {**found.template, "note": {"b": 1, "a": [None, True, "ü"]}}
+    await pools.write(name, template)
+    again = await pools.read(name)
+    assert again is not None
+    assert repr(again.template) == repr(template)
+    assert prefect_api.template(name) == template
+
+
+@pytest.mark.parametrize("odd", ["with space", "dots.and-dashes", "ünïcode", "plus+plus", "q?m#h"])
+async def test_any_name_that_prefect_allows_is_found(
+    pools: Pools, prefect_api: PrefectApi, name: str, odd: str
+) -> None:
+    """Names are quoted in paths: a pool with an odd name is read and written like any other."""
+    prefect_api.create_pool(f"{name} {odd}", image="x")
+    found = await pools.read(f"{name} {odd}")
+    assert found is not None
+    await pools.write(found.name, {**found.template, "note": odd})
+    again = await pools.read(found.name)
+    assert again is not None
+    assert again.template["note"] == odd
+
+
+async def test_a_pool_that_does_not_exist_reads_as_none(pools: Pools) -> None:
+    """No pool of that name is an answer, not an error."""
+    assert await pools.read("never-made") is None
+
+
+async def test_writing_to_a_pool_that_is_gone_says_so(pools: Pools) -> None:
+    """A pool deleted between the look and the write is PoolNotFound."""
+    with pytest.raises(PoolsError, match='there is no work pool "never-made"') as caught:
+        await pools.write("never-made", kubernetes_template(image="x", namespace="default"))
+    assert caught.value.reason is Reason.POOL_NOT_FOUND
+
+
+async def test_an_empty_template_is_never_written(
+    pools: Pools, prefect_api: PrefectApi, name: str
+) -> None:
+    """Prefect would take it and wipe the pool's; we refuse before the request."""
+    prefect_api.create_pool(name, image="x")
+    before = prefect_api.template(name)
+    with pytest.raises(ValueError, match="wipe"):
+        await pools.write(name, {})
+    assert prefect_api.template(name) == before
+
+
+async def test_all_pools_are_read_over_as_many_pages_as_there_are(
+    pools: Pools, prefect_api: PrefectApi, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pools beyond the first page are found, also where the last page is full."""
+    names = {f"{name}-{number}" for number in range(6)}
+    for one in names:
+        prefect_api.create_pool(one, image="x")
+    everything = await pools.read_all()
+    assert names <= everything.keys()
+    for page in (1, 2, 4, len(everything)):
+        monkeypatch.setattr(module, "_PAGE", page)
+        found = await pools.read_all()
+        assert found.keys() == everything.keys(), f"{page} a page"
+    assert everything[f"{name}-0"].type == "kubernetes"
+    assert everything[f"{name}-0"].template == prefect_api.template(f"{name}-0")
+
+
+async def test_a_full_page_is_what_the_server_allows(pools: Pools) -> None:
+    """The server refuses larger pages than its limit, 200: ours is not larger."""
+    assert module._PAGE <= 200
+    assert await pools.read_all()
+
+
+async def test_a_refused_template_is_told_without_what_it_holds(
+    pools: Pools, prefect_api: PrefectApi, name: str
+) -> None:
+    """A 422 echoes the request, secrets included: the error has the status and no word of it."""
+    prefect_api.create_pool(name, image="x")
+    secret = "hunter2-never-shown"
+    template = {"token": secret}  # neither job_configuration nor variables
+    with pytest.raises(PoolsError, match=r"refused the template \(422\)") as caught:
+        await pools.write(name, template)
+    assert caught.value.reason is Reason.NOT_MERGEABLE
+    error: BaseException | None = caught.value
+    assert secret not in repr(error)
+    assert error is not None
+    assert error.__cause__ is None
+    assert error.__suppress_context__
+
+
+async def test_a_change_of_a_pool_is_hinted_by_an_event(
+    prefect_server: PrefectServer,
+    prefect_api: PrefectApi,
+    name: str,
+) -> None:
+    """With the address from the configuration alone, a pool's name comes soon after its change,
+    and a change of something else brings none."""
+    prefect_api.create_pool(name, image="x")
+    async with Pools.connect(prefect_server.url) as pools:
+        changes = pools.changes()
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                waiting = asyncio.ensure_future(anext(changes))
+                await asyncio.sleep(0.5)
+                template = prefect_api.template(name)
+                await pools.write(name, {**template, "note": 1})
+                seen = await waiting
+                while seen != name:  # another test's pool
+                    seen = await anext(changes)
+        finally:
+            await changes.aclose()
+
+
+async def test_each_request_is_counted_with_its_outcome(
+    prefect_server: PrefectServer, prefect_api: PrefectApi, name: str
+) -> None:
+    """`observe` is told of each request how it ended."""
+    prefect_api.create_pool(name, image="x")
+    seen: list[tuple[str, str]] = []
+    async with Pools.connect(
+        prefect_server.url, observe=lambda *what: seen.append(what)
+    ) as observed:
+        assert await observed.read(name)
+        await observed.write(name, prefect_api.template(name))
+        with pytest.raises(PoolsError):
+            await observed.write("never-made", prefect_api.template(name))
+    assert seen == [("GET", "200"), ("PATCH", "200"), ("PATCH", "404")]
+
+
+async def test_without_a_server_the_cause_is_named(unused_tcp_port: int) -> None:
+    """Nothing listens: PrefectUnavailable, with what the connection said, and no endless retry."""
+    async with Pools.connect(f"http://127.0.0.1:{unused_tcp_port}/api") as pools:
+        for ask in (pools.read("x"), pools.read_all(), pools.write("x", {"a": 1})):
+            with pytest.raises(PoolsError, match="did not answer: ") as caught:
+                await asyncio.wait_for(ask, TIMEOUT)
+            assert caught.value.reason is Reason.PREFECT_UNAVAILABLE
+        with pytest.raises(PoolsError) as caught:
+            await asyncio.wait_for(anext(pools.changes()), TIMEOUT)
+        assert caught.value.reason is Reason.PREFECT_UNAVAILABLE
+
+
+@pytest.mark.parametrize("base", ["", "/apx"])
+async def test_a_wrong_address_is_no_missing_pool(
+    prefect_server: PrefectServer, prefect_api: PrefectApi, name: str, base: str
+) -> None:
+    """Without `/api` every request is a 404: that must not read as a pool that is gone."""
+    prefect_api.create_pool(name, image="x")
+    async with Pools.connect(prefect_server.url.removesuffix("/api") + base) as pools:
+        for ask in (pools.read(name), pools.read_all()):
+            with pytest.raises(PoolsError) as caught:
+                await ask
+            assert caught.value.reason is Reason.PREFECT_UNAVAILABLE
+
+
+async def test_without_any_address_it_says_what_to_set() -> None:
+    """No address in the configuration or the environment: both ways to give one are named."""
+    with pytest.raises(PoolsError, match=r"prefect\.apiUrl .* or PREFECT_API_URL"):
+        async with Pools.connect():
+            pass
+
+
+@pytest.mark.parametrize("url", ["http://[", "prefect", "", "https://user:hunter2@[::bad/api"])
+async def test_an_address_that_is_no_url_is_refused_without_showing_it(
+    url: str,
+) -> None:
+    """A broken address is an error in words, and never printed: it may hold a password."""
+    with pytest.raises(PoolsError) as caught:
+        async with Pools.connect(url) as pools:
+            await pools.read("x")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def strict_server() -> Iterator[PrefectServer]:
+    """A server that asks for a user and a password."""
+    with PrefectServer(auth=_AUTH) as one:
+        yield one
+
+
+async def test_the_right_credentials_are_let_in(strict_server: PrefectServer, name: str) -> None:
+    """Prefect's own setting is what requests and the event stream log in with."""
+    with strict_server.api() as api:
+        api.create_pool(name, image="x")
+        with temporary_settings({PREFECT_API_AUTH_STRING: _AUTH}):
+            async with Pools.connect(strict_server.url) as pools:
+                assert await pools.read(name)
+                changes = pools.changes()
+                waiting = asyncio.ensure_future(anext(changes))
+                await asyncio.sleep(0.5)
+                await pools.write(name, {**api.template(name), "note": 1})
+                assert await asyncio.wait_for(waiting, TIMEOUT) == name
+                await changes.aclose()
+
+
+@pytest.mark.parametrize("auth", [None, "flowdeps:wrong-secret"])
+async def test_other_credentials_are_refused_in_words(
+    strict_server: PrefectServer, auth: str | None
+) -> None:
+    """401 is PrefectUnauthorized, says which variables to look at, and shows no credentials."""
+    with temporary_settings({PREFECT_API_AUTH_STRING: auth}):
+        async with Pools.connect(strict_server.url) as pools:
+            for ask in (pools.read("x"), pools.read_all(), pools.write("x", {"a": 1})):
+                with pytest.raises(PoolsError, match="PREFECT_API_AUTH_STRING") as caught:
+                    await ask
+                assert caught.value.reason is Reason.PREFECT_UNAUTHORIZED
+                assert "wrong-secret" not in str(caught.value)
+            with pytest.raises(PoolsError) as caught:
+                await asyncio.wait_for(anext(pools.changes()), TIMEOUT)
+            assert "wrong-secret" not in str(caught.value)
+
+
+async def test_a_server_that_went_and_came_back_is_used_again(
+    strict_server: PrefectServer, name: str
+) -> None:
+    """One client outlives its server's restart: an error meanwhile, an answer after."""
+    with strict_server.api() as api:
+        api.create_pool(name, image="x")
+    with temporary_settings({PREFECT_API_AUTH_STRING: _AUTH}):
+        async with Pools.connect(strict_server.url) as pools:
+            assert await pools.read(name)
+            await asyncio.to_thread(strict_server.down)
+            with pytest.raises(PoolsError) as caught:
+                await pools.read(name)
+            assert caught.value.reason is Reason.PREFECT_UNAVAILABLE
+            await asyncio.to_thread(strict_server.up)
+            assert await pools.read(name)
