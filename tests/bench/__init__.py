@@ -1,0 +1,1 @@
+"""What flowdeps costs, measured in pairs: ``python -m tests.bench``."""
