@@ -29,6 +29,7 @@ from flowdeps.api.resource import (
     SET_LABEL,
     SetMeta,
 )
+from flowdeps.api.status import parse_status
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.store import (
@@ -227,12 +228,19 @@ def home_of(key: SetKey) -> Place:
 
 
 def places(entry: SetEntry, *, config: Config, pools: Mapping[str, PoolView]) -> list[Place]:
-    """Where a set's lock belongs, home first; pools that we know nothing of yet add nothing."""
+    """Where a set's lock belongs, home first.
+
+    For a pool not looked at since the start, what the set's status last said
+    holds; one that nobody ever saw adds nothing yet.
+    """
     found = {home_of(entry.key): None}
+    told = {pool.name: pool.namespaces for pool in parse_status(entry.body).work_pools}
     for ref in entry.offers:
+        if not config.pool(ref.name).admits(entry.key.namespace):
+            continue
         view = pools.get(ref.name)
-        if view and config.pool(ref.name).admits(entry.key.namespace):
-            found |= dict.fromkeys(Place(n, ref.key) for n in view.job_namespaces)
+        namespaces = view.job_namespaces if view else told.get(ref.name, ())
+        found |= dict.fromkeys(Place(namespace, ref.key) for namespace in namespaces)
     return list(found)
 
 

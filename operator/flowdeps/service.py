@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 RESYNC_SECONDS = 600.0
 STUCK_SECONDS = 900.0
+_WATCH_SECONDS = 60.0
 _OUTAGE_POLLS = 3
 _WORKERS = 16
 
@@ -50,6 +51,7 @@ class _Health:
 
     listed: bool = False
     silent_watch: str | None = None
+    last_event: float = float("-inf")  # in queue time
     prefect: str | None = "no look at Prefect yet"
     failed_polls: int = 0
 
@@ -123,6 +125,7 @@ class Service:
 
     def set_event(self, kind: str | None, body: Body) -> None:
         """A set was seen (`kind` None), ADDED, MODIFIED or DELETED."""
+        self._health.last_event = self.world.queue.time()
         store, meta = self.world.store, body["metadata"]
         key = SetKey(meta["namespace"], meta["name"])
         known = store.sets.get(key)
@@ -136,6 +139,7 @@ class Service:
 
     def config_map_event(self, kind: str | None, body: Body) -> None:
         """One of our ConfigMaps was seen, changed or deleted."""
+        self._health.last_event = self.world.queue.time()
         store = self.world.store
         if kind == "DELETED":
             meta = body["metadata"]
@@ -186,7 +190,8 @@ class Service:
             except ClusterError as error:
                 failures += 1
                 pause = backoff(failures, longest=30.0)
-                log.warning("can't list dependency sets, next try in %.0f s: %s", pause, error)
+                hint = "; is the resource (crds/) installed?" if error.status == 404 else ""
+                log.warning("can't list sets, next try in %.0f s: %s%s", pause, error, hint)
                 await asyncio.sleep(pause)
             else:
                 break
@@ -218,9 +223,9 @@ class Service:
         return sorted({*config.watch_namespaces, *jobs})
 
     async def _resync(self) -> None:
-        silent_before: set[SetKey] = set()
         while True:
             await asyncio.sleep(RESYNC_SECONDS)
+            start = self.world.queue.time()
             try:
                 missed = await self._list()
             except ClusterError as error:
@@ -228,14 +233,14 @@ class Service:
                 continue
             for key in missed:
                 self.world.queue.add(key)
-            # One miss may be a race with the watch; misses twice in a row are not.
-            silent = bool(missed and silent_before)
+            # What a list brings first, a watch that works brings soon after.
+            await asyncio.sleep(_WATCH_SECONDS if missed else 0)
+            silent = bool(missed) and self._health.last_event < start
             self._health.silent_watch = (
-                "the watch is silent: two resyncs in a row found changes that it missed"
+                f"the watch is silent: a list found {len(missed)} changes that it did not bring"
                 if silent
                 else None
             )
-            silent_before = missed
 
     async def _poll(self) -> None:
         world, every = self.world, self.world.config.prefect.poll_interval.total_seconds()
@@ -258,6 +263,7 @@ class Service:
                     state = world.pool_states.get(name)
                     if pool is None or state is None or self._pools.changed(pool):
                         world.queue.add(PoolKey(name))
+            world.resolutions.tidy()
             await asyncio.sleep(every)
 
     async def _hints(self) -> None:

@@ -1,7 +1,7 @@
 """Findings of a set pass → status. Pure, so that a state reads the same each time."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from flowdeps.api.conditions import (
@@ -38,6 +38,8 @@ STALLED = frozenset(
     }
 )
 """Reasons that only a change by a person ends; all others are retried."""
+
+_NO_LOCK = "waits for a lock"
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,13 @@ def build_status(
         conditions=merge_conditions(
             old.conditions, conditions, generation=entry.meta.generation, now=now
         ),
-        lock=_lock(record, revision=f"{home.key}-{record.short}") if record else None,
+        lock=_lock(record, revision=_revision(entry, record)) if record else None,
         revisions=tuple(
             RevisionStatus(
                 name=view.manifest.get("revision", view.name),
                 digest=view.manifest.get("digest", ""),
-                created_at=parse_time(view.annotations.get(ANNOTATION_RESOLVED_AT)) or now,
+                created_at=parse_time(view.annotations.get(ANNOTATION_RESOLVED_AT))
+                or entry.meta.created_at,
                 summary=view.annotations.get(ANNOTATION_SUMMARY, ""),
             )
             for view in revisions_of(home, views)
@@ -112,16 +115,17 @@ def _conditions(entry: SetEntry, findings: Findings, synced: Step) -> list[Condi
         packages = record.packages if record else 0
         text = f"{_count(packages, 'package')}, offered by {_count(len(entry.offers), 'work pool')}"
         return [Condition(ConditionType.READY, "True", Reason.READY, text), *conditions]
-    serving = ""
-    if findings.record:
-        serving = f" (in service: {entry.key.name}-{findings.record.short})"
-    message = f"{failed.message}{serving}"
+    serving = f" (in service: {_revision(entry, findings.record)})" if findings.record else ""
+    ready = Condition(ConditionType.READY, "False", failed.reason, f"{failed.message}{serving}")
+    if failed.reason is Reason.SUSPENDED:
+        # Asked for, so neither under way nor in need of anybody.
+        return [replace(ready, status="True" if findings.record else "False"), *conditions]
     state = ConditionType.STALLED if failed.reason in STALLED else ConditionType.RECONCILING
-    return [
-        Condition(ConditionType.READY, "False", failed.reason, message),
-        Condition(state, "True", failed.reason, failed.message),
-        *conditions,
-    ]
+    return [ready, Condition(state, "True", failed.reason, failed.message), *conditions]
+
+
+def _revision(entry: SetEntry, record: LockRecord) -> str:
+    return f"{home_of(entry.key).key}-{record.short}"
 
 
 def _pools(
@@ -138,7 +142,8 @@ def _pools(
     for ref in entry.offers:
         state, known = states.get(ref.name), before.get(ref.name)
         verdict = state.verdicts.get(entry.key) if state else None
-        if verdict is None and known and known.key == ref.key:
+        same = old.observed_generation == entry.meta.generation
+        if verdict is None and known and same:
             # Not looked at since the start: what was said last still stands.
             statuses.append(known)
             if not known.synced:
@@ -163,16 +168,23 @@ def _pools(
         return tuple(statuses), Step(True, Reason.SYNCED)
     # What a person must mend comes before what mends itself.
     name, worst = min(failures, key=lambda failure: failure[1].reason not in STALLED)
-    message = f'work pool "{name}": {worst.message}'
+    message = _at(name, worst.message)
     if findings.record is None and worst.reason is Reason.PENDING:
-        message = "waits for a lock"
+        message = _NO_LOCK
     return tuple(statuses), Step(False, worst.reason, message)
 
 
 def _said_before(old: SetStatus, pool: PoolStatus) -> Verdict:
+    """Of several pools, the condition has the reason of the one that it names."""
     condition = find_condition(old.conditions, ConditionType.POOLS_SYNCED)
-    reason = Reason.named(condition.reason) if condition else Reason.PENDING
-    return Verdict(reason, pool.message)
+    said = _at(pool.name, pool.message.removesuffix("…"))  # the pool's own message is shorter
+    if condition and (condition.message.startswith(said) or condition.message == _NO_LOCK):
+        return Verdict(Reason.named(condition.reason), pool.message)
+    return Verdict(Reason.PENDING, pool.message)
+
+
+def _at(pool: str, message: str) -> str:
+    return f'work pool "{pool}": {message}'
 
 
 def _lock(record: LockRecord, *, revision: str) -> LockStatus | None:

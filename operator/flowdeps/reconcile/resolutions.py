@@ -64,6 +64,7 @@ class Resolutions:
         self._resolve = resolve
         self._call = call
         self._answers: dict[Question, _Answer] = {}
+        self._waiting: dict[SetKey, Question] = {}
 
     def ask(
         self,
@@ -78,20 +79,29 @@ class Resolutions:
         `previous` fetches the lock whose pins to keep, only when one is needed.
         """
         now = asyncio.get_running_loop().time()
-        self._forget(now)
+        self.tidy()
         answer = self._answers.setdefault(question, _Answer())
         if answer.lock:
             return answer.lock
         if answer.failure and now < answer.failure.until:
             return answer.failure
         answer.waiting.add(key)
+        self._waiting[key] = question
         if answer.task is None:
-            answer.task = asyncio.create_task(self._run(answer, request, previous))
+            answer.task = asyncio.create_task(self._run(question, answer, request, previous))
         return None
 
     def resolving(self, key: SetKey) -> bool:
         """Whether `key` waits for an answer."""
-        return any(key in answer.waiting for answer in self._answers.values())
+        return key in self._waiting
+
+    def tidy(self) -> None:
+        """Forget answers that everybody has had; called now and then."""
+        now = asyncio.get_running_loop().time()
+        for question, answer in list(self._answers.items()):
+            kept = _KEEP_ANSWER if answer.lock else 2 * RETRY_UNSATISFIABLE
+            if answer.task is None and answer.since and now - answer.since > kept:
+                del self._answers[question]
 
     def running(self) -> int:
         """How many questions wait for their answer."""
@@ -106,6 +116,7 @@ class Resolutions:
 
     async def _run(
         self,
+        question: Question,
         answer: _Answer,
         request: LockRequest,
         previous: Callable[[], Awaitable[Lock | None]],
@@ -125,10 +136,6 @@ class Resolutions:
         answer.task = None
         waiting, answer.waiting = answer.waiting, set()
         for key in waiting:
+            if self._waiting.get(key) == question:  # else its spec has changed: it asked again
+                del self._waiting[key]
             self._call(key)
-
-    def _forget(self, now: float) -> None:
-        for question, answer in list(self._answers.items()):
-            kept = _KEEP_ANSWER if answer.lock else 2 * RETRY_UNSATISFIABLE
-            if answer.task is None and answer.since and now - answer.since > kept:
-                del self._answers[question]

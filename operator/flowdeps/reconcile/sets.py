@@ -20,12 +20,12 @@ from flowdeps.cluster import ClusterError
 from flowdeps.locks.index import Index
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
-from flowdeps.plan import LockRecord, home_of, last_record, record_of
+from flowdeps.plan import LockRecord, home_of, last_record, places, record_of
 from flowdeps.reconcile.publish import LockText, prune, publish, too_large
 from flowdeps.reconcile.removal import remove, sweep
 from flowdeps.reconcile.report import STALLED, Findings, Step, build_status
 from flowdeps.reconcile.resolutions import Failure, Question
-from flowdeps.reconcile.world import World
+from flowdeps.reconcile.world import Verdict, World
 from flowdeps.store import PoolKey, SetEntry, SetKey
 
 log = logging.getLogger(__name__)
@@ -79,25 +79,25 @@ class SetPasses:
             self._tell_pools(key, None)
             return await remove(self._world, entry)
         await self._ensure_finalizer(entry)
-        findings = await self._examine(self._world.store.sets[key])
-        if findings is None:
-            return None
-        record = findings.record
-        if record:
-            await prune(self._world, entry, record)
-        self._tell_pools(key, self._world.store.sets[key])
-        await self._report(self._world.store.sets[key], findings)
+        findings = await self._examine(entry)
+        if findings.record:
+            await prune(self._world, entry, findings.record)
+        self._tell_pools(key, entry)
+        latest = self._world.store.sets.get(key)
+        if latest and latest.meta.generation == entry.meta.generation:
+            await self._report(latest, findings)
+        # Else the spec has changed since we looked: its own pass is queued already.
         return min(findings.again, default=None)
 
     async def _ensure_finalizer(self, entry: SetEntry) -> None:
         world = self._world
-        outside = any(
+        # A pool's template is outside, even where its jobs run in the set's own namespace.
+        outside = len(places(entry, config=world.config, pools=world.store.pools)) > 1 or any(
             ref.name in world.store.pools
             and world.config.pool(ref.name).admits(entry.key.namespace)
             for ref in entry.offers
         )
         if outside and FINALIZER not in entry.meta.finalizers:
-            # Gone meanwhile: the error ends the pass, and there is no next one.
             body = await world.cluster.apply_finalizers(
                 namespace=entry.key.namespace,
                 name=entry.key.name,
@@ -106,8 +106,7 @@ class SetPasses:
             )
             world.store.put_set(body)
 
-    async def _examine(self, entry: SetEntry) -> Findings | None:
-        """What is found of a set; None where what was said last still stands."""
+    async def _examine(self, entry: SetEntry) -> Findings:
         world = self._world
         found = last_record(home_of(entry.key), world.store.held(entry.key))
         record = found[0] if found else None
@@ -254,10 +253,15 @@ class SetPasses:
                 requirements=entry.spec.requirements if entry.spec else (),
                 published=frozenset((view.namespace, view.name) for view in held),
             )
-        if signature != known:
-            both = [*(known.offers if known else ()), *(signature.offers if signature else ())]
-            for name in {ref.name for ref in both}:
-                self._world.queue.add(PoolKey(name))
+        if signature == known:
+            return
+        both = [*(known.offers if known else ()), *(signature.offers if signature else ())]
+        for name in {ref.name for ref in both}:
+            self._world.queue.add(PoolKey(name))
+            state = self._world.pool_states.get(name)
+            if state and known and signature:
+                # What the pool said was of the set as it was.
+                state.verdicts[key] = Verdict(Reason.SYNCING, "its template is being changed")
 
 
 def _kept(record: LockRecord | None) -> Step:

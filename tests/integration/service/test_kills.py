@@ -86,7 +86,7 @@ async def test_a_kill_at_any_write_ends_in_the_same_state(
         if not gate.killed.is_set():
             break
         kills += 1
-    assert kills >= 8, "the step made too few writes to be the real one"
+    assert kills >= 7, "the step made too few writes to be the real one"
 
 
 class _World:
@@ -121,7 +121,7 @@ class _World:
         async with running(self._config, cache=self._cache, gate=idle) as service:
             await self._until(lambda: service.ready() is None)
             await asyncio.sleep(0.5)
-        assert idle.writes == [], "a settled state was written again"
+        assert idle.writes == [], f"a settled state was written again, killed at {gate.writes}"
         assert await asyncio.to_thread(self._state) == state
         if step.after:
             await asyncio.to_thread(self._cluster.kubectl, *_DELETE)
