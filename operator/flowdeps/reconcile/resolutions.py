@@ -10,6 +10,7 @@ another pass never become many resolutions.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -18,6 +19,8 @@ from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.resolver import ResolveError, ResolverError
 from flowdeps.store import SetKey
+
+log = logging.getLogger(__name__)
 
 RETRY_UNSATISFIABLE = 3600.0
 _FIRST_RETRY = 5.0
@@ -127,6 +130,8 @@ class Resolutions:
             answer.failure = None
         except Exception as error:
             known = error if isinstance(error, ResolveError) else ResolverError(str(error))
+            if known is not error:
+                log.warning("no lock could be made", exc_info=error)
             answer.failures += 1
             pause = (
                 backoff(answer.failures, first=_FIRST_RETRY) if known.retry else RETRY_UNSATISFIABLE
