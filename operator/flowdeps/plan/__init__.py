@@ -1,0 +1,49 @@
+"""What should be, from what is. Pure: values in, values out; others make the writes.
+
+`places` says where a set's lock belongs, `records` which lock is in service, `config_maps`
+what stands there, `fragments` what a pool's template should carry.
+"""
+
+from flowdeps.plan.config_maps import (
+    ANNOTATION_SUMMARY,
+    SUMMARY_LIMIT,
+    Desired,
+    config_maps,
+    keep_history,
+    obsolete,
+    revisions_of,
+)
+from flowdeps.plan.fragments import pool_fragment
+from flowdeps.plan.places import Place, age, holder_of, home_of, places
+from flowdeps.plan.records import (
+    ANNOTATION_INPUTS,
+    ANNOTATION_REFRESH,
+    ANNOTATION_REFRESHED_AT,
+    ANNOTATION_RESOLVED_AT,
+    LockRecord,
+    last_record,
+    record_of,
+)
+
+__all__ = [
+    "ANNOTATION_INPUTS",
+    "ANNOTATION_REFRESH",
+    "ANNOTATION_REFRESHED_AT",
+    "ANNOTATION_RESOLVED_AT",
+    "ANNOTATION_SUMMARY",
+    "SUMMARY_LIMIT",
+    "Desired",
+    "LockRecord",
+    "Place",
+    "age",
+    "config_maps",
+    "holder_of",
+    "home_of",
+    "keep_history",
+    "last_record",
+    "obsolete",
+    "places",
+    "pool_fragment",
+    "record_of",
+    "revisions_of",
+]

@@ -1,0 +1,102 @@
+"""Which lock is in service, and what made it.
+
+The current ConfigMap at home is where everything else is derived from: its annotations say
+which inputs the lock answers, so a set is settled or not by what stands in the cluster,
+never by what a status claims.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flowdeps.locks.lock import Lock
+from flowdeps.locks.request import LockRequest
+from flowdeps.plan.places import Place
+from flowdeps.store import ConfigMapView
+
+ANNOTATION_INPUTS = "flowdeps.dev/inputs"
+ANNOTATION_RESOLVED_AT = "flowdeps.dev/resolved-at"
+ANNOTATION_REFRESHED_AT = "flowdeps.dev/refreshed-at"
+ANNOTATION_REFRESH = "flowdeps.dev/refresh-handled"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockRecord:
+    """A lock in service, without its text.
+
+    `digest` as of the lock (`sha256:…`), `inputs` the digest of the request that
+    made it; `resolved_at` and `refreshed_at` (when pins were last free to move)
+    in RFC 3339 with microseconds; `refresh` the refresh annotation that was met.
+    """
+
+    digest: str
+    inputs: str
+    resolved_at: str
+    refreshed_at: str
+    refresh: str
+    python: str
+    platforms: tuple[str, ...]
+    packages: int
+    index: Mapping[str, Any]
+
+    @property
+    def short(self) -> str:
+        """The ten hex digits that name the revision."""
+        return self.digest.removeprefix("sha256:")[:10]
+
+
+def record_of(
+    lock: Lock,
+    request: LockRequest,
+    *,
+    resolved_at: str,
+    refreshed_at: str,
+    refresh: str,
+) -> LockRecord:
+    """The record of a lock that was just made for a request."""
+    index = request.index
+    return LockRecord(
+        digest=lock.digest,
+        inputs=request.digest,
+        resolved_at=resolved_at,
+        refreshed_at=refreshed_at,
+        refresh=refresh,
+        python=lock.target.python,
+        platforms=lock.target.platforms,
+        packages=len({pin.name for pin in lock.pins}),
+        index={"url": index.url, "extraUrls": list(index.extra_urls)},
+    )
+
+
+def last_record(home: Place, views: Iterable[ConfigMapView]) -> tuple[LockRecord, str] | None:
+    """The lock in service at home, and the name of the ConfigMap that holds it.
+
+    Where the current ConfigMap is gone or damaged, the newest intact revision
+    stands in: a slip of `kubectl delete` must not move a pin.
+    """
+    here = [v for v in views if v.namespace == home.namespace and v.intact]
+    current = [v for v in here if v.name == home.current]
+    revisions = [v for v in here if v.name.startswith(f"{home.current}-") and v.immutable]
+    revisions.sort(key=lambda v: v.annotations.get(ANNOTATION_RESOLVED_AT, ""), reverse=True)
+    for view in [*current, *revisions]:
+        if record := _record(view):
+            return record, view.name
+    return None
+
+
+def _record(view: ConfigMapView) -> LockRecord | None:
+    manifest = view.manifest
+    try:
+        return LockRecord(
+            digest=manifest["digest"],
+            inputs=view.annotations[ANNOTATION_INPUTS],
+            resolved_at=view.annotations[ANNOTATION_RESOLVED_AT],
+            refreshed_at=view.annotations[ANNOTATION_REFRESHED_AT],
+            refresh=view.annotations.get(ANNOTATION_REFRESH, ""),
+            python=manifest["python"],
+            platforms=tuple(manifest["platforms"]),
+            packages=manifest["packages"],
+            index=manifest["index"],
+        )
+    except KeyError:
+        return None
