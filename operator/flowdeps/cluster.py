@@ -76,7 +76,11 @@ class Cluster:
         """
         settings = client.Configuration()
         await _load(settings)
-        async with client.ApiClient(configuration=settings) as api:
+        try:
+            made = client.ApiClient(configuration=settings)
+        except OSError as error:  # certificates that are none
+            raise _unusable(str(error)) from None
+        async with made as api:
             yield cls(api, observe=observe)
 
     async def login(self) -> Login:
@@ -222,9 +226,13 @@ class Cluster:
                 0, "Unreachable", f"the API server did not answer: {cause}"
             ) from None
         self._observe(method, str(status))
-        if 200 <= status < 300:
-            return dict(json.loads(data))
-        raise _refusal(status, data, what=f"{method} {path}")
+        if not 200 <= status < 300:
+            raise _refusal(status, data, what=f"{method} {path}")
+        if answer := _mapping(data):
+            return answer
+        raise ClusterError(
+            0, "Unknown", f"what answered {method} {path} is not a Kubernetes API server"
+        )
 
     async def _send(
         self,
@@ -249,24 +257,41 @@ class Cluster:
 
 async def _load(settings: Any) -> None:
     file = os.environ.get("KUBECONFIG")
+    in_pod = bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and not file
+    if not in_pod and not any(map(os.path.exists, _kubeconfig().split(os.pathsep))):
+        raise _unusable("there is no such file; set KUBECONFIG")
     try:
-        if os.environ.get("KUBERNETES_SERVICE_HOST") and not file:
+        if in_pod:
             config.load_incluster_config(client_configuration=settings)
         else:
             # Named here: the library reads the variable only when it is imported.
             await config.load_kube_config(config_file=file, client_configuration=settings)
-    except (config.ConfigException, OSError) as error:
-        where = file or Path("~/.kube/config")
-        raise ClusterError(
-            0, "NoConfiguration", f"no usable cluster configuration in {where}: {error}"
-        ) from None
+    except (AttributeError, KeyError, TypeError):
+        raise _unusable("it is not a kubeconfig file") from None
+    except Exception as error:  # whatever else the library stumbles over in it
+        raise _unusable(" ".join(str(error).split())) from None
+
+
+def _kubeconfig() -> str:
+    return os.environ.get("KUBECONFIG") or str(Path.home() / ".kube/config")
+
+
+def _unusable(why: str) -> ClusterError:
+    text = f"no usable cluster configuration in {_kubeconfig()}: {why}"
+    return ClusterError(0, "NoConfiguration", text)
+
+
+def _mapping(data: bytes) -> dict[str, Any]:
+    """A JSON object; empty for anything else, such as a proxy's page."""
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _refusal(status: int, data: bytes, *, what: str) -> ClusterError:
-    try:
-        answer = json.loads(data)
-    except ValueError:  # a proxy's page, or nothing
-        answer = {}
+    answer = _mapping(data)
     message = answer.get("message") or f"{what} was answered with {status}"
     if status == 409 and "uid mismatch" in message:
         # Applied to an object that is gone, or that was made anew meanwhile.

@@ -31,8 +31,10 @@ def read_config(file: str | None) -> Config:
         document = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
     except OSError as error:
         raise CommandError(f"{file}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # also text that isn't UTF-8, and odd dates
         raise CommandError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise CommandError(f"{file}: nested too deeply") from None
     if document is None:
         document = {}
     if not isinstance(document, dict):

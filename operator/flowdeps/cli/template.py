@@ -5,11 +5,15 @@ import asyncio
 import json
 import sys
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from flowdeps import __version__
 from flowdeps.api.config import Config
+from flowdeps.api.problems import InvalidError, Problem
+from flowdeps.api.resource import parse_spec
+from flowdeps.api.times import parse_time
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.manifests import read_manifests
 from flowdeps.cli.settings import add_config, read_config
@@ -100,18 +104,34 @@ def _merged(base: Mapping[str, Any], args: argparse.Namespace, config: Config) -
 
 def _entries(files: list[str]) -> list[SetEntry]:
     reading = read_manifests(files)
-    if reading.problems:
-        raise CommandError(*reading.problems)
+    problems = list(reading.problems)
     store = Store()
     for manifest in reading.manifests:
-        meta = manifest.body.get("metadata") or {}
-        if not isinstance(meta, dict) or not isinstance(meta.get("name"), str):
-            raise CommandError(f"{manifest.place.file}: metadata.name is missing")
-        store.put_set({**manifest.body, "metadata": {"namespace": "default", **meta}})
-    for entry in store.sets.values():
-        if entry.spec is None:
-            raise CommandError(*(f"{entry.key}: {line}" for line in entry.problems.split("; spec")))
+        try:
+            parse_spec(manifest.body)
+            key = store.put_set({**manifest.body, "metadata": _metadata(manifest.body)})
+        except InvalidError as error:
+            problems += [manifest.place.line(problem) for problem in error.problems]
+        else:
+            if key is None:
+                twice = Problem("metadata.name", "a set of this name stands above; keep one")
+                problems.append(manifest.place.line(twice))
+    if problems:
+        raise CommandError(*problems)
     return sorted(store.sets.values(), key=lambda entry: age(entry.meta))
+
+
+def _metadata(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What is needed of a set's metadata, as an API server would send it."""
+    meta = body["metadata"]
+    namespace = meta.get("namespace") or "default"
+    if not isinstance(namespace, str):
+        raise InvalidError([Problem("metadata.namespace", "not a text; write the name alone")])
+    found = {"name": meta["name"], "namespace": namespace}
+    created = meta.get("creationTimestamp")
+    if time := parse_time(created.isoformat() if isinstance(created, datetime) else created):
+        found["creationTimestamp"] = time.isoformat()
+    return found
 
 
 def _read(file: str) -> dict[str, Any]:
@@ -121,6 +141,8 @@ def _read(file: str) -> dict[str, Any]:
         raise CommandError(f"{file}: {error.strerror}") from None
     except ValueError as error:
         raise CommandError(f"{file}: not JSON: {error}") from None
+    except RecursionError:
+        raise CommandError(f"{file}: nested too deeply") from None
     if not isinstance(template, dict) or "job_configuration" not in template:
         raise CommandError(f"{file}: not a base job template: it has no job_configuration")
     return template
