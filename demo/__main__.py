@@ -8,7 +8,8 @@ CLUSTER=current   use the current kubectl context and Prefect profile; with it m
 
 import os
 import sys
-from contextlib import ExitStack
+import tempfile
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -18,7 +19,7 @@ from demo.current import CurrentStage
 from demo.here import HereStage
 from demo.node import NodeStage
 from demo.stage import NAMESPACE, DemoError, Stage
-from tests.cluster import cache, runs, signals
+from tests.cluster import runs, signals
 from tests.cluster.processes import ProcessError
 from tests.cluster.progress import StepFailedError
 from tests.cluster.tools import MissingToolError
@@ -51,10 +52,11 @@ def _stage() -> Stage:
 
 
 def _demo() -> int:
-    if _directory().exists():
+    if any(_kept()):
         raise DemoError("a demo is running already; end it with: make demo-end")
     stage = _stage()
     with ExitStack() as stack:
+        stack.callback(_remove_if_empty, _directory())
         story.play(stage, stack)
         if stage.keep:
             stack.pop_all()
@@ -70,12 +72,14 @@ def _demo() -> int:
 
 def _say_how_to_look(stage: Stage) -> None:
     screen.heading("It is left running. To look at it:")
-    screen.say(f"export KUBECONFIG={stage.kubeconfig}")
-    screen.say(f"export PREFECT_API_URL={stage.prefect.url}")
-    screen.say(f"export PATH={stage.kubectl_program.parent}:$PATH")
+    current = isinstance(stage, CurrentStage)
+    if not current:
+        screen.say(f"export KUBECONFIG={stage.kubeconfig}")
+        screen.say(f"export PREFECT_API_URL={stage.prefect.url}")
+        screen.say(f"export PATH={stage.kubectl_program.parent}:$PATH")
+        screen.say(f"Prefect's pages: {stage.prefect.url.removesuffix('/api')}")
     screen.say(f"kubectl get fds,configmaps -n {NAMESPACE}")
-    screen.say(f"Prefect's pages: {stage.prefect.url.removesuffix('/api')}")
-    cluster = "CLUSTER=current " if isinstance(stage, CurrentStage) else ""
+    cluster = "CLUSTER=current " if current else ""
     screen.say(f"And to end it: {cluster}make demo-end")
 
 
@@ -85,17 +89,26 @@ def _end() -> int:
         with ExitStack() as stack:
             stage.find(stack)
             story.clean_up(stage)
-    kept = [run for run in runs.all_runs() if run.directory.is_relative_to(_directory())]
+    kept = _kept()
     for run in sorted(kept, key=lambda one: one.started_at, reverse=True):
         run.clean_up()
-    if _directory().exists():
-        _directory().rmdir()
+    _remove_if_empty(_directory())
     screen.say("ended" if kept or isinstance(stage, CurrentStage) else "no demo is running")
     return 0
 
 
+def _remove_if_empty(directory: Path) -> None:
+    with suppress(OSError):
+        directory.rmdir()
+
+
+def _kept() -> list[runs.Run]:
+    return [run for run in runs.all_runs() if run.directory.is_relative_to(_directory())]
+
+
 def _directory() -> Path:
-    return cache.root() / "demo"
+    # A worker hands its own directories on to pods, whose users may not look into ours.
+    return Path(tempfile.gettempdir()) / f"flowdeps-demo-{os.getuid()}"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Any
 from demo.stage import FLOW, POOL, DemoError, Stage
 
 _FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
-_LOGS_LATE_SECONDS = 10.0
+_LOGS_LATE_SECONDS = 8.0  # a worker sends them on in the background
 
 
 def create_pool(stage: Stage) -> None:
@@ -67,6 +67,7 @@ def wait(stage: Stage, run: str, *, seconds: float) -> None:
                 )
             time.sleep(0.3)
         if found["state_type"] != "COMPLETED":
+            time.sleep(_LOGS_LATE_SECONDS)
             message = found["state"].get("message")
             lines = "\n".join(logs(stage, run))
             raise DemoError(f"run {found['name']}: {found['state_type']}: {message}\n{lines}")
