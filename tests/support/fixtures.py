@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from flowdeps.api.resource import API_VERSION, PLURAL
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.prefect import PrefectServer
 from tests.support.operator import Operator
+from tests.support.sets import read, wait
 
 CRD = Path(__file__).parents[2] / "crds" / "flowdependencysets.yaml"
 
@@ -32,6 +34,18 @@ def install_crd(cluster: ControlPlane) -> None:
         "--for=condition=Established",
         "crd/flowdependencysets.flowdeps.dev",
         "--timeout=30s",
+    )
+
+
+def delete_all_sets(cluster: ControlPlane) -> None:
+    """Delete every set, and wait until the operator has let them go."""
+    # Not kubectl's own wait, which asks for one object after the other.
+    cluster.kubectl("delete", "fds", "-A", "--all", "--wait=false")
+    everywhere = f"/apis/{API_VERSION}/{PLURAL}"
+    wait(
+        lambda: not (read(cluster, everywhere) or {"items": []})["items"],
+        what="all sets to go",
+        seconds=120,
     )
 
 
@@ -58,7 +72,7 @@ def start_operator(
                 },
             )
             stack.enter_context(operator)
-            stack.callback(cluster.kubectl, "delete", "fds", "-A", "--all", "--timeout=60s")
+            stack.callback(delete_all_sets, cluster)
             return operator
 
         yield start

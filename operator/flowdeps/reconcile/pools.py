@@ -46,7 +46,8 @@ class _Pace:
     writes: int = 0
     last_write: float = float("-inf")
     dirty_since: float | None = None
-    in_line_with: str = ""
+    in_line: bool = False
+    fragment: Fragment | None = None
     drifts: list[float] = field(default_factory=list)
 
 
@@ -103,7 +104,7 @@ class PoolPasses:
             self._settle(name, state, _Wanted({}, None, {**wanted.verdicts, **verdicts}))
             return None
         if template == pool.template:
-            pace.dirty_since, pace.in_line_with = None, _hash(template)
+            pace.dirty_since, pace.in_line, pace.fragment = None, True, wanted.fragment
             self._seen[name] = _hash(pool.template)
             self._settle(name, state, wanted)
             return None
@@ -237,8 +238,7 @@ class PoolPasses:
         wanted: _Wanted,
     ) -> float | None:
         world, now, name = self._world, self._world.queue.time(), pool.name
-        drifted = pace.in_line_with == _hash(template)
-        if drifted:
+        if pace.in_line and pace.fragment == wanted.fragment:
             pace.drifts = [t for t in pace.drifts if now - t < _DRIFT_MEMORY]
             if len(pace.drifts) >= _DRIFTS_TO_CONTEND:
                 pause = backoff(len(pace.drifts) - _DRIFTS_TO_CONTEND + 1, first=15.0)
@@ -256,7 +256,8 @@ class PoolPasses:
         world.metrics.template_writes.labels(name).inc()
         log.info("work pool %s offers %s", name, ", ".join(wanted.offered) or "nothing")
         pace.writes += 1
-        pace.last_write, pace.dirty_since, pace.in_line_with = now, None, _hash(template)
+        pace.last_write, pace.dirty_since = now, None
+        pace.in_line, pace.fragment = True, wanted.fragment
         self._seen[name] = _hash(template)
         if len(pace.drifts) >= _DRIFTS_TO_CONTEND:
             wanted = _contended(wanted)
