@@ -31,7 +31,7 @@ from prefect.settings import get_current_settings
 
 from flowdeps.api.reasons import Reason
 
-_TIMEOUT_SECONDS = 20.0
+_TIMEOUT_SECONDS = 10.0
 _PAGE = 200
 
 

@@ -11,17 +11,15 @@ known, so a restart never takes a set out of a pool. Then watches feed the store
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, Self
 
 from flowdeps import __version__
-from flowdeps.api.conditions import ConditionType, find_condition
 from flowdeps.api.config import Config
 from flowdeps.cluster import Cluster, ClusterError
 from flowdeps.engine import Queue, backoff
+from flowdeps.health import Health
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.observe import Metrics
@@ -37,23 +35,11 @@ from flowdeps.templates import find
 log = logging.getLogger(__name__)
 
 RESYNC_SECONDS = 600.0
-STUCK_SECONDS = 900.0
 _WATCH_SECONDS = 60.0
 _OUTAGE_POLLS = 3
 _WORKERS = 16
 
 Body = Mapping[str, Any]
-
-
-@dataclass
-class _Health:
-    """What liveness and readiness are judged by."""
-
-    listed: bool = False
-    silent_watch: str | None = None
-    last_event: float = float("-inf")  # in queue time
-    prefect: str | None = "no look at Prefect yet"
-    failed_polls: int = 0
 
 
 class Service:
@@ -63,7 +49,7 @@ class Service:
         self.world = world
         self._sets = SetPasses(world)
         self._pools = PoolPasses(world)
-        self._health = _Health()
+        self.health = Health(world)
         world.queue.handle = self._handle
         world.queue.on_error = self._failed
 
@@ -125,7 +111,7 @@ class Service:
 
     def set_event(self, kind: str | None, body: Body) -> None:
         """A set was seen (`kind` None), ADDED, MODIFIED or DELETED."""
-        self._health.last_event = self.world.queue.time()
+        self.health.last_event = self.world.queue.time()
         store, meta = self.world.store, body["metadata"]
         key = SetKey(meta["namespace"], meta["name"])
         known = store.sets.get(key)
@@ -139,7 +125,7 @@ class Service:
 
     def config_map_event(self, kind: str | None, body: Body) -> None:
         """One of our ConfigMaps was seen, changed or deleted."""
-        self._health.last_event = self.world.queue.time()
+        self.health.last_event = self.world.queue.time()
         store = self.world.store
         if kind == "DELETED":
             meta = body["metadata"]
@@ -150,35 +136,6 @@ class Service:
             self.world.queue.add(known.holder)
         elif view := store.put_config_map(body):
             self.world.queue.add(view.holder)
-
-    # Health
-
-    def alive(self) -> str | None:
-        """Why the process should be restarted; None while it should not."""
-        health = self.world.queue.health()
-        if health.oldest_ready > STUCK_SECONDS or health.longest_running > STUCK_SECONDS:
-            return (
-                f"the queue is stuck: oldest key waits {health.oldest_ready:.0f} s,"
-                f" longest pass runs {health.longest_running:.0f} s"
-            )
-        return self._health.silent_watch
-
-    def ready(self) -> str | None:
-        """What is missing to do the work; None where nothing is."""
-        if not self._health.listed:
-            return "the cluster's dependency sets were not listed yet"
-        return self._health.prefect
-
-    def before_scrape(self) -> None:
-        """Bring the gauges up to date."""
-        metrics, health = self.world.metrics, self.world.queue.health()
-        metrics.queue_ready.set(health.ready)
-        metrics.queue_age.set(health.oldest_ready)
-        metrics.resolving.set(self.world.resolutions.running())
-        metrics.sets.clear()
-        counts = Counter(map(_ready_of, self.world.store.sets.values()))
-        for (status, reason), count in counts.items():
-            metrics.sets.labels(status, reason).set(count)
 
     # Loops
 
@@ -199,7 +156,7 @@ class Service:
             self.world.queue.add(key)
         for view in self.world.store.config_maps.values():
             self.world.queue.add(view.holder)
-        self._health.listed = True
+        self.health.listed = True
         log.info("found %d dependency sets", len(self.world.store.sets))
 
     async def _list(self) -> set[SetKey]:
@@ -235,8 +192,8 @@ class Service:
                 self.world.queue.add(key)
             # What a list brings first, a watch that works brings soon after.
             await asyncio.sleep(_WATCH_SECONDS if missed else 0)
-            silent = bool(missed) and self._health.last_event < start
-            self._health.silent_watch = (
+            silent = bool(missed) and self.health.last_event < start
+            self.health.silent_watch = (
                 f"the watch is silent: a list found {len(missed)} changes that it did not bring"
                 if silent
                 else None
@@ -248,14 +205,14 @@ class Service:
             try:
                 pools = await world.pools.read_all()
             except PoolsError as error:
-                self._health.failed_polls += 1
-                self._health.prefect = str(error)
+                self.health.failed_polls += 1
+                self.health.prefect = str(error)
                 log.warning("can't poll Prefect, next in %.0f s: %s", every, error)
-                if self._health.failed_polls == _OUTAGE_POLLS:
+                if self.health.failed_polls == _OUTAGE_POLLS:
                     for name in {ref.name for e in world.store.sets.values() for ref in e.offers}:
                         self._pools.unreachable(name, error)
             else:
-                self._health.failed_polls, self._health.prefect = 0, None
+                self.health.failed_polls, self.health.prefect = 0, None
                 wanted = {ref.name for e in world.store.sets.values() for ref in e.offers}
                 ours = {name for name, pool in pools.items() if self._is_ours(pool.template)}
                 for name in wanted | ours:
@@ -314,12 +271,6 @@ class Service:
 
 async def _unset(_key: Key) -> float | None:
     raise NotImplementedError
-
-
-def _ready_of(entry: SetEntry) -> tuple[str, str]:
-    conditions = (entry.body.get("status") or {}).get("conditions") or []
-    ready = find_condition(conditions, ConditionType.READY)
-    return (ready.status, ready.reason) if ready else ("Unknown", "Pending")
 
 
 def _timed(resolver: Resolver, metrics: Metrics) -> Resolve:

@@ -61,9 +61,9 @@ async def _serve(config: Config) -> None:
             server = Server(
                 metrics,
                 port=config.http_port,
-                alive=[service.alive],
-                ready=[service.ready],
-                before_scrape=service.before_scrape,
+                alive=[service.health.alive],
+                ready=[service.health.ready],
+                before_scrape=service.health.before_scrape,
             )
             async with server:
                 await service.run(watch)

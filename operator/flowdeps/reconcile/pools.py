@@ -1,27 +1,22 @@
 """One pass over one pool: a single desired fragment from all its sets, merged in.
 
-There is one pass over a pool at a time (the queue sees to that), so there is one
-writer. Changes that come together are one PATCH: the first is made at once; in a
-burst, the next waits until no set of the pool is being worked on, but no longer
-than a hold that grows with each PATCH, and never sooner than a pause that grows too.
-
-A template that was in line and is no longer, though we want the same, was changed
-by others. It is mended at once; when that happens again and again, ever more rarely,
-and the sets say `Contended`.
+There is one pass over a pool at a time (the queue sees to that), so there is one writer.
+When it writes, `pace` decides. A template is compared by content: Prefect's `updated` moves
+without a change, and some of its databases lose the order of keys.
 """
 
 import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import WorkPoolRef
-from flowdeps.engine import backoff
 from flowdeps.plan import Place, age, holder_of, pool_fragment
 from flowdeps.pools import Pool, PoolsError
+from flowdeps.reconcile.pace import Pace
 from flowdeps.reconcile.world import PoolState, Verdict, World
 from flowdeps.store import PoolView, SetEntry, SetKey
 from flowdeps.templates import NONE, Fragment, MergeRefusedError, find, job_namespace, merge, remove
@@ -29,26 +24,8 @@ from flowdeps.templates import NONE, Fragment, MergeRefusedError, find, job_name
 log = logging.getLogger(__name__)
 
 KUBERNETES = "kubernetes"
-_PAUSES = (0.0, 2.0, 6.0, 15.0, 30.0, 60.0)
-_HOLDS = (0.0, 30.0, 60.0, 120.0, 240.0, 300.0)
-_CALM = 60.0
-_LOOK_AGAIN = 0.2
-_DRIFTS_TO_CONTEND = 3
-_DRIFT_MEMORY = 600.0
 
 _REFUSALS = {"NoImage": Reason.NO_IMAGE, "NotKubernetes": Reason.POOL_UNSUPPORTED}
-
-
-@dataclass
-class _Pace:
-    """When a pool was written, and how often others undid it; times are loop times."""
-
-    writes: int = 0
-    last_write: float = float("-inf")
-    dirty_since: float | None = None
-    in_line: bool = False
-    fragment: Fragment | None = None
-    drifts: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -73,14 +50,15 @@ class PoolPasses:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._paces: dict[str, _Pace] = {}
+        self._paces: dict[str, Pace] = {}
         self._seen: dict[str, str] = {}
 
     async def run(self, name: str) -> float | None:
         """Bring one pool in line; returns in how many seconds to look again."""
-        world, loop_time = self._world, self._world.queue.time()
-        pace = self._paces.setdefault(name, _Pace())
-        if wait := self._hold(name, pace, loop_time):
+        world = self._world
+        pace = self._paces.setdefault(name, Pace())
+        sets = world.store.offering(name)
+        if wait := pace.wait(world.queue.time(), lambda: any(map(world.working_on, sets))):
             return wait
         try:
             pool = await world.pools.read(name)
@@ -90,7 +68,7 @@ class PoolPasses:
         state = world.pool_states.setdefault(name, PoolState())
         if self._view(name, pool):
             # Locks belong elsewhere now: their sets come first, then this pool again.
-            for key in world.store.offering(name):
+            for key in sets:
                 world.queue.add(key)
         if pool is None:
             self._settle(name, state, _Wanted({}, None, self._all(name, Reason.POOL_NOT_FOUND)))
@@ -100,14 +78,15 @@ class PoolPasses:
             template = self._desired(pool, wanted.fragment)
         except MergeRefusedError as refusal:
             reason = _REFUSALS.get(refusal.reason, Reason.NOT_MERGEABLE)
-            verdicts = dict.fromkeys(wanted.verdicts, Verdict(reason, str(refusal)))
-            self._settle(name, state, _Wanted({}, None, {**wanted.verdicts, **verdicts}))
+            refused = Verdict(reason, str(refusal))
+            verdicts = {k: refused if v.synced else v for k, v in wanted.verdicts.items()}
+            self._settle(name, state, _Wanted({}, None, verdicts))
             return None
         if template == pool.template:
-            pace.dirty_since, pace.in_line, pace.fragment = None, True, wanted.fragment
+            again = pace.settled(world.queue.time(), wanted.fragment)
             self._seen[name] = _hash(pool.template)
-            self._settle(name, state, wanted)
-            return None
+            self._settle(name, state, _contended(wanted) if pace.contended else wanted)
+            return again
         return await self._write(pool, template, pace=pace, state=state, wanted=wanted)
 
     def unreachable(self, name: str, error: PoolsError) -> None:
@@ -120,21 +99,6 @@ class PoolPasses:
         return self._seen.get(pool.name) != _hash(pool.template)
 
     # Steps
-
-    def _hold(self, name: str, pace: _Pace, now: float) -> float | None:
-        """How long a write would have to wait; None where it may be made now."""
-        if now - pace.last_write > _CALM + _PAUSES[min(pace.writes, len(_PAUSES) - 1)]:
-            pace.writes = 0
-        level = min(pace.writes, len(_PAUSES) - 1)
-        if level == 0:
-            return None
-        pace.dirty_since = now if pace.dirty_since is None else pace.dirty_since
-        if (early := pace.last_write + _PAUSES[level] - now) > 0:
-            return early
-        held = now - pace.dirty_since < _HOLDS[level]
-        if held and any(map(self._world.working_on, self._world.store.offering(name))):
-            return _LOOK_AGAIN
-        return None
 
     def _view(self, name: str, pool: Pool | None) -> bool:
         """Take in what a pool looks like; returns whether its jobs run elsewhere now."""
@@ -233,19 +197,15 @@ class PoolPasses:
         pool: Pool,
         template: dict[str, Any],
         *,
-        pace: _Pace,
+        pace: Pace,
         state: PoolState,
         wanted: _Wanted,
     ) -> float | None:
         world, now, name = self._world, self._world.queue.time(), pool.name
-        if pace.in_line and pace.fragment == wanted.fragment:
-            pace.drifts = [t for t in pace.drifts if now - t < _DRIFT_MEMORY]
-            if len(pace.drifts) >= _DRIFTS_TO_CONTEND:
-                pause = backoff(len(pace.drifts) - _DRIFTS_TO_CONTEND + 1, first=15.0)
-                if now - pace.drifts[-1] < pause:
-                    self._tell(name, state, _contended(wanted).verdicts)
-                    return pause
-            pace.drifts.append(now)
+        if pace.drifted(wanted.fragment):
+            if pause := pace.wait_for_others(now):
+                self._tell(name, state, _contended(wanted).verdicts)
+                return pause
             world.metrics.template_drifts.labels(name).inc()
             log.warning("work pool %s was changed by others; mending it", name)
         try:
@@ -255,14 +215,10 @@ class PoolPasses:
             raise
         world.metrics.template_writes.labels(name).inc()
         log.info("work pool %s offers %s", name, ", ".join(wanted.offered) or "nothing")
-        pace.writes += 1
-        pace.last_write, pace.dirty_since = now, None
-        pace.in_line, pace.fragment = True, wanted.fragment
+        again = pace.wrote(now, wanted.fragment)
         self._seen[name] = _hash(template)
-        if len(pace.drifts) >= _DRIFTS_TO_CONTEND:
-            wanted = _contended(wanted)
-        self._settle(name, state, wanted)
-        return None
+        self._settle(name, state, _contended(wanted) if pace.contended else wanted)
+        return again
 
     # What sets are told
 

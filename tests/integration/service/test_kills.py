@@ -119,7 +119,7 @@ class _World:
         state = await asyncio.to_thread(self._state)
         idle = Gate()
         async with running(self._config, cache=self._cache, gate=idle) as service:
-            await self._until(lambda: service.ready() is None)
+            await self._until(lambda: service.health.ready() is None)
             await asyncio.sleep(0.5)
         assert idle.writes == [], f"a settled state was written again, killed at {gate.writes}"
         assert await asyncio.to_thread(self._state) == state

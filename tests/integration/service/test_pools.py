@@ -242,6 +242,44 @@ def test_an_outage_of_prefect_is_told_and_nothing_is_lost(
         cluster.kubectl("delete", "fds", "--all", "--timeout=60s")
 
 
+def test_a_prefect_that_does_not_answer_in_time_is_told(
+    cluster: ControlPlane, index: Index, start_operator: StartOperator
+) -> None:
+    """A server that takes connections and never answers holds up nothing but its own pools."""
+    index.add("alpha", "1.0")
+    with PrefectServer() as server, server.api() as api:
+        api.create_pool("slow", image="example.com/flows:1")
+        start_operator(prefect_url=server.url)
+        server.process.pause()
+        apply(cluster, set_body("waits", ["alpha"], pools=["slow"]))
+        body = wait_reason(cluster, "waits", "PrefectUnavailable", seconds=120)
+        assert condition(body, "Resolved")["status"] == "True"
+        assert "alpha" in _lock(cluster, "flowdeps-waits", "default")
+        server.process.resume()
+        wait_ready(cluster, "waits", seconds=120)
+        cluster.kubectl("delete", "fds", "--all", "--timeout=60s")
+
+
+def test_a_template_that_others_keep_overwriting_is_left_to_rest(
+    cluster: ControlPlane, prefect_api: PrefectApi, index: Index, start_operator: StartOperator
+) -> None:
+    """Whoever undoes our fragment again and again is named a contender, and is not fought."""
+    index.add("alpha", "1.0")
+    prefect_api.create_pool("fought", image="example.com/flows:1")
+    theirs = prefect_api.template("fought")
+    operator = start_operator()
+    apply(cluster, set_body("torn", ["alpha"], pools=["fought"]))
+    wait_ready(cluster, "torn")
+    for _ in range(3):
+        prefect_api.set_template("fought", theirs)
+        wait(lambda: "dependency_set" in _properties(prefect_api, "fought"), what="the mending")
+    body = wait_reason(cluster, "torn", "Contended")
+    assert "keeps overwriting" in condition(body, "Ready")["message"]
+    prefect_api.set_template("fought", theirs)
+    wait(lambda: operator.metric("flowdeps_pass_seconds_count", kind="pool") > 5, what="passes")
+    assert "dependency_set" not in _properties(prefect_api, "fought")
+
+
 def test_wrong_credentials_for_prefect_are_named(
     cluster: ControlPlane, index: Index, start_operator: StartOperator
 ) -> None:

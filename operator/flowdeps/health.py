@@ -1,0 +1,60 @@
+"""Whether the operator does its work: liveness, readiness, and gauges for each scrape.
+
+Alive: the queue moves, and the watch brings what a list finds. Ready: the cluster's sets are
+known, and Prefect answers. An outage of Prefect is no reason for a restart.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from flowdeps.api.conditions import ConditionType, find_condition
+from flowdeps.reconcile.world import World
+from flowdeps.store import SetEntry
+
+STUCK_SECONDS = 900.0
+"""How long a key may wait or a pass may run; a resolution is neither."""
+
+
+@dataclass
+class Health:
+    """What the service's loops found out last; `last_event` is in queue time."""
+
+    world: World
+    listed: bool = False
+    silent_watch: str | None = None
+    last_event: float = float("-inf")
+    prefect: str | None = "no look at Prefect yet"
+    failed_polls: int = 0
+
+    def alive(self) -> str | None:
+        """Why the process should be restarted; None while it should not."""
+        queue = self.world.queue.health()
+        if queue.oldest_ready > STUCK_SECONDS or queue.longest_running > STUCK_SECONDS:
+            return (
+                f"the queue is stuck: oldest key waits {queue.oldest_ready:.0f} s,"
+                f" longest pass runs {queue.longest_running:.0f} s"
+            )
+        return self.silent_watch
+
+    def ready(self) -> str | None:
+        """What is missing to do the work; None where nothing is."""
+        if not self.listed:
+            return "the cluster's dependency sets were not listed yet"
+        return self.prefect
+
+    def before_scrape(self) -> None:
+        """Bring the gauges up to date."""
+        metrics, queue = self.world.metrics, self.world.queue.health()
+        metrics.queue_ready.set(queue.ready)
+        metrics.queue_age.set(queue.oldest_ready)
+        metrics.resolving.set(self.world.resolutions.running())
+        metrics.sets.clear()
+        counts = Counter(map(_ready_of, self.world.store.sets.values()))
+        for (status, reason), count in counts.items():
+            metrics.sets.labels(status, reason).set(count)
+
+
+def _ready_of(entry: SetEntry) -> tuple[str, str]:
+    conditions = (entry.body.get("status") or {}).get("conditions") or []
+    ready = find_condition(conditions, ConditionType.READY)
+    return (ready.status, ready.reason) if ready else ("Unknown", "Pending")
