@@ -1,0 +1,203 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flowdeps.cli import main
+from flowdeps.templates import find
+from tests.unit.templates.samples import customised, pool, same
+
+Template = dict[str, Any]
+
+
+def a_set(name: str, *pools: Any, namespace: str | None = "flows", **metadata: Any) -> Template:
+    """A set that offers itself to pools (names or items of spec.workPools)."""
+    place = {"namespace": namespace} if namespace else {}
+    return {
+        "apiVersion": "flowdeps.dev/v1alpha1",
+        "kind": "FlowDependencySet",
+        "metadata": {"name": name, **place, **metadata},
+        "spec": {
+            "requirements": ["pandas"],
+            "python": {"version": "3.12"},
+            "workPools": [{"name": p} if isinstance(p, str) else p for p in pools],
+        },
+    }
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def template(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Runs `flowdeps template` on sets and a base; gives exit status, output and errors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FLOWDEPS_CONFIG", raising=False)
+
+    def run(
+        base: Template, *flags: str, sets: list[Template] | None = None, **config: Any
+    ) -> tuple[int, str, str]:
+        Path("base.json").write_text(json.dumps(base))
+        argv = ["template", "--pool", "k", "--base", "base.json", *flags]
+        if sets is not None:
+            Path("sets.yaml").write_text(yaml.safe_dump_all(sets))
+            argv.append("sets.yaml")
+        if config:
+            Path("config.yaml").write_text(yaml.safe_dump(config))
+            argv += ["--config", "config.yaml"]
+        status = main(argv)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+def test_the_merged_template_is_printed_as_json(template: Run) -> None:
+    """The template comes out with the sets' keys, and can be taken in again by Prefect."""
+    status, out, err = template(pool(), sets=[a_set("ml", "k"), a_set("etl", "k"), a_set("x", "y")])
+    assert (status, err) == (0, "")
+    found = find(json.loads(out))
+    assert found is not None
+    assert found.keys == ("etl", "ml")
+    assert found.default == "none"
+    assert found.owner == "flowdeps/flowdeps"
+
+
+def test_remove_gives_the_base_back_to_the_letter(template: Run) -> None:
+    """Merged and removed, a customised template is what it was, with the order of its keys."""
+    base = customised()
+    _, merged, _ = template(base, sets=[a_set("ml", "k")])
+    status, out, _ = template(json.loads(merged), "--remove")
+    assert status == 0
+    assert same(json.loads(out), base)
+
+
+def test_characters_of_all_languages_stay_readable(template: Run) -> None:
+    """JSON is written as text, not as escapes: a diff against the pool shows only our part."""
+    base = pool() | {"note": "für alle – 中文"}
+    _, out, _ = template(base, sets=[a_set("ml", "k")])
+    assert '"für alle – 中文"' in out
+
+
+def test_check_compares_and_prints_nothing(template: Run) -> None:
+    """--check: exit 1 and a line on standard error where something would change, else 0."""
+    sets = [a_set("ml", "k")]
+    status, out, err = template(pool(), "--check", sets=sets)
+    assert (status, out) == (1, "")
+    assert err == 'flowdeps: the template of work pool "k" would change\n'
+    _, merged, _ = template(pool(), sets=sets)
+    assert template(json.loads(merged), "--check", sets=sets) == (0, "", "")
+    assert template(json.loads(merged), "--check", "--remove")[0] == 1
+    assert template(pool(), "--check", "--remove") == (0, "", "")
+
+
+def test_sets_and_remove_exclude_each_other(template: Run) -> None:
+    """Either files to merge or --remove: both or none is refused."""
+    for given in (template(pool()), template(pool(), "--remove", sets=[a_set("ml", "k")])):
+        assert given == (1, "", "flowdeps: give either FILEs to merge or --remove\n")
+
+
+def test_a_pool_that_no_set_names_is_refused(template: Run) -> None:
+    """A misspelt --pool is told; it would else take everything out."""
+    status, _, err = template(pool(), sets=[a_set("ml", "other")])
+    assert status == 1
+    assert 'no set in these files offers itself to work pool "k"' in err
+
+
+def test_the_configuration_of_the_pool_counts(template: Run) -> None:
+    """Owner, variable, image and trusted namespaces are those of the operator's configuration."""
+    status, out, _ = template(
+        pool(image=None),
+        sets=[a_set("ml", "k"), a_set("foreign", "k", namespace="elsewhere")],
+        owner="team/flowdeps",
+        workPools=[
+            {
+                "name": "k*",
+                "namespaces": ["flows"],
+                "variable": "packages",
+                "image": "registry.example.com/flows:2",
+            }
+        ],
+    )
+    assert status == 0
+    merged = json.loads(out)
+    found = find(merged)
+    assert found is not None
+    assert (found.owner, found.variable, found.keys) == ("team/flowdeps", "packages", ("ml",))
+    image = merged["variables"]["properties"]["image"]
+    assert image["default"] == "registry.example.com/flows:2"
+
+
+def test_a_template_that_cannot_take_the_fragment_is_refused(template: Run) -> None:
+    """The reason is the one that the set's condition would have, with a way out."""
+    status, out, err = template(pool(image=None), sets=[a_set("ml", "k")])
+    assert (status, out) == (1, "")
+    assert err.startswith('flowdeps: work pool "k": NoImage: ')
+
+
+def test_the_older_set_has_the_key_and_the_default(template: Run) -> None:
+    """Of two sets with one key, or two defaults, the older counts, as in the operator; without
+    times, names decide."""
+    old = {"creationTimestamp": "2026-01-01T00:00:00Z"}
+    new = {"creationTimestamp": "2026-02-01T00:00:00Z"}
+    sets = [
+        a_set("b", {"name": "k", "key": "x", "default": True}, **new),
+        a_set("a", {"name": "k", "key": "x"}, {"name": "j", "default": True}, **old),
+        a_set("c", {"name": "k", "default": True}, **new),
+    ]
+    for order in (sets, sets[::-1]):
+        status, out, _ = template(pool(), sets=order)
+        assert status == 0
+        found = find(json.loads(out))
+        assert found is not None
+        assert found.keys == ("c", "x")
+        schema = json.loads(out)["variables"]["properties"]["dependency_set"]
+        assert "x: flows/a: pandas" in schema["description"]
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"creationTimestamp": "2026-01-01"},
+        {"creationTimestamp": "nonsense"},
+        {"creationTimestamp": 5},
+        {"creationTimestamp": None},
+        {"annotations": 5, "finalizers": 7, "labels": []},
+        {"resourceVersion": 5, "uid": [], "generation": "x"},
+    ],
+)
+def test_metadata_that_the_command_does_not_need_is_no_trouble(
+    template: Run, metadata: dict[str, Any]
+) -> None:
+    """Files hold what `kubectl get` prints, and what people make of it."""
+    sets = [a_set("ml", "k", **metadata), a_set("etl", "k")]
+    status, _, err = template(pool(), sets=sets)
+    assert (status, err) == (0, "")
+
+
+def test_a_time_without_quotes_is_a_time(template: Run, tmp_path: Path) -> None:
+    """YAML reads a bare time as a date; it counts like the text."""
+    status, _, _ = template(pool(), sets=[a_set("ml", "k")])
+    text = (tmp_path / "sets.yaml").read_text()
+    bare = text.replace("name: ml", "name: ml\n  creationTimestamp: 2026-01-01T00:00:00Z")
+    (tmp_path / "sets.yaml").write_text(bare)
+    assert main(["template", "--pool", "k", "--base", "base.json", "sets.yaml"]) == status == 0
+
+
+def test_the_same_set_twice_is_refused(template: Run) -> None:
+    """Of two sets with one name, kubectl would keep one: which, the files must say."""
+    status, _, err = template(pool(), sets=[a_set("ml", "k"), a_set("ml", "k", "j")])
+    assert status == 1
+    assert "document 2: metadata.name: " in err
+
+
+def test_sets_without_a_namespace_are_those_of_default(template: Run) -> None:
+    """As with kubectl, a manifest without a namespace is one of `default`."""
+    _, out, _ = template(pool(), sets=[a_set("ml", "k", namespace=None)])
+    schema = json.loads(out)["variables"]["properties"]["dependency_set"]
+    assert "ml: default/ml: pandas" in schema["description"]
