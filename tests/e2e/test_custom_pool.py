@@ -13,7 +13,7 @@ import pytest
 
 from tests.cluster import images
 from tests.cluster.prefect_api import FlowRun
-from tests.e2e.stage import POOL, RESTRICTED, SECONDS, SITE, TEAM, Seen, Stage, team_set
+from tests.e2e.stage import POOL, RESTRICTED, SECONDS, SITE, TEAM, Stage, team_set
 from tests.support import sets
 
 pytestmark = pytest.mark.node
@@ -69,30 +69,31 @@ def runs(stage: Stage, template: dict[str, Any]) -> Iterator[Mapping[str, FlowRu
     stage.remove_sets()
 
 
-@pytest.fixture(scope="module")
-def seen(stage: Stage, runs: Mapping[str, FlowRun]) -> Mapping[str, Seen]:
-    return {name: stage.seen(run) for name, run in runs.items()}
-
-
-def test_a_run_that_chooses_nothing_gets_the_default_set(seen: Mapping[str, Seen]) -> None:
+def test_a_run_that_chooses_nothing_gets_the_default_set(
+    stage: Stage, runs: Mapping[str, FlowRun]
+) -> None:
     """``default: true`` is a choice made for those who make none."""
-    assert seen["uv"]["set"] == "default"
-    assert seen["uv"]["packages"]["ours"] == {"version": "1.0", "file": f"{SITE}/ours/__init__.py"}
+    saw = stage.seen(runs["uv"])
+    assert saw["set"] == "default"
+    assert saw["packages"]["ours"] == {"version": "1.0", "file": f"{SITE}/ours/__init__.py"}
 
 
-def test_a_run_that_says_none_gets_the_image_alone(seen: Mapping[str, Seen]) -> None:
+def test_a_run_that_says_none_gets_the_image_alone(
+    stage: Stage, runs: Mapping[str, FlowRun]
+) -> None:
     """Also where the pool has a default set."""
-    assert seen["none"]["set"] == "none"
-    assert seen["none"]["packages"]["ours"]["version"] is None
-    assert seen["none"]["packages"]["company"]["version"] == "1.0"
+    saw = stage.seen(runs["none"])
+    assert saw["set"] == "none"
+    assert saw["packages"]["ours"]["version"] is None
+    assert saw["packages"]["company"]["version"] == "1.0"
 
 
 @pytest.mark.parametrize("installer", ["uv", "pip"])
 def test_the_install_container_works_as_non_root_on_a_read_only_root_file_system(
-    stage: Stage, runs: Mapping[str, FlowRun], seen: Mapping[str, Seen], installer: str
+    stage: Stage, runs: Mapping[str, FlowRun], installer: str
 ) -> None:
     """With an image that has uv, and with one that has only pip; restricted pods are enforced."""
-    assert seen[installer]["packages"]["ours"]["version"] == "1.0"
+    assert stage.seen(runs[installer])["packages"]["ours"]["version"] == "1.0"
     pod = stage.pod(runs[installer], namespace=RESTRICTED)
     install = pod["spec"]["initContainers"][-1]
     assert install["name"] == "flowdeps-install"
@@ -105,19 +106,17 @@ def test_the_install_container_works_as_non_root_on_a_read_only_root_file_system
 
 @pytest.mark.parametrize("installer", ["uv", "pip"])
 def test_a_pythonpath_of_the_template_stays_in_effect_behind_ours(
-    seen: Mapping[str, Seen], installer: str
+    stage: Stage, runs: Mapping[str, FlowRun], installer: str
 ) -> None:
     """What only the template's path has is found; what both have is the set's."""
-    packages = seen[installer]["packages"]
+    packages = stage.seen(runs[installer])["packages"]
     assert packages["company"]["file"] == f"{_COMPANY}/company/__init__.py"
     assert packages["layered"] == {"version": "2.0", "file": f"{SITE}/layered/__init__.py"}
 
 
-def test_a_run_keeps_what_the_template_gives_it(
-    stage: Stage, runs: Mapping[str, FlowRun], seen: Mapping[str, Seen]
-) -> None:
+def test_a_run_keeps_what_the_template_gives_it(stage: Stage, runs: Mapping[str, FlowRun]) -> None:
     """Its own init container, volumes and environment stand beside ours, first and unchanged."""
-    assert seen
+    stage.seen(runs["uv"])
     spec = stage.pod(runs["uv"], namespace=RESTRICTED)["spec"]
     assert [one["name"] for one in spec["initContainers"]] == ["company", "flowdeps-install"]
     assert {"company", "scratch"} <= {one["name"] for one in spec["volumes"]}
@@ -126,10 +125,11 @@ def test_a_run_keeps_what_the_template_gives_it(
 
 
 def test_a_customised_template_comes_back_to_the_letter(
-    stage: Stage, template: dict[str, Any], seen: Mapping[str, Seen]
+    stage: Stage, template: dict[str, Any], runs: Mapping[str, FlowRun]
 ) -> None:
     """After the last set is removed, with the order of its keys."""
-    assert seen
+    for run in runs.values():
+        stage.seen(run)
     offered = stage.api.template(POOL)
     assert offered != template
     assert template["variables"]["properties"].items() <= offered["variables"]["properties"].items()

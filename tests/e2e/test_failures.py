@@ -39,8 +39,8 @@ _LINES = {
 
 
 @pytest.fixture(scope="module")
-def ended(stage: Stage) -> Iterator[Mapping[str, FlowRun]]:
-    """Runs that can't have what they chose, each as it ended."""
+def runs(stage: Stage) -> Iterator[Mapping[str, FlowRun]]:
+    """Runs that can't have what they chose, started together."""
     for name in ("tampered", "swapped", "plain"):
         stage.index.add(name, "1.0")
     with Index(host=stage.node.gateway) as other:
@@ -62,7 +62,7 @@ def ended(stage: Stage) -> Iterator[Mapping[str, FlowRun]]:
         change_hash(stage, "flowdeps-tampered")
         stage.node.kubectl("delete", "configmap", "flowdeps-lost", "-n", JOBS)
         release(stage, waiting)
-        runs = {
+        yield {
             "no such set any more": waiting,
             "a changed hash (uv)": stage.start(choice="tampered", image=images.FLOW_UV),
             "a changed hash (pip)": stage.start(choice="tampered", image=images.FLOW_PIP),
@@ -73,7 +73,6 @@ def ended(stage: Stage) -> Iterator[Mapping[str, FlowRun]]:
             "no index (uv)": stage.start(choice="unreachable", image=images.FLOW_UV),
             "no index (pip)": stage.start(choice="unreachable", image=images.FLOW_PIP),
         }
-        yield {name: stage.api.wait(run, seconds=_SECONDS) for name, run in runs.items()}
     finally:
         stage.operator.up()
         stage.index.heal()
@@ -82,10 +81,10 @@ def ended(stage: Stage) -> Iterator[Mapping[str, FlowRun]]:
 
 @pytest.mark.parametrize("cause", _LINES)
 def test_a_run_that_cannot_have_its_set_ends_with_one_line_that_says_why(
-    stage: Stage, ended: Mapping[str, FlowRun], cause: str
+    stage: Stage, runs: Mapping[str, FlowRun], cause: str
 ) -> None:
     """Crashed, not pending; the line is in the run's log in Prefect, and no other is ours."""
-    run = ended[cause]
+    run = stage.api.wait(runs[cause], seconds=_SECONDS)
     assert run.state == "CRASHED"
     [line] = stage.own_lines(run)
     assert re.search(_LINES[cause], line), line
@@ -93,10 +92,10 @@ def test_a_run_that_cannot_have_its_set_ends_with_one_line_that_says_why(
 
 @pytest.mark.parametrize("cause", _LINES)
 def test_no_flow_starts_without_the_set_that_it_chose(
-    stage: Stage, ended: Mapping[str, FlowRun], cause: str
+    stage: Stage, runs: Mapping[str, FlowRun], cause: str
 ) -> None:
     """The flow's container was never started, so nothing ran with other packages than chosen."""
-    run = ended[cause]
+    run = stage.api.wait(runs[cause], seconds=_SECONDS)
     states = stage.api.call("GET", f"/flow_run_states/?flow_run_id={run.id}")
     assert "RUNNING" not in {state["type"] for state in states}
     [status] = stage.pod(run, namespace=JOBS)["status"]["containerStatuses"]
