@@ -1,0 +1,171 @@
+"""`flowdeps lock`, with the real uv against a local index."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flowdeps.locks.lock import parse_lock
+from tests.cluster.index import Index
+from tests.integration.cli.support import Shell, set_text
+
+BOTH = ("linux/amd64", "linux/arm64")
+
+
+@pytest.fixture
+def stocked(index: Index) -> Index:
+    """beta needs alpha; alpha has two versions."""
+    index.add("alpha", "1.0")
+    index.add("alpha", "1.1")
+    index.add("beta", "2.0", requires=["alpha"])
+    return index
+
+
+def test_the_lock_is_on_standard_output_and_the_talk_on_standard_error(
+    shell: Shell, stocked: Index
+) -> None:
+    """What is printed is a lock, byte for byte; how it went is said beside it."""
+    shell.write("set.yaml", set_text(["beta"], index=stocked.url))
+    done = shell.flowdeps("lock", "set.yaml")
+    assert done.status == 0
+    lock = parse_lock(done.out)
+    assert lock.render() == done.out
+    assert [f"{pin.name}=={pin.version}" for pin in lock.pins] == ["alpha==1.1", "beta==2.0"]
+    assert done.err.splitlines() == ["resolving 1 requirement …", f"2 pins, {lock.digest}"]
+
+
+def test_the_same_set_gives_the_same_bytes(shell: Shell, stocked: Index) -> None:
+    """A lock in a pull request changes only with what it locks."""
+    shell.write("set.yaml", set_text(["beta", "alpha"], index=stocked.url, platforms=BOTH))
+    shell.write("other.yaml", set_text(["alpha", "beta"], index=stocked.url, platforms=BOTH[::-1]))
+    first, second = (shell.flowdeps("lock", name) for name in ("set.yaml", "other.yaml"))
+    assert first.status == second.status == 0
+    assert first.out == second.out
+
+
+def test_previous_pins_stay_and_a_new_lock_moves_them(shell: Shell, index: Index) -> None:
+    """--previous: what is still allowed keeps its version; without it the newest is taken."""
+    index.add("alpha", "1.0")
+    shell.write("set.yaml", set_text(["alpha"], index=index.url))
+    assert shell.flowdeps("lock", "set.yaml", "--output", "ml.lock").out == ""
+    index.add("alpha", "1.1")
+    index.add("beta", "2.0", requires=["alpha"])
+    shell.write("set.yaml", set_text(["alpha", "beta"], index=index.url))
+    kept = shell.flowdeps("lock", "set.yaml", "--previous", "ml.lock", "--output", "ml.lock")
+    assert (kept.status, kept.out) == (0, "")
+    assert "alpha==1.0 " in shell.read("ml.lock")
+    assert "beta==2.0 " in shell.read("ml.lock")
+    assert "alpha==1.1 " in shell.flowdeps("lock", "set.yaml").out
+
+
+def test_a_set_from_standard_input_is_locked(shell: Shell, stocked: Index) -> None:
+    """`-` reads the set, so that `kubectl get fds ml -o yaml` can be piped in."""
+    text = set_text(["alpha"], index=stocked.url)
+    done = shell.flowdeps("lock", "-", stdin=text)
+    assert done.status == 0
+    assert "alpha==1.1 " in done.out
+    assert "stdin" in shell.flowdeps("lock", "-", stdin="a: b: c").err
+
+
+def test_the_index_of_the_configuration_holds_for_sets_that_name_none(
+    shell: Shell, stocked: Index
+) -> None:
+    """As in the operator; by --config or FLOWDEPS_CONFIG."""
+    shell.write("set.yaml", set_text(["alpha"]))
+    shell.write("config.yaml", yaml.safe_dump({"index": {"url": stocked.url}}))
+    by_flag = shell.flowdeps("lock", "set.yaml", "--config", "config.yaml")
+    by_variable = shell.flowdeps("lock", "set.yaml", FLOWDEPS_CONFIG="config.yaml")
+    assert by_flag.status == by_variable.status == 0
+    assert by_flag.out == by_variable.out
+    assert "alpha==1.1 " in by_flag.out
+
+
+def test_requirements_that_cannot_be_met_end_with_uvs_reason(shell: Shell, stocked: Index) -> None:
+    """Exit status 1, nothing on standard output, the file as it was, and why in uv's words."""
+    shell.write("set.yaml", set_text(["beta", "alpha<1"], index=stocked.url))
+    shell.write("ml.lock", "kept")
+    done = shell.flowdeps("lock", "set.yaml", "--output", "ml.lock")
+    assert (done.status, done.out) == (1, "")
+    assert "flowdeps: Unsatisfiable: " in done.err
+    assert "alpha" in done.err
+    assert shell.read("ml.lock") == "kept"
+
+
+@pytest.mark.parametrize(
+    ("requirement", "reason"),
+    [
+        ("never-published", "PackageNotFound|Unsatisfiable"),
+        ("only-source", "NoWheel|Unsatisfiable"),
+    ],
+)
+def test_each_way_to_fail_is_told(
+    shell: Shell, stocked: Index, requirement: str, reason: str
+) -> None:
+    """A package that the index lacks, and one without wheels, are named."""
+    stocked.add_sdist("only-source", "1.0")
+    shell.write("set.yaml", set_text([requirement], index=stocked.url))
+    done = shell.flowdeps("lock", "set.yaml")
+    assert done.status == 1
+    assert requirement in done.err
+    assert any(f"flowdeps: {one}: " in done.err for one in reason.split("|"))
+
+
+def test_an_index_that_is_away_is_told(shell: Shell, stocked: Index) -> None:
+    """Nothing answers at the index's address: said so, after uv's own tries."""
+    shell.write("set.yaml", set_text(["alpha"], index=stocked.url))
+    stocked.down()
+    done = shell.flowdeps("lock", "set.yaml")
+    assert done.status == 1
+    assert "flowdeps: IndexUnavailable: " in done.err
+
+
+def test_the_environment_of_the_shell_changes_no_lock(shell: Shell, stocked: Index) -> None:
+    """uv's and pip's own variables and files do not decide what a set gets."""
+    shell.write("set.yaml", set_text(["alpha"], index=stocked.url))
+    shell.write("uv.toml", "exclude-newer = '2000-01-01T00:00:00Z'\n")
+    plain = shell.flowdeps("lock", "set.yaml")
+    noisy = shell.flowdeps(
+        "lock",
+        "set.yaml",
+        UV_INDEX_URL="http://127.0.0.1:9/simple",
+        UV_CONSTRAINT="nowhere.txt",
+        PIP_INDEX_URL="http://127.0.0.1:9/simple",
+        UV_PRERELEASE="allow",
+    )
+    assert noisy.status == plain.status == 0
+    assert noisy.out == plain.out
+
+
+@pytest.mark.parametrize("output", ["missing/ml.lock", "."])
+def test_an_output_that_cannot_be_written_is_told(
+    shell: Shell, stocked: Index, output: str
+) -> None:
+    """A folder that is not there, or a folder in the file's place: said so, with its name."""
+    shell.write("set.yaml", set_text(["alpha"], index=stocked.url))
+    done = shell.flowdeps("lock", "set.yaml", "--output", output)
+    assert done.status == 1
+    assert f"flowdeps: {output}: " in done.err
+
+
+def test_a_reader_that_goes_is_no_traceback(shell: Shell, stocked: Index) -> None:
+    """`flowdeps lock … | true` ends quietly."""
+    shell.write("set.yaml", set_text(["alpha"], index=stocked.url))
+    with shell.start("lock", "set.yaml", stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.close()
+        process.wait(timeout=120)
+        assert process.stderr
+        assert "Traceback" not in process.stderr.read()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_told(shell: Shell, stocked: Index) -> None:
+    """Output that can't be written is exit status 1 with the reason, not half a lock and a 0."""
+    shell.write("set.yaml", set_text(["alpha"], index=stocked.url))
+    with Path("/dev/full").open("w") as full:
+        with shell.start("lock", "set.yaml", stdout=full.fileno()) as process:
+            _, err = process.communicate(timeout=120)
+        assert process.returncode == 1
+    assert "No space left on device" in err
+    assert "Traceback" not in err
