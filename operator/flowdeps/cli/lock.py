@@ -8,7 +8,7 @@ from pathlib import Path
 from flowdeps.api.problems import InvalidError
 from flowdeps.api.resource import parse_spec
 from flowdeps.cli.failure import CommandError
-from flowdeps.cli.manifests import read_manifests
+from flowdeps.cli.manifests import STDIN, read_manifests
 from flowdeps.cli.settings import add_config, make_resolver, read_config
 from flowdeps.locks.index import Index
 from flowdeps.locks.lock import Lock, LockError, parse_lock
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     """Make the lock and write it."""
     config = read_config(args.config)
     request = _request(args.file, default_index=config.index)
-    previous = _previous(args.previous)
+    previous = read_lock(args.previous) if args.previous else None
     count = len(request.requirements)
     print(f"resolving {count} requirement{'s' if count != 1 else ''} …", file=sys.stderr)
     try:
@@ -91,11 +91,11 @@ def _request(file: str, *, default_index: Index) -> LockRequest:
     )
 
 
-def _previous(file: str | None) -> Lock | None:
-    if file is None:
-        return None
+def read_lock(file: str) -> Lock:
+    """The lock in a file (`-`: standard input). Raises CommandError."""
     try:
-        return parse_lock(Path(file).read_text(encoding="utf-8"))
+        text = sys.stdin.read() if file == STDIN else Path(file).read_text(encoding="utf-8")
+        return parse_lock(text)
     except OSError as error:
         raise CommandError(f"{file}: {error.strerror}") from None
     except (LockError, UnicodeDecodeError) as error:

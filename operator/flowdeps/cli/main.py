@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from flowdeps import __version__
-from flowdeps.cli import lock, run, status, template, validate
+from flowdeps.cli import diff, lock, run, status, template, validate
 from flowdeps.cli.failure import CommandError
 
 _DESCRIPTION = """\
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"flowdeps {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (run, validate, lock, template, status):
+    for command in (run, validate, lock, diff, template, status):
         command.add_parser(commands)
     args = parser.parse_args(argv)
     try:

@@ -1,0 +1,59 @@
+"""`flowdeps diff`: what changed between two locks."""
+
+import argparse
+import json
+
+from flowdeps.cli.failure import CommandError
+from flowdeps.cli.lock import read_lock
+from flowdeps.locks.diff import Change, diff
+
+_DESCRIPTION = """\
+Show what changed from one lock to another, a line for each package: a moved version,
+`+` a new package, `-` one that left.
+"""
+_EPILOG = """\
+examples:
+  flowdeps diff old.lock new.lock
+  git show main:ml-extras.lock | flowdeps diff - ml-extras.lock --json
+
+As JSON: {"changes": [{"name": "pandas", "old": "2.3.2", "new": "2.3.3"}, …]}, where old or
+new is null for a package that came or left, and both are equal where only its files changed.
+Exit status: 0, or 1 where a file is not a lock.
+"""
+
+
+def add_parser(
+    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
+) -> argparse.ArgumentParser:
+    """Add the command to the program's."""
+    parser = subparsers.add_parser(
+        "diff",
+        help="show what changed between two locks",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("old", metavar="OLD", help="a lock; - for stdin")
+    parser.add_argument("new", metavar="NEW", help="the lock after it; - for stdin")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the changes."""
+    if args.old == args.new == "-":
+        raise CommandError("only one of OLD and NEW can be standard input")
+    changes = diff(read_lock(args.old), read_lock(args.new))
+    if args.json:
+        print(json.dumps({"changes": [_json(change) for change in changes]}, indent=2))
+        return 0
+    for change in changes:
+        print(change)
+    if not changes:
+        print("no change")
+    return 0
+
+
+def _json(change: Change) -> dict[str, str | None]:
+    return {"name": change.name, "old": change.old, "new": change.new}
