@@ -103,7 +103,7 @@ class Cluster:
     async def list_sets(self, namespaces: Sequence[str] = ()) -> list[Body]:
         """All dependency sets, of the named namespaces or, with none, of all."""
         prefix = f"/apis/{API_VERSION}"
-        paths = [f"{prefix}/namespaces/{quote(n)}/{PLURAL}" for n in namespaces]
+        paths = [f"{prefix}/namespaces/{_part(n)}/{PLURAL}" for n in namespaces]
         found = await self._list(paths or [f"{prefix}/{PLURAL}"], selector="")
         # Items of a list carry no kind of their own.
         return [{"apiVersion": API_VERSION, "kind": KIND, **item} for item in found]
@@ -112,7 +112,7 @@ class Cluster:
         self, *, namespaces: Sequence[str] = (), selector: str
     ) -> list[Body]:
         """ConfigMaps by label, of the named namespaces or, with none, of all."""
-        paths = [f"/api/v1/namespaces/{quote(n)}/configmaps" for n in namespaces]
+        paths = [f"/api/v1/namespaces/{_part(n)}/configmaps" for n in namespaces]
         return await self._list(paths or ["/api/v1/configmaps"], selector=selector)
 
     async def get_config_map(self, namespace: str, name: str) -> Body | None:
@@ -162,7 +162,7 @@ class Cluster:
         meta = regarding["metadata"]
         await self._request(
             "POST",
-            f"/apis/events.k8s.io/v1/namespaces/{quote(meta['namespace'])}/events",
+            f"/apis/events.k8s.io/v1/namespaces/{_part(meta['namespace'])}/events",
             body={
                 "metadata": {"generateName": f"{meta['name']}-", "namespace": meta["namespace"]},
                 "eventTime": datetime.now(UTC).isoformat(timespec="microseconds"),
@@ -293,8 +293,9 @@ def _mapping(data: bytes) -> dict[str, Any]:
 def _refusal(status: int, data: bytes, *, what: str) -> ClusterError:
     answer = _mapping(data)
     message = answer.get("message") or f"{what} was answered with {status}"
-    if status == 409 and "uid mismatch" in message:
-        # Applied to an object that is gone, or that was made anew meanwhile.
+    gone = status == 409 and "uid mismatch" in message
+    anew = status == 422 and "metadata.uid: Invalid value" in message
+    if gone or anew:
         return ClusterError(404, "NotFound", message)
     return ClusterError(status, answer.get("reason") or "Unknown", message)
 
@@ -307,9 +308,14 @@ def _identity(namespace: str, name: str, uid: str) -> dict[str, Any]:
     }
 
 
+def _part(text: str) -> str:
+    """One part of a path; a slash in a name, as a pool's template may hold, stays in it."""
+    return quote(text, safe="")
+
+
 def _set(namespace: str, name: str) -> str:
-    return f"/apis/{API_VERSION}/namespaces/{quote(namespace)}/{PLURAL}/{quote(name)}"
+    return f"/apis/{API_VERSION}/namespaces/{_part(namespace)}/{PLURAL}/{_part(name)}"
 
 
 def _config_map(namespace: str, name: str) -> str:
-    return f"/api/v1/namespaces/{quote(namespace)}/configmaps/{quote(name)}"
+    return f"/api/v1/namespaces/{_part(namespace)}/configmaps/{_part(name)}"
