@@ -1,0 +1,1 @@
+"""What docs/ ships is held to a real cluster."""
