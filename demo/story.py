@@ -2,7 +2,7 @@
 
 import json
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from demo import runs, screen
@@ -11,7 +11,7 @@ from demo.stage import CRD, FLOW, NAMESPACE, PACKAGE, POOL, ROOT, SET, DemoError
 _CRD_NAME = "flowdependencysets.flowdeps.dev"
 _LABEL = "flowdeps.dev/demo"
 _CHANGED = f"{PACKAGE}>=2.11"
-_LOOKS, _PAUSE = 25, 0.2
+_LOOKS, _PAUSE = 50, 0.2
 
 
 def play(stage: Stage, stack: ExitStack) -> None:
@@ -96,7 +96,7 @@ def _prepare(stage: Stage, stack: ExitStack) -> bool:
     stage.kubectl("apply", "-f", "-", input=json.dumps(namespace))
     if not known:
         stage.show("apply", "-f", str(CRD.relative_to(ROOT)))
-        stage.kubectl("wait", "--for=condition=Established", f"crd/{_CRD_NAME}", "--timeout=30s")
+        _wait_served(stage)
     stage.choose_index(stack)
     # The flow's code; in real life it is in the image or pulled from where it is kept.
     config_map = {
@@ -108,6 +108,16 @@ def _prepare(stage: Stage, stack: ExitStack) -> bool:
     stage.kubectl("apply", "-f", "-", input=json.dumps(config_map))
     runs.create_pool(stage)
     return known
+
+
+def _wait_served(stage: Stage) -> None:
+    # Not kubectl wait: it fails where an object has no conditions yet.
+    for _ in range(_LOOKS):
+        with suppress(DemoError):
+            stage.kubectl("get", "fds", "-n", NAMESPACE)
+            return
+        time.sleep(_PAUSE)
+    raise DemoError("the API server does not serve the new resource")
 
 
 def _start_operator(stage: Stage, stack: ExitStack) -> None:
