@@ -23,6 +23,7 @@ class Reason(StrEnum):
     READY = "Ready", "The lock is published and every pool offers it."
     RESOLVED = "Resolved", "A lock was found for the spec as it stands."
     PUBLISHED = "Published", "The lock's ConfigMaps are in place."
+    PINNED = "Pinned", "spec.revision names the lock in service; nothing is resolved."
     SYNCED = "Synced", "Every pool's base job template offers the set."
     NO_POOLS = "NoPools", "The set names no work pool: its lock is published, no run can choose it."
 
@@ -40,6 +41,10 @@ class Reason(StrEnum):
     PACKAGE_NOT_FOUND = "PackageNotFound", "The index has no package of that name."
     NO_WHEEL = "NoWheel", "A package has no wheel for the set's Python and platforms."
     LOCK_TOO_LARGE = "LockTooLarge", "The lock does not fit a ConfigMap (1 MiB); split the set."
+    REVISION_NOT_FOUND = (
+        "RevisionNotFound",
+        "spec.revision names none of the revisions kept; choose one of status.revisions.",
+    )
     CONFLICT = "Conflict", "An older set claims the key in the same namespace; choose another key."
     NOT_ADMITTED = "NotAdmitted", "The pool does not take sets from this namespace."
 

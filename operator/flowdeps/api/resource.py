@@ -25,6 +25,7 @@ from flowdeps.api.rules import (
     check_key,
     check_pool,
     check_requirement,
+    check_revision,
 )
 from flowdeps.locks.index import Index
 from flowdeps.locks.target import PLATFORMS, Target
@@ -62,7 +63,10 @@ class WorkPoolRef:
 
 @dataclass(frozen=True, kw_only=True)
 class SetSpec:
-    """What is asked for. `interval` None: pins are refreshed only on change."""
+    """What is asked for.
+
+    `interval` None: pins are refreshed only on change. `revision`: serve this one, resolve nothing.
+    """
 
     requirements: tuple[str, ...]
     constraints: tuple[str, ...] = ()
@@ -70,6 +74,7 @@ class SetSpec:
     index: Index
     interval: timedelta | None = DEFAULT_INTERVAL
     suspend: bool = False
+    revision: str | None = None
     revision_history_limit: int = DEFAULT_REVISION_HISTORY_LIMIT
     work_pools: tuple[WorkPoolRef, ...] = ()
 
@@ -119,6 +124,7 @@ def parse_spec(body: Mapping[str, Any]) -> SetSpec:
     url, extra_urls = parse_index(spec.child("index"))
     interval = spec.duration("interval", check=check_interval)
     suspend = spec.boolean("suspend")
+    revision = spec.text("revision", check=check_revision)
     limit = spec.integer("revisionHistoryLimit", least=0, most=50)
     pools = _work_pools(spec, set_name=name)
     spec.close()
@@ -131,6 +137,7 @@ def parse_spec(body: Mapping[str, Any]) -> SetSpec:
         index=Index(url, extra_urls),
         interval=(DEFAULT_INTERVAL if interval is None else interval) or None,
         suspend=bool(suspend),
+        revision=revision,
         revision_history_limit=DEFAULT_REVISION_HISTORY_LIMIT if limit is None else limit,
         work_pools=pools,
     )

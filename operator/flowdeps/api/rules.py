@@ -35,6 +35,13 @@ def check_key(text: str) -> str | None:
     return None
 
 
+def check_revision(text: str) -> str | None:
+    """The name of a revision: a key, `-` and ten hex digits."""
+    if len(text) <= KEY_LIMIT + 11 and re.fullmatch(rf"{_LABEL.pattern}-[0-9a-f]{{10}}", text):
+        return None
+    return f"{text!r} is not a revision; copy a name from status.revisions"
+
+
 def check_namespace(text: str) -> str | None:
     """The name of a namespace."""
     if _LABEL.fullmatch(text):

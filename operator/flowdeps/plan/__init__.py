@@ -11,7 +11,6 @@ from flowdeps.plan.config_maps import (
     config_maps,
     keep_history,
     obsolete,
-    revisions_of,
 )
 from flowdeps.plan.fragments import pool_fragment
 from flowdeps.plan.places import Place, age, holder_of, home_of, places
@@ -22,7 +21,10 @@ from flowdeps.plan.records import (
     ANNOTATION_RESOLVED_AT,
     LockRecord,
     last_record,
+    newest_record,
+    pinned_record,
     record_of,
+    revisions_of,
 )
 
 __all__ = [
@@ -41,7 +43,9 @@ __all__ = [
     "home_of",
     "keep_history",
     "last_record",
+    "newest_record",
     "obsolete",
+    "pinned_record",
     "places",
     "pool_fragment",
     "record_of",

@@ -7,7 +7,7 @@ In each place stand two of one shape:
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,10 +22,12 @@ from flowdeps.api.resource import (
 from flowdeps.plan.places import Place, home_of
 from flowdeps.plan.records import (
     ANNOTATION_INPUTS,
+    ANNOTATION_PINNED,
     ANNOTATION_REFRESH,
     ANNOTATION_REFRESHED_AT,
     ANNOTATION_RESOLVED_AT,
     LockRecord,
+    revisions_of,
 )
 from flowdeps.store import (
     ANNOTATION_CONTENT,
@@ -47,6 +49,7 @@ _OWNED_ANNOTATIONS = (
     ANNOTATION_RESOLVED_AT,
     ANNOTATION_REFRESHED_AT,
     ANNOTATION_REFRESH,
+    ANNOTATION_PINNED,
     ANNOTATION_SUMMARY,
 )
 
@@ -133,17 +136,12 @@ def config_maps(
         "packages": record.packages,
         "index": dict(record.index),
     }
-    made = {
-        ANNOTATION_INPUTS: record.inputs,
-        ANNOTATION_RESOLVED_AT: record.resolved_at,
-        ANNOTATION_REFRESHED_AT: record.refreshed_at,
-    }
     at_home = place == home_of(key)
     revision = Desired(
         namespace=place.namespace,
         name=place.revision(record.short),
         labels={**labels, REVISION_LABEL: record.short},
-        annotations={**made, ANNOTATION_SUMMARY: summary},
+        annotations={**_made(record), ANNOTATION_SUMMARY: summary},
         owner=owner,
         immutable=True,
         manifest=manifest,
@@ -153,12 +151,25 @@ def config_maps(
         name=place.current,
         labels=labels,
         # A refresh that moves no pin touches this one ConfigMap only.
-        annotations={**made, ANNOTATION_REFRESH: record.refresh} if at_home else {},
+        annotations=_at_home(record) if at_home else {},
         owner=owner,
         immutable=False,
         manifest=manifest,
     )
     return revision, current
+
+
+def _made(record: LockRecord) -> dict[str, str]:
+    return {
+        ANNOTATION_INPUTS: record.inputs,
+        ANNOTATION_RESOLVED_AT: record.resolved_at,
+        ANNOTATION_REFRESHED_AT: record.refreshed_at,
+    }
+
+
+def _at_home(record: LockRecord) -> dict[str, str]:
+    pinned = {ANNOTATION_PINNED: "true"} if record.pinned else {}
+    return {**_made(record), ANNOTATION_REFRESH: record.refresh, **pinned}
 
 
 def keep_history(desired: Desired, view: ConfigMapView | None) -> Desired:
@@ -167,20 +178,6 @@ def keep_history(desired: Desired, view: ConfigMapView | None) -> Desired:
         return desired
     kept = {k: v for k, v in view.annotations.items() if k in _OWNED_ANNOTATIONS}
     return replace(desired, annotations={**desired.annotations, **kept})
-
-
-def revisions_of(place: Place, views: Iterable[ConfigMapView]) -> list[ConfigMapView]:
-    """The revisions of a place, newest first."""
-    found = [
-        v
-        for v in views
-        if v.namespace == place.namespace
-        and REVISION_LABEL in v.labels
-        and v.name == place.revision(v.labels[REVISION_LABEL])
-    ]
-    return sorted(
-        found, key=lambda v: (v.annotations.get(ANNOTATION_RESOLVED_AT, ""), v.name), reverse=True
-    )
 
 
 def obsolete(

@@ -5,19 +5,20 @@ which inputs the lock answers, so a set is settled or not by what stands in the 
 never by what a status claims.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.plan.places import Place
-from flowdeps.store import ConfigMapView
+from flowdeps.store import REVISION_LABEL, ConfigMapView
 
 ANNOTATION_INPUTS = "flowdeps.dev/inputs"
 ANNOTATION_RESOLVED_AT = "flowdeps.dev/resolved-at"
 ANNOTATION_REFRESHED_AT = "flowdeps.dev/refreshed-at"
 ANNOTATION_REFRESH = "flowdeps.dev/refresh-handled"
+ANNOTATION_PINNED = "flowdeps.dev/pinned"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,8 @@ class LockRecord:
 
     `digest` as of the lock (`sha256:…`), `inputs` the digest of the request that
     made it; `resolved_at` and `refreshed_at` (when pins were last free to move)
-    in RFC 3339 with microseconds; `refresh` the refresh annotation that was met.
+    in RFC 3339 with microseconds; `refresh` the refresh annotation that was met;
+    `pinned`: served because spec.revision asked for it.
     """
 
     digest: str
@@ -38,6 +40,7 @@ class LockRecord:
     platforms: tuple[str, ...]
     packages: int
     index: Mapping[str, Any]
+    pinned: bool = False
 
     @property
     def short(self) -> str:
@@ -68,18 +71,47 @@ def record_of(
     )
 
 
-def last_record(home: Place, views: Iterable[ConfigMapView]) -> tuple[LockRecord, str] | None:
+def last_record(home: Place, views: Sequence[ConfigMapView]) -> tuple[LockRecord, str] | None:
     """The lock in service at home, and the name of the ConfigMap that holds it.
 
     Where the current ConfigMap is gone or damaged, the newest intact revision
     stands in: a slip of `kubectl delete` must not move a pin.
     """
-    here = [v for v in views if v.namespace == home.namespace and v.intact]
-    current = [v for v in here if v.name == home.current]
-    revisions = [v for v in here if v.name.startswith(f"{home.current}-") and v.immutable]
-    revisions.sort(key=lambda v: v.annotations.get(ANNOTATION_RESOLVED_AT, ""), reverse=True)
-    for view in [*current, *revisions]:
-        if record := _record(view):
+    current = [v for v in views if (v.namespace, v.name) == (home.namespace, home.current)]
+    return _first([*current, *revisions_of(home, views)])
+
+
+def newest_record(home: Place, views: Sequence[ConfigMapView]) -> tuple[LockRecord, str] | None:
+    """The lock that was resolved last, whichever is in service."""
+    return _first(revisions_of(home, views))
+
+
+def pinned_record(
+    home: Place, views: Sequence[ConfigMapView], revision: str
+) -> tuple[LockRecord, str] | None:
+    """The lock of a revision by its name, as spec.revision asks for it."""
+    named = [v for v in revisions_of(home, views) if v.name == f"flowdeps-{revision}"]
+    found = _first(named)
+    return (replace(found[0], pinned=True), found[1]) if found else None
+
+
+def revisions_of(place: Place, views: Iterable[ConfigMapView]) -> list[ConfigMapView]:
+    """The revisions of a place, newest first."""
+    found = [
+        v
+        for v in views
+        if v.namespace == place.namespace
+        and REVISION_LABEL in v.labels
+        and v.name == place.revision(v.labels[REVISION_LABEL])
+    ]
+    return sorted(
+        found, key=lambda v: (v.annotations.get(ANNOTATION_RESOLVED_AT, ""), v.name), reverse=True
+    )
+
+
+def _first(views: Iterable[ConfigMapView]) -> tuple[LockRecord, str] | None:
+    for view in views:
+        if view.intact and (record := _record(view)):
             return record, view.name
     return None
 
@@ -97,6 +129,7 @@ def _record(view: ConfigMapView) -> LockRecord | None:
             platforms=tuple(manifest["platforms"]),
             packages=manifest["packages"],
             index=manifest["index"],
+            pinned=ANNOTATION_PINNED in view.annotations,
         )
     except KeyError:
         return None

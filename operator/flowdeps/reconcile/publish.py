@@ -19,7 +19,6 @@ from flowdeps.plan import (
     holder_of,
     home_of,
     keep_history,
-    last_record,
     obsolete,
     places,
 )
@@ -32,21 +31,22 @@ LARGEST_LOCK = 1_000_000
 
 
 class LockText:
-    """The text of the lock in service, fetched at most once and only when it is needed."""
+    """The text of a lock that is published, fetched at most once and only when it is needed.
 
-    def __init__(self, world: World, entry: SetEntry, lock: Lock | None = None) -> None:
-        self._world, self._entry, self._lock = world, entry, lock
+    `found`: its record and the name of the ConfigMap in `namespace` that holds it.
+    """
+
+    def __init__(self, world: World, namespace: str, found: tuple[LockRecord, str] | None) -> None:
+        self._world, self._namespace, self._found = world, namespace, found
+        self._lock: Lock | None = None
 
     async def lock(self) -> Lock | None:
-        """The lock at home, or the newest intact revision; None where there is none."""
-        if self._lock is None:
-            home = home_of(self._entry.key)
-            found = last_record(home, self._world.store.held(self._entry.key))
-            if found:
-                record, name = found
-                body = await self._world.cluster.get_config_map(home.namespace, name)
-                text = ((body or {}).get("data") or {}).get(LOCK_FILE, "")
-                self._lock = _parse(text, record)
+        """The lock; None where there is none, or where its text is not what it was."""
+        if self._lock is None and self._found:
+            record, name = self._found
+            body = await self._world.cluster.get_config_map(self._namespace, name)
+            text = ((body or {}).get("data") or {}).get(LOCK_FILE, "")
+            self._lock = _parse(text, record)
         return self._lock
 
 

@@ -30,6 +30,7 @@ STALLED = frozenset(
         Reason.PACKAGE_NOT_FOUND,
         Reason.NO_WHEEL,
         Reason.LOCK_TOO_LARGE,
+        Reason.REVISION_NOT_FOUND,
         Reason.CONFLICT,
         Reason.NOT_ADMITTED,
         Reason.NO_IMAGE,

@@ -6,32 +6,22 @@ yet is said in the status, and the pass is run again when it is.
 """
 
 import contextlib
-import hashlib
-import logging
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 from flowdeps.api.conditions import ConditionType, find_condition
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import FINALIZER, REFRESH_ANNOTATION, SetSpec, WorkPoolRef
+from flowdeps.api.resource import FINALIZER, WorkPoolRef
 from flowdeps.api.status import SetStatus, parse_status
-from flowdeps.api.times import parse_time
 from flowdeps.cluster import ClusterError
-from flowdeps.locks.index import Index
 from flowdeps.locks.lock import Lock
-from flowdeps.locks.request import LockRequest
-from flowdeps.plan import LockRecord, home_of, last_record, places, record_of
-from flowdeps.reconcile.publish import LockText, prune, publish, too_large
+from flowdeps.plan import LockRecord, home_of, last_record, places
+from flowdeps.reconcile.locking import ask, chosen, next_refresh
+from flowdeps.reconcile.publish import LockText, prune, publish
 from flowdeps.reconcile.removal import remove, sweep
 from flowdeps.reconcile.report import STALLED, Findings, Step, build_status
-from flowdeps.reconcile.resolutions import Failure, Question
+from flowdeps.reconcile.resolutions import Failure
 from flowdeps.reconcile.world import Verdict, World
 from flowdeps.store import PoolKey, SetEntry, SetKey
-
-log = logging.getLogger(__name__)
-
-_SPREAD = 0.1
-"""Share of the interval by which refreshes are spread, so that sets don't wake together."""
 
 _UNDER_WAY = {Reason.PENDING, Reason.RESOLVING, Reason.PUBLISHING, Reason.SYNCING}
 """Ready reasons that pass by themselves; they make no event."""
@@ -108,16 +98,19 @@ class SetPasses:
 
     async def _examine(self, entry: SetEntry) -> Findings:
         world = self._world
-        found = last_record(home_of(entry.key), world.store.held(entry.key))
-        record = found[0] if found else None
+        home, views = home_of(entry.key), world.store.held(entry.key)
+        last = last_record(home, views)
+        record = last[0] if last else None
         if entry.spec is None:
             invalid = Step(False, Reason.INVALID_SPEC, entry.problems)
             return Findings(resolved=invalid, published=_kept(record), record=record)
         if entry.spec.suspend:
             suspended = Step(False, Reason.SUSPENDED, "spec.suspend is true; nothing is refreshed")
             return Findings(resolved=suspended, published=_kept(record), record=record)
-        before = LockText(world, entry)
-        answer = self._lock(entry, entry.spec, record, before)
+        serving, said = chosen(entry.spec, last, home=home, views=views)
+        record = serving[0] if serving else None
+        before = LockText(world, home.namespace, serving)
+        answer = said or ask(world, entry, entry.spec, record, before)
         again: list[float] = []
         new: Lock | None = None
         resolved = Step(True, Reason.RESOLVED)
@@ -128,9 +121,9 @@ class SetPasses:
             again.append(max(1.0, answer.until - world.queue.time()))
         elif isinstance(answer, Step):
             resolved = answer
-            if not answer.done and parse_status(entry.body).observed_generation == (
-                entry.meta.generation
-            ):
+            told = parse_status(entry.body).observed_generation == entry.meta.generation
+            if answer.reason is Reason.RESOLVING and told:
+                # Asked again: until the answer is there, the last one stands.
                 resolved = _said_before(entry, ConditionType.RESOLVED) or answer
         if record is None:
             published = Step(False, Reason.PENDING, "waits for a lock")
@@ -138,56 +131,16 @@ class SetPasses:
             published = await publish(world, entry, record, new=new, before=before)
             if not published.done and published.reason not in STALLED:
                 again.append(30.0)
-        next_refresh = _next_refresh(entry, entry.spec, record)
-        if next_refresh:
-            again.append(max(1.0, (next_refresh - world.now()).total_seconds()))
+        due = None if said else next_refresh(entry, entry.spec, record)
+        if due and due > world.now():  # else it is under way, or has failed for now
+            again.append((due - world.now()).total_seconds())
         return Findings(
             resolved=resolved,
             published=published,
             record=record,
-            next_refresh=next_refresh,
+            next_refresh=due,
             again=again,
         )
-
-    def _lock(
-        self, entry: SetEntry, spec: SetSpec, record: LockRecord | None, before: LockText
-    ) -> tuple[Lock, LockRecord] | Failure | Step:
-        """A new lock and its record, a failure, or a step: done where the record holds."""
-        world, now = self._world, self._world.now()
-        index = spec.index if spec.index.url else world.config.index
-        request = LockRequest(
-            requirements=spec.requirements,
-            constraints=spec.constraints,
-            target=spec.target,
-            index=Index(index.url, index.extra_urls),
-        )
-        wanted = entry.meta.annotations.get(REFRESH_ANNOTATION, "")
-        due = _next_refresh(entry, spec, record)
-        refresh = record is not None and (wanted != record.refresh or (due and due <= now))
-        if record and record.inputs == request.digest and not refresh:
-            return Step(True, Reason.RESOLVED)
-        keeps = record if record and not refresh else None
-        answer = world.resolutions.ask(
-            entry.key,
-            Question(request.digest, keeps.digest if keeps else "", wanted),
-            request=request,
-            previous=before.lock if keeps else _nothing,
-        )
-        if answer is None:
-            return Step(False, Reason.RESOLVING, "uv is looking for versions that fit together")
-        if isinstance(answer, Failure):
-            return answer
-        if problem := too_large(answer):
-            return Step(False, Reason.LOCK_TOO_LARGE, problem)
-        stamp = now.isoformat(timespec="microseconds")
-        made = record_of(
-            answer,
-            request,
-            resolved_at=stamp,
-            refreshed_at=keeps.refreshed_at if keeps else stamp,
-            refresh=wanted,
-        )
-        return answer, made
 
     async def _report_error(self, key: SetKey, reason: Reason, message: str) -> None:
         world = self._world
@@ -275,18 +228,3 @@ def _said_before(entry: SetEntry, type_: ConditionType) -> Step | None:
     if condition is None:
         return None
     return Step(condition.status == "True", Reason.named(condition.reason), condition.message)
-
-
-def _next_refresh(entry: SetEntry, spec: SetSpec, record: LockRecord | None) -> datetime | None:
-    if spec.interval is None or record is None:
-        return None
-    refreshed = parse_time(record.refreshed_at)
-    if refreshed is None:
-        return None
-    share = int(hashlib.sha256(entry.meta.uid.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
-    spread: timedelta = spec.interval * (_SPREAD * share)
-    return refreshed + spec.interval + spread
-
-
-async def _nothing() -> None:
-    return None

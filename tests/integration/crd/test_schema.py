@@ -190,6 +190,7 @@ def test_the_largest_set_stays_within_the_cost_budget(sets: Sets) -> None:
             "python": {"version": "3.12", "platforms": ["linux/amd64", "linux/arm64"]},
             "index": {"url": url, "extraUrls": [url] * 8},
             "interval": "99999d23h59m59s",
+            "revision": "k" * 40 + "-0123456789",
             "revisionHistoryLimit": 50,
             "workPools": [
                 {"name": f"{number:03}" + "p" * 250, "key": f"{number:03}" + "k" * 37}

@@ -202,6 +202,8 @@ BAD: tuple[Bad, ...] = (
     _interval("almost-a-minute", "0h0m59s", "write 1m or more, or 0s"),
     Bad("interval-type", "spec.interval", 60, "quotes", "spec.interval", "type string"),
     Bad("suspend", "spec.suspend", "yes", "true or false", "spec.suspend", "type boolean"),
+    Bad("revision", "spec.revision", "latest-please", "status.revisions", "spec.revision"),
+    Bad("revision-digest", "spec.revision", "ml-3f9a1c20d", "status.revisions", "spec.revision"),
     Bad("history", "spec.revisionHistoryLimit", -1, "0", "spec.revisionHistoryLimit"),
     Bad("long-history", "spec.revisionHistoryLimit", 51, "50", "spec.revisionHistoryLimit"),
     Bad(

@@ -32,6 +32,7 @@ FIELDS = (
     "spec.index.extraUrls",
     "spec.interval",
     "spec.suspend",
+    "spec.revision",
     "spec.revisionHistoryLimit",
     "spec.workPools",
 )
@@ -65,6 +66,7 @@ def test_each_field_arrives() -> None:
             },
             "interval": "1d12h",
             "suspend": True,
+            "revision": "ml-extras-3f9a1c20de",
             "revisionHistoryLimit": 0,
             "workPools": [{"name": "a", "key": "ml", "default": True}, {"name": "b c"}],
         },
@@ -78,6 +80,7 @@ def test_each_field_arrives() -> None:
         ),
         interval=timedelta(hours=36),
         suspend=True,
+        revision="ml-extras-3f9a1c20de",
         revision_history_limit=0,
         work_pools=(WorkPoolRef("a", "ml", default=True), WorkPoolRef("b c", "ml-extras")),
     )
