@@ -1,0 +1,377 @@
+"""The whole operator on a clock of its own, against a cluster and a Prefect in memory.
+
+The service is the real one, with its queue, loops, passes and store; what is around it is as small
+as its clients' methods. Hours pass in milliseconds, the same way each time, and every write is
+counted. What a real API server does is kept where passes depend on it: resource versions that move
+only with a change, watches, finalizers, owners, immutable data, fields of others.
+"""
+
+import asyncio
+import copy
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+from flowdeps.api.config import parse_config
+from flowdeps.api.reasons import Reason
+from flowdeps.cluster import Cluster, ClusterError
+from flowdeps.engine import Queue
+from flowdeps.locks.lock import Lock, Pin
+from flowdeps.locks.request import LockRequest
+from flowdeps.locks.requirements import parse_requirement
+from flowdeps.observe import Metrics
+from flowdeps.pools import Pool, Pools, PoolsError
+from flowdeps.reconcile.resolutions import Resolutions
+from flowdeps.reconcile.world import World
+from flowdeps.resolver import IndexUnavailableError, UnsatisfiableError
+from flowdeps.service import Service
+from flowdeps.store import Store
+from tests.unit.engine import virtual
+from tests.unit.locks.builders import digest
+from tests.unit.store.bodies import set_body
+from tests.unit.templates.samples import pool as pool_template
+
+Body = dict[str, Any]
+Watcher = Callable[[str | None, str, Body], None]
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def clock() -> datetime:
+    """The time of day, as the simulation's clock has it."""
+    return START + timedelta(seconds=virtual.now())
+
+
+class MemoryCluster:
+    """An API server as far as the operator asks."""
+
+    def __init__(self) -> None:
+        self.sets: dict[tuple[str, str], Body] = {}
+        self.maps: dict[tuple[str, str], Body] = {}
+        self.namespaces = {"flows", "team"}
+        self.writes: Counter[str] = Counter()
+        self.events: list[tuple[str, str, str]] = []
+        self.watcher: Watcher = lambda *_: None
+        self.away = False
+        self._version = 0
+        self._made = 0
+
+    # What people do
+
+    def apply(self, name: str, *, namespace: str = "flows", **changes: Any) -> None:
+        """kubectl apply of a set."""
+        known = self.sets.get((namespace, name))
+        body = set_body(name, namespace=namespace, created=clock().isoformat(), **changes)
+        meta = body["metadata"]
+        if known:
+            body["status"] = known.get("status", {})
+            same = body["spec"] == known["spec"]
+            kept = ("uid", "creationTimestamp", "finalizers", "generation", "deletionTimestamp")
+            meta |= {k: known["metadata"][k] for k in kept if k in known["metadata"]}
+            meta["generation"] += 0 if same else 1
+        else:
+            self._made += 1
+            meta["uid"] = f"uid-{self._made}"
+        self._store(self.sets, "set", body)
+
+    def delete(self, name: str, *, namespace: str = "flows") -> None:
+        """kubectl delete of a set."""
+        if body := self.sets.get((namespace, name)):
+            if body["metadata"].get("finalizers"):
+                gone = {**body["metadata"], "deletionTimestamp": clock().isoformat()}
+                self._store(self.sets, "set", {**body, "metadata": gone})
+            else:
+                self._remove_set((namespace, name))
+
+    def delete_map(self, namespace: str, name: str) -> None:
+        """kubectl delete of a ConfigMap."""
+        self._remove(self.maps, "map", (namespace, name))
+
+    def edit_map(self, namespace: str, name: str, **data: str) -> None:
+        """kubectl patch of a ConfigMap's data; of one that is immutable, nothing happens."""
+        body = self.maps[namespace, name]
+        if not body.get("immutable"):
+            self._store(self.maps, "map", {**body, "data": {**body["data"], **data}})
+
+    # What the operator asks
+
+    async def list_sets(self, namespaces: Sequence[str] = ()) -> list[Body]:
+        await self._turn()
+        return [
+            copy.deepcopy(b) for (n, _), b in self.sets.items() if not namespaces or n in namespaces
+        ]
+
+    async def list_config_maps(
+        self, *, namespaces: Sequence[str] = (), selector: str
+    ) -> list[Body]:
+        await self._turn()
+        assert selector
+        return [
+            copy.deepcopy(b) for (n, _), b in self.maps.items() if not namespaces or n in namespaces
+        ]
+
+    async def get_config_map(self, namespace: str, name: str) -> Body | None:
+        await self._turn()
+        return copy.deepcopy(self.maps.get((namespace, name)))
+
+    async def apply_config_map(self, body: Body) -> Body:
+        where = (body["metadata"]["namespace"], body["metadata"]["name"])
+        there = where[0] in self.namespaces
+        await self._turn("apply_config_map" if there else "")
+        if not there:
+            raise ClusterError(404, "NotFound", f'namespaces "{where[0]}" not found')
+        made, known = copy.deepcopy(body), self.maps.get(where)
+        if known is None:
+            self._made += 1
+            made["metadata"]["uid"] = f"uid-{self._made}"
+        else:
+            if known.get("immutable") and known["data"] != made["data"]:
+                raise ClusterError(
+                    422, "Invalid", "data: field is immutable when `immutable` is set"
+                )
+            made["metadata"]["uid"] = known["metadata"]["uid"]
+            made["data"] = {**known["data"], **made["data"]}
+        return self._store(self.maps, "map", made)
+
+    async def delete_config_map(self, *, namespace: str, name: str, uid: str) -> None:
+        await self._turn("delete_config_map")
+        known = self.maps.get((namespace, name))
+        if known and known["metadata"]["uid"] == uid:
+            self._remove(self.maps, "map", (namespace, name))
+
+    async def apply_status(self, *, namespace: str, name: str, uid: str, status: Body) -> Body:
+        await self._turn("apply_status")
+        body = self._same(namespace, name, uid)
+        return self._store(self.sets, "set", {**body, "status": copy.deepcopy(status)})
+
+    async def apply_finalizers(
+        self, *, namespace: str, name: str, uid: str, finalizers: Sequence[str]
+    ) -> Body:
+        await self._turn("apply_finalizers")
+        body = self._same(namespace, name, uid)
+        meta = {**body["metadata"], "finalizers": list(finalizers)}
+        answer = self._store(self.sets, "set", {**body, "metadata": meta})
+        if meta.get("deletionTimestamp") and not finalizers:
+            self._remove_set((namespace, name))
+        return answer
+
+    async def create_event(
+        self, *, regarding: Body, kind: str, reason: str, action: str, note: str
+    ) -> None:
+        await self._turn()
+        assert action
+        self.events.append((regarding["metadata"]["name"], kind, f"{reason}: {note}"))
+
+    # Within
+
+    async def _turn(self, write: str = "") -> None:
+        await asyncio.sleep(0.002)
+        if self.away:
+            raise ClusterError(0, "Unreachable", "the API server did not answer: away")
+        if write:
+            self.writes[write] += 1
+
+    def _same(self, namespace: str, name: str, uid: str) -> Body:
+        body = self.sets.get((namespace, name))
+        if body is None or body["metadata"]["uid"] != uid:
+            raise ClusterError(404, "NotFound", "uid mismatch")
+        return body
+
+    def _store(self, objects: dict[tuple[str, str], Body], kind: str, body: Body) -> Body:
+        where = (body["metadata"]["namespace"], body["metadata"]["name"])
+        known = objects.get(where)
+        if known:
+            body["metadata"]["resourceVersion"] = known["metadata"]["resourceVersion"]
+            if body == known:
+                return copy.deepcopy(known)
+        self._version += 1
+        body["metadata"] = {**body["metadata"], "resourceVersion": str(self._version)}
+        objects[where] = body
+        self._tell("MODIFIED" if known else "ADDED", kind, body)
+        return copy.deepcopy(body)
+
+    def _remove(
+        self, objects: dict[tuple[str, str], Body], kind: str, where: tuple[str, str]
+    ) -> None:
+        if body := objects.pop(where, None):
+            self._version += 1
+            meta = {**body["metadata"], "resourceVersion": str(self._version)}
+            self._tell("DELETED", kind, {**body, "metadata": meta})
+
+    def _remove_set(self, where: tuple[str, str]) -> None:
+        uid = self.sets[where]["metadata"]["uid"]
+        self._remove(self.sets, "set", where)
+        for key, body in list(self.maps.items()):
+            if any(one["uid"] == uid for one in body["metadata"].get("ownerReferences", [])):
+                self._remove(self.maps, "map", key)
+
+    def _tell(self, event: str | None, kind: str, body: Body) -> None:
+        told = copy.deepcopy(body)
+        asyncio.get_running_loop().call_later(0.001, lambda: self.watcher(event, kind, told))
+
+
+class MemoryPrefect:
+    """Work pools; `outage` is what every request ends in while it is set."""
+
+    def __init__(self) -> None:
+        self.pools: dict[str, Pool] = {}
+        self.writes: Counter[str] = Counter()
+        self.outage: PoolsError | None = None
+
+    def make(self, name: str, *, namespace: str = "flows", **changes: Any) -> None:
+        """A pool whose jobs run in `namespace`."""
+        template = {**pool_template(), **changes}
+        template["variables"]["properties"]["namespace"]["default"] = namespace
+        self.pools[name] = Pool(name, "kubernetes", template)
+
+    def edit(self, name: str, **changes: Any) -> None:
+        """What somebody else does to a template."""
+        known = self.pools[name]
+        self.pools[name] = Pool(name, known.type, {**known.template, **changes})
+
+    def keys(self, name: str) -> list[str]:
+        """The choices that a pool offers to runs."""
+        schema = self.pools[name].template["variables"]["properties"].get("dependency_set", {})
+        return [key for key in schema.get("enum", []) if key != "none"]
+
+    async def read(self, name: str) -> Pool | None:
+        await self._turn()
+        return copy.deepcopy(self.pools.get(name))
+
+    async def read_all(self) -> dict[str, Pool]:
+        await self._turn()
+        return copy.deepcopy(self.pools)
+
+    async def write(self, name: str, template: Mapping[str, Any]) -> None:
+        await self._turn()
+        if name not in self.pools:
+            raise PoolsError(Reason.POOL_NOT_FOUND, f'there is no work pool "{name}"')
+        self.writes[name] += 1
+        self.pools[name] = Pool(name, self.pools[name].type, copy.deepcopy(dict(template)))
+
+    async def changes(self) -> AsyncIterator[str]:
+        await asyncio.sleep(10_000_000)
+        yield ""
+
+    async def _turn(self) -> None:
+        await asyncio.sleep(0.005)
+        if self.outage:
+            raise self.outage
+
+
+class MemoryIndex:
+    """Locks as uv would make them: the newest `release` of all, pins kept where they may be.
+
+    A requirement `impossible` can't be met.
+    """
+
+    def __init__(self) -> None:
+        self.release = 1
+        self.away = False
+        self.resolved: list[float] = []
+
+    async def resolve(self, request: LockRequest, previous: Lock | None) -> Lock:
+        self.resolved.append(virtual.now())
+        await asyncio.sleep(3.0)
+        if self.away:
+            raise IndexUnavailableError("the index did not answer")
+        names = [parse_requirement(line).name for line in request.requirements]
+        if "impossible" in names:
+            raise UnsatisfiableError("impossible does not fit together")
+        known = {pin.name: pin.version for pin in previous.pins} if previous else {}
+        pins = []
+        for name in names:
+            version = known.get(name, f"{self.release}.0")
+            hashes = (digest(f"{name} {version}"),)
+            pins.append(Pin(name, str(version), hashes, request.target.platforms))
+        return Lock(request.target, tuple(pins))
+
+
+class Simulation:
+    """A cluster, a Prefect and an index that outlive operators."""
+
+    def __init__(self, **config: Any) -> None:
+        self.cluster, self.prefect, self.index = MemoryCluster(), MemoryPrefect(), MemoryIndex()
+        self.config = parse_config(
+            {"workPools": [{"name": "*", "image": "registry.example.com/flows:1"}], **config}
+        )
+        self.passes: Counter[str] = Counter()
+
+    @asynccontextmanager
+    async def operator(self) -> AsyncIterator[Service]:
+        """A running operator; at the end it is dropped, as by a kill."""
+        queue: Queue[Any] = Queue(_unset)
+        resolutions = Resolutions(self.index.resolve, call=queue.add)
+        world = World(
+            config=self.config,
+            store=Store(),
+            cluster=cast("Cluster", self.cluster),
+            pools=cast("Pools", self.prefect),
+            resolutions=resolutions,
+            queue=queue,
+            metrics=Metrics(),
+            version="0.1.0",
+            now=clock,
+        )
+        service = Service(world)
+        handle = queue.handle
+
+        async def counted(key: Any) -> float | None:
+            self.passes[str(key)] += 1
+            return await handle(key)
+
+        queue.handle = counted
+        task = asyncio.create_task(service.run(self._watch))
+        try:
+            yield service
+            assert not task.done(), "the operator ended by itself"
+        finally:
+            self.cluster.watcher = lambda *_: None
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await resolutions.close()
+
+    async def _watch(self, service: Service) -> None:
+        def watcher(event: str | None, kind: str, body: Body) -> None:
+            tell = service.set_event if kind == "set" else service.config_map_event
+            tell(event, body)
+
+        for body in list(self.cluster.sets.values()):
+            watcher(None, "set", copy.deepcopy(body))
+        for body in list(self.cluster.maps.values()):
+            watcher(None, "map", copy.deepcopy(body))
+        self.cluster.watcher = watcher
+        await asyncio.sleep(10_000_000)
+
+    # What a person sees
+
+    def ready(self, name: str, *, namespace: str = "flows") -> tuple[str, str]:
+        """Status and reason of a set's Ready condition, of its present generation."""
+        body = self.cluster.sets[namespace, name]
+        for one in body.get("status", {}).get("conditions", []):
+            if (
+                one["type"] == "Ready"
+                and one["observedGeneration"] == body["metadata"]["generation"]
+            ):
+                return one["status"], one["reason"]
+        return "Unknown", ""
+
+    def pins(self, name: str, *, namespace: str = "flows") -> str:
+        """The pins that a ConfigMap `flowdeps-<name>` holds, in one line."""
+        body = self.cluster.maps.get((namespace, f"flowdeps-{name}"))
+        lines = body["data"]["requirements.txt"].splitlines() if body else []
+        return " ".join(line.partition(" ")[0] for line in lines if "==" in line)
+
+    def writes(self) -> dict[str, int]:
+        """Every write so far, by kind or pool."""
+        return {**self.cluster.writes, **self.prefect.writes}
+
+    def state(self) -> Any:
+        """Everything that is kept, with its versions."""
+        return copy.deepcopy((self.cluster.sets, self.cluster.maps, self.prefect.pools))
+
+
+async def _unset(_key: Any) -> float | None:
+    raise NotImplementedError
