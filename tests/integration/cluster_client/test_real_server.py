@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from flowdeps import cluster as module
 from flowdeps.api.resource import FINALIZER
 from flowdeps.cluster import Cluster, ClusterError
+from flowdeps.cluster import client as module
 from flowdeps.plan import config_maps
 from flowdeps.store import SELECTOR, view_config_map
 from tests.cluster.controlplane import ControlPlane

@@ -1,26 +1,20 @@
-"""Kubernetes: the few requests that the operator makes.
-
-Bodies go in and come out as plain JSON mappings. What we write is applied
-server-side under one field manager, so that each write says only what we own,
-and applying the same again changes nothing. Writes to sets carry the set's uid:
-a set that was deleted and made anew meanwhile is never touched by mistake.
-"""
+"""The requests, one method each."""
 
 import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
 import aiohttp
-from kubernetes.aio import client, config
+from kubernetes.aio import client
 
 from flowdeps.api.resource import GROUP, KIND, PLURAL, VERSION
+from flowdeps.cluster.errors import ClusterError, refusal
+from flowdeps.cluster.login import Login, load, unusable
 
 FIELD_MANAGER = "flowdeps"
 API_VERSION = f"{GROUP}/{VERSION}"
@@ -30,31 +24,6 @@ Body = Mapping[str, Any]
 _TIMEOUT_SECONDS = 30
 _PAGE = 500
 _APPLY = "application/apply-patch+yaml"
-
-
-class ClusterError(Exception):
-    """A request that the API server refused or did not answer.
-
-    `status` is the HTTP status, 0 where there was no answer; `reason` is the
-    server's (`NotFound`, `Conflict`, `Forbidden`, …).
-    """
-
-    def __init__(self, status: int, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.reason = reason
-
-
-@dataclass(frozen=True)
-class Login:
-    """Where the API server is and what proves us to it; paths of PEM files, or None."""
-
-    server: str
-    ca_path: str | None
-    certificate_path: str | None
-    private_key_path: str | None
-    token: str | None
-    verify: bool
 
 
 class Cluster:
@@ -75,11 +44,11 @@ class Cluster:
         request. Raises ClusterError where there is no usable configuration.
         """
         settings = client.Configuration()
-        await _load(settings)
+        await load(settings)
         try:
             made = client.ApiClient(configuration=settings)
         except OSError as error:  # certificates that are none
-            raise _unusable(str(error)) from None
+            raise unusable(str(error)) from None
         async with made as api:
             yield cls(api, observe=observe)
 
@@ -87,7 +56,7 @@ class Cluster:
         """How we are logged in now, read anew: tokens of service accounts and of
         kubeconfig's plugins expire."""
         settings = self._api.configuration
-        await _load(settings)
+        await load(settings)
         token = await settings.get_api_key_with_prefix("BearerToken", alias="authorization")
         return Login(
             server=settings.host,
@@ -227,7 +196,7 @@ class Cluster:
             ) from None
         self._observe(method, str(status))
         if not 200 <= status < 300:
-            raise _refusal(status, data, what=f"{method} {path}")
+            raise refusal(status, data, what=f"{method} {path}")
         if answer := _mapping(data):
             return answer
         raise ClusterError(
@@ -255,32 +224,6 @@ class Cluster:
         return response.status, await response.read()
 
 
-async def _load(settings: Any) -> None:
-    file = os.environ.get("KUBECONFIG")
-    in_pod = bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and not file
-    if not in_pod and not any(map(os.path.exists, _kubeconfig().split(os.pathsep))):
-        raise _unusable("there is no such file; set KUBECONFIG")
-    try:
-        if in_pod:
-            config.load_incluster_config(client_configuration=settings)
-        else:
-            # Named here: the library reads the variable only when it is imported.
-            await config.load_kube_config(config_file=file, client_configuration=settings)
-    except (AttributeError, KeyError, TypeError):
-        raise _unusable("it is not a kubeconfig file") from None
-    except Exception as error:  # whatever else the library stumbles over in it
-        raise _unusable(" ".join(str(error).split())) from None
-
-
-def _kubeconfig() -> str:
-    return os.environ.get("KUBECONFIG") or str(Path.home() / ".kube/config")
-
-
-def _unusable(why: str) -> ClusterError:
-    text = f"no usable cluster configuration in {_kubeconfig()}: {why}"
-    return ClusterError(0, "NoConfiguration", text)
-
-
 def _mapping(data: bytes) -> dict[str, Any]:
     """A JSON object; empty for anything else, such as a proxy's page."""
     try:
@@ -288,16 +231,6 @@ def _mapping(data: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _refusal(status: int, data: bytes, *, what: str) -> ClusterError:
-    answer = _mapping(data)
-    message = answer.get("message") or f"{what} was answered with {status}"
-    gone = status == 409 and "uid mismatch" in message
-    anew = status == 422 and "metadata.uid: Invalid value" in message
-    if gone or anew:
-        return ClusterError(404, "NotFound", message)
-    return ClusterError(status, answer.get("reason") or "Unknown", message)
 
 
 def _identity(namespace: str, name: str, uid: str) -> dict[str, Any]:

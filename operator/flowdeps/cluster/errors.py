@@ -1,0 +1,37 @@
+"""How a request to the cluster fails."""
+
+import json
+from typing import Any
+
+
+class ClusterError(Exception):
+    """A request that the API server refused or did not answer.
+
+    `status` is the HTTP status, 0 where there was no answer; `reason` is the
+    server's (`NotFound`, `Conflict`, `Forbidden`, …).
+    """
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+
+
+def refusal(status: int, data: bytes, *, what: str) -> ClusterError:
+    """What an answer other than 2xx means; an object that is gone, or made anew, is a 404."""
+    answer = _mapping(data)
+    message = answer.get("message") or f"{what} was answered with {status}"
+    gone = status == 409 and "uid mismatch" in message
+    anew = status == 422 and "metadata.uid: Invalid value" in message
+    if gone or anew:
+        return ClusterError(404, "NotFound", message)
+    return ClusterError(status, answer.get("reason") or "Unknown", message)
+
+
+def _mapping(data: bytes) -> dict[str, Any]:
+    """A JSON object; empty for anything else, such as a proxy's page."""
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
