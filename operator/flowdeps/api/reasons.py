@@ -33,13 +33,10 @@ class Reason(StrEnum):
     PUBLISHING = "Publishing", "The lock's ConfigMaps are being written."
     SYNCING = "Syncing", "A pool's base job template is being brought in line."
     SUSPENDED = "Suspended", "spec.suspend is true: what is published stays, nothing else happens."
-    DELETING = "Deleting", "The set is being taken out of its pools."
 
     # The spec cannot work: Stalled until it changes
     INVALID_SPEC = "InvalidSpec", "The spec has a mistake that the schema cannot see."
     UNSATISFIABLE = "Unsatisfiable", "No versions fit together; the message has uv's explanation."
-    PACKAGE_NOT_FOUND = "PackageNotFound", "The index has no package of that name."
-    NO_WHEEL = "NoWheel", "A package has no wheel for the set's Python and platforms."
     LOCK_TOO_LARGE = "LockTooLarge", "The lock does not fit a ConfigMap (1 MiB); split the set."
     REVISION_NOT_FOUND = (
         "RevisionNotFound",
@@ -58,11 +55,7 @@ class Reason(StrEnum):
     # An outage: retried
     RESOLVER_FAILED = "ResolverFailed", "uv failed in a way that has no better word."
     RESOLVER_LIMIT = "ResolverLimit", "uv ran out of the time or memory that it is allowed."
-    INDEX_UNAVAILABLE = "IndexUnavailable", "A package index cannot be reached."
-    INDEX_UNAUTHORIZED = (
-        "IndexUnauthorized",
-        "A package index refuses to answer without credentials.",
-    )
+    INDEX_UNAVAILABLE = "IndexUnavailable", "A package index cannot be reached, or refuses access."
     PREFECT_UNAVAILABLE = "PrefectUnavailable", "Prefect's API cannot be reached or is overloaded."
     PREFECT_UNAUTHORIZED = (
         "PrefectUnauthorized",
@@ -71,5 +64,4 @@ class Reason(StrEnum):
     NAMESPACE_NOT_FOUND = "NamespaceNotFound", "A job namespace does not exist."
     NAME_TAKEN = "NameTaken", "A ConfigMap of the lock's name exists and is not flowdeps'."
     FORBIDDEN = "Forbidden", "The operator's Kubernetes role does not allow a write."
-    CLUSTER_UNAVAILABLE = "ClusterUnavailable", "The Kubernetes API cannot be reached."
     INTERNAL_ERROR = "InternalError", "A mistake in flowdeps; its log has the details."

@@ -27,8 +27,6 @@ STALLED = frozenset(
     {
         Reason.INVALID_SPEC,
         Reason.UNSATISFIABLE,
-        Reason.PACKAGE_NOT_FOUND,
-        Reason.NO_WHEEL,
         Reason.LOCK_TOO_LARGE,
         Reason.REVISION_NOT_FOUND,
         Reason.CONFLICT,

@@ -11,6 +11,13 @@ from flowdeps.api.reasons import Reason
 from flowdeps.plan import LockRecord, config_maps
 from flowdeps.reconcile.report import STALLED, Findings, Step, build_status
 from flowdeps.reconcile.world import PoolState, Verdict
+from flowdeps.resolver import (
+    IndexUnavailableError,
+    LimitExceededError,
+    ResolveError,
+    ResolverError,
+    UnsatisfiableError,
+)
 from flowdeps.store import ConfigMapView, SetEntry
 from tests.unit.plan.builders import HOME, ML, entry, pools, record, revision, view
 
@@ -393,6 +400,21 @@ def test_every_reason_is_either_stalled_or_mends_itself() -> None:
         Reason.RESOLVER_LIMIT,
         Reason.PREFECT_UNAVAILABLE,
         Reason.PREFECT_UNAUTHORIZED,
-        Reason.CLUSTER_UNAVAILABLE,
     }
     assert not STALLED & (fine | under_way | outages | {Reason.SUSPENDED})
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ResolveError("x"),
+        UnsatisfiableError("x"),
+        IndexUnavailableError("x"),
+        LimitExceededError("x"),
+        ResolverError("x"),
+    ],
+)
+def test_each_failure_of_a_resolution_has_a_reason(error: ResolveError) -> None:
+    """What a resolver says is a reason that a condition may have, with a description."""
+    assert Reason.named(error.reason) == error.reason
+    assert Reason.named(error.reason).description
