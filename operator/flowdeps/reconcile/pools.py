@@ -90,7 +90,8 @@ class PoolPasses:
         return await self._write(pool, template, pace=pace, state=state, wanted=wanted)
 
     def unreachable(self, name: str, error: PoolsError) -> None:
-        """Tell the sets of a pool that it can't be looked at."""
+        """Tell the sets of a pool that it can't be looked at; the next poll calls it."""
+        self._seen.pop(name, None)
         state = self._world.pool_states.setdefault(name, PoolState())
         self._tell(name, state, self._all(name, error.reason, str(error)))
 

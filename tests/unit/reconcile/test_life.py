@@ -173,6 +173,27 @@ def test_a_day_without_prefect_loses_nothing() -> None:
     play(script)
 
 
+def test_an_outage_of_prefect_without_any_change_ends_with_it() -> None:
+    """Sets that were Ready say so again when Prefect returns, though nothing has changed."""
+
+    async def script(sim: Simulation) -> None:
+        sim.prefect.make("k")
+        sim.cluster.apply("ml", pools=["k"])
+        async with sim.operator():
+            await asyncio.sleep(HOUR)
+            writes = dict(sim.prefect.writes)
+            sim.prefect.outage = OUTAGE
+            await asyncio.sleep(HOUR)
+            assert sim.ready("ml") == ("False", "PrefectUnavailable")
+            sim.prefect.outage = None
+            await asyncio.sleep(2 * MINUTE)
+            assert sim.ready("ml") == ("True", "Ready")
+            assert sim.prefect.writes == writes
+        await settled(sim)
+
+    play(script)
+
+
 def test_a_long_outage_of_prefect_never_ends_the_operator() -> None:
     """Ten days of failures are pauses, not an overflow."""
 

@@ -1,0 +1,171 @@
+"""Random histories: people, outages and kills in any order, at any moment."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flowdeps.api.reasons import Reason
+from flowdeps.pools import PoolsError
+from tests.unit.engine import virtual
+from tests.unit.reconcile.simulation import Simulation
+
+EXAMPLES = int(os.environ.get("FLOWDEPS_HISTORIES", "20"))
+
+_NAMES = ("a", "b", "c")
+_POOLS = ("k", "l", "missing")
+_OUTAGE = PoolsError(Reason.PREFECT_UNAVAILABLE, "the Prefect API did not answer: away")
+
+_REF = st.fixed_dictionaries(
+    {"name": st.sampled_from(_POOLS)},
+    optional={"key": st.sampled_from([*_NAMES, "x"]), "default": st.booleans()},
+)
+_APPLY = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(_NAMES),
+        "namespace": st.sampled_from(["flows", "team"]),
+        "pools": st.lists(_REF, max_size=2, unique_by=lambda ref: str(ref["name"])),
+        "requirements": st.lists(
+            st.sampled_from(["alpha", "beta", "impossible", "no good"]), min_size=1, max_size=2
+        ),
+        "suspend": st.booleans() | st.just(False),
+    }
+)
+_NAME = st.tuples(st.sampled_from(["flows", "team"]), st.sampled_from(_NAMES))
+_OPERATION = st.one_of(
+    st.tuples(st.just("apply"), _APPLY),
+    st.tuples(st.just("delete"), _NAME),
+    st.tuples(st.just("delete map"), st.integers(0, 20)),
+    st.tuples(st.just("edit map"), st.integers(0, 20)),
+    st.tuples(st.just("move jobs"), st.sampled_from(["flows", "jobs", "nowhere"])),
+    st.tuples(st.just("restore"), st.sampled_from(["k", "l"])),
+    st.tuples(st.just("prefect"), st.booleans()),
+    st.tuples(st.just("cluster"), st.booleans()),
+    st.tuples(st.just("index"), st.booleans()),
+    st.tuples(st.just("release"), st.integers(1, 9)),
+    st.tuples(st.just("kill"), st.none()),
+)
+_PAUSE = st.sampled_from([0.0, 0.003, 0.007, 0.02, 1.0, 3.01, 10.0, 100.0, 2000.0, 30000.0])
+_HISTORY = st.lists(st.tuples(_PAUSE, _OPERATION), max_size=14)
+
+
+class _History:
+    """A simulation that people, faults and kills happen to."""
+
+    def __init__(self) -> None:
+        self.sim = Simulation(prefect={"pollInterval": "2m"})
+        self.sim.cluster.namespaces.add("jobs")
+        self.sim.prefect.make("k")
+        self.sim.prefect.make("l", namespace="jobs")
+        self.originals = {name: pool.template for name, pool in self.sim.prefect.pools.items()}
+
+    async def play(self, history: list[tuple[float, tuple[str, Any]]]) -> None:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.sim.operator())
+            for pause, (what, how) in history:
+                await asyncio.sleep(pause)
+                if what == "kill":
+                    await stack.aclose()
+                    await stack.enter_async_context(self.sim.operator())
+                else:
+                    self._do(what, how)
+            self.sim.prefect.outage = None
+            self.sim.cluster.away = self.sim.index.away = False
+            await asyncio.sleep(5000)  # beyond the hour for which a failure is remembered
+
+    def _do(self, what: str, how: Any) -> None:
+        cluster, prefect = self.sim.cluster, self.sim.prefect
+        maps = sorted(cluster.maps)
+        if what == "apply":
+            cluster.apply(**how)
+        elif what == "delete":
+            cluster.delete(how[1], namespace=how[0])
+        elif what == "delete map" and maps:
+            cluster.delete_map(*maps[how % len(maps)])
+        elif what == "edit map" and maps:
+            cluster.edit_map(*maps[how % len(maps)], **{"requirements.txt": "evil==1.0"})
+        elif what == "move jobs":
+            self._move(how)
+        elif what == "restore":
+            prefect.edit(how, **self.originals[how])
+        elif what == "prefect":
+            prefect.outage = _OUTAGE if how else None
+        elif what == "cluster":
+            cluster.away = how
+        elif what == "index":
+            self.sim.index.away = how
+        elif what == "release":
+            self.sim.index.release = how
+
+    def _move(self, namespace: str) -> None:
+        """Somebody lets the jobs of pool l run elsewhere."""
+        for template in (self.originals["l"], self.sim.prefect.pools["l"].template):
+            template["variables"]["properties"]["namespace"]["default"] = namespace
+
+    # What must hold in the end
+
+    def check_words(self) -> None:
+        """Every set says how it is, of its present spec, and whoever is Ready is offered."""
+        for (namespace, name), body in self.sim.cluster.sets.items():
+            status, reason = self.sim.ready(name, namespace=namespace)
+            assert status in ("True", "False"), f"{namespace}/{name} says nothing: {body}"
+            assert reason not in ("Resolving", "Pending", "Syncing", "InternalError"), reason
+            if status == "True" and reason == "Ready":
+                assert self.sim.pins(name, namespace=namespace), "Ready without a lock"
+                for ref in body["spec"]["workPools"]:
+                    assert ref.get("key", name) in self.sim.prefect.keys(ref["name"])
+
+    def check_offers(self) -> None:
+        """Every key that a pool offers has a lock where the pool's jobs run."""
+        for pool, key, namespace in self._offered():
+            where = (namespace, f"flowdeps-{key}")
+            assert where in self.sim.cluster.maps, f"{pool} offers {key} without a lock"
+            data = self.sim.cluster.maps[where]["data"]
+            assert "evil" not in data["requirements.txt"]
+
+    def _offered(self) -> Iterator[tuple[str, str, str]]:
+        for name, pool in self.sim.prefect.pools.items():
+            namespace = pool.template["variables"]["properties"]["namespace"]["default"]
+            for key in self.sim.prefect.keys(name):
+                yield name, key, namespace
+
+    async def check_restart(self) -> None:
+        """A new operator finds nothing to do."""
+        before, writes = self.sim.state(), self.sim.writes()
+        async with self.sim.operator():
+            await asyncio.sleep(400)
+        assert self.sim.writes() == writes, "a restart wrote something"
+        assert self.sim.state() == before
+
+    async def check_end(self) -> None:
+        """With the last set goes everything that sets brought in."""
+        async with self.sim.operator():
+            for namespace, name in list(self.sim.cluster.sets):
+                self.sim.cluster.delete(name, namespace=namespace)
+            await asyncio.sleep(2000)
+        assert not self.sim.cluster.sets
+        assert not self.sim.cluster.maps
+        templates = {name: pool.template for name, pool in self.sim.prefect.pools.items()}
+        assert templates == self.originals
+
+
+@given(history=_HISTORY)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+def test_any_history_ends_well(history: list[tuple[float, tuple[str, Any]]]) -> None:
+    """Whatever people, faults and kills did, once it is over: each set says how it is, whoever is
+    Ready is offered and has its lock where runs look for it, a restart writes nothing, and deleting
+    all sets leaves nothing behind."""
+
+    async def main() -> None:
+        told = _History()
+        await told.play(history)
+        told.check_words()
+        told.check_offers()
+        await told.check_restart()
+        await told.check_end()
+
+    virtual.run(main())
