@@ -14,7 +14,7 @@ from flowdeps.pools import PoolsError
 from tests.unit.engine import virtual
 from tests.unit.reconcile.simulation import Simulation
 
-EXAMPLES = int(os.environ.get("FLOWDEPS_HISTORIES", "20"))
+EXAMPLES = int(os.environ.get("FLOWDEPS_HISTORIES", "40"))
 
 _NAMES = ("a", "b", "c")
 _POOLS = ("k", "l", "missing")
