@@ -60,7 +60,7 @@ async def publish(
     """
     problems: list[Step] = []
     for place in places(entry, config=world.config, pools=world.store.pools):
-        problem = _taken(world, entry, place)
+        problem = taken(world, entry, place)
         if problem is None:
             try:
                 problem = await _publish_at(world, entry, place, record, new=new, before=before)
@@ -114,7 +114,8 @@ def too_large(lock: Lock) -> str | None:
     )
 
 
-def _taken(world: World, entry: SetEntry, place: Place) -> Step | None:
+def taken(world: World, entry: SetEntry, place: Place) -> Step | None:
+    """Why a set can't publish in a place: an older one serves it; None where it can."""
     store = world.store
     rivals = [store.sets[key] for key in store.rivals(place.key)]
     holder = holder_of(place, rivals, config=world.config, pools=store.pools)

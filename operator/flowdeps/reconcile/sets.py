@@ -16,7 +16,7 @@ from flowdeps.cluster import ClusterError
 from flowdeps.locks.lock import Lock
 from flowdeps.plan import LockRecord, home_of, last_record, places
 from flowdeps.reconcile.locking import ask, chosen, next_refresh
-from flowdeps.reconcile.publish import LockText, prune, publish
+from flowdeps.reconcile.publish import LockText, prune, publish, taken
 from flowdeps.reconcile.removal import remove, sweep
 from flowdeps.reconcile.report import STALLED, Findings, Step, build_status
 from flowdeps.reconcile.resolutions import Failure
@@ -107,6 +107,9 @@ class SetPasses:
         if entry.spec.suspend:
             suspended = Step(False, Reason.SUSPENDED, "spec.suspend is true; nothing is refreshed")
             return Findings(resolved=suspended, published=_kept(record), record=record)
+        if record is None and (problem := taken(world, entry, home)):
+            # A lock that has no place would be made anew by each pass.
+            return Findings(resolved=problem, published=problem)
         serving, said = chosen(entry.spec, last, home=home, views=views)
         record = serving[0] if serving else None
         before = LockText(world, home.namespace, serving)

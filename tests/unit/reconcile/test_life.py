@@ -66,6 +66,7 @@ def test_a_set_is_locked_published_and_offered() -> None:
         ({"pools": ["k", "missing", "other"]}, ("False", "PoolNotFound")),
         ({"pools": ["lost"]}, ("False", "NamespaceNotFound")),
         ({"pools": [{"name": "k", "key": "taken"}]}, ("False", "Conflict")),
+        ({"namespace": "team", "name": "keyed"}, ("False", "Conflict")),
     ],
 )
 def test_every_situation_comes_to_rest(changes: dict[str, Any], ready: tuple[str, str]) -> None:
@@ -75,11 +76,13 @@ def test_every_situation_comes_to_rest(changes: dict[str, Any], ready: tuple[str
         sim.prefect.make("k")
         sim.prefect.make("lost", namespace="nowhere")
         sim.prefect.make("other")
-        sim.cluster.apply("taken", pools=["k"])
+        sim.prefect.make("team", namespace="team")
+        sim.cluster.apply("taken", pools=["k", {"name": "team", "key": "keyed"}])
         await settled(sim)
-        sim.cluster.apply("ml", **{"pools": ["k"], **changes})
+        given = {"name": "ml", "pools": ["k"], **changes}
+        sim.cluster.apply(**given)
         await settled(sim)
-        assert sim.ready("ml") == ready
+        assert sim.ready(given["name"], namespace=given.get("namespace", "flows")) == ready
 
     play(script)
 
