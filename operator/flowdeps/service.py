@@ -126,16 +126,17 @@ class Service:
     def config_map_event(self, kind: str | None, body: Body) -> None:
         """One of our ConfigMaps was seen, changed or deleted."""
         self.health.last_event = self.world.queue.time()
-        store = self.world.store
+        store, meta = self.world.store, body["metadata"]
+        known = store.config_maps.get((meta["namespace"], meta["name"]))
         if kind == "DELETED":
-            meta = body["metadata"]
-            known = store.config_maps.get((meta["namespace"], meta["name"]))
             if known is None or known.uid != meta["uid"]:
                 return
             store.remove_config_map(known.namespace, known.name, known.uid)
             self.world.queue.add(known.holder)
         elif view := store.put_config_map(body):
-            self.world.queue.add(view.holder)
+            for one in (known, view):
+                if one:
+                    self.world.queue.add(one.holder)
 
     # Loops
 

@@ -67,9 +67,11 @@ class PoolPasses:
             raise
         state = world.pool_states.setdefault(name, PoolState())
         if self._view(name, pool):
-            # Locks belong elsewhere now: their sets come first, then this pool again.
-            for key in sets:
-                world.queue.add(key)
+            # Locks belong elsewhere now, and others may serve there: the sets come first,
+            # then this pool again.
+            for offer in self._offers(name):
+                for key in (offer.entry.key, *world.store.rivals(offer.ref.key)):
+                    world.queue.add(key)
         if pool is None:
             self._settle(name, state, _Wanted({}, None, self._all(name, Reason.POOL_NOT_FOUND)))
             return None

@@ -157,6 +157,8 @@ async def _publish_at(
         if view and desired.must_be_replaced(view):
             await delete(world, view.namespace, view.name, view.uid)
         store.put_config_map(await world.cluster.apply_config_map(desired.body(lock.render())))
+        if view and view.holder != entry.key:
+            world.queue.add(view.holder)  # it serves here no longer
     return None
 
 

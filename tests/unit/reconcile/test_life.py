@@ -284,6 +284,37 @@ def test_a_key_that_becomes_free_goes_to_who_waits_for_it() -> None:
     play(script)
 
 
+def test_a_set_that_loses_its_place_says_so() -> None:
+    """When a pool's jobs move to where another set has its home, the older set takes over a name
+    there, and the one that had it says Conflict, until the jobs move away."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.namespaces.add("jobs")
+        sim.prefect.make("k", namespace="jobs")
+        async with sim.operator():
+            sim.cluster.apply("guest", pools=[{"name": "k", "key": "host"}])
+            await asyncio.sleep(MINUTE)
+            sim.cluster.apply("host", requirements=["alpha"])
+            await asyncio.sleep(5 * MINUTE)
+            assert sim.ready("host") == sim.ready("guest") == ("True", "Ready")
+            template = sim.prefect.pools["k"].template
+            template["variables"]["properties"]["namespace"]["default"] = "flows"
+            await asyncio.sleep(5 * MINUTE)
+            assert sim.ready("guest") == ("True", "Ready")
+            assert sim.ready("host") == ("False", "Conflict")
+            assert sim.pins("host") == "pandas==1.0"
+        await settled(sim)
+        async with sim.operator():
+            template = sim.prefect.pools["k"].template
+            template["variables"]["properties"]["namespace"]["default"] = "jobs"
+            await asyncio.sleep(5 * MINUTE)
+            assert sim.ready("host") == sim.ready("guest") == ("True", "Ready")
+            assert sim.pins("host") == "alpha==1.0"
+        await settled(sim)
+
+    play(script)
+
+
 def test_a_file_that_somebody_adds_to_a_lock_makes_no_storm() -> None:
     """A foreign file in the ConfigMap, and a refresh that was asked for before, are no reason to
     write or to resolve again."""
