@@ -262,8 +262,7 @@ class Service:
         claims: who serves it may have changed."""
         for entry in filter(None, entries):
             for name in {entry.key.name, *(ref.key for ref in entry.offers)}:
-                for rival in self.world.store.rivals(name) - {entry.key}:
-                    self.world.queue.add(rival)
+                self.world.call_rivals(name, but=entry.key)
 
     def _is_ours(self, template: Body) -> bool:
         found = find(template)

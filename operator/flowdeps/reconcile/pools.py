@@ -18,7 +18,7 @@ from flowdeps.plan import Place, age, holder_of, pool_fragment
 from flowdeps.pools import Pool, PoolsError
 from flowdeps.reconcile.pace import Pace
 from flowdeps.reconcile.world import PoolState, Verdict, World
-from flowdeps.store import PoolView, SetEntry, SetKey
+from flowdeps.store import PoolKey, PoolView, SetEntry, SetKey
 from flowdeps.templates import NONE, Fragment, MergeRefusedError, find, job_namespace, merge, remove
 
 log = logging.getLogger(__name__)
@@ -70,8 +70,7 @@ class PoolPasses:
             # Locks belong elsewhere now, and others may serve there: the sets come first,
             # then this pool again.
             for offer in self._offers(name):
-                for key in (offer.entry.key, *world.store.rivals(offer.ref.key)):
-                    world.queue.add(key)
+                world.call_rivals(offer.ref.key, but=PoolKey(name))
         if pool is None:
             self._settle(name, state, _Wanted({}, None, self._all(name, Reason.POOL_NOT_FOUND)))
             return None

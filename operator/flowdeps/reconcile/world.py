@@ -66,6 +66,14 @@ class World:
         """Whether a set's next state is still being made."""
         return self.queue.busy(key) or self.resolutions.resolving(key)
 
+    def call_rivals(self, name: str, *, but: Key) -> None:
+        """Call the sets that want a key, and their pools: who serves it may have changed."""
+        for key in self.store.rivals(name) - {but}:
+            self.queue.add(key)
+            for ref in self.store.sets[key].offers:
+                if ref.key == name and PoolKey(ref.name) != but:
+                    self.queue.add(PoolKey(ref.name))
+
     async def announce(self, entry: SetEntry, *, kind: str, reason: str, note: str) -> None:
         """Post an event about a set; a failure to do so is only logged."""
         log.info("%s: %s: %s", entry.key, reason, note, extra={"set": str(entry.key)})

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from flowdeps.api.reasons import Reason
@@ -164,7 +164,41 @@ class _History:
         assert templates == self.originals
 
 
+def _apply(name: str, *pools: dict[str, Any], namespace: str = "flows", **changes: Any) -> Any:
+    given = {"name": name, "namespace": namespace, "pools": list(pools), **changes}
+    return ("apply", {"requirements": ["alpha"], "suspend": False, **given})
+
+
+# Histories that once did not end well.
 @given(history=_HISTORY)
+@example(
+    history=[
+        (0.0, _apply("a", {"name": "k"}, suspend=True)),
+        (0.02, ("prefect", True)),
+        (0.0, _apply("a", namespace="team")),
+        (2000.0, ("delete map", 0)),
+    ]
+)
+@example(
+    history=[
+        (0.0, _apply("b", {"name": "k", "key": "a"}, requirements=["no good"], suspend=True)),
+        (0.003, _apply("a")),
+    ]
+)
+@example(
+    history=[
+        (0.02, _apply("a", {"name": "l", "key": "b"})),
+        (0.007, ("move jobs", "flows")),
+        (0.0, _apply("b")),
+    ]
+)
+@example(
+    history=[
+        (0.0, ("move jobs", "flows")),
+        (0.0, _apply("a", {"name": "l", "key": "b"}, requirements=["no good"], suspend=True)),
+        (0.0, _apply("b", {"name": "k"})),
+    ]
+)
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_history_ends_well(history: list[tuple[float, tuple[str, Any]]]) -> None:
     """Whatever people, faults and kills did, once it is over: each set says how it is, whoever is
