@@ -14,6 +14,7 @@ from tests.cluster.prefect import PrefectServer
 from tests.support.operator import Operator
 from tests.support.sets import read, wait
 
+_EVERYWHERE = f"/apis/{API_VERSION}/{PLURAL}"
 CRD = Path(__file__).parents[2] / "crds" / "flowdependencysets.yaml"
 
 StartOperator = Callable[..., Operator]
@@ -29,21 +30,15 @@ def cluster(control_plane_with_controllers: ControlPlane) -> ControlPlane:
 def install_crd(cluster: ControlPlane) -> None:
     """kubectl apply of the resource, and wait until it is served."""
     cluster.kubectl("apply", "-f", str(CRD))
-    cluster.kubectl(
-        "wait",
-        "--for=condition=Established",
-        "crd/flowdependencysets.flowdeps.dev",
-        "--timeout=30s",
-    )
+    wait(lambda: read(cluster, _EVERYWHERE) is not None, what="the resource to be served")
 
 
 def delete_all_sets(cluster: ControlPlane) -> None:
     """Delete every set, and wait until the operator has let them go."""
     # Not kubectl's own wait, which asks for one object after the other.
     cluster.kubectl("delete", "fds", "-A", "--all", "--wait=false")
-    everywhere = f"/apis/{API_VERSION}/{PLURAL}"
     wait(
-        lambda: not (read(cluster, everywhere) or {"items": []})["items"],
+        lambda: not (read(cluster, _EVERYWHERE) or {"items": []})["items"],
         what="all sets to go",
         seconds=120,
     )

@@ -1,6 +1,7 @@
 """The node of the harness: real pods and flow runs, and nothing left behind."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -124,6 +125,7 @@ def test_two_nodes_live_side_by_side(node: Node) -> None:
         finished(node, "still-here")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="a node needs root")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_stays_of_a_node_with_a_running_pod(number: signal.Signals) -> None:
     """No process, mount, network device, firewall rule or control group, however it ended."""
