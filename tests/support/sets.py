@@ -74,7 +74,8 @@ def names(cluster: ControlPlane, kind: str, *, namespace: str = "default") -> se
 
 
 def read(cluster: ControlPlane, path: str) -> Body | None:
-    """What the API server answers to a GET; None for 404."""
+    """What the API server answers to a GET; None for 404, and while it only just learned of a
+    resource (429)."""
     settings = yaml.safe_load(cluster.kubeconfig.read_text())
     with httpx.Client(
         base_url=cluster.url,
@@ -84,7 +85,7 @@ def read(cluster: ControlPlane, path: str) -> Body | None:
         timeout=30,
     ) as client:
         answer = client.get(path)
-    if answer.status_code == httpx.codes.NOT_FOUND:
+    if answer.status_code in {httpx.codes.NOT_FOUND, httpx.codes.TOO_MANY_REQUESTS}:
         return None
     answer.raise_for_status()
     body: Body = answer.json()
