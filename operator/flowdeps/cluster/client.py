@@ -109,12 +109,24 @@ class Cluster:
             if error.status not in {404, 409}:
                 raise
 
-    async def apply_status(self, *, namespace: str, name: str, uid: str, status: Body) -> Body:
-        """Apply a set's whole status; returns the set."""
-        return await self._apply(
-            f"{_set(namespace, name)}/status",
-            {**_identity(namespace, name, uid), "status": status},
-        )
+    async def apply_status(
+        self,
+        *,
+        namespace: str,
+        name: str,
+        uid: str,
+        status: Body,
+        resource_version: str | None = None,
+    ) -> Body:
+        """Apply a set's whole status; returns the set.
+
+        With a resource version it is refused (409) where the set is another by now:
+        of a status the server does not compare the uid.
+        """
+        body = _identity(namespace, name, uid)
+        if resource_version is not None:
+            body["metadata"]["resourceVersion"] = resource_version
+        return await self._apply(f"{_set(namespace, name)}/status", {**body, "status": status})
 
     async def apply_finalizers(
         self, *, namespace: str, name: str, uid: str, finalizers: Sequence[str]

@@ -176,9 +176,10 @@ class SetPasses:
                 name=entry.key.name,
                 uid=entry.meta.uid,
                 status=status.to_dict(),
+                resource_version=entry.meta.resource_version,
             )
         except ClusterError as error:
-            if error.status == 404:  # deleted meanwhile
+            if error.status in {404, 409}:  # another by now: what tells the store calls the set
                 return
             raise
         world.store.put_set(body)

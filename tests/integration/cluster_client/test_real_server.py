@@ -3,7 +3,7 @@
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +179,33 @@ async def test_a_set_that_was_made_anew_gets_no_finalizer_by_mistake(
         await client.apply_finalizers(**_identity(old), finalizers=[FINALIZER])
     assert (caught.value.status, caught.value.reason) == (404, "NotFound")
     assert get(cluster, "fds", "ml", namespace=namespace) == new
+
+
+async def test_a_status_lands_only_on_the_version_that_it_was_made_for(
+    client: Cluster, cluster: ControlPlane, make_set: Callable[..., Body], namespace: str
+) -> None:
+    """With a resource version, a set that was changed or made anew since keeps its status, 409;
+    one that is gone is NotFound; the current version is accepted, again and again."""
+    old = make_set()
+    was = {**_identity(old), "resource_version": old["metadata"]["resourceVersion"]}
+    cluster.kubectl("annotate", "fds", "ml", "-n", namespace, "a=b")
+    await _refused(client, was, status=409)
+    now: Mapping[str, Any] = get(cluster, "fds", "ml", namespace=namespace)
+    for _ in range(2):
+        version = now["metadata"]["resourceVersion"]
+        now = await client.apply_status(**_identity(now), resource_version=version, status=_STATUS)
+        assert now["status"] == _STATUS
+    cluster.kubectl("delete", "fds", "ml", "-n", namespace)
+    await _refused(client, was, status=404)
+    new = make_set()
+    await _refused(client, was, status=409)
+    assert get(cluster, "fds", "ml", namespace=namespace) == new
+
+
+async def _refused(client: Cluster, identity: dict[str, str], *, status: int) -> None:
+    with pytest.raises(ClusterError) as caught:
+        await client.apply_status(**identity, status=_STATUS)
+    assert caught.value.status == status
 
 
 async def test_a_set_that_is_gone_is_never_made_again(

@@ -55,6 +55,7 @@ class MemoryCluster:
         self.events: list[tuple[str, str, str]] = []
         self.watcher: Watcher = lambda *_: None
         self.away = False
+        self.lag = 0.001  # of the watch
         self._version = 0
         self._made = 0
 
@@ -141,9 +142,21 @@ class MemoryCluster:
         if known and known["metadata"]["uid"] == uid:
             self._remove(self.maps, "map", (namespace, name))
 
-    async def apply_status(self, *, namespace: str, name: str, uid: str, status: Body) -> Body:
+    async def apply_status(
+        self,
+        *,
+        namespace: str,
+        name: str,
+        uid: str,
+        status: Body,
+        resource_version: str | None = None,
+    ) -> Body:
         await self._turn("apply_status")
-        body = self._same(namespace, name, uid)
+        body = self.sets.get((namespace, name))
+        if body is None:
+            raise ClusterError(404, "NotFound", f"no set {uid}")  # of a status no uid is compared
+        if resource_version not in (None, body["metadata"]["resourceVersion"]):
+            raise ClusterError(409, "Conflict", "the object has been modified")
         return self._store(self.sets, "set", {**body, "status": copy.deepcopy(status)})
 
     async def apply_finalizers(
@@ -209,7 +222,7 @@ class MemoryCluster:
 
     def _tell(self, event: str | None, kind: str, body: Body) -> None:
         told = copy.deepcopy(body)
-        asyncio.get_running_loop().call_later(0.001, lambda: self.watcher(event, kind, told))
+        asyncio.get_running_loop().call_later(self.lag, lambda: self.watcher(event, kind, told))
 
 
 class MemoryPrefect:

@@ -237,6 +237,39 @@ def test_an_outage_of_the_api_server_is_waited_out() -> None:
     play(script)
 
 
+def test_a_status_never_lands_on_a_set_that_was_made_anew() -> None:
+    """A set is deleted and applied anew while a pass over the old one ends, and the watch lags: the
+    first status of the new one is its own, and nothing is tried each second until it is seen."""
+
+    async def script(sim: Simulation) -> None:
+        apply_status = sim.cluster.apply_status
+        told: list[tuple[str, Any]] = []
+
+        async def late(**write: Any) -> Any:
+            if write["status"].get("lock") and not told:
+                sim.cluster.lag = MINUTE
+                sim.cluster.delete("ml")
+                sim.cluster.apply("ml", requirements=["impossible"])
+            told.append((write["uid"], write["status"].get("lock")))
+            return await apply_status(**write)
+
+        sim.cluster.apply("ml")
+        async with sim.operator():
+            await asyncio.sleep(1)
+            old = sim.cluster.sets["flows", "ml"]["metadata"]["uid"]
+            sim.cluster.apply_status = late  # type: ignore[method-assign]
+            await asyncio.sleep(MINUTE / 2)
+            assert [uid for uid, _ in told] == [old]
+            assert "status" not in sim.cluster.sets["flows", "ml"]
+            sim.cluster.lag = 0.001
+            await asyncio.sleep(5 * MINUTE)
+            assert sim.ready("ml") == ("False", "Unsatisfiable")
+            assert all(lock is None for uid, lock in told if uid != old)
+        await settled(sim)
+
+    play(script)
+
+
 def test_a_job_namespace_that_comes_later_is_filled_and_the_key_offered() -> None:
     """NamespaceNotFound mends itself when the namespace is made."""
 
