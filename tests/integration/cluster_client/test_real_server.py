@@ -75,7 +75,7 @@ _STATUS: Body = {
 }
 
 
-def _identity(body: Body) -> dict[str, str]:
+def _identity(body: Mapping[str, Any]) -> dict[str, str]:
     meta = body["metadata"]
     return {"namespace": meta["namespace"], "name": meta["name"], "uid": meta["uid"]}
 
