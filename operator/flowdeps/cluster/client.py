@@ -86,11 +86,30 @@ class Cluster:
 
     async def get_config_map(self, namespace: str, name: str) -> Body | None:
         """One ConfigMap, whoever owns it; None where there is none."""
+        return await self._get(_config_map(namespace, name))
+
+    async def get_secret(self, namespace: str, name: str) -> Body | None:
+        """One Secret; None where there is none."""
+        return await self._get(_secret(namespace, name))
+
+    async def get_pod(self, namespace: str, name: str) -> Body | None:
+        """One pod; None where there is none."""
+        return await self._get(_pod(namespace, name))
+
+    async def list_pods(self, *, namespaces: Sequence[str] = (), selector: str) -> list[Body]:
+        """Pods by label, of the named namespaces or, with none, of all."""
+        paths = [f"/api/v1/namespaces/{_part(n)}/pods" for n in namespaces]
+        return await self._list(paths or ["/api/v1/pods"], selector=selector)
+
+    async def pod_log(self, namespace: str, name: str, *, container: str, limit: int) -> str:
+        """The first `limit` bytes that a container wrote; empty where it never ran or is gone."""
+        path = f"{_pod(namespace, name)}/log"
+        query = [("container", container), ("limitBytes", str(limit))]
         try:
-            return await self._request("GET", _config_map(namespace, name))
+            return await self._request_text("GET", path, query=query)
         except ClusterError as error:
-            if error.status == 404:
-                return None
+            if error.status in {400, 404}:  # never started, or gone
+                return ""
             raise
 
     # Writing
@@ -102,12 +121,25 @@ class Cluster:
 
     async def delete_config_map(self, *, namespace: str, name: str, uid: str) -> None:
         """Delete a ConfigMap if it is still the one with that uid."""
-        body = {"preconditions": {"uid": uid}}
-        try:
-            await self._request("DELETE", _config_map(namespace, name), body=body)
-        except ClusterError as error:
-            if error.status not in {404, 409}:
-                raise
+        await self._delete(_config_map(namespace, name), uid=uid)
+
+    async def apply_secret(self, body: Body) -> Body:
+        """Apply a Secret; returns it as the server now has it."""
+        meta = body["metadata"]
+        return await self._apply(_secret(meta["namespace"], meta["name"]), body)
+
+    async def delete_secret(self, *, namespace: str, name: str, uid: str) -> None:
+        """Delete a Secret if it is still the one with that uid."""
+        await self._delete(_secret(namespace, name), uid=uid)
+
+    async def create_pod(self, body: Body) -> Body:
+        """Create a pod; 409 where one of its name is there."""
+        path = f"/api/v1/namespaces/{_part(body['metadata']['namespace'])}/pods"
+        return await self._request("POST", path, body=body)
+
+    async def delete_pod(self, *, namespace: str, name: str, uid: str) -> None:
+        """Delete a pod at once if it is still the one with that uid."""
+        await self._delete(_pod(namespace, name), uid=uid, gracePeriodSeconds=0)
 
     async def apply_status(
         self,
@@ -165,6 +197,22 @@ class Cluster:
 
     # The one way to the server
 
+    async def _get(self, path: str) -> Body | None:
+        try:
+            return await self._request("GET", path)
+        except ClusterError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def _delete(self, path: str, *, uid: str, **options: Any) -> None:
+        body = {"preconditions": {"uid": uid}, **options}
+        try:
+            await self._request("DELETE", path, body=body)
+        except ClusterError as error:
+            if error.status not in {404, 409}:
+                raise
+
     async def _apply(self, path: str, body: Body) -> Body:
         query = [("fieldManager", FIELD_MANAGER), ("force", "true")]
         return await self._request("PATCH", path, query=query, body=body, content=_APPLY)
@@ -193,6 +241,28 @@ class Cluster:
         body: Body | None = None,
         content: str = "application/json",
     ) -> Body:
+        data = await self._answer(method, path, query=query, body=body, content=content)
+        if answer := _mapping(data):
+            return answer
+        raise ClusterError(
+            0, "Unknown", f"what answered {method} {path} is not a Kubernetes API server"
+        )
+
+    async def _request_text(
+        self, method: str, path: str, *, query: Sequence[tuple[str, str]]
+    ) -> str:
+        data = await self._answer(method, path, query=query, body=None, content="application/json")
+        return data.decode(errors="replace")
+
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]],
+        body: Body | None,
+        content: str,
+    ) -> bytes:
         try:
             status, data = await self._send(method, path, query=query, body=body, content=content)
             if status == 401:
@@ -209,11 +279,7 @@ class Cluster:
         self._observe(method, str(status))
         if not 200 <= status < 300:
             raise refusal(status, data, what=f"{method} {path}")
-        if answer := _mapping(data):
-            return answer
-        raise ClusterError(
-            0, "Unknown", f"what answered {method} {path} is not a Kubernetes API server"
-        )
+        return data
 
     async def _send(
         self,
@@ -264,3 +330,11 @@ def _set(namespace: str, name: str) -> str:
 
 def _config_map(namespace: str, name: str) -> str:
     return f"/api/v1/namespaces/{_part(namespace)}/configmaps/{_part(name)}"
+
+
+def _secret(namespace: str, name: str) -> str:
+    return f"/api/v1/namespaces/{_part(namespace)}/secrets/{_part(name)}"
+
+
+def _pod(namespace: str, name: str) -> str:
+    return f"/api/v1/namespaces/{_part(namespace)}/pods/{_part(name)}"
