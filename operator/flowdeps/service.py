@@ -278,7 +278,7 @@ def _timed(resolver: Resolver, metrics: Metrics) -> Resolve:
         loop = asyncio.get_running_loop()
         start, outcome = loop.time(), "Resolved"
         try:
-            return await resolver.resolve(request, previous=previous)
+            return (await resolver.resolve(request, previous=previous)).lock
         except ResolveError as error:
             outcome = error.reason
             raise

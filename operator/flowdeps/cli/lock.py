@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     count = len(request.requirements)
     print(f"resolving {count} requirement{'s' if count != 1 else ''} …", file=sys.stderr)
     try:
-        lock = asyncio.run(make_resolver(config).resolve(request, previous=previous))
+        lock = asyncio.run(make_resolver(config).resolve(request, previous=previous)).lock
     except ResolveError as error:
         raise CommandError(f"{error.reason}: {error.message}") from None
     text = lock.render()
@@ -83,11 +83,13 @@ def _request(file: str, *, default_index: Index) -> LockRequest:
         spec = parse_spec(reading.manifests[0].body)
     except InvalidError as error:
         raise CommandError.invalid(file, error) from None
+    if spec.target is None:
+        raise CommandError(f"{file}: spec.python.version: missing; add it")
     return LockRequest(
         requirements=spec.requirements,
         constraints=spec.constraints,
         target=spec.target,
-        index=spec.index if spec.index.url else default_index,
+        index=spec.index.index if spec.index.index.url else default_index,
     )
 
 

@@ -5,15 +5,19 @@ The text is the same bytes for the same lock, and any installer reads it::
     # A flowdeps lock. Change the requirements, not this file.
     # python: 3.11
     # platforms: linux/amd64, linux/arm64
+    # image: six==1.17.0
     numpy==2.3.3 \\
         --hash=sha256:… \\
         --hash=sha256:…
     uvloop==0.21.0 ; platform_machine == "x86_64" \\
         --hash=sha256:…
 
+A lock that was made for an image names the packages of the image that it builds on: an installer
+passes over the line, and a run in another image can tell that the lock isn't for it.
+
 Invariants: pins are sorted; each has at least one hash; a name has at most one pin a platform. The
-digest depends on pins, hashes and target only, not on the text's format, so it names a lock across
-versions of flowdeps.
+digest depends on pins, hashes, target and image packages only, not on the text's format, so it
+names a lock across versions of flowdeps.
 """
 
 import hashlib
@@ -29,7 +33,7 @@ from flowdeps.locks.target import PLATFORMS, Target, TargetError
 _TITLE = "# A flowdeps lock. Change the requirements, not this file."
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _PIN = re.compile(r"(?P<name>[^\s=;]+)==(?P<version>[^\s;]+)(?:\s*;\s*(?P<marker>.+))?")
-_FIELD = re.compile(r"#\s*(?P<key>python|platforms):\s*(?P<value>.+)")
+_FIELD = re.compile(r"#\s*(?P<key>python|platforms|image):\s*(?P<value>.+)")
 _MACHINE = re.compile(r"platform_machine == \"(?P<machine>\w+)\"")
 _BY_MACHINE = {one.machine: name for name, one in PLATFORMS.items()}
 
@@ -53,14 +57,7 @@ class Pin:
     def __post_init__(self) -> None:
         object.__setattr__(self, "hashes", tuple(sorted(set(self.hashes))))
         object.__setattr__(self, "platforms", tuple(sorted(set(self.platforms))))
-        if self.name != canonicalize_name(self.name, validate=False):
-            raise LockError(f"{self.name!r} is not a normalized package name")
-        try:
-            normal = str(Version(self.version)) == self.version
-        except InvalidVersion:
-            normal = False
-        if not normal:
-            raise LockError(f"{self.name}: {self.version!r} is not a normalized version")
+        _check(self.name, self.version)
         if not self.hashes:
             raise LockError(f"{self.name}=={self.version} has no hash")
         for one in self.hashes:
@@ -70,25 +67,35 @@ class Pin:
 
 @dataclass(frozen=True)
 class Lock:
-    """Pins for a target. Raises `LockError` where they contradict each other or the target."""
+    """Pins for a target. ``base``: name and version of the image packages that they, or the
+    requirements, build on. Raises `LockError` where they contradict each other or the target.
+    """
 
     target: Target
     pins: tuple[Pin, ...] = ()
+    base: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pins", tuple(sorted(self.pins)))
+        object.__setattr__(self, "base", tuple(sorted(set(self.base))))
+        for name, version in self.base:
+            _check(name, version)
+        if len(dict(self.base)) < len(self.base):
+            raise LockError("an image package is named with two versions")
         taken: set[tuple[str, str]] = set()
         for pin in self.pins:
             _place(pin, self.target, taken)
 
     @property
     def digest(self) -> str:
-        """``sha256:<64 hex digits>`` over pins, hashes and target."""
-        content = {
+        """``sha256:<64 hex digits>`` over pins, hashes, target and image packages."""
+        content: dict[str, object] = {
             "python": self.target.python,
             "platforms": self.target.platforms,
             "pins": [[pin.name, pin.version, pin.hashes, pin.platforms] for pin in self.pins],
         }
+        if self.base:  # a lock without keeps the digest that it had before there were any
+            content["image"] = self.base
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
@@ -105,6 +112,7 @@ class Lock:
         """The text of the lock: a requirements.txt file, always the same bytes."""
         platforms = ", ".join(self.target.platforms)
         lines = [_TITLE, f"# python: {self.target.python}", f"# platforms: {platforms}"]
+        lines += [f"# image: {name}=={version}" for name, version in self.base]
         for pin in self.pins:
             marker = "" if pin.platforms == self.target.platforms else f" ; {_marker(pin)}"
             lines.append(
@@ -121,6 +129,7 @@ def parse_lock(text: str) -> Lock:
     Raises `LockError` naming the line.
     """
     header: dict[str, str] = {}
+    base: list[tuple[str, str]] = []
     pending: list[tuple[int, str]] = []
     joined = ""
     start = 0
@@ -129,7 +138,10 @@ def parse_lock(text: str) -> Lock:
         joined += line.removesuffix("\\")
         if line.endswith("\\"):
             continue
-        if field := _FIELD.fullmatch(joined.strip()):
+        field = _FIELD.fullmatch(joined.strip())
+        if field and field["key"] == "image":
+            base.append(_image_package(field["value"], number=start))
+        elif field:
             header.setdefault(field["key"], field["value"])
         elif joined.strip() and not joined.lstrip().startswith("#"):
             pending.append((start, joined.strip()))
@@ -145,7 +157,29 @@ def parse_lock(text: str) -> Lock:
             _place(pins[-1], target, taken)
         except LockError as error:
             raise LockError(f"line {number}: {error}") from None
-    return Lock(target, tuple(pins))
+    return Lock(target, tuple(pins), tuple(base))
+
+
+def _check(name: str, version: str) -> None:
+    if name != canonicalize_name(name, validate=False):
+        raise LockError(f"{name!r} is not a normalized package name")
+    try:
+        normal = str(Version(version)) == version
+    except InvalidVersion:
+        normal = False
+    if not normal:
+        raise LockError(f"{name}: {version!r} is not a normalized version")
+
+
+def _image_package(text: str, *, number: int) -> tuple[str, str]:
+    match = _PIN.fullmatch(text.strip())
+    if not match or match["marker"]:
+        raise LockError(f"line {number}: {text[:80]!r} is not an image package like name==version")
+    try:
+        _check(match["name"], match["version"])
+    except LockError as error:
+        raise LockError(f"line {number}: {error}") from None
+    return match["name"], match["version"]
 
 
 def _target(header: dict[str, str]) -> Target:

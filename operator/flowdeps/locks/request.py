@@ -3,42 +3,88 @@
 import hashlib
 import json
 from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
 
+from packaging.utils import canonicalize_name
+
+from flowdeps.locks.image import ImageFacts
 from flowdeps.locks.index import Index
 from flowdeps.locks.requirements import normalize, parse_requirement
 from flowdeps.locks.target import Target
+
+ANY = "*"
+
+
+class Prereleases(StrEnum):
+    """Which pre-releases may get into a lock; IfNecessary: those that a requirement names, and
+    those of packages that have nothing else."""
+
+    DISALLOW = "Disallow"
+    IF_NECESSARY = "IfNecessary"
+    ALLOW = "Allow"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LockRequest:
     """Requirements and constraints (lines as in `flowdeps.locks.requirements`) for a target.
 
-    Lines are checked, sorted and without repetition, so neither the resolution nor the digest
-    depends on the order in which they were written. Raises `RequirementError`.
+    ``image``: what is installed already; the lock is what comes on top. ``shadow``: names of image
+    packages that the lock may put before the image's own copy (`ANY`: all). ``cooldown``: releases
+    younger than this are passed over, except of ``cooldown_exempt`` (names). ``exclude``: further
+    constraints, for versions that must not be chosen.
+
+    Lines and names are checked, sorted and without repetition, so neither the resolution nor the
+    digest depends on the order in which they were written. Raises `RequirementError`.
     """
 
     requirements: tuple[str, ...]
     constraints: tuple[str, ...] = ()
     target: Target
     index: Index = field(default_factory=Index)
+    image: ImageFacts | None = None
+    shadow: tuple[str, ...] = ()
+    cooldown: timedelta | None = None
+    cooldown_exempt: tuple[str, ...] = ()
+    prereleases: Prereleases = Prereleases.IF_NECESSARY
+    exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "requirements", _lines(self.requirements))
-        object.__setattr__(self, "constraints", _lines(self.constraints))
+        for lines in ("requirements", "constraints", "exclude"):
+            object.__setattr__(self, lines, _lines(getattr(self, lines)))
+        for names in ("shadow", "cooldown_exempt"):
+            object.__setattr__(self, names, _names(getattr(self, names)))
 
     @property
     def digest(self) -> str:
         """The inputs digest, ``sha256:<64 hex digits>``: equal for equal requests."""
-        inputs = {
+        inputs: dict[str, object] = {
             "requirements": self.requirements,
             "constraints": self.constraints,
             "python": self.target.python,
             "platforms": self.target.platforms,
             "indices": self.index.urls,
         }
+        # Digests stand in clusters: a request that uses none of these keeps the one it had.
+        if self.image:
+            inputs["image"] = self.image.digest
+        if self.image and self.shadow:
+            inputs["shadow"] = self.shadow
+        if self.cooldown:
+            inputs["cooldown"] = self.cooldown.total_seconds()
+        if self.cooldown and self.cooldown_exempt:
+            inputs["cooldownExempt"] = self.cooldown_exempt
+        if self.prereleases is not Prereleases.IF_NECESSARY:
+            inputs["prereleases"] = self.prereleases.value
+        if self.exclude:
+            inputs["exclude"] = self.exclude
         text = json.dumps(inputs, sort_keys=True, separators=(",", ":"))
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def _lines(texts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted({normalize(parse_requirement(text)) for text in texts}))
+
+
+def _names(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted({canonicalize_name(text) for text in texts}))

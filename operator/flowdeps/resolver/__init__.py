@@ -7,18 +7,21 @@ runs here.
 
 from flowdeps.resolver.child import Limits
 from flowdeps.resolver.errors import (
+    IndexUnauthorizedError,
     IndexUnavailableError,
     LimitExceededError,
     ResolveError,
     ResolverError,
     UnsatisfiableError,
 )
-from flowdeps.resolver.resolve import Resolver
+from flowdeps.resolver.resolve import Resolution, Resolver
 
 __all__ = [
+    "IndexUnauthorizedError",
     "IndexUnavailableError",
     "LimitExceededError",
     "Limits",
+    "Resolution",
     "ResolveError",
     "Resolver",
     "ResolverError",

@@ -28,9 +28,15 @@ class UnsatisfiableError(ResolveError):
 
 
 class IndexUnavailableError(ResolveError):
-    """The index can't be reached, answers with an error, or asks for credentials."""
+    """The index can't be reached, or answers with an error."""
 
     reason = "IndexUnavailable"
+
+
+class IndexUnauthorizedError(ResolveError):
+    """The index asks for credentials, or refuses those that it got."""
+
+    reason = "IndexUnauthorized"
 
 
 class LimitExceededError(ResolveError):

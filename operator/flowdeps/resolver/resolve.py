@@ -10,10 +10,12 @@ import asyncio
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from uv import find_uv_bin
 
+from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock, Pin
 from flowdeps.locks.merge import Pins, by_platform, disagreements, merge, preferences, toward_others
 from flowdeps.locks.pylock import PylockError, UnusableWheelsError, read_pylock
@@ -22,6 +24,14 @@ from flowdeps.resolver import command
 from flowdeps.resolver.child import Limits, run
 from flowdeps.resolver.errors import LimitExceededError, ResolverError, UnsatisfiableError
 from flowdeps.resolver.explain import explain
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """A lock, and what people should know of it, as in ``foo 1.2 was yanked: broken``."""
+
+    lock: Lock
+    notes: tuple[str, ...] = ()
 
 
 class Resolver:
@@ -40,18 +50,20 @@ class Resolver:
         self._cache = cache.absolute()
         self._uv = str(uv or find_uv_bin())
 
-    async def resolve(self, request: LockRequest, *, previous: Lock | None) -> Lock:
+    async def resolve(
+        self, request: LockRequest, *, previous: Lock | None, access: Access | None = None
+    ) -> Resolution:
         """The lock for ``request``.
 
         The pins of ``previous`` are kept where the request still allows them; without it, each pin
         is the newest version that fits. Raises a `ResolveError`; a cancellation ends the child.
         """
         if not request.requirements:
-            return Lock(request.target)
+            return Resolution(Lock(request.target))
         async with self._turn:
             try:
                 async with asyncio.timeout(self._limits.timeout):
-                    return await self._resolve(request, previous)
+                    return Resolution(await self._resolve(request, previous))
             except TimeoutError:
                 raise LimitExceededError(
                     f"no resolution within {self._limits.timeout:g} seconds: "

@@ -8,7 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+from flowdeps.locks.access import Access
 from flowdeps.locks.index import Index
+from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.target import Target
 from flowdeps.resolver import Limits, Resolver
@@ -46,6 +48,17 @@ def ask(
         target=Target(python, platforms),
         index=Index(first, tuple(extra)),
     )
+
+
+async def lock_of(
+    resolver: Resolver,
+    request: LockRequest,
+    *,
+    previous: Lock | None,
+    access: Access | None = None,
+) -> Lock:
+    """The lock alone of a resolution."""
+    return (await resolver.resolve(request, previous=previous, access=access)).lock
 
 
 def stand_in(path: Path, program: str) -> Path:

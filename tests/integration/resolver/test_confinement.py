@@ -24,6 +24,7 @@ from tests.integration.resolver.support import (
     MakeResolver,
     ask,
     limits,
+    lock_of,
     stand_in,
 )
 
@@ -160,7 +161,7 @@ async def test_a_timeout_ends_the_child_and_all_that_it_started(
     uv = stand_in(tmp_path / "uv", forking(tmp_path / "pids"))
     resolver = make_resolver(uv=uv, within=limits(timeout=2))
     with pytest.raises(LimitExceededError, match=r"^no resolution within 2 seconds") as caught:
-        await resolver.resolve(REQUEST, previous=None)
+        await lock_of(resolver, REQUEST, previous=None)
     assert (caught.value.reason, caught.value.retry) == ("ResolverLimit", True)
     await until(partial(none_running, process_ids(tmp_path / "pids")))
     assert empty(scratch)
@@ -173,7 +174,7 @@ async def test_a_cancellation_ends_the_child_and_all_that_it_started(
     uv = stand_in(tmp_path / "uv", forking(tmp_path / "pids"))
     resolver = make_resolver(uv=uv, concurrency=1)
     for _ in range(2):
-        task = asyncio.create_task(resolver.resolve(REQUEST, previous=None))
+        task = asyncio.create_task(lock_of(resolver, REQUEST, previous=None))
         await until(lambda: process_ids(tmp_path / "pids"))
         pids = process_ids(tmp_path / "pids")
         assert all(running(pid) for pid in pids)
@@ -218,7 +219,7 @@ mine.unlink()
     )
     resolver = make_resolver(uv=uv, concurrency=2)
     requests = [ask(f"app{number}", index=URL, platforms=(AMD64,)) for number in range(6)]
-    await asyncio.gather(*(resolver.resolve(one, previous=None) for one in requests))
+    await asyncio.gather(*(lock_of(resolver, one, previous=None) for one in requests))
     counts = [int(line) for line in (tmp_path / "counts").read_text().split()]
     assert len(counts) == len(requests)
     assert max(counts) == 2
@@ -230,7 +231,7 @@ async def test_waiting_for_a_turn_does_not_count_as_time(
     """A queue behind slow resolutions fails none of them."""
     uv = stand_in(tmp_path / "uv", "time.sleep(1)" + EMPTY_RESOLUTION)
     resolver = make_resolver(uv=uv, concurrency=1, within=limits(timeout=2.5))
-    locks = await asyncio.gather(*(resolver.resolve(REQUEST, previous=None) for _ in range(4)))
+    locks = await asyncio.gather(*(lock_of(resolver, REQUEST, previous=None) for _ in range(4)))
     assert len(set(locks)) == 1
 
 
@@ -276,7 +277,7 @@ async def test_the_real_uv_past_a_limit_says_which(
     index.add("app", "1.0")
     resolver = make_resolver(within=limits(**change))
     with pytest.raises(LimitExceededError, match=message) as caught:
-        await resolver.resolve(ask("app", index=index.url), previous=None)
+        await lock_of(resolver, ask("app", index=index.url), previous=None)
     assert caught.value.retry == retry
 
 
@@ -289,7 +290,7 @@ async def test_the_default_memory_is_far_more_than_uv_needs(
     for name in names:
         index.add(name, "1.0")
     resolver = make_resolver(within=limits(memory=512 * MIB))
-    lock = await resolver.resolve(ask("app", index=index.url), previous=None)
+    lock = await lock_of(resolver, ask("app", index=index.url), previous=None)
     assert len(lock.pins) == 60
 
 
@@ -339,11 +340,11 @@ async def test_a_failed_resolution_frees_its_turn(
     resolver = make_resolver(concurrency=1)
     for _ in range(2):
         with pytest.raises(UnsatisfiableError):
-            await resolver.resolve(ask("app", index=index.url), previous=None)
+            await lock_of(resolver, ask("app", index=index.url), previous=None)
     index.fail(404)
     with pytest.raises((UnsatisfiableError, IndexUnavailableError)):
-        await resolver.resolve(ask("app", index=index.url), previous=None)
+        await lock_of(resolver, ask("app", index=index.url), previous=None)
     index.fail(None)
     index.add("app", "1.0")
-    assert (await resolver.resolve(ask("app", index=index.url), previous=None)).pins
+    assert (await lock_of(resolver, ask("app", index=index.url), previous=None)).pins
     assert empty(scratch)

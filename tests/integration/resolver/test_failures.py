@@ -14,7 +14,15 @@ from flowdeps.resolver import (
 )
 from tests.cluster import distributions
 from tests.cluster.index import Index
-from tests.integration.resolver.support import AMD64, MakeResolver, ask, limits, link, served
+from tests.integration.resolver.support import (
+    AMD64,
+    MakeResolver,
+    ask,
+    limits,
+    link,
+    lock_of,
+    served,
+)
 
 # One platform: these requests fail in the first.
 ONE = (AMD64,)
@@ -22,7 +30,7 @@ ONE = (AMD64,)
 
 async def failure(resolver: Resolver, *lines: str, index: str | tuple[str, ...]) -> ResolveError:
     with pytest.raises(ResolveError) as caught:
-        await resolver.resolve(ask(*lines, index=index, platforms=ONE), previous=None)
+        await lock_of(resolver, ask(*lines, index=index, platforms=ONE), previous=None)
     return caught.value
 
 
@@ -120,12 +128,12 @@ async def test_a_kept_pin_is_no_answer_during_an_outage(index: Index, resolver: 
     """What was cached doesn't hide that the index is away."""
     index.add("app", "1.0")
     request = ask("app", index=index.url, platforms=ONE)
-    lock = await resolver.resolve(request, previous=None)
+    lock = await lock_of(resolver, request, previous=None)
     index.down()
     with pytest.raises(IndexUnavailableError):
-        await resolver.resolve(request, previous=lock)
+        await lock_of(resolver, request, previous=lock)
     index.up()
-    assert await resolver.resolve(request, previous=lock) == lock
+    assert await lock_of(resolver, request, previous=lock) == lock
 
 
 async def test_a_damaged_wheel_is_named(resolver: Resolver) -> None:

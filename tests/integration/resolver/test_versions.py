@@ -9,7 +9,15 @@ from flowdeps.locks.lock import Lock
 from flowdeps.resolver import Resolver, UnsatisfiableError
 from tests.cluster import distributions
 from tests.cluster.index import Index
-from tests.integration.resolver.support import AMD64, ARM64, MakeResolver, ask, limits, long_cached
+from tests.integration.resolver.support import (
+    AMD64,
+    ARM64,
+    MakeResolver,
+    ask,
+    limits,
+    lock_of,
+    long_cached,
+)
 
 
 def versions(lock: Lock, platform: str = AMD64) -> dict[str, str]:
@@ -25,7 +33,7 @@ async def test_equal_requests_give_the_same_bytes(index: Index, tmp_path: Path) 
     for number, lines in enumerate((("app[fast]", "lib"), ("LIB", "app[fast] ", "lib"))):
         one = Resolver(limits=limits(), concurrency=1, cache=tmp_path / str(number))
         for _ in range(2):
-            lock = await one.resolve(ask(*lines, index=index.url), previous=None)
+            lock = await lock_of(one, ask(*lines, index=index.url), previous=None)
             texts.add(lock.render())
     assert len(texts) == 1
 
@@ -34,12 +42,12 @@ async def test_a_new_requirement_keeps_the_other_pins(index: Index, resolver: Re
     """Versions move only when asked to, even where newer ones are out."""
     index.add("app", "1.0", requires=["lib"])
     index.add("lib", "1.0")
-    before = await resolver.resolve(ask("app", index=index.url), previous=None)
+    before = await lock_of(resolver, ask("app", index=index.url), previous=None)
     index.add("app", "2.0", requires=["lib"])
     index.add("lib", "2.0")
     index.add("more", "1.0", requires=["lib"])
     request = ask("app", "more", index=index.url)
-    after = await resolver.resolve(request, previous=before)
+    after = await lock_of(resolver, request, previous=before)
     assert summarize(diff(before, after), 100) == "+more 1.0"
     assert versions(after, ARM64) == versions(after, AMD64)
 
@@ -48,10 +56,10 @@ async def test_a_refresh_upgrades(index: Index, resolver: Resolver) -> None:
     """Without a previous lock each pin is the newest that fits, a second after its release."""
     index.add("app", "1.0", requires=["lib<3"])
     index.add("lib", "1.0")
-    before = await resolver.resolve(ask("app", index=index.url), previous=None)
+    before = await lock_of(resolver, ask("app", index=index.url), previous=None)
     index.add("lib", "2.0")
     index.add("lib", "3.0")
-    after = await resolver.resolve(ask("app", index=index.url), previous=None)
+    after = await lock_of(resolver, ask("app", index=index.url), previous=None)
     assert summarize(diff(before, after), 100) == "lib 1.0 → 2.0"
 
 
@@ -61,11 +69,11 @@ async def test_a_release_is_found_at_once_where_an_index_lets_its_pages_be_kept(
     """Neither a refresh nor a new requirement is answered from a page that was read before."""
     files = [distributions.wheel(name="app", version="1.0")]
     with long_cached(files) as url:
-        before = await resolver.resolve(ask("app", index=url), previous=None)
+        before = await lock_of(resolver, ask("app", index=url), previous=None)
         files.append(distributions.wheel(name="app", version="2.0"))
-        refreshed = await resolver.resolve(ask("app", index=url), previous=None)
+        refreshed = await lock_of(resolver, ask("app", index=url), previous=None)
         files.append(distributions.wheel(name="app", version="3.0"))
-        asked = await resolver.resolve(ask("app>=3", index=url), previous=before)
+        asked = await lock_of(resolver, ask("app>=3", index=url), previous=before)
     assert [versions(one)["app"] for one in (before, refreshed, asked)] == ["1.0", "2.0", "3.0"]
 
 
@@ -77,8 +85,8 @@ async def test_a_pin_that_is_no_longer_allowed_moves_alone(
         index.add("app", version)
         index.add("lib", version)
     old = ask("app<2", "lib<2", index=index.url)
-    before = await resolver.resolve(old, previous=None)
-    after = await resolver.resolve(ask("app>=2", "lib", index=index.url), previous=before)
+    before = await lock_of(resolver, old, previous=None)
+    after = await lock_of(resolver, ask("app>=2", "lib", index=index.url), previous=before)
     assert summarize(diff(before, after), 100) == "app 1.0 → 2.0"
 
 
@@ -86,8 +94,8 @@ async def test_what_is_no_longer_asked_for_leaves(index: Index, resolver: Resolv
     """A previous pin is a preference, not a wish."""
     index.add("app", "1.0")
     index.add("lib", "1.0")
-    before = await resolver.resolve(ask("app", "lib", index=index.url), previous=None)
-    after = await resolver.resolve(ask("lib", index=index.url), previous=before)
+    before = await lock_of(resolver, ask("app", "lib", index=index.url), previous=None)
+    after = await lock_of(resolver, ask("lib", index=index.url), previous=before)
     assert summarize(diff(before, after), 100) == "-app 1.0"
 
 
@@ -97,14 +105,14 @@ async def test_a_constraint_limits_without_asking(index: Index, resolver: Resolv
     index.add("lib", "1.0")
     index.add("lib", "2.0")
     request = ask("app", index=index.url, constraints=("lib<2", "absent>=9"))
-    assert versions(await resolver.resolve(request, previous=None)) == {"app": "1.0", "lib": "1.0"}
+    assert versions(await lock_of(resolver, request, previous=None)) == {"app": "1.0", "lib": "1.0"}
 
 
 async def test_no_requirements_need_no_resolver(make_resolver: MakeResolver) -> None:
     """An empty request is an empty lock, and starts nothing."""
     resolver = make_resolver(uv=Path("/nonexistent"))
     request = ask(index="http://127.0.0.1:1/simple", constraints=("lib<2",))
-    assert (await resolver.resolve(request, previous=None)).pins == ()
+    assert (await lock_of(resolver, request, previous=None)).pins == ()
 
 
 async def test_markers_are_those_of_the_target(index: Index, resolver: Resolver) -> None:
@@ -123,7 +131,7 @@ async def test_markers_are_those_of_the_target(index: Index, resolver: Resolver)
     )
     for name in ("arm", "intel", "old", "new", "win", "lin"):
         index.add(name, "1.0")
-    lock = await resolver.resolve(ask("app", index=index.url, python="3.13"), previous=None)
+    lock = await lock_of(resolver, ask("app", index=index.url, python="3.13"), previous=None)
     assert set(lock.on(AMD64)) == {"app", "intel", "new", "lin"}
     assert set(lock.on(ARM64)) == {"app", "arm", "new", "lin"}
     assert 'arm==1.0 ; platform_machine == "aarch64" \\\n' in lock.render()
@@ -134,8 +142,8 @@ async def test_an_extra_brings_its_requirements(index: Index, resolver: Resolver
     """An extra is resolved like the package itself; without it its requirements stay out."""
     index.add("app", "1.0", extras={"fast": ["speed"]})
     index.add("speed", "1.0")
-    plain = await resolver.resolve(ask("app", index=index.url), previous=None)
-    fast = await resolver.resolve(ask("app[fast]", index=index.url), previous=plain)
+    plain = await lock_of(resolver, ask("app", index=index.url), previous=None)
+    fast = await lock_of(resolver, ask("app[fast]", index=index.url), previous=plain)
     assert summarize(diff(plain, fast), 100) == "+speed 1.0"
 
 
@@ -146,9 +154,9 @@ async def test_a_pre_release_is_taken_only_when_it_is_asked_for(
     index.add("app", "1.0")
     index.add("app", "2.0rc1")
     index.add("young", "0.1a1")
-    final = await resolver.resolve(ask("app", "young", index=index.url), previous=None)
+    final = await lock_of(resolver, ask("app", "young", index=index.url), previous=None)
     assert versions(final) == {"app": "1.0", "young": "0.1a1"}
-    named = await resolver.resolve(ask("app>=2.0rc1", index=index.url), previous=None)
+    named = await lock_of(resolver, ask("app>=2.0rc1", index=index.url), previous=None)
     assert versions(named) == {"app": "2.0rc1"}
 
 
@@ -159,10 +167,10 @@ async def test_a_yanked_release_is_not_chosen_but_kept_until_a_refresh(
     index.add("app", "1.0")
     index.add("app", "2.0")
     request = ask("app", index=index.url)
-    before = await resolver.resolve(request, previous=None)
+    before = await lock_of(resolver, request, previous=None)
     index.yank("app", "2.0")
-    assert await resolver.resolve(request, previous=before) == before
-    assert versions(await resolver.resolve(request, previous=None)) == {"app": "1.0"}
+    assert await lock_of(resolver, request, previous=before) == before
+    assert versions(await lock_of(resolver, request, previous=None)) == {"app": "1.0"}
 
 
 async def test_a_release_for_other_versions_of_python_is_not_chosen(
@@ -171,8 +179,8 @@ async def test_a_release_for_other_versions_of_python_is_not_chosen(
     """Requires-Python is compared with the target's first patch release."""
     index.add("app", "1.0")
     index.add("app", "2.0", requires_python=">=3.12")
-    old = await resolver.resolve(ask("app", index=index.url, python="3.11"), previous=None)
-    new = await resolver.resolve(ask("app", index=index.url, python="3.12"), previous=None)
+    old = await lock_of(resolver, ask("app", index=index.url, python="3.11"), previous=None)
+    new = await lock_of(resolver, ask("app", index=index.url, python="3.12"), previous=None)
     assert (versions(old), versions(new)) == ({"app": "1.0"}, {"app": "2.0"})
 
 
@@ -183,7 +191,7 @@ async def test_platforms_agree_on_a_version_where_they_can(
     """A release that one platform has no wheel of yet is chosen for none."""
     index.add("app", "1.0")
     index.add("app", "2.0", tags=[f"py3-none-manylinux_2_17_{machine}"])
-    lock = await resolver.resolve(ask("app", index=index.url), previous=None)
+    lock = await lock_of(resolver, ask("app", index=index.url), previous=None)
     assert versions(lock, AMD64) == versions(lock, ARM64) == {"app": "1.0"}
 
 
@@ -194,10 +202,10 @@ async def test_platforms_that_can_not_agree_have_their_own_versions_for_good(
     index.add("app", "1.0", tags=["py3-none-manylinux_2_17_aarch64"])
     index.add("app", "2.0", tags=["py3-none-manylinux_2_17_x86_64"])
     request = ask("app", index=index.url)
-    lock = await resolver.resolve(request, previous=None)
+    lock = await lock_of(resolver, request, previous=None)
     assert (versions(lock, AMD64), versions(lock, ARM64)) == ({"app": "2.0"}, {"app": "1.0"})
-    assert await resolver.resolve(request, previous=lock) == lock
-    assert await resolver.resolve(request, previous=None) == lock
+    assert await lock_of(resolver, request, previous=lock) == lock
+    assert await lock_of(resolver, request, previous=None) == lock
 
 
 async def test_a_package_that_one_platform_lacks_names_the_platform(
@@ -206,9 +214,9 @@ async def test_a_package_that_one_platform_lacks_names_the_platform(
     """A lock holds for all its platforms or isn't made."""
     index.add("app", "1.0", tags=["py3-none-manylinux_2_17_x86_64"])
     with pytest.raises(UnsatisfiableError, match=r"^On linux/arm64: .*manylinux_2_17_x86_64"):
-        await resolver.resolve(ask("app", index=index.url), previous=None)
+        await lock_of(resolver, ask("app", index=index.url), previous=None)
     request = ask("app", index=index.url, platforms=(AMD64,))
-    assert versions(await resolver.resolve(request, previous=None)) == {"app": "1.0"}
+    assert versions(await lock_of(resolver, request, previous=None)) == {"app": "1.0"}
 
 
 async def test_the_first_index_that_knows_a_name_answers_for_it(
@@ -222,10 +230,10 @@ async def test_the_first_index_that_knows_a_name_answers_for_it(
         ((index.url, other_index.url), "1.0"),
         ((other_index.url, index.url), "9.0"),
     ):
-        lock = await resolver.resolve(ask("shared", "apart", index=urls), previous=None)
+        lock = await lock_of(resolver, ask("shared", "apart", index=urls), previous=None)
         assert versions(lock) == {"shared": version, "apart": "1.0"}
     with pytest.raises(UnsatisfiableError, match=r"only shared==1\.0 is available") as caught:
-        await resolver.resolve(ask("shared>1", index=(index.url, other_index.url)), previous=None)
+        await lock_of(resolver, ask("shared>1", index=(index.url, other_index.url)), previous=None)
     assert "--" not in caught.value.message
 
 
@@ -240,5 +248,5 @@ async def test_several_extra_indices_are_asked_in_order(
             ((empty.url, index.url, other_index.url), "1.0"),
             ((empty.url, other_index.url, index.url), "2.0"),
         ):
-            lock = await resolver.resolve(ask("shared", index=urls), previous=None)
+            lock = await lock_of(resolver, ask("shared", index=urls), previous=None)
             assert versions(lock) == {"shared": version}

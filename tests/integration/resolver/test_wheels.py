@@ -10,7 +10,14 @@ import pytest
 from flowdeps.resolver import Resolver, UnsatisfiableError
 from tests.cluster import distributions, tools
 from tests.cluster.index import Index
-from tests.integration.resolver.support import AMD64, ARM64, ask, link, served
+from tests.integration.resolver.support import (
+    AMD64,
+    ARM64,
+    ask,
+    link,
+    lock_of,
+    served,
+)
 
 FITTING = {
     AMD64: (
@@ -44,7 +51,7 @@ async def test_only_hashes_of_wheels_that_fit_are_in_a_lock(
     wanted = hashes(index, *FITTING[AMD64], *FITTING[ARM64], *ANYWHERE)
     hashes(index, *ELSEWHERE)
     index.add_sdist("app", "1.0")
-    lock = await resolver.resolve(ask("app", index=index.url), previous=None)
+    lock = await lock_of(resolver, ask("app", index=index.url), previous=None)
     assert [pin.hashes for pin in lock.pins] == [wanted]
 
 
@@ -55,7 +62,7 @@ async def test_a_lock_for_one_platform_has_no_other_platforms_hashes(
     hashes(index, *FITTING[AMD64], *ELSEWHERE)
     wanted = hashes(index, *FITTING[ARM64], *ANYWHERE)
     request = ask("app", index=index.url, platforms=(ARM64,))
-    lock = await resolver.resolve(request, previous=None)
+    lock = await lock_of(resolver, request, previous=None)
     assert [pin.hashes for pin in lock.pins] == [wanted]
 
 
@@ -63,10 +70,10 @@ async def test_a_source_distribution_is_never_used(index: Index, resolver: Resol
     """Where a release has none but sources, an older one with wheels is taken; or none at all."""
     index.add("app", "1.0")
     index.add_sdist("app", "2.0")
-    lock = await resolver.resolve(ask("app", index=index.url), previous=None)
+    lock = await lock_of(resolver, ask("app", index=index.url), previous=None)
     assert [pin.version for pin in lock.pins] == ["1.0"]
     with pytest.raises(UnsatisfiableError, match="Only wheels are used") as caught:
-        await resolver.resolve(ask("app>=2", index=index.url), previous=None)
+        await lock_of(resolver, ask("app>=2", index=index.url), previous=None)
     assert "--" not in caught.value.message
     assert not any(path.endswith(".tar.gz") for path in index.requests)
 
@@ -81,7 +88,7 @@ async def test_a_wheel_that_requires_a_url_is_refused_and_the_url_not_asked(
     index.add("app", "1.0", requires=[elsewhere])
     for lines in (["app"], ["app", "x"]):
         with pytest.raises(UnsatisfiableError, match=r"`app==1\.0`: it asks for x at a URL, which"):
-            await resolver.resolve(ask(*lines, index=index.url), previous=None)
+            await lock_of(resolver, ask(*lines, index=index.url), previous=None)
     assert other_index.requests == []
 
 
@@ -90,7 +97,7 @@ async def test_hashes_that_an_index_leaves_out_are_computed(resolver: Resolver) 
     wheel = distributions.wheel(name="app", version="1.0")
     pages = {"/simple/app/": link(wheel), f"/files/{wheel.filename}": wheel.content}
     with served(pages) as base:
-        lock = await resolver.resolve(ask("app", index=f"{base}/simple/"), previous=None)
+        lock = await lock_of(resolver, ask("app", index=f"{base}/simple/"), previous=None)
     assert [pin.hashes for pin in lock.pins] == [(f"sha256:{wheel.sha256}",)]
 
 
@@ -103,7 +110,7 @@ async def test_a_weaker_hash_is_refused(resolver: Resolver) -> None:
         f"/files/{wheel.filename}": wheel.content,
     }
     with served(pages) as base, pytest.raises(UnsatisfiableError, match="no sha256 for the wheels"):
-        await resolver.resolve(ask("app", index=f"{base}/simple/"), previous=None)
+        await lock_of(resolver, ask("app", index=f"{base}/simple/"), previous=None)
 
 
 async def test_a_file_of_this_machine_is_refused(resolver: Resolver, tmp_path: Path) -> None:
@@ -112,7 +119,7 @@ async def test_a_file_of_this_machine_is_refused(resolver: Resolver, tmp_path: P
     (tmp_path / wheel.filename).write_bytes(wheel.content)
     pages = {"/simple/app/": link(wheel, base=f"file://{tmp_path}")}
     with served(pages) as base, pytest.raises(UnsatisfiableError, match="not on the network"):
-        await resolver.resolve(ask("app", index=f"{base}/simple/"), previous=None)
+        await lock_of(resolver, ask("app", index=f"{base}/simple/"), previous=None)
 
 
 async def test_a_lock_installs_as_it_stands(
@@ -123,8 +130,8 @@ async def test_a_lock_installs_as_it_stands(
     index.add("app", "1.0", requires=["lib"], modules={"app.py": "import lib"})
     index.add("lib", "1.0", modules={"lib.py": ""})
     index.add("lib", "2.0", modules={"lib.py": ""})
-    lock = await resolver.resolve(
-        ask("app", index=index.url, constraints=("lib<2",), python=python), previous=None
+    lock = await lock_of(
+        resolver, ask("app", index=index.url, constraints=("lib<2",), python=python), previous=None
     )
     text = tmp_path / "lock.txt"
     text.write_text(lock.render())
