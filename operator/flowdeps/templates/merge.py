@@ -10,7 +10,8 @@ The template belongs to somebody else, so these hold for every template ``t`` an
 - what cannot be merged is refused with a reason and a way out, and nothing is changed
 
 Our pieces are known by their names, the places we had to make by the edits in our marker, the extra
-key ``flowdeps.dev`` in our variable's schema. Without a marker nothing in a template is ours.
+key ``flowdeps.dev`` in our variable's schema. Without a marker only what has our content as well
+is ours (see ``strays``).
 
 The install container stands last among the init containers: others may set up the network or
 fetch certificates that it needs.
@@ -19,7 +20,7 @@ fetch certificates that it needs.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flowdeps.templates import defaults, pythonpath
+from flowdeps.templates import defaults, pythonpath, strays
 from flowdeps.templates import fragment as pieces
 from flowdeps.templates.draft import Draft, Edit, MergeRefusedError, Path, written
 from flowdeps.templates.fragment import Found, Fragment
@@ -40,6 +41,7 @@ _LISTS: Mapping[Path, tuple[str, ...]] = {
     (*_FLOW, "volumeMounts"): (pieces.SITE_VOLUME,),
     (*_FLOW, "env"): (pieces.ENV_SET, pieces.ENV_LOCK),
 }
+_ANCHORS = ((*_POD, "volumes"), (*_POD, "initContainers"))
 
 
 def find(template: Mapping[str, Any]) -> Found | None:
@@ -71,20 +73,26 @@ def remove(template: Mapping[str, Any]) -> dict[str, Any]:
     """The template without our fragment, whoever owns it; unchanged where there is none."""
     draft = Draft(template)
     found = list(_found(template))
-    if not found:
+    if not found and not strays.are_there(
+        item for path in _ANCHORS for item in _list(draft.get(path))
+    ):
         return draft.content
     own = [draft.get(_PROPERTIES).pop(one.variable) for one in found]
     for path, names in _LISTS.items():
         items = draft.get(path)
         if isinstance(items, list):
-            items[:] = [item for item in items if _name(item) not in names]
+            items[:] = [
+                item
+                for item in items
+                if _name(item) not in names or not (found or strays.is_ours(item))
+            ]
     env = draft.get((*_FLOW, "env"))
     if isinstance(env, list):
         pythonpath.take_from_container(env)
     for path in _worker_env(draft):
         pythonpath.take_from_worker_env(draft.get(path))
     labels = draft.get(_LABELS)
-    if isinstance(labels, dict):
+    if isinstance(labels, dict) and (found or defaults.placeholder(labels.get(pieces.LABEL))):
         labels.pop(pieces.LABEL, None)
     for schema in own:
         replaced = schema[pieces.MARKER].get("replaced")

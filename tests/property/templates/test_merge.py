@@ -4,6 +4,7 @@ import copy
 import json
 from typing import Any
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -75,12 +76,64 @@ def test_a_fragment_with_a_piece_missing_is_healed(
     """Whatever item of ours somebody takes out of a list, the next merge brings it back."""
     whole = merge(template, fragment)
     damaged = copy.deepcopy(whole)
-    pod, flow = pod_of(damaged), flow_of(damaged)
-    lists = (pod["volumes"], pod["initContainers"], flow["volumeMounts"], flow["env"])
-    ours = [(items, item) for items in lists for item in items if _name(item) in OURS]
+    ours = [(items, item) for items in _lists(damaged) for item in items if _name(item) in OURS]
     items, item = data.draw(st.sampled_from(ours))
     items.remove(item)
     assert same(merge(damaged, fragment), whole)
+
+
+@given(data=st.data(), template=templates(), fragment=fragments())
+def test_what_is_left_of_a_fragment_without_its_marker_is_healed(
+    data: Any, template: Template, fragment: Fragment
+) -> None:
+    """Somebody takes out our variable and perhaps more, and adds things: while the volume of the
+    lock or the install container is there, the next merge makes the fragment whole, and its removal
+    leaves nothing of ours and all of theirs."""
+    damaged = data.draw(edits(merge(template, fragment)))
+    del damaged["variables"]["properties"][fragment.variable]
+    ours = [(items, item) for items in _lists(damaged) for item in items if _name(item) in OURS]
+    kept = data.draw(st.sampled_from(["flowdeps-lock", "flowdeps-install"]))
+    for items, item in ours:
+        if _name(item) != kept and data.draw(st.booleans()):
+            items.remove(item)
+    healed = merge(damaged, fragment)
+    assert find(healed) == find(merge(template, fragment))
+    bare = remove(healed)
+    assert same(bare, remove(damaged))
+    assert same(remove(bare), bare)
+    assert "flowdeps" not in json.dumps(bare)
+    assert _foreign(bare) == _foreign(damaged)
+
+
+@given(data=st.data(), template=templates(), fragment=fragments())
+def test_without_a_marker_what_only_has_a_name_of_ours_is_not_ours(
+    data: Any, template: Template, fragment: Fragment
+) -> None:
+    """Where somebody's own volume, mount, container or entry took the place of one of ours and the
+    marker went, it is refused, and removal leaves it."""
+    damaged = merge(template, fragment)
+    del damaged["variables"]["properties"][fragment.variable]
+    ours = [(items, item) for items in _lists(damaged) for item in items if _name(item) in OURS]
+    items, item = data.draw(st.sampled_from(ours))
+    theirs = {
+        "name": item["name"],
+        **data.draw(
+            st.sampled_from(
+                [
+                    {},
+                    {"hostPath": {"path": "/srv"}},
+                    {"configMap": {"name": "flowdeps-ml"}},
+                    {"mountPath": "/srv"},
+                    {"value": "x"},
+                    {"command": ["/bin/sh", "-c", "true"]},
+                ]
+            )
+        ),
+    }
+    items[items.index(item)] = theirs
+    with pytest.raises(MergeRefusedError, match="no marker"):
+        merge(damaged, fragment)
+    assert theirs in [item for items in _lists(remove(damaged)) for item in items]
 
 
 _values = st.recursive(
@@ -117,6 +170,11 @@ def test_a_template_of_any_shape_is_merged_or_refused(
         merged = broken
     assert same(remove(merged), remove(broken))
     assert json.dumps(broken) == before
+
+
+def _lists(merged: Template) -> list[list[Any]]:
+    pod, flow = pod_of(merged), flow_of(merged)
+    return [pod["volumes"], pod["initContainers"], flow["volumeMounts"], flow["env"]]
 
 
 def _nodes(value: Any) -> list[Any]:
