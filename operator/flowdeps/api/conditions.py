@@ -1,7 +1,8 @@
 """Conditions, by the rules of kstatus.
 
-`Ready` is the summary; `Resolved`, `Published` and `PoolsSynced` are its steps. `Reconciling`
-and `Stalled` are present only while they are true: a spec that cannot work is Ready=False and
+`Ready` is the summary; `Resolved`, `Verified`, `Published` and `PoolsSynced` are its steps.
+`Vulnerable` is a warning beside them: a set may be Ready and Vulnerable. `Reconciling` and
+`Stalled` are present only while they are true: a spec that cannot work is Ready=False and
 Stalled=True, an outage is Ready=False and Reconciling=True.
 """
 
@@ -24,8 +25,10 @@ class ConditionType(StrEnum):
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
     RESOLVED = "Resolved"
+    VERIFIED = "Verified"
     PUBLISHED = "Published"
     POOLS_SYNCED = "PoolsSynced"
+    VULNERABLE = "Vulnerable"
 
 
 _ONLY_WHILE_TRUE = (ConditionType.RECONCILING, ConditionType.STALLED)

@@ -30,9 +30,9 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from flowdeps.api.fields import Fields
+from flowdeps.api.parts import parse_index_urls
 from flowdeps.api.poolconfig import PoolConfig, parse_pool
 from flowdeps.api.problems import InvalidError, Problem
-from flowdeps.api.resource import parse_index
 from flowdeps.api.rules import check_namespace
 from flowdeps.locks.index import Index
 
@@ -83,7 +83,9 @@ def parse_config(document: Mapping[str, Any]) -> Config:
     namespaces = fields.texts("watchNamespaces", most=1000, limit=63, check=check_namespace)
     owner = fields.text("owner", limit=128, check=_check_owner)
     pools = tuple(parse_pool(item) for item in fields.children("workPools", most=1000))
-    url, extra_urls = parse_index(fields.child("index"))
+    index_fields = fields.child("index")
+    index = parse_index_urls(index_fields)
+    index_fields.close()
     resolver = _resolver(fields.child("resolver"))
     port = fields.integer("httpPort", least=1, most=65535)
     fields.close()
@@ -95,7 +97,7 @@ def parse_config(document: Mapping[str, Any]) -> Config:
         watch_namespaces=namespaces or (),
         owner=owner or default.owner,
         work_pools=pools,
-        index=Index(url, extra_urls),
+        index=index,
         resolver=resolver,
         http_port=port or default.http_port,
     )

@@ -43,13 +43,17 @@ def kind_of(value: object) -> str:
 
 
 class Fields:
-    """One mapping of a document, at `path`; problems are appended to `problems`."""
+    """One mapping of a document, at `path`; problems are appended to `problems`.
+
+    `given`: a mapping stands there, not something else or nothing.
+    """
 
     def __init__(self, value: object, *, path: str, problems: list[Problem]) -> None:
         self._path = path
         self._problems = problems
         self._known: list[str] = []
         self._values: Mapping[Any, Any] = {}
+        self.given = isinstance(value, Mapping)
         if isinstance(value, Mapping):
             self._values = value
         elif value is not None:
@@ -62,6 +66,14 @@ class Fields:
     def has(self, name: str) -> bool:
         """Whether the field `name` is there, right or wrong."""
         return self._values.get(name) is not None
+
+    def filled(self, name: str) -> bool:
+        """Whether the field `name` is there and holds something: no empty list or mapping."""
+        return self._values.get(name) not in (None, [], {})
+
+    def wrong(self, message: str) -> None:
+        """Report what is wrong with the mapping as a whole."""
+        self._report(self._path, message)
 
     def problem(self, name: str, message: str) -> None:
         """Report what is wrong with the field `name`."""

@@ -22,21 +22,86 @@ class Reason(StrEnum):
     # All is well
     READY = "Ready", "The lock is published and every pool offers it."
     RESOLVED = "Resolved", "A lock was found for the spec as it stands."
+    VERIFIED = "Verified", "The lock was installed, checked and imported in its image."
     PUBLISHED = "Published", "The lock's ConfigMaps are in place."
     PINNED = "Pinned", "spec.revision names the lock in service; nothing is resolved."
     SYNCED = "Synced", "Every pool's base job template offers the set."
     NO_POOLS = "NoPools", "The set names no work pool: its lock is published, no run can choose it."
+    NO_VULNERABILITIES = "NoVulnerabilities", "No pin of the lock has a known vulnerability."
+
+    # Worth knowing: nothing waits for it
+    VERIFY_DISABLED = (
+        "VerifyDisabled",
+        "spec.verify.mode is Disabled: nobody has tried the lock; a run is the first to.",
+    )
+    NO_IMAGE_TO_VERIFY = (
+        "NoImageToVerify",
+        "python.version is given: there is no image to try the lock in; name python.image instead.",
+    )
+    PROPOSED = (
+        "Proposed",
+        "A refresh waits for approval: set spec.revision to status.proposed.revision to serve it.",
+    )
+    VULNERABILITIES_FOUND = (
+        "VulnerabilitiesFound",
+        "Pins have known vulnerabilities; status.vulnerabilities lists them, and what fixes them.",
+    )
+    VULNERABILITIES_UNKNOWN = (
+        "VulnerabilitiesUnknown",
+        "Nothing is known: flowdeps' configuration names no vulnerabilities.database.",
+    )
+    DATABASE_UNAVAILABLE = (
+        "DatabaseUnavailable",
+        "The vulnerability database cannot be read; what it said last holds.",
+    )
 
     # Under way
     PENDING = "Pending", "Waits for an earlier step."
+    GATHERING = "Gathering", "The set's ConfigMaps, variables, Secrets and sets are being read."
+    PROBING = "Probing", "A pod in the image is finding out what the image has."
     RESOLVING = "Resolving", "uv is looking for versions that fit together."
+    VERIFYING = "Verifying", "A pod in the image is trying the lock."
     PUBLISHING = "Publishing", "The lock's ConfigMaps are being written."
     SYNCING = "Syncing", "A pool's base job template is being brought in line."
     SUSPENDED = "Suspended", "spec.suspend is true: what is published stays, nothing else happens."
 
     # The spec cannot work: Stalled until it changes
     INVALID_SPEC = "InvalidSpec", "The spec has a mistake that the schema cannot see."
+    SOURCE_INVALID = (
+        "SourceInvalid",
+        "A source has a line that cannot be accepted; correct it there, and it is read again.",
+    )
+    INCLUDE_CYCLE = "IncludeCycle", "Sets include each other; take one of the includes out."
+    INCLUDE_INVALID = (
+        "IncludeInvalid",
+        "An included set cannot be resolved itself, or is not made of requirements; mend that set.",
+    )
+    LOCK_INVALID = (
+        "LockInvalid",
+        "spec.lockFrom is no complete lock with hashes; make it with `flowdeps lock`.",
+    )
+    INDEX_NOT_ALLOWED = (
+        "IndexNotAllowed",
+        "flowdeps' index.allowed does not have the index; choose one that it has.",
+    )
+    IMAGE_UNKNOWN = (
+        "ImageUnknown",
+        "Neither python.image nor python.version, and no pool of the set names an image; name one.",
+    )
+    IMAGE_UNUSABLE = (
+        "ImageUnusable",
+        "The image has no Python that flowdeps can use, or cannot run; choose another image.",
+    )
     UNSATISFIABLE = "Unsatisfiable", "No versions fit together; the message has uv's explanation."
+    VERIFY_FAILED = (
+        "VerifyFailed",
+        "The lock does not work in its image; the message has the last lines of the trial's log.",
+    )
+    VULNERABLE = (
+        "Vulnerable",
+        "spec.vulnerabilities is Block and the new lock has known vulnerabilities; widen or move"
+        " the requirements that keep them.",
+    )
     LOCK_TOO_LARGE = "LockTooLarge", "The lock does not fit a ConfigMap (1 MiB); split the set."
     REVISION_NOT_FOUND = (
         "RevisionNotFound",
@@ -53,9 +118,36 @@ class Reason(StrEnum):
     CONTENDED = "Contended", "Something else keeps overwriting the pool's base job template."
 
     # An outage: retried
+    SOURCE_NOT_FOUND = (
+        "SourceNotFound",
+        "A ConfigMap, its key or a Prefect variable does not exist; create it, or say optional.",
+    )
+    INCLUDE_NOT_FOUND = "IncludeNotFound", "A set in spec.includes does not exist; create it."
+    CREDENTIALS_INVALID = (
+        "CredentialsInvalid",
+        "spec.index.credentialsSecretRef names no Secret, or one without username and password,"
+        " or netrc; mend it.",
+    )
+    IMAGE_UNAVAILABLE = (
+        "ImageUnavailable",
+        "The image cannot be pulled; check its name, and the pull secrets of the namespace.",
+    )
+    PODS_FORBIDDEN = (
+        "PodsForbidden",
+        "Quota or policy forbids the pods that look into the image and try the lock; make room, or"
+        " see pods in flowdeps' configuration.",
+    )
+    VERIFY_TIMEOUT = (
+        "VerifyTimeout",
+        "The trial of the lock ran out of time; raise spec.verify.timeout, or look why it is slow.",
+    )
     RESOLVER_FAILED = "ResolverFailed", "uv failed in a way that has no better word."
     RESOLVER_LIMIT = "ResolverLimit", "uv ran out of the time or memory that it is allowed."
-    INDEX_UNAVAILABLE = "IndexUnavailable", "A package index cannot be reached, or refuses access."
+    INDEX_UNAVAILABLE = "IndexUnavailable", "A package index cannot be reached."
+    INDEX_UNAUTHORIZED = (
+        "IndexUnauthorized",
+        "A package index refuses the credentials, or wants some; see index.credentialsSecretRef.",
+    )
     PREFECT_UNAVAILABLE = "PrefectUnavailable", "Prefect's API cannot be reached or is overloaded."
     PREFECT_UNAUTHORIZED = (
         "PrefectUnauthorized",

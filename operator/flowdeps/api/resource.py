@@ -12,23 +12,74 @@ Files that no API server has seen are read too, so the defaults of the resource'
 (crds/flowdependencysets.yaml) are applied here as well.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-from flowdeps.api.fields import Check, Fields
-from flowdeps.api.problems import InvalidError, Problem
-from flowdeps.api.rules import (
-    check_index_url,
-    check_interval,
-    check_key,
-    check_pool,
-    check_requirement,
-    check_revision,
+from flowdeps.api.fields import Fields
+from flowdeps.api.parts import (
+    PYTHON_VERSIONS,
+    choice,
+    parse_includes,
+    parse_index,
+    parse_lock_from,
+    parse_python,
+    parse_shadow,
+    parse_sources,
+    parse_verify,
+    parse_work_pools,
 )
-from flowdeps.locks.index import Index
-from flowdeps.locks.target import PLATFORMS, Target
+from flowdeps.api.problems import InvalidError, Problem
+from flowdeps.api.rules import check_interval, check_key, check_requirement, check_revision
+from flowdeps.api.spec import (
+    DEFAULT_INTERVAL,
+    DEFAULT_PLATFORMS,
+    DEFAULT_REVISION_HISTORY_LIMIT,
+    ConfigMapSource,
+    IndexSpec,
+    OnVulnerable,
+    PythonSpec,
+    SetSpec,
+    Source,
+    Updates,
+    VariableSource,
+    VerifySpec,
+    WorkPoolRef,
+)
+from flowdeps.locks.request import Prereleases
+
+__all__ = [
+    "API_VERSION",
+    "DEFAULT_INTERVAL",
+    "DEFAULT_PLATFORMS",
+    "DEFAULT_REVISION_HISTORY_LIMIT",
+    "FINALIZER",
+    "GROUP",
+    "KIND",
+    "MANAGED_BY",
+    "MANAGED_BY_LABEL",
+    "NAMESPACE_LABEL",
+    "PLURAL",
+    "PYTHON_VERSIONS",
+    "REFRESH_ANNOTATION",
+    "SET_LABEL",
+    "VERSION",
+    "ConfigMapSource",
+    "IndexSpec",
+    "OnVulnerable",
+    "Prereleases",
+    "PythonSpec",
+    "SetMeta",
+    "SetSpec",
+    "Source",
+    "Updates",
+    "VariableSource",
+    "VerifySpec",
+    "WorkPoolRef",
+    "parse_meta",
+    "parse_spec",
+]
 
 GROUP = "flowdeps.dev"
 VERSION = "v1alpha1"
@@ -45,38 +96,15 @@ NAMESPACE_LABEL = f"{GROUP}/namespace"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "flowdeps"
 
-PYTHON_VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
-
-DEFAULT_PLATFORMS = ("linux/amd64",)
-DEFAULT_INTERVAL = timedelta(hours=24)
-DEFAULT_REVISION_HISTORY_LIMIT = 5
-
-
-@dataclass(frozen=True)
-class WorkPoolRef:
-    """A pool that offers a set under `key`; `default`: runs that choose nothing get it."""
-
-    name: str
-    key: str
-    default: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class SetSpec:
-    """What is asked for.
-
-    `interval` None: pins are refreshed only on change. `revision`: serve this one, resolve nothing.
-    """
-
-    requirements: tuple[str, ...]
-    constraints: tuple[str, ...] = ()
-    target: Target
-    index: Index
-    interval: timedelta | None = DEFAULT_INTERVAL
-    suspend: bool = False
-    revision: str | None = None
-    revision_history_limit: int = DEFAULT_REVISION_HISTORY_LIMIT
-    work_pools: tuple[WorkPoolRef, ...] = ()
+_ASKS = ("requirements", "requirementsFrom", "includes", "lockFrom")
+_MAKES = (
+    "requirements",
+    "requirementsFrom",
+    "constraints",
+    "constraintsFrom",
+    "includes",
+    "shadow",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,42 +143,52 @@ def parse_spec(body: Mapping[str, Any]) -> SetSpec:
     """The spec of a set, with defaults. Raises InvalidError with all that is wrong."""
     problems: list[Problem] = []
     name = _name(body, problems)
-    spec = Fields(body.get("spec") or {}, path="spec", problems=problems)
-    requirements = spec.texts("requirements", required=True, most=256, check=check_requirement)
-    if requirements == ():
-        spec.problem("requirements", "empty; add at least one package, such as pandas>=2,<3")
-    constraints = spec.texts("constraints", most=256, check=check_requirement)
-    version, platforms = _python(spec.child("python"))
-    url, extra_urls = parse_index(spec.child("index"))
-    interval = spec.duration("interval", check=check_interval)
-    suspend = spec.boolean("suspend")
-    revision = spec.text("revision", check=check_revision)
-    limit = spec.integer("revisionHistoryLimit", least=0, most=50)
-    pools = _work_pools(spec, set_name=name)
-    spec.close()
-    if problems or version is None:
+    fields = Fields(body.get("spec") or {}, path="spec", problems=problems)
+    requirements = fields.texts("requirements", most=256, check=check_requirement)
+    _check_asked(fields, requirements)
+    requirements_from = parse_sources(fields, "requirementsFrom")
+    constraints = fields.texts("constraints", most=256, check=check_requirement)
+    constraints_from = parse_sources(fields, "constraintsFrom")
+    includes = parse_includes(fields, set_name=name)
+    lock_from = parse_lock_from(fields.child("lockFrom"))
+    python = parse_python(fields.child("python"))
+    shadow = parse_shadow(fields)
+    if shadow and python.version:
+        fields.problem(
+            "shadow", "python.version has no packages to shadow; remove shadow, or name an image"
+        )
+    index = parse_index(fields.child("index"))
+    interval = fields.duration("interval", check=check_interval)
+    updates = choice(fields, "updates", Updates.AUTOMATIC)
+    suspend = fields.boolean("suspend")
+    revision = fields.text("revision", check=check_revision)
+    limit = fields.integer("revisionHistoryLimit", least=0, most=50)
+    verify = parse_verify(fields.child("verify"))
+    vulnerabilities = choice(fields, "vulnerabilities", OnVulnerable.REPORT)
+    pools = parse_work_pools(fields, set_name=name)
+    _check_alone(fields, index=index, updates=updates)
+    fields.close()
+    if problems:
         raise InvalidError(problems)
     return SetSpec(
         requirements=requirements or (),
+        requirements_from=requirements_from,
         constraints=constraints or (),
-        target=Target(version, platforms or DEFAULT_PLATFORMS),
-        index=Index(url, extra_urls),
+        constraints_from=constraints_from,
+        includes=includes,
+        lock_from=lock_from,
+        python=python,
+        shadow=shadow,
+        index=index,
         interval=(DEFAULT_INTERVAL if interval is None else interval) or None,
+        updates=updates,
         suspend=bool(suspend),
         revision=revision,
         revision_history_limit=DEFAULT_REVISION_HISTORY_LIMIT if limit is None else limit,
+        verify=verify,
+        vulnerabilities=vulnerabilities,
         work_pools=pools,
     )
-
-
-def parse_index(fields: Fields) -> tuple[str | None, tuple[str, ...]]:
-    """`url` and `extraUrls` of an index."""
-    url = fields.text("url", limit=1024, check=check_index_url)
-    extra_urls = fields.texts("extraUrls", most=8, limit=1024, check=check_index_url)
-    if extra_urls and not fields.has("url"):
-        fields.problem("extraUrls", "no url says which index is asked first; add url")
-    fields.close()
-    return url, extra_urls or ()
 
 
 def _name(body: Mapping[str, Any], problems: list[Problem]) -> str:
@@ -165,34 +203,25 @@ def _name(body: Mapping[str, Any], problems: list[Problem]) -> str:
     return name
 
 
-def _python(fields: Fields) -> tuple[str | None, tuple[str, ...] | None]:
-    version = fields.text("version", required=True, check=_one_of(PYTHON_VERSIONS))
-    platforms = fields.texts("platforms", most=len(PLATFORMS), check=_one_of(tuple(PLATFORMS)))
-    if platforms == ():
-        fields.problem("platforms", "empty; remove it, or choose " + " and ".join(PLATFORMS))
-    fields.close()
-    return version, platforms
+def _check_asked(fields: Fields, requirements: tuple[str, ...] | None) -> None:
+    """Something must be asked for, here or elsewhere."""
+    if requirements == ():
+        fields.problem("requirements", "empty; add at least one package, or remove it")
+    elif not any(fields.filled(name) for name in _ASKS) and fields.given:
+        others = f"{', '.join(_ASKS[1:-1])} or {_ASKS[-1]}"
+        fields.problem("requirements", f"missing, so nothing is asked for; add it, or {others}")
 
 
-def _one_of(choices: Sequence[str]) -> Check:
-    def check(text: str) -> str | None:
-        if text in choices:
-            return None
-        return f"{text!r} is not supported; choose from " + ", ".join(f'"{one}"' for one in choices)
-
-    return check
-
-
-def _work_pools(spec: Fields, *, set_name: str) -> tuple[WorkPoolRef, ...]:
-    pools: list[WorkPoolRef] = []
-    for item in spec.children("workPools", most=32):
-        name = item.text("name", required=True, limit=253, check=check_pool)
-        key = item.text("key", check=check_key)
-        default = item.boolean("default")
-        item.close()
-        if name is None:
-            continue
-        if any(pool.name == name for pool in pools):
-            item.problem("name", f"{name!r} is named twice; name each pool once")
-        pools.append(WorkPoolRef(name, key or set_name, default=bool(default)))
-    return tuple(pools)
+def _check_alone(fields: Fields, *, index: IndexSpec, updates: Updates) -> None:
+    """What says how to make a lock may not stand beside one that is finished."""
+    if not fields.filled("lockFrom"):
+        return
+    python, of_index = fields.child("python"), fields.child("index")
+    found = [name for name in _MAKES if fields.has(name)]
+    found += [f"python.{name}" for name in ("version", "platforms") if python.has(name)]
+    found += [f"index.{name}" for name in ("cooldown", "cooldownExempt") if of_index.has(name)]
+    found += ["index.prereleases"] if index.prereleases != Prereleases.IF_NECESSARY else []
+    found += ["updates: Manual"] if updates == Updates.MANUAL else []
+    if found:
+        what = ", ".join(found)
+        fields.problem("lockFrom", f"a finished lock is not resolved; remove {what}, or lockFrom")

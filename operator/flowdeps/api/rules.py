@@ -6,6 +6,7 @@ and what to do, or None.
 """
 
 import re
+from datetime import timedelta
 
 from flowdeps.api.durations import parse_duration
 from flowdeps.locks.index import Index, IndexUrlError
@@ -19,6 +20,9 @@ _POOL = re.compile(r"[^/%&<>\s]([^/%&<>]*[^/%&<>\s])?")
 _USERINFO = re.compile(r"//[^/?#]*@")
 _URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[!-\"$->@-~]*)?")
 _REVISION = re.compile(r"-[0-9a-f]{10}$")
+_OBJECT = re.compile(rf"{_LABEL.pattern}(\.{_LABEL.pattern})*")
+_PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+_MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 
 
 def check_key(text: str) -> str | None:
@@ -93,3 +97,68 @@ def check_interval(text: str) -> str | None:
     if 0 < seconds < 60:
         return f"{text!r} is less than a minute; write 1m or more, or 0s for only on change"
     return None
+
+
+def check_object_name(text: str) -> str | None:
+    """The name of a ConfigMap or Secret."""
+    if _OBJECT.fullmatch(text):
+        return None
+    return f"{text!r} is not an object's name; use lower-case letters, digits and inner '-' and '.'"
+
+
+def check_config_key(text: str) -> str | None:
+    """A key of a ConfigMap's data."""
+    if re.fullmatch(r"[A-Za-z0-9._-]+", text):
+        return None
+    return f"{text!r} is not a key of a ConfigMap; use letters, digits, '-', '_' and '.'"
+
+
+def check_variable(text: str) -> str | None:
+    """The name of a Prefect variable."""
+    if re.fullmatch(r"[A-Za-z0-9_-]+", text):
+        return None
+    return f"{text!r} is not a Prefect variable's name; use letters, digits, '_' and '-'"
+
+
+def check_image(text: str) -> str | None:
+    """The reference of an image: printable, without spaces and placeholders of a template."""
+    if re.fullmatch(r"[!-z]+", text):
+        return None
+    return f"{text!r} is not an image; write it such as registry.example.com/flows:1"
+
+
+def check_package(text: str) -> str | None:
+    """The name of a package, without versions."""
+    if _PACKAGE.fullmatch(text):
+        return None
+    return f"{text!r} is not a package's name; write it alone, such as python-dateutil"
+
+
+def check_shadow(text: str) -> str | None:
+    """The name of a package, or `*`."""
+    return None if text == "*" or check_package(text) is None else f"{check_package(text)}, or '*'"
+
+
+def check_module(text: str) -> str | None:
+    """What can be imported, such as `google.cloud.storage`."""
+    if _MODULE.fullmatch(text):
+        return None
+    return f"{text!r} is not a module's name; write it as an import does, such as google.cloud"
+
+
+def check_cooldown(text: str) -> str | None:
+    """How old a release must be: up to a year."""
+    try:
+        fits = parse_duration(text) <= timedelta(days=365)
+    except ValueError as error:
+        return str(error)
+    return None if fits else f"{text!r} is more than a year; write 365d or less"
+
+
+def check_verify_timeout(text: str) -> str | None:
+    """How long a verification may take."""
+    try:
+        fits = timedelta(seconds=30) <= parse_duration(text) <= timedelta(hours=1)
+    except ValueError as error:
+        return str(error)
+    return None if fits else f"{text!r} is out of range; write 30s to 1h"

@@ -67,11 +67,13 @@ def ask(
 ) -> tuple[Lock, LockRecord] | Failure | Step:
     """A new lock and its record, a failure, or a step: done where the record holds."""
     now = world.now()
+    if spec.target is None:
+        return Step(False, Reason.IMAGE_UNKNOWN, "spec.python.version: missing; add it")
     request = LockRequest(
         requirements=spec.requirements,
         constraints=spec.constraints,
         target=spec.target,
-        index=spec.index if spec.index.url else world.config.index,
+        index=spec.index.index if spec.index.index.url else world.config.index,
     )
     wanted = entry.meta.annotations.get(REFRESH_ANNOTATION, "")
     due = next_refresh(entry, spec, record)

@@ -26,7 +26,15 @@ from flowdeps.store import ConfigMapView, PoolView, SetEntry
 STALLED = frozenset(
     {
         Reason.INVALID_SPEC,
+        Reason.SOURCE_INVALID,
+        Reason.INCLUDE_CYCLE,
+        Reason.INCLUDE_INVALID,
+        Reason.LOCK_INVALID,
+        Reason.INDEX_NOT_ALLOWED,
+        Reason.IMAGE_UNKNOWN,
+        Reason.IMAGE_UNUSABLE,
         Reason.UNSATISFIABLE,
+        Reason.VERIFY_FAILED,
         Reason.LOCK_TOO_LARGE,
         Reason.REVISION_NOT_FOUND,
         Reason.CONFLICT,

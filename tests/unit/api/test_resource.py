@@ -7,9 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowdeps.api.problems import InvalidError
-from flowdeps.api.resource import SetSpec, WorkPoolRef, parse_meta, parse_spec
+from flowdeps.api.resource import (
+    IndexSpec,
+    PythonSpec,
+    SetSpec,
+    WorkPoolRef,
+    parse_meta,
+    parse_spec,
+)
 from flowdeps.locks.index import Index
-from flowdeps.locks.target import Target
 from tests.unit.api.sets import BAD, GOOD, Bad, changed
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
@@ -43,8 +49,8 @@ def test_what_is_left_out_gets_its_default() -> None:
     assert parse_spec(GOOD) == SetSpec(
         requirements=("pandas>=2.2,<3", "pyarrow"),
         constraints=(),
-        target=Target("3.12", ("linux/amd64",)),
-        index=Index(None, ()),
+        python=PythonSpec(version="3.12"),
+        index=IndexSpec(),
         interval=timedelta(hours=24),
         suspend=False,
         revision_history_limit=5,
@@ -74,9 +80,11 @@ def test_each_field_arrives() -> None:
     assert parse_spec(body) == SetSpec(
         requirements=("pandas",),
         constraints=("numpy<2",),
-        target=Target("3.11", ("linux/amd64", "linux/arm64")),
-        index=Index(
-            "https://packages.example.com/simple", ("https://more.example.com:8443/simple/",)
+        python=PythonSpec(version="3.11", platforms=("linux/amd64", "linux/arm64")),
+        index=IndexSpec(
+            index=Index(
+                "https://packages.example.com/simple", ("https://more.example.com:8443/simple/",)
+            )
         ),
         interval=timedelta(hours=36),
         suspend=True,
@@ -113,7 +121,9 @@ def test_no_message_repeats_a_password(case: Bad) -> None:
 
 def test_all_problems_are_told_at_once() -> None:
     """A set with several mistakes is told all of them, in the order of its fields."""
-    body = changed("spec", {"requirements": ["-r x", "a", "./b"], "interval": "1", "python": {}})
+    body = changed(
+        "spec", {"requirements": ["-r x", "a", "./b"], "interval": "1", "python": {"version": "3"}}
+    )
     with pytest.raises(InvalidError) as caught:
         parse_spec(body)
     assert [problem.path for problem in caught.value.problems] == [

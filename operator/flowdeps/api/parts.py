@@ -1,0 +1,186 @@
+"""How the parts of a spec are read: each function takes the fields of one and returns its value.
+
+What is wrong is among the fields' problems, and the value is then of no use.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import TypeVar
+
+from packaging.utils import canonicalize_name
+
+from flowdeps.api.fields import Check, Fields
+from flowdeps.api.rules import (
+    check_config_key,
+    check_cooldown,
+    check_image,
+    check_index_url,
+    check_key,
+    check_module,
+    check_object_name,
+    check_package,
+    check_pool,
+    check_shadow,
+    check_variable,
+    check_verify_timeout,
+)
+from flowdeps.api.spec import (
+    ANY_PACKAGE,
+    DEFAULT_VERIFY_TIMEOUT,
+    ConfigMapSource,
+    IndexSpec,
+    PythonSpec,
+    Source,
+    VariableSource,
+    VerifySpec,
+    WorkPoolRef,
+)
+from flowdeps.locks.index import Index
+from flowdeps.locks.request import Prereleases
+from flowdeps.locks.target import PLATFORMS
+
+PYTHON_VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
+SOURCES_LIMIT = 16
+
+E = TypeVar("E", bound=StrEnum)
+
+
+def choice(fields: Fields, name: str, default: E) -> E:
+    """The value of an enumeration that the field `name` spells, or its default."""
+    kind = type(default)
+    text = fields.text(name, check=_one_of([one.value for one in kind]))
+    return default if text is None else kind(text)
+
+
+def parse_sources(fields: Fields, name: str) -> tuple[Source, ...]:
+    """The list `name` of sources: ConfigMap keys and Prefect variables."""
+    sources: list[Source] = []
+    for item in fields.children(name, most=SOURCES_LIMIT):
+        both = item.has("configMapKeyRef"), item.has("prefectVariable")
+        if item.given and sum(both) != 1:
+            found = "two places" if all(both) else "no place"
+            item.wrong(f"{found} to read from; write one of configMapKeyRef and prefectVariable")
+        config_map, variable = item.child("configMapKeyRef"), item.child("prefectVariable")
+        if both[0]:
+            sources.append(_config_map_key(config_map, optional=config_map.boolean("optional")))
+        if both[1]:
+            variable_name = variable.text("name", required=True, limit=253, check=check_variable)
+            optional = bool(variable.boolean("optional"))
+            sources.append(VariableSource(variable_name or "", optional))
+        for part in (config_map, variable, item):
+            part.close()
+    return tuple(sources)
+
+
+def parse_lock_from(fields: Fields) -> ConfigMapSource | None:
+    """Where a finished lock stands."""
+    found = fields.child("configMapKeyRef", required=fields.given)
+    source = _config_map_key(found) if found.given else None
+    found.close()
+    fields.close()
+    return source
+
+
+def parse_includes(fields: Fields, *, set_name: str) -> tuple[str, ...]:
+    """The names of the sets in `includes`."""
+    names: list[str] = []
+    for item in fields.children("includes", most=SOURCES_LIMIT):
+        name = item.text("name", required=True, check=check_key)
+        item.close()
+        if name is None:
+            continue
+        if name == set_name:
+            item.problem("name", f"{name!r} is this set itself; remove it")
+        elif name in names:
+            item.problem("name", f"{name!r} is named twice; name each set once")
+        names.append(name)
+    return tuple(names)
+
+
+def parse_python(fields: Fields) -> PythonSpec:
+    """`python`."""
+    image = fields.text("image", limit=1024, check=check_image)
+    version = fields.text("version", check=_one_of(PYTHON_VERSIONS))
+    platforms = fields.texts("platforms", most=len(PLATFORMS), check=_one_of(tuple(PLATFORMS)))
+    if platforms == ():
+        fields.problem("platforms", "empty; remove it, or choose " + " and ".join(PLATFORMS))
+    if fields.has("image") and fields.has("version"):
+        fields.problem("version", "the image has its own Python; remove version, or image")
+    fields.close()
+    return PythonSpec(image=image, version=version, platforms=tuple(sorted({*(platforms or ())})))
+
+
+def parse_shadow(fields: Fields) -> tuple[str, ...]:
+    """The packages in `shadow`."""
+    found = fields.texts("shadow", most=64, limit=128, check=check_shadow)
+    return tuple(name if name == ANY_PACKAGE else canonicalize_name(name) for name in found or ())
+
+
+def parse_index_urls(fields: Fields) -> Index:
+    """`url` and `extraUrls` of an index."""
+    url = fields.text("url", limit=1024, check=check_index_url)
+    extra_urls = fields.texts("extraUrls", most=8, limit=1024, check=check_index_url)
+    if extra_urls and not fields.has("url"):
+        fields.problem("extraUrls", "no url says which index is asked first; add url")
+    return Index(url, (extra_urls or ()) if url else ())
+
+
+def parse_index(fields: Fields) -> IndexSpec:
+    """`index`."""
+    index = parse_index_urls(fields)
+    secret = fields.child("credentialsSecretRef")
+    credentials = secret.text("name", required=secret.given, limit=253, check=check_object_name)
+    secret.close()
+    cooldown = fields.duration("cooldown", check=check_cooldown)
+    exempt = fields.texts("cooldownExempt", most=64, limit=128, check=check_package)
+    prereleases = choice(fields, "prereleases", Prereleases.IF_NECESSARY)
+    fields.close()
+    return IndexSpec(
+        index=index,
+        credentials=credentials,
+        cooldown=cooldown,
+        cooldown_exempt=tuple(canonicalize_name(name) for name in exempt or ()),
+        prereleases=prereleases,
+    )
+
+
+def parse_verify(fields: Fields) -> VerifySpec:
+    """`verify`."""
+    mode = fields.text("mode", check=_one_of(("Enabled", "Disabled")))
+    imports = fields.texts("imports", most=64, limit=256, check=check_module)
+    timeout = fields.duration("timeout", check=check_verify_timeout)
+    fields.close()
+    return VerifySpec(
+        enabled=mode != "Disabled", imports=imports, timeout=timeout or DEFAULT_VERIFY_TIMEOUT
+    )
+
+
+def parse_work_pools(fields: Fields, *, set_name: str) -> tuple[WorkPoolRef, ...]:
+    """The pools in `workPools`."""
+    pools: list[WorkPoolRef] = []
+    for item in fields.children("workPools", most=32):
+        name = item.text("name", required=True, limit=253, check=check_pool)
+        key = item.text("key", check=check_key)
+        default = item.boolean("default")
+        item.close()
+        if name is None:
+            continue
+        if any(pool.name == name for pool in pools):
+            item.problem("name", f"{name!r} is named twice; name each pool once")
+        pools.append(WorkPoolRef(name, key or set_name, default=bool(default)))
+    return tuple(pools)
+
+
+def _config_map_key(fields: Fields, *, optional: bool | None = False) -> ConfigMapSource:
+    name = fields.text("name", required=True, limit=253, check=check_object_name)
+    key = fields.text("key", required=True, limit=253, check=check_config_key)
+    return ConfigMapSource(name or "", key or "", bool(optional))
+
+
+def _one_of(choices: Sequence[str]) -> Check:
+    def check(text: str) -> str | None:
+        if text in choices:
+            return None
+        return f"{text!r} is not supported; choose from " + ", ".join(f'"{one}"' for one in choices)
+
+    return check
