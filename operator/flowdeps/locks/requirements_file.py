@@ -1,0 +1,170 @@
+"""Requirements files: the requirements in a text, as pip reads one, less what pip would fetch.
+
+The grammar, line by line::
+
+    file        = [BOM] line*             lines end as LF, CRLF or CR
+    line        = [requirement] [comment]
+    comment     = "#" …                   at the start or after a space, to the line's end
+    requirement                           as in `flowdeps.locks.requirements`
+
+A backslash at a line's end joins it with the next one; a comment ends what is joined. Refused, each
+with its line's number and the way out: flags (``-r``, ``--index-url``, …), URLs, paths, environment
+variables. Hashes are refused too, not dropped: who wrote them relies on them, and a lock that is
+made from this file records those of the index. A lock with hashes belongs to ``lockFrom``.
+
+Nothing of a URL or of a flag's value but a file's plain name is ever shown: it may hold a password.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from flowdeps.locks.requirements import RequirementError, normalize, parse_requirement
+
+MAX_LINES = 2_000
+MAX_BYTES = 256 * 1024
+_MAX_LENGTH = 512
+_MAX_DEPTH = 16
+_MAX_PROBLEMS = 20
+
+_COMMENT = re.compile(r"(?<!\S)#")
+_FLAG = re.compile(r"(?<!\S)-")
+_VARIABLE = re.compile(r"\$\{?\w+\}?")
+_PLAIN = re.compile(r"[\w./-]{1,80}")
+_NAME = re.compile(r"[\w.-]+(\[[\w., -]*\])?\s*@")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+_OWN_INDEX = "set spec.index.url"
+_MORE_INDEXES = "set spec.index.extraUrls"
+_PUBLISH = "publish the package to an index and name it with a version"
+_WHEELS = "remove it, only wheels are used"
+_REMOVE = "remove it and list the packages themselves"
+_HASHES = "leave the hashes out, or name a complete lock in lockFrom"
+_TRUST = "give its certificate authority in the Secret of spec.index.credentialsSecretRef"
+_WAYS_OUT = {
+    "-r": "add the file as another item of requirementsFrom",
+    "--requirement": "add the file as another item of requirementsFrom",
+    "-c": "add the file as an item of constraintsFrom",
+    "--constraint": "add the file as an item of constraintsFrom",
+    "-e": _PUBLISH,
+    "--editable": _PUBLISH,
+    "-i": _OWN_INDEX,
+    "--index-url": _OWN_INDEX,
+    "--pypi-url": _OWN_INDEX,
+    "--extra-index-url": _MORE_INDEXES,
+    "-f": _PUBLISH,
+    "--find-links": _PUBLISH,
+    "--no-index": _OWN_INDEX,
+    "--trusted-host": _TRUST,
+    "--pre": "set spec.index.prereleases to Allow",
+    "--prefer-binary": _WHEELS,
+    "--only-binary": _WHEELS,
+    "--no-binary": _WHEELS,
+    "--require-hashes": "remove it, the hashes of a lock are always checked",
+    "--hash": _HASHES,
+}
+_OF_FILES = ("-r", "--requirement", "-c", "--constraint", "-e", "--editable")
+
+
+@dataclass(frozen=True)
+class RequirementsFile:
+    """The requirements of a text, normalized, in its order and each once; and what is wrong.
+
+    A problem is one line for people, such as ``line 3: "-r other.txt": a flag is not allowed; add
+    the file as another item of requirementsFrom``. With any problem the text should not be used.
+    """
+
+    lines: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def parse_requirements_file(text: str) -> RequirementsFile:
+    """Read ``text``, at most 2,000 lines and 256 KiB; never raises."""
+    if problem := too_large(text):
+        return RequirementsFile((), (problem,))
+    return collect((f"line {number}", line) for number, line in logical_lines(text))
+
+
+def too_large(text: str) -> str | None:
+    """Why ``text`` is too long to be read, if it is."""
+    size, lines = len(text.encode(errors="replace")), len(text.splitlines())
+    if size > MAX_BYTES:
+        return f"the text has {size // 1024:,} KiB, {MAX_BYTES // 1024} are allowed; divide it"
+    if lines > MAX_LINES:
+        return f"the text has {lines:,} lines, {MAX_LINES:,} are allowed; divide it"
+    return None
+
+
+def logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Each line's number and text: joined, without its comment, none of them empty."""
+    first, parts = 0, list[str]()
+    for number, line in enumerate([*text.removeprefix("\ufeff").splitlines(), ""], start=1):
+        comment = line.lstrip().startswith("#")
+        first = first if parts else number
+        parts.append("" if comment else line.rstrip("\\"))
+        if line.endswith("\\") and not comment:
+            continue
+        joined = "".join(parts)
+        found = _COMMENT.search(joined)
+        if bare := (joined[: found.start()] if found else joined).strip():
+            yield first, bare
+        parts.clear()
+
+
+def collect(items: Iterable[tuple[str, str]]) -> RequirementsFile:
+    """The requirements in ``items``: pairs of where one stands and what it says."""
+    lines, problems = dict[str, None](), list[str]()
+    for where, text in items:
+        try:
+            lines[normalize(parse_requirement(_checked(text)))] = None
+        except RequirementError as error:
+            problems.append(_printable(f"{where}: {error}"))
+    if (more := len(problems) - _MAX_PROBLEMS) > 0:
+        problems[_MAX_PROBLEMS:] = [f"and {more} more lines with problems"]
+    return RequirementsFile(tuple(lines), tuple(problems))
+
+
+def _checked(text: str) -> str:
+    """``text``, unless it holds what only a file can, or what must not be shown."""
+    if found := _FLAG.search(text):
+        raise RequirementError(_flag(text[found.start() :]))
+    if "://" in text or "@" in text:
+        raise RequirementError(f'"{_before_url(text)}…": a URL is not allowed; {_PUBLISH}')
+    if found := _VARIABLE.search(text):
+        raise RequirementError(
+            f'"{found[0][:40]}": a variable is not filled in; write what it stands for'
+        )
+    if len(text) > _MAX_LENGTH or text.count("(") > _MAX_DEPTH:
+        raise RequirementError(
+            f'"{text[:40]}…": the requirement is too long; {_MAX_LENGTH} characters'
+            f" and {_MAX_DEPTH} parentheses are allowed"
+        )
+    return text
+
+
+def _flag(text: str) -> str:
+    word = text.split(maxsplit=1)[0]
+    name = word.partition("=")[0] if word.startswith("--") else word[:2]
+    value = text[len(name) :].lstrip(" =\t")
+    if name == "--hash":
+        return f'"--hash=…": a hash is not allowed; {_HASHES}'
+    if not re.fullmatch(r"-[A-Za-z]|--[a-z-]{1,30}", name):
+        return f'"-…": no word may begin with a dash; {_REMOVE}'
+    if name not in _OF_FILES or not _PLAIN.fullmatch(value):
+        value = "…" if value else ""
+    return f'"{f"{name} {value}".strip()}": a flag is not allowed; {_way_out(name)}'
+
+
+def _way_out(name: str) -> str:
+    # pip takes a flag by its first letters, too.
+    ways = {way for flag, way in _WAYS_OUT.items() if len(name) > 2 and flag.startswith(name)}
+    return _WAYS_OUT.get(name) or (ways.pop() if len(ways) == 1 else _REMOVE)
+
+
+def _before_url(text: str) -> str:
+    found = _NAME.match(text) or _SCHEME.match(text)
+    return found[0] if found and len(found[0]) < 80 else ""
+
+
+def _printable(text: str) -> str:
+    return "".join(one if one.isprintable() else "�" for one in text)
