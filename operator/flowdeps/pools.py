@@ -7,18 +7,15 @@ Prefect has no compare-and-swap: a PATCH replaces the whole template, and its
 Errors never carry an answer's body: a 422 echoes the request, secrets included.
 """
 
-import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import quote
 
-# With no API address Prefect's client would start a server of its own; and five
-# retries of its own, doubling from 2 s, would hide an outage for a minute.
-os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_ENABLED", "false")
-os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "2")
+from flowdeps.prefect_settings import get_current_settings  # before Prefect's client reads them
 
+# isort: split
 import httpx
 from prefect.client.base import ServerType
 from prefect.client.orchestration import PrefectClient
@@ -27,7 +24,6 @@ from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
 from prefect.events.clients import PrefectCloudEventSubscriber, PrefectEventSubscriber
 from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import get_current_settings
 
 from flowdeps.api.reasons import Reason
 

@@ -7,9 +7,10 @@ Exit status of every command: 0 done, 1 the answer is no (the lines say why),
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from flowdeps import __version__
+from flowdeps.api.problems import InvalidError
 from flowdeps.cli import diff, lock, run, status, template, validate
 from flowdeps.cli.failure import CommandError
 
@@ -45,9 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = args.run(args)
         sys.stdout.flush()
     except CommandError as error:
-        for line in error.lines:
-            print(f"flowdeps: {line}", file=sys.stderr)
-        return 1
+        return _refused(error.lines)
+    except InvalidError as error:  # of a file it would be a CommandError: this is the environment
+        return _refused(map(str, error.problems))
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -59,6 +60,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"flowdeps: {error}", file=sys.stderr)
         return 1
     return code
+
+
+def _refused(lines: Iterable[str]) -> int:
+    for line in lines:
+        print(f"flowdeps: {line}", file=sys.stderr)
+    return 1
 
 
 def _drop_output() -> None:
