@@ -10,8 +10,8 @@ The template belongs to somebody else, so these hold for every template ``t`` an
 - what cannot be merged is refused with a reason and a way out, and nothing is changed
 
 Our pieces are known by their names, the places we had to make by the edits in our marker, the extra
-key ``flowdeps.dev`` in our variable's schema. Without a marker only what has our content as well
-is ours (see ``strays``).
+key ``flowdeps.dev`` in our variable's schema; the variable for extras bears a mark of its own.
+Without a marker only what has our content as well is ours (see ``strays``).
 
 The install container stands last among the init containers: others may set up the network or
 fetch certificates that it needs.
@@ -36,7 +36,11 @@ _PROPERTIES: Path = ("variables", "properties")
 
 # Names of ours in the pod's and the flow container's lists.
 _LISTS: Mapping[Path, tuple[str, ...]] = {
-    (*_POD, "volumes"): (pieces.LOCK_VOLUME, pieces.SITE_VOLUME),
+    (*_POD, "volumes"): (
+        pieces.LOCK_VOLUME,
+        pieces.CREDENTIALS_VOLUME,
+        pieces.SITE_VOLUME,
+    ),
     (*_POD, "initContainers"): (pieces.INSTALL,),
     (*_FLOW, "volumeMounts"): (pieces.SITE_VOLUME,),
     (*_FLOW, "env"): (pieces.ENV_SET, pieces.ENV_LOCK),
@@ -72,11 +76,13 @@ def merge(template: Mapping[str, Any], fragment: Fragment) -> dict[str, Any]:
 def remove(template: Mapping[str, Any]) -> dict[str, Any]:
     """The template without our fragment, whoever owns it; unchanged where there is none."""
     draft = Draft(template)
-    found = list(_found(template))
-    if not found and not strays.are_there(
+    found, extras = list(_found(template)), _extras(template)
+    if not (found or extras) and not strays.are_there(
         item for path in _ANCHORS for item in _list(draft.get(path))
     ):
         return draft.content
+    for name in extras:
+        del draft.get(_PROPERTIES)[name]
     own = [draft.get(_PROPERTIES).pop(one.variable) for one in found]
     for path, names in _LISTS.items():
         items = draft.get(path)
@@ -120,11 +126,20 @@ def _found(template: Mapping[str, Any]) -> Iterator[Found]:
         )
 
 
+def _extras(template: Mapping[str, Any]) -> list[str]:
+    """The variables that offer extras and bear our mark."""
+    return [
+        name
+        for name, schema in defaults.properties(template).items()
+        if pieces.EXTRAS in defaults.mapping(schema.get(pieces.MARKER))
+    ]
+
+
 def _insert(draft: Draft, fragment: Fragment) -> None:
     _give_image(draft, fragment)
     flow = draft.get(_FLOW)
     install = pieces.install_container(fragment, flow=flow)
-    draft.items((*_POD, "volumes")).extend(pieces.volumes(fragment))
+    draft.items((*_POD, "volumes")).extend(pieces.fragment_volumes(fragment))
     draft.items((*_POD, "initContainers")).append(install)
     draft.items((*_FLOW, "volumeMounts")).append(pieces.flow_mount())
 
@@ -143,6 +158,8 @@ def _insert(draft: Draft, fragment: Fragment) -> None:
     properties = draft.mapping(_PROPERTIES)
     replaced = [edit.as_json() for edit in draft.edits]
     properties[fragment.variable] = pieces.variable(fragment, replaced=replaced)
+    if fragment.extras:
+        properties[fragment.extras_variable] = pieces.extras_variable(fragment)
 
 
 def _open(draft: Draft, path: Path, key: str, empty: Any) -> None:
@@ -236,8 +253,9 @@ def _check_names(draft: Draft, fragment: Fragment) -> None:
     if isinstance(labels, dict) and pieces.LABEL in labels:
         taken.append((_LABELS, pieces.LABEL))
     properties = draft.get(_PROPERTIES)
-    if isinstance(properties, dict) and fragment.variable in properties:
-        taken.append((_PROPERTIES, fragment.variable))
+    variables = (fragment.variable, *([fragment.extras_variable] if fragment.extras else []))
+    if isinstance(properties, dict):
+        taken += [(_PROPERTIES, name) for name in variables if name in properties]
     if taken:
         path, name = taken[0]
         raise MergeRefusedError(

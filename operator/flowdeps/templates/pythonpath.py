@@ -24,7 +24,7 @@ NAME = "PYTHONPATH"
 HOME = "/opt/flowdeps"
 SITE = f"{HOME}/site"
 IMAGE_ENTRIES = 4
-_OWN = ":".join([SITE, *(f"{HOME}/image/{number}" for number in range(IMAGE_ENTRIES))])
+OWN = ":".join([SITE, *(f"{HOME}/image/{number}" for number in range(IMAGE_ENTRIES))])
 _REFERENCE = f"$({NAME})"
 
 
@@ -35,7 +35,7 @@ def put_in_container(env: list[Any]) -> None:
     for entry in entries:
         _refuse_foreign(entry.get("value"))
     if last is None:
-        env.append({"name": NAME, "value": _OWN})
+        env.append({"name": NAME, "value": OWN})
     elif "valueFrom" in last or last.get("value") == _REFERENCE:
         env.append({"name": NAME, "value": f"{SITE}:{_REFERENCE}"})
     elif isinstance(last.get("value"), str) and last["value"]:

@@ -48,6 +48,8 @@ def _is_install(item: Any) -> bool:
 
 
 def _is_volume(item: Any) -> bool:
+    if item.get("name") == pieces.CREDENTIALS_VOLUME:
+        return _is_object(mapping(item.get("secret")).get("secretName"))
     name = mapping(item.get("configMap")).get("name")
     return item.get("name") == pieces.LOCK_VOLUME and _is_object(name)
 

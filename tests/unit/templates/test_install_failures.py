@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flowdeps.templates import install
+from flowdeps.templates.inside import install
 from tests.cluster.index import Index
 from tests.unit.templates.install_pod import COMMAND, MACHINE, PYTHON, WRONG, Pod, at, pin
 

@@ -1,0 +1,20 @@
+"""Tell what an image has: its interpreter and the packages that a flow in it would find."""
+
+from __future__ import annotations
+
+import sys
+
+from flowdeps.templates.inside.seen import describe, say
+
+
+def main() -> int:
+    try:
+        describe()
+    except Exception as error:
+        say(f"cannot tell what the image has: {type(error).__name__}: {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

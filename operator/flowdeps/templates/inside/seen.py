@@ -1,0 +1,157 @@
+"""What the flow's interpreter finds installed, told in lines that the operator reads.
+
+A line is ``flowdeps-probe:`` and JSON: the interpreter first, then each distribution as its
+metadata have it, then how many there were. Nothing of the image is imported.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import re
+import shutil
+import site
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PROBE_MARK = "flowdeps-probe:"
+MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+VERSION = re.compile(
+    r"v?(?P<epoch>\d+!)?(?P<release>\d+(?:\.\d+)*)"
+    r"(?:[-_.]?(?P<pre>a|b|c|rc|alpha|beta|pre|preview)[-_.]?(?P<pre_n>\d*))?"
+    r"(?P<post>-(?P<post_n1>\d+)|[-_.]?(?:post|rev|r)[-_.]?(?P<post_n2>\d*))?"
+    r"(?P<dev>[-_.]?dev[-_.]?(?P<dev_n>\d*))?"
+    r"(?:\+(?P<local>[a-z0-9]+(?:[-_.][a-z0-9]+)*))?"
+)
+PRE = {"alpha": "a", "beta": "b", "c": "rc", "pre": "rc", "preview": "rc"}
+
+
+def search_path() -> list[str]:
+    """Where the flow's interpreter looks for packages.
+
+    This one is isolated: it lacks PYTHONPATH and what was installed for the user alone.
+    """
+    named = python_path()
+    path = [*named, *sys.path]
+    alone = sys.prefix == sys.base_prefix and not os.environ.get("PYTHONNOUSERSITE")
+    users = site.getusersitepackages()
+    if alone and Path(users).is_dir():
+        path.insert(len(named), users)
+    return list(dict.fromkeys(path))
+
+
+def python_path() -> list[str]:
+    """The entries of PYTHONPATH, absolute."""
+    entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return [str(Path(entry).absolute()) for entry in entries if entry]
+
+
+def distributions(path: list[str]) -> dict[str, metadata.Distribution]:
+    """The distributions on the path by normalized name: of two, the one that an import finds."""
+    found: dict[str, metadata.Distribution] = {}
+    for one in metadata.distributions(path=path):
+        try:
+            about: Any = one.metadata
+            _ = one.requires
+        except Exception:  # noqa: S112 - unreadable: no installer could use it either
+            continue
+        name, version = about.get("Name"), about.get("Version")
+        left_over = Path(str(getattr(one, "_path", ""))).name.startswith("~")  # by pip
+        if name and version and not left_over:
+            found.setdefault(normal_name(name), one)
+    return found
+
+
+def normal_name(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def normal_version(text: str) -> str:
+    """The version as a lock spells it; the text itself where it is none."""
+    found = VERSION.fullmatch(text.strip().lower())
+    if not found:
+        return text
+    normal = "" if found["epoch"] in {None, "0!"} else f"{int(found['epoch'][:-1])}!"
+    normal += ".".join(str(int(part)) for part in found["release"].split("."))
+    if found["pre"]:
+        normal += PRE.get(found["pre"], found["pre"]) + str(int(found["pre_n"] or 0))
+    if found["post"]:
+        normal += f".post{int(found['post_n1'] or found['post_n2'] or 0)}"
+    if found["dev"]:
+        normal += f".dev{int(found['dev_n'] or 0)}"
+    if found["local"]:
+        parts = re.split(r"[-_.]", found["local"])
+        normal += "+" + ".".join(str(int(part)) if part.isdigit() else part for part in parts)
+    return normal
+
+
+def installers() -> list[str]:
+    """Which of uv and pip the image has."""
+    uv = shutil.which("uv") or importlib.util.find_spec("uv")
+    pip = importlib.util.find_spec("pip")
+    return [name for name, there in (("uv", uv), ("pip", pip)) if there]
+
+
+def machine() -> str:
+    """``linux/amd64``: the platform as Kubernetes spells it."""
+    name = platform.machine().lower()
+    return f"{sys.platform}/{MACHINES.get(name, name)}"
+
+
+def libc() -> str:
+    """``glibc``, ``musl``, or nothing where it is unknown."""
+    return platform.libc_ver()[0] or ("musl" if any(Path("/lib").glob("ld-musl-*")) else "")
+
+
+def interpreter() -> dict[str, Any]:
+    found = sys.implementation.version
+    version = f"{found.major}.{found.minor}.{found.micro}"
+    if found.releaselevel != "final":
+        version += f"{found.releaselevel[0]}{found.serial}"
+    return {
+        "python": platform.python_version(),
+        "implementation": sys.implementation.name,
+        "platform": machine(),
+        "libc": libc(),
+        "tools": installers(),
+        "pythonPath": python_path(),
+        "markers": {
+            "implementation_name": sys.implementation.name,
+            "implementation_version": version,
+            "os_name": os.name,
+            "platform_machine": platform.machine(),
+            "platform_python_implementation": platform.python_implementation(),
+            "platform_release": "",  # the node's, not the image's, as is its version
+            "platform_system": platform.system(),
+            "platform_version": "",
+            "python_full_version": platform.python_version(),
+            "python_version": ".".join(platform.python_version_tuple()[:2]),
+            "sys_platform": sys.platform,
+        },
+    }
+
+
+def describe() -> None:
+    """Print what is installed on the search path."""
+    records = [interpreter()]
+    found = distributions(search_path())
+    for name in sorted(found):
+        about: Any = found[name].metadata
+        records.append(
+            {
+                "name": name,
+                "version": about.get("Version"),
+                "requires": list(found[name].requires or []),
+                "extras": list(about.get_all("Provides-Extra") or []),
+            }
+        )
+    records.append({"distributions": len(found)})
+    print("\n".join(f"{PROBE_MARK} {json.dumps(one)}" for one in records), flush=True)
+
+
+def say(text: str) -> None:
+    print("flowdeps: " + " ".join(text.split()), flush=True)
