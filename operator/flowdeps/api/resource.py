@@ -207,14 +207,14 @@ def _check_asked(fields: Fields, requirements: tuple[str, ...] | None) -> None:
     """Something must be asked for, here or elsewhere."""
     if requirements == ():
         fields.problem("requirements", "empty; add at least one package, or remove it")
-    elif not any(fields.filled(name) for name in _ASKS) and fields.given:
+    elif fields.given and not any(fields.filled(name) for name in _ASKS):
         others = f"{', '.join(_ASKS[1:-1])} or {_ASKS[-1]}"
         fields.problem("requirements", f"missing, so nothing is asked for; add it, or {others}")
 
 
 def _check_alone(fields: Fields, *, index: IndexSpec, updates: Updates) -> None:
     """What says how to make a lock may not stand beside one that is finished."""
-    if not fields.filled("lockFrom"):
+    if not fields.has("lockFrom"):
         return
     python, of_index = fields.child("python"), fields.child("index")
     found = [name for name in _MAKES if fields.has(name)]

@@ -38,7 +38,7 @@ def test_kubectl_explain_describes_every_field(cluster: ControlPlane) -> None:
     """`kubectl explain fds --recursive` knows the fields, and each has a description."""
     shown = cluster.kubectl("explain", "fds.spec")
     assert "pandas>=2.2,<3" in shown
-    assert "-required-" in shown
+    assert "-required-" in cluster.kubectl("explain", "fds.spec.workPools")
     schema = yaml.safe_load(CRD.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     assert _undescribed(schema, "") == [".apiVersion", ".kind", ".metadata"]
 
@@ -54,11 +54,19 @@ def test_kubectl_get_has_the_columns_that_matter(cluster: ControlPlane, sets: Se
     wide = cluster.kubectl("get", "prefect", "-n", NAMESPACE, "-o", "wide").splitlines()
     assert re.split(r"\s{2,}", wide[0].strip())[8:] == [
         "PYTHON",
+        "IMAGE",
+        "VULNERABLE",
         "SUSPENDED",
         "NEXT REFRESH",
         "MESSAGE",
     ]
-    assert "2026-01-31T08:00:00Z" in wide[1]
+    assert re.split(r"\s{2,}", wide[1].strip())[8:13] == [
+        "3.12",
+        "registry.example.com/flows:1",
+        "2",
+        "false",
+        "2026-01-31T08:00:00Z",
+    ]
 
 
 def test_kubectl_wait_knows_when_a_set_is_ready(cluster: ControlPlane, sets: Sets) -> None:

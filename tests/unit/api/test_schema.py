@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from flowdeps.api import conditions, resource, rules, status
+from flowdeps.api import conditions, resource, rules, status, statusparts
 from flowdeps.api.durations import parse_duration
 from flowdeps.locks.target import PLATFORMS
 
@@ -13,6 +13,13 @@ CRD = yaml.safe_load(
     (Path(__file__).parents[3] / "crds" / "flowdependencysets.yaml").read_text(encoding="utf-8")
 )
 [SERVED] = CRD["spec"]["versions"]
+
+
+CHOICES = {
+    "spec.updates": resource.Updates,
+    "spec.vulnerabilities": resource.OnVulnerable,
+    "spec.index.prereleases": resource.Prereleases,
+}
 
 
 def field(path: str) -> dict[str, Any]:
@@ -32,14 +39,21 @@ def test_the_names_of_the_resource_are_those_of_the_schema() -> None:
 
 
 def test_the_choices_are_those_of_the_schema() -> None:
-    """Versions of Python and platforms are the same on both sides."""
+    """Versions of Python, platforms and enumerations are the same on both sides."""
     assert tuple(field("spec.python.version")["enum"]) == resource.PYTHON_VERSIONS
     assert field("spec.python.platforms")["items"]["enum"] == list(PLATFORMS)
+    for path, choices in CHOICES.items():
+        assert tuple(field(path)["enum"]) == tuple(choices)
 
 
 def test_the_defaults_are_those_of_the_schema() -> None:
     """Defaults are the same on both sides."""
-    assert tuple(field("spec.python.platforms")["default"]) == resource.DEFAULT_PLATFORMS
+    least = resource.SetSpec()
+    assert field("spec.updates")["default"] == least.updates
+    assert field("spec.vulnerabilities")["default"] == least.vulnerabilities
+    assert field("spec.index.prereleases")["default"] == least.index.prereleases
+    assert (field("spec.verify.mode")["default"] == "Enabled") == least.verify.enabled
+    assert parse_duration(field("spec.verify.timeout")["default"]) == least.verify.timeout
     assert parse_duration(field("spec.interval")["default"]) == resource.DEFAULT_INTERVAL
     limit = field("spec.revisionHistoryLimit")["default"]
     assert limit == resource.DEFAULT_REVISION_HISTORY_LIMIT
@@ -49,11 +63,25 @@ def test_the_bounds_of_the_status_are_those_of_the_schema() -> None:
     """What to_dict and merge_conditions cut is cut where the schema ends."""
     assert field("status.conditions.message")["maxLength"] == conditions.MESSAGE_LIMIT
     assert field("status.revisions")["maxItems"] == status.REVISIONS_LIMIT
-    assert field("status.revisions.summary")["maxLength"] == status.SUMMARY_LIMIT
+    assert field("status.revisions.summary")["maxLength"] == statusparts.SUMMARY_LIMIT
     assert field("status.workPools")["maxItems"] == status.POOLS_LIMIT
-    assert field("status.workPools.namespaces")["maxItems"] == status.NAMESPACES_LIMIT
-    assert field("status.workPools.message")["maxLength"] == status.POOL_MESSAGE_LIMIT
+    assert field("status.workPools.namespaces")["maxItems"] == statusparts.NAMESPACES_LIMIT
+    assert field("status.workPools.message")["maxLength"] == statusparts.POOL_MESSAGE_LIMIT
     assert field("status.lastHandledRefreshAt")["maxLength"] == status.REQUEST_LIMIT
+    assert field("status.lock.image")["maxLength"] == statusparts.IMAGE_LIMIT
+    for name, limit in (
+        ("image.name", statusparts.IMAGE_LIMIT),
+        ("image.id", statusparts.IMAGE_LIMIT),
+        ("image.python", statusparts.PYTHON_LIMIT),
+        ("proposed.summary", statusparts.SUMMARY_LIMIT),
+        ("vulnerabilities.id", statusparts.ID_LIMIT),
+        ("vulnerabilities.package", statusparts.NAME_LIMIT),
+        ("vulnerabilities.version", statusparts.NAME_LIMIT),
+        ("vulnerabilities.fixed", statusparts.NAME_LIMIT),
+        ("vulnerabilities.summary", statusparts.ABOUT_LIMIT),
+    ):
+        assert field(f"status.{name}")["maxLength"] == limit
+    assert field("status.vulnerabilities")["maxItems"] == status.VULNERABILITIES_LIMIT
     assert field("spec.workPools.key")["maxLength"] == rules.KEY_LIMIT
 
 
