@@ -1,4 +1,8 @@
-"""What a pool's base job template should carry for the sets that it offers."""
+"""What a pool's base job template should carry for the sets that it offers.
+
+Each write of a template carries all of it, and a server or a proxy before it may refuse one of more
+than 1 MiB: what is said of the sets is bounded, so that a thousand of them fit.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,6 +12,8 @@ from flowdeps.store import SetEntry
 from flowdeps.templates import Fragment
 
 _SHOWN = 6
+_LONGEST = 200
+_MOST_BYTES = 64 * 1024
 
 
 def pool_fragment(
@@ -26,7 +32,7 @@ def pool_fragment(
         variable=settings.variable,
         keys=tuple(sorted(offered)),
         default=default,
-        descriptions={key: _describe(entry) for key, entry in offered.items()},
+        descriptions=_descriptions(offered),
         default_image=settings.image,
         resources=install.resources or None,
         env=tuple({"name": one.name, "value": one.value} for one in install.env),
@@ -36,8 +42,22 @@ def pool_fragment(
     return fragment
 
 
+def _descriptions(offered: Mapping[str, SetEntry]) -> dict[str, str]:
+    """What each key stands for, by key, as far as there is room."""
+    found: dict[str, str] = {}
+    room = _MOST_BYTES
+    for key, entry in sorted(offered.items()):
+        text = _describe(entry)
+        room -= len(f"{key}: {text}\n".encode())
+        if room < 0:
+            break
+        found[key] = text
+    return found
+
+
 def _describe(entry: SetEntry) -> str:
     requirements = entry.spec.requirements if entry.spec else ()
     shown = ", ".join(requirements[:_SHOWN])
     more = f" and {len(requirements) - _SHOWN} more" if len(requirements) > _SHOWN else ""
-    return f"{entry.key}: {shown}{more}"
+    text = f"{entry.key}: {shown}{more}"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -97,7 +97,9 @@ class Found:
 
 
 def variable(fragment: Fragment, *, replaced: list[dict[str, Any]]) -> dict[str, Any]:
-    lines = [f"{key}: {fragment.descriptions.get(key, 'no description')}" for key in fragment.keys]
+    lines = [f"{key}: {text}" for key, text in sorted(fragment.descriptions.items())]
+    if more := len(fragment.keys) - len(lines):
+        lines.append(f"…and {more} more")
     return {
         "title": "Dependency set",
         "description": "\n".join(

@@ -1,8 +1,11 @@
+import json
+
 import pytest
 
 from flowdeps.plan import pool_fragment
-from flowdeps.templates import NONE, Fragment
+from flowdeps.templates import NONE, Fragment, merge
 from tests.unit.plan.builders import config, entry
+from tests.unit.templates.samples import pool
 
 
 def _fragment(
@@ -32,6 +35,31 @@ def test_a_description_says_whose_set_it_is_and_what_it_brings() -> None:
     found = _fragment({"a": ["pandas>=2", "pyarrow"], "b": many}).descriptions
     assert found["a"] == "flows/a: pandas>=2, pyarrow"
     assert found["b"] == "flows/b: p0, p1, p2, p3, p4, p5 and 2 more"
+
+
+def test_a_thousand_sets_with_long_requirements_fit_into_one_write() -> None:
+    """Each description is cut, and of very many sets the last ones are only counted; each key is
+    there to choose."""
+    long = [f"package-{number}; python_version >= '3.11'" for number in range(8)]
+    found = _fragment({f"set-{number:04}": long for number in range(1000)})
+    assert len(found.keys) == 1000
+    assert {len(text) for text in found.descriptions.values()} == {200}
+    template = merge(pool(), found)
+    schema = template["variables"]["properties"]["dependency_set"]
+    assert len(schema["description"].encode()) < 65 * 1024
+    assert len(json.dumps(template)) < 256 * 1024
+    lines = schema["description"].splitlines()
+    assert lines[2].startswith("set-0000: flows/set-0000: package-0; python_version")
+    assert lines[2].endswith("…")
+    assert lines[-1] == f"…and {1000 - len(found.descriptions)} more"
+
+
+def test_a_few_sets_are_all_described() -> None:
+    """Nothing is left out where there is room."""
+    found = _fragment({f"set-{number:04}": ["pandas"] for number in range(500)})
+    schema = merge(pool(), found)["variables"]["properties"]["dependency_set"]
+    assert schema["description"].count("pandas") == 500
+    assert "…and" not in schema["description"]
 
 
 def test_a_set_with_a_mistake_is_still_described() -> None:
