@@ -77,13 +77,14 @@ def test_any_value_of_a_variable_is_read(value: object) -> None:
     assert isinstance(value, str | list) or found.problems
 
 
-# All that pip knows in a requirements file; the last six stand behind a requirement.
+# All that pip knows in a requirements file; from --global-option on behind a requirement.
 _FLAGS = (
-    "-i --index-url --pypi-url --extra-index-url --no-index -c --constraint -r --requirement"
-    " -e --editable -f --find-links --no-binary --only-binary --prefer-binary --require-hashes"
-    " --pre --all-releases --only-final --trusted-host --use-feature"
-    " --global-option --install-option --hash -C --config-setting --config-settings"
-).split()
+    "-i", "--index-url", "--pypi-url", "--extra-index-url", "--no-index", "-c", "--constraint",
+    "-r", "--requirement", "-e", "--editable", "-f", "--find-links", "--no-binary",
+    "--only-binary", "--prefer-binary", "--require-hashes", "--pre", "--all-releases",
+    "--only-final", "--trusted-host", "--use-feature", "--global-option", "--install-option",
+    "--hash", "-C", "--config-setting", "--config-settings",
+)  # fmt: skip
 
 
 @given(st.sampled_from(_FLAGS), st.sampled_from([" ", "=", ""]), st.sampled_from(["a", "a.txt"]))

@@ -1,0 +1,210 @@
+"""Advisories about Python packages, compact, from records in OSV format.
+
+Of an OSV record (one JSON object) this much is read, and kept::
+
+    id, aliases, withdrawn, summary (or the first paragraph of details)
+    affected[]: package {ecosystem: "PyPI", name}
+                versions[]
+                ranges[] of type ECOSYSTEM: events[] {introduced | fixed | last_affected}
+                database_specific.severity, of the record or the affected package
+
+Texts and tuples, and each equal text once: a database has ten thousands of records. A range with a
+version that isn't PEP 440 is left out; what the record lists still holds.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
+
+from packaging.utils import canonicalize_name, canonicalize_version
+from packaging.version import InvalidVersion, Version
+
+_SUMMARY = 160
+_SEVERITIES = frozenset({"low", "moderate", "medium", "high", "critical"})
+_RANKS = {"fixed": 0, "introduced": 1, "last_affected": 2}
+T = TypeVar("T")
+
+
+class RecordError(ValueError):
+    """Data that isn't an OSV record."""
+
+
+class Stretch(NamedTuple):
+    """Affected versions from `since` (empty: the first) to `until` (empty: no end).
+
+    `until` is the first version that is fixed, or, if `closed`, the last one that is affected.
+    """
+
+    since: str
+    until: str
+    closed: bool
+
+
+class Advisory(NamedTuple):
+    """What one record says about one package; `versions` as `normal_version` writes them."""
+
+    id: str
+    aliases: tuple[str, ...]
+    summary: str
+    severity: str
+    stretches: tuple[Stretch, ...]
+    versions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Database:
+    """Advisories by canonical package name; ``digest`` is equal for equal content."""
+
+    advisories: Mapping[str, tuple[Advisory, ...]]
+    records: int
+    digest: str
+
+
+class Builder:
+    """Collects records, one at a time, so that they needn't be in memory together."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, dict[str, Advisory]] = {}
+        self._known: dict[Any, Any] = {}
+        self._versions: dict[str, str] = {}
+        self.records = 0
+
+    def add(self, record: object) -> None:
+        """Add a record, if it is about Python packages and not withdrawn. Raises `RecordError`."""
+        advisories = _read(record, version=self._version, once=self._once)
+        self.records += bool(advisories)
+        for name, advisory in advisories.items():
+            self._found.setdefault(self._once(name), {})[advisory.id] = advisory
+
+    def database(self) -> Database:
+        """What was added so far."""
+        found = {
+            name: tuple(sorted(advisories.values()))
+            for name, advisories in sorted(self._found.items())
+        }
+        digest = hashlib.sha256()
+        for item in found.items():
+            digest.update(repr(item).encode(errors="backslashreplace"))
+        return Database(
+            MappingProxyType(found), records=self.records, digest=f"sha256:{digest.hexdigest()}"
+        )
+
+    def _once(self, value: T) -> T:
+        known: T = self._known.setdefault(value, value)
+        return known
+
+    def _version(self, text: str) -> str:
+        found = self._versions.get(text)
+        if found is None:
+            found = self._versions[text] = self._once(normal_version(text))
+        return found
+
+
+@lru_cache(maxsize=4096)
+def public_version(text: str) -> Version | None:
+    """The version ``text`` without its local part; None where it is no version."""
+    try:
+        version = Version(text)
+        return version if version.local is None else Version(version.public)
+    except (InvalidVersion, ValueError):
+        return None
+
+
+def normal_version(text: str) -> str:
+    """The one text of all that equal ``text``, local parts aside; ``text`` if it is no version."""
+    version = public_version(text)
+    return text if version is None else canonicalize_version(version)
+
+
+def _read(
+    record: object, *, version: Callable[[str], str], once: Callable[[T], T]
+) -> dict[str, Advisory]:
+    if not isinstance(record, dict) or not _text(record.get("id")):
+        raise RecordError("not an OSV record: an object with an id")
+    packages: dict[str, list[dict[str, Any]]] = {}
+    for affected in () if record.get("withdrawn") else _objects(record.get("affected")):
+        package = _object(affected.get("package"))
+        name, ecosystem = _text(package.get("name")), _text(package.get("ecosystem"))
+        if name and ecosystem.partition(":")[0] == "PyPI":
+            packages.setdefault(canonicalize_name(name), []).append(affected)
+    return {
+        name: _advisory(record, entries, version=version, once=once)
+        for name, entries in packages.items()
+    }
+
+
+def _advisory(
+    record: dict[str, Any],
+    entries: list[dict[str, Any]],
+    *,
+    version: Callable[[str], str],
+    once: Callable[[Any], Any],
+) -> Advisory:
+    details = [_object(one.get("database_specific")) for one in (record, *entries)]
+    severities = (_text(one.get("severity")).lower() for one in details)
+    return Advisory(
+        id=_line(record["id"]),
+        aliases=tuple(sorted({_line(one) for one in _texts(record.get("aliases"))})),
+        summary=_line(_text(record.get("summary")) or _text(record.get("details"))),
+        severity=next((once(one) for one in severities if one in _SEVERITIES), ""),
+        stretches=once(
+            tuple(
+                once(stretch)
+                for entry in entries
+                for one in _objects(entry.get("ranges"))
+                if one.get("type") == "ECOSYSTEM"
+                for stretch in _stretches(_objects(one.get("events")))
+            )
+        ),
+        versions=once(
+            tuple(
+                sorted({version(one) for entry in entries for one in _texts(entry.get("versions"))})
+            )
+        ),
+    )
+
+
+def _stretches(events: list[dict[str, Any]]) -> list[Stretch]:
+    ordered: list[tuple[bool, Version, int, str]] = []
+    for event in events:
+        for kind in _RANKS.keys() & event.keys():
+            text = _text(event[kind])
+            # "0" stands for a version before any other, 0.dev1 included.
+            first = kind == "introduced" and text == "0"
+            version = public_version(text)
+            if version is None:
+                return []
+            ordered.append((not first, version, _RANKS[kind], "" if first else str(version)))
+    stretches, since = list[Stretch](), None
+    for _, _, rank, text in sorted(ordered):
+        if rank == _RANKS["introduced"]:
+            since = text if since is None else since
+        elif since is not None:
+            stretches.append(Stretch(since, text, closed=rank == _RANKS["last_affected"]))
+            since = None
+    return stretches if since is None else [*stretches, Stretch(since, "", closed=False)]
+
+
+def _line(text: str) -> str:
+    line = " ".join(text[: 8 * _SUMMARY].strip().partition("\n\n")[0].split())
+    line = "".join(one if one.isprintable() else "�" for one in line)
+    return line if len(line) <= _SUMMARY else f"{line[: _SUMMARY - 1]}…"
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _texts(value: object) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

@@ -1,0 +1,145 @@
+"""Known vulnerabilities: which pins of a lock a database knows about, and what a way out may be.
+
+A version is affected where an advisory lists it or a range holds it; its local part (``+cu118``)
+doesn't matter, since a rebuild has the flaws of what it was built from. A version that isn't
+PEP 440 is only looked for in lists.
+
+Databases tell one flaw several times (GHSA-…, PYSEC-…) and link the tellings by aliases. It is
+reported as long as one telling says so, and once: by its CVE where it has one, because that is the
+name that other tools and people know it by.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from packaging.utils import canonicalize_name
+
+from flowdeps.locks.osv import Advisory, Database, Stretch, normal_version, public_version
+
+_FAMILIES = ("CVE-", "GHSA-", "PYSEC-")
+_MAX_LISTED = 20
+
+
+@dataclass(frozen=True, order=True)
+class Vulnerability:
+    """A flaw of a pin.
+
+    ``fixed``: the lowest fixed version above the pin's, empty where none is known. ``forbid``: the
+    condition that rules the flaw out, see `exclusions`. ``severity``: low, moderate, medium, high,
+    critical or empty. ``aliases``: the flaw's other names.
+    """
+
+    package: str
+    version: str
+    id: str
+    fixed: str = ""
+    summary: str = ""
+    severity: str = ""
+    aliases: tuple[str, ...] = ()
+    forbid: str = ""
+
+
+def find(database: Database, pins: Iterable[tuple[str, str]]) -> tuple[Vulnerability, ...]:
+    """The vulnerabilities of ``pins`` (names and versions), sorted."""
+    found = set[Vulnerability]()
+    for name, version in pins:
+        package = canonicalize_name(name)
+        advisories = database.advisories.get(package, ())
+        affecting = [one for one in advisories if _affects(one, version)]
+        for tellings in _flaws(affecting):
+            found.add(_vulnerability(package, version, tellings))
+    return tuple(sorted(found))
+
+
+def exclusions(vulnerabilities: Iterable[Vulnerability]) -> tuple[str, ...]:
+    """Constraints with which a resolver looks for versions without ``vulnerabilities``, sorted.
+
+    All that a condition can say is ruled out, or a resolver would try one affected version after
+    the other: ``urllib3>=2.0.7`` where the flaw was always there, ``urllib3<2`` where it came and
+    wasn't fixed, and ``urllib3!=2.0.4`` (or all listed versions) for others. A flaw of every
+    version gives no line: no version is without it.
+    """
+    return tuple(sorted({f"{one.package}{one.forbid}" for one in vulnerabilities if one.forbid}))
+
+
+def exempt(vulnerabilities: Iterable[Vulnerability]) -> tuple[str, ...]:
+    """The packages with a known fixed version, which may be younger than the cooldown; sorted."""
+    return tuple(sorted({one.package for one in vulnerabilities if one.fixed}))
+
+
+def _affects(advisory: Advisory, version: str) -> bool:
+    listed = normal_version(version) in advisory.versions
+    return listed or any(_within(one, version) for one in advisory.stretches)
+
+
+def _within(stretch: Stretch, version: str) -> bool:
+    own, since, until = map(public_version, (version, stretch.since, stretch.until))
+    if own is None or (since is not None and own < since):
+        return False
+    return until is None or own < until or (stretch.closed and own == until)
+
+
+def _flaws(advisories: list[Advisory]) -> list[list[Advisory]]:
+    """``advisories`` in groups that share a name."""
+    groups: list[tuple[set[str], list[Advisory]]] = []
+    for advisory in advisories:
+        names, members = {advisory.id, *advisory.aliases}, [advisory]
+        apart = []
+        for group in groups:
+            if group[0].isdisjoint(names):
+                apart.append(group)
+            else:
+                names, members = names | group[0], members + group[1]
+        groups = [*apart, (names, members)]
+    return [members for _, members in groups]
+
+
+def _vulnerability(package: str, version: str, tellings: list[Advisory]) -> Vulnerability:
+    names = {name for one in tellings for name in (one.id, *one.aliases)}
+    best = min(names, key=_preference)
+    by_preference = sorted(tellings, key=lambda one: _preference(one.id))
+    fixed = _fixed(version, tellings)
+    return Vulnerability(
+        package,
+        version,
+        best,
+        fixed=fixed,
+        summary=next((one.summary for one in by_preference if one.summary), ""),
+        severity=next((one.severity for one in by_preference if one.severity), ""),
+        aliases=tuple(sorted(names - {best})),
+        forbid=_forbid(version, fixed, tellings),
+    )
+
+
+def _fixed(version: str, tellings: list[Advisory]) -> str:
+    own = public_version(version)
+    ends = {one.until for telling in tellings for one in telling.stretches if not one.closed}
+    above = [end for text in ends if own and (end := public_version(text)) and end > own]
+    for end in sorted(above):
+        if not any(_affects(one, str(end)) for one in tellings):
+            return str(end)
+    return ""
+
+
+def _forbid(version: str, fixed: str, tellings: list[Advisory]) -> str:
+    own = public_version(version)
+    if own is None:
+        return ""
+    around = [one for each in tellings for one in each.stretches if _within(one, version)]
+    if not around:
+        listed = {public_version(text) for each in tellings for text in each.versions}
+        every = sorted(one for one in listed if one)
+        return ",".join(f"!={one}" for one in (every if len(every) <= _MAX_LISTED else [own]))
+    starts = [start for one in around if (start := public_version(one.since))]
+    ends = [end for one in around if (end := public_version(one.until))]
+    always, endless = len(starts) < len(around), len(ends) < len(around)
+    if always and fixed:
+        return f">={fixed}"
+    if always:
+        return "" if endless else f">{max(ends)}"
+    return f"<{min(starts)}" if endless else f"!={own}"
+
+
+def _preference(name: str) -> tuple[int, str]:
+    family = (at for at, start in enumerate(_FAMILIES) if name.startswith(start))
+    return (next(family, len(_FAMILIES)), name)
