@@ -207,7 +207,9 @@ def _check_asked(fields: Fields, requirements: tuple[str, ...] | None) -> None:
     """Something must be asked for, here or elsewhere."""
     if requirements == ():
         fields.problem("requirements", "empty; add at least one package, or remove it")
-    elif fields.given and not any(fields.filled(name) for name in _ASKS):
+    elif fields.given and not (
+        fields.has("lockFrom") or any(fields.filled(name) for name in _ASKS)
+    ):
         others = f"{', '.join(_ASKS[1:-1])} or {_ASKS[-1]}"
         fields.problem("requirements", f"missing, so nothing is asked for; add it, or {others}")
 

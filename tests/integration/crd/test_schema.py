@@ -11,7 +11,7 @@ from flowdeps.api.problems import InvalidError
 from flowdeps.api.resource import parse_spec
 from flowdeps.locks.requirements import RequirementError, parse_requirement
 from tests.integration.crd.api import Refused, Sets
-from tests.unit.api.sets import BAD, GOOD, Bad, changed
+from tests.unit.api.sets import BAD, FINE, GOOD, Bad, changed
 
 pytestmark = pytest.mark.cluster
 EXAMPLES = [
@@ -60,6 +60,7 @@ def test_the_api_server_takes_the_examples(body: dict[str, Any], sets: Sets) -> 
         changed("spec.workPools", None),
         changed("spec.python", {"version": "3.10", "platforms": None}),
         changed("spec.workPools", [{"name": "a", "key": None, "default": None}]),
+        *(changed("spec", spec) for spec in FINE.values()),
     ],
 )
 def test_defaults_are_the_same_with_and_without_an_api_server(
@@ -148,12 +149,39 @@ WORDS = st.text(st.sampled_from("abz09-.:/@?#[] dhms"), min_size=1, max_size=12)
     ("at", "whole"),
     [
         ("spec.interval", lambda text: text),
+        ("spec.index", lambda text: {"cooldown": text}),
+        ("spec.verify", lambda text: {"timeout": text}),
+        ("spec.verify", lambda text: {"imports": [text]}),
+        ("spec.python", lambda text: {"image": text}),
+        ("spec.index", lambda text: {"cooldownExempt": [text]}),
+        ("spec.index", lambda text: {"credentialsSecretRef": {"name": text}}),
+        ("spec.requirementsFrom", lambda text: [{"prefectVariable": {"name": text}}]),
+        (
+            "spec.requirementsFrom",
+            lambda text: [{"configMapKeyRef": {"name": "a", "key": text}}],
+        ),
+        ("spec.includes", lambda text: [{"name": text}]),
         ("spec.index", lambda text: {"url": f"https://{text}"}),
         ("spec.workPools", lambda text: [{"name": "a", "key": text}]),
         ("spec.workPools", lambda text: [{"name": text}]),
         ("metadata.name", lambda text: text),
     ],
-    ids=["interval", "index", "key", "pool", "name"],
+    ids=[
+        "interval",
+        "cooldown",
+        "timeout",
+        "module",
+        "image",
+        "package",
+        "object",
+        "variable",
+        "config-key",
+        "include",
+        "index",
+        "key",
+        "pool",
+        "name",
+    ],
 )
 def test_both_sides_agree_on_any_text(at: str, whole: Any, sets: Sets) -> None:
     """What the API server takes, flowdeps reads, and what it refuses, flowdeps refuses."""
@@ -181,13 +209,29 @@ def test_the_largest_set_stays_within_the_cost_budget(sets: Sets) -> None:
     """A set that fills every bound is checked, not refused for the cost of its rules."""
     line = "p{}>=" + "1" * 240
     url = "https://example.com/" + "a" * 1000
+    long = "a" * 253
+    sources = [
+        {"configMapKeyRef": {"name": long, "key": long, "optional": True}} for _ in range(16)
+    ]
     body = changed(
         "spec",
         {
             "requirements": [line.format(number) for number in range(256)],
+            "requirementsFrom": sources,
             "constraints": [line.format(number) for number in range(256)],
-            "python": {"version": "3.12", "platforms": ["linux/amd64", "linux/arm64"]},
-            "index": {"url": url, "extraUrls": [url] * 8},
+            "constraintsFrom": [{"prefectVariable": {"name": long}}] * 16,
+            "includes": [{"name": f"{number:03}" + "k" * 37} for number in range(16)],
+            "python": {"image": "a" * 1024, "platforms": ["linux/amd64", "linux/arm64"]},
+            "shadow": [f"{number:03}" + "s" * 125 for number in range(64)],
+            "index": {
+                "url": url,
+                "extraUrls": [url] * 8,
+                "credentialsSecretRef": {"name": long},
+                "cooldown": "00364d00023h00059m00059s",
+                "cooldownExempt": ["s" * 128] * 64,
+            },
+            "updates": "Manual",
+            "verify": {"imports": ["a." * 127 + "a"] * 64, "timeout": "00000d00000h00059m00059s"},
             "interval": "99999d23h59m59s",
             "revision": "k" * 40 + "-0123456789",
             "revisionHistoryLimit": 50,

@@ -93,6 +93,63 @@ def _interval(why: str, text: str, says: str) -> Bad:
     return Bad(why, "spec.interval", text, says, "spec.interval")
 
 
+def _spec(why: str, spec: dict[str, Any], says: str, path: str, server: str = "") -> Bad:
+    """A whole spec."""
+    return Bad(why, "spec", spec, says, path, server)
+
+
+def _source(why: str, source: dict[str, Any], says: str, path: str = "", server: str = "") -> Bad:
+    where = f"spec.requirementsFrom[0]{path}"
+    return Bad(why, "spec.requirementsFrom", [source], says, where, server)
+
+
+def _config_map(why: str, reference: dict[str, Any], says: str, path: str, server: str = "") -> Bad:
+    return _source(why, {"configMapKeyRef": reference}, says, f".configMapKeyRef.{path}", server)
+
+
+def _variable(why: str, reference: dict[str, Any], says: str, path: str, server: str = "") -> Bad:
+    return _source(why, {"prefectVariable": reference}, says, f".prefectVariable.{path}", server)
+
+
+def _include(why: str, name: str, says: str, server: str = "") -> Bad:
+    return Bad(why, "spec.includes", [{"name": name}], says, "spec.includes[0].name", server)
+
+
+def _beside(why: str, spec: dict[str, Any]) -> Bad:
+    """What may not stand beside lockFrom."""
+    return _spec(
+        f"lock-and-{why}", {"lockFrom": LOCK, **spec}, f"remove {why}, or lockFrom", "spec.lockFrom"
+    )
+
+
+def _cooldown(why: str, text: str, says: str) -> Bad:
+    return Bad(why, "spec.index.cooldown", text, says, "spec.index.cooldown")
+
+
+def _timeout(why: str, text: str, says: str) -> Bad:
+    return Bad(why, "spec.verify.timeout", text, says, "spec.verify.timeout")
+
+
+def _image(why: str, text: str, says: str = "not an image", server: str = "") -> Bad:
+    return _spec(why, {**ASKS, "python": {"image": text}}, says, "spec.python.image", server)
+
+
+def _shadow(why: str, name: str) -> Bad:
+    return _spec(why, {**ASKS, "shadow": ["six", name]}, "not a package's name", "spec.shadow[1]")
+
+
+def _module(why: str, name: str) -> Bad:
+    says, path = "not a module's name", "spec.verify.imports[1]"
+    return Bad(why, "spec.verify.imports", ["six", name], says, path)
+
+
+ASKS: dict[str, Any] = {"requirements": ["pandas"]}
+KEY_REFERENCE = {"name": "files", "key": "requirements.txt"}
+LOCK: dict[str, Any] = {"configMapKeyRef": KEY_REFERENCE}
+OBJECT = "use lower-case letters, digits and inner '-' and '.'"
+RANGE = "write 30s to 1h"
+YEAR = "write 365d or less"
+FORM = "numbers with d, h, m or s"
 URL = "https://packages.example.com/simple"
 BAD: tuple[Bad, ...] = (
     _requirement("url", "pandas @ https://example.com/pandas.whl", PUBLISH),
@@ -122,9 +179,17 @@ BAD: tuple[Bad, ...] = (
     _requirement("empty", "", "fill it in", server="at least 1 chars"),
     _requirement("too-long", "a" * 257, "at most 256", server="Too long"),
     _requirement("number", 5, "quotes", server="must be of type string"),  # type: ignore[arg-type]
-    Bad("no-requirements", "spec.requirements", MISSING, "add it", "spec.requirements", "Required"),
+    Bad(
+        "no-requirements",
+        "spec.requirements",
+        MISSING,
+        "add it, or requirementsFrom, includes or lockFrom",
+        "spec.requirements",
+    ),
     Bad("empty-list", "spec.requirements", [], "empty", "spec.requirements", "at least 1 items"),
-    Bad("null-list", "spec.requirements", None, "add it", "spec.requirements", "Required"),
+    Bad("null-list", "spec.requirements", None, "nothing is asked for", "spec.requirements"),
+    _spec("empty-sources", {"requirementsFrom": []}, "nothing is asked for", "spec.requirements"),
+    _spec("empty-includes", {"includes": []}, "nothing is asked for", "spec.requirements"),
     Bad(
         "too-many",
         "spec.requirements",
@@ -183,6 +248,27 @@ BAD: tuple[Bad, ...] = (
         "spec.index.extraUrls[0]",
     ),
     _index("extra-alone", {"extraUrls": [URL]}, "add url", "spec.index.extraUrls"),
+    Bad(
+        "secret-nameless",
+        "spec.index.credentialsSecretRef",
+        {},
+        "add it",
+        "spec.index.credentialsSecretRef.name",
+        "Required",
+    ),
+    Bad(
+        "secret-name",
+        "spec.index.credentialsSecretRef",
+        {"name": "My_Secret"},
+        OBJECT,
+        "spec.index.credentialsSecretRef.name",
+    ),
+    _cooldown("cooldown-number", "7", FORM),
+    _cooldown("cooldown-words", "a week", FORM),
+    _cooldown("cooldown-long", "366d", YEAR),
+    _cooldown("cooldown-sum", "364d24h1s", YEAR),
+    Bad("exempt", "spec.index.cooldownExempt", ["a>1"], "alone", "spec.index.cooldownExempt[0]"),
+    Bad("prereleases", "spec.index.prereleases", "Never", '"Disallow"', "spec.index.prereleases"),
     _interval("bare-number", "60", "numbers with d, h, m or s"),
     _interval("words", "daily", "numbers with d, h, m or s"),
     _interval("fraction", "1.5h", "numbers with d, h, m or s"),
@@ -191,6 +277,120 @@ BAD: tuple[Bad, ...] = (
     _interval("seconds", "30s", "write 1m or more, or 0s"),
     _interval("almost-a-minute", "0h0m59s", "write 1m or more, or 0s"),
     Bad("interval-type", "spec.interval", 60, "quotes", "spec.interval", "type string"),
+    Bad("updates", "spec.updates", "Propose", '"Manual"', "spec.updates"),
+    Bad("vulnerabilities", "spec.vulnerabilities", "Ignore", '"Report"', "spec.vulnerabilities"),
+    Bad("verify-mode", "spec.verify.mode", "Off", '"Disabled"', "spec.verify.mode"),
+    _timeout("timeout-words", "soon", FORM),
+    _timeout("timeout-zero", "0s", RANGE),
+    _timeout("timeout-short", "29s", RANGE),
+    _timeout("timeout-long", "1h1s", RANGE),
+    _timeout("timeout-days", "1d", RANGE),
+    _module("module-dash", "python-dateutil"),
+    _module("module-dot", "google..cloud"),
+    _module("module-digit", "3d"),
+    _module("module-code", "os; import sys"),
+    Bad(
+        "many-modules",
+        "spec.verify.imports",
+        [f"m{number}" for number in range(65)],
+        "at most 64",
+        "spec.verify.imports",
+        "Too many",
+    ),
+    _image("image-space", "registry.example.com/flows: 1"),
+    _image("image-placeholder", "{{image}}"),
+    _image("image-long", "a" * 1025, "at most 1024", server="Too long"),
+    _spec(
+        "image-and-version",
+        {**ASKS, "python": {"image": "registry.example.com/flows:1", "version": "3.12"}},
+        "remove version, or image",
+        "spec.python.version",
+    ),
+    _shadow("shadow-version", "six>=1"),
+    _shadow("shadow-glob", "six*"),
+    Bad("shadow-and-version", "spec.shadow", ["six"], "name an image", "spec.shadow"),
+    _source("no-place", {}, "write one of configMapKeyRef and prefectVariable"),
+    _source(
+        "two-places",
+        {"configMapKeyRef": KEY_REFERENCE, "prefectVariable": {"name": "a"}},
+        "two places to read from; write one of",
+    ),
+    _config_map("config-map-nameless", {"key": "a"}, "add it", "name", "Required"),
+    _config_map("config-map-keyless", {"name": "a"}, "add it", "key", "Required"),
+    _config_map("config-map-case", {"name": "Files", "key": "a"}, OBJECT, "name"),
+    _config_map("config-map-dots", {"name": "a..b", "key": "a"}, OBJECT, "name"),
+    _config_map("config-map-key", {"name": "a", "key": "a/b"}, "not a key of a ConfigMap", "key"),
+    _config_map(
+        "config-map-optional",
+        {"name": "a", "key": "b", "optional": "yes"},
+        "true or false",
+        "optional",
+        "type boolean",
+    ),
+    _variable("variable-nameless", {}, "add it", "name", "Required"),
+    _variable("variable-space", {"name": "my packages"}, "letters, digits, '_' and '-'", "name"),
+    _variable("variable-dot", {"name": "my.packages"}, "letters, digits, '_' and '-'", "name"),
+    Bad(
+        "constraints-source",
+        "spec.constraintsFrom",
+        [{"prefectVariable": {"name": "limits"}}, {}],
+        "write one of configMapKeyRef and prefectVariable",
+        "spec.constraintsFrom[1]",
+    ),
+    Bad(
+        "too-many-sources",
+        "spec.requirementsFrom",
+        [{"prefectVariable": {"name": "a"}}] * 17,
+        "at most 16",
+        "spec.requirementsFrom",
+        "Too many",
+    ),
+    _include("include-case", "ML", LABEL),
+    _include("include-none", "none", "is what a run chooses to get no set"),
+    _include("include-revision", "ml-3f9a1c20de", REVISION),
+    Bad(
+        "include-itself",
+        "spec.includes",
+        [{"name": "other"}, {"name": "ml-extras"}],
+        "is this set itself; remove it",
+        "spec.includes[1].name",
+        server_path="spec.includes",
+    ),
+    Bad(
+        "include-twice",
+        "spec.includes",
+        [{"name": "other"}, {"name": "other"}],
+        "name each set once",
+        "spec.includes[1].name",
+        "Duplicate value",
+        "spec.includes[1]",
+    ),
+    _spec(
+        "empty-lock",
+        {"lockFrom": {}},
+        "add it",
+        "spec.lockFrom.configMapKeyRef",
+        "Required",
+    ),
+    _spec(
+        "lock-optional",
+        {"lockFrom": {"configMapKeyRef": {**KEY_REFERENCE, "optional": True}}},
+        "unknown field",
+        "spec.lockFrom.configMapKeyRef.optional",
+    ),
+    _beside("requirements", ASKS),
+    _beside("requirementsFrom", {"requirementsFrom": [LOCK]}),
+    _beside("constraints", {"constraints": ["numpy<2"]}),
+    _beside("constraintsFrom", {"constraintsFrom": [LOCK]}),
+    _beside("includes", {"includes": [{"name": "other"}]}),
+    _beside("shadow", {"shadow": ["*"]}),
+    _beside("python.version", {"python": {"version": "3.12"}}),
+    _beside("python.platforms", {"python": {"platforms": ["linux/amd64"]}}),
+    _beside("index.cooldown", {"index": {"cooldown": "7d"}}),
+    _beside("index.cooldownExempt", {"index": {"cooldownExempt": ["six"]}}),
+    _beside("index.prereleases", {"index": {"prereleases": "Allow"}}),
+    _beside("updates: Manual", {"updates": "Manual"}),
+    _beside("constraints, shadow", {"constraints": ["numpy<2"], "shadow": ["*"]}),
     Bad("suspend", "spec.suspend", "yes", "true or false", "spec.suspend", "type boolean"),
     Bad("revision", "spec.revision", "latest-please", "status.revisions", "spec.revision"),
     Bad("revision-digest", "spec.revision", "ml-3f9a1c20d", "status.revisions", "spec.revision"),
@@ -251,3 +451,36 @@ BAD: tuple[Bad, ...] = (
         "unknown field",
     ),
 )
+
+FINE: dict[str, dict[str, Any]] = {
+    "sources alone": {
+        "requirementsFrom": [
+            {"configMapKeyRef": {**KEY_REFERENCE, "optional": True}},
+            {"prefectVariable": {"name": "my_packages-2"}},
+        ]
+    },
+    "a set of others": {"includes": [{"name": "base"}, {"name": "plots"}]},
+    "a lock": {
+        "lockFrom": LOCK,
+        "python": {"image": "registry.example.com/flows:1"},
+        "index": {"url": URL, "credentialsSecretRef": {"name": "packages.example.com"}},
+        "updates": "Automatic",
+        "interval": "0s",
+    },
+    "no python": ASKS,
+    "platforms alone": {**ASKS, "python": {"platforms": ["linux/arm64"]}},
+    "an image by digest": {
+        **ASKS,
+        "python": {
+            "image": f"[::1]:5000/flows@sha256:{'0' * 64}",
+            "platforms": ["linux/amd64", "linux/arm64"],
+        },
+        "shadow": ["Zope.Interface", "*"],
+    },
+    "no cooldown": {**ASKS, "index": {"cooldown": "0s", "cooldownExempt": ["a_B"]}},
+    "a year's cooldown": {**ASKS, "index": {"cooldown": "365d"}},
+    "the longest trial": {**ASKS, "verify": {"timeout": "60m", "imports": []}},
+    "the shortest trial": {**ASKS, "verify": {"timeout": "30s", "imports": ["google.cloud", "_a"]}},
+    "no trial": {**ASKS, "verify": {"mode": "Disabled"}, "vulnerabilities": "Block"},
+}
+"""Specs that both sides take."""

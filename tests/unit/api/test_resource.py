@@ -8,15 +8,22 @@ from hypothesis import strategies as st
 
 from flowdeps.api.problems import InvalidError
 from flowdeps.api.resource import (
+    ConfigMapSource,
     IndexSpec,
+    OnVulnerable,
+    Prereleases,
     PythonSpec,
     SetSpec,
+    Updates,
+    VariableSource,
+    VerifySpec,
     WorkPoolRef,
     parse_meta,
     parse_spec,
 )
 from flowdeps.locks.index import Index
-from tests.unit.api.sets import BAD, GOOD, Bad, changed
+from flowdeps.locks.target import Target
+from tests.unit.api.sets import BAD, FINE, GOOD, Bad, changed
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 JSON = st.recursive(
@@ -29,13 +36,29 @@ FIELDS = (
     "metadata.name",
     "spec",
     "spec.requirements",
+    "spec.requirementsFrom",
     "spec.constraints",
+    "spec.constraintsFrom",
+    "spec.includes",
+    "spec.lockFrom",
+    "spec.lockFrom.configMapKeyRef",
     "spec.python",
+    "spec.python.image",
     "spec.python.version",
     "spec.python.platforms",
     "spec.index",
     "spec.index.url",
     "spec.index.extraUrls",
+    "spec.index.credentialsSecretRef",
+    "spec.index.cooldown",
+    "spec.index.cooldownExempt",
+    "spec.index.prereleases",
+    "spec.shadow",
+    "spec.updates",
+    "spec.verify",
+    "spec.verify.imports",
+    "spec.verify.timeout",
+    "spec.vulnerabilities",
     "spec.interval",
     "spec.suspend",
     "spec.revision",
@@ -92,6 +115,77 @@ def test_each_field_arrives() -> None:
         revision_history_limit=0,
         work_pools=(WorkPoolRef("a", "ml", default=True), WorkPoolRef("b c", "ml-extras")),
     )
+
+
+def test_each_way_to_ask_arrives() -> None:
+    """Sources, included sets, the image and what goes with it stand in the parsed spec."""
+    body = changed(
+        "spec",
+        {
+            "requirementsFrom": [
+                {"configMapKeyRef": {"name": "files", "key": "a.txt", "optional": True}},
+                {"prefectVariable": {"name": "packages"}},
+            ],
+            "constraintsFrom": [{"prefectVariable": {"name": "limits", "optional": True}}],
+            "includes": [{"name": "base"}],
+            "python": {"image": "registry.example.com/flows:1"},
+            "shadow": ["Python_DateUtil", "*"],
+            "index": {
+                "credentialsSecretRef": {"name": "packages"},
+                "cooldown": "7d",
+                "cooldownExempt": ["Our.Package"],
+                "prereleases": "Disallow",
+            },
+            "updates": "Manual",
+            "verify": {"mode": "Disabled", "imports": ["google.cloud"], "timeout": "90s"},
+            "vulnerabilities": "Block",
+        },
+    )
+    assert parse_spec(body) == SetSpec(
+        requirements_from=(
+            ConfigMapSource("files", "a.txt", optional=True),
+            VariableSource("packages"),
+        ),
+        constraints_from=(VariableSource("limits", optional=True),),
+        includes=("base",),
+        python=PythonSpec(image="registry.example.com/flows:1"),
+        shadow=("python-dateutil", "*"),
+        index=IndexSpec(
+            credentials="packages",
+            cooldown=timedelta(days=7),
+            cooldown_exempt=("our-package",),
+            prereleases=Prereleases.DISALLOW,
+        ),
+        updates=Updates.MANUAL,
+        verify=VerifySpec(enabled=False, imports=("google.cloud",), timeout=timedelta(seconds=90)),
+        vulnerabilities=OnVulnerable.BLOCK,
+    )
+
+
+def test_a_finished_lock_arrives() -> None:
+    """lockFrom stands in the parsed spec, which asks for nothing else."""
+    body = changed("spec", {"lockFrom": {"configMapKeyRef": {"name": "locks", "key": "a.lock"}}})
+    assert parse_spec(body) == SetSpec(lock_from=ConfigMapSource("locks", "a.lock"))
+
+
+@pytest.mark.parametrize("spec", FINE.values(), ids=FINE)
+def test_what_the_schema_allows_is_read(spec: dict[str, Any]) -> None:
+    """Each combination that makes sense is taken."""
+    parse_spec(changed("spec", spec))
+
+
+def test_a_target_is_known_where_a_version_is_given() -> None:
+    """With python.version the target is known, for amd64 by default; with an image it is not."""
+    assert parse_spec(GOOD).target == Target("3.12", ("linux/amd64",))
+    assert parse_spec(changed("spec.python", {"image": "flows:1"})).target is None
+
+
+@pytest.mark.parametrize(
+    ("at", "zero"), [("spec.index.cooldown", "0s"), ("spec.index.cooldown", "0d0h")]
+)
+def test_a_cooldown_of_zero_is_not_the_operators(at: str, zero: str) -> None:
+    """`0s` means any age, whatever the operator's default."""
+    assert parse_spec(changed(at, zero)).index.cooldown == timedelta(0)
 
 
 @pytest.mark.parametrize("text", ["0s", "0m", "0h0s"])
