@@ -98,6 +98,8 @@ def fragments(draw: st.DrawFn) -> Fragment:
             st.sampled_from(["registry.example.com/b:1", "registry.example.com/c:1"])
         ),
         resources=draw(st.none() | st.just({"limits": {"memory": "1Gi"}})),
+        extras=draw(st.booleans()),
+        extras_variable=draw(st.sampled_from(["extra_py_deps", "extras"])),
     )
 
 

@@ -12,7 +12,14 @@ from flowdeps.templates import Fragment, MergeRefusedError, find, merge, remove
 from tests.property.templates.strategies import edits, fragments, templates
 from tests.unit.templates.samples import Template, flow_of, pod_of, same
 
-OURS = {"flowdeps-lock", "flowdeps-site", "flowdeps-install", "FLOWDEPS_SET", "FLOWDEPS_LOCK"}
+OURS = {
+    "flowdeps-lock",
+    "flowdeps-credentials",
+    "flowdeps-site",
+    "flowdeps-install",
+    "FLOWDEPS_SET",
+    "FLOWDEPS_LOCK",
+}
 
 
 @given(template=templates(), fragment=fragments())
@@ -82,17 +89,33 @@ def test_a_fragment_with_a_piece_missing_is_healed(
     assert same(merge(damaged, fragment), whole)
 
 
+@given(template=templates(), first=fragments(), second=fragments())
+def test_the_variable_for_extras_comes_and_goes_with_the_fragment(
+    template: Template, first: Fragment, second: Fragment
+) -> None:
+    """It is offered as the fragment says, also where a hand took it, or the older one had none."""
+    damaged = merge(template, first)
+    damaged["variables"]["properties"].pop(first.extras_variable, None)
+    merged = merge(damaged, second)
+    assert same(merged, merge(template, second))
+    names = {"extra_py_deps", "extras"} & set(merged["variables"]["properties"])
+    assert names == ({second.extras_variable} if second.extras else set())
+    assert ("FLOWDEPS_EXTRAS" in json.dumps(merged)) is second.extras
+
+
 @given(data=st.data(), template=templates(), fragment=fragments())
 def test_what_is_left_of_a_fragment_without_its_marker_is_healed(
     data: Any, template: Template, fragment: Fragment
 ) -> None:
-    """Somebody takes out our variable and perhaps more, and adds things: while the volume of the
-    lock or the install container is there, the next merge makes the fragment whole, and its removal
-    leaves nothing of ours and all of theirs."""
+    """Somebody takes out our variable and perhaps more, and adds things: while the volume of lock
+    or credentials or the install container is there, the next merge makes the fragment whole, and
+    its removal leaves nothing of ours and all of theirs."""
     damaged = data.draw(edits(merge(template, fragment)))
     del damaged["variables"]["properties"][fragment.variable]
+    if data.draw(st.booleans()):
+        damaged["variables"]["properties"].pop(fragment.extras_variable, None)
     ours = [(items, item) for items in _lists(damaged) for item in items if _name(item) in OURS]
-    kept = data.draw(st.sampled_from(["flowdeps-lock", "flowdeps-install"]))
+    kept = data.draw(st.sampled_from(["flowdeps-lock", "flowdeps-credentials", "flowdeps-install"]))
     for items, item in ours:
         if _name(item) != kept and data.draw(st.booleans()):
             items.remove(item)
