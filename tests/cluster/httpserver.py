@@ -2,16 +2,20 @@
 
 One function answers every request; a thread serves each connection. ``close`` ends the connections
 too, so that every thread can be joined and a keep-alive client sees the server go. Answers carry an
-ETag and ask to be revalidated, so that a client's cache never hides a change.
+ETag and ask to be revalidated, so that a client's cache never hides a change. With a certificate it
+speaks TLS.
 """
 
 import http.server
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from http import HTTPStatus
+
+from tests.cluster.pki import Pair
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +46,26 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = False
     request_queue_size = 128
 
-    def __init__(self, respond: Callable[[Request], Answer], *, host: str, port: int) -> None:
+    def __init__(
+        self,
+        respond: Callable[[Request], Answer],
+        *,
+        host: str,
+        port: int,
+        certificate: Pair | None = None,
+    ) -> None:
         self.respond = respond
         self.closing = threading.Event()
         self._connections: set[socket.socket] = set()
         self._guard = threading.Lock()
         super().__init__((host, port), _Handler)
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate.certificate, certificate.key)
+            # The handshake is left to the connection's thread: this one must go on accepting.
+            self.socket = context.wrap_socket(
+                self.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(
             target=self.serve_forever, kwargs={"poll_interval": 0.05}, name=f"http:{port}"
         )

@@ -19,10 +19,15 @@ from typing import Self
 from tests.cluster import distributions, simple_api
 from tests.cluster.distributions import LONG_AGO, REFUSING_BACKEND, Distribution, normalized
 from tests.cluster.httpserver import NOT_FOUND, Answer, Request, Server
+from tests.cluster.pki import Pair
 
 
 class Index:
-    """A package index on ``host``; a context manager, or ``start``/``stop``."""
+    """A package index on ``host``; a context manager, or ``start``/``stop``.
+
+    With a user name it answers those who say it and the password; with a certificate over TLS.
+    ``upload_times`` False: it doesn't say when a file was uploaded.
+    """
 
     def __init__(
         self,
@@ -31,14 +36,17 @@ class Index:
         port: int = 0,
         username: str | None = None,
         password: str | None = None,
+        certificate: Pair | None = None,
+        upload_times: bool = True,
     ) -> None:
+        self.certificate = certificate
+        self.upload_times = upload_times
         self.host = host
         self.port = port
         self.log: list[Request] = []
         self._authorization: str | None = None
         if username is not None:
-            credentials = base64.b64encode(f"{username}:{password or ''}".encode()).decode()
-            self._authorization = f"Basic {credentials}"
+            self.protect(username, password or "")
         self._files: dict[str, Distribution] = {}
         self._corrupted: dict[str, bytes] = {}
         self._lock = threading.Lock()
@@ -48,7 +56,7 @@ class Index:
 
     @property
     def base_url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        return f"{'https' if self.certificate else 'http'}://{self.host}:{self.port}"
 
     @property
     def url(self) -> str:
@@ -138,6 +146,11 @@ class Index:
 
     # Faults
 
+    def protect(self, username: str, password: str) -> None:
+        """Answer only those who say these."""
+        credentials = base64.b64encode(f"{username}:{password}".encode()).decode()
+        self._authorization = f"Basic {credentials}"
+
     def down(self) -> None:
         """Refuse connections until ``up``."""
         self.stop()
@@ -177,7 +190,9 @@ class Index:
     def start(self) -> None:
         """Listen; port 0 takes a free port at first and keeps it."""
         if self._server is None:
-            self._server = Server(self._respond, host=self.host, port=self.port)
+            self._server = Server(
+                self._respond, host=self.host, port=self.port, certificate=self.certificate
+            )
             self.port = self._server.server_port
 
     def stop(self) -> None:
@@ -232,7 +247,9 @@ class Index:
                 )
             case ["simple", project]:
                 files = [one for one in self._listing() if one.project == normalized(project)]
-                return simple_api.releases(normalized(project), files, accept=accept)
+                return simple_api.releases(
+                    normalized(project), files, accept=accept, times=self.upload_times
+                )
             case ["files", filename]:
                 return self._file(filename)
             case _:

@@ -20,8 +20,9 @@ def projects(names: list[str], *, accept: str) -> Answer:
     return Answer(body=_page(links), media_type=_HTML)
 
 
-def releases(project: str, files: list[Distribution], *, accept: str) -> Answer:
-    """A project's page; a project without files does not exist."""
+def releases(project: str, files: list[Distribution], *, accept: str, times: bool = True) -> Answer:
+    """A project's page, with upload ``times`` or without (HTML has none); a project without files
+    does not exist."""
     if not files:
         return NOT_FOUND
     if _JSON in accept:
@@ -29,21 +30,22 @@ def releases(project: str, files: list[Distribution], *, accept: str) -> Answer:
             "meta": {"api-version": "1.1"},
             "name": project,
             "versions": sorted({one.version for one in files}),
-            "files": [_json_file(one) for one in files],
+            "files": [_json_file(one, times=times) for one in files],
         }
         return Answer(body=json.dumps(content).encode(), media_type=_JSON)
     return Answer(body=_page("".join(map(_html_file, files))), media_type=_HTML)
 
 
-def _json_file(one: Distribution) -> dict[str, object]:
+def _json_file(one: Distribution, *, times: bool) -> dict[str, object]:
     found: dict[str, object] = {
         "filename": one.filename,
         "url": f"/files/{one.filename}",
         "hashes": {"sha256": one.sha256},
         "size": len(one.content),
-        "upload-time": one.upload_time.isoformat().replace("+00:00", "Z"),
         "yanked": one.yanked,
     }
+    if times:
+        found["upload-time"] = one.upload_time.isoformat().replace("+00:00", "Z")
     if one.requires_python is not None:
         found["requires-python"] = one.requires_python
     if one.metadata is not None:

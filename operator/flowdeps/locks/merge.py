@@ -48,8 +48,11 @@ def disagreements(resolved: Mapping[str, Pins]) -> frozenset[tuple[str, frozense
     return frozenset((name, frozenset(found)) for name, found in versions.items() if len(found) > 1)
 
 
-def merge(target: Target, resolved: Mapping[str, Pins]) -> Lock:
-    """The lock that holds, on each platform, what that platform resolved to."""
+def merge(
+    target: Target, resolved: Mapping[str, Pins], *, base: tuple[tuple[str, str], ...] = ()
+) -> Lock:
+    """The lock that holds, on each platform, what that platform resolved to, on image packages
+    ``base``."""
     same: dict[tuple[str, str], list[Pin]] = defaultdict(list)
     for pins in resolved.values():
         for pin in pins.values():
@@ -65,6 +68,7 @@ def merge(target: Target, resolved: Mapping[str, Pins]) -> Lock:
             )
             for (name, version), pins in same.items()
         ),
+        base,
     )
 
 

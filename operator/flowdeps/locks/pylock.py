@@ -1,7 +1,8 @@
 """What a resolver says and is told, in the pylock.toml format (PEP 751).
 
 Read: one platform's packages, each with the wheels that the resolver would take. Of these, only
-wheels that fit the target and have a sha256 hash reach a pin, whatever the resolver listed.
+wheels that fit the target and have a sha256 hash reach a pin, whatever the resolver listed. What an
+image has at the same version is set apart, wherever the resolver found it.
 Written: names and versions alone, which uv takes as preferences when it finds them at the place of
 its output.
 """
@@ -9,6 +10,7 @@ its output.
 import json
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from packaging.pylock import Package, Pylock, PylockUnsupportedVersionError, PylockValidationError
@@ -25,8 +27,20 @@ class UnusableWheelsError(PylockError):
     """A package of a resolution that can't be locked: no wheel that fits, or none with a hash."""
 
 
-def read_pylock(text: str, *, target: Target, platform: str) -> tuple[Pin, ...]:
-    """The pins of a resolution for ``platform``, one of the target's. Raises `PylockError`."""
+@dataclass(frozen=True)
+class Resolved:
+    """A platform's pins and, by name, the image's versions that they or the requirements need."""
+
+    pins: Mapping[str, Pin]
+    base: Mapping[str, str]
+
+
+def read_pylock(
+    text: str, *, target: Target, platform: str, image: Mapping[str, str] | None = None
+) -> Resolved:
+    """A resolution for ``platform``, one of the target's, on top of what ``image`` has (versions by
+    name). Raises `PylockError`.
+    """
     try:
         resolution = Pylock.from_dict(tomllib.loads(text))
     except (
@@ -35,7 +49,15 @@ def read_pylock(text: str, *, target: Target, platform: str) -> tuple[Pin, ...]:
         PylockUnsupportedVersionError,
     ) as error:
         raise PylockError(f"the resolution can't be read: {error}") from None
-    return tuple(_pin(package, target, platform) for package in resolution.packages)
+    pins: dict[str, Pin] = {}
+    base: dict[str, str] = {}
+    for package in resolution.packages:
+        version = str(package.version)
+        if image and image.get(package.name) == version:
+            base[package.name] = version
+        else:
+            pins[package.name] = _pin(package, target, platform)
+    return Resolved(pins, base)
 
 
 def write_preferences(versions: Mapping[str, str]) -> str:

@@ -2,19 +2,31 @@
 
 uv reads requirements from files in a directory of its own, so no line can become a flag, and keeps
 versions that it finds where it is to write its output. It gets no configuration file, no
-credentials, no interpreter but ours, and no variable of ours except those that lead to the network.
+interpreter but ours, and no variable of ours except those that lead to the network. Credentials of
+an index reach it as a file that only it can read.
+
+The image's packages are constraints (`flowdeps.locks.overlay`), and stub wheels in a directory that
+uv looks into besides the index: so a package that only the image has is found, and uv knows what
+the image's packages require. Cooldowns don't hold for that directory.
 """
 
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
 
+from packaging.version import Version
+
+from flowdeps.locks import overlay
+from flowdeps.locks.access import Access
 from flowdeps.locks.index import Index
 from flowdeps.locks.pylock import write_preferences
-from flowdeps.locks.request import LockRequest
+from flowdeps.locks.request import LockRequest, Prereleases
 from flowdeps.locks.target import PLATFORMS
 
 OUTPUT = "pylock.toml"
 _REQUIREMENTS, _CONSTRAINTS = "requirements.in", "constraints.in"
+_NETRC, _AUTHORITIES = "netrc", "authorities.pem"
 
 # How to reach an index, and whom to trust: all that uv needs of our environment. A client
 # certificate (SSL_CLIENT_CERT) is a credential, so it is not among them.
@@ -23,35 +35,88 @@ _KEPT = {*_PROXIES, *(name.lower() for name in _PROXIES), "SSL_CERT_FILE", "SSL_
 _RETRIES = 2
 _LONGEST_WAIT = 30
 
+_PRERELEASES = {
+    Prereleases.DISALLOW: "disallow",
+    Prereleases.IF_NECESSARY: "if-necessary-or-explicit",
+    Prereleases.ALLOW: "allow",
+}
 
-def files(request: LockRequest, versions: Mapping[str, str]) -> dict[str, str]:
-    """Texts by name of the files that uv finds in its directory; ``versions`` are preferred."""
-    # Without versions no file: what is there afterwards is uv's.
-    preferred = {OUTPUT: write_preferences(versions)} if versions else {}
-    return {
+
+def files(
+    request: LockRequest,
+    versions: Mapping[str, str],
+    *,
+    platform: str,
+    access: Access,
+    trusted: str,
+) -> dict[str, str]:
+    """Texts by name of the files that uv finds in its directory; ``versions`` are preferred.
+
+    ``trusted``: the certificates that are trusted without ``access``.
+    """
+    constraints = [*request.constraints, *request.exclude]
+    if image := request.image:
+        constraints += overlay.constraints(image, shadow=request.shadow, platform=platform)
+        versions = {**overlay.preferences(image, shadow=request.shadow), **versions}
+    found = {
         _REQUIREMENTS: "".join(f"{line}\n" for line in request.requirements),
-        _CONSTRAINTS: "".join(f"{line}\n" for line in request.constraints),
-        **preferred,
+        _CONSTRAINTS: "".join(f"{line}\n" for line in constraints),
     }
+    if versions:  # else no file: what is there afterwards is uv's
+        found[OUTPUT] = write_preferences(versions)
+    if access.netrc:
+        found[_NETRC] = access.netrc
+    if access.ca:
+        found[_AUTHORITIES] = f"{access.ca}\n{trusted}"
+    return found
 
 
-def arguments(request: LockRequest, *, platform: str, cache: str) -> list[str]:
-    """What follows the name of uv's program.
+def arguments(
+    request: LockRequest, *, platform: str, cache: Path, stubs: Path | None, now: datetime
+) -> list[str]:
+    """What follows the name of uv's program; ``stubs``: the directory of stub wheels.
 
     A page of the index is asked for again each time (``--refresh``; an unchanged one costs a short
     answer), since a release that is a second old must be found. Metadata of wheels never change and
     stay cached.
     """
+    python = request.target.python
+    if request.image and request.image.full_version.startswith(f"{python}."):
+        python = request.image.full_version
     return [
         *("pip", "compile", _REQUIREMENTS, "--constraints", _CONSTRAINTS),
         *("--format", "pylock.toml", "--output-file", OUTPUT, "--no-header"),
         *("--python-platform", PLATFORMS[platform].uv_platform),
-        *("--python-version", request.target.python),
-        *("--only-binary", ":all:", "--no-sources", "--refresh", "--cache-dir", cache),
+        *("--python-version", python),
+        *("--only-binary", ":all:", "--no-sources", "--refresh", "--cache-dir", str(cache)),
         *("--python", sys.executable, "--no-python-downloads", "--no-config"),
-        *("--keyring-provider", "disabled", "--quiet", "--no-progress", "--color", "never"),
+        *("--keyring-provider", "disabled", "--no-progress", "--color", "never"),
+        *_prerelease_arguments(request),
+        *_cooldown_arguments(request, now),
+        *(("--find-links", str(stubs)) if stubs else ()),
         *index_arguments(request.index),
     ]
+
+
+def _prerelease_arguments(request: LockRequest) -> list[str]:
+    found = ["--prerelease", _PRERELEASES[request.prereleases]]
+    if image := request.image:
+        free = overlay.shadowed(image, request.shadow)
+        for name, version in image.versions.items():
+            if (
+                name not in free and Version(version).is_prerelease
+            ):  # the image has it, so it may be
+                found.append(f"--prerelease-package={name}=allow")
+    return found
+
+
+def _cooldown_arguments(request: LockRequest, now: datetime) -> list[str]:
+    if not request.cooldown:
+        return []
+    # To the minute, so that equal requests at about the same time have equal answers.
+    newest = now.astimezone(UTC).replace(second=0, microsecond=0) - request.cooldown
+    exempt = [f"--exclude-newer-package={name}=false" for name in request.cooldown_exempt]
+    return [f"--exclude-newer={newest:%Y-%m-%dT%H:%M:%SZ}", *exempt]
 
 
 def index_arguments(index: Index) -> list[str]:
@@ -67,13 +132,21 @@ def index_arguments(index: Index) -> list[str]:
     return [*strategy, *(f"--index={url}" for url in first), f"--default-index={last}"]
 
 
-def environment(ours: Mapping[str, str], *, directory: str, timeout: float) -> dict[str, str]:
+def environment(
+    ours: Mapping[str, str], *, directory: str, timeout: float, access: Access
+) -> dict[str, str]:
     """The child's environment: home and temporary files in ``directory``; ``timeout`` in seconds
     for a whole resolution bounds the wait for one answer of the index.
     """
+    private = {}
+    if access.netrc:
+        private["NETRC"] = f"{directory}/{_NETRC}"
+    if access.ca:
+        private["SSL_CERT_FILE"] = f"{directory}/{_AUTHORITIES}"
     wait = str(max(1, min(_LONGEST_WAIT, int(timeout / 10))))
     return {
         **{name: value for name, value in ours.items() if name in _KEPT},
+        **private,
         "HOME": directory,
         "TMPDIR": directory,
         "LC_ALL": "C.UTF-8",

@@ -1,8 +1,9 @@
 """uv's complaints as errors. Pure.
 
 uv writes an ``error:``, then ``cause:`` and ``hint:`` paragraphs, whose further lines are indented.
-From these follow the kind of error and a text for people: uv's explanation without its advice about
-flags, without credentials, and at most `LONGEST` characters long.
+From these follow the kind of error and a text for people: what the request has to do with it and
+the way out (`flowdeps.resolver.advice`), then uv's explanation without its advice about flags, all
+without credentials, and at most `LONGEST` characters long.
 
 An index has a say in what uv says, so each pattern here takes linear time on any text: repetitions
 are bounded, or start at a sign that they can't contain.
@@ -11,8 +12,11 @@ are bounded, or start at a sign that they can't contain.
 import re
 import signal
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
+from flowdeps.resolver.advice import Asked, advice, cooldown
 from flowdeps.resolver.errors import (
+    IndexUnauthorizedError,
     IndexUnavailableError,
     LimitExceededError,
     ResolveError,
@@ -21,15 +25,23 @@ from flowdeps.resolver.errors import (
 )
 
 LONGEST = 1000
+_LONGEST_REASON = 200
 
 _URL = re.compile(r"https?://[^\s)`]+")
 _NOT_FOUND = re.compile(r"(?<!\S)(\S{1,200}) was not found in the package registry")
 _URL_DEPENDENCY = re.compile(r"`([^`\s]{1,200})` was included as a URL dependency")
 _REFUSED = re.compile(r"401 Unauthorized|403 Forbidden|407 Proxy Authentication Required")
+_YANKED = re.compile(
+    r"warning: `([^`=\s]{1,200})==([^`\s]{1,200})` is yanked(?: \(reason: \"(.{0,500})\"\))?"
+)
+_UNKNOWN_HOST = ("dns error", "failed to lookup address", "error resolving DNS")
 _UNREACHABLE = ("Failed to fetch", "Request failed after", "error sending request", "HTTP status ")
 _ONLY_SDISTS = ("building from source is disabled", "has no usable wheels")
 # What a hint says about how we call uv, or what we say better.
-_OURS = ("--", "By default", "building from source is disabled")
+_OURS = (
+    *("--", "By default", "building from source is disabled"),
+    *("exclude-newer", "The latest version satisfying"),
+)
 _NO_MEMORY = ("memory allocation of", "spawn", "Cannot allocate memory")
 _LIMIT_SIGNALS = {
     signal.SIGXCPU: "it took too much time",
@@ -45,16 +57,16 @@ class _Complaint:
     hints: tuple[str, ...]
 
 
-def explain(messages: str, *, code: int) -> ResolveError:
+def explain(messages: str, *, code: int, asked: Asked | None = None) -> ResolveError:
     """The error for uv's ``messages`` and exit ``code`` (negative: the signal that ended it)."""
     text = clean(messages)
     if code < 0:
         return _ended_by(signal.Signals(-code), text)
     complaint = _parse(text)
     if refused := _REFUSED.search(text):
-        return IndexUnavailableError(_refusal(refused[0], text))
+        return _refusal(refused[0], text, credentials=asked is not None and asked.credentials)
     if complaint.error.startswith("No solution found"):
-        return UnsatisfiableError(_conflict(complaint))
+        return UnsatisfiableError(_conflict(complaint, text, asked))
     if wanted := _URL_DEPENDENCY.search(text):
         return UnsatisfiableError(
             shorten(
@@ -67,22 +79,30 @@ def explain(messages: str, *, code: int) -> ResolveError:
     return ResolverError(shorten(": ".join((complaint.error, *complaint.causes[:2]))))
 
 
+def yanked(messages: str) -> dict[tuple[str, str], str]:
+    """The yanked releases that uv took: why they were yanked (maybe empty) by name and version."""
+    return {
+        (name, version): shorten(why, longest=_LONGEST_REASON)
+        for name, version, why in _YANKED.findall(clean(messages))
+    }
+
+
 def clean(text: str) -> str:
     """The text without the user names, passwords and queries of its URLs."""
     text = re.sub(r"://[^/\s]*@", "://", text)
     return re.sub(r"(https?://[^\s?`)]{0,500})\?[^\s`)]*", r"\1", text)
 
 
-def shorten(text: str) -> str:
-    """At most `LONGEST` characters: the beginning, and the end, where the conclusion stands."""
-    if len(text) <= LONGEST:
+def shorten(text: str, *, longest: int = LONGEST) -> str:
+    """At most ``longest`` characters: the beginning, and the end, where the conclusion stands."""
+    if len(text) <= longest:
         return text
-    tail = LONGEST // 3
-    return f"{text[: LONGEST - tail - 3].rstrip()} … {text[-tail:].lstrip()}"
+    tail = longest // 3
+    return f"{text[: longest - tail - 3].rstrip()} … {text[-tail:].lstrip()}"
 
 
 def _parse(text: str) -> _Complaint:
-    found: dict[str, list[str]] = {"error": [], "cause": [], "hint": []}
+    found: dict[str, list[str]] = {"error": [], "cause": [], "hint": [], "warning": []}
     current: list[str] = []
     for line in text.splitlines():
         label, separator, rest = line.strip().partition(":")
@@ -97,10 +117,12 @@ def _parse(text: str) -> _Complaint:
     return _Complaint(error, tuple(found["cause"]), tuple(map(shorten, found["hint"])))
 
 
-def _conflict(complaint: _Complaint) -> str:
+def _conflict(complaint: _Complaint, text: str, asked: Asked | None) -> str:
     explanation = " ".join(complaint.causes)
     missing = sorted(set(_NOT_FOUND.findall(explanation)))
     parts = [f"There is no package named {' or '.join(missing)} in the index."] if missing else []
+    parts += cooldown(text)
+    parts += advice(explanation, asked) if asked else ()
     parts.append(explanation)
     parts += filter(None, map(_without_flags, complaint.hints))
     if any(sign in text for sign in _ONLY_SDISTS for text in (explanation, *complaint.hints)):
@@ -118,13 +140,26 @@ def _without_flags(hint: str) -> str:
     return kept if not kept or kept.endswith(".") else f"{kept}."
 
 
-def _refusal(status: str, text: str) -> str:
-    where = _first_url(text)
-    return f"{where} answers {status}: check the index URL and whether it asks for credentials"
+def _refusal(status: str, text: str, *, credentials: bool) -> ResolveError:
+    says = f"{_first_url(text)} answers {status}"
+    if status.startswith("407"):
+        return IndexUnavailableError(f"{says}: the operator's proxy wants credentials")
+    if credentials:
+        return IndexUnauthorizedError(
+            f"{says}: the credentials of spec.index.credentialsSecretRef are wrong, have expired, "
+            "or are for another host; renew the Secret"
+        )
+    return IndexUnauthorizedError(
+        f"{says}: it asks for credentials; name a Secret in spec.index.credentialsSecretRef, "
+        "or check the index URL"
+    )
 
 
 def _outage(complaint: _Complaint, text: str) -> str:
     where = _first_url(text)
+    if any(sign in text for sign in _UNKNOWN_HOST):
+        host = urlsplit(where).hostname
+        return f"{where} can't be read: the name {host} can't be resolved; check the index URL"
     why = complaint.causes[-1] if complaint.causes else complaint.error
     why = re.sub(r" for url \([^)]{0,2000}\)| \(os error \d+\)", "", why)
     return shorten(f"{where} can't be read: {why}")

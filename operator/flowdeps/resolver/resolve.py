@@ -9,21 +9,27 @@ as the index says the same.
 import asyncio
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+import certifi
 from uv import find_uv_bin
 
+from flowdeps.locks import overlay
 from flowdeps.locks.access import Access
-from flowdeps.locks.lock import Lock, Pin
+from flowdeps.locks.image import ImageFacts
+from flowdeps.locks.lock import Lock
 from flowdeps.locks.merge import Pins, by_platform, disagreements, merge, preferences, toward_others
-from flowdeps.locks.pylock import PylockError, UnusableWheelsError, read_pylock
+from flowdeps.locks.pylock import PylockError, Resolved, UnusableWheelsError, read_pylock
 from flowdeps.locks.request import LockRequest
 from flowdeps.resolver import command
+from flowdeps.resolver.advice import Asked
 from flowdeps.resolver.child import Limits, run
 from flowdeps.resolver.errors import LimitExceededError, ResolverError, UnsatisfiableError
-from flowdeps.resolver.explain import explain
+from flowdeps.resolver.explain import explain, shorten, yanked
+from flowdeps.resolver.places import Places
 
 
 @dataclass(frozen=True)
@@ -34,74 +40,130 @@ class Resolution:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Compiled:
+    """What uv resolves one platform to, and the yanked releases in it: the index's words by name
+    and version."""
+
+    resolved: Resolved
+    yanked: Mapping[tuple[str, str], str]
+
+    @property
+    def pins(self) -> Pins:
+        return self.resolved.pins
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """A request and all that its children share."""
+
+    request: LockRequest
+    previous: Lock | None
+    access: Access
+    now: datetime
+
+
 class Resolver:
     """Makes locks with uv.
 
-    ``concurrency``: children at a time. ``cache``: a directory for what the index says, shared by
-    the children; losing it costs time only. ``uv``: the program; by default the one that came with
-    the package of this name.
+    ``concurrency``: children at a time. ``cache``: a directory for what the index says, kept apart
+    for those with credentials; losing it costs time only. ``uv``: the program; by default the one
+    that came with the package of this name. ``now``: the clock that cooldowns go by.
     """
 
     def __init__(
-        self, *, limits: Limits, concurrency: int, cache: Path, uv: Path | None = None
+        self,
+        *,
+        limits: Limits,
+        concurrency: int,
+        cache: Path,
+        uv: Path | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._limits = limits
         self._turn = asyncio.Semaphore(concurrency)
-        self._cache = cache.absolute()
+        self._places = Places(cache.absolute())
         self._uv = str(uv or find_uv_bin())
+        self._now = now
 
     async def resolve(
         self, request: LockRequest, *, previous: Lock | None, access: Access | None = None
     ) -> Resolution:
-        """The lock for ``request``.
+        """The lock for ``request``, made with ``access`` to its indices.
 
-        The pins of ``previous`` are kept where the request still allows them; without it, each pin
-        is the newest version that fits. Raises a `ResolveError`; a cancellation ends the child.
+        The pins of ``previous`` are kept where the request still allows them and the index still
+        offers them; without it, each pin is the newest version that fits. Raises a `ResolveError`;
+        a cancellation ends the child.
         """
         if not request.requirements:
             return Resolution(Lock(request.target))
+        job = _Job(request=request, previous=previous, access=access or Access(), now=self._now())
         async with self._turn:
             try:
                 async with asyncio.timeout(self._limits.timeout):
-                    return Resolution(await self._resolve(request, previous))
+                    return await self._resolve(job)
             except TimeoutError:
                 raise LimitExceededError(
                     f"no resolution within {self._limits.timeout:g} seconds: "
                     "the index may be slow, or the requirements may need bounds"
                 ) from None
 
-    async def _resolve(self, request: LockRequest, previous: Lock | None) -> Lock:
-        resolved: dict[str, Pins] = {}
+    async def _resolve(self, job: _Job) -> Resolution:
+        request, previous = job.request, job.previous
+        compiled: dict[str, _Compiled] = {}
         for platform in request.target.platforms:
-            wanted = preferences(platform, resolved=resolved, previous=previous)
+            wanted = preferences(platform, resolved=_pins(compiled), previous=previous)
             try:
-                resolved[platform] = await self._compile(request, platform, wanted)
+                compiled[platform] = await self._compile(job, platform, wanted)
             except UnsatisfiableError as error:
-                if not resolved:
+                if not compiled:
                     raise
                 raise UnsatisfiableError(f"On {platform}: {error.message}") from error
         known = disagreements(by_platform(previous)) if previous else frozenset()
-        if disagreements(resolved) - known:
+        if disagreements(_pins(compiled)) - known:
             first = request.target.platforms[0]
-            others = await self._compile(request, first, toward_others(first, resolved=resolved))
-            resolved = min(
-                resolved, {**resolved, first: others}, key=lambda r: len(disagreements(r))
-            )
-        return merge(request.target, resolved)
+            wanted = toward_others(first, resolved=_pins(compiled))
+            others = {**compiled, first: await self._compile(job, first, wanted)}
+            compiled = min(compiled, others, key=lambda one: len(disagreements(_pins(one))))
+        if request.image:
+            _check(request.image, compiled)
+        base = {package for one in compiled.values() for package in one.resolved.base.items()}
+        return Resolution(
+            merge(request.target, _pins(compiled), base=tuple(base)), _notes(compiled)
+        )
 
-    async def _compile(
-        self, request: LockRequest, platform: str, wanted: Mapping[str, str]
-    ) -> dict[str, Pin]:
-        """What uv resolves the request to on one platform, by name."""
+    async def _compile(self, job: _Job, platform: str, wanted: Mapping[str, str]) -> _Compiled:
+        """What uv resolves the request to on one platform."""
+        found = await self._run(job, platform, wanted)
+        # uv keeps a yanked release that it is told to prefer; only a requirement may insist on one.
+        kept = {name: v for name, v in wanted.items() if (name, v) not in found.yanked}
+        return found if kept == wanted else await self._run(job, platform, kept)
+
+    async def _run(self, job: _Job, platform: str, wanted: Mapping[str, str]) -> _Compiled:
+        request, image = job.request, job.request.image
         with tempfile.TemporaryDirectory(prefix="flowdeps-") as name:
             directory = Path(name)
-            for file, text in command.files(request, wanted).items():
-                (directory / file).write_text(text)
-            arguments = command.arguments(request, platform=platform, cache=str(self._cache))
+            files = command.files(
+                request,
+                wanted,
+                platform=platform,
+                access=job.access,
+                trusted=_trusted() if job.access.ca else "",
+            )
             environment = command.environment(
-                os.environ, directory=name, timeout=self._limits.timeout
+                os.environ, directory=name, timeout=self._limits.timeout, access=job.access
             )
             try:
+                for file, text in files.items():
+                    (directory / file).touch(mode=0o600)
+                    (directory / file).write_text(text)
+                arguments = command.arguments(
+                    request,
+                    platform=platform,
+                    cache=self._places.cache(job.access),
+                    stubs=self._places.stubs(image) if image else None,
+                    now=job.now,
+                )
                 ended = await run(
                     [self._uv, *arguments],
                     environment=environment,
@@ -111,15 +173,62 @@ class Resolver:
             except OSError as error:
                 raise ResolverError(f"uv can't be started: {error.strerror}") from error
             if ended.code != 0:
-                raise explain(ended.messages, code=ended.code)
+                raise explain(
+                    ended.messages,
+                    code=ended.code,
+                    asked=Asked(
+                        request=request,
+                        platform=platform,
+                        previous=job.previous,
+                        credentials=bool(job.access.netrc),
+                    ),
+                )
             text = _read(directory / command.OUTPUT, limit=self._limits.output)
         try:
-            pins = read_pylock(text, target=request.target, platform=platform)
+            resolved = read_pylock(
+                text,
+                target=request.target,
+                platform=platform,
+                image=image.versions if image else None,
+            )
         except UnusableWheelsError as error:
             raise UnsatisfiableError(str(error)) from error
         except PylockError as error:
             raise ResolverError(str(error)) from error
-        return {pin.name: pin for pin in pins}
+        return _Compiled(resolved, yanked(ended.messages))
+
+
+def _pins(compiled: Mapping[str, _Compiled]) -> dict[str, Pins]:
+    return {platform: one.pins for platform, one in compiled.items()}
+
+
+def _check(image: ImageFacts, compiled: Mapping[str, _Compiled]) -> None:
+    """Raises UnsatisfiableError where the image would break with the pins on top."""
+    broken: dict[str, None] = {}
+    for platform, one in compiled.items():
+        versions = {pin.name: pin.version for pin in one.pins.values()}
+        broken |= dict.fromkeys(overlay.conflicts(image, versions, platform=platform))
+    if broken:
+        raise UnsatisfiableError(shorten("; ".join(broken)))
+
+
+def _notes(compiled: Mapping[str, _Compiled]) -> tuple[str, ...]:
+    notes: set[str] = set()
+    for one in compiled.values():
+        for name, pin in one.pins.items():
+            why = one.yanked.get((name, pin.version))
+            if why is not None:
+                reason = f" ({why})" if why else ""
+                notes.add(f"{name} {pin.version} was yanked{reason}; choose another version")
+    return tuple(sorted(notes))
+
+
+def _trusted() -> str:
+    """The certificates of the authorities that uv trusts without being told of others."""
+    file = os.environ.get("SSL_CERT_FILE")
+    if not file and os.environ.get("SSL_CERT_DIR"):
+        return ""  # a directory is trusted besides a file
+    return Path(file or certifi.where()).read_text(encoding="utf-8", errors="replace")
 
 
 def _read(path: Path, *, limit: int) -> str:

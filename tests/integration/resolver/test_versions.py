@@ -160,17 +160,59 @@ async def test_a_pre_release_is_taken_only_when_it_is_asked_for(
     assert versions(named) == {"app": "2.0rc1"}
 
 
-async def test_a_yanked_release_is_not_chosen_but_kept_until_a_refresh(
+async def test_a_pin_that_was_yanked_moves_alone(index: Index, resolver: Resolver) -> None:
+    """A yanked release is chosen for no lock, and the last lock's goes; the rest stays."""
+    for version in ("1.0", "2.0"):
+        index.add("app", version)
+        index.add("lib", version)
+    request = ask("app", "lib", index=index.url)
+    before = await lock_of(resolver, request, previous=None)
+    index.add("lib", "3.0")
+    index.yank("app", "2.0")
+    after = await resolver.resolve(request, previous=before)
+    assert summarize(diff(before, after.lock), 100) == "app 2.0 → 1.0"
+    assert after.notes == ()
+
+
+async def test_a_yanked_release_that_is_insisted_on_is_locked_with_a_note(
     index: Index, resolver: Resolver
 ) -> None:
-    """Yanking changes no lock by itself; the next refresh goes back."""
+    """A requirement that allows nothing else gets it, with the index's reason."""
     index.add("app", "1.0")
-    index.add("app", "2.0")
-    request = ask("app", index=index.url)
-    before = await lock_of(resolver, request, previous=None)
-    index.yank("app", "2.0")
-    assert await lock_of(resolver, request, previous=before) == before
-    assert versions(await lock_of(resolver, request, previous=None)) == {"app": "1.0"}
+    index.add("app", "2.0", yanked="breaks on Mondays")
+    index.add("lib", "1.0", yanked=True)
+    request = ask("app==2.0", "lib==1.0", index=index.url)
+    for previous in (None, await lock_of(resolver, request, previous=None)):
+        done = await resolver.resolve(request, previous=previous)
+        assert versions(done.lock) == {"app": "2.0", "lib": "1.0"}
+        assert done.notes == (
+            "app 2.0 was yanked (breaks on Mondays); choose another version",
+            "lib 1.0 was yanked; choose another version",
+        )
+
+
+async def test_a_pin_that_vanished_from_the_index_moves_or_is_named(
+    index: Index, resolver: Resolver
+) -> None:
+    """Another version takes its place; where none may, it says that the index lost it."""
+    for version in ("1.0", "2.0"):
+        index.add("app", version)
+    before = await lock_of(resolver, ask("app", index=index.url), previous=None)
+    index.remove("app", "2.0")
+    after = await lock_of(resolver, ask("app", index=index.url), previous=before)
+    assert versions(after) == {"app": "1.0"}
+    gone = "The last lock has app 2.0, which the index no longer has. "
+    for line in ("app==2.0", "app>1", "app>=2,<3"):
+        with pytest.raises(UnsatisfiableError) as caught:
+            await resolver.resolve(ask(line, index=index.url), previous=before)
+        assert caught.value.message.startswith(gone)
+        with pytest.raises(UnsatisfiableError) as caught:
+            await resolver.resolve(ask(line, index=index.url), previous=None)
+        assert "last lock" not in caught.value.message
+    index.remove("app")
+    with pytest.raises(UnsatisfiableError, match="no package named app") as caught:
+        await resolver.resolve(ask("app", index=index.url), previous=before)
+    assert gone in caught.value.message
 
 
 async def test_a_release_for_other_versions_of_python_is_not_chosen(

@@ -24,7 +24,7 @@ def test_only_hashes_of_wheels_that_fit_reach_a_pin() -> None:
         "cp312-cp312-manylinux_2_17_x86_64",
         "py3-none-any",
     )
-    (pin,) = read_pylock(text, target=BOTH, platform=AMD64)
+    pin = read_pylock(text, target=BOTH, platform=AMD64).pins["a"]
     assert pin.hashes == ("sha256:" + "0" * 64, "sha256:" + "3" * 64)
     assert pin.platforms == (AMD64,)
 
@@ -51,6 +51,16 @@ def test_a_wheel_that_is_not_on_the_network_is_refused() -> None:
     text = resolution("py3-none-any", url="file:///srv")
     with pytest.raises(UnusableWheelsError, match="not on the network"):
         read_pylock(text, target=BOTH, platform=AMD64)
+
+
+def test_what_the_image_has_at_the_same_version_is_no_pin() -> None:
+    """Wherever the resolver found it; at another version it is one."""
+    text = resolution("py3-none-any", url="file:///srv")
+    found = read_pylock(text, target=BOTH, platform=AMD64, image={"a": "1.0", "b": "1.0"})
+    assert (found.pins, found.base) == ({}, {"a": "1.0"})
+    text = resolution("py3-none-any")
+    found = read_pylock(text, target=BOTH, platform=AMD64, image={"a": "1.1"})
+    assert (set(found.pins), found.base) == ({"a"}, {})
 
 
 @pytest.mark.parametrize("text", ["", "x", 'lock-version = "1.0"', 'lock-version = "9.0"'])

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from flowdeps.resolver.errors import (
+    IndexUnauthorizedError,
     IndexUnavailableError,
     LimitExceededError,
     ResolveError,
@@ -90,9 +91,9 @@ def test_a_signal_tells_which_limit_was_passed(
         (
             "error: Failed to fetch: https://example.com/a\n"
             "  cause: HTTP status client error (403 Forbidden) for url (https://example.com/a)",
-            IndexUnavailableError,
-            "https://example.com/a answers 403 Forbidden: "
-            "check the index URL and whether it asks for credentials",
+            IndexUnauthorizedError,
+            "https://example.com/a answers 403 Forbidden: it asks for credentials; "
+            "name a Secret in spec.index.credentialsSecretRef, or check the index URL",
         ),
     ],
 )

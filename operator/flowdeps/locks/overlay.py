@@ -1,0 +1,188 @@
+"""A lock on top of an image: what a resolver has to keep to, what is left out, what would break.
+
+The lock's packages stand before the image's own on the path, so the image changes where a name is
+in both. Three rules keep it whole:
+
+- An image package keeps its version, unless it may be *shadowed*; then it does so where it can.
+- What the image's packages require of names that may move, or that only the lock brings, holds.
+- What is resolved to the image's own version is left out: it is there already (the lock's *base*).
+
+Requirements count as the image evaluates them, without extras. What was broken in the image before
+isn't charged to a lock.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from flowdeps.locks.image import Distribution, ImageFacts
+from flowdeps.locks.request import ANY
+from flowdeps.locks.target import PLATFORMS
+
+_WAYS_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a package of the image, ``name`` and ``version``, requires of ``wants``."""
+
+    name: str
+    version: str
+    wants: str
+    specifier: SpecifierSet
+
+    def allows(self, version: str) -> bool:
+        return self.specifier.contains(Version(version), prereleases=True)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version} requires {self.wants}{self.specifier}"
+
+
+def shadowed(facts: ImageFacts, names: tuple[str, ...]) -> frozenset[str]:
+    """The image packages that ``names`` (`ANY`: all) let move."""
+    present = facts.versions.keys()
+    return frozenset(present) if ANY in names else frozenset(present & set(names))
+
+
+def constraints(
+    facts: ImageFacts, *, shadow: tuple[str, ...] = (), platform: str
+) -> tuple[str, ...]:
+    """The constraints that keep the image whole, as requirement lines."""
+    free = shadowed(facts, shadow)
+    versions = facts.versions
+    kept = [f"{name}=={version}" for name, version in versions.items() if name not in free]
+    demanded = {
+        f"{one.wants}{one.specifier}"
+        for one in demands(facts, platform=platform)
+        if one.name not in free
+        and (one.wants not in versions or (one.wants in free and one.allows(versions[one.wants])))
+    }
+    return (*kept, *sorted(demanded))
+
+
+def preferences(facts: ImageFacts, *, shadow: tuple[str, ...]) -> dict[str, str]:
+    """The image's versions of packages that may move, which they keep where they can."""
+    free = shadowed(facts, shadow)
+    return {name: version for name, version in facts.versions.items() if name in free}
+
+
+def conflicts(facts: ImageFacts, pins: Mapping[str, str], *, platform: str) -> tuple[str, ...]:
+    """What of the image breaks with ``pins`` (versions by name) on top: a sentence for each
+    requirement that names both sides and the way out."""
+    versions = facts.versions
+    return tuple(
+        f"{one.name} {one.version} of the image requires {one.wants}{one.specifier}, the lock has"
+        f" {pins[one.wants]}: ask for a version that fits, or change the image"
+        for one in demands(facts, platform=platform)
+        if one.wants in pins
+        and one.name not in pins
+        and not one.allows(pins[one.wants])
+        and (one.wants not in versions or one.allows(versions[one.wants]))
+    )
+
+
+def explain(
+    facts: ImageFacts, explanation: str, *, shadow: tuple[str, ...], platform: str
+) -> tuple[str, ...]:
+    """For a resolver's ``explanation`` of why there is no solution: the image's part in it, with
+    who needs it and the way out, a sentence for each package."""
+    free = shadowed(facts, shadow)
+    versions = facts.versions
+    asked: dict[str, list[Demand]] = {}
+    for demand in demands(facts, platform=platform):
+        asked.setdefault(demand.wants, []).append(demand)
+    found: list[str] = []
+    for name, rest in re.findall(
+        r"(?<![\w.-])([a-z0-9][a-z0-9-]{0,100})([<>=!~]=?[^\s,`)]{0,60})?", explanation
+    ):
+        if name in found:
+            continue
+        fixed = name in versions and name not in free and rest == f"=={versions[name]}"
+        if fixed or (rest and name in asked and name not in versions.keys() - free):
+            found.append(name)
+    return tuple(
+        _both_sides(name, None if name in free else versions.get(name), asked.get(name, []))
+        for name in found[:_WAYS_NAMED]
+    )
+
+
+def _both_sides(name: str, version: str | None, asked: list[Demand]) -> str:
+    limits = "; ".join(map(str, asked[:_WAYS_NAMED]))
+    if version is None:
+        return f"In the image, {limits}: move the requirement, or change the image."
+    if not asked:
+        return (
+            f"{name} {version} is in the image: "
+            f"move the requirement, name {name} in spec.shadow, or change the image."
+        )
+    return (
+        f"{name} {version} is in the image, where {limits}: move the requirement, "
+        f"name {name} in spec.shadow (what the image requires still holds), or change the image."
+    )
+
+
+def metadata(one: Distribution) -> str:
+    """The core metadata of an image package, as far as a resolver needs them."""
+    lines = ["Metadata-Version: 2.1", f"Name: {one.name}", f"Version: {one.version}"]
+    lines += [f"Provides-Extra: {extra}" for extra in one.extras]
+    for requirement in _requirements(one):
+        requirement.url = None  # where it came from doesn't matter: the image has it
+        lines.append(f"Requires-Dist: {requirement}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+@lru_cache(maxsize=32)
+def demands(facts: ImageFacts, *, platform: str) -> tuple[Demand, ...]:
+    """What the image's packages require of versions, on a platform."""
+    environment = _environment(facts, platform)
+    return tuple(
+        Demand(one.name, one.version, canonicalize_name(found.name), found.specifier)
+        for one in facts.distributions
+        for found in _requirements(one)
+        if found.specifier and _holds(found, environment)
+    )
+
+
+def _environment(facts: ImageFacts, platform: str) -> dict[str, str]:
+    machine = PLATFORMS[platform].machine if platform in PLATFORMS else ""
+    return {
+        "implementation_name": "cpython",
+        "implementation_version": facts.full_version or facts.python,
+        "os_name": "posix",
+        "platform_machine": machine,
+        "platform_python_implementation": "CPython",
+        "platform_release": "",
+        "platform_system": "Linux",
+        "platform_version": "",
+        "python_full_version": facts.full_version or facts.python,
+        "python_version": facts.python,
+        "sys_platform": "linux",
+        # Of two platforms the image was looked at on one: the other differs in its machine.
+        **{name: v for name, v in facts.markers.items() if name != "platform_machine"},
+        "extra": "",
+    }
+
+
+def _holds(requirement: Requirement, environment: Mapping[str, str]) -> bool:
+    try:
+        return requirement.marker is None or requirement.marker.evaluate(dict(environment))
+    except (UndefinedComparison, UndefinedEnvironmentName):
+        return False
+
+
+def _requirements(one: Distribution) -> list[Requirement]:
+    """Its requirements, less those that nobody can read."""
+    found = []
+    for text in one.requires:
+        try:
+            found.append(Requirement(" ".join(text.split())))
+        except InvalidRequirement:
+            continue
+    return found

@@ -1,0 +1,104 @@
+"""What a request has to do with uv's explanation, and the ways out that a person has. Pure.
+
+uv knows versions and who requires them; it doesn't know that some stand in an image, that one was
+in the last lock, or that a time limit is called a cooldown.
+"""
+
+import re
+from dataclasses import dataclass
+
+from packaging.requirements import Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name, canonicalize_version
+
+from flowdeps.locks import overlay
+from flowdeps.locks.lock import Lock
+from flowdeps.locks.request import LockRequest
+
+_TOO_YOUNG = re.compile(
+    r"`([^`\s]{1,200})` was filtered by `exclude-newer`[^\n]{0,200}?"
+    r"satisfying the requirement is v(\S{1,100}?)(?:, published at (\d{4}-\d\d-\d\d)\S{0,40})?\.\s"
+)
+_NO_TIME = re.compile(r"warning: `([^`\s]{1,300})` is missing an upload date")
+_OFFER = re.compile(r"only ([^;]{1,500}?)(?:you require|depends? on|we can conclude)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What uv was asked: a request for a platform, with a lock to keep, and ``credentials`` or
+    none."""
+
+    request: LockRequest
+    platform: str
+    previous: Lock | None
+    credentials: bool
+
+
+def advice(explanation: str, asked: Asked) -> list[str]:
+    """Sentences that go before uv's ``explanation`` of why there is no solution."""
+    found = _gone(explanation, asked)
+    if image := asked.request.image:
+        found += overlay.explain(
+            image, explanation, shadow=asked.request.shadow, platform=asked.platform
+        )
+    return found
+
+
+def cooldown(messages: str) -> list[str]:
+    """Sentences on releases that a cooldown keeps out, from all that uv said."""
+    if file := _NO_TIME.search(messages):
+        return [
+            f"The index doesn't say when {file[1]} was uploaded, so that spec.index.cooldown can't "
+            "be kept: set it to 0s, name the package in spec.index.cooldownExempt, or use an index "
+            "that tells upload times."
+        ]
+    return [
+        f"{name} {version}{f', uploaded on {day},' if day else ''} is younger than "
+        f"spec.index.cooldown allows: wait, or name {name} in spec.index.cooldownExempt."
+        for name, version, day in _TOO_YOUNG.findall(messages)
+    ]
+
+
+def _gone(explanation: str, asked: Asked) -> list[str]:
+    """Which pins of the last lock, that the requirements still allow, the index no longer has."""
+    pins = asked.previous.on(asked.platform) if asked.previous else {}
+    found = []
+    for line in asked.request.requirements:
+        requirement = Requirement(line)
+        pin = pins.get(canonicalize_name(requirement.name))
+        if pin is None or not requirement.specifier.contains(pin.version, prereleases=True):
+            continue
+        name = re.escape(pin.name)
+        vanished = (
+            _no_such_version(pin.name, pin.version, explanation)
+            or re.search(rf"(?<!\S){name} was not found in the package registry", explanation)
+            or re.search(rf"there are no versions of {name}(?![\w.-])", explanation)
+            or _not_offered(pin.name, pin.version, explanation)
+        )
+        if vanished:
+            found.append(
+                f"The last lock has {pin.name} {pin.version}, which the index no longer has."
+            )
+    return found
+
+
+def _no_such_version(name: str, version: str, explanation: str) -> bool:
+    # uv repeats a requirement's spelling: 2 for 2.0.
+    said = re.findall(rf"no version of {re.escape(name)}==([^\s,]{{1,100}})", explanation)
+    return canonicalize_version(version) in map(canonicalize_version, said)
+
+
+def _not_offered(name: str, version: str, explanation: str) -> bool:
+    """Whether what there is of a package is listed, and ``version`` isn't among it."""
+    for offer in _OFFER.findall(explanation):
+        ranges = re.findall(rf"(?<![\w.-]){re.escape(name)}([<>=!~][^\s]{{1,200}})", offer)
+        if ranges and " available" in offer:
+            return not any(_within(version, one.rstrip(",")) for one in ranges)
+    return False
+
+
+def _within(version: str, conditions: str) -> bool:
+    try:
+        return SpecifierSet(conditions).contains(version, prereleases=True)
+    except InvalidSpecifier:
+        return True  # what can't be read is no ground for a claim

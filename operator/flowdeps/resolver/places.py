@@ -1,0 +1,89 @@
+"""The resolver's directories: what uv caches, and the stub wheels of images.
+
+uv keeps what an index says by its URL, not by who asked. It asks again for each page, but of two
+children that run at once, the one takes what the other has just been told. So those who have
+credentials have a cache of their own: a set that names none can't be served what others may see.
+
+Stub wheels have a lasting place, because uv caches what it reads from one by its path: a directory
+for each child would fill the cache. A directory that nobody has used for a day is removed.
+"""
+
+import hashlib
+import hmac
+import io
+import os
+import secrets
+import shutil
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+from flowdeps.locks import overlay
+from flowdeps.locks.access import Access
+from flowdeps.locks.image import Distribution, ImageFacts
+
+_UNUSED_SECONDS = 24 * 3600
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_WHEEL = "Wheel-Version: 1.0\nGenerator: flowdeps\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+
+
+class Places:
+    """Directories below ``root``."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        # The name of a private cache is an argument of a process: nobody may guess back from it.
+        self._salt = secrets.token_bytes(32)
+
+    def cache(self, access: Access) -> Path:
+        """Where uv caches for those with this ``access``."""
+        if access == Access():
+            return self._root / "shared"
+        text = f"{access.netrc}\0{access.ca}".encode()
+        name = hmac.new(self._salt, text, hashlib.sha256).hexdigest()[:20]
+        path = self._root / "private" / name
+        if not path.exists():
+            _tidy(path.parent)
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.utime(path)
+        return path
+
+    def stubs(self, facts: ImageFacts) -> Path | None:
+        """A directory with a stub wheel for each package of an image; None where it isn't known
+        what they require: a stub would say that they require nothing."""
+        if not facts.markers:
+            return None
+        path = self._root / "images" / facts.digest.removeprefix("sha256:")[:20]
+        if not path.exists():
+            _tidy(path.parent)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            new = Path(tempfile.mkdtemp(dir=path.parent, prefix="new-"))
+            for one in facts.distributions:
+                (new / filename(one)).write_bytes(stub(one))
+            new.rename(path)  # whole or not at all
+        os.utime(path)
+        return path
+
+
+def filename(one: Distribution) -> str:
+    """The file name of a stub wheel."""
+    return f"{one.name.replace('-', '_')}-{one.version}-py3-none-any.whl"
+
+
+def stub(one: Distribution) -> bytes:
+    """A wheel that holds nothing but what the package says of itself."""
+    info = f"{one.name.replace('-', '_')}-{one.version}.dist-info"
+    files = {"METADATA": overlay.metadata(one), "WHEEL": _WHEEL, "RECORD": ""}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(zipfile.ZipInfo(f"{info}/{name}", _EPOCH), text)
+    return buffer.getvalue()
+
+
+def _tidy(directory: Path) -> None:
+    oldest = time.time() - _UNUSED_SECONDS
+    for one in directory.glob("*"):
+        if one.stat().st_mtime < oldest:
+            shutil.rmtree(one, ignore_errors=True)
