@@ -6,14 +6,21 @@
     watchNamespaces: [flows]                               # default: all
     owner: flowdeps/flowdeps        # who owns the fragments of this operator in templates
     httpPort: 8080                  # /metrics, /healthz, /readyz
-    index: {url: https://packages.example.com/simple}      # for sets that name none
+    index:
+      url: https://packages.example.com/simple             # for sets that name none
+      allowed: [https://packages.example.com]              # which sets may name; default: all
+      cooldown: 7d                                         # default: none
     resolver: {concurrency: 2, timeout: 5m, memory: 2Gi, cacheDirectory: /var/cache/flowdeps}
+    images: {recheck: 1h}           # how often a tag is looked at again
+    pods: {concurrency: 4}          # that look into images and try locks
+    vulnerabilities: {database: /var/lib/osv, interval: 1h}
     workPools:                      # the first entry whose name matches a pool holds for it
       - name: kubernetes-*
         namespaces: [team-*]        # whose sets the pool may offer; default: all watched
         jobNamespaces: [jobs]       # default: the namespace in the pool's template
         image: registry.example.com/flows:1
         variable: dependency_set
+        extraPackages: Allowed
         install:
           resources: {requests: {cpu: 100m}}
           securityContext: {runAsNonRoot: true}
@@ -29,11 +36,20 @@ from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
+from flowdeps.api.allowed import allows
 from flowdeps.api.fields import Fields
 from flowdeps.api.parts import parse_index_urls
 from flowdeps.api.poolconfig import PoolConfig, parse_pool
 from flowdeps.api.problems import InvalidError, Problem
-from flowdeps.api.rules import check_namespace
+from flowdeps.api.rules import check_cooldown, check_index_url, check_namespace
+from flowdeps.api.trialconfig import (
+    ImagesConfig,
+    PodsConfig,
+    VulnerabilitiesConfig,
+    parse_images,
+    parse_pods,
+    parse_vulnerabilities,
+)
 from flowdeps.locks.index import Index
 
 
@@ -57,15 +73,24 @@ class ResolverConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """The operator's configuration. `watch_namespaces` empty: all."""
+    """The operator's configuration. `watch_namespaces` and `allowed_indexes` empty: all."""
 
     prefect: PrefectConfig = field(default_factory=PrefectConfig)
     watch_namespaces: tuple[str, ...] = ()
     owner: str = "flowdeps/flowdeps"
     work_pools: tuple[PoolConfig, ...] = ()
-    index: Index = field(default_factory=lambda: Index(None, ()))
+    index: Index = field(default_factory=Index)
+    allowed_indexes: tuple[str, ...] = ()
+    cooldown: timedelta | None = None
     resolver: ResolverConfig = field(default_factory=ResolverConfig)
+    images: ImagesConfig = field(default_factory=ImagesConfig)
+    pods: PodsConfig = field(default_factory=PodsConfig)
+    vulnerabilities: VulnerabilitiesConfig = field(default_factory=VulnerabilitiesConfig)
     http_port: int = 8080
+
+    def allows_index(self, url: str) -> bool:
+        """Whether a set may name the index at `url`."""
+        return not self.allowed_indexes or allows(self.allowed_indexes, url)
 
     def pool(self, name: str) -> PoolConfig:
         """What holds for the pool `name`: the first entry that matches, else the defaults."""
@@ -85,8 +110,13 @@ def parse_config(document: Mapping[str, Any]) -> Config:
     pools = tuple(parse_pool(item) for item in fields.children("workPools", most=1000))
     index_fields = fields.child("index")
     index = parse_index_urls(index_fields)
+    allowed = index_fields.texts("allowed", most=64, limit=1024, check=check_index_url)
+    cooldown = index_fields.duration("cooldown", check=check_cooldown)
     index_fields.close()
     resolver = _resolver(fields.child("resolver"))
+    images = parse_images(fields.child("images"))
+    pods = parse_pods(fields.child("pods"))
+    vulnerabilities = parse_vulnerabilities(fields.child("vulnerabilities"))
     port = fields.integer("httpPort", least=1, most=65535)
     fields.close()
     if problems:
@@ -98,7 +128,12 @@ def parse_config(document: Mapping[str, Any]) -> Config:
         owner=owner or default.owner,
         work_pools=pools,
         index=index,
+        allowed_indexes=allowed or (),
+        cooldown=cooldown,
         resolver=resolver,
+        images=images,
+        pods=pods,
+        vulnerabilities=vulnerabilities,
         http_port=port or default.http_port,
     )
 

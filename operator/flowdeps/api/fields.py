@@ -150,6 +150,11 @@ class Fields:
         self.problem(name, f"{kind_of(value)} stands where fields are needed")
         return None
 
+    def mappings(self, name: str, *, most: int) -> tuple[Mapping[str, Any], ...]:
+        """The mappings in a list, as they are; `children` tells what else stands there."""
+        items = self._list(name, required=False, most=most) or ()
+        return tuple(item for item in items if isinstance(item, Mapping))
+
     def child(self, name: str, *, required: bool = False) -> "Fields":
         """The fields below `name`; none where it is absent."""
         value = self._get(name, required=required)

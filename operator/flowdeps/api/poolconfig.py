@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from flowdeps.api.fields import Fields
-from flowdeps.api.rules import check_namespace
+from flowdeps.api.rules import check_image, check_namespace
+from flowdeps.api.trialconfig import check_resources
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class PoolConfig:
     """What holds for the pools whose name matches `name` (exact, or a glob).
 
     `namespaces`: globs of the namespaces that may offer sets to them; empty: all watched.
-    `job_namespaces`: where their runs are; empty: what their templates say.
+    `job_namespaces`: where their runs are; empty: what their templates say. `extra_packages`:
+    whether a run may add packages of its own, unpinned.
     """
 
     name: str = "*"
@@ -41,6 +43,7 @@ class PoolConfig:
     job_namespaces: tuple[str, ...] = ()
     image: str | None = None
     variable: str = "dependency_set"
+    extra_packages: bool = True
     install: InstallConfig = field(default_factory=InstallConfig)
 
     def admits(self, namespace: str) -> bool:
@@ -54,8 +57,9 @@ def parse_pool(fields: Fields) -> PoolConfig:
     name = fields.text("name", required=True, limit=253)
     namespaces = fields.texts("namespaces", most=1000, limit=253)
     job_namespaces = fields.texts("jobNamespaces", most=32, limit=63, check=check_namespace)
-    image = fields.text("image", limit=1024, check=_check_image)
+    image = fields.text("image", limit=1024, check=check_image)
     variable = fields.text("variable", limit=63, check=_check_variable)
+    extra = fields.text("extraPackages", check=_check_extra)
     install = _install(fields.child("install"))
     fields.close()
     return PoolConfig(
@@ -64,13 +68,14 @@ def parse_pool(fields: Fields) -> PoolConfig:
         job_namespaces=job_namespaces or (),
         image=image,
         variable=variable or default.variable,
+        extra_packages=extra != "Forbidden",
         install=install,
     )
 
 
 def _install(fields: Fields) -> InstallConfig:
     resources = fields.mapping("resources")
-    _check_resources(fields.child("resources"))
+    check_resources(fields.child("resources"))
     context = fields.mapping("securityContext")
     _check_context(fields.child("securityContext"))
     env = []
@@ -81,15 +86,6 @@ def _install(fields: Fields) -> InstallConfig:
         env.append(EnvVar(name or "", value or ""))
     fields.close()
     return InstallConfig(resources=resources or {}, security_context=context or {}, env=tuple(env))
-
-
-def _check_resources(fields: Fields) -> None:
-    """Find what would make Kubernetes refuse every run's pod: such a mistake must end here."""
-    for part in ("requests", "limits"):
-        amounts = fields.child(part)
-        for name in amounts.names():
-            amounts.quantity(name)
-    fields.close()
 
 
 def _check_context(fields: Fields) -> None:
@@ -104,16 +100,16 @@ def _check_context(fields: Fields) -> None:
     fields.close()
 
 
-def _check_image(text: str) -> str | None:
-    if re.search(r"\s|\{\{", text):
-        return f"{text!r} is not an image; write it such as registry.example.com/flows:1"
-    return None
-
-
 def _check_variable(text: str) -> str | None:
     if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
         return None
     return f"{text!r} is not a variable's name; use letters, digits and '_'"
+
+
+def _check_extra(text: str) -> str | None:
+    if text in ("Allowed", "Forbidden"):
+        return None
+    return f"{text!r} is not known; write Allowed or Forbidden"
 
 
 def _check_literal(text: str) -> str | None:

@@ -151,13 +151,14 @@ def parse_spec(body: Mapping[str, Any]) -> SetSpec:
     constraints_from = parse_sources(fields, "constraintsFrom")
     includes = parse_includes(fields, set_name=name)
     lock_from = parse_lock_from(fields.child("lockFrom"))
-    python = parse_python(fields.child("python"))
+    of_python, of_index = fields.child("python"), fields.child("index")
+    python = parse_python(of_python)
     shadow = parse_shadow(fields)
     if shadow and python.version:
         fields.problem(
             "shadow", "python.version has no packages to shadow; remove shadow, or name an image"
         )
-    index = parse_index(fields.child("index"))
+    index = parse_index(of_index)
     interval = fields.duration("interval", check=check_interval)
     updates = choice(fields, "updates", Updates.AUTOMATIC)
     suspend = fields.boolean("suspend")
@@ -166,7 +167,15 @@ def parse_spec(body: Mapping[str, Any]) -> SetSpec:
     verify = parse_verify(fields.child("verify"))
     vulnerabilities = choice(fields, "vulnerabilities", OnVulnerable.REPORT)
     pools = parse_work_pools(fields, set_name=name)
-    _check_alone(fields, index=index, updates=updates)
+    # What says how to make a lock may not stand beside one that is finished.
+    makes = [name for name in _MAKES if fields.has(name)]
+    makes += [f"python.{name}" for name in ("version", "platforms") if of_python.has(name)]
+    makes += [f"index.{name}" for name in ("cooldown", "cooldownExempt") if of_index.has(name)]
+    makes += ["index.prereleases"] if index.prereleases != Prereleases.IF_NECESSARY else []
+    makes += ["updates: Manual"] if updates == Updates.MANUAL else []
+    if makes and fields.has("lockFrom"):
+        what = ", ".join(makes)
+        fields.problem("lockFrom", f"a finished lock is not resolved; remove {what}, or lockFrom")
     fields.close()
     if problems:
         raise InvalidError(problems)
@@ -212,18 +221,3 @@ def _check_asked(fields: Fields, requirements: tuple[str, ...] | None) -> None:
     ):
         others = f"{', '.join(_ASKS[1:-1])} or {_ASKS[-1]}"
         fields.problem("requirements", f"missing, so nothing is asked for; add it, or {others}")
-
-
-def _check_alone(fields: Fields, *, index: IndexSpec, updates: Updates) -> None:
-    """What says how to make a lock may not stand beside one that is finished."""
-    if not fields.has("lockFrom"):
-        return
-    python, of_index = fields.child("python"), fields.child("index")
-    found = [name for name in _MAKES if fields.has(name)]
-    found += [f"python.{name}" for name in ("version", "platforms") if python.has(name)]
-    found += [f"index.{name}" for name in ("cooldown", "cooldownExempt") if of_index.has(name)]
-    found += ["index.prereleases"] if index.prereleases != Prereleases.IF_NECESSARY else []
-    found += ["updates: Manual"] if updates == Updates.MANUAL else []
-    if found:
-        what = ", ".join(found)
-        fields.problem("lockFrom", f"a finished lock is not resolved; remove {what}, or lockFrom")

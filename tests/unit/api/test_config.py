@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from flowdeps.api.config import Config, PrefectConfig, ResolverConfig, parse_config
 from flowdeps.api.poolconfig import EnvVar, InstallConfig, PoolConfig
 from flowdeps.api.problems import InvalidError
+from flowdeps.api.trialconfig import ImagesConfig, PodsConfig, VulnerabilitiesConfig
 from flowdeps.locks.index import Index
 from tests.unit.api.test_resource import JSON
 
@@ -17,7 +18,20 @@ FULL: dict[str, Any] = {
     "watchNamespaces": ["flows"],
     "owner": "platform/flowdeps",
     "httpPort": 9000,
-    "index": {"url": "https://packages.example.com/simple", "extraUrls": ["https://b.example.com"]},
+    "index": {
+        "url": "https://packages.example.com/simple",
+        "extraUrls": ["https://b.example.com"],
+        "allowed": ["https://packages.example.com/simple", "https://b.example.com:8443/"],
+        "cooldown": "7d",
+    },
+    "images": {"recheck": "10m"},
+    "pods": {
+        "concurrency": 2,
+        "resources": {"limits": {"memory": "1Gi"}},
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "tolerations": [{"key": "flows", "operator": "Exists", "effect": "NoSchedule"}],
+    },
+    "vulnerabilities": {"database": "/var/lib/osv", "interval": "12h"},
     "resolver": {
         "concurrency": 4,
         "timeout": "10m",
@@ -31,6 +45,7 @@ FULL: dict[str, Any] = {
             "jobNamespaces": ["jobs"],
             "image": "registry.example.com/flows:1",
             "variable": "packages",
+            "extraPackages": "Forbidden",
             "install": {
                 "resources": {"requests": {"cpu": "100m"}},
                 "securityContext": {"runAsNonRoot": True},
@@ -50,6 +65,7 @@ def test_each_field_arrives() -> None:
         job_namespaces=("jobs",),
         image="registry.example.com/flows:1",
         variable="packages",
+        extra_packages=False,
         install=InstallConfig(
             resources={"requests": {"cpu": "100m"}},
             security_context={"runAsNonRoot": True},
@@ -69,6 +85,18 @@ def test_each_field_arrives() -> None:
             timeout=timedelta(minutes=10),
             memory=4 * 2**30,
             cache_directory="/var/cache/flowdeps",
+        ),
+        allowed_indexes=("https://packages.example.com/simple", "https://b.example.com:8443/"),
+        cooldown=timedelta(days=7),
+        images=ImagesConfig(recheck=timedelta(minutes=10)),
+        pods=PodsConfig(
+            concurrency=2,
+            resources={"limits": {"memory": "1Gi"}},
+            node_selector={"kubernetes.io/os": "linux"},
+            tolerations=({"key": "flows", "operator": "Exists", "effect": "NoSchedule"},),
+        ),
+        vulnerabilities=VulnerabilitiesConfig(
+            database="/var/lib/osv", interval=timedelta(hours=12)
         ),
         http_port=9000,
     )
@@ -101,6 +129,50 @@ def test_a_pool_takes_sets_of_the_namespaces_it_lists() -> None:
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "https://packages.example.com/simple",
+        "https://packages.example.com/simple/",
+        "https://packages.example.com/simple/team/a",
+        "https://PACKAGES.example.com:443/simple",
+        "https://b.example.com:8443",
+        "https://b.example.com:8443/any",
+    ],
+)
+def test_an_index_at_or_below_an_allowed_one_is_allowed(url: str) -> None:
+    """The same place, and what is below it by whole segments, may be named by sets."""
+    assert parse_config(FULL).allows_index(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://packages.example.com.evil.example.com/simple",
+        "https://packages.example.com/simple-evil",
+        "https://packages.example.com/",
+        "https://packages.example.com//simple",
+        "https://packages.example.com/Simple",
+        "http://packages.example.com/simple",
+        "https://packages.example.com:8443/simple",
+        "https://evil.example.com/packages.example.com/simple",
+        "https://b.example.com/",
+        "https://packages.example.com/simple/../private",
+        "https://packages.example.com/simple/%2e%2E/private",
+        "https://packages.example.com/simple/..%2fprivate",
+        "https://packages.example.com/simple/..\\private",
+        "https://packages.example.com/simple/.",
+    ],
+)
+def test_an_index_that_only_looks_like_an_allowed_one_is_not(url: str) -> None:
+    """Another scheme, host, port or segment is another place, and so is a path that climbs."""
+    assert not parse_config(FULL).allows_index(url)
+    assert Config().allows_index(url)
+
+
+_CPU, _FIRST = "pods.resources.limits.cpu", "pods.tolerations[0]"
+
+
+@pytest.mark.parametrize(
     ("change", "path", "says"),
     [
         ({"watchNamespace": ["a"]}, "watchNamespace", "did you mean 'watchNamespaces'"),
@@ -120,7 +192,33 @@ def test_a_pool_takes_sets_of_the_namespaces_it_lists() -> None:
         ({"resolver": {"memory": "2GB"}}, "resolver.memory", "such as 512Mi"),
         ({"resolver": {"memory": "1Mi"}}, "resolver.memory", "256Mi or more"),
         ({"resolver": {"cacheDirectory": "a"}}, "resolver.cacheDirectory", "the whole path"),
+        ({"index": {"allowed": ["packages.example.com"]}}, "index.allowed[0]", "write it such as"),
+        ({"index": {"allowed": ["https://a:secret@b"]}}, "index.allowed[0]", "remove the part"),
+        ({"index": {"cooldown": "2y"}}, "index.cooldown", "numbers with d, h, m or s"),
+        ({"index": {"cooldown": "400d"}}, "index.cooldown", "365d or less"),
+        ({"images": {"recheck": "0s"}}, "images.recheck", "1m or more"),
+        ({"images": {"recheck": "10s"}}, "images.recheck", "1m or more"),
+        ({"pods": {"concurrency": 0}}, "pods.concurrency", "1 to 64"),
+        ({"pods": {"resources": {"limits": {"cpu": "1 core"}}}}, _CPU, "such as 100m"),
+        ({"pods": {"resources": {"cpu": 1}}}, "pods.resources.cpu", "known: requests, limits"),
+        ({"pods": {"nodeSelector": {"gpu": True}}}, "pods.nodeSelector.gpu", "put it in quotes"),
+        ({"pods": {"tolerations": [{"keys": "a"}]}}, "pods.tolerations[0].keys", "'key'"),
+        ({"pods": {"tolerations": [{"operator": "In"}]}}, f"{_FIRST}.operator", "or Equal"),
+        ({"pods": {"tolerations": [{"effect": "No"}]}}, f"{_FIRST}.effect", "NoSchedule"),
+        ({"pods": {"tolerations": ["flows"]}}, _FIRST, "where fields are needed"),
+        ({"vulnerabilities": {"database": "osv"}}, "vulnerabilities.database", "/var/lib/osv"),
+        (
+            {"vulnerabilities": {"database": "https://a:secret@b/osv"}},
+            "vulnerabilities.database",
+            "without credentials",
+        ),
+        ({"vulnerabilities": {"interval": "1s"}}, "vulnerabilities.interval", "1m or more"),
         ({"workPools": [{}]}, "workPools[0].name", "add it"),
+        (
+            {"workPools": [{"name": "a", "extraPackages": "no"}]},
+            "workPools[0].extraPackages",
+            "Allowed or Forbidden",
+        ),
         ({"workPools": [None]}, "workPools[0]", "an empty item"),
         ({"workPools": [{"name": "a", "variable": "a-b"}]}, "workPools[0].variable", "'_'"),
         ({"workPools": [{"name": "a", "image": "a b"}]}, "workPools[0].image", "registry"),

@@ -46,7 +46,18 @@ def test_every_metric_is_listed() -> None:
 
 
 @pytest.mark.parametrize(
-    "section", ["", "prefect", "index", "resolver", "workPools[]", "workPools[].install"]
+    "section",
+    [
+        "",
+        "prefect",
+        "index",
+        "resolver",
+        "images",
+        "pods",
+        "vulnerabilities",
+        "workPools[]",
+        "workPools[].install",
+    ],
 )
 def test_every_field_of_the_configuration_is_listed(section: str) -> None:
     """docs/configuration.md has a row for each field that the parser knows, and no other."""

@@ -1,0 +1,34 @@
+"""Which index URLs an operator allows: prefixes, compared by scheme, host, port and path segments.
+
+https://packages.example.com/simple    allows /simple, /simple/ and /simple/team
+                                       not /simple-other, another port, http, or another host
+"""
+
+from collections.abc import Iterable
+from urllib.parse import unquote, urlsplit
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def allows(prefixes: Iterable[str], url: str) -> bool:
+    """Whether `url` lies at or below one of `prefixes`; all are index URLs (`check_index_url`).
+
+    A path that a server may read as another one, such as `/simple/../private`, is below nothing.
+    """
+    place = _place(url)
+    if any(unquote(one) in (".", "..") or set("/\\") & set(unquote(one)) for one in place[1]):
+        return False
+    return any(_covers(_place(prefix), place) for prefix in prefixes)
+
+
+_Place = tuple[tuple[str, str | None, int | None], list[str]]
+
+
+def _place(url: str) -> _Place:
+    parts = urlsplit(url)
+    origin = (parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme))
+    return origin, parts.path.rstrip("/").split("/")
+
+
+def _covers(prefix: _Place, place: _Place) -> bool:
+    return prefix[0] == place[0] and prefix[1] == place[1][: len(prefix[1])]
