@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flowdeps.templates.inside import install
+from flowdeps.templates.inside import installer
 from tests.cluster.index import Index
 from tests.unit.templates.install_pod import COMMAND, MACHINE, PYTHON, WRONG, Pod, at, pin
 
@@ -146,13 +146,13 @@ def test_an_image_without_python_is_named(tmp_path: Path) -> None:
 )
 def test_a_full_node_is_named(output: str) -> None:
     """What uv and pip say on a full volume is no fault of the lock or the index."""
-    meaning = install.cause(output, "https://index.example.com/simple/")
+    meaning = installer.cause(output, "https://index.example.com/simple/")
     assert meaning == "the node has no space left for the packages"
 
 
 def test_an_unknown_failure_points_at_the_output() -> None:
     """Where the cause is not recognised, nothing is guessed."""
-    assert install.cause("segmentation fault", "x") == "the installer failed, see its output above"
+    assert installer.cause("segmentation fault", "x") == "the installer failed, see its output above"
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]"])

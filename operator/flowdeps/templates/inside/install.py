@@ -4,67 +4,61 @@ Runs in the flow's image, with Python 3.9 or newer and nothing but the standard 
 user, on a root file system that may be read-only. It reads /etc/flowdeps (a ConfigMap) and writes
 /opt/flowdeps (an empty volume):
 
-    /etc/flowdeps/requirements.txt    the lock: every package at one version, with hashes
+    /etc/flowdeps/requirements.txt    the lock: every package at one version, with hashes; lines
+                                      such as "# image: six==1.17.0" name what of the image it
+                                      builds on
     /etc/flowdeps/lock.json           what it is for: {"set": "team-a/ml", "key": "ml",
                                       "digest": "sha256:...", "python": "3.11" or null,
                                       "platforms": ["linux/amd64"], "packages": 20,
-                                      "index": {"url": "https://..." or null, "extraUrls": []}}
+                                      "index": {"url": "https://..." or null, "extraUrls": []},
+                                      "image": the one it was made for, if any,
+                                      "shadow": packages that may go before the image's own,
+                                      "credentials": whether the index wants some}
+    /etc/flowdeps-credentials         see ``installer``
     /opt/flowdeps/site                the packages: complete, or not there
     /opt/flowdeps/image/0 ... 3       links to the directories of the image's own PYTHONPATH
     /opt/flowdeps/lock.json           what was installed
 
+FLOWDEPS_SET names the set, FLOWDEPS_EXTRAS packages beside it (see ``extras``).
 The last line it prints begins with "flowdeps:" and says how it ended. It exits with 0 or 1.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import platform
 import re
 import shutil
-import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+
+from flowdeps.templates.inside.extras import install_extras, requirements
+from flowdeps.templates.inside.installer import (
+    CREDENTIALS,
+    HOME,
+    TEMPORARY,
+    Installer,
+    InstallError,
+)
+from flowdeps.templates.inside.seen import (
+    distributions,
+    libc,
+    machine,
+    normal_version,
+    python_path,
+    say,
+    search_path,
+)
 
 SOURCE = Path(os.environ.get("FLOWDEPS_SOURCE", "/etc/flowdeps"))
-HOME = Path(os.environ.get("FLOWDEPS_HOME", "/opt/flowdeps"))
-TEMPORARY = HOME / "tmp"
 IMAGE_ENTRIES = 4
-TAIL = 25  # lines of the installer's output that are worth a look
-RETRIES, TIMEOUT = "2", "10"  # an index that does not answer ends within 40 seconds
-MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
-# What an installer may see of the image's environment: the rest could change what is installed,
-# or from where.
-PASSED_ON = re.compile(
-    r"PATH|LD_LIBRARY_PATH|LANG|LC_\w+|(https?|all|no)_proxy|SSL_\w+", re.IGNORECASE
-)
-CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")
-# What uv and pip print, and what it means; the first that is found counts.
-CAUSES = (
-    (r"No space left|os error 28|Disk quota", "the node has no space left for the packages"),
-    (
-        r"Hash mismatch|DO NOT MATCH THE HASHES",
-        "the lock's hash for {package} does not match what {index} serves",
-    ),
-    (r"\b40[13] (Unauthorized|Forbidden|Client)", "{index} refuses access"),
-    (
-        r"connection error|error sending request|Max retries|timed out|server error|dns error",
-        "{index} cannot be reached or does not answer",
-    ),
-    (
-        r"No matching distribution|no wheels|no usable wheels|no version of|was not found in",
-        "{index} has no wheel of {package} for this image",
-    ),
-)
-
-
-class InstallError(Exception):
-    """Its text is the one line that says why there is nothing installed, and the way out."""
+SHOWN = 5  # packages in a line
+Distributions = dict[str, metadata.Distribution]
 
 
 def main() -> int:
@@ -73,7 +67,7 @@ def main() -> int:
     try:
         clean("site", "image", "tmp")  # a restarted pod begins again
         (HOME / "lock.json").unlink(missing_ok=True)
-        link_image_path(os.environ.get("PYTHONPATH", ""))
+        link_image_path(python_path())
         say(install(key))
     except InstallError as error:
         say(str(error))
@@ -87,35 +81,72 @@ def main() -> int:
 
 
 def install(key: str) -> str:
-    """Install the set and return what to say about it."""
+    """Install the set and the extras, and return what to say about it."""
     started = time.monotonic()
-    if key == "none":
+    variable = os.environ.get("FLOWDEPS_EXTRAS_VARIABLE", "extra_py_deps")
+    with saying(variable):
+        extras = requirements(os.environ.get("FLOWDEPS_EXTRAS", ""))
+    lock = read_lock(key) if key != "none" else None
+    if lock is None and not extras:
         return "no dependency set chosen: the flow sees the packages of its image"
-    lock = read_lock(key)
     staged = TEMPORARY / "site"
     staged.mkdir(parents=True)
-    tool = None
-    if lock["packages"]:
-        check_fits(lock)
-        tool = run_installer(lock, staged)
+    image = distributions(search_path())
+    installer = None
+    if lock is not None:
+        check_base(lock, image)
+        if lock["packages"]:
+            check_fits(lock)
+            check_credentials(lock)
+            installer = Installer(index_urls(lock))
+            with saying(lock["set"]):
+                installer.install(SOURCE / "requirements.txt", staged, "--require-hashes")
+            warn_of_shadows(lock, image, distributions([str(staged)]))
+    if extras:
+        installer = installer or Installer(index_urls(lock))
+        known = {**image, **distributions([str(staged)])}
+        with saying(variable):
+            added = install_extras(extras, known=known, installer=installer, target=staged)
+        announce(variable, added, place="the image" if lock is None else "the lock")
     staged.rename(HOME / "site")
+    if lock is None:
+        return "no dependency set chosen: the flow sees the packages of its image and its extras"
     shutil.copyfile(SOURCE / "lock.json", HOME / "lock.json")
-    if tool is None:
+    if not lock["packages"] or not installer:
         return f"{key} ({lock['digest'][:19]}) adds no packages to those of the image"
     seconds = time.monotonic() - started
     count = "1 package" if lock["packages"] == 1 else f"{lock['packages']} packages"
-    return f"installed {count} of {key} ({lock['digest'][:19]}) with {tool} in {seconds:.1f} s"
+    with_tool = f"with {installer.name} in {seconds:.1f} s"
+    return f"installed {count} of {key} ({lock['digest'][:19]}) {with_tool}"
 
 
-def link_image_path(search_path: str) -> None:
+@contextmanager
+def saying(subject: str) -> Iterator[None]:
+    """Say of an error what it is about."""
+    try:
+        yield
+    except InstallError as error:
+        raise InstallError(f"{subject}: {error}; nothing was installed") from None
+
+
+def announce(variable: str, added: list[str], *, place: str) -> None:
+    if added:
+        say(
+            f"warning: unpinned: installed {', '.join(added)} beside {place}; "
+            "pin them in a dependency set"
+        )
+    else:
+        say(f"{variable}: all of it is there already, nothing was added")
+
+
+def link_image_path(entries: list[str]) -> None:
     """Link what the image puts on PYTHONPATH: the flow's container sets that to our directories."""
     links = HOME / "image"
     links.mkdir()
-    entries = [Path(entry).absolute() for entry in search_path.split(os.pathsep) if entry]
     for number, entry in enumerate(entries[:IMAGE_ENTRIES]):
         (links / str(number)).symlink_to(entry)  # may be missing here: a volume of the flow's alone
     if len(entries) > IMAGE_ENTRIES:
-        lost = os.pathsep.join(map(str, entries[IMAGE_ENTRIES:]))
+        lost = os.pathsep.join(entries[IMAGE_ENTRIES:])
         say(f"warning: the image's PYTHONPATH is longer than {IMAGE_ENTRIES} entries; lost: {lost}")
 
 
@@ -132,11 +163,18 @@ def read_lock(key: str) -> dict[str, Any]:
     return lock
 
 
+def index_urls(lock: dict[str, Any] | None) -> list[str]:
+    """Where packages come from: the first index that has one wins, in the order of the lock."""
+    if lock is None:
+        return []
+    index = lock["index"]
+    return [url for url in [index["url"], *index["extraUrls"]] if url]
+
+
 def check_fits(lock: dict[str, Any]) -> None:
     """Wheels are made for an interpreter, a machine and a libc: others fail late and obscurely."""
     python = "{}.{}".format(*sys.version_info)
-    machine = platform.machine().lower()
-    here = f"linux/{MACHINES.get(machine, machine)}"
+    here = machine()
     name = lock["set"]
     if lock["python"] not in {None, python}:
         raise InstallError(
@@ -148,94 +186,66 @@ def check_fits(lock: dict[str, Any]) -> None:
             f"the lock of {name} is for {', '.join(lock['platforms'])}, this node is {here}: run "
             f"the flow on another node, or add {here} to python.platforms of {name}"
         )
-    if platform.libc_ver()[0] != "glibc":
+    if libc() != "glibc":
         raise InstallError(
             f"the lock of {name} is for images with glibc, the flow's image has another C library "
             "(Alpine?): use a Debian, Ubuntu or Red Hat based image"
         )
 
 
-def run_installer(lock: dict[str, Any], target: Path) -> str:
-    """Install the lock into the target and return the installer's name."""
-    # The first index that has a package wins, in the order of the lock.
-    urls = [url for url in [lock["index"]["url"], *lock["index"]["extraUrls"]] if url]
-    bundle = next((os.environ[name] for name in CERTIFICATES if os.environ.get(name)), None)
-    uv = shutil.which("uv")
-    if uv or importlib.util.find_spec("uv"):
-        name, command = "uv", uv_command(uv, urls)
-    elif importlib.util.find_spec("pip"):
-        name, command = "pip", pip_command(urls, bundle)
-    else:
-        raise InstallError("the flow's image has neither uv nor pip: add one of them to it")
-    command += ["--require-hashes", "--no-deps", "--only-binary", ":all:"]
-    command += ["--target", str(target), "-r", str(SOURCE / "requirements.txt")]
-    environment = {key: value for key, value in os.environ.items() if PASSED_ON.fullmatch(key)}
-    environment.update(HOME=str(TEMPORARY), TMPDIR=str(TEMPORARY), PIP_CONFIG_FILE=os.devnull)
-    environment.update(UV_HTTP_TIMEOUT=TIMEOUT, UV_HTTP_CONNECT_TIMEOUT=TIMEOUT)
-    environment.update(UV_HTTP_RETRIES=RETRIES, UV_PYTHON_DOWNLOADS="never")
-    if bundle:
-        environment["SSL_CERT_FILE"] = bundle
-
-    done = subprocess.run(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+def check_base(lock: dict[str, Any], image: Distributions) -> None:
+    """A lock leaves out what the image that it was made for has: another image may lack it."""
+    text = (SOURCE / "requirements.txt").read_text("utf-8")
+    base = re.findall(r"^# image: ([^=\s]+)==(\S+)\s*$", text, re.MULTILINE)
+    has = {name: normal_version(image[name].version) for name, _ in base if name in image}
+    wrong = [(name, version) for name, version in base if has.get(name) != version]
+    if not wrong:
+        return
+    wanted = listed([f"{name} {version}" for name, version in wrong])
+    found = listed([f"{name} {has[name]}" if name in has else f"no {name}" for name, _ in wrong])
+    name, made_for = lock["set"], lock.get("image") or "the image that it was made for"
+    raise InstallError(
+        f"the lock of {name} was made for an image that has {wanted}; this one has {found}: run "
+        f"the flow in {made_for}, or name this image in python.image of {name}"
     )
-    if done.returncode:
-        output = without_credentials(done.stdout.decode("utf-8", "replace"))
-        print("\n".join(output.splitlines()[-TAIL:]), flush=True)
-        log = TEMPORARY / "pip.log"
-        details = log.read_text("utf-8", "replace") if log.exists() else ""
-        index = " and ".join(urls) or "the installer's default index"
-        why = cause(output + details, index)
-        raise InstallError(f"{lock['set']}: {why}; nothing was installed")
-    return name
 
 
-def uv_command(uv: str | None, urls: list[str]) -> list[str]:
-    command = [uv] if uv else [sys.executable, "-I", "-m", "uv"]
-    command += ["pip", "install", "--no-config", "--python", sys.executable]
-    # On the volume, so that files are linked to their place and not copied.
-    command += ["--cache-dir", str(TEMPORARY / "cache")]
-    for url in urls[:-1]:  # uv asks the extra ones first, in their order
-        command += ["--extra-index-url", url]
-    return command + (["--index-url", urls[-1]] if urls else [])
+def check_credentials(lock: dict[str, Any]) -> None:
+    if lock.get("credentials") and not any(
+        (CREDENTIALS / file).exists() for file in ("netrc", "ca.crt")
+    ):
+        namespace = os.environ.get("FLOWDEPS_NAMESPACE", "")
+        raise InstallError(
+            f"the index of {lock['set']} wants credentials, and their Secret is not in namespace "
+            f'"{namespace}": see the status of {lock["set"]} and its index.credentialsSecretRef'
+        )
 
 
-def pip_command(urls: list[str], bundle: str | None) -> list[str]:
-    command = [sys.executable, "-I", "-m", "pip", "--isolated", "install", "--no-cache-dir"]
-    command += ["--no-compile", "--no-input", "--disable-pip-version-check", "--timeout", TIMEOUT]
-    command += ["--retries", RETRIES, "--no-warn-script-location"]
-    # Only its log says why an index had no answer.
-    command += ["--log", str(TEMPORARY / "pip.log"), *(["--cert", bundle] if bundle else [])]
-    for number, url in enumerate(urls):
-        command += ["--extra-index-url" if number else "--index-url", url]
-        if url.startswith("http:"):  # pip demands it; what is right, the hashes say
-            command += ["--trusted-host", urlsplit(url).netloc.rpartition("@")[2]]
-    return command
+def warn_of_shadows(lock: dict[str, Any], image: Distributions, added: Distributions) -> None:
+    """Say what the lock puts before the image's own copy, unless it is meant to."""
+    meant = set(lock.get("shadow") or [])
+    shadows = [
+        f"{name} {one.version} before {image[name].version}"
+        for name, one in sorted(added.items())
+        if name in image
+        and normal_version(image[name].version) != normal_version(one.version)
+        and not meant & {name, "*"}
+    ]
+    if shadows:
+        say(
+            f"warning: {lock['set']} puts other versions before those of the image: "
+            f"{listed(shadows)}; set python.image, or name them in shadow"
+        )
 
 
-def cause(output: str, index: str) -> str:
-    """What an installer's output means."""
-    text = " ".join(output.split())  # both break lines where they like
-    for pattern, meaning in CAUSES:
-        found = re.search(pattern, text)
-        if found:
-            pin = re.search(r"([\w.-]+)==([\w.!+-]*\w)", text[found.start() :])
-            package = f"{pin[1]} {pin[2]}" if pin else "a package"
-            return meaning.format(package=package, index=without_credentials(index))
-    return "the installer failed, see its output above"
-
-
-def without_credentials(text: str) -> str:
-    return re.sub(r"//[^/\s@]+@", "//", text)
+def listed(items: list[str]) -> str:
+    more = len(items) - SHOWN
+    return ", ".join(items[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def clean(*names: str) -> None:
     for name in names:
         shutil.rmtree(HOME / name, ignore_errors=True)
-
-
-def say(text: str) -> None:
-    print("flowdeps: " + " ".join(text.split()), flush=True)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,6 @@ def distributions(path: list[str]) -> dict[str, metadata.Distribution]:
     for one in metadata.distributions(path=path):
         try:
             about: Any = one.metadata
-            _ = one.requires
         except Exception:  # noqa: S112 - unreadable: no installer could use it either
             continue
         name, version = about.get("Name"), about.get("Version")

@@ -1,0 +1,184 @@
+"""uv or pip, whichever the image has: what it is told, and what its failures mean.
+
+Where the lock's index wants credentials, a Secret is mounted with ``netrc`` (user names and
+passwords by host) and ``ca.crt`` (a certificate authority), either or both. The installer gets
+their paths; they are copied nowhere that outlives it, and what it prints is shown without them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import ssl
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+CREDENTIALS = Path(os.environ.get("FLOWDEPS_CREDENTIALS", "/etc/flowdeps-credentials"))
+HOME = Path(os.environ.get("FLOWDEPS_HOME", "/opt/flowdeps"))
+TEMPORARY = HOME / "tmp"
+TAIL = 25  # lines of the installer's output that are worth a look
+RETRIES, TIMEOUT = "2", "10"  # an index that does not answer ends within 40 seconds
+# What an installer may see of the image's environment: the rest could change what is installed,
+# or from where.
+PASSED_ON = re.compile(
+    r"PATH|LD_LIBRARY_PATH|LANG|LC_\w+|(https?|all|no)_proxy|SSL_\w+", re.IGNORECASE
+)
+CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")
+BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
+WHEELS_ONLY = ("--only-binary", ":all:")
+Causes = tuple[tuple[str, str], ...]
+# What uv and pip print, and what it means; the first that is found counts.
+CAUSES: Causes = (
+    (r"No space left|os error 28|Disk quota", "the node has no space left for the packages"),
+    (
+        r"Hash mismatch|DO NOT MATCH THE HASHES",
+        "the lock's hash for {package} does not match what {index} serves",
+    ),
+    (r"\b40[13] (Unauthorized|Forbidden|Client|Error)", "{index} refuses access"),
+    (
+        r"invalid peer certificate|CERTIFICATE_VERIFY_FAILED|UnknownIssuer",
+        "the certificate of {index} is of an authority that the image does not know: give it as "
+        "ca.crt in the Secret of the set's index",
+    ),
+    (
+        r"connection error|error sending request|Max retries|timed out|server error|dns error",
+        "{index} cannot be reached or does not answer",
+    ),
+    (r"no such option", "the image's pip is too old for this: use pip 23 or newer, or add uv"),
+    (
+        r"No matching distribution|no wheels|no usable wheels|no version of|was not found in",
+        "{index} has no wheel of {package} for this image",
+    ),
+)
+
+
+class InstallError(Exception):
+    """Its text is the one line that says why there is nothing installed, and the way out."""
+
+
+class Installer:
+    """What the image has to install with, and where packages come from.
+
+    ``urls``: the first index that has a package wins; none: the installer's default.
+    """
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        self.urls = urls
+        self.uv = shutil.which("uv")
+        if self.uv or importlib.util.find_spec("uv"):
+            self.name = "uv"
+        elif importlib.util.find_spec("pip"):
+            self.name = "pip"
+        else:
+            raise InstallError("the flow's image has neither uv nor pip: add one of them to it")
+        self.secrets = read_secrets(CREDENTIALS / "netrc")
+        self.bundle = find_bundle()
+
+    def install(self, requirements: Path, target: Path, *options: str) -> None:
+        """Install what a file pins, nothing else. Raises InstallError with the cause."""
+        place = ["--no-deps", *WHEELS_ONLY, "--target", str(target), "-r", str(requirements)]
+        if self.name == "uv":
+            self.run([*self.uv_command("install"), *options, *place])
+        else:
+            self.run([*self.pip_command(), "--no-compile", *options, *place])
+
+    def run(self, command: Sequence[str], causes: Causes = CAUSES) -> str:
+        """Run the installer and return what it printed. Raises InstallError with the cause."""
+        done = subprocess.run(
+            command,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        output = self.public(done.stdout.decode("utf-8", "replace"))
+        if done.returncode:
+            print("\n".join(output.splitlines()[-TAIL:]), flush=True)
+            log = TEMPORARY / "pip.log"
+            details = log.read_text("utf-8", "replace") if log.exists() else ""
+            index = " and ".join(self.urls) or "the installer's default index"
+            raise InstallError(cause(output + self.public(details), index, causes))
+        return output
+
+    def uv_command(self, verb: str) -> list[str]:
+        command = [self.uv] if self.uv else [sys.executable, "-I", "-m", "uv"]
+        command += ["pip", verb, "--no-config", "--python", sys.executable]
+        # On the volume, so that files are linked to their place and not copied.
+        command += ["--cache-dir", str(TEMPORARY / "cache")]
+        for url in self.urls[:-1]:  # uv asks the extra ones first, in their order
+            command += ["--extra-index-url", url]
+        return command + (["--index-url", self.urls[-1]] if self.urls else [])
+
+    def pip_command(self) -> list[str]:
+        command = [sys.executable, "-I", "-m", "pip", "--isolated", "install", "--no-cache-dir"]
+        command += ["--no-input", "--disable-pip-version-check", "--timeout", TIMEOUT]
+        command += ["--retries", RETRIES, "--no-warn-script-location"]
+        # Only its log says why an index had no answer.
+        command += ["--log", str(TEMPORARY / "pip.log")]
+        command += ["--cert", self.bundle] if self.bundle else []
+        for number, url in enumerate(self.urls):
+            command += ["--extra-index-url" if number else "--index-url", url]
+            if url.startswith("http:"):  # pip demands it; what is right, the hashes say
+                command += ["--trusted-host", urlsplit(url).netloc.rpartition("@")[2]]
+        return command
+
+    def environment(self) -> dict[str, str]:
+        passed = {key: value for key, value in os.environ.items() if PASSED_ON.fullmatch(key)}
+        passed.update(HOME=str(TEMPORARY), TMPDIR=str(TEMPORARY), PIP_CONFIG_FILE=os.devnull)
+        passed.update(UV_HTTP_TIMEOUT=TIMEOUT, UV_HTTP_CONNECT_TIMEOUT=TIMEOUT)
+        passed.update(UV_HTTP_RETRIES=RETRIES, UV_PYTHON_DOWNLOADS="never")
+        if (CREDENTIALS / "netrc").exists():
+            passed["NETRC"] = str(CREDENTIALS / "netrc")
+        if self.bundle:
+            passed["SSL_CERT_FILE"] = self.bundle
+        return passed
+
+    def public(self, text: str) -> str:
+        """The text without what nobody may read."""
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return without_credentials(text)
+
+
+def read_secrets(path: Path) -> list[str]:
+    """The passwords in a netrc file, if there is one; the longest first."""
+    text = path.read_text("utf-8", "replace") if path.exists() else ""
+    found = {secret.strip('"') for secret in re.findall(r"\bpassword\s+(\S+)", text)}
+    return sorted(found - {""}, key=len, reverse=True)
+
+
+def find_bundle() -> str | None:
+    """The certificates to trust, where they are not those that the installer brings along."""
+    named = next((os.environ[name] for name in CERTIFICATES if os.environ.get(name)), None)
+    authority = CREDENTIALS / "ca.crt"
+    if not authority.exists():
+        return named
+    vendored = importlib.util.find_spec("pip")
+    certifi = Path(vendored.origin or "").parent / "_vendor/certifi/cacert.pem" if vendored else ""
+    places = [named, ssl.get_default_verify_paths().cafile, *BUNDLES, str(certifi)]
+    known = next((Path(place) for place in places if place and Path(place).is_file()), None)
+    joined = TEMPORARY / "ca.crt"
+    joined.write_text((f"{known.read_text()}\n" if known else "") + authority.read_text())
+    return str(joined)
+
+
+def cause(output: str, index: str, causes: Causes = CAUSES) -> str:
+    """What an installer's output means."""
+    text = " ".join(output.split())  # both break lines where they like
+    for pattern, meaning in causes:
+        found = re.search(pattern, text)
+        if found:
+            pin = re.search(r"([\w.-]+)==([\w.!+-]*\w)", text[found.start() :])
+            package = f"{pin[1]} {pin[2]}" if pin else "a package"
+            said = found.groupdict().get("said", "")
+            return meaning.format(package=package, index=without_credentials(index), said=said)
+    return "the installer failed, see its output above"
+
+
+def without_credentials(text: str) -> str:
+    return re.sub(r"//[^/\s@]+@", "//", text)
