@@ -17,7 +17,7 @@ from flowdeps.locks.request import LockRequest
 
 _TOO_YOUNG = re.compile(
     r"`([^`\s]{1,200})` was filtered by `exclude-newer`[^\n]{0,200}?"
-    r"satisfying the requirement is v(\S{1,100}?)(?:, published at (\d{4}-\d\d-\d\d)\S{0,40})?\.\s"
+    r" v(\S{1,100}), (?:was )?published at (\d{4}-\d\d-\d\d)"
 )
 _NO_TIME = re.compile(r"warning: `([^`\s]{1,300})` is missing an upload date")
 _OFFER = re.compile(r"only ([^;]{1,500}?)(?:you require|depends? on|we can conclude)")
@@ -34,9 +34,11 @@ class Asked:
     credentials: bool
 
 
-def advice(explanation: str, asked: Asked) -> list[str]:
-    """Sentences that go before uv's ``explanation`` of why there is no solution."""
-    found = _gone(explanation, asked)
+def advice(explanation: str, messages: str, asked: Asked) -> list[str]:
+    """Sentences that go before uv's ``explanation`` of why there is no solution; ``messages`` are
+    all that it said."""
+    young = {name for name, *_ in _TOO_YOUNG.findall(messages)}
+    found = _gone(explanation, asked, but=young)
     if image := asked.request.image:
         found += overlay.explain(
             image, explanation, shadow=asked.request.shadow, platform=asked.platform
@@ -53,20 +55,23 @@ def cooldown(messages: str) -> list[str]:
             "that tells upload times."
         ]
     return [
-        f"{name} {version}{f', uploaded on {day},' if day else ''} is younger than "
+        f"{name} {version}, uploaded on {day}, is younger than "
         f"spec.index.cooldown allows: wait, or name {name} in spec.index.cooldownExempt."
         for name, version, day in _TOO_YOUNG.findall(messages)
     ]
 
 
-def _gone(explanation: str, asked: Asked) -> list[str]:
-    """Which pins of the last lock, that the requirements still allow, the index no longer has."""
+def _gone(explanation: str, asked: Asked, *, but: set[str]) -> list[str]:
+    """Which pins of the last lock, that the requirements still allow, the index no longer has;
+    ``but``: names that are there, only too young."""
     pins = asked.previous.on(asked.platform) if asked.previous else {}
     found = []
     for line in asked.request.requirements:
         requirement = Requirement(line)
         pin = pins.get(canonicalize_name(requirement.name))
-        if pin is None or not requirement.specifier.contains(pin.version, prereleases=True):
+        if pin is None or pin.name in but:
+            continue
+        if not requirement.specifier.contains(pin.version, prereleases=True):
             continue
         name = re.escape(pin.name)
         vanished = (

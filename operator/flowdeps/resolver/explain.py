@@ -40,7 +40,7 @@ _ONLY_SDISTS = ("building from source is disabled", "has no usable wheels")
 # What a hint says about how we call uv, or what we say better.
 _OURS = (
     *("--", "By default", "building from source is disabled"),
-    *("exclude-newer", "The latest version satisfying"),
+    *("exclude-newer", "The latest version satisfying", "The requested version, v"),
 )
 _NO_MEMORY = ("memory allocation of", "spawn", "Cannot allocate memory")
 _LIMIT_SIGNALS = {
@@ -122,7 +122,7 @@ def _conflict(complaint: _Complaint, text: str, asked: Asked | None) -> str:
     missing = sorted(set(_NOT_FOUND.findall(explanation)))
     parts = [f"There is no package named {' or '.join(missing)} in the index."] if missing else []
     parts += cooldown(text)
-    parts += advice(explanation, asked) if asked else ()
+    parts += advice(explanation, text, asked) if asked else ()
     parts.append(explanation)
     parts += filter(None, map(_without_flags, complaint.hints))
     if any(sign in text for sign in _ONLY_SDISTS for text in (explanation, *complaint.hints)):

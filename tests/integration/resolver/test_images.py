@@ -1,0 +1,216 @@
+"""Locks on top of an image, from real resolutions."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from flowdeps.locks.image import Distribution, ImageFacts, parse_freeze
+from flowdeps.locks.lock import Lock
+from flowdeps.locks.request import LockRequest
+from flowdeps.resolver import Resolver, UnsatisfiableError
+from tests.cluster.index import Index
+from tests.integration.resolver.support import AMD64, PLATFORMS, ask, lock_of
+
+PREFECT = Distribution("prefect", "3.8.8", ("python-dateutil<3,>=2.8.2", "pydantic>=2.10"))
+DATEUTIL = Distribution("python-dateutil", "2.9.0.post0", ("six>=1.5",))
+PYDANTIC = Distribution("pydantic", "2.14.3")
+SIX = Distribution("six", "1.16.0")
+
+
+def image(*distributions: Distribution) -> ImageFacts:
+    return ImageFacts(
+        python="3.11",
+        full_version="3.11.9",
+        platform=AMD64,
+        markers={"python_full_version": "3.11.9", "python_version": "3.11"},
+        distributions=distributions or (PREFECT, DATEUTIL, PYDANTIC, SIX),
+    )
+
+
+def on(
+    facts: ImageFacts,
+    *lines: str,
+    index: Index,
+    shadow: Sequence[str] = (),
+    platforms: tuple[str, ...] = (AMD64,),
+) -> LockRequest:
+    request = ask(*lines, index=index.url, platforms=platforms)
+    return replace(request, image=facts, shadow=tuple(shadow))
+
+
+def versions(lock: Lock, platform: str = AMD64) -> dict[str, str]:
+    return {name: pin.version for name, pin in lock.on(platform).items()}
+
+
+@pytest.fixture
+def stocked(index: Index) -> Index:
+    """pandas and what it needs; of what the image has, newer versions; nothing of Prefect."""
+    index.add("numpy", "2.3.3")
+    index.add("pandas", "2.3.3", requires=["numpy>=1.26", "python-dateutil>=2.8.2"])
+    for version in ("2.9.0.post0", "4.0.0"):
+        index.add("python-dateutil", version, requires=["six>=1.5"])
+    for version in ("1.16.0", "1.17.0"):
+        index.add("six", version)
+    for version in ("2.9.0", "2.14.3", "2.15.0"):
+        index.add("pydantic", version)
+    return index
+
+
+async def test_a_lock_holds_only_what_the_image_lacks(stocked: Index, resolver: Resolver) -> None:
+    """What the image has stays as it is, and the lock names what of it the pins build on."""
+    request = on(image(), "pandas", index=stocked)
+    for previous in (None, await lock_of(resolver, request, previous=None)):
+        lock = await lock_of(resolver, request, previous=previous)
+        assert versions(lock) == {"numpy": "2.3.3", "pandas": "2.3.3"}
+        assert lock.base == (("python-dateutil", "2.9.0.post0"), ("six", "1.16.0"))
+
+
+async def test_what_the_image_has_already_needs_no_pin(stocked: Index, resolver: Resolver) -> None:
+    """Also where no index knows it: then its metadata in the image are all there is to know."""
+    request = on(image(), "prefect>=3", "python-dateutil", index=stocked)
+    lock = await lock_of(resolver, request, previous=None)
+    assert lock.pins == ()
+    assert [name for name, _ in lock.base] == ["prefect", "pydantic", "python-dateutil", "six"]
+
+
+async def test_a_conflict_with_the_image_names_both_sides_and_the_way_out(
+    stocked: Index, resolver: Resolver
+) -> None:
+    """Which version the image has, who in it requires what, and what to do."""
+    with pytest.raises(UnsatisfiableError) as caught:
+        await resolver.resolve(on(image(), "python-dateutil>=4", index=stocked), previous=None)
+    assert caught.value.message.startswith(
+        "python-dateutil 2.9.0.post0 is in the image, where prefect 3.8.8 requires "
+        "python-dateutil<3,>=2.8.2: move the requirement, name python-dateutil in spec.shadow "
+        "(what the image requires still holds), or change the image. "
+    )
+    assert "you require python-dateutil>=4" in caught.value.message
+    with pytest.raises(UnsatisfiableError) as caught:
+        await resolver.resolve(on(image(), "six>1.16", index=stocked), previous=None)
+    assert caught.value.message.startswith("six 1.16.0 is in the image, where ")
+
+
+async def test_a_shadowed_package_moves_only_where_it_must(
+    stocked: Index, resolver: Resolver
+) -> None:
+    """It keeps the image's version while that fits, and moves as far as the image allows."""
+    kept = await lock_of(
+        resolver, on(image(), "pandas", index=stocked, shadow=["*"]), previous=None
+    )
+    assert versions(kept) == {"numpy": "2.3.3", "pandas": "2.3.3"}
+    moved = await lock_of(
+        resolver, on(image(), "six>1.16", "pydantic", index=stocked, shadow=["six"]), previous=None
+    )
+    assert versions(moved) == {"six": "1.17.0"}
+    assert moved.base == (("pydantic", "2.14.3"),)
+    with pytest.raises(UnsatisfiableError) as caught:
+        await resolver.resolve(
+            on(image(), "python-dateutil>=4", index=stocked, shadow=["python-dateutil"]),
+            previous=None,
+        )
+    assert caught.value.message.startswith(
+        "In the image, prefect 3.8.8 requires python-dateutil<3,>=2.8.2: "
+        "move the requirement, or change the image. "
+    )
+
+
+async def test_what_the_image_requires_and_lacks_is_brought_as_it_requires(
+    stocked: Index, resolver: Resolver
+) -> None:
+    """An optional package that the image's packages limit is taken within their limits."""
+    facts = image(Distribution("prefect", "3.8.8", ("pydantic<2.15", "six; extra == 'x'")))
+    lock = await lock_of(resolver, on(facts, "pydantic", index=stocked), previous=None)
+    assert versions(lock) == {"pydantic": "2.14.3"}
+
+
+async def test_everything_shadowed_never_breaks_what_stays(
+    stocked: Index, resolver: Resolver
+) -> None:
+    """A package that may move but isn't asked for stays, so what it requires must hold."""
+    request = on(image(), "python-dateutil>=4", index=stocked, shadow=["*"])
+    with pytest.raises(UnsatisfiableError) as caught:
+        await resolver.resolve(request, previous=None)
+    assert caught.value.message == (
+        "prefect 3.8.8 of the image requires python-dateutil<3,>=2.8.2, the lock has 4.0.0: "
+        "ask for a version that fits, or change the image"
+    )
+
+
+async def test_each_platform_stands_on_the_image(stocked: Index, resolver: Resolver) -> None:
+    """Several platforms have one image's packages; markers are those of each."""
+    tags = ["py3-none-manylinux_2_17_x86_64", "py3-none-manylinux_2_17_aarch64"]
+    stocked.add("fast", "1.0", tags=tags, requires=["six>1.16; platform_machine == 'aarch64'"])
+    request = on(image(), "pandas", "fast", index=stocked, platforms=PLATFORMS, shadow=["six"])
+    lock = await lock_of(resolver, request, previous=None)
+    assert versions(lock, "linux/amd64") == {"numpy": "2.3.3", "pandas": "2.3.3", "fast": "1.0"}
+    assert versions(lock, "linux/arm64")["six"] == "1.17.0"
+    assert lock.base == (("python-dateutil", "2.9.0.post0"), ("six", "1.16.0"))
+
+
+async def test_the_images_own_patch_release_of_python_counts(
+    index: Index, resolver: Resolver
+) -> None:
+    """Requires-Python is compared with the interpreter that is in the image."""
+    index.add("app", "1.0")
+    index.add("app", "2.0", requires_python=">=3.11.5")
+    index.add("app", "3.0", requires_python=">=3.11.10")
+    lock = await lock_of(resolver, on(image(), "app", index=index), previous=None)
+    assert versions(lock) == {"app": "2.0"}
+
+
+async def test_what_an_image_has_is_neither_too_young_nor_too_early(
+    index: Index, resolver: Resolver
+) -> None:
+    """Cooldowns and the rule for pre-releases are for what the lock brings."""
+    index.add("app", "1.0", requires=["fresh", "early"])
+    index.add("fresh", "2.0", upload_time=datetime.now(UTC))
+    index.add("early", "1.0")
+    index.add("early", "2.0rc1")
+    facts = image(Distribution("fresh", "2.0"), Distribution("early", "2.0rc1"))
+    request = replace(on(facts, "app", index=index), cooldown=timedelta(days=7))
+    lock = await lock_of(resolver, request, previous=None)
+    assert versions(lock) == {"app": "1.0"}
+    assert dict(lock.base) == {"fresh": "2.0", "early": "2.0rc1"}
+
+
+async def test_a_build_of_ones_own_in_the_image_is_kept(index: Index, resolver: Resolver) -> None:
+    """A local version, and a requirement on a file, are no reason to put another before it."""
+    index.add("app", "1.0", requires=["torch>=2"])
+    index.add("torch", "2.3.0")
+    index.add("torch", "2.4.0")
+    facts = image(
+        Distribution("torch", "2.3.0+cu121", ("triton @ https://example.com/triton.whl",)),
+        Distribution("triton", "1.0"),
+        Distribution("broken", "1.0", ("not a requirement !!", "", "x\ny")),
+    )
+    lock = await lock_of(resolver, on(facts, "app", "broken", index=index), previous=None)
+    assert versions(lock) == {"app": "1.0"}
+    assert dict(lock.base) == {"broken": "1.0", "torch": "2.3.0+cu121", "triton": "1.0"}
+
+
+async def test_the_lines_of_pip_freeze_keep_versions_too(
+    stocked: Index, resolver: Resolver
+) -> None:
+    """Without what the packages require, the index tells it; versions stay all the same."""
+    facts = parse_freeze(
+        "six==1.16.0\npython-dateutil==2.9.0.post0\n", python="3.11", platform=AMD64
+    )
+    lock = await lock_of(resolver, on(facts, "pandas", index=stocked), previous=None)
+    assert versions(lock) == {"numpy": "2.3.3", "pandas": "2.3.3"}
+    assert lock.base == (("python-dateutil", "2.9.0.post0"), ("six", "1.16.0"))
+
+
+async def test_images_leave_one_directory_each(
+    stocked: Index, resolver: Resolver, tmp_path: Path
+) -> None:
+    """Resolving again for an image writes no file anew, of ours or of uv's."""
+    request = on(image(), "pandas", index=stocked)
+    await resolver.resolve(request, previous=None)
+    before = {one for one in (tmp_path / "cache").rglob("*") if one.is_file()}
+    await resolver.resolve(request, previous=None)
+    assert {one for one in (tmp_path / "cache").rglob("*") if one.is_file()} == before
+    [directory] = (tmp_path / "cache" / "images").iterdir()
+    assert len(list(directory.iterdir())) == len(image().distributions)
