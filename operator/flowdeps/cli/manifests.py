@@ -4,7 +4,8 @@ Each document is kept with its place, so that a problem can name file, line and 
 
     sets.yaml:12: document 2: spec.requirements[2]: what is wrong; what to do
 
-Documents of other kinds are notes, not problems, unless they look like a set that is misspelt.
+ConfigMaps are kept too, for sets may read them. Documents of other kinds are notes, not problems,
+unless they look like a set that is misspelt.
 """
 
 import difflib
@@ -44,7 +45,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Manifest:
-    """One FlowDependencySet as a file has it, unchecked."""
+    """One FlowDependencySet or ConfigMap as a file has it, unchecked."""
 
     place: Place
     body: dict[str, Any]
@@ -52,9 +53,11 @@ class Manifest:
 
 @dataclass
 class Reading:
-    """What files hold: sets, a line for each problem, and notes on what was passed over."""
+    """What files hold: sets, ConfigMaps, a line for each problem, and notes on what was passed
+    over."""
 
     manifests: list[Manifest] = field(default_factory=list)
+    config_maps: list[Manifest] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -120,6 +123,8 @@ def _sort(place: Place, document: Any, reading: Reading) -> None:
             _sort(Place(place.file, place.number, place.node, f"items[{index}]"), item, reading)
     elif (kind, version) == (KIND, API_VERSION):
         reading.manifests.append(Manifest(place, document))
+    elif (kind, version) == ("ConfigMap", "v1"):
+        reading.config_maps.append(Manifest(place, document))
     elif misspelt := _misspelt(kind, version):
         reading.problems.append(place.line(misspelt))
     else:
