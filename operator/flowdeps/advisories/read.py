@@ -163,6 +163,7 @@ def _paths(root: Path, reading: Reading) -> Iterator[Path]:
     """Files in ``root``; hidden ones, such as those behind a mounted ConfigMap, are not ours."""
     if not root.is_dir():
         yield root
+        return
     for folder, folders, files in os.walk(
         root, onerror=lambda error: reading.count(str(error.filename), error)
     ):
