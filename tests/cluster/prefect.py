@@ -15,6 +15,7 @@ from tests.cluster import ports, prefect_env, tools
 from tests.cluster.lifecycle import Service
 from tests.cluster.prefect_api import PrefectApi
 from tests.cluster.processes import Process
+from tests.cluster.undo import Undo
 
 _READY_SECONDS = 240.0  # a busy machine is no failure; a process that ends is, at once
 
@@ -154,9 +155,12 @@ class KubernetesWorker(Service):
         prefect_env.bin_directory()
 
     def _start(self) -> None:
+        # A worker hands its own settings to the runs, whose users may not write where we may.
+        home = f"/tmp/flowdeps-{self.run.name}-home"
+        self.run.will_change(Undo("directory", [home]))
         settings = {
             "KUBECONFIG": str(self._kubeconfig),
-            "PREFECT_HOME": str(self.run.directory / "home"),
+            "PREFECT_HOME": home,
             "PREFECT_INTEGRATIONS_KUBERNETES_OBSERVER_NAMESPACES": ",".join(self._namespaces),
             # The default of 10 s would be most of a short run's time.
             "PREFECT_WORKER_QUERY_SECONDS": "1",

@@ -3,6 +3,7 @@
 Taking back is idempotent: what is gone already is what was wanted.
 """
 
+import shutil
 import subprocess
 import time
 from contextlib import suppress
@@ -19,10 +20,10 @@ class Undo:
 
     ``link``: a network device. ``rule``: an iptables rule, its table first, then the words after
     ``-D``. ``cgroup``: a control group by name, in every hierarchy, with all below it. ``file``: a
-    file's former content (the second target).
+    file's former content (the second target). ``directory``: one outside the run's, with all in it.
     """
 
-    kind: Literal["link", "rule", "cgroup", "file"]
+    kind: Literal["link", "rule", "cgroup", "file", "directory"]
     target: list[str]
 
 
@@ -37,6 +38,8 @@ def take_back(undo: Undo) -> None:
                 _remove_cgroup(hierarchy / undo.target[0])
         case "file":
             Path(undo.target[0]).write_text(undo.target[1])
+        case "directory":
+            shutil.rmtree(undo.target[0], ignore_errors=True)
 
 
 def _quietly(*command: str) -> None:
