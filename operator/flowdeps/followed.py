@@ -39,6 +39,7 @@ class _State(Generic[V]):
     needed_by: set[SetKey] = field(default_factory=set)
     value: V | None = None
     failure: Failure | None = None
+    looked_at: float = float("-inf")
     look: asyncio.Event = field(default_factory=asyncio.Event)
     task: "asyncio.Task[None] | None" = None
 
@@ -89,9 +90,10 @@ class Followed(Generic[T, V]):
         for thing in self._needs.get(key, ()):
             self._states[thing].look.set()
 
-    def look_at(self, thing: T) -> None:
-        """Read a thing now, where it is needed."""
-        if state := self._states.get(thing):
+    def look_at(self, thing: T, *, older_than: float = 0.0) -> None:
+        """Read a needed thing now if the last look at it is so many seconds old."""
+        state = self._states[thing]
+        if asyncio.get_running_loop().time() - state.looked_at >= older_than:
             state.look.set()
 
     def waits(self, key: SetKey) -> bool:
@@ -129,6 +131,7 @@ class Followed(Generic[T, V]):
                 failures, pause, state.failure = 0, reading.again, None
                 changed = reading.value != before
                 state.value = reading.value
+            state.looked_at = loop.time()
             if changed:
                 for key in state.needed_by:
                     self._call(key)

@@ -52,6 +52,10 @@ class Health:
         counts = Counter(map(_ready_of, self.world.store.sets.values()))
         for (status, reason), count in counts.items():
             metrics.sets.labels(status, reason).set(count)
+        metrics.vulnerable.clear()
+        for key, entry in self.world.store.sets.items():
+            if found := (entry.body.get("status") or {}).get("vulnerabilityCount"):
+                metrics.vulnerable.labels(key.namespace, key.name).set(found)
 
 
 def _ready_of(entry: SetEntry) -> tuple[str, str]:

@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 RETRY_SETTLED = 3600.0
 """Seconds until a question whose answer only a change of the question can mend is asked again."""
 _FIRST_RETRY = 5.0
-_KEEP_ANSWER = 60.0
 
 
 class FindingError(Exception):
@@ -89,8 +88,11 @@ class Inquiries(Generic[Q, A]):
         *,
         what: str,
         explain: Explain,
+        keep: float = 60.0,
     ) -> None:
-        """`what` names the questions in the log; `explain` turns a foreseen error into words."""
+        """`what` names the questions in the log; `explain` turns a foreseen error into words;
+        an answer is kept for `keep` seconds."""
+        self._keep = keep
         self._call = call
         self._what = what
         self._explain = explain
@@ -123,7 +125,7 @@ class Inquiries(Generic[Q, A]):
         """Forget answers that everybody has had; called now and then."""
         now = asyncio.get_running_loop().time()
         for question, answer in list(self._answers.items()):
-            kept = _KEEP_ANSWER if answer.found is not None else 2 * RETRY_SETTLED
+            kept = self._keep if answer.found is not None else 2 * RETRY_SETTLED
             if answer.task is None and answer.since and now - answer.since > kept:
                 del self._answers[question]
 

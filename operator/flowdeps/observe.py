@@ -61,6 +61,18 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self.verifications = Histogram(
+            "flowdeps_verify_seconds",
+            "Seconds that trying a lock in its image took.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.vulnerable = Gauge(
+            "flowdeps_vulnerabilities",
+            "Known vulnerabilities of the pins in service, by set.",
+            ["namespace", "set"],
+            registry=self.registry,
+        )
         self.template_writes = Counter(
             "flowdeps_template_writes",
             "PATCHes of a pool's base job template.",

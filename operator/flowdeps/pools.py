@@ -40,6 +40,13 @@ class Pool:
     template: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Variable:
+    """A Prefect variable's value: anything that JSON has."""
+
+    value: Any
+
+
 class PoolsError(Exception):
     """A request that Prefect refused or did not answer.
 
@@ -123,6 +130,14 @@ class Pools:
             found |= {p.name: Pool(p.name, p.type, p.base_job_template) for p in page}
             if len(page) < _PAGE:
                 return found
+
+    async def variable(self, name: str) -> Variable | None:
+        """A Prefect variable; None where there is none of that name."""
+        async with self._errors("GET"):
+            found = await self._api.read_variable_by_name(_quoted(name))
+            if found is None:
+                await self._api.read_work_pools(limit=1)  # a proxy's 404 is none of Prefect's
+        return None if found is None else Variable(found.value)
 
     async def write(self, name: str, template: Mapping[str, Any]) -> None:
         """Replace a pool's base job template."""

@@ -11,26 +11,38 @@ known, so a restart never takes a set out of a pool. Then watches feed the store
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Self
 
 from flowdeps import __version__
+from flowdeps.advisories import Advisories
 from flowdeps.api.config import Config
+from flowdeps.api.resource import MANAGED_BY, MANAGED_BY_LABEL
 from flowdeps.cluster import Cluster, ClusterError
 from flowdeps.engine import Queue, backoff
+from flowdeps.followed import Followed
+from flowdeps.gather import sources
+from flowdeps.gather.sources import Sources
 from flowdeps.health import Health
+from flowdeps.inquiries import FindingError, Inquiries
+from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.observe import Metrics
 from flowdeps.pools import Pools, PoolsError
 from flowdeps.reconcile.pools import PoolPasses
-from flowdeps.reconcile.resolutions import Resolutions, Resolve
 from flowdeps.reconcile.sets import SetPasses
-from flowdeps.reconcile.world import Key, World
-from flowdeps.resolver import ResolveError, Resolver
+from flowdeps.reconcile.world import Key, Resolve, World
+from flowdeps.resolver import Resolution, ResolveError, Resolver
 from flowdeps.store import SELECTOR, PoolKey, SetEntry, SetKey, Store
 from flowdeps.templates import find
+from flowdeps.templates.pods import PodSettings
+from flowdeps.trials.images import PURPOSE_LABEL, Images
+from flowdeps.trials.runner import Runner
+from flowdeps.trials.verify import Verifier
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +50,9 @@ RESYNC_SECONDS = 600.0
 _WATCH_SECONDS = 60.0
 _OUTAGE_POLLS = 3
 _WORKERS = 16
+_KEEP_RESOLUTION = 600.0
+_KEEP_VERIFICATION = 3600.0
+"""Seconds that answers are kept: a lock waits for its trial, and a trial's result is small."""
 
 Body = Mapping[str, Any]
 
@@ -81,28 +96,25 @@ class Service:
                 Pools.connect(config.prefect.api_url, observe=observe("prefect"))
             )
             cluster, pools = wrap(cluster, pools)
-            queue: Queue[Key] = Queue(_unset, workers=_WORKERS)
-            resolutions = Resolutions(_timed(resolver, metrics), call=queue.add)
-            stack.push_async_callback(resolutions.close)
-            yield cls(
-                World(
-                    config=config,
-                    store=Store(),
-                    cluster=cluster,
-                    pools=pools,
-                    resolutions=resolutions,
-                    queue=queue,
-                    metrics=metrics,
-                    version=__version__,
-                )
+            world = make_world(
+                config,
+                cluster=cluster,
+                pools=pools,
+                resolve=timed(resolver, metrics),
+                metrics=metrics,
             )
+            stack.push_async_callback(world.close)
+            yield cls(world)
 
     async def run(self, watch: Callable[["Service"], Awaitable[None]]) -> None:
         """Run until `watch` ends, which feeds `set_event` and `config_map_event`."""
         await self._first_list()
-        loops = (self.world.queue.run, self._resync, self._poll, self._hints)
+        loops: list[Callable[[], Coroutine[Any, Any, None]]]
+        loops = [self.world.queue.run, self._resync, self._poll, self._hints]
+        if advisories := self.world.advisories:
+            loops.append(partial(self._follow, advisories))
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(loop(), name=loop.__name__) for loop in loops]
+            running = [tasks.create_task(loop()) for loop in loops]
             await watch(self)
             for task in running:
                 task.cancel()
@@ -122,6 +134,10 @@ class Service:
         elif store.put_set(body):
             self.world.queue.add(key)
             self._call_rivals(known, store.sets[key])
+            if known is None or known.meta.generation != store.sets[key].meta.generation:
+                self._call_includers(key)
+                # Whoever edits a set may just have edited what it refers to.
+                self.world.sources.look(key)
 
     def config_map_event(self, kind: str | None, body: Body) -> None:
         """One of our ConfigMaps was seen, changed or deleted."""
@@ -191,6 +207,8 @@ class Service:
                 continue
             for key in missed:
                 self.world.queue.add(key)
+                self._call_includers(key)
+            await self._sweep_pods()
             # What a list brings first, a watch that works brings soon after.
             await asyncio.sleep(_WATCH_SECONDS if missed else 0)
             silent = bool(missed) and self.health.last_event < start
@@ -199,6 +217,24 @@ class Service:
                 if silent
                 else None
             )
+
+    async def _sweep_pods(self) -> None:
+        """Delete what trials of an operator that was killed have left, and that nobody asks for."""
+        world, namespaces = self.world, self.world.config.watch_namespaces
+        selector = f"{MANAGED_BY_LABEL}={MANAGED_BY},{PURPOSE_LABEL} in (probe, verify)"
+        try:
+            pods = await world.cluster.list_pods(namespaces=namespaces, selector=selector)
+            maps = await world.cluster.list_config_maps(namespaces=namespaces, selector=selector)
+            for delete, bodies in (
+                (world.cluster.delete_pod, pods),
+                (world.cluster.delete_config_map, maps),
+            ):
+                for meta in (body["metadata"] for body in bodies):
+                    if (meta["namespace"], meta["name"]) not in world.runner.running:
+                        where = {"namespace": meta["namespace"], "name": meta["name"]}
+                        await delete(**where, uid=meta["uid"])
+        except ClusterError as error:
+            log.warning("can't look for left pods: %s", error)
 
     async def _poll(self) -> None:
         world, every = self.world, self.world.config.prefect.poll_interval.total_seconds()
@@ -222,6 +258,20 @@ class Service:
                     if pool is None or state is None or self._pools.changed(pool):
                         world.queue.add(PoolKey(name))
             world.resolutions.tidy()
+            await asyncio.sleep(every)
+
+    async def _follow(self, advisories: Advisories) -> None:
+        world = self.world
+        every = world.config.vulnerabilities.interval.total_seconds()
+        while True:
+            before = advisories.version
+            await advisories.load()
+            if advisories.problem:
+                log.warning("%s; next try in %.0f s", advisories.problem, every)
+            if advisories.version != before:
+                world.vulnerabilities.clear()
+                for key in world.store.sets:
+                    world.queue.add(key)
             await asyncio.sleep(every)
 
     async def _hints(self) -> None:
@@ -253,7 +303,13 @@ class Service:
         kind = "set" if isinstance(key, SetKey) else "pool"
         self.world.metrics.failed_passes.labels(kind).inc()
 
+    def _call_includers(self, key: SetKey) -> None:
+        for includer in self.world.store.includers(key):
+            self.world.queue.add(includer)
+
     def _forget(self, key: SetKey) -> None:
+        self._call_includers(key)
+        self.world.forget(key)
         self._call_rivals(self.world.store.remove_set(key))
         self.world.queue.add(key)
 
@@ -273,16 +329,72 @@ async def _unset(_key: Key) -> float | None:
     raise NotImplementedError
 
 
-def _timed(resolver: Resolver, metrics: Metrics) -> Resolve:
-    async def timed(request: LockRequest, previous: Lock | None) -> Lock:
+def make_world(
+    config: Config,
+    *,
+    cluster: Cluster,
+    pools: Pools,
+    resolve: Resolve,
+    metrics: Metrics,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> World:
+    """What passes share, for these clients."""
+    queue: Queue[Key] = Queue(_unset, workers=_WORKERS)
+    runner = Runner(cluster, at_once=config.pods.concurrency)
+    settings = PodSettings(
+        resources=config.pods.resources,
+        node_selector=config.pods.node_selector,
+        tolerations=config.pods.tolerations,
+    )
+    recheck = config.images.recheck.total_seconds()
+    images = Images(cluster, runner, settings=settings, recheck=recheck, now=now)
+    database = config.vulnerabilities.database
+    return World(
+        config=config,
+        store=Store(),
+        cluster=cluster,
+        pools=pools,
+        resolve=resolve,
+        resolutions=Inquiries(
+            queue.add, what="a resolution", explain=_explain, keep=_KEEP_RESOLUTION
+        ),
+        verifier=Verifier(cluster, runner, settings=settings),
+        verifications=Inquiries(
+            queue.add, what="a verification", explain=_explain, keep=_KEEP_VERIFICATION
+        ),
+        sources=Followed(Sources(cluster, pools).read, queue.add, explain=sources.explain),
+        images=Followed(
+            images.read, queue.add, explain=sources.explain, at_once=config.pods.concurrency
+        ),
+        runner=runner,
+        queue=queue,
+        metrics=metrics,
+        version=__version__,
+        advisories=Advisories(database) if database else None,
+        now=now,
+    )
+
+
+def timed(resolver: Resolver, metrics: Metrics) -> Resolve:
+    """A resolver whose time is measured."""
+
+    async def resolve(
+        request: LockRequest, previous: Lock | None, access: Access | None
+    ) -> Resolution:
         loop = asyncio.get_running_loop()
         start, outcome = loop.time(), "Resolved"
         try:
-            return (await resolver.resolve(request, previous=previous)).lock
+            return await resolver.resolve(request, previous=previous, access=access)
         except ResolveError as error:
             outcome = error.reason
             raise
         finally:
             metrics.resolutions.labels(outcome).observe(loop.time() - start)
 
-    return timed
+    return resolve
+
+
+def _explain(error: Exception) -> FindingError | None:
+    if isinstance(error, ResolveError):
+        return FindingError(error.message, reason=error.reason, retry=error.retry)
+    return sources.explain(error)

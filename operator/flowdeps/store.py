@@ -120,10 +120,14 @@ class ConfigMapView:
 
 @dataclass(frozen=True, kw_only=True)
 class PoolView:
-    """Where a pool's jobs run, from the last look at it; nowhere where there is no such pool."""
+    """Where a pool's jobs run, and in which image, from the last look at it; nowhere and in none
+    where there is no such pool."""
 
     name: str
     job_namespaces: tuple[str, ...]
+    image: str | None = None
+    pull_policy: str | None = None
+    user: tuple[int | None, int | None] = (None, None)
 
 
 @dataclass
@@ -135,6 +139,7 @@ class Store:
     pools: dict[str, PoolView] = field(default_factory=dict)
     _by_key: dict[str, set[SetKey]] = field(default_factory=lambda: defaultdict(set))
     _by_pool: dict[str, set[SetKey]] = field(default_factory=lambda: defaultdict(set))
+    _by_included: dict[SetKey, set[SetKey]] = field(default_factory=lambda: defaultdict(set))
     _by_holder: dict[SetKey, set[tuple[str, str]]] = field(default_factory=lambda: defaultdict(set))
     _fresh: set[SetKey | tuple[str, str]] = field(default_factory=set)
     _gone: set[str] = field(default_factory=set)  # uids of sets
@@ -163,6 +168,8 @@ class Store:
             self._by_key[name].add(key)
         for ref in entry.offers:
             self._by_pool[ref.name].add(key)
+        for included in _included(entry):
+            self._by_included[included].add(key)
         return key
 
     def remove_set(self, key: SetKey) -> SetEntry | None:
@@ -181,6 +188,16 @@ class Store:
         """The sets whose spec names `pool`."""
         return self._by_pool.get(pool, set())
 
+    def includers(self, key: SetKey) -> set[SetKey]:
+        """The sets that include a set, directly or through others."""
+        found: set[SetKey] = set()
+        waiting = [key]
+        while waiting:
+            direct = self._by_included.get(waiting.pop(), set()) - found
+            found |= direct
+            waiting += direct
+        return found - {key}
+
     def _forget_names(self, key: SetKey) -> None:
         entry = self.sets.get(key)
         if entry is None:
@@ -189,6 +206,8 @@ class Store:
             self._by_key[name].discard(key)
         for ref in entry.offers:
             self._by_pool[ref.name].discard(key)
+        for included in _included(entry):
+            self._by_included[included].discard(key)
 
     # ConfigMaps
 
@@ -289,6 +308,11 @@ def content_hash(data: Mapping[str, str]) -> str:
 
 def _claimed_keys(entry: SetEntry) -> set[str]:
     return {entry.key.name, *(ref.key for ref in entry.offers)}
+
+
+def _included(entry: SetEntry) -> set[SetKey]:
+    names = entry.spec.includes if entry.spec else ()
+    return {SetKey(entry.key.namespace, name) for name in names}
 
 
 def _newer(version: str, known: str) -> bool:

@@ -16,6 +16,7 @@ from flowdeps.plan.fragments import pool_fragment
 from flowdeps.plan.places import Place, age, holder_of, home_of, places
 from flowdeps.plan.records import (
     ANNOTATION_INPUTS,
+    ANNOTATION_PROPOSED,
     ANNOTATION_REFRESH,
     ANNOTATION_REFRESHED_AT,
     ANNOTATION_RESOLVED_AT,
@@ -23,12 +24,14 @@ from flowdeps.plan.records import (
     last_record,
     newest_record,
     pinned_record,
+    proposals_of,
     record_of,
     revisions_of,
 )
 
 __all__ = [
     "ANNOTATION_INPUTS",
+    "ANNOTATION_PROPOSED",
     "ANNOTATION_REFRESH",
     "ANNOTATION_REFRESHED_AT",
     "ANNOTATION_RESOLVED_AT",
@@ -48,6 +51,7 @@ __all__ = [
     "pinned_record",
     "places",
     "pool_fragment",
+    "proposals_of",
     "record_of",
     "revisions_of",
 ]

@@ -22,12 +22,16 @@ from flowdeps.api.resource import (
 from flowdeps.plan.places import Place, home_of
 from flowdeps.plan.records import (
     ANNOTATION_INPUTS,
+    ANNOTATION_NOTES,
     ANNOTATION_PINNED,
+    ANNOTATION_PROPOSED,
     ANNOTATION_REFRESH,
     ANNOTATION_REFRESHED_AT,
     ANNOTATION_RESOLVED_AT,
+    ANNOTATION_VERIFIED,
     LockRecord,
-    revisions_of,
+    proposals_of,
+    served_revisions,
 )
 from flowdeps.store import (
     ANNOTATION_CONTENT,
@@ -50,6 +54,9 @@ _OWNED_ANNOTATIONS = (
     ANNOTATION_REFRESHED_AT,
     ANNOTATION_REFRESH,
     ANNOTATION_PINNED,
+    ANNOTATION_VERIFIED,
+    ANNOTATION_NOTES,
+    ANNOTATION_PROPOSED,
     ANNOTATION_SUMMARY,
 )
 
@@ -109,9 +116,12 @@ class Desired:
 
 
 def config_maps(
-    entry: SetEntry, place: Place, record: LockRecord, *, summary: str
+    entry: SetEntry, place: Place, record: LockRecord, *, summary: str, proposed: bool = False
 ) -> tuple[Desired, Desired]:
-    """The revision and the current ConfigMap of a lock in a place, in the order of writing."""
+    """The revision and the current ConfigMap of a lock in a place, in the order of writing.
+
+    `proposed`: the revision waits for an approval, and is not to become the current one.
+    """
     key = entry.key
     labels = {
         MANAGED_BY_LABEL: MANAGED_BY,
@@ -135,13 +145,19 @@ def config_maps(
         "platforms": list(record.platforms),
         "packages": record.packages,
         "index": dict(record.index),
+        **_only_if_there(record),
     }
     at_home = place == home_of(key)
     revision = Desired(
         namespace=place.namespace,
         name=place.revision(record.short),
         labels={**labels, REVISION_LABEL: record.short},
-        annotations={**_made(record), ANNOTATION_SUMMARY: summary},
+        annotations={
+            **_made(record),
+            ANNOTATION_SUMMARY: summary,
+            **({ANNOTATION_VERIFIED: record.verified} if record.verified else {}),
+            **({ANNOTATION_PROPOSED: "true"} if proposed else {}),
+        },
         owner=owner,
         immutable=True,
         manifest=manifest,
@@ -168,15 +184,31 @@ def _made(record: LockRecord) -> dict[str, str]:
 
 
 def _at_home(record: LockRecord) -> dict[str, str]:
-    pinned = {ANNOTATION_PINNED: "true"} if record.pinned else {}
-    return {**_made(record), ANNOTATION_REFRESH: record.refresh, **pinned}
+    told = {
+        ANNOTATION_PINNED: "true" if record.pinned else "",
+        ANNOTATION_VERIFIED: record.verified,
+        ANNOTATION_NOTES: record.notes,
+    }
+    kept = {name: text for name, text in told.items() if text}
+    return {**_made(record), ANNOTATION_REFRESH: record.refresh, **kept}
+
+
+def _only_if_there(record: LockRecord) -> dict[str, Any]:
+    """What the manifests of locks without it go without."""
+    found = {
+        "image": record.image,
+        "shadow": list(record.shadow),
+        "credentials": record.credentials,
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def keep_history(desired: Desired, view: ConfigMapView | None) -> Desired:
     """A revision that is there already keeps what it says of its making."""
     if view is None or desired.must_be_replaced(view) or not desired.immutable:
         return desired
-    kept = {k: v for k, v in view.annotations.items() if k in _OWNED_ANNOTATIONS}
+    made = [name for name in _OWNED_ANNOTATIONS if name != ANNOTATION_PROPOSED]
+    kept = {k: v for k, v in view.annotations.items() if k in made}
     return replace(desired, annotations={**desired.annotations, **kept})
 
 
@@ -186,15 +218,18 @@ def obsolete(
     *,
     serving: str,
     limit: int,
+    proposals: int = 0,
 ) -> list[ConfigMapView]:
     """The ConfigMaps of a set to delete: places it left, revisions beyond its history.
 
-    `serving` is the short digest in service, which is kept whatever the limit.
+    `serving` is the short digest in service, which is kept whatever the limit, as are
+    the newest `proposals` that wait for an approval.
     """
     kept: set[tuple[str, str]] = set()
     for place in wanted:
         kept.add((place.namespace, place.current))
-        revisions = revisions_of(place, views)
+        kept |= {(v.namespace, v.name) for v in proposals_of(place, views)[:proposals]}
+        revisions = served_revisions(place, views)
         old = [v for v in revisions if v.labels[REVISION_LABEL] != serving]
         kept |= {(v.namespace, v.name) for v in revisions if v not in old}
         kept |= {(v.namespace, v.name) for v in old[:limit]}

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from flowdeps.locks.index import Index
 from flowdeps.locks.lock import Lock
-from flowdeps.locks.request import LockRequest
 from flowdeps.plan.places import Place
 from flowdeps.store import REVISION_LABEL, ConfigMapView
 
@@ -19,6 +19,9 @@ ANNOTATION_RESOLVED_AT = "flowdeps.dev/resolved-at"
 ANNOTATION_REFRESHED_AT = "flowdeps.dev/refreshed-at"
 ANNOTATION_REFRESH = "flowdeps.dev/refresh-handled"
 ANNOTATION_PINNED = "flowdeps.dev/pinned"
+ANNOTATION_VERIFIED = "flowdeps.dev/verified"
+ANNOTATION_NOTES = "flowdeps.dev/notes"
+ANNOTATION_PROPOSED = "flowdeps.dev/proposed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +31,10 @@ class LockRecord:
     `digest` as of the lock (`sha256:…`), `inputs` the digest of the request that
     made it; `resolved_at` and `refreshed_at` (when pins were last free to move)
     in RFC 3339 with microseconds; `refresh` the refresh annotation that was met;
-    `pinned`: served because spec.revision asked for it.
+    `pinned`: served because spec.revision asked for it; `verified`: the trial that it
+    passed, and `notes` what its making has to say; `image`: what it was made
+    for; `shadow`: what it may put before the image's own; `credentials`: whether
+    runs need the Secret of the lock's name.
     """
 
     digest: str
@@ -41,6 +47,11 @@ class LockRecord:
     packages: int
     index: Mapping[str, Any]
     pinned: bool = False
+    verified: str = ""
+    notes: str = ""
+    image: str = ""
+    shadow: tuple[str, ...] = ()
+    credentials: bool = False
 
     @property
     def short(self) -> str:
@@ -50,17 +61,18 @@ class LockRecord:
 
 def record_of(
     lock: Lock,
-    request: LockRequest,
     *,
+    inputs: str,
+    index: Index,
     resolved_at: str,
     refreshed_at: str,
     refresh: str,
+    **more: Any,
 ) -> LockRecord:
-    """The record of a lock that was just made for a request."""
-    index = request.index
+    """The record of a lock that was just made; `more` are further fields."""
     return LockRecord(
         digest=lock.digest,
-        inputs=request.digest,
+        inputs=inputs,
         resolved_at=resolved_at,
         refreshed_at=refreshed_at,
         refresh=refresh,
@@ -68,6 +80,7 @@ def record_of(
         platforms=lock.target.platforms,
         packages=len({pin.name for pin in lock.pins}),
         index={"url": index.url, "extraUrls": list(index.extra_urls)},
+        **more,
     )
 
 
@@ -78,12 +91,12 @@ def last_record(home: Place, views: Sequence[ConfigMapView]) -> tuple[LockRecord
     stands in: a slip of `kubectl delete` must not move a pin.
     """
     current = [v for v in views if (v.namespace, v.name) == (home.namespace, home.current)]
-    return _first([*current, *revisions_of(home, views)])
+    return _first([*current, *served_revisions(home, views)])
 
 
 def newest_record(home: Place, views: Sequence[ConfigMapView]) -> tuple[LockRecord, str] | None:
     """The lock that was resolved last, whichever is in service."""
-    return _first(revisions_of(home, views))
+    return _first(served_revisions(home, views))
 
 
 def pinned_record(
@@ -93,6 +106,16 @@ def pinned_record(
     named = [v for v in revisions_of(home, views) if v.name == f"flowdeps-{revision}"]
     found = _first(named)
     return (replace(found[0], pinned=True), found[1]) if found else None
+
+
+def served_revisions(place: Place, views: Iterable[ConfigMapView]) -> list[ConfigMapView]:
+    """The revisions of a place that were in service or are, newest first: no proposals."""
+    return [v for v in revisions_of(place, views) if ANNOTATION_PROPOSED not in v.annotations]
+
+
+def proposals_of(place: Place, views: Iterable[ConfigMapView]) -> list[ConfigMapView]:
+    """The revisions of a place that wait for an approval, newest first."""
+    return [v for v in revisions_of(place, views) if ANNOTATION_PROPOSED in v.annotations]
 
 
 def revisions_of(place: Place, views: Iterable[ConfigMapView]) -> list[ConfigMapView]:
@@ -130,6 +153,11 @@ def _record(view: ConfigMapView) -> LockRecord | None:
             packages=manifest["packages"],
             index=manifest["index"],
             pinned=ANNOTATION_PINNED in view.annotations,
+            verified=view.annotations.get(ANNOTATION_VERIFIED, ""),
+            notes=view.annotations.get(ANNOTATION_NOTES, ""),
+            image=manifest.get("image") or "",
+            shadow=tuple(manifest.get("shadow") or ()),
+            credentials=bool(manifest.get("credentials")),
         )
     except KeyError:
         return None

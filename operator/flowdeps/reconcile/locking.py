@@ -1,19 +1,24 @@
 """Which lock a set should serve: the one that spec.revision names, the one it has, or a new one.
 
 A new one is asked for when the inputs have changed, which keeps all pins that may stay, or
-when a refresh is due or was asked for, which lets them move.
+when a refresh is due or was asked for, which lets them move. Where a pin of it has a known
+vulnerability, it is asked for once more without the versions that have it: a fixed version may be
+younger than the cooldown allows.
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import REFRESH_ANNOTATION, SetSpec
+from flowdeps.api.resource import REFRESH_ANNOTATION, SetSpec, Updates
 from flowdeps.api.times import parse_time
+from flowdeps.inquiries import Failure
+from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
+from flowdeps.locks.vulnerabilities import exclusions, exempt
 from flowdeps.plan import (
     LockRecord,
     Place,
@@ -22,14 +27,39 @@ from flowdeps.plan import (
     record_of,
     revisions_of,
 )
+from flowdeps.reconcile.gathering import Inputs
 from flowdeps.reconcile.publish import LockText, too_large
 from flowdeps.reconcile.report import Step
-from flowdeps.reconcile.resolutions import Failure, Question
 from flowdeps.reconcile.world import World
+from flowdeps.resolver import Resolution
 from flowdeps.store import ConfigMapView, SetEntry
 
 _SPREAD = 0.1
 """Share of the interval by which refreshes are spread, so that sets don't wake together."""
+_NOTES = 800
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a resolver is asked: inputs, the digest of the lock whose pins to keep, why again.
+
+    `stamp` sets questions apart that would else be equal: a refresh that somebody asked for by
+    hand is not answered from memory. Nor is what others may see with their credentials.
+    """
+
+    inputs: str
+    previous: str
+    stamp: str
+    access: Access | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A new lock with its record; `refresh`: pins were free to move."""
+
+    lock: Lock
+    record: LockRecord
+    refresh: bool
 
 
 def chosen(
@@ -56,57 +86,80 @@ def chosen(
             return last, Step(False, Reason.REVISION_NOT_FOUND, text)
     elif last and last[0].pinned:
         found = newest_record(home, views) or last
-    if found and last:
+    if found and last and found[0].digest == last[0].digest:
+        # The current ConfigMap knows more of it than its revision, which never changes.
+        found = (replace(last[0], pinned=found[0].pinned), found[1])
+    elif found and last:
         # Which refresh was met is the set's, not the revision's.
         found = (replace(found[0], refresh=last[0].refresh), found[1])
     return found, said
 
 
 def ask(
-    world: World, entry: SetEntry, spec: SetSpec, record: LockRecord | None, before: LockText
-) -> tuple[Lock, LockRecord] | Failure | Step:
-    """A new lock and its record, a failure, or a step: done where the record holds."""
+    world: World,
+    entry: SetEntry,
+    spec: SetSpec,
+    inputs: Inputs,
+    *,
+    record: LockRecord | None,
+    settled: str,
+    before: LockText,
+) -> Made | Failure | Step:
+    """A new lock and its record, a failure, or a step: done where the record holds.
+
+    `record` is the lock in service, `settled` the digest of further inputs that need no new lock
+    (those of a proposal, which waits for an approval).
+    """
     now = world.now()
-    if spec.target is None:
-        return Step(False, Reason.IMAGE_UNKNOWN, "spec.python.version: missing; add it")
-    request = LockRequest(
-        requirements=spec.requirements,
-        constraints=spec.constraints,
-        target=spec.target,
-        index=spec.index.index if spec.index.index.url else world.config.index,
-    )
     wanted = entry.meta.annotations.get(REFRESH_ANNOTATION, "")
     due = next_refresh(entry, spec, record)
-    refresh = record is not None and (wanted != record.refresh or (due and due <= now))
-    if record and record.inputs == request.digest and not refresh:
-        return Step(True, Reason.RESOLVED)
+    changed = record is None or inputs.digest not in {record.inputs, settled}
+    # What somebody changed is published; what a refresh moves may have to wait for an approval.
+    waits = changed and spec.updates is Updates.MANUAL
+    refresh = bool(record and not waits and (wanted != record.refresh or (due and due <= now)))
+    if record and not changed and not refresh:
+        return Step(True, Reason.RESOLVED, record.notes)
+    stamp = now.isoformat(timespec="microseconds")
     keeps = record if record and not refresh else None
-    answer = world.resolutions.ask(
-        entry.key,
-        Question(request.digest, keeps.digest if keeps else "", wanted),
-        request=request,
-        previous=before.lock if keeps else _nothing,
-    )
+    answer: Resolution | Failure | None
+    request = inputs.wanted
+    if isinstance(request, Lock):
+        answer = Resolution(request)
+    else:
+        previous = before.lock if keeps else _nothing
+        question = Question(
+            inputs.digest, keeps.digest if keeps else "", wanted, access=inputs.access
+        )
+        answer = _resolve(world, entry, question, request, previous=previous)
+        if isinstance(answer, Resolution) and (other := _safer(world, answer.lock, request)):
+            question = replace(question, inputs=other.digest)
+            safer = _resolve(world, entry, question, other, previous=previous)
+            # Where nothing fits without the vulnerable versions, the first answer stands.
+            answer = answer if isinstance(safer, Failure) else safer
     if answer is None:
         return Step(False, Reason.RESOLVING, "uv is looking for versions that fit together")
     if isinstance(answer, Failure):
         return answer
-    if problem := too_large(answer):
+    if problem := too_large(answer.lock):
         return Step(False, Reason.LOCK_TOO_LARGE, problem)
-    stamp = now.isoformat(timespec="microseconds")
     made = record_of(
-        answer,
-        request,
+        answer.lock,
+        inputs=inputs.digest,
+        index=inputs.index,
         resolved_at=stamp,
         refreshed_at=keeps.refreshed_at if keeps else stamp,
-        refresh=wanted,
+        refresh=record.refresh if record and waits else wanted,
+        notes="; ".join((*inputs.notes, *answer.notes))[:_NOTES],
+        image=inputs.image.ref.image if inputs.image else "",
+        shadow=spec.shadow if inputs.image else (),
+        credentials=inputs.access is not None,
     )
-    return answer, made
+    return Made(lock=answer.lock, record=made, refresh=refresh)
 
 
 def next_refresh(entry: SetEntry, spec: SetSpec, record: LockRecord | None) -> datetime | None:
     """When pins may move next; None where they never do by themselves."""
-    if spec.interval is None or record is None:
+    if spec.interval is None or record is None or spec.lock_from:
         return None
     refreshed = parse_time(record.refreshed_at)
     if refreshed is None:
@@ -114,6 +167,33 @@ def next_refresh(entry: SetEntry, spec: SetSpec, record: LockRecord | None) -> d
     share = int(hashlib.sha256(entry.meta.uid.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
     spread: timedelta = spec.interval * (_SPREAD * share)
     return refreshed + spec.interval + spread
+
+
+def _resolve(
+    world: World,
+    entry: SetEntry,
+    question: Question,
+    request: LockRequest,
+    *,
+    previous: Callable[[], Awaitable[Lock | None]],
+) -> Resolution | Failure | None:
+    async def find() -> Resolution:
+        return await world.resolve(request, await previous(), question.access)
+
+    return world.resolutions.ask(entry.key, question, find)
+
+
+def _safer(world: World, lock: Lock, request: LockRequest) -> LockRequest | None:
+    """The request without the vulnerable versions that a lock has; None where there are none."""
+    found = world.vulnerable(lock)
+    if not found:
+        return None
+    other = replace(
+        request,
+        exclude=exclusions(found),
+        cooldown_exempt=(*request.cooldown_exempt, *exempt(found)),
+    )
+    return None if other == request else other
 
 
 async def _nothing() -> None:

@@ -19,7 +19,18 @@ from flowdeps.pools import Pool, PoolsError
 from flowdeps.reconcile.pace import Pace
 from flowdeps.reconcile.world import PoolState, Verdict, World
 from flowdeps.store import PoolKey, PoolView, SetEntry, SetKey
-from flowdeps.templates import NONE, Fragment, MergeRefusedError, find, job_namespace, merge, remove
+from flowdeps.templates import (
+    NONE,
+    Fragment,
+    MergeRefusedError,
+    default_image,
+    find,
+    job_namespace,
+    merge,
+    pull_policy,
+    remove,
+    user,
+)
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +78,8 @@ class PoolPasses:
             raise
         state = world.pool_states.setdefault(name, PoolState())
         if self._view(name, pool):
-            # Locks belong elsewhere now, and others may serve there: the sets come first,
-            # then this pool again.
+            # Locks belong elsewhere now, or are for another image, and others may serve there: the
+            # sets come first, then this pool again.
             for offer in self._offers(name):
                 world.call_rivals(offer.ref.key, but=PoolKey(name))
         if pool is None:
@@ -103,17 +114,22 @@ class PoolPasses:
     # Steps
 
     def _view(self, name: str, pool: Pool | None) -> bool:
-        """Take in what a pool looks like; returns whether its jobs run elsewhere now."""
-        store = self._world.store
+        """Take in what a pool looks like; returns whether its jobs run elsewhere now, or in another
+        image."""
+        store, settings = self._world.store, self._world.config.pool(name)
         known = store.pools.get(name)
-        namespaces: tuple[str, ...] = ()
+        view = PoolView(name=name, job_namespaces=())
         if pool is not None and pool.type == KUBERNETES:
             of_template = job_namespace(pool.template)
-            namespaces = self._world.config.pool(name).job_namespaces or (
-                (of_template,) if of_template else ()
+            view = PoolView(
+                name=name,
+                job_namespaces=settings.job_namespaces or ((of_template,) if of_template else ()),
+                image=default_image(pool.template) or settings.image,
+                pull_policy=pull_policy(pool.template),
+                user=user(pool.template),
             )
-        store.pools[name] = PoolView(name=name, job_namespaces=namespaces)
-        return known is None or known.job_namespaces != namespaces
+        store.pools[name] = view
+        return known != view
 
     def _wanted(self, pool: Pool) -> _Wanted:
         world = self._world
@@ -169,7 +185,7 @@ class PoolPasses:
                 "where the pool's jobs run can't be read from its base job template;"
                 " name it in workPools[].jobNamespaces of the operator's configuration",
             )
-        rivals = [world.store.sets[key] for key in world.store.rivals(ref.key)]
+        rivals = world.rivals(ref.key)
         missing = False
         for namespace in namespaces:
             place = Place(namespace, ref.key)

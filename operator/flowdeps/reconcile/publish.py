@@ -6,7 +6,7 @@ Whatever was not reached is found missing by the next pass.
 """
 
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import MANAGED_BY, MANAGED_BY_LABEL
+from flowdeps.api.resource import MANAGED_BY, MANAGED_BY_LABEL, Updates
 from flowdeps.cluster import ClusterError
 from flowdeps.locks.diff import diff, summarize
 from flowdeps.locks.lock import Lock, LockError, parse_lock
@@ -73,6 +73,25 @@ async def publish(
     return Step(True, Reason.PUBLISHED, f"{home_of(entry.key).current} holds {record.short}")
 
 
+async def propose(
+    world: World, entry: SetEntry, record: LockRecord, *, lock: Lock, before: LockText
+) -> None:
+    """Write a lock as a revision that waits for an approval, at home only."""
+    home = home_of(entry.key)
+    summary = summarize(diff(await before.lock(), lock), SUMMARY_LIMIT)
+    desired, _ = config_maps(entry, home, record, summary=summary, proposed=True)
+    view = world.store.config_maps.get((desired.namespace, desired.name))
+    if view and desired.must_be_replaced(view):
+        await delete(world, view.namespace, view.name, view.uid)
+    world.store.put_config_map(await world.cluster.apply_config_map(desired.body(lock.render())))
+    await world.announce(
+        entry,
+        kind="Normal",
+        reason="RevisionProposed",
+        note=f"{desired.manifest['revision']}: {summary}; approve it with spec.revision",
+    )
+
+
 async def prune(world: World, entry: SetEntry, record: LockRecord) -> None:
     """Delete ConfigMaps in places that the set has left and revisions beyond its history.
 
@@ -91,9 +110,18 @@ async def prune(world: World, entry: SetEntry, record: LockRecord) -> None:
             if holder == entry.key
             for namespace in (pool.job_namespaces if pool else ())
         ]
-    limit = entry.spec.revision_history_limit if entry.spec else 0
+    spec = entry.spec
+    if spec is None:
+        return
     views = world.store.held(entry.key)
-    for view in obsolete(wanted, views, serving=record.short, limit=limit):
+    manual = spec.updates is Updates.MANUAL
+    for view in obsolete(
+        wanted,
+        views,
+        serving=record.short,
+        limit=spec.revision_history_limit,
+        proposals=1 if manual else 0,
+    ):
         await delete(world, view.namespace, view.name, view.uid)
 
 
@@ -117,8 +145,7 @@ def too_large(lock: Lock) -> str | None:
 def taken(world: World, entry: SetEntry, place: Place) -> Step | None:
     """Why a set can't publish in a place: an older one serves it; None where it can."""
     store = world.store
-    rivals = [store.sets[key] for key in store.rivals(place.key)]
-    holder = holder_of(place, rivals, config=world.config, pools=store.pools)
+    holder = holder_of(place, world.rivals(place.key), config=world.config, pools=store.pools)
     if holder in (None, entry.key):
         return None
     return Step(

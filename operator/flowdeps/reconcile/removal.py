@@ -11,6 +11,7 @@ import logging
 from flowdeps.api.resource import FINALIZER
 from flowdeps.cluster import ClusterError
 from flowdeps.reconcile.publish import delete
+from flowdeps.reconcile.secrets import remove_credentials
 from flowdeps.reconcile.world import World
 from flowdeps.store import PoolKey, SetEntry, SetKey
 
@@ -58,6 +59,7 @@ async def remove(world: World, entry: SetEntry) -> float | None:
 async def sweep(world: World, key: SetKey) -> None:
     """Delete every ConfigMap of a set that is gone or going."""
     for view in world.store.held(key):
+        await remove_credentials(world, view)
         await delete(world, view.namespace, view.name, view.uid)
 
 

@@ -7,21 +7,36 @@ from datetime import datetime
 from flowdeps.api.conditions import (
     Condition,
     ConditionType,
+    Status,
     find_condition,
     merge_conditions,
 )
 from flowdeps.api.reasons import Reason
-from flowdeps.api.status import LockStatus, PoolStatus, RevisionStatus, SetStatus, parse_status
+from flowdeps.api.status import (
+    ImageStatus,
+    LockStatus,
+    PoolStatus,
+    ProposedStatus,
+    RevisionStatus,
+    SetStatus,
+    VulnerabilityStatus,
+    parse_status,
+)
 from flowdeps.api.times import parse_time
+from flowdeps.locks.vulnerabilities import Vulnerability
 from flowdeps.plan import (
+    ANNOTATION_PROPOSED,
     ANNOTATION_RESOLVED_AT,
     ANNOTATION_SUMMARY,
     LockRecord,
+    Place,
     home_of,
+    proposals_of,
     revisions_of,
 )
 from flowdeps.reconcile.world import PoolState, Verdict
 from flowdeps.store import ConfigMapView, PoolView, SetEntry
+from flowdeps.trials.images import Image
 
 STALLED = frozenset(
     {
@@ -35,6 +50,7 @@ STALLED = frozenset(
         Reason.IMAGE_UNUSABLE,
         Reason.UNSATISFIABLE,
         Reason.VERIFY_FAILED,
+        Reason.VULNERABLE,
         Reason.LOCK_TOO_LARGE,
         Reason.REVISION_NOT_FOUND,
         Reason.CONFLICT,
@@ -47,24 +63,34 @@ STALLED = frozenset(
 """Reasons that only a change by a person ends; all others are retried."""
 
 _NO_LOCK = "waits for a lock"
+_SHOWN = 5
+_LEAST, _MOST = 60.0, 1800.0
 
 
 @dataclass(frozen=True)
 class Step:
-    """How far one step got: done, or why not."""
+    """How far one step got: done, or why not. `unknown`: done, but nobody knows how well."""
 
     done: bool
     reason: Reason
     message: str = ""
+    unknown: bool = False
 
 
 @dataclass(kw_only=True)
 class Findings:
-    """What a pass over a set found; `record` is the lock in service."""
+    """What a pass over a set found; `record` is the lock in service.
+
+    `vulnerabilities` None: no database is configured, or nothing is known of this lock yet.
+    """
 
     resolved: Step
+    verified: Step
     published: Step
     record: LockRecord | None = None
+    image: Image | None = None
+    vulnerabilities: tuple[Vulnerability, ...] | None = None
+    database_problem: str | None = None
     next_refresh: datetime | None = None
     again: list[float] = field(default_factory=list)
 
@@ -84,12 +110,16 @@ def build_status(
     conditions = _conditions(entry, findings, synced)
     record = findings.record
     home = home_of(entry.key)
+    revisions = revisions_of(home, views)
     return SetStatus(
         observed_generation=entry.meta.generation,
         conditions=merge_conditions(
             old.conditions, conditions, generation=entry.meta.generation, now=now
         ),
         lock=_lock(record, revision=_revision(entry, record)) if record else None,
+        image=_image(findings.image) if findings.image else old.image,
+        proposed=_proposed(entry, home, views),
+        vulnerabilities=_vulnerabilities(findings.vulnerabilities),
         revisions=tuple(
             RevisionStatus(
                 name=view.manifest.get("revision", view.name),
@@ -97,8 +127,9 @@ def build_status(
                 created_at=parse_time(view.annotations.get(ANNOTATION_RESOLVED_AT))
                 or entry.meta.created_at,
                 summary=view.annotations.get(ANNOTATION_SUMMARY, ""),
+                proposed=ANNOTATION_PROPOSED in view.annotations,
             )
-            for view in revisions_of(home, views)
+            for view in revisions
         ),
         work_pools=pool_statuses,
         next_refresh_at=findings.next_refresh,
@@ -109,18 +140,21 @@ def build_status(
 def _conditions(entry: SetEntry, findings: Findings, synced: Step) -> list[Condition]:
     steps = {
         ConditionType.RESOLVED: findings.resolved,
+        ConditionType.VERIFIED: findings.verified,
         ConditionType.PUBLISHED: findings.published,
         ConditionType.POOLS_SYNCED: synced,
     }
     conditions = [
-        Condition(type_, "True" if step.done else "False", step.reason, step.message)
-        for type_, step in steps.items()
+        Condition(type_, _status(step), step.reason, step.message) for type_, step in steps.items()
     ]
+    if (vulnerable := _vulnerable(findings)) is not None:
+        conditions.append(vulnerable)
     failed = next((step for step in steps.values() if not step.done), None)
     if failed is None:
         record = findings.record
         packages = record.packages if record else 0
         text = f"{_count(packages, 'package')}, offered by {_count(len(entry.offers), 'work pool')}"
+        text += f"; {record.notes}" if record and record.notes else ""
         return [Condition(ConditionType.READY, "True", Reason.READY, text), *conditions]
     serving = f" (in service: {_revision(entry, findings.record)})" if findings.record else ""
     ready = Condition(ConditionType.READY, "False", failed.reason, f"{failed.message}{serving}")
@@ -129,6 +163,92 @@ def _conditions(entry: SetEntry, findings: Findings, synced: Step) -> list[Condi
         return [replace(ready, status="True" if findings.record else "False"), *conditions]
     state = ConditionType.STALLED if failed.reason in STALLED else ConditionType.RECONCILING
     return [ready, Condition(state, "True", failed.reason, failed.message), *conditions]
+
+
+def _status(step: Step) -> Status:
+    if step.unknown:
+        return "Unknown"
+    return "True" if step.done else "False"
+
+
+def _vulnerable(findings: Findings) -> Condition | None:
+    found, problem = findings.vulnerabilities, findings.database_problem
+    if found is None:
+        if problem is None:
+            return None
+        return Condition(ConditionType.VULNERABLE, "Unknown", Reason.DATABASE_UNAVAILABLE, problem)
+    text = f"; {problem}" if problem else ""
+    if not found:
+        return Condition(
+            ConditionType.VULNERABLE,
+            "False",
+            Reason.NO_VULNERABILITIES,
+            f"the database knows of none{text}",
+        )
+    return Condition(
+        ConditionType.VULNERABLE, "True", Reason.VULNERABILITIES_FOUND, f"{told(found)}{text}"
+    )
+
+
+def told(found: tuple[Vulnerability, ...]) -> str:
+    """Vulnerabilities in a line."""
+    texts = [
+        f"{one.package} {one.version} has {one.id}"
+        + (f" (fixed in {one.fixed})" if one.fixed else " (no fixed version is known)")
+        for one in found[:_SHOWN]
+    ]
+    more = len(found) - _SHOWN
+    return ", ".join(texts) + (f", and {more} more" if more > 0 else "")
+
+
+def patience(entry: SetEntry, type_: ConditionType, *, now: datetime) -> float:
+    """Seconds to wait for what somebody may mend: half of how long it has been so already."""
+    for condition in parse_status(entry.body).conditions:
+        since = parse_time(condition.get("lastTransitionTime"))
+        if condition.get("type") == type_ and condition.get("status") == "False" and since:
+            return min(max((now - since).total_seconds() / 2, _LEAST), _MOST)
+    return _LEAST
+
+
+def _image(image: Image) -> ImageStatus:
+    facts = image.facts
+    return ImageStatus(
+        name=image.ref.image,
+        id=image.id,
+        python=facts.full_version or facts.python,
+        packages=len(facts.distributions),
+    )
+
+
+def _proposed(
+    entry: SetEntry, home: Place, views: Sequence[ConfigMapView]
+) -> ProposedStatus | None:
+    for view in proposals_of(home, views):
+        return ProposedStatus(
+            revision=view.manifest.get("revision", view.name),
+            digest=view.manifest.get("digest", ""),
+            proposed_at=parse_time(view.annotations.get(ANNOTATION_RESOLVED_AT))
+            or entry.meta.created_at,
+            summary=view.annotations.get(ANNOTATION_SUMMARY, ""),
+        )
+    return None
+
+
+def _vulnerabilities(
+    found: tuple[Vulnerability, ...] | None,
+) -> tuple[VulnerabilityStatus, ...] | None:
+    if found is None:
+        return None
+    return tuple(
+        VulnerabilityStatus(
+            id=one.id,
+            package=one.package,
+            version=one.version,
+            fixed=one.fixed,
+            summary=one.summary,
+        )
+        for one in found
+    )
 
 
 def _revision(entry: SetEntry, record: LockRecord) -> str:
@@ -206,6 +326,7 @@ def _lock(record: LockRecord, *, revision: str) -> LockStatus | None:
         platforms=record.platforms,
         resolved_at=resolved_at,
         inputs_digest=record.inputs,
+        image=record.image,
     )
 
 

@@ -6,24 +6,25 @@ yet is said in the status, and the pass is run again when it is.
 """
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flowdeps.api.conditions import ConditionType, find_condition
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import FINALIZER, WorkPoolRef
+from flowdeps.api.resource import FINALIZER, SetSpec, Updates, WorkPoolRef
 from flowdeps.api.status import SetStatus, parse_status
 from flowdeps.cluster import ClusterError
-from flowdeps.locks.lock import Lock
+from flowdeps.locks.vulnerabilities import Vulnerability
 from flowdeps.plan import LockRecord, home_of, last_record, places
-from flowdeps.reconcile.locking import ask, chosen, next_refresh
-from flowdeps.reconcile.publish import LockText, prune, publish, taken
+from flowdeps.reconcile.locking import next_refresh
+from flowdeps.reconcile.making import UNDER_WAY, Making, make, verified_before
+from flowdeps.reconcile.publish import LockText, propose, prune, publish, taken
 from flowdeps.reconcile.removal import remove, sweep
-from flowdeps.reconcile.report import STALLED, Findings, Step, build_status
-from flowdeps.reconcile.resolutions import Failure
+from flowdeps.reconcile.report import STALLED, Findings, Step, build_status, patience
+from flowdeps.reconcile.secrets import publish_credentials
 from flowdeps.reconcile.world import Verdict, World
 from flowdeps.store import PoolKey, SetEntry, SetKey
 
-_UNDER_WAY = {Reason.PENDING, Reason.RESOLVING, Reason.PUBLISHING, Reason.SYNCING}
+_UNDER_WAY = UNDER_WAY | {Reason.PUBLISHING, Reason.SYNCING}
 """Ready reasons that pass by themselves; they make no event."""
 
 
@@ -101,48 +102,80 @@ class SetPasses:
         home, views = home_of(entry.key), world.store.held(entry.key)
         last = last_record(home, views)
         record = last[0] if last else None
-        if entry.spec is None:
-            invalid = Step(False, Reason.INVALID_SPEC, entry.problems)
-            return Findings(resolved=invalid, published=_kept(record), record=record)
-        if entry.spec.suspend:
-            suspended = Step(False, Reason.SUSPENDED, "spec.suspend is true; nothing is refreshed")
-            return Findings(resolved=suspended, published=_kept(record), record=record)
         if record is None and (problem := taken(world, entry, home)):
             # A lock that has no place would be made anew by each pass.
-            return Findings(resolved=problem, published=problem)
-        serving, said = chosen(entry.spec, last, home=home, views=views)
-        record = serving[0] if serving else None
-        before = LockText(world, home.namespace, serving)
-        answer = said or ask(world, entry, entry.spec, record, before)
-        again: list[float] = []
-        new: Lock | None = None
-        resolved = Step(True, Reason.RESOLVED)
-        if isinstance(answer, tuple):
-            new, record = answer
-        elif isinstance(answer, Failure):
-            resolved = Step(False, Reason.named(answer.error.reason), answer.error.message)
-            again.append(max(1.0, answer.until - world.queue.time()))
-        elif isinstance(answer, Step):
-            resolved = answer
-            told = parse_status(entry.body).observed_generation == entry.meta.generation
-            if answer.reason is Reason.RESOLVING and told:
-                # Asked again: until the answer is there, the last one stands.
-                resolved = _said_before(entry, ConditionType.RESOLVED) or answer
+            return Findings(resolved=problem, verified=problem, published=problem)
+        if entry.spec is None:
+            return await self._keep(entry, Step(False, Reason.INVALID_SPEC, entry.problems), last)
+        if entry.spec.suspend:
+            suspended = Step(False, Reason.SUSPENDED, "spec.suspend is true; nothing is refreshed")
+            return await self._keep(entry, suspended, last)
+        making = make(world, entry, entry.spec, last=last, views=views)
+        if making.access_known and (making.record or making.resolved.done):
+            await publish_credentials(world, entry, making.access)
+            making.record = making.record and replace(
+                making.record, credentials=making.access is not None
+            )
+        record = making.record
         if record is None:
             published = Step(False, Reason.PENDING, "waits for a lock")
         else:
-            published = await publish(world, entry, record, new=new, before=before)
-            if not published.done and published.reason not in STALLED:
-                again.append(30.0)
-        due = None if said else next_refresh(entry, entry.spec, record)
+            published = await publish(world, entry, record, new=making.new, before=making.before)
+            if making.proposal:
+                made = making.proposal
+                await propose(world, entry, made.record, lock=made.lock, before=making.before)
+        return await self._findings(entry, entry.spec, making, published)
+
+    async def _findings(
+        self, entry: SetEntry, spec: SetSpec, making: Making, published: Step
+    ) -> Findings:
+        world, record, again = self._world, making.record, making.again
+        if record and not published.done and published.reason not in STALLED:
+            again.append(patience(entry, ConditionType.PUBLISHED, now=world.now()))
+        due = next_refresh(entry, spec, record)
+        if making.pinned and spec.updates is Updates.AUTOMATIC:
+            due = None
         if due and due > world.now():  # else it is under way, or has failed for now
             again.append((due - world.now()).total_seconds())
+        problem = world.advisories.problem if world.advisories else None
         return Findings(
-            resolved=resolved,
+            resolved=making.resolved,
+            verified=making.verified,
             published=published,
             record=record,
+            image=making.inputs.image if making.inputs else None,
+            vulnerabilities=await self._vulnerabilities(making),
+            database_problem=problem,
             next_refresh=due,
             again=again,
+        )
+
+    async def _vulnerabilities(self, making: Making) -> tuple[Vulnerability, ...] | None:
+        """What is known against the lock in service; None where nothing can be said."""
+        world = self._world
+        if making.record is None or world.advisories is None or world.advisories.current is None:
+            return None
+        known = world.vulnerabilities.get(making.record.digest)
+        if known and known[0] == world.advisories.version:
+            return known[1]
+        lock = making.new or await making.before.lock()
+        return world.vulnerable(lock) if lock else None
+
+    async def _keep(
+        self, entry: SetEntry, why: Step, last: tuple[LockRecord, str] | None
+    ) -> Findings:
+        """Keep in service what a set has, though `why` keeps it from more."""
+        verified = Step(False, Reason.PENDING, "waits for a lock")
+        if last is None:
+            return Findings(resolved=why, verified=verified, published=_kept(None))
+        world, record = self._world, last[0]
+        before = LockText(world, home_of(entry.key).namespace, last)
+        published = await publish(world, entry, record, new=None, before=before)
+        return Findings(
+            resolved=why,
+            verified=verified_before(record),
+            published=_kept(record) if published.done else published,
+            record=record,
         )
 
     async def _report_error(self, key: SetKey, reason: Reason, message: str) -> None:
@@ -152,8 +185,12 @@ class SetPasses:
             return
         found = last_record(home_of(key), world.store.held(key))
         failed = Step(False, reason, message)
+        record = found[0] if found else None
         findings = Findings(
-            resolved=failed, published=_kept(found[0] if found else None), record=found and found[0]
+            resolved=failed,
+            verified=verified_before(record) if record else failed,
+            published=_kept(record),
+            record=record,
         )
         with contextlib.suppress(ClusterError):
             await self._report(entry, findings)
@@ -225,10 +262,3 @@ def _kept(record: LockRecord | None) -> Step:
     if record:
         return Step(True, Reason.PUBLISHED, f"{record.short} stays in service")
     return Step(False, Reason.PENDING, "no lock was published yet")
-
-
-def _said_before(entry: SetEntry, type_: ConditionType) -> Step | None:
-    condition = find_condition(parse_status(entry.body).conditions, type_)
-    if condition is None:
-        return None
-    return Step(condition.status == "True", Reason.named(condition.reason), condition.message)

@@ -1,23 +1,35 @@
 """What passes share: the picture, the outside systems, the queue, what pools said."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from flowdeps.advisories import Advisories
 from flowdeps.api.config import Config
 from flowdeps.api.reasons import Reason
 from flowdeps.cluster import Cluster, ClusterError
 from flowdeps.engine import Queue
+from flowdeps.followed import Followed
+from flowdeps.gather.sources import Content, Thing
+from flowdeps.inquiries import Inquiries
+from flowdeps.locks.access import Access
+from flowdeps.locks.lock import Lock
+from flowdeps.locks.request import LockRequest
+from flowdeps.locks.vulnerabilities import Vulnerability, find
 from flowdeps.observe import Metrics
 from flowdeps.pools import Pools
-from flowdeps.reconcile.resolutions import Resolutions
+from flowdeps.resolver import Resolution
 from flowdeps.store import PoolKey, SetEntry, SetKey, Store
+from flowdeps.trials.images import Image, ImageRef
+from flowdeps.trials.runner import Runner
+from flowdeps.trials.verify import Trial, Verifier
 
 log = logging.getLogger(__name__)
 
 Key = SetKey | PoolKey
+Resolve = Callable[[LockRequest, Lock | None, Access | None], Awaitable[Resolution]]
 
 
 @dataclass(frozen=True)
@@ -54,17 +66,53 @@ class World:
     store: Store
     cluster: Cluster
     pools: Pools
-    resolutions: Resolutions
+    resolve: Resolve
+    resolutions: Inquiries[Hashable, Resolution]
+    verifier: Verifier
+    verifications: Inquiries[Trial, str]
+    sources: Followed[Thing, Content]
+    images: Followed[ImageRef, Image]
+    runner: Runner
     queue: Queue[Key]
     metrics: Metrics
     version: str
+    advisories: Advisories | None = None
     pool_states: dict[str, PoolState] = field(default_factory=dict)
     removing: dict[SetKey, float] = field(default_factory=dict)  # since when, in queue time
+    vulnerabilities: dict[str, tuple[str, tuple[Vulnerability, ...]]] = field(default_factory=dict)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def working_on(self, key: SetKey) -> bool:
         """Whether a set's next state is still being made."""
-        return self.queue.busy(key) or self.resolutions.resolving(key)
+        asked = (self.resolutions, self.verifications, self.sources, self.images)
+        return self.queue.busy(key) or any(one.waits(key) for one in asked)
+
+    def rivals(self, name: str) -> list[SetEntry]:
+        """The sets that want to publish under a key, and could: one that can't be read and never
+        had a lock stands in nobody's way."""
+        entries = [self.store.sets[key] for key in self.store.rivals(name)]
+        return [one for one in entries if one.spec or self.store.held(one.key)]
+
+    def vulnerable(self, lock: Lock) -> tuple[Vulnerability, ...]:
+        """The known vulnerabilities of a lock's pins; none without a database."""
+        if self.advisories is None or self.advisories.current is None:
+            return ()
+        known = self.vulnerabilities.get(lock.digest)
+        if known is None or known[0] != self.advisories.version:
+            pins = [(pin.name, pin.version) for pin in lock.pins]
+            known = (self.advisories.version, find(self.advisories.current, pins))
+            self.vulnerabilities[lock.digest] = known
+        return known[1]
+
+    def forget(self, key: SetKey) -> None:
+        """Let go of what a set needed."""
+        self.sources.need(key, frozenset())
+        self.images.need(key, frozenset())
+
+    async def close(self) -> None:
+        """End all that is being found out."""
+        for one in (self.resolutions, self.verifications, self.sources, self.images):
+            await one.close()
 
     def call_rivals(self, name: str, *, but: Key) -> None:
         """Call the sets that want a key, and their pools: who serves it may have changed."""

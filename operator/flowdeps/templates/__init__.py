@@ -5,7 +5,7 @@ path that the template sets, ``draft`` records what was replaced, ``defaults`` r
 ``install`` is no module of the operator: it is the script that the fragment carries into the run.
 """
 
-from flowdeps.templates.defaults import default_image, job_namespace
+from flowdeps.templates.defaults import default_image, job_namespace, pull_policy, user
 from flowdeps.templates.draft import MergeRefusedError
 from flowdeps.templates.fragment import NONE, Found, Fragment
 from flowdeps.templates.merge import find, merge, remove
@@ -19,5 +19,7 @@ __all__ = [
     "find",
     "job_namespace",
     "merge",
+    "pull_policy",
     "remove",
+    "user",
 ]

@@ -42,6 +42,19 @@ def default_image(template: Mapping[str, Any]) -> str | None:
     return _rendered(container(template).get("image"), properties(template))
 
 
+def pull_policy(template: Mapping[str, Any]) -> str | None:
+    """When nodes pull the image of a run; None where Kubernetes decides, or it cannot be known."""
+    return _rendered(container(template).get("imagePullPolicy"), properties(template))
+
+
+def user(template: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """The user and group that a run has by its template; None: those of the image."""
+    context = mapping(container(template).get("securityContext"))
+    found = (context.get("runAsUser"), context.get("runAsGroup"))
+    uid, gid = (one if isinstance(one, int) else None for one in found)
+    return uid, gid
+
+
 def job_namespace(template: Mapping[str, Any]) -> str | None:
     """The namespace of a run that names none; None if it cannot be known.
 

@@ -109,6 +109,8 @@ def test_every_metric_is_named_by_the_rules() -> None:
         "flowdeps_pass_seconds",
         "flowdeps_pass_failures",
         "flowdeps_resolve_seconds",
+        "flowdeps_verify_seconds",
+        "flowdeps_vulnerabilities",
         "flowdeps_template_writes",
         "flowdeps_template_drifts",
         "flowdeps_sets",

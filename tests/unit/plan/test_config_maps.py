@@ -4,7 +4,6 @@ from dataclasses import replace
 import pytest
 
 from flowdeps.locks.index import Index
-from flowdeps.locks.request import LockRequest
 from flowdeps.plan import (
     Place,
     config_maps,
@@ -15,7 +14,7 @@ from flowdeps.plan import (
     revisions_of,
 )
 from flowdeps.store import ConfigMapView, view_config_map
-from tests.unit.locks.builders import AMD64, BOTH, lock, pin
+from tests.unit.locks.builders import AMD64, lock, pin
 from tests.unit.plan.builders import (
     HOME,
     LOCK,
@@ -98,14 +97,14 @@ def test_a_revision_keeps_what_it_says_of_its_making() -> None:
 def test_the_record_of_a_lock_counts_packages_not_pins() -> None:
     """A package with one version for each platform is one package."""
     made = lock(pin("a", "1.0", AMD64), pin("a", "2.0", "linux/arm64"), pin("b", "1.0"))
-    request = LockRequest(
-        requirements=("a", "b"), target=BOTH, index=Index("https://p.example.com/simple")
+    index = Index("https://p.example.com/simple")
+    found = record_of(
+        made, inputs="sha256:i", index=index, resolved_at="r", refreshed_at="f", refresh="x"
     )
-    found = record_of(made, request, resolved_at="r", refreshed_at="f", refresh="x")
     assert found.packages == 2
     assert found.digest == made.digest
     assert found.short == made.short
-    assert found.inputs == request.digest
+    assert found.inputs == "sha256:i"
     assert found.index == {"url": "https://p.example.com/simple", "extraUrls": []}
 
 

@@ -8,26 +8,26 @@ only with a change, watches, finalizers, owners, immutable data, fields of other
 
 import asyncio
 import copy
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from flowdeps.api.config import parse_config
 from flowdeps.api.reasons import Reason
+from flowdeps.api.resource import SET_LABEL
 from flowdeps.cluster import Cluster, ClusterError
-from flowdeps.engine import Queue
-from flowdeps.locks.lock import Lock, Pin
+from flowdeps.locks.access import Access
+from flowdeps.locks.lock import Lock, Pin, parse_lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.requirements import parse_requirement
 from flowdeps.observe import Metrics
-from flowdeps.pools import Pool, Pools, PoolsError
-from flowdeps.reconcile.resolutions import Resolutions
-from flowdeps.reconcile.world import World
-from flowdeps.resolver import IndexUnavailableError, UnsatisfiableError
-from flowdeps.service import Service
-from flowdeps.store import Store
+from flowdeps.pools import Pool, Pools, PoolsError, Variable
+from flowdeps.resolver import IndexUnavailableError, Resolution, UnsatisfiableError
+from flowdeps.service import Service, make_world
 from tests.unit.engine import virtual
 from tests.unit.locks.builders import digest
 from tests.unit.store.bodies import set_body
@@ -56,6 +56,8 @@ class MemoryCluster:
         self.watcher: Watcher = lambda *_: None
         self.away = False
         self.lag = 0.001  # of the watch
+        self.secrets: dict[tuple[str, str], Body] = {}
+        self.pods = MemoryNode(self)
         self._version = 0
         self._made = 0
 
@@ -108,9 +110,12 @@ class MemoryCluster:
         self, *, namespaces: Sequence[str] = (), selector: str
     ) -> list[Body]:
         await self._turn()
-        assert selector
+        of_sets = SET_LABEL in selector
         return [
-            copy.deepcopy(b) for (n, _), b in self.maps.items() if not namespaces or n in namespaces
+            copy.deepcopy(b)
+            for (n, _), b in self.maps.items()
+            if not namespaces or n in namespaces
+            if (SET_LABEL in b["metadata"].get("labels", {})) == of_sets
         ]
 
     async def get_config_map(self, namespace: str, name: str) -> Body | None:
@@ -177,7 +182,48 @@ class MemoryCluster:
         assert action
         self.events.append((regarding["metadata"]["name"], kind, f"{reason}: {note}"))
 
+    async def get_secret(self, namespace: str, name: str) -> Body | None:
+        await self._turn()
+        return copy.deepcopy(self.secrets.get((namespace, name)))
+
+    async def apply_secret(self, body: Body) -> Body:
+        await self._turn("apply_secret")
+        meta = body["metadata"]
+        return self._store(self.secrets, "secret", self._made_anew(self.secrets, body, meta))
+
+    async def delete_secret(self, *, namespace: str, name: str, uid: str) -> None:
+        await self._turn("delete_secret")
+        assert self.secrets.pop((namespace, name))["metadata"]["uid"] == uid
+
+    async def create_pod(self, body: Body) -> Body:
+        await self._turn()
+        return self.pods.create(body)
+
+    async def get_pod(self, namespace: str, name: str) -> Body | None:
+        await self._turn()
+        return self.pods.get(namespace, name)
+
+    async def list_pods(self, *, namespaces: Sequence[str] = (), selector: str) -> list[Body]:
+        await self._turn()
+        assert selector
+        pods = [pod for where in self.pods.pods if (pod := self.pods.get(*where))]
+        return [p for p in pods if not namespaces or p["metadata"]["namespace"] in namespaces]
+
+    async def pod_log(self, namespace: str, name: str, *, container: str, limit: int) -> str:
+        await self._turn()
+        return self.pods.log(namespace, name, container)[:limit]
+
+    async def delete_pod(self, *, namespace: str, name: str, uid: str) -> None:
+        await self._turn()
+        self.pods.delete(namespace, name, uid)
+
     # Within
+
+    def _made_anew(self, objects: dict[tuple[str, str], Body], body: Body, meta: Body) -> Body:
+        known = objects.get((meta["namespace"], meta["name"]))
+        self._made += 1
+        uid = known["metadata"]["uid"] if known else f"uid-{self._made}"
+        return {**copy.deepcopy(body), "metadata": {**meta, "uid": uid}}
 
     async def _turn(self, write: str = "") -> None:
         await asyncio.sleep(0.002)
@@ -221,8 +267,108 @@ class MemoryCluster:
                 self._remove(self.maps, "map", key)
 
     def _tell(self, event: str | None, kind: str, body: Body) -> None:
+        unseen = kind == "map" and SET_LABEL not in body["metadata"].get("labels", {})
+        if unseen or kind == "secret":
+            return  # not what the operator watches
         told = copy.deepcopy(body)
         asyncio.get_running_loop().call_later(self.lag, lambda: self.watcher(event, kind, told))
+
+
+class MemoryNode:
+    """Runs the operator's pods as a kubelet would: `images` says what each image has.
+
+    Each pod takes `seconds`; what is made, how often and how many at once is counted.
+    """
+
+    def __init__(self, cluster: MemoryCluster) -> None:
+        self.images: dict[str, MemoryImage] = {}
+        self.pods: dict[tuple[str, str], tuple[Body, float]] = {}
+        self.forbidden = ""
+        self.seconds = 8.0
+        self.made: Counter[str] = Counter()
+        self.most = 0
+        self._cluster = cluster
+
+    def create(self, body: Body) -> Body:
+        meta = body["metadata"]
+        where = (meta["namespace"], meta["name"])
+        if self.forbidden:
+            raise ClusterError(403, "Forbidden", self.forbidden)
+        if where in self.pods:
+            raise ClusterError(409, "AlreadyExists", "there is one")
+        self.made[meta["name"].split("-")[1]] += 1
+        made = copy.deepcopy(body)
+        made["metadata"]["uid"] = f"pod-{self.made.total()}"
+        self.pods[where] = (made, virtual.now())
+        self.most = max(self.most, len(self.pods))
+        return copy.deepcopy(made)
+
+    def get(self, namespace: str, name: str) -> Body | None:
+        found = self.pods.get((namespace, name))
+        if found is None:
+            return None
+        body, since = copy.deepcopy(found[0]), found[1]
+        container = body["spec"]["containers"][0]
+        image = self.images.get(container["image"])
+        state: Body = {"waiting": {"reason": "ContainerCreating"}}
+        phase = "Pending"
+        if image is None:
+            state = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+        elif virtual.now() - since >= self.seconds:
+            code = 1 if self._broken(body, image) else 0
+            state = {"terminated": {"exitCode": code}}
+            phase = "Failed" if code else "Succeeded"
+        status = {
+            "name": container["name"],
+            "image": container["image"],
+            "state": state,
+            "imageID": image.id if image else "",
+        }
+        body["status"] = {"phase": phase, "containerStatuses": [status]}
+        return body
+
+    def log(self, namespace: str, name: str, _container: str) -> str:
+        body = self.pods[namespace, name][0]
+        image = self.images[body["spec"]["containers"][0]["image"]]
+        lines = image.lines(self._pins(body))
+        if name.startswith("flowdeps-verify"):
+            broken = self._broken(body, image)
+            result = {"ok": not broken, "module": broken, "error": "ImportError: libodd.so.1"}
+            lines.append(f"flowdeps-verify: {json.dumps(result)}")
+        return "\n".join(lines)
+
+    def delete(self, namespace: str, name: str, uid: str) -> None:
+        found = self.pods.get((namespace, name))
+        if found and found[0]["metadata"]["uid"] == uid:
+            del self.pods[namespace, name]
+
+    def _pins(self, body: Body) -> dict[str, str]:
+        for volume in body["spec"].get("volumes", []):
+            if name := volume.get("configMap", {}).get("name"):
+                text = self._cluster.maps[body["metadata"]["namespace"], name]["data"]
+                lock = parse_lock(text["requirements.txt"])
+                return {pin.name: pin.version for pin in lock.pins}
+        return {}
+
+    def _broken(self, body: Body, image: "MemoryImage") -> str:
+        return next((name for name in self._pins(body) if name in image.broken), "")
+
+
+@dataclass
+class MemoryImage:
+    """A flow image: its content's id, its packages, and which packages can't be imported in it."""
+
+    id: str = "sha256:1"
+    packages: dict[str, str] = field(default_factory=lambda: {"prefect": "3.0"})
+    broken: frozenset[str] = frozenset()
+
+    def lines(self, pins: Mapping[str, str]) -> list[str]:
+        """What a probe in it prints, with `pins` on top."""
+        head = {"python": "3.11.9", "platform": "linux/amd64", "libc": "glibc", "markers": {}}
+        found = {**self.packages, **pins}
+        parts = [{"name": name, "version": version} for name, version in found.items()]
+        records = [head, *parts, {"distributions": len(parts)}]
+        return [f"flowdeps-probe: {json.dumps(one)}" for one in records]
 
 
 class MemoryPrefect:
@@ -232,6 +378,7 @@ class MemoryPrefect:
         self.pools: dict[str, Pool] = {}
         self.writes: Counter[str] = Counter()
         self.outage: PoolsError | None = None
+        self.variables: dict[str, Any] = {}
 
     def make(self, name: str, *, namespace: str = "flows", **changes: Any) -> None:
         """A pool whose jobs run in `namespace`."""
@@ -264,6 +411,10 @@ class MemoryPrefect:
         self.writes[name] += 1
         self.pools[name] = Pool(name, self.pools[name].type, copy.deepcopy(dict(template)))
 
+    async def variable(self, name: str) -> Variable | None:
+        await self._turn()
+        return Variable(self.variables[name]) if name in self.variables else None
+
     async def changes(self) -> AsyncIterator[str]:
         await asyncio.sleep(10_000_000)
         yield ""
@@ -284,8 +435,12 @@ class MemoryIndex:
         self.release = 1
         self.away = False
         self.resolved: list[float] = []
+        self.asked: list[tuple[LockRequest, Access | None]] = []
 
-    async def resolve(self, request: LockRequest, previous: Lock | None) -> Lock:
+    async def resolve(
+        self, request: LockRequest, previous: Lock | None, access: Access | None
+    ) -> Resolution:
+        self.asked.append((request, access))
         self.resolved.append(virtual.now())
         await asyncio.sleep(3.0)
         if self.away:
@@ -294,12 +449,16 @@ class MemoryIndex:
         if "impossible" in names:
             raise UnsatisfiableError("impossible does not fit together")
         known = {pin.name: pin.version for pin in previous.pins} if previous else {}
-        pins = []
+        there = request.image.versions if request.image else {}
+        pins, base = [], []
         for name in names:
             version = known.get(name, f"{self.release}.0")
+            if name in there:
+                base.append((name, there[name]))
+                continue
             hashes = (digest(f"{name} {version}"),)
             pins.append(Pin(name, str(version), hashes, request.target.platforms))
-        return Lock(request.target, tuple(pins))
+        return Resolution(Lock(request.target, tuple(pins), tuple(base)))
 
 
 class Simulation:
@@ -315,20 +474,16 @@ class Simulation:
     @asynccontextmanager
     async def operator(self) -> AsyncIterator[Service]:
         """A running operator; at the end it is dropped, as by a kill."""
-        queue: Queue[Any] = Queue(_unset)
-        resolutions = Resolutions(self.index.resolve, call=queue.add)
-        world = World(
-            config=self.config,
-            store=Store(),
+        world = make_world(
+            self.config,
             cluster=cast("Cluster", self.cluster),
             pools=cast("Pools", self.prefect),
-            resolutions=resolutions,
-            queue=queue,
+            resolve=self.index.resolve,
             metrics=Metrics(),
-            version="0.1.0",
             now=clock,
         )
         service = Service(world)
+        queue = world.queue
         handle = queue.handle
 
         async def counted(key: Any) -> float | None:
@@ -344,7 +499,7 @@ class Simulation:
             self.cluster.watcher = lambda *_: None
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            await resolutions.close()
+            await world.close()
 
     async def _watch(self, service: Service) -> None:
         def watcher(event: str | None, kind: str, body: Body) -> None:
@@ -384,7 +539,3 @@ class Simulation:
     def state(self) -> Any:
         """Everything that is kept, with its versions."""
         return copy.deepcopy((self.cluster.sets, self.cluster.maps, self.prefect.pools))
-
-
-async def _unset(_key: Any) -> float | None:
-    raise NotImplementedError

@@ -25,6 +25,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
 
 RESOLVED = Step(True, Reason.RESOLVED)
+VERIFIED = Step(True, Reason.VERIFIED)
 PUBLISHED = Step(True, Reason.PUBLISHED, "flowdeps-ml holds abc")
 WAITS = Step(False, Reason.PENDING, "waits for a lock")
 SYNCED = Verdict(Reason.SYNCED)
@@ -232,7 +233,9 @@ def _status(
 
 
 def _of(case: Case, of: SetEntry | None = None, *, now: datetime = NOW) -> dict[str, Any]:
-    findings = Findings(resolved=case.resolved, published=case.published, record=case.record)
+    findings = Findings(
+        resolved=case.resolved, verified=VERIFIED, published=case.published, record=case.record
+    )
     return _status(of or _entry(list(case.verdicts)), findings, verdicts=case.verdicts, now=now)
 
 
@@ -282,7 +285,9 @@ def test_after_a_restart_what_pools_said_last_still_stands(case: Case) -> None:
     """Before the first look at its pools, a restarted operator says of them what was said last."""
     names = list(case.verdicts)
     before = _of(case)
-    findings = Findings(resolved=case.resolved, published=case.published, record=case.record)
+    findings = Findings(
+        resolved=case.resolved, verified=VERIFIED, published=case.published, record=case.record
+    )
     after = _status(_entry(names, status=before), findings, verdicts={}, now=LATER)
     assert after == before
 
@@ -290,13 +295,14 @@ def test_after_a_restart_what_pools_said_last_still_stands(case: Case) -> None:
 def test_a_transition_moves_the_time_of_its_condition_alone() -> None:
     """lastTransitionTime is when the status changed, not when the message or another did."""
     ready = _of(CASES[0])
-    findings = Findings(resolved=_OUTAGE, published=PUBLISHED, record=LOCK)
+    findings = Findings(resolved=_OUTAGE, verified=VERIFIED, published=PUBLISHED, record=LOCK)
     after = _status(_entry(status=ready), findings, now=LATER)
     times = {type_: one["lastTransitionTime"] for type_, one in _conditions(after).items()}
     assert times == {
         "Ready": "2026-03-01T13:00:00Z",
         "Reconciling": "2026-03-01T13:00:00Z",
         "Resolved": "2026-03-01T13:00:00Z",
+        "Verified": "2026-03-01T12:00:00Z",
         "Published": "2026-03-01T12:00:00Z",
         "PoolsSynced": "2026-03-01T12:00:00Z",
     }
@@ -308,7 +314,7 @@ def test_a_suspended_set_needs_nobody(made: LockRecord | None) -> None:
     service."""
     suspended = Step(False, Reason.SUSPENDED, "spec.suspend is true; nothing is refreshed")
     published = PUBLISHED if made else WAITS
-    findings = Findings(resolved=suspended, published=published, record=made)
+    findings = Findings(resolved=suspended, verified=VERIFIED, published=published, record=made)
     found = _conditions(_status(_entry(), findings))
     assert found["Ready"]["reason"] == "Suspended"
     assert found["Ready"]["status"] == ("True" if made else "False")
@@ -321,7 +327,7 @@ def test_a_changed_spec_makes_the_word_of_pools_old() -> None:
     renamed = entry(
         pools=[{"name": "k", "key": "other"}], metadata={"generation": 2}, status=before
     )
-    findings = Findings(resolved=RESOLVED, published=PUBLISHED, record=LOCK)
+    findings = Findings(resolved=RESOLVED, verified=VERIFIED, published=PUBLISHED, record=LOCK)
     found = _status(renamed, findings, verdicts={})
     [pool] = found["workPools"]
     assert (pool["key"], pool["synced"]) == ("other", False)
@@ -331,7 +337,7 @@ def test_a_changed_spec_makes_the_word_of_pools_old() -> None:
 def test_each_pool_is_shown_with_what_it_says() -> None:
     """status.workPools has one entry for each pool of the spec, in its order."""
     verdicts = {"b": SYNCED, "a": Verdict(Reason.NOT_ADMITTED, "not from here")}
-    findings = Findings(resolved=RESOLVED, published=PUBLISHED, record=LOCK)
+    findings = Findings(resolved=RESOLVED, verified=VERIFIED, published=PUBLISHED, record=LOCK)
     status = _status(_entry(["b", "a"]), findings, verdicts=verdicts)
     assert status["workPools"] == [
         {"name": "b", "key": "ml", "synced": True, "namespaces": ["jobs"], "message": ""},
@@ -352,6 +358,7 @@ def test_the_lock_and_its_revisions_are_those_in_the_cluster() -> None:
     views = [revision(HOME, seed, at=day) for seed, day in zip("ab", days, strict=True)]
     findings = Findings(
         resolved=RESOLVED,
+        verified=VERIFIED,
         published=PUBLISHED,
         record=record("b", at=days[1], refresh="now"),
         next_refresh=LATER,
@@ -372,7 +379,7 @@ def test_a_revision_whose_time_was_taken_away_does_not_move_the_status() -> None
     bare = view(made)
     annotations = {k: v for k, v in bare.annotations.items() if not k.endswith("resolved-at")}
     damaged = ConfigMapView(**{**vars(bare), "annotations": annotations})
-    findings = Findings(resolved=RESOLVED, published=PUBLISHED, record=LOCK)
+    findings = Findings(resolved=RESOLVED, verified=VERIFIED, published=PUBLISHED, record=LOCK)
     first = _status(_entry(), findings, views=[damaged])
     assert _status(_entry(status=first), findings, views=[damaged], now=LATER) == first
 
@@ -381,6 +388,7 @@ def test_a_message_of_any_length_fits_the_schema() -> None:
     """uv's explanation may have pages: the status is cut to what the API server accepts."""
     findings = Findings(
         resolved=Step(False, Reason.UNSATISFIABLE, "because " * 5000),
+        verified=VERIFIED,
         published=PUBLISHED,
         record=LOCK,
     )

@@ -4,14 +4,12 @@ from typing import Any
 
 import pytest
 
-from flowdeps.locks.index import Index
+from flowdeps.inquiries import RETRY_SETTLED, Failure, FindingError, Inquiries
 from flowdeps.locks.lock import Lock
-from flowdeps.locks.request import LockRequest
-from flowdeps.reconcile.resolutions import RETRY_UNSATISFIABLE, Failure, Question, Resolutions
 from flowdeps.resolver import IndexUnavailableError, ResolveError, UnsatisfiableError
 from flowdeps.store import SetKey
 from tests.unit.engine import virtual
-from tests.unit.locks.builders import BOTH, lock, pin
+from tests.unit.locks.builders import lock, pin
 
 A, B, C = (SetKey("flows", name) for name in "abc")
 LOCK = lock(pin("pandas", "2.3.3"))
@@ -20,15 +18,17 @@ IMPOSSIBLE = UnsatisfiableError("a and b do not fit together")
 
 
 class Desk:
-    """Resolutions with a resolver that works ten seconds and gives `answers` in turn, the last
-    one for ever; keeps who was called and what was resolved when."""
+    """Inquiries that take ten seconds and find `answers` in turn, the last one for ever; keeps who
+    was called and what was looked for when."""
 
     def __init__(self, *answers: Lock | Exception) -> None:
         self.called: list[tuple[float, SetKey]] = []
         self.resolved: list[tuple[float, Lock | None]] = []
         self.cancelled = 0
         self._answers = list(answers)
-        self.resolutions = Resolutions(self._resolve, self._call)
+        self.resolutions: Inquiries[Any, Lock] = Inquiries(
+            self._call, what="a resolution", explain=_explain
+        )
 
     def ask(
         self,
@@ -39,20 +39,15 @@ class Desk:
         stamp: str = "",
         fetch: Callable[[], Coroutine[Any, Any, Lock | None]] | None = None,
     ) -> Lock | Failure | None:
-        async def given() -> Lock | None:
-            return previous
+        async def find() -> Lock:
+            return await self._resolve(await fetch() if fetch else previous)
 
-        return self.resolutions.ask(
-            key,
-            Question(inputs, previous.digest if previous else "", stamp),
-            request=LockRequest(requirements=(inputs,), target=BOTH, index=Index()),
-            previous=fetch or given,
-        )
+        return self.resolutions.ask(key, (inputs, previous, stamp), find)
 
     def _call(self, key: SetKey) -> None:
         self.called.append((virtual.now(), key))
 
-    async def _resolve(self, _request: LockRequest, previous: Lock | None) -> Lock:
+    async def _resolve(self, previous: Lock | None) -> Lock:
         self.resolved.append((virtual.now(), previous))
         try:
             await asyncio.sleep(10)
@@ -65,18 +60,24 @@ class Desk:
         return answer
 
 
+def _explain(error: Exception) -> FindingError | None:
+    if isinstance(error, ResolveError):
+        return FindingError(error.message, reason=error.reason, retry=error.retry)
+    return None
+
+
 def test_a_set_that_asks_is_called_when_the_answer_is_there() -> None:
     """The first question gets None and a resolver; the set is called, asks again, and has it."""
 
     async def main() -> None:
         desk = Desk(LOCK)
         assert desk.ask(A) is None
-        assert desk.resolutions.resolving(A)
+        assert desk.resolutions.waits(A)
         assert desk.resolutions.running() == 1
         await asyncio.sleep(11)
         assert desk.called == [(10, A)]
         assert desk.ask(A) is LOCK
-        assert not desk.resolutions.resolving(A)
+        assert not desk.resolutions.waits(A)
         assert desk.resolutions.running() == 0
 
     virtual.run(main())
@@ -154,7 +155,7 @@ def test_an_answer_is_forgotten_once_everybody_had_it() -> None:
 
 @pytest.mark.parametrize(
     ("error", "least", "most"),
-    [(OUTAGE, 4, 6), (ResolveError("odd"), 4, 6), (IMPOSSIBLE, RETRY_UNSATISFIABLE, 3601)],
+    [(OUTAGE, 4, 6), (ResolveError("odd"), 4, 6), (IMPOSSIBLE, RETRY_SETTLED, 3601)],
 )
 def test_a_failure_is_remembered_until_its_time(
     error: ResolveError, least: float, most: float
@@ -169,7 +170,7 @@ def test_a_failure_is_remembered_until_its_time(
         assert desk.called == [(10, A)]
         failure = desk.ask(A)
         assert isinstance(failure, Failure)
-        assert failure.error is error
+        assert (failure.reason, failure.message) == (error.reason, error.message)
         assert least <= failure.until - 10 <= most
         assert desk.ask(B) == failure
         await asyncio.sleep(failure.until - virtual.now() - 0.1)
@@ -197,7 +198,7 @@ def test_pauses_grow_with_each_failure_and_end_with_a_success() -> None:
         assert len(pauses) == 12
         for number, pause in enumerate(pauses):
             assert 0.8 * min(5 * 2**number, 300) - 1.5 <= pause <= 1.2 * min(5 * 2**number, 300)
-        assert not desk.resolutions.resolving(A)
+        assert not desk.resolutions.waits(A)
 
     virtual.run(main())
 
@@ -220,8 +221,9 @@ def test_a_failure_nobody_foresaw_is_an_answer_too(caplog: pytest.LogCaptureFixt
         first, second = desk.ask(A), desk.ask(B, "other", fetch=fetch)
         assert isinstance(first, Failure)
         assert isinstance(second, Failure)
-        assert (first.error.reason, first.error.retry) == ("ResolverFailed", True)
-        assert "the API server is away" in second.error.message
+        assert (first.reason, first.message) == ("InternalError", "odd")
+        assert 4 <= first.until - 10 <= 6
+        assert "the API server is away" in second.message
 
     virtual.run(main())
     assert "ZeroDivisionError: odd" in caplog.text
@@ -251,9 +253,9 @@ def test_a_set_that_asks_something_else_meanwhile_is_called_for_that_too() -> No
         await asyncio.sleep(5)
         desk.ask(A, "new")
         await asyncio.sleep(6)
-        assert desk.resolutions.resolving(A)
+        assert desk.resolutions.waits(A)
         await asyncio.sleep(5)
-        assert not desk.resolutions.resolving(A)
+        assert not desk.resolutions.waits(A)
         assert [time for time, _ in desk.called] == [10, 15]
 
     virtual.run(main())

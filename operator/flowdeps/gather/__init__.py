@@ -1,0 +1,1 @@
+"""What stands outside a set and goes into its lock: sources, credentials."""

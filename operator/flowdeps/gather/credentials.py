@@ -1,0 +1,79 @@
+"""From a Secret to what a resolver and an install container need of it.
+
+username, password    for the first index of the set
+netrc                 a netrc file, for several indexes; with username, its lines come after
+ca.crt                certificates of authorities that the indexes' certificates are signed by
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from flowdeps.locks.access import Access
+from flowdeps.locks.index import Index
+
+NETRC_FILE = "netrc"
+CA_FILE = "ca.crt"
+_KEYS = ("username", "password", NETRC_FILE, CA_FILE)
+_LIMIT = 256 * 1024
+_CERTIFICATE = "-----BEGIN CERTIFICATE-----"
+
+
+class CredentialsError(ValueError):
+    """A Secret that can't be used; the text names its key and quotes nothing of it."""
+
+
+def secret_data(body: Mapping[str, Any]) -> dict[str, str]:
+    """The keys of a Secret that matter here, decoded; what is no text is left empty."""
+    found = {}
+    for key, text in (body.get("data") or {}).items():
+        if key in _KEYS:
+            try:
+                found[key] = base64.b64decode(text).decode()
+            except (binascii.Error, UnicodeDecodeError):
+                found[key] = ""
+    return found
+
+
+def access_of(data: Mapping[str, str], *, name: str, index: Index) -> Access:
+    """What a Secret gives access with. Raises CredentialsError."""
+    for key, text in data.items():
+        if not text.strip():
+            raise CredentialsError(f'Secret {name}: key "{key}" is empty or no text; fill it in')
+        if len(text) > _LIMIT:
+            raise CredentialsError(f'Secret {name}: key "{key}" is longer than {_LIMIT} bytes')
+    lines = []
+    user, password = data.get("username"), data.get("password")
+    if (user is None) != (password is None):
+        missing = "password" if password is None else "username"
+        raise CredentialsError(f'Secret {name}: key "{missing}" is missing; add it')
+    if user is not None and password is not None:
+        for key, text in (("username", user.strip("\n")), ("password", password.strip("\n"))):
+            # A netrc file has no way to write these.
+            if re.search(r"[\s\"'\\#]|[^\x21-\x7e]", text):
+                raise CredentialsError(
+                    f'Secret {name}: key "{key}" has a space, quote, "#" or sign outside ASCII,'
+                    " which a netrc file can't hold; choose another"
+                )
+        if not index.urls:
+            raise CredentialsError(
+                f"Secret {name} has a username, but no index is named; set spec.index.url, or use"
+                ' the key "netrc"'
+            )
+        host = urlsplit(index.urls[0]).hostname
+        user, password = user.strip("\n"), password.strip("\n")
+        lines.append(f"machine {host} login {user} password {password}")
+    if netrc := data.get(NETRC_FILE):
+        lines.append(netrc.strip("\n"))
+    ca = data.get(CA_FILE, "")
+    if ca and _CERTIFICATE not in ca:
+        raise CredentialsError(f'Secret {name}: key "{CA_FILE}" is no certificate in PEM form')
+    if not lines and not ca:
+        raise CredentialsError(
+            f"Secret {name} has none of the keys username and password, {NETRC_FILE}, {CA_FILE};"
+            " add them"
+        )
+    return Access(netrc="".join(f"{line}\n" for line in lines), ca=ca)

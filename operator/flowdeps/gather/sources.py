@@ -1,0 +1,121 @@
+"""Texts that sets refer to: keys of ConfigMaps, Prefect variables, Secrets with credentials.
+
+Each is read by its name, never listed or watched, so the operator's role needs no more than `get`,
+and is read again every half minute. That there is none is a finding, not an error: it may have been
+deleted on purpose, and its set must say so.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowdeps.api.reasons import Reason
+from flowdeps.cluster import Cluster, ClusterError
+from flowdeps.followed import Reading
+from flowdeps.gather.credentials import secret_data
+from flowdeps.inquiries import FindingError
+from flowdeps.pools import Pools, PoolsError
+
+AGAIN = 30.0
+AGAIN_MISSING = 10.0
+"""Seconds between two looks at what is there, and at what is not."""
+
+
+@dataclass(frozen=True)
+class ConfigMapKey:
+    """A key of a ConfigMap."""
+
+    namespace: str
+    name: str
+    key: str
+
+    def __str__(self) -> str:
+        return f'key "{self.key}" of ConfigMap {self.namespace}/{self.name}'
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A Prefect variable."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f'Prefect variable "{self.name}"'
+
+
+@dataclass(frozen=True)
+class SecretName:
+    """A Secret."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"Secret {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Absent:
+    """What was looked for isn't there; `message` says what is missing."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Present:
+    """What a source holds: a text, a variable's value, or a Secret's data (never shown)."""
+
+    content: Any = field(repr=False)
+
+
+Thing = ConfigMapKey | Variable | SecretName
+Content = Present | Absent
+
+
+class Sources:
+    """Reads sources."""
+
+    def __init__(self, cluster: Cluster, pools: Pools) -> None:
+        self._cluster = cluster
+        self._pools = pools
+
+    async def read(self, thing: Thing, _known: Content | None) -> Reading[Content]:
+        """What a source holds now."""
+        match thing:
+            case ConfigMapKey():
+                content = await self._config_map(thing)
+            case SecretName():
+                content = await self._secret(thing)
+            case Variable():
+                content = await self._variable(thing)
+        return Reading(content, AGAIN_MISSING if isinstance(content, Absent) else AGAIN)
+
+    async def _config_map(self, thing: ConfigMapKey) -> Content:
+        body = await self._cluster.get_config_map(thing.namespace, thing.name)
+        if body is None:
+            return Absent(f"there is no ConfigMap {thing.namespace}/{thing.name}")
+        data: Mapping[str, str] = body.get("data") or {}
+        if thing.key not in data:
+            there = ", ".join(sorted(data)) or "none"
+            return Absent(f"there is no {thing}; its keys: {there}")
+        return Present(data[thing.key])
+
+    async def _secret(self, thing: SecretName) -> Content:
+        body = await self._cluster.get_secret(thing.namespace, thing.name)
+        if body is None:
+            return Absent(f"there is no {thing}")
+        return Present(secret_data(body))
+
+    async def _variable(self, thing: Variable) -> Content:
+        found = await self._pools.variable(thing.name)
+        return Absent(f"there is no {thing}") if found is None else Present(found.value)
+
+
+def explain(error: Exception) -> FindingError | None:
+    """Why a source can't be read for now."""
+    if isinstance(error, ClusterError):
+        reason = Reason.FORBIDDEN if error.status == 403 else Reason.GATHERING
+        return FindingError(str(error), reason=reason)
+    if isinstance(error, PoolsError):
+        return FindingError(str(error), reason=error.reason)
+    return None

@@ -1,0 +1,356 @@
+"""Everything that goes into a set's lock, from wherever it stands: the first step of a pass.
+
+Nothing is waited for: what is not known yet is being read, and the set is called when it is.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from flowdeps.api.reasons import Reason
+from flowdeps.api.resource import ConfigMapSource, SetSpec, Source, VariableSource
+from flowdeps.gather.credentials import CredentialsError, access_of
+from flowdeps.gather.sources import Absent, ConfigMapKey, SecretName, Thing, Variable
+from flowdeps.inquiries import Failure
+from flowdeps.locks.access import Access
+from flowdeps.locks.index import Index
+from flowdeps.locks.lock import Lock, LockError, parse_lock
+from flowdeps.locks.prefect_list import parse_variable
+from flowdeps.locks.request import LockRequest
+from flowdeps.locks.requirements_file import RequirementsFile, parse_requirements_file
+from flowdeps.locks.target import Target
+from flowdeps.reconcile.report import Step
+from flowdeps.reconcile.world import World
+from flowdeps.store import SetEntry, SetKey
+from flowdeps.trials.images import Image, ImageRef
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What a lock is made from: a request, or a lock that was made elsewhere.
+
+    `digest` is equal for equal inputs; `notes` are for people.
+    """
+
+    digest: str
+    index: Index
+    wanted: LockRequest | Lock
+    access: Access | None = None
+    secret: str | None = None
+    image: Image | None = None
+    names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class GatherError(Exception):
+    """Why the inputs are not together; `step` says it."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.step = Step(False, reason, message)
+
+
+def gather(world: World, entry: SetEntry, spec: SetSpec) -> Inputs:
+    """All inputs of a set. Raises GatherError where one is missing, wrong or not known yet."""
+    family = list(_family(world, entry, spec))
+    things = {thing for _, one in family for thing in _things(entry.key.namespace, one)}
+    if spec.index.credentials:
+        things.add(SecretName(entry.key.namespace, spec.index.credentials))
+    world.sources.need(entry.key, frozenset(things))
+    index = _index(world, spec)
+    access = _access(world, entry, spec, index)
+    image, notes = _image(world, entry, spec)
+    if spec.lock_from:
+        lock = _foreign_lock(world, entry, spec.lock_from, image)
+        digest = f"{lock.digest}+{image.facts.digest if image else ''}"
+        return Inputs(
+            digest=digest,
+            index=index,
+            wanted=lock,
+            access=access,
+            secret=spec.index.credentials,
+            image=image,
+            names=tuple(sorted({pin.name for pin in lock.pins})),
+            notes=notes,
+        )
+    request = _request(
+        world,
+        family,
+        entry.key.namespace,
+        target=_target(spec, image),
+        index=index,
+        image=image,
+    )
+    return Inputs(
+        digest=request.digest,
+        index=index,
+        wanted=request,
+        access=access,
+        secret=spec.index.credentials,
+        image=image,
+        names=tuple(sorted({requirement_name(line) for line in request.requirements})),
+        notes=notes,
+    )
+
+
+def access(world: World, entry: SetEntry, spec: SetSpec) -> Access | None:
+    """What a set's Secret gives access with, where only that is needed. Raises GatherError."""
+    things: set[Thing] = set()
+    if spec.index.credentials:
+        things.add(SecretName(entry.key.namespace, spec.index.credentials))
+    world.sources.need(entry.key, frozenset(things))
+    return _access(world, entry, spec, _index(world, spec))
+
+
+def _family(world: World, entry: SetEntry, spec: SetSpec) -> Iterator[tuple[str, SetSpec]]:
+    """The specs of a set and of those that it includes, each once, by name."""
+    seen: set[str] = set()
+    waiting: list[tuple[SetSpec, tuple[str, ...]]] = [(spec, (entry.key.name,))]
+    while waiting:
+        one, way = waiting.pop()
+        if way[-1] in seen:
+            continue
+        seen.add(way[-1])
+        yield way[-1], one
+        for name in one.includes:
+            path = " → ".join((*way, name))
+            if name in way:
+                raise GatherError(
+                    Reason.INCLUDE_CYCLE, f"spec.includes: {path}: a cycle; remove one of them"
+                )
+            waiting.append((_included(world, entry.key.namespace, name, path), (*way, name)))
+
+
+def _included(world: World, namespace: str, name: str, path: str) -> SetSpec:
+    found = world.store.sets.get(SetKey(namespace, name))
+    if found is None or found.meta.deleting:
+        raise GatherError(
+            Reason.INCLUDE_NOT_FOUND,
+            f"spec.includes: {path}: there is no set of that name in namespace {namespace};"
+            " create it or remove it here",
+        )
+    if found.spec is None:
+        raise GatherError(Reason.INCLUDE_INVALID, f"spec.includes: {path}: {found.problems}")
+    if found.spec.lock_from:
+        raise GatherError(
+            Reason.INCLUDE_INVALID,
+            f"spec.includes: {path}: it has a finished lock (lockFrom), which can't be resolved"
+            " together with others; include a set that lists requirements",
+        )
+    return found.spec
+
+
+def _things(namespace: str, spec: SetSpec) -> Iterator[Thing]:
+    for source in (*spec.requirements_from, *spec.constraints_from):
+        yield _thing(namespace, source)
+    if spec.lock_from:
+        yield _thing(namespace, spec.lock_from)
+
+
+def _thing(namespace: str, source: Source) -> Thing:
+    if isinstance(source, VariableSource):
+        return Variable(source.name)
+    return ConfigMapKey(namespace, source.name, source.key)
+
+
+def _content(world: World, thing: Thing, *, path: str, optional: bool = False) -> object:
+    """What a source holds; None where it is absent and may be. Raises GatherError."""
+    found = world.sources.get(thing)
+    if found is None:
+        raise GatherError(Reason.GATHERING, f"{path}: {thing} is being read")
+    if isinstance(found, Failure):
+        raise GatherError(Reason.named(found.reason), f"{path}: {thing}: {found.message}")
+    if isinstance(found, Absent):
+        if optional:
+            return None
+        raise GatherError(Reason.SOURCE_NOT_FOUND, f"{path}: {found.message}; create it")
+    content: object = found.content
+    return content
+
+
+def _lines(
+    world: World, namespace: str, sources: tuple[Source, ...], *, field: str
+) -> Iterator[str]:
+    """The lines of all sources of one field."""
+    for number, source in enumerate(sources):
+        path = f"{field}[{number}]"
+        thing = _thing(namespace, source)
+        content = _content(world, thing, path=path, optional=source.optional)
+        if content is None:
+            continue
+        file: RequirementsFile
+        if isinstance(source, VariableSource):
+            file = parse_variable(content)
+        else:
+            file = parse_requirements_file(str(content))
+        if file.problems:
+            more = len(file.problems) - _SHOWN
+            text = "; ".join(file.problems[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+            raise GatherError(Reason.SOURCE_INVALID, f"{path}: {thing}: {text}")
+        yield from file.lines
+
+
+def _request(
+    world: World,
+    family: list[tuple[str, SetSpec]],
+    namespace: str,
+    *,
+    target: Target,
+    index: Index,
+    image: Image | None,
+) -> LockRequest:
+    requirements: list[str] = []
+    constraints: list[str] = []
+    for number, (name, one) in enumerate(family):
+        spec_of = f"included set {name}: spec" if number else "spec"
+        field = f"{spec_of}.requirementsFrom"
+        requirements += one.requirements
+        requirements += _lines(world, namespace, one.requirements_from, field=field)
+        field = f"{spec_of}.constraintsFrom"
+        constraints += one.constraints
+        constraints += _lines(world, namespace, one.constraints_from, field=field)
+    spec = family[0][1]
+    cooldown = spec.index.cooldown
+    return LockRequest(
+        requirements=tuple(requirements),
+        constraints=tuple(constraints),
+        target=target,
+        index=index,
+        image=image.facts if image else None,
+        shadow=spec.shadow if image else (),
+        cooldown=(world.config.cooldown if cooldown is None else cooldown) or None,
+        cooldown_exempt=spec.index.cooldown_exempt,
+        prereleases=spec.index.prereleases,
+    )
+
+
+def _target(spec: SetSpec, image: Image | None) -> Target:
+    if spec.target:
+        return spec.target
+    if image is None:
+        raise LookupError("a set without python.version has an image")
+    return Target(image.facts.python, spec.python.platforms or (image.facts.platform,))
+
+
+def _index(world: World, spec: SetSpec) -> Index:
+    if not spec.index.index.url:
+        return world.config.index
+    for number, url in enumerate(spec.index.index.urls):
+        if not world.config.allows_index(url):
+            path = f"spec.index.extraUrls[{number - 1}]" if number else "spec.index.url"
+            raise GatherError(
+                Reason.INDEX_NOT_ALLOWED,
+                f"{path}: {url} is not among the indexes that the operator allows"
+                f" ({', '.join(world.config.allowed_indexes)}); use one of them, or ask whoever"
+                " runs flowdeps to allow it in index.allowed",
+            )
+    return spec.index.index
+
+
+def _access(world: World, entry: SetEntry, spec: SetSpec, index: Index) -> Access | None:
+    name = spec.index.credentials
+    if not name:
+        return None
+    path = "spec.index.credentialsSecretRef"
+    thing = SecretName(entry.key.namespace, name)
+    found = world.sources.get(thing)
+    if isinstance(found, Absent):
+        raise GatherError(Reason.CREDENTIALS_INVALID, f"{path}: {found.message}; create it")
+    data = cast("Mapping[str, str]", _content(world, thing, path=path))
+    try:
+        return access_of(data, name=name, index=index)
+    except CredentialsError as error:
+        raise GatherError(Reason.CREDENTIALS_INVALID, f"{path}: {error}") from None
+
+
+def image_of(world: World, entry: SetEntry, spec: SetSpec) -> tuple[ImageRef | None, bool]:
+    """The image that a set is for, and whether all its pools are known; None: none is named."""
+    images = [(ref.name, world.store.pools.get(ref.name)) for ref in entry.offers]
+    known = all(view is not None for _, view in images)
+    views = [view for _, view in images if view and view.image]
+    name = spec.python.image or (views[0].image if views else None)
+    if name is None:
+        return None, known
+    like = next((view for view in views if view.image == name), views[0] if views else None)
+    if like is None:
+        return ImageRef(entry.key.namespace, name), known
+    policy = like.pull_policy if like.image == name else None
+    return ImageRef(entry.key.namespace, name, policy, like.user), known
+
+
+def _image(world: World, entry: SetEntry, spec: SetSpec) -> tuple[Image | None, tuple[str, ...]]:
+    """What the set's image has, and notes on it; None with python.version, or a lock from elsewhere
+    that no image is named for."""
+    if spec.target is not None:
+        world.images.need(entry.key, frozenset())
+        return None, ()
+    ref, known = image_of(world, entry, spec)
+    world.images.need(entry.key, frozenset({ref} if ref else ()))
+    if ref is None:
+        if not known:
+            raise GatherError(Reason.PENDING, "waits for the first look at the work pool")
+        if spec.lock_from:
+            return None, ()
+        raise GatherError(
+            Reason.IMAGE_UNKNOWN,
+            "spec.python: no image or version is given, and no work pool of the set names an image;"
+            " set spec.python.image to the image of the flows",
+        )
+    image = world.images.get(ref)
+    if image is None:
+        raise GatherError(Reason.PROBING, f"a pod looks at what {ref.image} has installed")
+    if isinstance(image, Failure):
+        raise GatherError(Reason.named(image.reason), f"spec.python.image: {image.message}")
+    if problem := image.facts.problem:
+        raise GatherError(Reason.IMAGE_UNUSABLE, f"{ref.image}: {problem}")
+    return image, tuple(_other_images(world, entry, ref.image))
+
+
+def _other_images(world: World, entry: SetEntry, image: str) -> Iterator[str]:
+    for ref in entry.offers:
+        view = world.store.pools.get(ref.name)
+        if view and view.image and view.image != image:
+            yield (
+                f'work pool "{ref.name}" has the image {view.image}, the lock is made for {image}:'
+                " make a set for each image"
+            )
+
+
+def _foreign_lock(
+    world: World, entry: SetEntry, source: ConfigMapSource, image: Image | None
+) -> Lock:
+    path = "spec.lockFrom"
+    text = _content(world, _thing(entry.key.namespace, source), path=path)
+    try:
+        lock = parse_lock(str(text))
+    except LockError as error:
+        raise GatherError(
+            Reason.LOCK_INVALID, f"{path}: {error}; make the lock with `flowdeps lock`"
+        ) from None
+    if image is None:
+        return lock
+    facts = image.facts
+    if lock.target.python != facts.python:
+        raise GatherError(
+            Reason.LOCK_INVALID,
+            f"{path}: the lock is for Python {lock.target.python}, {image.ref.image} has Python"
+            f" {facts.python}; make the lock for it",
+        )
+    missing = [f"{n} {v}" for n, v in lock.base if facts.versions.get(n) != v]
+    if missing:
+        raise GatherError(
+            Reason.LOCK_INVALID,
+            f"{path}: the lock builds on {', '.join(missing[:_SHOWN])}, which {image.ref.image}"
+            " does not have; make the lock for this image (`flowdeps lock --image-packages`)",
+        )
+    return lock
+
+
+def requirement_name(line: str) -> str:
+    """The canonical name of the package that a normalized requirement is about."""
+    for position, sign in enumerate(line):
+        if not (sign.isalnum() or sign in "-._"):
+            return line[:position]
+    return line

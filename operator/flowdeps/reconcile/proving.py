@@ -1,0 +1,92 @@
+"""Whether a lock may be served: what is known against it, and whether it works in its image."""
+
+from collections.abc import Awaitable, Callable
+
+from flowdeps.api.reasons import Reason
+from flowdeps.api.resource import API_VERSION, KIND, OnVulnerable, SetSpec
+from flowdeps.inquiries import Failure
+from flowdeps.locks.lock import Lock
+from flowdeps.plan import LockRecord, config_maps, home_of
+from flowdeps.reconcile.gathering import Inputs
+from flowdeps.reconcile.report import Step, told
+from flowdeps.reconcile.world import World
+from flowdeps.store import SetEntry
+from flowdeps.trials.verify import Trial
+
+GetLock = Callable[[], Awaitable[Lock | None]]
+
+
+def blocked(world: World, spec: SetSpec, lock: Lock) -> Step | None:
+    """Why known vulnerabilities keep a lock back; None where they don't."""
+    if spec.vulnerabilities is not OnVulnerable.BLOCK:
+        return None
+    found = world.vulnerable(lock)
+    if not found:
+        return None
+    return Step(
+        False,
+        Reason.VULNERABLE,
+        f"the lock is not published, as spec.vulnerabilities is Block: {told(found)}; ask for a"
+        " fixed version, or set Report",
+    )
+
+
+def prove(
+    world: World,
+    entry: SetEntry,
+    spec: SetSpec,
+    inputs: Inputs,
+    *,
+    record: LockRecord,
+    lock: GetLock,
+) -> tuple[Step, str]:
+    """Whether a lock works in its image, and the name of the trial that it passed ("": none)."""
+    if not spec.verify.enabled:
+        text = "spec.verify.mode is Disabled: nobody has tried whether the lock works in the image"
+        return Step(True, Reason.VERIFY_DISABLED, text, unknown=True), ""
+    image = inputs.image
+    if image is None:
+        text = "without an image (spec.python.image) there is nothing to try the lock in"
+        return Step(True, Reason.NO_IMAGE_TO_VERIFY, text, unknown=True), ""
+    trial = Trial(
+        namespace=entry.key.namespace,
+        digest=record.digest,
+        image=image.ref.image,
+        image_id=image.id,
+        imports=spec.verify.imports or (),
+        names=inputs.names if spec.verify.imports is None else (),
+        secret=f"flowdeps-{entry.key.name}" if inputs.access else None,
+        timeout=round(spec.verify.timeout.total_seconds()),
+    )
+    if record.verified == trial.short:
+        return _passed(trial), trial.short
+    revision, _ = config_maps(entry, home_of(entry.key), record, summary="")
+    owner = {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "name": entry.key.name,
+        "uid": entry.meta.uid,
+    }
+
+    async def find() -> str:
+        found = await lock()
+        if found is None:
+            raise LookupError("the lock in service can't be read")
+        with world.metrics.verifications.time():
+            return await world.verifier.verify(
+                trial, lock=found, image=image, manifest=revision.manifest, owner=owner
+            )
+
+    answer = world.verifications.ask(entry.key, trial, find)
+    if answer is None:
+        text = f"a pod installs and imports the lock {record.short} in {image.ref.image}"
+        return Step(False, Reason.VERIFYING, text), ""
+    if isinstance(answer, Failure):
+        text = f"{record.short} does not work in {image.ref.image}: {answer.message}"
+        return Step(False, Reason.named(answer.reason), text), ""
+    return _passed(trial), trial.short
+
+
+def _passed(trial: Trial) -> Step:
+    text = f"installs, its requirements hold, and it imports in {trial.image}"
+    return Step(True, Reason.VERIFIED, text)

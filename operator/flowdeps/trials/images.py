@@ -1,0 +1,169 @@
+"""What a flow image has installed: found out by a pod in it, kept for all sets of a namespace.
+
+Facts stand in the ConfigMap `flowdeps-image.<digest of image and pull policy>` of the namespace,
+so that a restart asks nobody. They are per namespace, because whoever may write there could forge
+them for others, and because a private image's packages are no business of those who can't pull it.
+A tag may move, which only a pod can tell: after `recheck` seconds the image is looked at again.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from flowdeps.api.reasons import Reason
+from flowdeps.api.resource import MANAGED_BY, MANAGED_BY_LABEL
+from flowdeps.api.times import format_time, parse_time
+from flowdeps.cluster import Cluster
+from flowdeps.followed import Reading
+from flowdeps.inquiries import FindingError
+from flowdeps.locks.image import ImageError, ImageFacts, parse_probe
+from flowdeps.templates.pods import PodSettings, probe_pod
+from flowdeps.trials.runner import Runner
+
+PURPOSE_LABEL = "flowdeps.dev/purpose"
+"""On our pods and their ConfigMaps: `probe`, `verify` or, on kept facts, `image`."""
+
+_IMAGE, _IMAGE_ID, _PROBED_AT = (
+    "flowdeps.dev/image",
+    "flowdeps.dev/image-id",
+    "flowdeps.dev/probed-at",
+)
+_FACTS_FILE = "facts.json"
+_LAST_LINES = 3
+
+
+@dataclass(frozen=True)
+class ImageRef:
+    """An image as pods of a namespace get it; `pull_policy` None: Kubernetes' default; `user`: the
+    user and group that runs have, None: that of the image."""
+
+    namespace: str
+    image: str
+    pull_policy: str | None = None
+    user: tuple[int | None, int | None] = (None, None)
+
+    def __str__(self) -> str:
+        return f"{self.image} in {self.namespace}"
+
+    @property
+    def short(self) -> str:
+        """Ten hex digits that name it in its namespace."""
+        text = f"{self.image}\n{self.pull_policy or ''}\n{self.user}"
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+@dataclass(frozen=True)
+class Image:
+    """What an image has; `id` is what the node says of its content (a digest)."""
+
+    ref: ImageRef
+    id: str
+    facts: ImageFacts
+
+
+class Images:
+    """Reads images, from kept facts or by a pod."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        runner: Runner,
+        *,
+        settings: PodSettings,
+        recheck: float,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._cluster = cluster
+        self._runner = runner
+        self._settings = settings
+        self._recheck = recheck
+        self._now = now
+
+    async def read(self, ref: ImageRef, known: Image | None) -> Reading[Image]:
+        """What an image has; the kept facts where they are fresh and nobody has asked yet.
+
+        Raises FindingError where no pod can tell.
+        """
+        if known is None:
+            kept = await self._cluster.get_config_map(ref.namespace, _name(ref))
+            if kept and (found := _kept(ref, kept)):
+                image, probed_at = found
+                age = (self._now() - probed_at).total_seconds()
+                if 0 <= age < self._recheck:
+                    return Reading(image, self._recheck - age)
+        image = await self._probe(ref)
+        await self._cluster.apply_config_map(_body(image, self._now()))
+        return Reading(image, self._recheck)
+
+    async def _probe(self, ref: ImageRef) -> Image:
+        name = f"flowdeps-probe-{ref.short}"
+        ended = await self._runner.run(
+            probe_pod(
+                name=name,
+                namespace=ref.namespace,
+                image=ref.image,
+                labels=labels("probe"),
+                pull_policy=ref.pull_policy,
+                settings=run_as(self._settings, ref),
+            )
+        )
+        if ended.failed:
+            lines = " ".join(ended.log.split("\n")[-_LAST_LINES:]).strip()
+            raise FindingError(
+                f"{ref.image} can't be looked at: {lines or ended.why}; use an image with Python"
+                " 3.9 or newer",
+                reason=Reason.IMAGE_UNUSABLE,
+            )
+        try:
+            return Image(ref, ended.image_id, parse_probe(ended.log))
+        except ImageError as error:
+            raise FindingError(f"{ref.image}: {error}", reason=Reason.IMAGE_UNUSABLE) from None
+
+
+def run_as(settings: PodSettings, ref: ImageRef) -> PodSettings:
+    """The settings for pods that run as runs do."""
+    uid, gid = ref.user
+    return replace(settings, user=uid or settings.user, group=gid or settings.group)
+
+
+def labels(purpose: str) -> dict[str, str]:
+    """The labels of what a trial makes."""
+    return {MANAGED_BY_LABEL: MANAGED_BY, PURPOSE_LABEL: purpose}
+
+
+def _name(ref: ImageRef) -> str:
+    return f"flowdeps-image.{ref.short}"  # the dot keeps it apart from the names of locks
+
+
+def _body(image: Image, now: datetime) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": _name(image.ref),
+            "namespace": image.ref.namespace,
+            "labels": labels("image"),
+            "annotations": {
+                _IMAGE: image.ref.image,
+                _IMAGE_ID: image.id,
+                _PROBED_AT: format_time(now),
+            },
+        },
+        "data": {_FACTS_FILE: image.facts.to_json()},
+    }
+
+
+def _kept(ref: ImageRef, body: Mapping[str, Any]) -> tuple[Image, datetime] | None:
+    """The facts of a ConfigMap and when they were found; None where it is damaged."""
+    annotations = body["metadata"].get("annotations") or {}
+    probed_at = parse_time(annotations.get(_PROBED_AT))
+    text = (body.get("data") or {}).get(_FACTS_FILE, "")
+    try:
+        facts = ImageFacts.from_json(text)
+    except ImageError:
+        return None
+    if probed_at is None or annotations.get(_IMAGE) != ref.image:
+        return None
+    return Image(ref, annotations.get(_IMAGE_ID, ""), facts), probed_at

@@ -1,0 +1,186 @@
+"""One pod of ours, from its creation to its deletion.
+
+A pod's name is a digest of what it is for, so whoever asks again after a kill finds the same pod
+and waits for it. It is looked at each second rather than watched: there are few, and each lives for
+seconds. Whatever keeps it from ending (an image that can't be pulled, a node that isn't there, a
+quota) becomes an error in words.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flowdeps.api.reasons import Reason
+from flowdeps.cluster import Cluster, ClusterError
+from flowdeps.inquiries import FindingError
+
+Body = Mapping[str, Any]
+
+LOG_LIMIT = 8 * 2**20
+"""Bytes of a container's log that are read."""
+_LOOK = 1.0
+_PULL_PATIENCE = 20.0
+"""Seconds that a pull may fail: the first failure may be a hiccup."""
+_START_SLACK = 300.0
+"""Seconds beside a pod's own limit for a node, the pull and its end."""
+
+_PULL = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
+_BROKEN = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a pod ended: the container that failed and why ("" where all went well), the main
+    container's log or the failed one's, and the id of the image that it ran."""
+
+    failed: str
+    why: str
+    log: str
+    image_id: str
+
+
+class Runner:
+    """Runs pods, at most `at_once` at a time."""
+
+    def __init__(self, cluster: Cluster, *, at_once: int) -> None:
+        self._cluster = cluster
+        self._turn = asyncio.Semaphore(at_once)
+        self.running: set[tuple[str, str]] = set()
+
+    async def run(self, body: Body) -> Ended:
+        """Run a pod to its end and delete it. Raises FindingError where it could not run.
+
+        A cancellation leaves the pod, for whoever asks next.
+        """
+        where = (body["metadata"]["namespace"], body["metadata"]["name"])
+        async with self._turn:
+            self.running.add(where)
+            try:
+                pod = await self._start(body)
+                try:
+                    pod = await self._wait(pod, seconds=body["spec"]["activeDeadlineSeconds"])
+                    ended = await self._read(pod)
+                except FindingError:
+                    await self._delete(pod)
+                    raise
+                await self._delete(pod)
+            except ClusterError as error:
+                raise FindingError(str(error), reason=Reason.PUBLISHING) from error
+            else:
+                return ended
+            finally:
+                self.running.discard(where)
+
+    async def _start(self, body: Body) -> Body:
+        try:
+            return await self._cluster.create_pod(body)
+        except ClusterError as error:
+            if error.status == 409:
+                if pod := await self._get(body):
+                    return pod
+                raise FindingError("a pod came and went", reason=Reason.PROBING) from error
+            if error.status in {403, 422, 400}:
+                raise FindingError(
+                    f"the pod that looks at the image was refused: {error}; allow it (quota, policy"
+                    " or the operator's role)",
+                    reason=Reason.PODS_FORBIDDEN,
+                ) from error
+            raise
+
+    async def _get(self, pod: Body) -> Body | None:
+        return await self._cluster.get_pod(pod["metadata"]["namespace"], pod["metadata"]["name"])
+
+    async def _wait(self, pod: Body, *, seconds: float) -> Body:
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        while True:
+            status = pod.get("status") or {}
+            if status.get("phase") in {"Succeeded", "Failed"} or _ended(pod, status):
+                return pod
+            waited = loop.time() - start
+            if waited > _PULL_PATIENCE and (problem := _stuck(status)):
+                raise problem
+            if waited > seconds + _START_SLACK:
+                raise FindingError(_late(status, waited), reason=Reason.VERIFY_TIMEOUT)
+            await asyncio.sleep(_LOOK)
+            uid = pod["metadata"].get("uid")
+            found = await self._get(pod)
+            if found is None or found["metadata"].get("uid") != uid:
+                raise FindingError("somebody deleted the pod", reason=Reason.PROBING)
+            pod = found
+
+    async def _read(self, pod: Body) -> Ended:
+        status, spec = pod["status"], pod["spec"]
+        namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+        main = spec["containers"][0]["name"]
+        failed, why = _failure(status)
+        if status.get("phase") == "Failed" and not failed:
+            failed, why = main, status.get("message") or status.get("reason") or "the pod failed"
+        log = await self._cluster.pod_log(
+            namespace, name, container=failed or main, limit=LOG_LIMIT
+        )
+        ids = [one.get("imageID", "") for one in status.get("containerStatuses") or ()]
+        ids += [one.get("imageID", "") for one in status.get("initContainerStatuses") or ()]
+        return Ended(failed, why, log, next(filter(None, ids), ""))
+
+    async def _delete(self, pod: Body) -> None:
+        meta = pod["metadata"]
+        await self._cluster.delete_pod(
+            namespace=meta["namespace"], name=meta["name"], uid=meta["uid"]
+        )
+
+
+def _ended(pod: Body, status: Mapping[str, Any]) -> bool:
+    """Whether the main container has ended, which a sidecar may outlive."""
+    main = pod["spec"]["containers"][0]["name"]
+    states = [
+        c.get("state") or {} for c in status.get("containerStatuses") or () if c["name"] == main
+    ]
+    return any("terminated" in state for state in states)
+
+
+def _containers(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    init, main = status.get("initContainerStatuses"), status.get("containerStatuses")
+    return [*(init or ()), *(main or ())]
+
+
+def _stuck(status: Mapping[str, Any]) -> FindingError | None:
+    """Why a pod that does not run never will, as long as nobody mends it."""
+    for container in _containers(status):
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        reason, message = waiting.get("reason", ""), waiting.get("message", "")
+        if reason in _PULL:
+            return FindingError(
+                f"the image {container.get('image', '')} can't be pulled: {message or reason};"
+                " check its name, and that the namespace's default service account has a pull"
+                " secret for it",
+                reason=Reason.IMAGE_UNAVAILABLE,
+            )
+        if reason in _BROKEN:
+            return FindingError(
+                f"a container of the image {container.get('image', '')} can't start: "
+                f"{message or reason}",
+                reason=Reason.IMAGE_UNUSABLE,
+            )
+    return None
+
+
+def _late(status: Mapping[str, Any], waited: float) -> str:
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return f"no node took the pod for {waited:.0f} s: {condition.get('message', '')}"
+    return f"the pod did not end within {waited:.0f} s"
+
+
+def _failure(status: Mapping[str, Any]) -> tuple[str, str]:
+    """The first container that failed, and why; empty where none did."""
+    for container in _containers(status):
+        ended = (container.get("state") or {}).get("terminated") or {}
+        if code := ended.get("exitCode"):
+            reason, message = ended.get("reason", ""), ended.get("message", "")
+            if status.get("reason") == "DeadlineExceeded":
+                reason, message = "DeadlineExceeded", "it took longer than spec.verify.timeout"
+            why = message or (f"exit code {code}" if reason in {"", "Error"} else reason)
+            return container["name"], why
+    return "", ""

@@ -1,0 +1,185 @@
+"""Whether a lock works in an image: a pod installs it as a run would, and imports from it.
+
+The pod has the install container of runs and, in place of the flow, a script that lists what is
+installed and imports modules. That the requirements of all packages hold, the image's and the
+lock's, is worked out here. The lock stands in a ConfigMap of its own as long as the pod does: what
+runs mount changes only when a lock is proven.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flowdeps.api.reasons import Reason
+from flowdeps.cluster import Cluster
+from flowdeps.inquiries import FindingError
+from flowdeps.locks.image import ImageError, ImageFacts, parse_probe
+from flowdeps.locks.lock import Lock
+from flowdeps.locks.overlay import Demand, demands
+from flowdeps.store import DIGEST_FILE, LOCK_FILE, MANIFEST_FILE
+from flowdeps.templates.fragment import INSTALL
+from flowdeps.templates.pods import PodSettings, verify_pod
+from flowdeps.trials.images import Image, labels, run_as
+from flowdeps.trials.runner import Runner
+
+_RESULT = "flowdeps-verify:"
+_LAST_LINES = 8
+_LONGEST = 1500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What is tried: a lock (by its digest) in an image (by its id), with all that matters.
+
+    Equal trials have equal results: sets of one namespace share one. `names`: the requirements'
+    packages, whose modules are imported where `imports` names none. `secret`: the Secret with the
+    index's credentials.
+    """
+
+    namespace: str
+    digest: str
+    image: str
+    image_id: str
+    imports: tuple[str, ...]
+    names: tuple[str, ...]
+    secret: str | None
+    timeout: int
+
+    @property
+    def short(self) -> str:
+        """Ten hex digits that name it in its namespace: not how it is tried, but what."""
+        what = (self.digest, self.image, self.image_id, self.imports, self.names)
+        return hashlib.sha256(repr(what).encode()).hexdigest()[:10]
+
+
+class Verifier:
+    """Tries locks in images."""
+
+    def __init__(self, cluster: Cluster, runner: Runner, *, settings: PodSettings) -> None:
+        self._cluster = cluster
+        self._runner = runner
+        self._settings = settings
+
+    async def verify(
+        self,
+        trial: Trial,
+        *,
+        lock: Lock,
+        image: Image,
+        manifest: Mapping[str, Any],
+        owner: Mapping[str, Any],
+    ) -> str:
+        """Try a lock; returns what was seen. Raises FindingError, of reason VerifyFailed where the
+        lock does not work, where retry is False.
+
+        `manifest` is the lock.json that runs will see.
+        """
+        name = f"flowdeps-verify-{trial.short}"
+        candidate = await self._cluster.apply_config_map(
+            _candidate(name, trial.namespace, lock=lock, manifest=manifest, owner=owner)
+        )
+        meta = candidate["metadata"]
+        where = {"namespace": meta["namespace"], "name": meta["name"], "uid": meta["uid"]}
+        try:
+            body = verify_pod(
+                name=name,
+                namespace=trial.namespace,
+                image=image.ref.image,
+                labels=labels("verify"),
+                pull_policy=image.ref.pull_policy,
+                config_map=candidate["metadata"]["name"],
+                secret=trial.secret,
+                set_name=manifest["key"],
+                imports=trial.imports,
+                names=trial.names,
+                timeout_seconds=trial.timeout,
+                settings=run_as(self._settings, image.ref),
+            )
+            body["metadata"]["ownerReferences"] = [dict(owner)]
+            ended = await self._runner.run(body)
+        except FindingError:  # not a cancellation: whoever asks next finds pod and lock
+            await self._cluster.delete_config_map(**where)
+            raise
+        await self._cluster.delete_config_map(**where)
+        result = _result(ended.log)
+        if ended.failed or not result.get("ok"):
+            # What can't be installed now may be installed later; an import fails each time.
+            raise FindingError(
+                _why(ended.failed, ended.why, ended.log, result),
+                reason=_REASON,
+                retry=ended.failed == INSTALL,
+            )
+        try:
+            overlay = parse_probe(ended.log)
+        except ImageError as error:
+            raise FindingError(str(error), reason=_REASON) from None
+        if problems := _broken(image.facts, overlay):
+            raise FindingError(_shorten("; ".join(problems)), reason=_REASON, retry=False)
+        return f"installs, its requirements hold, and it imports in {trial.image}"
+
+
+_REASON = Reason.VERIFY_FAILED
+
+
+def _candidate(
+    name: str,
+    namespace: str,
+    *,
+    lock: Lock,
+    manifest: Mapping[str, Any],
+    owner: Mapping[str, Any],
+) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": labels("verify"),
+            "ownerReferences": [dict(owner)],
+        },
+        "data": {
+            LOCK_FILE: lock.render(),
+            MANIFEST_FILE: json.dumps(dict(manifest)),
+            DIGEST_FILE: lock.digest,
+        },
+    }
+
+
+def _broken(image: ImageFacts, overlay: ImageFacts) -> list[str]:
+    """The requirements that don't hold with the lock on top, but for those of before."""
+    before = set(map(str, _unmet(image)))
+    found = [one for one in _unmet(overlay) if str(one) not in before]
+    return [f"{one}, there is {overlay.versions[one.wants]}" for one in found]
+
+
+def _unmet(facts: ImageFacts) -> Iterator[Demand]:
+    versions = facts.versions
+    for one in demands(facts, platform=facts.platform):
+        if one.wants in versions and not one.allows(versions[one.wants]):
+            yield one
+
+
+def _result(log: str) -> Mapping[str, Any]:
+    for line in reversed(log.splitlines()):
+        if line.startswith(_RESULT):
+            try:
+                found = json.loads(line.removeprefix(_RESULT))
+            except ValueError:
+                return {}
+            return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _why(failed: str, why: str, log: str, result: Mapping[str, Any]) -> str:
+    if module := result.get("module"):
+        return _shorten(f"import {module}: {result.get('error', 'failed')}")
+    said = [line for line in log.splitlines() if line.startswith("flowdeps:")]
+    lines = said[-1:] or [one for one in log.splitlines() if one.strip()][-_LAST_LINES:]
+    return _shorten(f"{failed or 'the check'}: {' | '.join(lines) or why}")
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
