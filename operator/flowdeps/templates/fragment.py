@@ -60,7 +60,8 @@ class Fragment:
     what it stands for, e.g. ``team-a/ml: pandas, pyarrow``. ``default_image`` becomes the pool's
     default where its template has none. ``resources`` of None: those of the flow's container.
     ``env`` holds entries for the install container, e.g. a proxy. ``extras``: whether a run may
-    have packages beside the lock.
+    have packages beside the lock; ``index_urls``: where they come from for a run without a set, in
+    order (none: the default of the image's installer).
     """
 
     owner: str
@@ -75,6 +76,7 @@ class Fragment:
     env: tuple[Mapping[str, Any], ...] = ()
     extras: bool = True
     extras_variable: str = "extra_py_deps"
+    index_urls: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if list(self.keys) != sorted(set(self.keys) - {NONE}):
@@ -211,6 +213,7 @@ def _extras_env(fragment: Fragment) -> list[dict[str, Any]]:
     return [
         {"name": "FLOWDEPS_EXTRAS", "value": value},
         {"name": "FLOWDEPS_EXTRAS_VARIABLE", "value": fragment.extras_variable},
+        {"name": "FLOWDEPS_INDEX", "value": " ".join(fragment.index_urls)},
     ]
 
 

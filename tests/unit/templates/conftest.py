@@ -27,7 +27,20 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def pod(images: dict[str, Path], tmp_path: Path) -> Pod:
     (tmp_path / "lock").mkdir()
     (tmp_path / "home").mkdir()
-    return Pod(programs=images["uv"], lock=tmp_path / "lock", home=tmp_path / "home")
+    return Pod(
+        programs=images["uv"],
+        lock=tmp_path / "lock",
+        home=tmp_path / "home",
+        secret=tmp_path / "secret",  # not there: the volume's Secret is optional
+    )
+
+
+@pytest.fixture
+def baked(pod: Pod, tmp_path: Path) -> Path:
+    """A directory of packages that the image has: its PYTHONPATH leads there."""
+    (tmp_path / "baked").mkdir()
+    pod.environment["PYTHONPATH"] = str(tmp_path / "baked")
+    return tmp_path / "baked"
 
 
 @pytest.fixture(params=["uv", "pip"])

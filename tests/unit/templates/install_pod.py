@@ -3,15 +3,19 @@
 The command is the one that the fragment carries, run through the shell as in a pod.
 """
 
+import io
 import json
 import os
 import subprocess
 import sys
+import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flowdeps.templates import merge
+from tests.cluster import distributions
 from tests.cluster.index import Index
 from tests.unit.templates.samples import fragment, pod_of, pool
 
@@ -45,6 +49,7 @@ class Pod:
     programs: Path
     lock: Path
     home: Path
+    secret: Path
     environment: dict[str, str] = field(default_factory=dict)
 
     def write(self, *pins: str, **changes: Any) -> None:
@@ -72,6 +77,7 @@ class Pod:
                 "FLOWDEPS_NAMESPACE": "jobs",
                 "FLOWDEPS_SOURCE": str(self.lock),
                 "FLOWDEPS_HOME": str(self.home),
+                "FLOWDEPS_CREDENTIALS": str(self.secret),
                 **self.environment,
             },
             cwd=self.lock,
@@ -88,6 +94,20 @@ class Pod:
         assert (outcome.code == 0) == outcome.site.exists() or key == "none"
         assert not (self.home / "tmp").exists()
         return outcome
+
+
+def bake(
+    directory: Path,
+    name: str,
+    version: str,
+    *,
+    requires: Sequence[str] = (),
+    modules: Mapping[str, str] | None = None,
+) -> None:
+    """Put a distribution into a directory that the image's PYTHONPATH leads to."""
+    made = distributions.wheel(name=name, version=version, requires=requires, modules=modules)
+    with zipfile.ZipFile(io.BytesIO(made.content)) as archive:
+        archive.extractall(directory)
 
 
 def pin(index: Index, name: str, version: str, **more: Any) -> str:

@@ -152,7 +152,9 @@ def test_a_full_node_is_named(output: str) -> None:
 
 def test_an_unknown_failure_points_at_the_output() -> None:
     """Where the cause is not recognised, nothing is guessed."""
-    assert installer.cause("segmentation fault", "x") == "the installer failed, see its output above"
+    assert (
+        installer.cause("segmentation fault", "x") == "the installer failed, see its output above"
+    )
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]"])

@@ -34,13 +34,13 @@ REQUIREMENT = re.compile(
     re.ASCII,
 )
 FILE = re.compile(r"\.(whl|zip|tar\.gz|tgz|txt|toml)$", re.IGNORECASE)
+BESIDE_BOTH = "cannot be had beside image and lock: {said}"
+NOWHERE = "{index} has no wheel of {said} for this image"
 RESOLUTION = (
-    (r"Because (?P<said>.+?), we can conclude that", "not beside image and lock: {said}"),
-    (
-        r"The conflict is caused by: (?P<said>.+?) (To fix|Additionally)",
-        "not beside image and lock: {said}",
-    ),
-    (r"(?P<said>No matching distribution found for \S+)", "{said}"),
+    (r"Because (?P<said>\S+) was not found in", NOWHERE),
+    (r"Because (?P<said>.+?), we can conclude that", BESIDE_BOTH),
+    (r"The conflict is caused by: (?P<said>.+?) (To fix|Additionally)", BESIDE_BOTH),
+    (r"No matching distribution found for (?P<said>\S+)", NOWHERE),
 )
 
 

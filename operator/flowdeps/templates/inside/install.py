@@ -19,7 +19,8 @@ user, on a root file system that may be read-only. It reads /etc/flowdeps (a Con
     /opt/flowdeps/image/0 ... 3       links to the directories of the image's own PYTHONPATH
     /opt/flowdeps/lock.json           what was installed
 
-FLOWDEPS_SET names the set, FLOWDEPS_EXTRAS packages beside it (see ``extras``).
+FLOWDEPS_SET names the set, FLOWDEPS_EXTRAS packages beside it (see ``extras``), FLOWDEPS_INDEX the
+indexes to take these from where there is no set.
 The last line it prints begins with "flowdeps:" and says how it ended. It exits with 0 or 1.
 """
 
@@ -166,7 +167,7 @@ def read_lock(key: str) -> dict[str, Any]:
 def index_urls(lock: dict[str, Any] | None) -> list[str]:
     """Where packages come from: the first index that has one wins, in the order of the lock."""
     if lock is None:
-        return []
+        return os.environ.get("FLOWDEPS_INDEX", "").split()
     index = lock["index"]
     return [url for url in [index["url"], *index["extraUrls"]] if url]
 
