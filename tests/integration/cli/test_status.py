@@ -30,9 +30,17 @@ def connected(shell: Shell, cluster: ControlPlane) -> Shell:
 
 
 def _tell(
-    cluster: ControlPlane, namespace: str, name: str, *, ready: str, reason: str, **status: Any
+    cluster: ControlPlane,
+    namespace: str,
+    name: str,
+    *,
+    ready: str,
+    reason: str,
+    verified: tuple[str, str] | None = None,
+    **status: Any,
 ) -> None:
     """Write a set's status as the operator would."""
+    conditions = [("Ready", ready, reason), *([("Verified", *verified)] if verified else [])]
     body = {
         "apiVersion": API_VERSION,
         "kind": KIND,
@@ -41,13 +49,14 @@ def _tell(
             "observedGeneration": 1,
             "conditions": [
                 {
-                    "type": "Ready",
-                    "status": ready,
-                    "reason": reason,
-                    "message": f"why: {reason}",
+                    "type": type_,
+                    "status": state,
+                    "reason": why,
+                    "message": f"why: {why}",
                     "observedGeneration": 1,
                     "lastTransitionTime": "2026-01-01T00:00:00Z",
                 }
+                for type_, state, why in conditions
             ],
             **status,
         },
@@ -82,18 +91,70 @@ def test_the_table_says_what_is_served_and_what_is_wrong(
     done = connected.flowdeps("status", "-n", namespace)
     assert (done.status, done.err) == (1, "")
     head, calm, stuck, unseen, blank, *troubles = done.out.splitlines()
-    columns = ["NAMESPACE", "NAME", "READY", "REASON", "REVISION", "PACKAGES", "POOLS"]
-    assert head.split() == columns
-    assert calm.split(maxsplit=6) == [
-        namespace, "calm", "True", "Ready", "calm-aaaaaaaaaa", "12", "k, other (not synced)"
+    assert head.split() == [
+        "NAMESPACE", "NAME", "READY", "REASON", "REVISION", "PACKAGES", "VERIFIED", "VULNERABLE",
+        "POOLS",
     ]  # fmt: skip
-    assert stuck.split() == [namespace, "stuck", "False", "Unsatisfiable", "-", "-", "-"]
-    assert unseen.split() == [namespace, "unseen", "Unknown", "NotSeen", "-", "-", "-"]
+    assert calm.split(maxsplit=8) == [
+        namespace, "calm", "True", "Ready", "calm-aaaaaaaaaa", "12", "-", "-",
+        "k, other (not synced)",
+    ]  # fmt: skip
+    assert stuck.split() == [namespace, "stuck", "False", "Unsatisfiable", *"-----"]
+    assert unseen.split() == [namespace, "unseen", "Unknown", "NotSeen", *"-----"]
     assert blank == ""
     assert troubles[0] == f"{namespace}/stuck: why: Unsatisfiable"
     assert troubles[1].startswith(f"{namespace}/unseen: the operator has not seen it yet")
     starts = [column.start() for column in re.finditer(r"\S+", head)]
     assert all(row[start - 1] == " " for row in (calm, stuck, unseen) for start in starts[1:])
+
+
+def test_proposals_and_vulnerabilities_stand_below_the_table(
+    connected: Shell, cluster: ControlPlane, namespace: str
+) -> None:
+    """What was tried, proposed and found vulnerable is told; a set is Ready all the same."""
+    names = ("clean", "proven", "untried")
+    apply(cluster, *(set_body(name, ["alpha"], namespace=namespace) for name in names))
+    proposed = {
+        "revision": "proven-bbbbbbbbbb",
+        "digest": "d",
+        "proposedAt": "2026-01-02T00:00:00Z",
+        "summary": "alpha 1.0 → 2.0",
+    }
+    found = [
+        {"id": "CVE-1", "package": "alpha", "version": "1.0", "fixed": "2.0"},
+        *({"id": f"CVE-{n}", "package": "beta", "version": "3"} for n in range(2, 8)),
+    ]
+    _tell(
+        *(cluster, namespace, "proven"),
+        ready="True",
+        reason="Ready",
+        verified=("True", "Verified"),
+        lock=_LOCK,
+        proposed=proposed,
+        vulnerabilities=found,
+        vulnerabilityCount=70,
+    )
+    _tell(
+        *(cluster, namespace, "untried"),
+        ready="True",
+        reason="Ready",
+        verified=("Unknown", "VerifyDisabled"),
+        lock=_LOCK,
+    )
+    _tell(cluster, namespace, "clean", ready="True", reason="Ready", vulnerabilityCount=0)
+    done = connected.flowdeps("status", "-n", namespace)
+    assert done.status == 0
+    _, clean, proven, untried, blank, *notes = done.out.splitlines()
+    assert clean.split()[6:8] == ["-", "0"]
+    assert proven.split()[6:8] == ["True", "70"]
+    assert untried.split()[6:8] == ["VerifyDisabled", "-"]
+    assert blank == ""
+    assert notes == [
+        f"{namespace}/proven: proven-bbbbbbbbbb is proposed (alpha 1.0 → 2.0);"
+        " set spec.revision to it to serve it",
+        f"{namespace}/proven: known vulnerabilities: CVE-1 in alpha 1.0 (fixed in 2.0),"
+        " CVE-2 in beta 3, CVE-3 in beta 3, CVE-4 in beta 3, CVE-5 in beta 3 and 65 more",
+    ]
 
 
 def test_sets_that_are_all_ready_are_exit_status_0(

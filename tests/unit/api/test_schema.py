@@ -85,6 +85,38 @@ def test_the_bounds_of_the_status_are_those_of_the_schema() -> None:
     assert field("spec.workPools.key")["maxLength"] == rules.KEY_LIMIT
 
 
+def test_the_complete_example_has_every_field() -> None:
+    """Each field of the spec stands in examples/complete.yaml, those of sources at one of both."""
+    text = (Path(__file__).parents[3] / "examples" / "complete.yaml").read_text(encoding="utf-8")
+    sets = [one for one in yaml.safe_load_all(text) if one["kind"] == resource.KIND]
+    assert "# revision: " in text
+    used = set[str]().union(*(_paths(one["spec"]) for one in sets)) | {".revision"}
+    forms = {"constraintsFrom": "requirementsFrom"}
+    assert _renamed(used, forms) == _renamed(_fields(field("spec")), forms)
+
+
+def _renamed(paths: set[str], names: dict[str, str]) -> set[str]:
+    return {".".join(names.get(part, part) for part in path.split(".")) for path in paths}
+
+
+def _fields(schema: dict[str, Any], path: str = "") -> set[str]:
+    """The paths below a schema."""
+    schema = schema.get("items", schema)
+    inner = schema.get("properties", {}).items()
+    found = {f"{path}.{name}" for name, _ in inner}
+    return found.union(*(_fields(one, f"{path}.{name}") for name, one in inner))
+
+
+def _paths(value: Any, path: str = "") -> set[str]:
+    """The paths below a value."""
+    if isinstance(value, list):
+        return set[str]().union(*(_paths(one, path) for one in value))
+    if not isinstance(value, dict):
+        return set()
+    found = {f"{path}.{name}" for name in value}
+    return found.union(*(_paths(one, f"{path}.{name}") for name, one in value.items()))
+
+
 def test_every_text_and_list_is_bounded() -> None:
     """No string without maxLength, enum or format, no list without maxItems."""
 
