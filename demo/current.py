@@ -17,7 +17,7 @@ from demo import screen
 from demo.stage import NAMESPACE, POOL, DemoError, Stage
 from tests.cluster import tools
 from tests.cluster.lifecycle import Service
-from tests.cluster.prefect import KubernetesWorker, PrefectServer
+from tests.cluster.prefect import PrefectServer
 from tests.cluster.prefect_api import PrefectApi
 
 _IMAGE, _PYTHON = "prefecthq/prefect:3.8.8-python3.12", "3.12"
@@ -91,17 +91,6 @@ class CurrentStage(Stage):
         self.enter(stack, files)
         self._find_cluster(files.run.directory / "kubeconfig")
         self._find_prefect(files.run.directory / "prefect")
-
-    def start_worker(self, stack: ExitStack) -> None:
-        worker = KubernetesWorker(
-            self.prefect,
-            pool=POOL,
-            kubeconfig=self.kubeconfig,
-            namespaces=[NAMESPACE],
-            directory=self.at("worker"),
-            detached=self.keep,
-        )
-        self.enter(stack, worker)
 
     def defaults(self) -> dict[str, object]:
         url = os.environ.get("PREFECT_API_URL_FOR_PODS")

@@ -4,10 +4,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from demo import screen
-from demo.stage import NAMESPACE, POOL, Stage, made_index, reaches_default_index
+from demo.stage import NAMESPACE, Stage, made_index, reaches_default_index
 from tests.cluster import binaries, images
 from tests.cluster.node import Node
-from tests.cluster.prefect import KubernetesWorker, PrefectServer
+from tests.cluster.prefect import PrefectServer
 from tests.cluster.rootfs import PYTHON
 
 
@@ -42,14 +42,3 @@ class NodeStage(Stage):
         once = ["--restart=Never", "--rm", "-i", "--quiet", "--command", "--", "sh", "-c"]
         if not reaches_default_index([*probe, *flags, *once]):
             self.index = made_index(stack, host=self._node.gateway)
-
-    def start_worker(self, stack: ExitStack) -> None:
-        worker = KubernetesWorker(
-            self.prefect,
-            pool=POOL,
-            kubeconfig=self.kubeconfig,
-            namespaces=[NAMESPACE],
-            directory=self.at("worker"),
-            detached=self.keep,
-        )
-        self.enter(stack, worker)

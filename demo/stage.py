@@ -17,7 +17,7 @@ from demo import screen
 from tests.cluster import ports, prefect_env, tools
 from tests.cluster.index import Index
 from tests.cluster.lifecycle import Service
-from tests.cluster.prefect import PrefectServer
+from tests.cluster.prefect import KubernetesWorker, PrefectServer
 from tests.cluster.prefect_api import PrefectApi
 
 ROOT = Path(__file__).parents[1]
@@ -59,9 +59,17 @@ class Stage(ABC):
     def open(self, stack: ExitStack) -> None:
         """Start or find the cluster and Prefect."""
 
-    @abstractmethod
     def start_worker(self, stack: ExitStack) -> None:
         """Start what takes runs from the pool."""
+        worker = KubernetesWorker(
+            self.prefect,
+            pool=POOL,
+            kubeconfig=self.kubeconfig,
+            namespaces=[NAMESPACE],
+            directory=self.at("worker"),
+            detached=self.keep,
+        )
+        self.enter(stack, worker)
 
     def choose_index(self, stack: ExitStack) -> None:  # noqa: B027
         """Find the package index for this stage; none: uv's default."""

@@ -13,16 +13,15 @@ from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from tests.cluster import distributions, simple_api
 from tests.cluster.distributions import LONG_AGO, REFUSING_BACKEND, Distribution, normalized
 from tests.cluster.httpserver import NOT_FOUND, Answer, Request, Server
+from tests.cluster.lifecycle import Startable
 from tests.cluster.pki import Pair
 
 
-class Index:
+class Index(Startable):
     """A package index on ``host``; a context manager, or ``start``/``stop``.
 
     With a user name it answers those who say it and the password; with a certificate over TLS.
@@ -199,18 +198,6 @@ class Index:
         if self._server is not None:
             self._server.close()
             self._server = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def _publish(self, distribution: Distribution) -> Distribution:
         with self._lock:

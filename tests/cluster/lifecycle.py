@@ -10,7 +10,29 @@ from tests.cluster.processes import Process
 from tests.cluster.runs import Run
 
 
-class Service(ABC):
+class Startable(ABC):
+    """A context manager by way of ``start`` and ``stop``."""
+
+    @abstractmethod
+    def start(self) -> None: ...
+
+    @abstractmethod
+    def stop(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+class Service(Startable):
     """Processes with a run of their own; a context manager, or ``start``/``stop``.
 
     A start that fails, or is interrupted, takes back what it had done. A ``detached`` service may
@@ -66,18 +88,6 @@ class Service(ABC):
         """Let a detached service outlive this process."""
         for process in self._processes:
             process.release()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def _end_processes(self) -> None:
         for process in reversed(self._processes):
