@@ -11,14 +11,19 @@ class Change:
     """A package's versions before and after: None where it wasn't, or no longer is, in the lock.
 
     Versions that differ between platforms are joined by ``|``. Equal versions mean that only the
-    package's files or platforms changed.
+    package's files or platforms changed. ``image``: a package of the image that the lock builds on;
+    such changes are shown, since a lock whose pins are the same is still another lock by them.
     """
 
     name: str
     old: str | None
     new: str | None
+    image: bool = False
 
     def __str__(self) -> str:
+        return f"{self._text()} (image)" if self.image else self._text()
+
+    def _text(self) -> str:
         if self.old is None:
             return f"+{self.name} {self.new}"
         if self.new is None:
@@ -31,19 +36,27 @@ class Change:
 def diff(old: Lock | None, new: Lock) -> tuple[Change, ...]:
     """The changes from ``old`` to ``new``, sorted by name; everything is new without ``old``."""
     before, after = _by_name(old), _by_name(new)
-    return tuple(
+    pins = [
         Change(name, _versions(before.get(name)), _versions(after.get(name)))
-        for name in sorted(before.keys() | after.keys())
+        for name in before.keys() | after.keys()
         if before.get(name) != after.get(name)
-    )
+    ]
+    under, over = dict(old.base if old else ()), dict(new.base)
+    base = [
+        Change(name, under.get(name), over.get(name), image=True)
+        for name in under.keys() | over.keys()
+        if under.get(name) != over.get(name)
+    ]
+    return tuple(sorted(pins + base, key=lambda one: (one.name, one.image)))
 
 
 def summarize(changes: tuple[Change, ...], limit: int) -> str:
     """One line of at most ``limit`` characters (40 or more), as in
     ``pandas 2.3.2 → 2.3.3, +pyarrow 21.0.0, -six 1.16``.
 
-    Moved versions come first, then new packages, then those that left, then changed files. What
-    doesn't fit is counted: ``…, and 12 more``. No change is the empty text.
+    Moved versions come first, then new packages, then those that left, then changed files, then
+    what changed in the image. What doesn't fit is counted: ``…, and 12 more``. No change is the
+    empty text.
     """
     texts = [str(change) for change in sorted(changes, key=lambda one: (_rank(one), one.name))]
     line = ", ".join(texts)
@@ -57,6 +70,8 @@ def summarize(changes: tuple[Change, ...], limit: int) -> str:
 
 
 def _rank(change: Change) -> int:
+    if change.image:
+        return 4
     if change.old is None:
         return 1
     if change.new is None:

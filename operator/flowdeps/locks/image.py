@@ -14,6 +14,7 @@ facts are equal texts, so the digest names them.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -209,7 +210,7 @@ def parse_freeze(text: str, *, python: str, platform: str) -> ImageFacts:
             or "@" in name
             or not _distributions([(name, version, None, None)])
         ):
-            shown = entry.partition("@")[0].strip()[:60]
+            shown = re.split(r"\s*(?:@|://)", entry)[0][:60]  # a URL may hold a password
             raise ImageError(f"line {number}: {shown!r} is not name==version; {_INSPECT}")
         found.append((name, version, None, None))
     return ImageFacts(python=python, platform=platform, distributions=_distributions(found))

@@ -5,6 +5,7 @@ in the last lock, or that a time limit is called a cooldown.
 """
 
 import re
+from collections.abc import Set
 from dataclasses import dataclass
 
 from packaging.requirements import Requirement
@@ -19,6 +20,8 @@ _TOO_YOUNG = re.compile(
     r"`([^`\s]{1,200})` was filtered by `exclude-newer`[^\n]{0,200}?"
     r" v(\S{1,100}), (?:was )?published at (\d{4}-\d\d-\d\d)"
 )
+TOO_YOUNG = "was published after the exclude newer time"
+_TOO_YOUNG_PIN = re.compile(rf"(?<!\S)([a-z0-9][a-z0-9-]{{0,200}})([<>=!~]\S{{1,100}}) {TOO_YOUNG}")
 _NO_TIME = re.compile(r"warning: `([^`\s]{1,300})` is missing an upload date")
 _OFFER = re.compile(r"only ([^;]{1,500}?)(?:you require|depends? on|we can conclude)")
 
@@ -37,8 +40,7 @@ class Asked:
 def advice(explanation: str, messages: str, asked: Asked) -> list[str]:
     """Sentences that go before uv's ``explanation`` of why there is no solution; ``messages`` are
     all that it said."""
-    young = {name for name, *_ in _TOO_YOUNG.findall(messages)}
-    found = _gone(explanation, asked, but=young)
+    found = _gone(explanation, asked, but=_young(messages).keys())
     if image := asked.request.image:
         found += overlay.explain(
             image, explanation, shadow=asked.request.shadow, platform=asked.platform
@@ -55,13 +57,23 @@ def cooldown(messages: str) -> list[str]:
             "that tells upload times."
         ]
     return [
-        f"{name} {version}, uploaded on {day}, is younger than "
-        f"spec.index.cooldown allows: wait, or name {name} in spec.index.cooldownExempt."
-        for name, version, day in _TOO_YOUNG.findall(messages)
+        f"{what} is younger than spec.index.cooldown allows: "
+        f"wait, or name {name} in spec.index.cooldownExempt."
+        for name, what in _young(messages).items()
     ]
 
 
-def _gone(explanation: str, asked: Asked, *, but: set[str]) -> list[str]:
+def _young(messages: str) -> dict[str, str]:
+    """What a cooldown keeps out, by name."""
+    pins = {name: f"{name}{which}" for name, which in _TOO_YOUNG_PIN.findall(messages)}
+    dated = {
+        name: f"{name} {version}, uploaded on {day},"
+        for name, version, day in _TOO_YOUNG.findall(messages)
+    }
+    return pins | dated
+
+
+def _gone(explanation: str, asked: Asked, *, but: Set[str]) -> list[str]:
     """Which pins of the last lock, that the requirements still allow, the index no longer has;
     ``but``: names that are there, only too young."""
     pins = asked.previous.on(asked.platform) if asked.previous else {}

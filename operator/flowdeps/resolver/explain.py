@@ -14,7 +14,7 @@ import signal
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from flowdeps.resolver.advice import Asked, advice, cooldown
+from flowdeps.resolver.advice import TOO_YOUNG, Asked, advice, cooldown
 from flowdeps.resolver.errors import (
     IndexUnauthorizedError,
     IndexUnavailableError,
@@ -123,7 +123,7 @@ def _conflict(complaint: _Complaint, text: str, asked: Asked | None) -> str:
     parts = [f"There is no package named {' or '.join(missing)} in the index."] if missing else []
     parts += cooldown(text)
     parts += advice(explanation, text, asked) if asked else ()
-    parts.append(explanation)
+    parts.append(explanation.replace(TOO_YOUNG, "is too young"))
     parts += filter(None, map(_without_flags, complaint.hints))
     if any(sign in text for sign in _ONLY_SDISTS for text in (explanation, *complaint.hints)):
         parts.append(

@@ -2,6 +2,7 @@
 
 from hypothesis import strategies as st
 
+from flowdeps.locks.image import Distribution, ImageFacts
 from flowdeps.locks.lock import Lock, Pin
 from flowdeps.locks.target import PLATFORMS, Target
 
@@ -79,7 +80,45 @@ def locks(draw: st.DrawFn) -> Lock:
             Pin(name, version, draw(_hashes()), platforms)
             for version, platforms in zip(found, groups, strict=True)
         ]
-    return Lock(target, tuple(pins))
+    base = draw(st.dictionaries(names(), versions(), max_size=3))
+    return Lock(target, tuple(pins), tuple(base.items()))
+
+
+@st.composite
+def images(draw: st.DrawFn) -> ImageFacts:
+    """Images whose packages require each other and others, in bounds that may hold or not."""
+    found = draw(st.dictionaries(_few_names(), versions(), max_size=5))
+    return ImageFacts(
+        python="3.11",
+        full_version=draw(st.sampled_from(["", "3.11.9"])),
+        platform=draw(st.sampled_from(sorted(PLATFORMS))),
+        tools=draw(st.sampled_from([(), ("pip",), ("pip", "uv")])),
+        markers=draw(st.sampled_from([{}, {"python_version": "3.11", "os_name": "posix"}])),
+        distributions=tuple(
+            Distribution(name, version, draw(_requires()), draw(st.sampled_from([(), ("x-y",)])))
+            for name, version in found.items()
+        ),
+    )
+
+
+def overlays() -> st.SearchStrategy[dict[str, str]]:
+    """Versions by name that a lock puts on top of such an image."""
+    return st.dictionaries(_few_names(), versions(), max_size=5)
+
+
+def _few_names() -> st.SearchStrategy[str]:
+    return st.sampled_from(["a", "b", "c-d", "e", "f"])
+
+
+def _requires() -> st.SearchStrategy[tuple[str, ...]]:
+    one = st.builds(
+        "{}{}{}{}".format,
+        _few_names(),
+        st.sampled_from([">=", "<", "==", "!="]),
+        st.integers(0, 30),
+        st.sampled_from(["", *(f"; {one}" for one in _MARKERS)]),
+    )
+    return st.lists(one, max_size=4).map(tuple)
 
 
 def _hashes() -> st.SearchStrategy[tuple[str, ...]]:

@@ -45,6 +45,19 @@ def test_other_files_of_the_same_version_are_a_change() -> None:
     assert summarize(diff(lock(old), lock(new)), 100) == "a 1.0 (files)"
 
 
+def test_image_packages_that_a_lock_builds_on_come_last() -> None:
+    """A lock that differs by them alone has a difference; each is marked."""
+    old = replace(lock(pin("b", "1.0")), base=(("a", "1.0"), ("six", "1.16.0"), ("zict", "3.0")))
+    new = replace(lock(pin("b", "2.0")), base=(("six", "1.17.0"), ("yarl", "1.0"), ("zict", "3.0")))
+    assert summarize(diff(old, new), 100) == (
+        "b 1.0 → 2.0, -a 1.0 (image), six 1.16.0 → 1.17.0 (image), +yarl 1.0 (image)"
+    )
+    moved = replace(lock(pin("six", "1.17.0")), base=())
+    assert summarize(diff(replace(lock(), base=(("six", "1.16.0"),)), moved), 100) == (
+        "+six 1.17.0, -six 1.16.0 (image)"
+    )
+
+
 def test_a_summary_counts_what_does_not_fit() -> None:
     """A long diff is cut between changes, and says how many are left out."""
     new = lock(*(pin(f"package-{i:03}", "1.0") for i in range(100)))

@@ -26,6 +26,12 @@ def test_a_lock_is_a_requirements_file_with_its_target_on_top() -> None:
     )
 
 
+def test_a_lock_names_the_image_packages_that_it_builds_on() -> None:
+    """A line each, sorted, which installers take for a comment."""
+    lock = Lock(BOTH, (UVLOOP,), (("six", "1.17.0"), ("anyio", "4.9.0"), ("six", "1.17.0")))
+    assert lock.render().splitlines()[3:5] == ["# image: anyio==4.9.0", "# image: six==1.17.0"]
+
+
 def test_a_lock_for_one_platform_has_no_markers() -> None:
     """A marker says only where a pin holds for less than the whole target."""
     target = Target("3.11", (AMD64,))
@@ -39,6 +45,8 @@ def test_a_lock_for_one_platform_has_no_markers() -> None:
         lock(NUMPY, UVLOOP),
         lock(pin("a", "1.0", AMD64), pin("a", "2.0+cpu", ARM64)),
         Lock(Target("3.13", (ARM64,)), (pin("a", "1!2.0rc1.post1.dev3", ARM64),)),
+        Lock(BOTH, (NUMPY,), (("six", "1.17.0"), ("torch", "2.3.0+cu121"))),
+        Lock(BOTH, (), (("six", "1.17.0"),)),
     ],
 )
 def test_a_rendered_lock_reads_back_as_itself(one: Lock) -> None:
@@ -72,6 +80,8 @@ def test_the_digest_depends_on_each_pin_hash_and_target() -> None:
         lock(replace(NUMPY, platforms=(AMD64,))),
         Lock(Target("3.12", BOTH.platforms), (NUMPY,)),
         Lock(Target("3.11", (AMD64,)), (replace(NUMPY, platforms=(AMD64,)),)),
+        Lock(BOTH, (NUMPY,), (("six", "1.17.0"),)),
+        Lock(BOTH, (NUMPY,), (("six", "1.16.0"),)),
     ]
     assert len({one.digest for one in locks}) == len(locks)
 
@@ -104,6 +114,14 @@ HEADER = "# python: 3.11\n# platforms: linux/amd64\n"
         (f"{HEADER}-r x.txt\n", "line 3: '-r x.txt' is not a pin"),
         (f"{HEADER}A==1.0 --hash={digest('x')}\n", "line 3: 'A' is not a normalized package name"),
         (f"{HEADER}a==01 --hash={digest('x')}\n", "line 3: a: '01' is not a normalized version"),
+        (f"{HEADER}# image: six\n", "line 3: 'six' is not an image package like name==version"),
+        (f"{HEADER}# image: six==1 ; x\n", "line 3: 'six==1 ; x' is not an image package"),
+        (f"{HEADER}# image: Six==1.0\n", "line 3: 'Six' is not a normalized package name"),
+        (f"{HEADER}# image: six==01\n", "line 3: six: '01' is not a normalized version"),
+        (
+            f"{HEADER}# image: six==1.0\n# image: six==2.0\n",
+            "an image package is named with two versions",
+        ),
         (
             f'{HEADER}a==1.0 ; sys_platform == "win32" --hash={digest("x")}\n',
             "line 3: the marker 'sys_platform == \"win32\"' is not one that a lock has",

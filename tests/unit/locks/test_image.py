@@ -1,0 +1,220 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from flowdeps.locks.image import (
+    Distribution,
+    ImageError,
+    ImageFacts,
+    parse_freeze,
+    parse_image_packages,
+    parse_inspect,
+    parse_probe,
+)
+from tests.unit.locks.builders import AMD64
+
+MARKERS = {"python_full_version": "3.11.9", "sys_platform": "linux", "platform_machine": "x86_64"}
+HEAD = {
+    "python": "3.11.9",
+    "implementation": "cpython",
+    "platform": "linux/amd64",
+    "libc": "glibc",
+    "tools": ["uv", "pip"],
+    "pythonPath": ["/opt/x"],
+    "markers": MARKERS,
+}
+SIX = {"name": "six", "version": "1.17.0", "requires": [], "extras": []}
+PREFECT = {"name": "Prefect", "version": "3.8.8", "requires": ["six>=1"], "extras": ["Redis_X"]}
+
+
+def printed(*records: object, count: int | None = None) -> str:
+    """What a probe prints: its records, and how many distributions there were."""
+    end = {"distributions": len(records) - 1 if count is None else count}
+    return "".join(f"flowdeps-probe: {json.dumps(one)}\n" for one in (*records, end))
+
+
+FACTS = ImageFacts(
+    python="3.11",
+    full_version="3.11.9",
+    platform=AMD64,
+    tools=("uv", "pip"),
+    python_path=("/opt/x",),
+    markers=MARKERS,
+    distributions=(
+        Distribution("prefect", "3.8.8", ("six>=1",), ("redis-x",)),
+        Distribution("six", "1.17.0"),
+    ),
+)
+
+
+def test_a_probe_tells_what_an_image_has() -> None:
+    """Names, versions and extras in their normal form, requirements as the metadata have them."""
+    assert parse_probe(printed(HEAD, SIX, PREFECT)) == FACTS
+
+
+def test_what_else_is_in_a_probes_output_does_not_matter() -> None:
+    """A warning of the image's Python, before the mark or between the lines."""
+    text = printed(HEAD, SIX, PREFECT).replace("\n", "\nDeprecationWarning: x\n")
+    assert parse_probe(f"hello\n{text}") == FACTS
+
+
+def test_of_a_name_that_is_there_twice_the_first_counts() -> None:
+    """As an import finds the first on the path."""
+    older = SIX | {"version": "1.0", "name": "SIX"}
+    assert parse_probe(printed(HEAD, SIX, PREFECT, older)) == FACTS
+    assert parse_probe(printed(HEAD, older, PREFECT, SIX)).versions["six"] == "1.0"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"name": None, "version": None},
+        {"version": "1.0"},
+        {"name": "six"},
+        {"name": "six", "version": "unknown"},
+        {"name": "six\nflowdeps", "version": "1.0"},
+        {"name": "-r x", "version": "1.0"},
+        {"name": ["six"], "version": "1.0"},
+        {"name": "six", "version": 5},
+    ],
+)
+def test_a_distribution_that_can_not_be_compared_is_passed_over(odd: object) -> None:
+    """A leftover in site-packages neither breaks the probe nor hides what comes after it."""
+    assert parse_probe(printed(HEAD, odd, SIX, PREFECT)) == FACTS
+
+
+@pytest.mark.parametrize(
+    "odd", [{"requires": None}, {"extras": None}, {"requires": [5, None], "extras": [None]}]
+)
+def test_odd_metadata_are_no_metadata(odd: dict[str, object]) -> None:
+    """What isn't a text says nothing."""
+    assert parse_probe(printed(HEAD, SIX | odd, PREFECT)) == FACTS
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "the probe told nothing of the image's Python"),
+        ("Traceback …", "the probe told nothing of the image's Python"),
+        (printed(HEAD, SIX).replace("3.11.9", '3"11'), "the probe told nothing"),
+        (printed(HEAD, SIX, count=2), "the probe's output ends early"),
+        (printed(HEAD, SIX).rsplit("flowdeps-probe", 1)[0], "the probe's output ends early"),
+        (printed(HEAD, SIX).rsplit("flowdeps-probe", 2)[0], "the probe's output ends early"),
+        (printed(HEAD | {"implementation": "pypy"}), "the image's Python is pypy; use one with"),
+        (printed(HEAD | {"platform": None}), "the probe's output can't be read"),
+        (printed(HEAD | {"markers": 5}), "the probe's output can't be read"),
+        (printed(HEAD | {"tools": "uv"}), "the probe's output can't be read"),
+    ],
+)
+def test_a_probe_that_tells_too_little_is_refused(text: str, says: str) -> None:
+    """Half a list of packages would make a lock for another image."""
+    with pytest.raises(ImageError) as caught:
+        parse_probe(text)
+    assert str(caught.value).startswith(says)
+
+
+def test_facts_survive_being_stored() -> None:
+    """JSON and back; the digest names them."""
+    assert ImageFacts.from_json(FACTS.to_json()) == FACTS
+    assert FACTS.digest == (
+        "sha256:5d4e7b99de80bb87fb9da7b4583554701594f799904dbc7ceb1893fb0d7a9ba4"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "5", '{"python": 5}', "[" * 100_000])
+def test_stored_facts_that_are_damaged_are_refused(text: str) -> None:
+    """Whatever stands there, it is one kind of error."""
+    with pytest.raises(ImageError):
+        ImageFacts.from_json(text)
+
+
+def test_the_digest_depends_on_each_fact() -> None:
+    """Another interpreter, marker or package is another image."""
+    others = [
+        FACTS,
+        replace(FACTS, python="3.12"),
+        replace(FACTS, full_version="3.11.10"),
+        replace(FACTS, platform="linux/arm64"),
+        replace(FACTS, libc="musl"),
+        replace(FACTS, tools=("pip",)),
+        replace(FACTS, python_path=()),
+        replace(FACTS, markers={}),
+        replace(FACTS, distributions=()),
+        replace(FACTS, distributions=(Distribution("six", "1.17.0", ("x",)),)),
+        replace(FACTS, distributions=(Distribution("six", "1.17.0", (), ("x",)),)),
+    ]
+    assert len({one.digest for one in others}) == len(others)
+
+
+def test_what_no_lock_can_be_made_for_is_said() -> None:
+    """An image without glibc, of an unknown machine, or with too old a Python."""
+    assert FACTS.problem is None
+    assert "C library is musl" in str(replace(FACTS, libc="musl").problem)
+    assert "'linux/riscv64' is not supported" in str(
+        replace(FACTS, platform="linux/riscv64").problem
+    )
+    assert "Python '3.6' is not supported" in str(replace(FACTS, python="3.6").problem)
+
+
+INSPECT = {
+    "version": "1",
+    "environment": MARKERS,
+    "installed": [
+        {"metadata": {"name": "six", "version": "1.17.0"}},
+        {
+            "metadata": {
+                "name": "prefect",
+                "version": "3.8.8",
+                "requires_dist": ["six>=1"],
+                "provides_extra": ["redis-x"],
+            }
+        },
+    ],
+}
+
+
+def test_pip_inspect_tells_the_same() -> None:
+    """Interpreter, platform, packages and what they require."""
+    found = parse_image_packages(json.dumps(INSPECT), python="3.8", platform="linux/arm64")
+    assert found == replace(FACTS, tools=("pip",), python_path=())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "{}", '{"environment": {}, "installed": []}', json.dumps(INSPECT | {"installed": 5})],
+)
+def test_another_json_is_not_that_of_pip_inspect(text: str) -> None:
+    """It says what is wanted."""
+    with pytest.raises(ImageError, match="not the JSON of `pip inspect`"):
+        parse_inspect(text)
+
+
+def test_pip_freeze_tells_names_and_versions() -> None:
+    """Comments and blank lines are passed over; what is required stays unknown."""
+    text = "# made by hand\n\nsix == 1.17.0  # why\nPrefect==3.8.8\n"
+    facts = parse_image_packages(text, python="3.11", platform=AMD64)
+    assert facts.versions == {"prefect": "3.8.8", "six": "1.17.0"}
+    assert (facts.python, facts.platform, facts.markers) == ("3.11", AMD64, {})
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("-e git+https://me:secret@example.com/x.git#egg=x", "-e git+https"),
+        ("six @ file:///tmp/six-1.17.0-py3-none-any.whl", "six"),
+        ("six", "six"),
+        ("six>=1", "six>=1"),
+        ("six==", "six=="),
+        ("six==one", "six==one"),
+        ("==1.0", "==1.0"),
+    ],
+)
+def test_a_line_without_a_version_is_refused_with_the_way_out(line: str, shown: str) -> None:
+    """What a lock shall build on must be known; another form of the list has it."""
+    with pytest.raises(ImageError) as caught:
+        parse_freeze(f"a==1.0\n{line}\n", python="3.11", platform=AMD64)
+    assert str(caught.value) == (
+        f"line 2: {shown!r} is not name==version; "
+        "give the JSON of `pip inspect`, or the lines of `pip list --format=freeze`"
+    )

@@ -1,0 +1,138 @@
+from dataclasses import replace
+
+import pytest
+
+from flowdeps.locks import overlay
+from flowdeps.locks.image import Distribution, ImageFacts
+from tests.unit.locks.builders import AMD64, ARM64
+
+PREFECT = Distribution(
+    "prefect",
+    "3.8.8",
+    (
+        "python-dateutil<3,>=2.8.2",
+        "uvloop>=0.18; platform_machine == 'x86_64'",
+        "tomli<3; python_version < '3.11'",
+        "redis<7; extra == 'redis'",
+        "Jinja2",
+        "not a requirement !!",
+    ),
+    ("redis",),
+)
+DATEUTIL = Distribution("python-dateutil", "2.9.0", ("six>=1.5",))
+SIX = Distribution("six", "1.16.0")
+FACTS = ImageFacts(
+    python="3.11",
+    full_version="3.11.9",
+    platform=AMD64,
+    markers={"platform_machine": "x86_64", "python_version": "3.11"},
+    distributions=(PREFECT, DATEUTIL, SIX),
+)
+ALL = ("prefect==3.8.8", "python-dateutil==2.9.0", "six==1.16.0")
+
+
+@pytest.mark.parametrize(
+    ("shadow", "platform", "lines"),
+    [
+        ((), AMD64, (*ALL, "uvloop>=0.18")),
+        ((), ARM64, ALL),
+        (("six",), ARM64, (*ALL[:2], "six>=1.5")),
+        (("prefect",), AMD64, ALL[1:]),
+        (("python-dateutil", "absent"), ARM64, (ALL[0], ALL[2], "python-dateutil<3,>=2.8.2")),
+        (("*",), AMD64, ()),
+    ],
+)
+def test_constraints_keep_an_image_whole(
+    shadow: tuple[str, ...], platform: str, lines: tuple[str, ...]
+) -> None:
+    """Versions stay unless shadowed; what is required of names that may move, or that the image
+    lacks, holds; markers are those of the image on that platform, extras don't count."""
+    assert overlay.constraints(FACTS, shadow=shadow, platform=platform) == lines
+
+
+def test_a_shadowed_package_prefers_the_images_version() -> None:
+    """Only packages that are there, and all with `*`."""
+    assert overlay.preferences(FACTS, shadow=("six", "absent")) == {"six": "1.16.0"}
+    assert overlay.preferences(FACTS, shadow=("*",)) == FACTS.versions
+    assert overlay.preferences(FACTS, shadow=()) == {}
+
+
+def test_what_breaks_in_the_image_names_both_sides_and_the_way_out() -> None:
+    """A pin beyond what a package of the image allows, on the platforms where it counts."""
+    pins = {"python-dateutil": "4.0.0", "uvloop": "0.17.0", "tomli": "9.0", "redis": "9.0"}
+    broken = (
+        "prefect 3.8.8 of the image requires python-dateutil<3,>=2.8.2, the lock has 4.0.0: "
+        "ask for a version that fits, or change the image"
+    )
+    assert overlay.conflicts(FACTS, pins, platform=ARM64) == (broken,)
+    assert len(overlay.conflicts(FACTS, pins, platform=AMD64)) == 2
+
+
+def test_nothing_breaks_that_moves_along_or_was_broken_before() -> None:
+    """A package that the lock replaces requires nothing; old breakage isn't charged."""
+    assert not overlay.conflicts(
+        FACTS, {"python-dateutil": "4.0.0", "prefect": "4.0"}, platform=AMD64
+    )
+    broken = replace(
+        FACTS, distributions=(PREFECT, replace(DATEUTIL, version="3.0"), replace(SIX, version="1"))
+    )
+    assert not overlay.conflicts(broken, {"python-dateutil": "4.0.0"}, platform=AMD64)
+    assert overlay.constraints(broken, shadow=("python-dateutil",), platform=ARM64) == (
+        "prefect==3.8.8",
+        "six==1",
+    )
+
+
+def test_a_pre_release_that_fits_is_no_conflict() -> None:
+    """Whether one may be used is another question."""
+    assert not overlay.conflicts(FACTS, {"python-dateutil": "2.10rc1"}, platform=AMD64)
+
+
+@pytest.mark.parametrize(
+    ("explanation", "shadow", "told"),
+    [
+        (
+            "Because you require python-dateutil>=4 and python-dateutil==2.9.0, we can conclude …",
+            (),
+            "python-dateutil 2.9.0 is in the image, where prefect 3.8.8 requires "
+            "python-dateutil<3,>=2.8.2: move the requirement, name python-dateutil in spec.shadow "
+            "(what the image requires still holds), or change the image.",
+        ),
+        (
+            "Because app depends on prefect>=4 and you require prefect==3.8.8, …",
+            (),
+            "prefect 3.8.8 is in the image: "
+            "move the requirement, name prefect in spec.shadow, or change the image.",
+        ),
+        (
+            "Because you require six>=2 and six>=1.5, …",
+            ("six",),
+            "In the image, python-dateutil 2.9.0 requires six>=1.5: "
+            "move the requirement, or change the image.",
+        ),
+        (
+            "Because you require uvloop<0.18 and uvloop>=0.18, …",
+            (),
+            "In the image, prefect 3.8.8 requires uvloop>=0.18: "
+            "move the requirement, or change the image.",
+        ),
+        ("Because only app<2 is available and you require app>=2, six …", (), None),
+        ("Because not-six==1.16.0 depends on six2==1.16.0, …", (), None),
+    ],
+)
+def test_an_explanation_is_told_the_images_part_in_it(
+    explanation: str, shadow: tuple[str, ...], told: str | None
+) -> None:
+    """What the image has or wants of the packages that uv names, and what to do about it."""
+    found = overlay.explain(FACTS, explanation, shadow=shadow, platform=AMD64)
+    assert found == ((told,) if told else ())
+
+
+def test_stub_metadata_say_what_the_image_says() -> None:
+    """Requirements with markers and extras; no line that nobody could read, and no URL."""
+    odd = Distribution("app", "1.0", ("x @ https://example.com/x.whl", "y\nz", "v>=1", "!"), ("e",))
+    assert overlay.metadata(odd) == (
+        "Metadata-Version: 2.1\nName: app\nVersion: 1.0\nProvides-Extra: e\n"
+        "Requires-Dist: x\nRequires-Dist: v>=1\n"
+    )
+    assert 'Requires-Dist: redis<7; extra == "redis"\n' in overlay.metadata(PREFECT)
