@@ -85,8 +85,7 @@ def test_the_table_says_what_is_served_and_what_is_wrong(
     names = ("unseen", "stuck", "calm")
     apply(cluster, *(set_body(name, ["alpha"], namespace=namespace) for name in names))
     pools = [_POOL, {**_POOL, "name": "other", "synced": False}]
-    served = {"lock": _LOCK, "workPools": pools}
-    _tell(cluster, namespace, "calm", ready="True", reason="Ready", **served)
+    _tell(cluster, namespace, "calm", ready="True", reason="Ready", lock=_LOCK, workPools=pools)
     _tell(cluster, namespace, "stuck", ready="False", reason="Unsatisfiable")
     done = connected.flowdeps("status", "-n", namespace)
     assert (done.status, done.err) == (1, "")

@@ -148,5 +148,6 @@ def test_a_lock_in_the_same_files_is_checked(write: Write, capsys: Output) -> No
 
 def test_odd_config_maps_are_no_failure(write: Write) -> None:
     """A ConfigMap without a name or with odd metadata is passed over."""
-    odd = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": one} for one in (None, [], {})]
+    metadata: tuple[Any, ...] = (None, [], {})
+    odd = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": one} for one in metadata]
     assert run(write("sets.yaml", _text(_set("a", {"requirements": ["six"]}), *odd))) == 0
