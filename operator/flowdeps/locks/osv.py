@@ -56,9 +56,10 @@ class Advisory(NamedTuple):
 
 @dataclass(frozen=True)
 class Database:
-    """Advisories by canonical package name; ``digest`` is equal for equal content."""
+    """Flaws by canonical package name, each as the advisories that tell of it: those that are
+    linked by their ids and aliases. ``digest`` is equal for equal content."""
 
-    advisories: Mapping[str, tuple[Advisory, ...]]
+    flaws: Mapping[str, tuple[tuple[Advisory, ...], ...]]
     records: int
     digest: str
 
@@ -82,7 +83,7 @@ class Builder:
     def database(self) -> Database:
         """What was added so far."""
         found = {
-            name: tuple(sorted(advisories.values()))
+            name: _flaws(sorted(advisories.values()))
             for name, advisories in sorted(self._found.items())
         }
         digest = hashlib.sha256()
@@ -186,6 +187,23 @@ def _stretches(events: list[dict[str, Any]]) -> list[Stretch]:
             stretches.append(Stretch(since, text, closed=rank == _RANKS["last_affected"]))
             since = None
     return stretches if since is None else [*stretches, Stretch(since, "", closed=False)]
+
+
+def _flaws(advisories: list[Advisory]) -> tuple[tuple[Advisory, ...], ...]:
+    leaders: dict[str, str] = {}
+
+    def leader(name: str) -> str:
+        while (above := leaders.setdefault(name, name)) != name:
+            leaders[name] = name = leaders[above]
+        return name
+
+    for one in advisories:
+        for alias in one.aliases:
+            leaders[leader(alias)] = leader(one.id)
+    groups: dict[str, list[Advisory]] = {}
+    for one in advisories:
+        groups.setdefault(leader(one.id), []).append(one)
+    return tuple(map(tuple, groups.values()))
 
 
 def _line(text: str) -> str:

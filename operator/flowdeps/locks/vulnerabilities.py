@@ -44,10 +44,9 @@ def find(database: Database, pins: Iterable[tuple[str, str]]) -> tuple[Vulnerabi
     found = set[Vulnerability]()
     for name, version in pins:
         package = canonicalize_name(name)
-        advisories = database.advisories.get(package, ())
-        affecting = [one for one in advisories if _affects(one, version)]
-        for tellings in _flaws(affecting):
-            found.add(_vulnerability(package, version, tellings))
+        for tellings in database.flaws.get(package, ()):
+            if any(_affects(one, version) for one in tellings):
+                found.add(_vulnerability(package, version, tellings))
     return tuple(sorted(found))
 
 
@@ -79,22 +78,7 @@ def _within(stretch: Stretch, version: str) -> bool:
     return until is None or own < until or (stretch.closed and own == until)
 
 
-def _flaws(advisories: list[Advisory]) -> list[list[Advisory]]:
-    """``advisories`` in groups that share a name."""
-    groups: list[tuple[set[str], list[Advisory]]] = []
-    for advisory in advisories:
-        names, members = {advisory.id, *advisory.aliases}, [advisory]
-        apart = []
-        for group in groups:
-            if group[0].isdisjoint(names):
-                apart.append(group)
-            else:
-                names, members = names | group[0], members + group[1]
-        groups = [*apart, (names, members)]
-    return [members for _, members in groups]
-
-
-def _vulnerability(package: str, version: str, tellings: list[Advisory]) -> Vulnerability:
+def _vulnerability(package: str, version: str, tellings: tuple[Advisory, ...]) -> Vulnerability:
     names = {name for one in tellings for name in (one.id, *one.aliases)}
     best = min(names, key=_preference)
     by_preference = sorted(tellings, key=lambda one: _preference(one.id))
@@ -111,7 +95,7 @@ def _vulnerability(package: str, version: str, tellings: list[Advisory]) -> Vuln
     )
 
 
-def _fixed(version: str, tellings: list[Advisory]) -> str:
+def _fixed(version: str, tellings: tuple[Advisory, ...]) -> str:
     own = public_version(version)
     ends = {one.until for telling in tellings for one in telling.stretches if not one.closed}
     above = [end for text in ends if own and (end := public_version(text)) and end > own]
@@ -121,7 +105,7 @@ def _fixed(version: str, tellings: list[Advisory]) -> str:
     return ""
 
 
-def _forbid(version: str, fixed: str, tellings: list[Advisory]) -> str:
+def _forbid(version: str, fixed: str, tellings: tuple[Advisory, ...]) -> str:
     own = public_version(version)
     if own is None:
         return ""

@@ -16,10 +16,13 @@ from tests.unit.advisories.builders import archive, osv, write
 
 def ids(advisories: Advisories) -> list[str]:
     assert advisories.current
-    return sorted(one.id for all_ in advisories.current.advisories.values() for one in all_)
+    flaws = advisories.current.flaws.values()
+    return sorted(one.id for each in flaws for tellings in each for one in tellings)
 
 
-async def test_a_directory_is_read_with_all_below_it(tmp_path: Path) -> None:
+async def test_a_directory_is_read_with_all_below_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Records and archives at any depth count; other files, hidden ones and other ecosystems
     don't."""
     write(tmp_path / "1.json", osv(1))
@@ -31,11 +34,12 @@ async def test_a_directory_is_read_with_all_below_it(tmp_path: Path) -> None:
     (tmp_path / "a" / "all.zip").write_bytes(archive(osv(7), osv(8), readme_txt=b"no"))
     advisories = Advisories(str(tmp_path))
     assert advisories.version == ""
-    assert advisories.problem == f"{tmp_path}: not read yet"
+    assert str(advisories.problem) == f"{tmp_path}: not read yet"
     assert await advisories.load()
     assert advisories.problem is None
     assert ids(advisories) == ["GHSA-1", "GHSA-2", "GHSA-7", "GHSA-8"]
     assert advisories.version.startswith("sha256:")
+    assert not _warnings(caplog)
 
 
 async def test_one_archive_or_file_is_a_database(
@@ -74,7 +78,11 @@ async def test_files_are_read_again_only_after_a_change(
     write(tmp_path / "2.json", osv(2))
     assert await advisories.load()
     assert ids(advisories) == ["GHSA-1", "GHSA-2"]
-    write(tmp_path / "2.json", osv(33))
+    for stamp in (1, 2):
+        os.utime(write(tmp_path / "2.json", osv(2 + stamp)), ns=(stamp, stamp))
+        assert await advisories.load()
+    os.utime(write(tmp_path / "other", osv(5)), ns=(2, 2))
+    (tmp_path / "other").replace(tmp_path / "2.json")
     assert await advisories.load()
     (tmp_path / "2.json").unlink()
     assert await advisories.load()
@@ -161,7 +169,7 @@ async def test_the_last_good_database_stays(tmp_path: Path) -> None:
     assert advisories.problem is None
 
 
-async def test_a_large_record_is_left_out(tmp_path: Path) -> None:
+async def test_a_large_record_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """In a file and in an archive, where it may be small as long as it is packed."""
     large = json.dumps(osv(1) | {"details": " " * 100_000})
     write(tmp_path / "good.json", osv(2))
@@ -170,6 +178,8 @@ async def test_a_large_record_is_left_out(tmp_path: Path) -> None:
     advisories = Advisories(str(tmp_path), bounds=Bounds(record=50_000))
     await advisories.load()
     assert ids(advisories) == ["GHSA-2", "GHSA-3"]
+    (warning,) = _warnings(caplog)
+    assert "2 can't be read, first 'all.zip/large.json' ('more than 50,000 bytes')" in warning
 
 
 @pytest.mark.parametrize("packed", [True, False])

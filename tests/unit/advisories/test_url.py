@@ -95,7 +95,7 @@ async def test_an_answer_that_is_no_archive_is_a_problem(
 ) -> None:
     """Errors, floods and silence end within bounds and are told apart."""
     site.answer = answer
-    advisories = Advisories(site.url(), bounds=Bounds(download=4000, timeout=1, silence=0.5))
+    advisories = Advisories(site.url(), bounds=Bounds(download=4000, silence=0.5))
     assert not await advisories.load()
     assert advisories.problem == f"{site.url()}: {problem}"
 
@@ -143,6 +143,7 @@ async def test_no_secret_of_the_url_is_shown(site: Site, caplog: pytest.LogCaptu
     "url",
     [
         "http://me:very/hush@127.0.0.1:1/all.zip",
+        "http://me:1/hush@127.0.0.1:1/all.zip",
         "http://me:hush@[::1/all.zip",
         "http://me:hush@127.0.0.1:hush/all.zip",
         "HTTP://me:hush@127.0.0.1:1/all.zip#hush",

@@ -26,6 +26,7 @@ MORE = "add the file as another item of requirementsFrom"
         ("pandas \\\n# ends it\n>=2", None),
         ("pandas \\", ("pandas",)),
         ("pandas # a comment \\\nsix", ("pandas",)),
+        ("pandas \\\n# a comment \\\nsix", ("pandas", "six")),
         ("six\nA.b [X, y]>=1 ; os_name=='posix'", ("six", 'a-b[x,y]>=1 ; os_name == "posix"')),
         ("b\nA\nB>=0\na", ("b", "a", "b>=0")),
     ],

@@ -80,6 +80,8 @@ TWO_BRANCHES = ("introduced 0", "fixed 1.26.18", "introduced 2.0.0", "fixed 2.0.
         (("introduced 1.2",), "1.2", ""),
         (("introduced 1.2",), "99", ""),
         (("introduced 1.2", "last_affected 1.2"), "1.2", ""),
+        (("introduced 1.2", "last_affected 1.2"), "1.3", None),
+        (("introduced 0", "fixed 0.dev5"), "0.dev1", "0.dev5"),
         (TWO_BRANCHES, "1.26.17", "1.26.18"),
         (TWO_BRANCHES, "1.26.18", None),
         (TWO_BRANCHES, "2.0.4", "2.0.7"),
