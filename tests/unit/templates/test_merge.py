@@ -133,6 +133,38 @@ def test_the_install_container_comes_after_the_templates_own() -> None:
     assert names == ["certificates", "flowdeps-install"]
 
 
+def test_a_pool_may_forbid_extras() -> None:
+    """Then neither the variable nor its value in the install container is there."""
+    merged = merge(pool(), fragment(extras=False))
+    assert "extra_py_deps" not in merged["variables"]["properties"]
+    assert '"name": "FLOWDEPS_EXTRAS"' not in json.dumps(merged)
+    assert "extra_py_deps" in merge(merged, fragment())["variables"]["properties"]
+    assert same(merge(merge(pool(), fragment()), fragment(extras=False)), merged)
+
+
+def test_the_variable_for_extras_is_empty_text_unless_somebody_sets_it() -> None:
+    """Every value that names packages as text is accepted, and nothing else."""
+    merged = merge(pool(), fragment(extras_variable="more"))
+    schema = merged["variables"]["properties"]["more"]
+    assert (schema["type"], schema["default"]) == ("string", "")
+    assert accepted_by_the_server(merged, more="httpx>=0.27 rich") == []
+    assert accepted_by_the_server(merged, more="{{ prefect.variables.my_packages }}") == []
+    assert accepted_by_the_server(merged, more=7) != []
+
+
+def test_a_fragment_of_the_previous_version_is_replaced() -> None:
+    """One without extras and credentials gives way, and its removal restores the template."""
+    older = merge(pool(), fragment(extras=False, version="0.1.0"))
+    pod = pod_of(older)
+    pod["volumes"] = [one for one in pod["volumes"] if one["name"] != "flowdeps-credentials"]
+    [install] = pod["initContainers"]
+    install["volumeMounts"] = install["volumeMounts"][::2]
+    assert "flowdeps-credentials" not in json.dumps([pod["volumes"], install["volumeMounts"]])
+    assert same(remove(older), pool())
+    newer = fragment(version="0.2.0")
+    assert same(merge(older, newer), merge(pool(), newer))
+
+
 def test_a_missing_config_map_never_keeps_a_run_pending() -> None:
     """Volume and digest are optional, so the install container starts and can say what is wrong."""
     merged = merge(pool(), fragment())
@@ -394,3 +426,5 @@ def test_keys_and_default_are_checked() -> None:
     for wrong in ({"keys": ("b", "a")}, {"keys": ("none",)}, {"default": "nope"}):
         with pytest.raises(ValueError, match=r"keys"):
             fragment(**wrong)
+    with pytest.raises(ValueError, match="one name"):
+        fragment(extras_variable="dependency_set")

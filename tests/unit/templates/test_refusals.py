@@ -134,12 +134,14 @@ def test_runs_without_an_image_are_refused_with_both_ways_out(template: Template
     "template",
     [
         with_pod(volumes=[{"name": "flowdeps-lock"}]),
+        with_pod(volumes=[{"name": "flowdeps-credentials"}]),
         with_pod(initContainers=[{"name": "flowdeps-install"}]),
         changed(lambda t: pod_of(t)["containers"].append({"name": "flowdeps-install"})),
         with_flow(env=[{"name": "FLOWDEPS_SET", "value": "x"}]),
         with_flow(env=[{"name": "PYTHONPATH", "value": "/opt/flowdeps/site"}]),
         with_flow(volumeMounts=[{"name": "x", "mountPath": "/opt/flowdeps"}]),
         changed(lambda t: t["variables"]["properties"].update(dependency_set={"type": "string"})),
+        changed(lambda t: t["variables"]["properties"].update(extra_py_deps={"type": "string"})),
         changed(
             lambda t: manifest_of(t)["spec"]["template"].update(
                 metadata={"labels": {"flowdeps.dev/set": "x"}}

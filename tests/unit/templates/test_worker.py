@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from flowdeps.templates import merge
+from flowdeps.templates.inside.extras import requirements
 from tests.cluster import prefect_env, tools
 from tests.unit.templates.samples import (
     Template,
+    accepted_by_the_server,
     customised,
     flow_of,
     fragment,
@@ -26,15 +28,23 @@ HOME = "/opt/flowdeps"
 
 _WORKER = """
 import asyncio, json, sys
+from types import SimpleNamespace
 from uuid import uuid4
 from prefect.client.schemas.objects import FlowRun
 from prefect_kubernetes.worker import KubernetesWorker, KubernetesWorkerJobConfiguration
 
 run = FlowRun(name="a-run", flow_id=uuid4())
 
+class Api:
+    # Prefect's variables, as its API gives them.
+    variables = {"text": "httpx rich", "list": ["httpx>=0.27", "x; a == 'b'"], "null": None}
+
+    async def read_variable_by_name(self, name):
+        return SimpleNamespace(value=self.variables[name]) if name in self.variables else None
+
 async def manifest(template, variables):
     configuration = await KubernetesWorkerJobConfiguration.from_template_and_values(
-        base_job_template=template, values=variables
+        base_job_template=template, values=variables, client=Api()
     )
     configuration.prepare_for_flow_run(run)
     return configuration.job_manifest
@@ -113,6 +123,43 @@ def test_the_worker_fills_in_the_chosen_set(worker: Worker, own_template: Templa
         digest = variables["FLOWDEPS_LOCK"]["valueFrom"]["configMapKeyRef"]
         assert digest["name"] == "flowdeps-ml-3f9a1c20de"
         assert variables["PYTHONPATH"]["value"].startswith(f"{HOME}/site:")
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, []),
+        ({"extra_py_deps": "httpx>=0.27 rich"}, ["httpx>=0.27", "rich"]),
+        ({"extra_py_deps": "{{ prefect.variables.text }}"}, ["httpx", "rich"]),
+        ({"extra_py_deps": "polars {{ prefect.variables.text }}"}, ["polars", "httpx", "rich"]),
+        ({"extra_py_deps": "{{ prefect.variables.list }}"}, ["httpx>=0.27", "x; a == 'b'"]),
+        ({"extra_py_deps": "{{ prefect.variables.null }}"}, []),
+        ({"extra_py_deps": "{{ prefect.variables.missing }}"}, []),
+    ],
+)
+def test_extras_reach_the_install_container_as_text(
+    worker: Worker, own_template: Template, given: dict[str, Any], wanted: list[str]
+) -> None:
+    """Whatever the variable's value leads to, Kubernetes gets a string and the script reads it."""
+    merged = merge(own_template, fragment())
+    assert accepted_by_the_server(merged, **given) == []
+    [manifest] = worker.manifests((merged, given))
+    [install] = pod(manifest)["initContainers"]
+    [value] = [one["value"] for one in install["env"] if one["name"] == "FLOWDEPS_EXTRAS"]
+    assert isinstance(value, str)
+    assert requirements(value) == wanted
+
+
+def test_the_credentials_of_the_chosen_set_reach_the_install_container_alone(
+    worker: Worker, own_template: Template
+) -> None:
+    """The Secret has the ConfigMap's name, may be missing, and no other container mounts it."""
+    [manifest] = worker.manifests((merge(own_template, fragment()), {"dependency_set": "ml"}))
+    [volume] = [one for one in pod(manifest)["volumes"] if one["name"] == "flowdeps-credentials"]
+    assert volume["secret"] == {"secretName": "flowdeps-ml", "optional": True}
+    [install] = pod(manifest)["initContainers"]
+    assert "flowdeps-credentials" in [one["name"] for one in install["volumeMounts"]]
+    assert "flowdeps-credentials" not in json.dumps(pod(manifest)["containers"])
 
 
 def test_the_script_arrives_unchanged(worker: Worker, own_template: Template) -> None:

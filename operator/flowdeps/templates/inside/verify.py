@@ -54,7 +54,6 @@ for module in modules:
         importlib.import_module(module)
     except BaseException as error:
         traceback.print_exc()
-        sys.stdout.flush()
         first = error
         while first.__cause__ or (first.__context__ and not first.__suppress_context__):
             first = first.__cause__ or first.__context__
@@ -139,7 +138,7 @@ def import_all(modules: list[str]) -> None:
         # Files, not pipes: what a module starts may live on and hold a pipe open.
         with log.open("wb") as output:
             child = subprocess.Popen(
-                [sys.executable, "-c", IMPORTER, str(notes), *modules],
+                [sys.executable, "-u", "-c", IMPORTER, str(notes), *modules],
                 env=environment(directory),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
