@@ -19,7 +19,7 @@ if ! fits "$python"; then
     fits "$python" || die "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3.12"
 fi
 
-key=$({ cat requirements/dev.txt scripts/setup.sh; "$python" -VV; pwd; } | sha256sum | cut -c1-16)
+key=$({ cat requirements/dev.txt pyproject.toml scripts/setup.sh; "$python" -VV; pwd; } | sha256sum | cut -c1-16)
 stamp=$venv/.setup-$key
 [ -e "$stamp" ] && exit 0
 
@@ -50,16 +50,9 @@ say "installing $(grep -c == requirements/dev.txt) pinned packages; the first ti
 $venv/bin/python -m pip install --quiet --disable-pip-version-check \
     --require-hashes --requirement requirements/dev.txt
 
-# An editable install, by hand: nothing has to be built.
-site=$($venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-echo "$PWD/operator" > "$site/flowdeps-checkout.pth"
-cat > $venv/bin/flowdeps <<EOF
-#!$PWD/$venv/bin/python
-import sys
-from flowdeps.cli import main
-sys.exit(main())
-EOF
-chmod +x $venv/bin/flowdeps
+# What builds it is among them: nothing is fetched.
+$venv/bin/python -m pip install --quiet --disable-pip-version-check \
+    --no-index --no-deps --no-build-isolation --editable .
 
 touch "$stamp"
 say "$venv is ready: $($venv/bin/flowdeps --version)"
