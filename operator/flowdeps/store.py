@@ -212,8 +212,10 @@ class Store:
     # ConfigMaps
 
     def put_config_map(self, body: Body) -> ConfigMapView | None:
-        """Take in one of our ConfigMaps; None where what we have is as new."""
+        """Take in one of our ConfigMaps; None where what we have is as new, or it isn't ours."""
         view = view_config_map(body)
+        if view.labels.get(MANAGED_BY_LABEL) != MANAGED_BY or SET_LABEL not in view.labels:
+            return None  # what is held without a set is deleted: be sure
         where = (view.namespace, view.name)
         known = self.config_maps.get(where)
         if known and not _newer(view.resource_version, known.resource_version):

@@ -19,7 +19,17 @@ from flowdeps.resolver import Limits, Resolver
 from flowdeps.service import Service
 
 CLUSTER_WRITES = frozenset(
-    {"apply_config_map", "delete_config_map", "apply_status", "apply_finalizers", "create_event"}
+    {
+        "apply_config_map",
+        "apply_finalizers",
+        "apply_secret",
+        "apply_status",
+        "create_event",
+        "create_pod",
+        "delete_config_map",
+        "delete_pod",
+        "delete_secret",
+    }
 )
 POOL_WRITES = frozenset({"write"})
 

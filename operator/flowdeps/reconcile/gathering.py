@@ -265,19 +265,24 @@ def _access(world: World, entry: SetEntry, spec: SetSpec, index: Index) -> Acces
         raise GatherError(Reason.CREDENTIALS_INVALID, f"{path}: {error}") from None
 
 
-def image_of(world: World, entry: SetEntry, spec: SetSpec) -> tuple[ImageRef | None, bool]:
-    """The image that a set is for, and whether all its pools are known; None: none is named."""
-    images = [(ref.name, world.store.pools.get(ref.name)) for ref in entry.offers]
-    known = all(view is not None for _, view in images)
-    views = [view for _, view in images if view and view.image]
+def _image_ref(world: World, entry: SetEntry, spec: SetSpec) -> ImageRef | None:
+    """The image that a set is for, as its pools' runs get it; None: none is named."""
+    views = []
+    for ref in entry.offers:
+        state = world.pool_states.get(ref.name)
+        if view := world.store.pools.get(ref.name):
+            views.append(view)
+        elif state is None or entry.key not in state.verdicts:
+            raise GatherError(Reason.PENDING, "waits for the first look at the work pool")
+    views = [view for view in views if view.image]
     name = spec.python.image or (views[0].image if views else None)
     if name is None:
-        return None, known
+        return None
     like = next((view for view in views if view.image == name), views[0] if views else None)
     if like is None:
-        return ImageRef(entry.key.namespace, name), known
+        return ImageRef(entry.key.namespace, name)
     policy = like.pull_policy if like.image == name else None
-    return ImageRef(entry.key.namespace, name, policy, like.user), known
+    return ImageRef(entry.key.namespace, name, policy, like.user)
 
 
 def _image(world: World, entry: SetEntry, spec: SetSpec) -> tuple[Image | None, tuple[str, ...]]:
@@ -286,11 +291,11 @@ def _image(world: World, entry: SetEntry, spec: SetSpec) -> tuple[Image | None, 
     if spec.target is not None:
         world.images.need(entry.key, frozenset())
         return None, ()
-    ref, known = image_of(world, entry, spec)
+    ref = _image_ref(world, entry, spec)
     world.images.need(entry.key, frozenset({ref} if ref else ()))
     if ref is None:
-        if not known:
-            raise GatherError(Reason.PENDING, "waits for the first look at the work pool")
+        if any(one.name not in world.store.pools for one in entry.offers):
+            raise GatherError(Reason.PENDING, "waits for a look at the work pool, for its image")
         if spec.lock_from:
             return None, ()
         raise GatherError(

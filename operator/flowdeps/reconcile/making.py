@@ -160,7 +160,7 @@ def _look_again(world: World, entry: SetEntry, making: Making, step: Step) -> No
     """A failed trial is mended by another image as well: look at it, ever more rarely."""
     if step.reason is not Reason.VERIFY_FAILED or not making.inputs or not making.inputs.image:
         return
-    pause = patience(entry, ConditionType.VERIFIED, now=world.now())
+    pause = patience(entry, ConditionType.VERIFIED, now=world.now(), least=60.0)
     world.images.look_at(making.inputs.image.ref, older_than=pause)
     making.again.append(pause)
 

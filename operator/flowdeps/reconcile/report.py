@@ -64,7 +64,7 @@ STALLED = frozenset(
 
 _NO_LOCK = "waits for a lock"
 _SHOWN = 5
-_LEAST, _MOST = 60.0, 1800.0
+_MOST = 1800.0
 
 
 @dataclass(frozen=True)
@@ -201,13 +201,15 @@ def told(found: tuple[Vulnerability, ...]) -> str:
     return ", ".join(texts) + (f", and {more} more" if more > 0 else "")
 
 
-def patience(entry: SetEntry, type_: ConditionType, *, now: datetime) -> float:
+def patience(
+    entry: SetEntry, type_: ConditionType, *, now: datetime, least: float = 30.0
+) -> float:
     """Seconds to wait for what somebody may mend: half of how long it has been so already."""
     for condition in parse_status(entry.body).conditions:
         since = parse_time(condition.get("lastTransitionTime"))
         if condition.get("type") == type_ and condition.get("status") == "False" and since:
-            return min(max((now - since).total_seconds() / 2, _LEAST), _MOST)
-    return _LEAST
+            return min(max((now - since).total_seconds() / 2, least), _MOST)
+    return least
 
 
 def _image(image: Image) -> ImageStatus:

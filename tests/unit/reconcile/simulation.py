@@ -9,6 +9,7 @@ only with a change, watches, finalizers, owners, immutable data, fields of other
 import asyncio
 import copy
 import json
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -97,6 +98,16 @@ class MemoryCluster:
         body = self.maps[namespace, name]
         if not body.get("immutable"):
             self._store(self.maps, "map", {**body, "data": {**body["data"], **data}})
+
+    def put_foreign_map(self, namespace: str, name: str, data: Mapping[str, str]) -> None:
+        """kubectl apply of a ConfigMap that isn't ours."""
+        meta = {"namespace": namespace, "name": name, "uid": f"uid-{namespace}-{name}"}
+        self._store(self.maps, "map", {"metadata": meta, "data": dict(data)})
+
+    def put_foreign_secret(self, namespace: str, name: str, data: Mapping[str, str]) -> None:
+        """kubectl apply of a Secret that isn't ours."""
+        meta = {"namespace": namespace, "name": name, "uid": f"uid-{namespace}-{name}"}
+        self._store(self.secrets, "secret", {"metadata": meta, "data": dict(data)})
 
     # What the operator asks
 
@@ -530,7 +541,7 @@ class Simulation:
         """The pins that a ConfigMap `flowdeps-<name>` holds, in one line."""
         body = self.cluster.maps.get((namespace, f"flowdeps-{name}"))
         lines = body["data"]["requirements.txt"].splitlines() if body else []
-        return " ".join(line.partition(" ")[0] for line in lines if "==" in line)
+        return " ".join(line.partition(" ")[0] for line in lines if re.match(r"\w.*==", line))
 
     def writes(self) -> dict[str, int]:
         """Every write so far, by kind or pool."""

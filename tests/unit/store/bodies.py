@@ -16,7 +16,7 @@ def set_body(
     version: int = 1,
     uid: str | None = None,
     pools: Sequence[str | Mapping[str, Any]] = (),
-    requirements: Sequence[Any] = ("pandas",),
+    requirements: Sequence[Any] | None = ("pandas",),
     created: str = "2026-01-01T00:00:00Z",
     metadata: Mapping[str, Any] | None = None,
     status: Mapping[str, Any] | None = None,
@@ -36,7 +36,7 @@ def set_body(
             **(metadata or {}),
         },
         "spec": {
-            "requirements": list(requirements),
+            **({"requirements": list(requirements)} if requirements is not None else {}),
             "python": {"version": "3.12"},
             "workPools": [{"name": p} if isinstance(p, str) else dict(p) for p in pools],
             **spec,

@@ -1,0 +1,498 @@
+"""Locks for images, from sources, with credentials, with approvals: told by the simulation."""
+
+import asyncio
+import base64
+from typing import Any
+
+from tests.unit.reconcile.simulation import MemoryImage, Simulation
+from tests.unit.reconcile.test_life import DAY, HOUR, MINUTE, play, settled
+
+IMAGE = "registry.example.com/flows:1"
+
+
+def image(name: str = IMAGE) -> dict[str, Any]:
+    """A spec whose Python is an image's."""
+    return {"python": {"image": name}}
+
+
+def conditions(sim: Simulation, name: str = "ml") -> dict[str, tuple[str, str, str]]:
+    """Status, reason and message of each condition."""
+    status = sim.cluster.sets["flows", name].get("status", {})
+    return {
+        one["type"]: (one["status"], one["reason"], one["message"])
+        for one in status.get("conditions", [])
+    }
+
+
+def status(sim: Simulation, name: str = "ml") -> dict[str, Any]:
+    """A set's status."""
+    found: dict[str, Any] = sim.cluster.sets["flows", name]["status"]
+    return found
+
+
+def text(sim: Simulation, name: str, namespace: str = "flows") -> str:
+    """The lock that a ConfigMap holds."""
+    found: str = sim.cluster.maps[namespace, name]["data"]["requirements.txt"]
+    return found
+
+
+def source(sim: Simulation, name: str, **data: str) -> None:
+    """kubectl apply of a ConfigMap of the team's own."""
+    sim.cluster.put_foreign_map("flows", name, data)
+
+
+def test_a_lock_for_an_image_is_probed_made_tried_and_published() -> None:
+    """One pod looks at the image, one tries the lock; what the image has is left out, and a second
+    operator has nothing to do."""
+
+    async def script(sim: Simulation) -> None:
+        sim.prefect.make("k")
+        sim.cluster.pods.images[IMAGE] = MemoryImage(packages={"prefect": "3.0", "six": "1.17.0"})
+        sim.cluster.apply("ml", pools=["k"], requirements=["pandas", "six"], **image())
+        await settled(sim)
+        assert sim.ready("ml") == ("True", "Ready")
+        assert sim.pins("ml") == "pandas==1.0"
+        assert "# image: six==1.17.0\n" in text(sim, "flowdeps-ml")
+        assert sim.cluster.pods.made == {"probe": 1, "verify": 1}
+        assert sim.cluster.pods.pods == {}
+        assert conditions(sim)["Verified"][:2] == ("True", "Verified")
+        assert status(sim)["image"] == {
+            "name": IMAGE,
+            "id": "sha256:1",
+            "python": "3.11.9",
+            "packages": 2,
+        }
+
+    play(script)
+
+
+def test_without_a_python_the_image_of_the_pool_counts() -> None:
+    """A set that names neither image nor version is for what its pool runs."""
+
+    async def script(sim: Simulation) -> None:
+        sim.prefect.make("k")
+        sim.cluster.pods.images[IMAGE] = MemoryImage()
+        sim.cluster.apply("ml", pools=["k"], python={})
+        await settled(sim)
+        assert sim.ready("ml") == ("True", "Ready")
+        assert status(sim)["image"]["name"] == IMAGE
+
+    play(script)
+
+
+def test_a_thousand_sets_on_one_image_are_one_probe() -> None:
+    """Sets of a namespace share what is known of an image, and equal locks share a trial."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.pods.images[IMAGE] = MemoryImage()
+        for number in range(1000):
+            requirements = [f"package-{number % 10}"]
+            sim.cluster.apply(f"set-{number}", requirements=requirements, **image())
+        async with sim.operator() as service:
+            await asyncio.sleep(HOUR)
+            assert sim.cluster.pods.made == {"probe": 1, "verify": 10}
+            assert sim.cluster.pods.most <= service.world.config.pods.concurrency
+            assert len(sim.index.resolved) == 10
+        ready = [sim.ready(f"set-{number}")[0] for number in range(1000)]
+        assert ready == ["True"] * 1000
+
+    play(script)
+
+
+def test_what_cannot_be_imported_is_never_published_and_a_mended_image_heals_it() -> None:
+    """The last good lock stays; once the tag leads to an image in which the import works, the new
+    lock is published, and nobody had to do a thing to the set."""
+
+    async def script(sim: Simulation) -> None:
+        sim.prefect.make("k")
+        sim.cluster.pods.images[IMAGE] = MemoryImage(broken=frozenset({"odd"}))
+        sim.cluster.apply("ml", pools=["k"], requirements=["pandas"], **image())
+        async with sim.operator():
+            await asyncio.sleep(HOUR)
+            good = text(sim, "flowdeps-ml")
+            sim.cluster.apply("ml", pools=["k"], requirements=["pandas", "odd"], **image())
+            await asyncio.sleep(10 * MINUTE)
+            assert text(sim, "flowdeps-ml") == good
+            assert sim.ready("ml") == ("False", "VerifyFailed")
+            said = conditions(sim)["Verified"]
+            assert said[0] == "False"
+            assert "import odd: ImportError: libodd.so.1" in said[2]
+            assert len(status(sim)["revisions"]) == 1
+            tried = sim.cluster.pods.made["verify"]
+            await asyncio.sleep(20 * MINUTE)
+            assert sim.cluster.pods.made["verify"] == tried, "tried again in the same image"
+            sim.cluster.pods.images[IMAGE] = MemoryImage(id="sha256:2")
+            await asyncio.sleep(HOUR)
+            assert sim.ready("ml") == ("True", "Ready")
+            assert sim.pins("ml") == "odd==1.0 pandas==1.0"
+        await settled(sim)
+
+    play(script)
+
+
+def test_an_image_that_moved_is_seen_and_the_lock_in_service_tried_again() -> None:
+    """A tag that leads elsewhere is noticed at the next look; a lock that no longer works there is
+    reported, and stays in service."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.pods.images[IMAGE] = MemoryImage()
+        sim.cluster.apply("ml", **image())
+        async with sim.operator():
+            await asyncio.sleep(30 * MINUTE)
+            good = text(sim, "flowdeps-ml")
+            sim.cluster.pods.images[IMAGE] = MemoryImage(
+                id="sha256:2", broken=frozenset({"pandas"})
+            )
+            await asyncio.sleep(2 * HOUR)
+            assert sim.ready("ml") == ("False", "VerifyFailed")
+            assert text(sim, "flowdeps-ml") == good
+
+    play(script)
+
+
+def test_a_quiet_day_looks_at_the_image_and_writes_only_when_it_did() -> None:
+    """Each hour a pod looks whether the tag has moved; nothing of the set is written for it."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.pods.images[IMAGE] = MemoryImage()
+        sim.cluster.apply("ml", interval="0s", **image())
+        async with sim.operator():
+            await asyncio.sleep(30 * MINUTE)
+            before = sim.cluster.sets["flows", "ml"], text(sim, "flowdeps-ml")
+            await asyncio.sleep(DAY)
+            assert sim.cluster.pods.made["probe"] in range(20, 26)
+            assert sim.cluster.pods.made["verify"] == 1
+            assert (sim.cluster.sets["flows", "ml"], text(sim, "flowdeps-ml")) == before
+
+    play(script)
+
+
+def test_why_no_pod_can_tell_is_said() -> None:
+    """An image that can't be pulled, pods that quota forbids, no image at all: each has its reason,
+    and goes on by itself when it is mended."""
+
+    async def script(sim: Simulation) -> None:
+        sim.prefect.make("bare")
+        template = sim.prefect.pools["bare"].template
+        template["variables"]["properties"]["image"]["default"] = None  # type: ignore[index]
+        sim.cluster.apply("ml", **image())
+        async with sim.operator():
+            await asyncio.sleep(5 * MINUTE)
+            assert sim.ready("ml") == ("False", "ImageUnavailable")
+            assert "no such image" in conditions(sim)["Ready"][2]
+            sim.cluster.pods.forbidden = "exceeded quota: pods=0"
+            sim.cluster.apply("ml", **image("registry.example.com/other:1"))
+            await asyncio.sleep(5 * MINUTE)
+            assert sim.ready("ml") == ("False", "PodsForbidden")
+            assert "exceeded quota" in conditions(sim)["Ready"][2]
+            sim.cluster.pods.forbidden = ""
+            sim.cluster.pods.images["registry.example.com/other:1"] = MemoryImage()
+            await asyncio.sleep(10 * MINUTE)
+            assert sim.ready("ml") == ("True", "Ready")
+            sim.cluster.apply("ml", python={})
+            await asyncio.sleep(5 * MINUTE)
+            assert sim.ready("ml") == ("False", "ImageUnknown")
+
+    play(script)
+
+
+def test_a_kill_while_a_pod_runs_costs_no_second_pod() -> None:
+    """Whoever comes next finds the pod by its name, and waits for it."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.pods.images[IMAGE] = MemoryImage()
+        sim.cluster.apply("ml", **image())
+        for _ in range(12):
+            async with sim.operator():
+                await asyncio.sleep(4)
+        await settled(sim)
+        assert sim.cluster.pods.made == {"probe": 1, "verify": 1}
+        assert sim.ready("ml") == ("True", "Ready")
+
+    play(script)
+
+
+def test_verification_can_be_switched_off_and_says_so() -> None:
+    """No trial is made, and the condition doesn't pretend that one was."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.pods.images[IMAGE] = MemoryImage(broken=frozenset({"pandas"}))
+        sim.cluster.apply("ml", verify={"mode": "Disabled"}, **image())
+        await settled(sim)
+        assert sim.ready("ml") == ("True", "Ready")
+        assert conditions(sim)["Verified"][:2] == ("Unknown", "VerifyDisabled")
+        assert "verify" not in sim.cluster.pods.made
+
+    play(script)
+
+
+def test_sources_are_followed_as_they_change() -> None:
+    """A ConfigMap and a Prefect variable bring requirements; a change of either is a new lock that
+    keeps the other pins."""
+
+    async def script(sim: Simulation) -> None:
+        source(sim, "reqs", **{"requirements.txt": "alpha\n# a comment\nbeta\n"})
+        sim.prefect.variables["extra"] = ["gamma"]
+        sim.cluster.apply(
+            "ml",
+            requirements=["pandas"],
+            requirementsFrom=[
+                {"configMapKeyRef": {"name": "reqs", "key": "requirements.txt"}},
+                {"prefectVariable": {"name": "extra"}},
+                {"prefectVariable": {"name": "none", "optional": True}},
+            ],
+        )
+        await settled(sim)
+        assert sim.pins("ml") == "alpha==1.0 beta==1.0 gamma==1.0 pandas==1.0"
+        sim.index.release = 2
+        async with sim.operator():
+            await asyncio.sleep(MINUTE)
+            source(sim, "reqs", **{"requirements.txt": "alpha\n"})
+            sim.prefect.variables["extra"] = "gamma delta"
+            await asyncio.sleep(2 * MINUTE)
+            assert sim.pins("ml") == "alpha==1.0 delta==2.0 gamma==1.0 pandas==1.0"
+
+    play(script)
+
+
+def test_a_source_that_is_missing_or_wrong_keeps_the_lock_and_is_named() -> None:
+    """Whatever becomes of a source, what is served stays, and the message leads to the place."""
+
+    async def script(sim: Simulation) -> None:
+        ref = {"configMapKeyRef": {"name": "reqs", "key": "requirements.txt"}}
+        sim.cluster.apply("ml", requirementsFrom=[ref])
+        async with sim.operator():
+            await asyncio.sleep(MINUTE)
+            assert sim.ready("ml") == ("False", "SourceNotFound")
+            assert "spec.requirementsFrom[0]" in conditions(sim)["Ready"][2]
+            source(sim, "reqs", **{"requirements.txt": "alpha"})
+            await asyncio.sleep(MINUTE)
+            assert sim.ready("ml") == ("True", "Ready")
+            source(sim, "reqs", **{"requirements.txt": "alpha\n-r other.txt\n"})
+            await asyncio.sleep(MINUTE)
+            assert sim.ready("ml") == ("False", "SourceInvalid")
+            assert "line 2" in conditions(sim)["Ready"][2]
+            assert sim.pins("ml") == "alpha==1.0 pandas==1.0"
+            sim.cluster.maps.pop(("flows", "reqs"))
+            await asyncio.sleep(MINUTE)
+            assert sim.ready("ml") == ("False", "SourceNotFound")
+            assert sim.pins("ml") == "alpha==1.0 pandas==1.0"
+
+    play(script)
+
+
+def test_included_sets_are_resolved_together_and_followed() -> None:
+    """A change of what is included, at any depth, reaches whoever includes it; a cycle is named."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.apply("base", requirements=["alpha"])
+        sim.cluster.apply("middle", requirements=["beta"], includes=[{"name": "base"}])
+        sim.cluster.apply("ml", requirements=["gamma"], includes=[{"name": "middle"}])
+        async with sim.operator():
+            await asyncio.sleep(MINUTE)
+            assert sim.pins("ml") == "alpha==1.0 beta==1.0 gamma==1.0"
+            sim.cluster.apply("base", requirements=["delta"])
+            await asyncio.sleep(MINUTE)
+            assert sim.pins("ml") == "beta==1.0 delta==1.0 gamma==1.0"
+            sim.cluster.apply("base", requirements=["delta"], includes=[{"name": "ml"}])
+            await asyncio.sleep(MINUTE)
+            assert sim.ready("ml") == ("False", "IncludeCycle")
+            assert "ml → middle → base → ml" in conditions(sim)["Ready"][2]
+            assert sim.pins("ml") == "beta==1.0 delta==1.0 gamma==1.0"
+            sim.cluster.apply("base", requirements=["delta"])
+            sim.cluster.delete("middle")
+            await asyncio.sleep(MINUTE)
+            assert sim.ready("ml") == ("False", "IncludeNotFound")
+        await settled(sim)
+
+    play(script)
+
+
+def test_a_finished_lock_is_published_without_a_resolver() -> None:
+    """lockFrom: what a pull request made is what is served, byte for byte; one that isn't complete
+    is refused with the line."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.apply("made", requirements=["alpha"])
+        ref = {"configMapKeyRef": {"name": "lock", "key": "lock.txt"}}
+        async with sim.operator():
+            await asyncio.sleep(MINUTE)
+            lock, resolved = text(sim, "flowdeps-made"), len(sim.index.resolved)
+            source(sim, "lock", **{"lock.txt": lock})
+            sim.cluster.apply("ml", requirements=None, lockFrom=ref, python={})
+            await asyncio.sleep(MINUTE)
+            assert sim.ready("ml") == ("True", "Ready")
+            assert text(sim, "flowdeps-ml") == lock
+            assert len(sim.index.resolved) == resolved
+            source(sim, "lock", **{"lock.txt": lock.partition(" \\")[0] + "\n"})
+            await asyncio.sleep(MINUTE)
+            assert sim.ready("ml") == ("False", "LockInvalid")
+            assert text(sim, "flowdeps-ml") == lock
+        await settled(sim)
+
+    play(script)
+
+
+def secret(sim: Simulation, password: str) -> None:
+    """kubectl apply of credentials."""
+    data = {"username": "reader", "password": password}
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+    sim.cluster.put_foreign_secret("flows", "index", encoded)
+
+
+def netrc(sim: Simulation, namespace: str = "flows") -> str | None:
+    """The netrc file that runs of a namespace get."""
+    body = sim.cluster.secrets.get((namespace, "flowdeps-ml"))
+    return base64.b64decode(body["data"]["netrc"]).decode() if body else None
+
+
+def test_credentials_reach_the_resolver_and_the_runs_and_follow_a_rotation() -> None:
+    """A copy stands wherever the lock does; a new password is there within a minute, and with the
+    reference, or the set, the copies go."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.namespaces.add("jobs")
+        sim.prefect.make("k", namespace="jobs")
+        index = {
+            "url": "https://packages.example.com/simple",
+            "credentialsSecretRef": {"name": "index"},
+        }
+        sim.cluster.apply("ml", pools=["k"], index=index)
+        async with sim.operator():
+            await asyncio.sleep(MINUTE)
+            assert sim.ready("ml") == ("False", "CredentialsInvalid")
+            secret(sim, "first")
+            await asyncio.sleep(MINUTE)
+            assert sim.ready("ml") == ("True", "Ready")
+            line = "machine packages.example.com login reader password first\n"
+            assert netrc(sim) == netrc(sim, "jobs") == line
+            assert [access.netrc for _, access in sim.index.asked if access] == [line]
+            secret(sim, "second")
+            await asyncio.sleep(MINUTE)
+            assert netrc(sim) == netrc(sim, "jobs") == line.replace("first", "second")
+        await settled(sim)
+        for body in [*sim.cluster.maps.values(), *sim.cluster.sets.values()]:
+            assert "first" not in str(body)
+            assert "second" not in str(body)
+        async with sim.operator():
+            await asyncio.sleep(MINUTE)
+            sim.cluster.apply("ml", pools=["k"], index={"url": index["url"]})
+            await asyncio.sleep(MINUTE)
+            assert netrc(sim) is netrc(sim, "jobs") is None
+            sim.cluster.apply("ml", pools=["k"], index=index)
+            await asyncio.sleep(MINUTE)
+            assert netrc(sim, "jobs")
+            sim.cluster.delete("ml")
+            await asyncio.sleep(2 * MINUTE)
+            assert netrc(sim, "jobs") is None
+
+    play(script)
+
+
+def test_an_index_that_is_not_allowed_is_not_asked() -> None:
+    """The operator's configuration lists the indexes that sets may name."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.apply("ml", index={"url": "https://evil.example.com/simple"})
+        await settled(sim)
+        assert sim.ready("ml") == ("False", "IndexNotAllowed")
+        assert sim.index.resolved == []
+        sim.cluster.apply("ml", index={"url": "https://packages.example.com/simple"})
+        await settled(sim)
+        assert sim.ready("ml") == ("True", "Ready")
+
+    play(script, index={"allowed": ["https://packages.example.com/"]})
+
+
+def test_with_manual_updates_a_refresh_is_proposed_and_waits_for_its_approval() -> None:
+    """What is served doesn't move before spec.revision names the proposal; a change of the spec is
+    published at once and keeps the pins."""
+
+    async def script(sim: Simulation) -> None:
+        async with sim.operator():
+            sim.cluster.apply("ml", requirements=["alpha"], updates="Manual")
+            await asyncio.sleep(HOUR)
+            sim.index.release = 2
+            await asyncio.sleep(2 * DAY)
+            assert sim.pins("ml") == "alpha==1.0"
+            proposed = status(sim)["proposed"]
+            assert proposed["summary"] == "alpha 1.0 → 2.0"
+            assert sim.ready("ml") == ("True", "Ready")
+            assert [e for e in sim.cluster.events if "RevisionProposed" in e[2]]
+            sim.cluster.apply("ml", requirements=["alpha", "beta"], updates="Manual")
+            await asyncio.sleep(HOUR)
+            assert sim.pins("ml") == "alpha==1.0 beta==2.0"
+            sim.index.release = 3
+            await asyncio.sleep(2 * DAY)
+            newer = status(sim)["proposed"]
+            assert newer["summary"] == "alpha 1.0 → 3.0, beta 2.0 → 3.0"
+            approved = {"updates": "Manual", "revision": newer["revision"]}
+            sim.cluster.apply("ml", requirements=["alpha", "beta"], **approved)
+            await asyncio.sleep(MINUTE)
+            assert sim.pins("ml") == "alpha==3.0 beta==3.0"
+            assert "proposed" not in status(sim)
+            sim.index.release = 4
+            await asyncio.sleep(2 * DAY)
+            assert sim.pins("ml") == "alpha==3.0 beta==3.0"
+            assert status(sim)["proposed"]["summary"] == "alpha 3.0 → 4.0, beta 3.0 → 4.0"
+        await settled(sim)
+
+    play(script)
+
+
+def test_a_rollback_needs_no_resolver_and_no_pod() -> None:
+    """spec.revision serves what was published before, at once; without it the newest again."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.pods.images[IMAGE] = MemoryImage()
+        sim.cluster.apply("ml", requirements=["alpha"], **image())
+        async with sim.operator():
+            await asyncio.sleep(HOUR)
+            old = status(sim)["lock"]["revision"]
+            sim.cluster.apply("ml", requirements=["alpha", "beta"], **image())
+            await asyncio.sleep(10 * MINUTE)
+            spent = len(sim.index.resolved), sim.cluster.pods.made.copy()
+            sim.cluster.apply("ml", requirements=["alpha", "beta"], revision=old, **image())
+            await asyncio.sleep(1)
+            assert sim.pins("ml") == "alpha==1.0"
+            await asyncio.sleep(MINUTE)
+            assert sim.ready("ml") == ("True", "Ready")
+            assert (len(sim.index.resolved), sim.cluster.pods.made) == spent
+            sim.cluster.apply("ml", requirements=["alpha", "beta"], **image())
+            await asyncio.sleep(MINUTE)
+            assert sim.pins("ml") == "alpha==1.0 beta==1.0"
+
+    play(script)
+
+
+def test_a_suspended_or_broken_set_still_keeps_its_lock_in_place() -> None:
+    """What a pool offers is put back when somebody deletes it, whatever the set is like."""
+
+    async def script(sim: Simulation) -> None:
+        sim.prefect.make("k")
+        sim.cluster.apply("ml", pools=["k"], requirements=["alpha"])
+        async with sim.operator():
+            await asyncio.sleep(MINUTE)
+            for changes in ({"suspend": True}, {"requirements": ["no good"]}):
+                sim.cluster.apply("ml", pools=["k"], **{"requirements": ["alpha"], **changes})
+                await asyncio.sleep(MINUTE)
+                sim.cluster.delete_map("flows", "flowdeps-ml")
+                await asyncio.sleep(MINUTE)
+                assert sim.pins("ml") == "alpha==1.0"
+
+    play(script)
+
+
+def test_a_set_that_never_had_a_lock_and_cannot_be_read_stands_in_nobodys_way() -> None:
+    """A younger good set may serve the key; one that is merely being made still comes first."""
+
+    async def script(sim: Simulation) -> None:
+        sim.prefect.make("k")
+        sim.cluster.apply("old", requirements=["no good"], pools=[{"name": "k", "key": "x"}])
+        async with sim.operator():
+            await asyncio.sleep(MINUTE)
+            sim.cluster.apply("young", pools=[{"name": "k", "key": "x"}])
+            await asyncio.sleep(5 * MINUTE)
+            assert sim.ready("young") == ("True", "Ready")
+
+    play(script)
