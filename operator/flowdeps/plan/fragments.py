@@ -34,6 +34,7 @@ def pool_fragment(
         default=default,
         descriptions=_descriptions(offered),
         default_image=settings.image,
+        extras=settings.extra_packages,
         resources=install.resources or None,
         env=tuple({"name": one.name, "value": one.value} for one in install.env),
     )
