@@ -5,26 +5,34 @@ import asyncio
 import sys
 from pathlib import Path
 
-from flowdeps.api.problems import InvalidError
-from flowdeps.api.resource import parse_spec
 from flowdeps.cli.failure import CommandError
-from flowdeps.cli.manifests import STDIN, read_manifests
+from flowdeps.cli.lock_inputs import Given, read_request, read_text
+from flowdeps.cli.manifests import STDIN
 from flowdeps.cli.settings import add_config, make_resolver, read_config
-from flowdeps.locks.index import Index
+from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock, LockError, parse_lock
-from flowdeps.locks.request import LockRequest
 from flowdeps.resolver import ResolveError
 
 _DESCRIPTION = """\
 Resolve a FlowDependencySet to a lock: every package at one version, with the hashes of
-its wheels that fit the set's Python and platforms. No cluster is needed.
+its wheels that fit the set's Python and platforms. No cluster is needed: what the set
+refers to (ConfigMaps, included sets) is given in further files.
 """
 _EPILOG = """\
 examples:
   flowdeps lock ml-extras.yaml > ml-extras.lock
   flowdeps lock ml-extras.yaml --previous ml-extras.lock --output ml-extras.lock
+  flowdeps lock ml-extras.yaml sources.yaml --image-packages image.json
 
 With --previous, pins that are still allowed keep their versions.
+
+With --image-packages, the lock holds only what the image lacks, and fits what it has. FILE
+is the JSON of `pip inspect`, or the lines of `pip freeze`; these don't tell what the image's
+packages require, nor its Python, which is given with --python. From an image it is made so:
+  docker run --rm --entrypoint python IMAGE -m pip inspect > image.json
+  kubectl run look --rm -i -q --restart=Never --image=IMAGE --command -- \\
+    python -m pip inspect > image.json
+
 Exit status: 0 a lock was made, 1 there is none (the reason is on standard error).
 """
 
@@ -41,6 +49,20 @@ def add_parser(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("file", metavar="FILE", help="YAML or JSON with one set; - for stdin")
+    parser.add_argument(
+        "beside", metavar="FILE", nargs="*", help="the ConfigMaps and sets that it refers to"
+    )
+    parser.add_argument("--image-packages", metavar="FILE", help="what the image has installed")
+    parser.add_argument("--python", metavar="3.X", help="the image's, where FILE has only lines")
+    parser.add_argument(
+        "--variable",
+        metavar="NAME=FILE",
+        action="append",
+        default=[],
+        type=_variable,
+        help="the value of a Prefect variable, in a file",
+    )
+    parser.add_argument("--netrc", metavar="FILE", help="credentials of the index, a netrc file")
     parser.add_argument("--previous", metavar="LOCK", help="a lock whose pins to keep")
     parser.add_argument("--output", metavar="FILE", help="write there, not to standard output")
     add_config(parser)
@@ -51,14 +73,28 @@ def add_parser(
 def run(args: argparse.Namespace) -> int:
     """Make the lock and write it."""
     config = read_config(args.config)
-    request = _request(args.file, default_index=config.index)
+    given = Given(
+        file=args.file,
+        beside=args.beside,
+        image_packages=args.image_packages,
+        python=args.python,
+        variables=dict(args.variable),
+    )
+    request, spec = read_request(given, config)
+    access = Access(netrc=read_text(args.netrc)) if args.netrc else None
+    if spec.index.credentials and access is None:
+        name = spec.index.credentials
+        print(f"note: the Secret {name} isn't read here; give --netrc FILE", file=sys.stderr)
     previous = read_lock(args.previous) if args.previous else None
     count = len(request.requirements)
     print(f"resolving {count} requirement{'s' if count != 1 else ''} …", file=sys.stderr)
     try:
-        lock = asyncio.run(make_resolver(config).resolve(request, previous=previous)).lock
+        made = asyncio.run(make_resolver(config).resolve(request, previous=previous, access=access))
     except ResolveError as error:
         raise CommandError(f"{error.reason}: {error.message}") from None
+    for note in made.notes:
+        print(f"note: {note}", file=sys.stderr)
+    lock = made.lock
     text = lock.render()
     if args.output:
         try:
@@ -67,30 +103,16 @@ def run(args: argparse.Namespace) -> int:
             raise CommandError(f"{args.output}: {error.strerror}") from None
     else:
         sys.stdout.write(text)
-    print(f"{len(lock.pins)} pins, {lock.digest}", file=sys.stderr)
+    base = f" on {len(lock.base)} packages of the image" if lock.base else ""
+    print(f"{len(lock.pins)} pins{base}, {lock.digest}", file=sys.stderr)
     return 0
 
 
-def _request(file: str, *, default_index: Index) -> LockRequest:
-    reading = read_manifests([file])
-    if reading.problems:
-        raise CommandError(*reading.problems)
-    if len(reading.manifests) != 1:
-        raise CommandError(
-            f"{file}: {len(reading.manifests)} FlowDependencySets; give a file with exactly one"
-        )
-    try:
-        spec = parse_spec(reading.manifests[0].body)
-    except InvalidError as error:
-        raise CommandError.invalid(file, error) from None
-    if spec.target is None:
-        raise CommandError(f"{file}: spec.python.version: missing; add it")
-    return LockRequest(
-        requirements=spec.requirements,
-        constraints=spec.constraints,
-        target=spec.target,
-        index=spec.index.index if spec.index.index.url else default_index,
-    )
+def _variable(text: str) -> tuple[str, str]:
+    name, separator, file = text.partition("=")
+    if not (name and separator and file):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FILE")
+    return name, file
 
 
 def read_lock(file: str) -> Lock:

@@ -169,3 +169,57 @@ def test_a_full_disk_is_told(shell: Shell, stocked: Index) -> None:
         assert process.returncode == 1
     assert "No space left on device" in err
     assert "Traceback" not in err
+
+
+IMAGE = """\
+{"version": "1",
+ "environment": {"python_full_version": "3.11.9", "python_version": "3.11",
+   "sys_platform": "linux", "platform_machine": "x86_64"},
+ "installed": [{"metadata": {"name": "alpha", "version": "1.0"}},
+   {"metadata": {"name": "prefect", "version": "3.8.8", "requires_dist": ["alpha<1.1"]}}]}
+"""
+FOR_IMAGE = 'python: {version: "3.11", platforms: ["linux/amd64"]}'
+
+
+@pytest.mark.parametrize("listed", [IMAGE, "# pip freeze\nalpha==1.0\nprefect==3.8.8\n"])
+def test_image_packages_are_left_out(shell: Shell, stocked: Index, listed: str) -> None:
+    """--image-packages: the lock has what the image lacks, and names what it builds on."""
+    text = set_text(["beta"], index=stocked.url)
+    shell.write("set.yaml", text)
+    shell.write("image", listed)
+    done = shell.flowdeps("lock", "set.yaml", "--image-packages", "image")
+    assert done.status == 0
+    lock = parse_lock(done.out)
+    assert [f"{pin.name}=={pin.version}" for pin in lock.pins] == ["beta==2.0"]
+    assert lock.base == (("alpha", "1.0"),)
+    assert done.err.splitlines()[-1] == f"1 pins on 1 packages of the image, {lock.digest}"
+    shell.write("set.yaml", text.replace("beta", "alpha>1"))
+    done = shell.flowdeps("lock", "set.yaml", "--image-packages", "image")
+    assert done.status == 1
+    assert "flowdeps: Unsatisfiable: alpha 1.0 is in the image" in done.err
+    assert ("prefect 3.8.8 requires alpha<1.1" in done.err) == (listed == IMAGE)
+
+
+def test_an_image_says_which_python_a_lock_is_for(shell: Shell, stocked: Index) -> None:
+    """Without python.version, what pip inspect says of the interpreter is the target."""
+    text = set_text(["beta"], index=stocked.url).replace(FOR_IMAGE, "python: {image: flows:1}")
+    shell.write("set.yaml", text)
+    shell.write("image.json", IMAGE)
+    done = shell.flowdeps("lock", "set.yaml", "--image-packages", "image.json")
+    target = parse_lock(done.out).target
+    assert (target.python, target.platforms) == ("3.11", ("linux/amd64",))
+
+
+def test_credentials_of_an_index_are_given_in_a_file(shell: Shell) -> None:
+    """--netrc opens a private index; without it the command says what it lacks."""
+    with Index(username="me", password="correct-horse") as private:
+        private.add("alpha", "1.0")
+        text = set_text(["alpha"], index=private.url)
+        reference = "index: {credentialsSecretRef: {name: index}, url:"
+        shell.write("set.yaml", text.replace("index: {url:", reference))
+        shell.write("netrc", "machine 127.0.0.1 login me password correct-horse")
+        assert shell.flowdeps("lock", "set.yaml", "--netrc", "netrc").status == 0
+        done = shell.flowdeps("lock", "set.yaml")
+    assert done.status == 1
+    assert "note: the Secret index isn't read here; give --netrc FILE" in done.err
+    assert "flowdeps: IndexUnauthorized: " in done.err

@@ -1,0 +1,231 @@
+"""What a lock is made from, and what is said where something of it isn't given."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from flowdeps.api.config import Config, parse_config
+from flowdeps.cli.failure import CommandError
+from flowdeps.cli.lock_inputs import Given, read_request
+from flowdeps.locks.request import LockRequest, Prereleases
+
+SET = """\
+apiVersion: flowdeps.dev/v1alpha1
+kind: FlowDependencySet
+metadata: {{name: {name}, namespace: flows}}
+spec:
+  python: {{{python}}}
+  workPools: [{{name: k}}]
+  {fields}
+"""
+CONFIG_MAP = """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: lines, namespace: flows}
+data: {in: "httpx\\npandas>=2", bad: "-r other.txt"}
+"""
+OF_CONFIG_MAP = "configMapKeyRef: {name: lines, key: %s}"
+INSPECT = """\
+{"environment": {"python_full_version": "3.12.1", "sys_platform": "linux",
+ "platform_machine": "aarch64"}, "installed": [{"metadata": {"name": "six", "version": "1.0"}}]}
+"""
+
+Write = Callable[..., str]
+
+
+def set_of(fields: str, *, name: str = "ml", python: str = 'version: "3.11"') -> str:
+    return SET.format(name=name, fields=fields, python=python)
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Writes a file in the directory that is the current one; returns its name."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(name: str, *texts: str) -> str:
+        (tmp_path / name).write_text("---\n".join(texts))
+        return name
+
+    return write
+
+
+def request(
+    *beside: str,
+    config: Config | None = None,
+    variables: dict[str, str] | None = None,
+    image_packages: str | None = None,
+    python: str | None = None,
+) -> LockRequest:
+    given = Given(
+        file="set.yaml",
+        beside=beside,
+        variables=variables or {},
+        image_packages=image_packages,
+        python=python,
+    )
+    return read_request(given, config or Config())[0]
+
+
+def refused(*beside: str, image_packages: str | None = None, python: str | None = None) -> str:
+    with pytest.raises(CommandError) as caught:
+        request(*beside, image_packages=image_packages, python=python)
+    return str(caught.value)
+
+
+def test_config_maps_stand_in_the_sets_file_or_beside_it(write: Write) -> None:
+    """Requirements and constraints are those of the set and of its sources together."""
+    text = set_of(
+        f"requirements: [numpy]\n  requirementsFrom: [{{{OF_CONFIG_MAP % 'in'}}}]\n"
+        f"  constraintsFrom: [{{{OF_CONFIG_MAP % 'in'}}}]"
+    )
+    write("set.yaml", text)
+    write("sources.yaml", CONFIG_MAP)
+    beside = request("sources.yaml")
+    assert beside.requirements == ("httpx", "numpy", "pandas>=2")
+    assert beside.constraints == ("httpx", "pandas>=2")
+    write("set.yaml", text, CONFIG_MAP)
+    assert request() == beside
+
+
+def test_included_sets_are_locked_together(write: Write) -> None:
+    """Also what they include; each once."""
+    write("set.yaml", set_of("includes: [{name: a}, {name: b}]"))
+    a = set_of("includes: [{name: b}]\n  requirements: [numpy]", name="a")
+    b = set_of("requirements: [pandas]\n  constraints: [six<2]", name="b")
+    write("others.yaml", a, b)
+    found = request("others.yaml")
+    assert (found.requirements, found.constraints) == (("numpy", "pandas"), ("six<2",))
+
+
+def test_prefect_variables_are_given_as_files(write: Write) -> None:
+    """A text as in EXTRA_PY_DEPS, or a JSON list."""
+    write("set.yaml", set_of("requirementsFrom: [{prefectVariable: {name: extra}}]"))
+    write("list.json", '["pandas>=2", "httpx"]')
+    write("words", "httpx pandas>=2")
+    for file in ("list.json", "words"):
+        assert request(variables={"extra": file}).requirements == ("httpx", "pandas>=2")
+
+
+def test_all_that_decides_about_a_lock_reaches_the_resolver(write: Write) -> None:
+    """The set's fields, and the configuration's where the set is silent."""
+    write(
+        "set.yaml",
+        set_of(
+            "requirements: [six]\n  shadow: [six]\n"
+            "  index: {cooldown: 2d, cooldownExempt: [Six], prereleases: Allow}",
+            python="image: flows",
+        ),
+    )
+    write("image", "six==1.0\n")
+    found = request(image_packages="image", python="3.11")
+    assert found.image
+    assert found.image.versions == {"six": "1.0"}
+    assert (found.shadow, found.cooldown, found.cooldown_exempt, found.prereleases) == (
+        ("six",),
+        timedelta(days=2),
+        ("six",),
+        Prereleases.ALLOW,
+    )
+    write("set.yaml", set_of("requirements: [six]"))
+    config = parse_config({"index": {"url": "https://example.com/simple", "cooldown": "7d"}})
+    found = request(config=config)
+    assert (found.cooldown, found.index) == (timedelta(days=7), config.index)
+    write("set.yaml", set_of("requirements: [six]\n  index: {cooldown: 0s}"))
+    assert request(config=config).cooldown is None
+
+
+def test_the_image_is_the_target_where_the_set_names_none(write: Write) -> None:
+    """Interpreter and platform of `pip inspect`; platforms that the set names go before."""
+    write("image", INSPECT)
+    write("set.yaml", set_of("requirements: [six]", python="image: flows"))
+    found = request(image_packages="image")
+    assert (found.target.python, found.target.platforms) == ("3.12", ("linux/arm64",))
+    write("image", "six==1.0\n")
+    found = request(image_packages="image", python="3.13")
+    assert (found.target.python, found.target.platforms) == ("3.13", ("linux/amd64",))
+
+
+@pytest.mark.parametrize(
+    ("fields", "python", "says"),
+    [
+        (
+            f"requirementsFrom: [{{{OF_CONFIG_MAP % 'in'}}}]",
+            'version: "3.11"',
+            "set.yaml: spec.requirementsFrom[0]: there is no key 'in' of a ConfigMap 'lines'",
+        ),
+        (
+            "constraintsFrom: [{prefectVariable: {name: extra}}]\n  requirements: [six]",
+            'version: "3.11"',
+            "set.yaml: spec.constraintsFrom[0]: the value of the Prefect variable 'extra' is not"
+            " known here; give a file with it: --variable extra=FILE",
+        ),
+        (
+            "includes: [{name: a}]",
+            'version: "3.11"',
+            "set.yaml: spec.includes: ml → a: 0 sets of that name in the files",
+        ),
+        (f"lockFrom: {{{OF_CONFIG_MAP % 'in'}}}", "", "set.yaml: spec.lockFrom: the lock is made"),
+        ("requirements: [six]", "image: flows", "give it with --image-packages FILE"),
+        ("requirements: [six]", "", "give it with --image-packages FILE"),
+    ],
+)
+def test_what_is_not_given_is_asked_for_by_its_field(
+    write: Write, fields: str, python: str, says: str
+) -> None:
+    """The operator would look into a cluster, at Prefect or into an image; here are only files."""
+    write("set.yaml", set_of(fields, python=python))
+    assert says in refused()
+
+
+def test_what_is_optional_may_be_left_out(write: Write) -> None:
+    """As in the operator, it asks for nothing."""
+    sources = [
+        "{configMapKeyRef: {name: lines, key: in, optional: true}}",
+        "{prefectVariable: {name: extra, optional: true}}",
+    ]
+    write("set.yaml", set_of(f"requirements: [six]\n  requirementsFrom: [{', '.join(sources)}]"))
+    assert request().requirements == ("six",)
+
+
+def test_a_source_with_a_line_that_is_refused_names_the_line(write: Write) -> None:
+    """The field, the line, and the way out."""
+    write("set.yaml", set_of(f"requirementsFrom: [{{{OF_CONFIG_MAP % 'bad'}}}]"), CONFIG_MAP)
+    assert refused().startswith('set.yaml: spec.requirementsFrom[0]: line 1: "-r other.txt": ')
+
+
+def test_a_cycle_is_named(write: Write) -> None:
+    """Sets that include each other can't be locked."""
+    write("set.yaml", set_of("includes: [{name: a}]"))
+    write("a.yaml", set_of("includes: [{name: ml}]", name="a"))
+    assert "spec.includes: ml → a → ml: a cycle" in refused("a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("listed", "python", "says"),
+    [
+        ("six\n", 'version: "3.11"', "image: line 1: 'six' is not name==version"),
+        ("six==1.0\n", "image: flows", "image: it doesn't tell the image's Python"),
+        (INSPECT, 'version: "3.11"', "image: the image has Python 3.12, spec.python.version is"),
+        (INSPECT.replace("linux", "win32"), "image: flows", "platform 'win32/aarch64' is not"),
+        ("{}", "image: flows", "image: not the JSON of `pip inspect`"),
+    ],
+)
+def test_image_packages_that_can_not_be_used_are_refused(
+    write: Write, listed: str, python: str, says: str
+) -> None:
+    """The file is named, and what is wrong with it."""
+    write("set.yaml", set_of("requirements: [six]", python=python))
+    write("image", listed)
+    assert says in refused(image_packages="image")
+    assert "No such file" in refused(image_packages="missing")
+
+
+def test_a_python_that_is_not_the_images_is_refused(write: Write) -> None:
+    """--python fills in what is missing, and contradicts nothing."""
+    write("set.yaml", set_of("requirements: [six]", python="image: flows"))
+    write("image", INSPECT)
+    assert "it is of Python 3.12, not --python" in refused(image_packages="image", python="3.11")
+    write("image", "six==1.0")
+    assert "Python 'x' is not supported" in refused(image_packages="image", python="x")
