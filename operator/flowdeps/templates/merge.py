@@ -261,8 +261,14 @@ def _check_names(draft: Draft, fragment: Fragment) -> None:
         raise MergeRefusedError(
             "NameClash",
             f"{written(path)} already has {name!r} and no marker says that it is ours: rename it, "
-            "or take it out if an earlier flowdeps left it there.",
+            f"or take it out if an earlier flowdeps left it there{_or_forbid(name, fragment)}.",
         )
+
+
+def _or_forbid(name: Any, fragment: Fragment) -> str:
+    if name != fragment.extras_variable:
+        return ""
+    return ", or do without ours (workPools[].extraPackages: Forbidden in our configuration)"
 
 
 def _list(value: Any) -> list[Any]:

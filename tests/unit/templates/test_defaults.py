@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from flowdeps.templates import default_image, job_namespace, merge
+from flowdeps.templates import default_image, job_namespace, merge, pull_policy, user
 from tests.unit.templates.samples import Template, fragment, pool, prefect_template, with_flow
 
 
@@ -67,3 +67,34 @@ def test_the_job_namespace_is_where_the_worker_would_create_the_job(
 ) -> None:
     """The configuration's namespace counts, the worker's own default where it has none."""
     assert job_namespace(template) == namespace
+
+
+@pytest.mark.parametrize(
+    ("template", "policy"),
+    [
+        (pool(), "IfNotPresent"),
+        (with_flow(imagePullPolicy="Always"), "Always"),
+        (with_flow(imagePullPolicy=None), None),
+        ({}, None),
+    ],
+)
+def test_the_pull_policy_is_what_the_worker_would_fill_in(
+    template: Template, policy: str | None
+) -> None:
+    """A literal or a default; None where Kubernetes decides."""
+    assert pull_policy(template) == policy
+
+
+@pytest.mark.parametrize(
+    ("context", "ids"),
+    [
+        ({"runAsUser": 1000, "runAsGroup": 0}, (1000, 0)),
+        ({"runAsUser": "{{ user }}"}, (None, None)),
+        (None, (None, None)),
+    ],
+)
+def test_the_user_is_the_one_of_the_flows_container(
+    context: Any, ids: tuple[int | None, int | None]
+) -> None:
+    """A number that the template names; None where the image decides, or a run."""
+    assert user(with_flow(securityContext=context)) == ids

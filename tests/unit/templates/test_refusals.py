@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from flowdeps.templates import MergeRefusedError, merge
+from flowdeps.templates import MergeRefusedError, merge, remove
 from tests.unit.templates.samples import (
     Template,
     fragment,
     pod_of,
     pool,
     prefect_template,
+    same,
     with_flow,
 )
 
@@ -157,6 +158,15 @@ def test_what_has_our_names_without_our_marker_is_somebody_elses(template: Templ
     error = refused(template)
     assert error.reason == "NameClash"
     assert "marker" in error.message
+
+
+def test_a_variable_of_the_extras_name_can_be_kept() -> None:
+    """A team that has such a variable already is told how to go on without ours."""
+    template = pool()
+    template["variables"]["properties"]["extra_py_deps"] = {"type": "string"}
+    assert "extraPackages: Forbidden" in refused(template).message
+    assert "extraPackages" not in refused(with_pod(volumes=[{"name": "flowdeps-lock"}])).message
+    assert same(remove(merge(template, fragment(extras=False))), template)
 
 
 def test_another_operators_fragment_is_refused_by_its_owner() -> None:
