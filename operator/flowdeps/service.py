@@ -37,7 +37,7 @@ from flowdeps.reconcile.pools import PoolPasses
 from flowdeps.reconcile.sets import SetPasses
 from flowdeps.reconcile.world import Key, Resolve, World
 from flowdeps.resolver import Resolution, ResolveError, Resolver
-from flowdeps.store import SELECTOR, PoolKey, SetEntry, SetKey, Store
+from flowdeps.store import SELECTOR, ConfigMapView, PoolKey, SetEntry, SetKey, Store
 from flowdeps.templates import find
 from flowdeps.templates.pods import PodSettings
 from flowdeps.trials.images import PURPOSE_LABEL, Images
@@ -180,43 +180,64 @@ class Service:
         namespaces = self.world.config.watch_namespaces
         known = dict(self.world.store.sets)
         self.world.store.begin_list()
-        config_maps = await self.world.cluster.list_config_maps(
-            namespaces=self._lock_namespaces(), selector=SELECTOR
-        )
+        config_maps = await self._list_locks()
         sets = await self.world.cluster.list_sets(namespaces)
         changed = self.world.store.replace(sets=sets, config_maps=config_maps)
         for key in changed:
             self._call_rivals(known.get(key), self.world.store.sets.get(key))
         return changed
 
-    def _lock_namespaces(self) -> list[str]:
-        config = self.world.config
-        if not config.watch_namespaces:
-            return []
+    async def _list_locks(self) -> list[Body]:
+        config, cluster = self.world.config, self.world.cluster
         jobs = {namespace for pool in config.work_pools for namespace in pool.job_namespaces}
-        return sorted({*config.watch_namespaces, *jobs})
+        ours = {*config.watch_namespaces, *jobs} if config.watch_namespaces else set()
+        found = await cluster.list_config_maps(namespaces=sorted(ours), selector=SELECTOR)
+        for namespace in sorted(self._of_templates() - ours) if ours else ():
+            try:
+                found += await cluster.list_config_maps(namespaces=[namespace], selector=SELECTOR)
+            except ClusterError as error:
+                if error.status != 403:  # a template may name any namespace
+                    raise
+        return found
+
+    def _of_templates(self) -> set[str]:
+        """Where the pools that were looked at run their jobs."""
+        pools = self.world.store.pools.values()
+        return {namespace for pool in pools for namespace in pool.job_namespaces}
 
     async def _resync(self) -> None:
         while True:
             await asyncio.sleep(RESYNC_SECONDS)
-            start = self.world.queue.time()
+            start, before = self.world.queue.time(), dict(self.world.store.config_maps)
             try:
                 missed = await self._list()
             except ClusterError as error:
                 log.warning("resync failed, next in %.0f s: %s", RESYNC_SECONDS, error)
                 continue
+            watched = missed - self._unwatched(before)
             for key in missed:
                 self.world.queue.add(key)
                 self._call_includers(key)
             await self._sweep_pods()
             # What a list brings first, a watch that works brings soon after.
             await asyncio.sleep(_WATCH_SECONDS if missed else 0)
-            silent = bool(missed) and self.health.last_event < start
+            silent = bool(watched) and self.health.last_event < start
             self.health.silent_watch = (
-                f"the watch is silent: a list found {len(missed)} changes that it did not bring"
+                f"the watch is silent: a list found {len(watched)} changes that it did not bring"
                 if silent
                 else None
             )
+
+    def _unwatched(self, before: Mapping[tuple[str, str], ConfigMapView]) -> set[SetKey]:
+        """The sets with a ConfigMap that is another than before where nothing is watched."""
+        namespaces, now = self.world.config.watch_namespaces, self.world.store.config_maps
+        return {
+            view.holder
+            for where in (before.keys() | now.keys() if namespaces else ())
+            if where[0] not in namespaces and before.get(where) is not now.get(where)
+            for view in (before.get(where), now.get(where))
+            if view
+        }
 
     async def _sweep_pods(self) -> None:
         """Delete what trials of an operator that was killed have left, and that nobody asks for."""

@@ -24,7 +24,7 @@ from flowdeps.plan import (
 )
 from flowdeps.reconcile.report import Step
 from flowdeps.reconcile.world import World
-from flowdeps.store import LOCK_FILE, SetEntry
+from flowdeps.store import LOCK_FILE, ConfigMapView, SetEntry
 
 LARGEST_LOCK = 1_000_000
 """Bytes: what fits a ConfigMap (1 MiB) beside its other fields."""
@@ -168,6 +168,11 @@ async def _publish_at(
     store = world.store
     for wanted in config_maps(entry, place, record, summary=""):
         view = store.config_maps.get((wanted.namespace, wanted.name))
+        if view is None:
+            found = await _look(world, wanted)
+            if isinstance(found, Step):
+                return found
+            view = found
         desired = keep_history(wanted, view)
         if desired.met_by(view):
             continue
@@ -179,8 +184,6 @@ async def _publish_at(
             old = await before.lock() if new else None
             summary = summarize(diff(old, lock), SUMMARY_LIMIT) if new else ""
             desired = config_maps(entry, place, record, summary=summary)[0]
-        if view is None and (problem := await _foreign(world, desired)):
-            return problem
         if view and desired.must_be_replaced(view):
             await delete(world, view.namespace, view.name, view.uid)
         store.put_config_map(await world.cluster.apply_config_map(desired.body(lock.render())))
@@ -189,19 +192,22 @@ async def _publish_at(
     return None
 
 
-async def _foreign(world: World, desired: Desired) -> Step | None:
+async def _look(world: World, desired: Desired) -> ConfigMapView | Step | None:
+    """What has the name of a ConfigMap that no list brought, as where a pool's template alone says
+    that its jobs run: one of ours, a problem, or nothing."""
     body = await world.cluster.get_config_map(desired.namespace, desired.name)
     if body is None:
         return None
     labels = body["metadata"].get("labels") or {}
-    if labels.get(MANAGED_BY_LABEL) == MANAGED_BY:
-        return None
-    return Step(
-        False,
-        Reason.NAME_TAKEN,
-        f"ConfigMap {desired.namespace}/{desired.name} exists and is not flowdeps';"
-        " delete it, or choose another key",
-    )
+    if labels.get(MANAGED_BY_LABEL) != MANAGED_BY:
+        return Step(
+            False,
+            Reason.NAME_TAKEN,
+            f"ConfigMap {desired.namespace}/{desired.name} exists and is not flowdeps';"
+            " delete it, or choose another key",
+        )
+    world.store.put_config_map(body)
+    return world.store.config_maps.get((desired.namespace, desired.name))
 
 
 def _refused(error: ClusterError, place: Place) -> Step:

@@ -57,6 +57,7 @@ class MemoryCluster:
         self.watcher: Watcher = lambda *_: None
         self.away = False
         self.lag = 0.001  # of the watch
+        self.unlistable: set[str] = set()
         self.secrets: dict[tuple[str, str], Body] = {}
         self.pods = MemoryNode(self)
         self._version = 0
@@ -121,6 +122,8 @@ class MemoryCluster:
         self, *, namespaces: Sequence[str] = (), selector: str
     ) -> list[Body]:
         await self._turn()
+        if self.unlistable & set(namespaces):
+            raise ClusterError(403, "Forbidden", "may not list")
         of_sets = SET_LABEL in selector
         return [
             copy.deepcopy(b)
@@ -514,6 +517,9 @@ class Simulation:
 
     async def _watch(self, service: Service) -> None:
         def watcher(event: str | None, kind: str, body: Body) -> None:
+            namespaces = self.config.watch_namespaces
+            if namespaces and body["metadata"]["namespace"] not in namespaces:
+                return
             tell = service.set_event if kind == "set" else service.config_map_event
             tell(event, body)
 

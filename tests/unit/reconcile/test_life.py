@@ -348,6 +348,33 @@ def test_a_set_that_loses_its_place_says_so() -> None:
     play(script)
 
 
+@pytest.mark.parametrize("unlistable", [set(), {"jobs"}], ids=["listed", "forbidden"])
+def test_copies_where_nothing_is_watched_are_kept_without_writing(unlistable: set[str]) -> None:
+    """With watchNamespaces, a job namespace that only the pool's template names: neither time nor a
+    restart writes anything there, and no watch is taken for silent; a copy that somebody changed is
+    mended by the next list, also where the operator may not list there."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.namespaces.add("jobs")
+        sim.cluster.unlistable = unlistable
+        sim.prefect.make("k", namespace="jobs")
+        sim.cluster.apply("ml", pools=["k"])
+        await settled(sim)
+        assert sim.pins("ml", namespace="jobs") == "pandas==1.0"
+        async with sim.operator() as service:
+            writes = sim.writes()
+            await asyncio.sleep(HOUR)
+            assert sim.writes() == writes
+            sim.cluster.edit_map("jobs", "flowdeps-ml", **{"requirements.txt": "evil==1.0"})
+            await asyncio.sleep(11 * MINUTE)
+            assert sim.pins("ml", namespace="jobs") == "pandas==1.0"
+            await asyncio.sleep(HOUR)
+            assert service.health.silent_watch is None
+        await settled(sim)
+
+    play(script, watchNamespaces=["flows"])
+
+
 def test_a_file_that_somebody_adds_to_a_lock_makes_no_storm() -> None:
     """A foreign file in the ConfigMap, and a refresh that was asked for before, are no reason to
     write or to resolve again."""
