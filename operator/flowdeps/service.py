@@ -218,7 +218,7 @@ class Service:
             for key in missed:
                 self.world.queue.add(key)
                 self._call_includers(key)
-            await self._sweep_pods()
+            await self._sweep()
             # What a list brings first, a watch that works brings soon after.
             await asyncio.sleep(_WATCH_SECONDS if missed else 0)
             silent = bool(watched) and self.health.last_event < start
@@ -239,23 +239,28 @@ class Service:
             if view
         }
 
-    async def _sweep_pods(self) -> None:
-        """Delete what trials of an operator that was killed have left, and that nobody asks for."""
-        world, namespaces = self.world, self.world.config.watch_namespaces
-        selector = f"{MANAGED_BY_LABEL}={MANAGED_BY},{PURPOSE_LABEL} in (probe, verify)"
+    async def _sweep(self) -> None:
+        """Delete what trials of an operator that was killed have left and nobody asks for, and what
+        is kept of images that no set has any more."""
+        world, cluster = self.world, self.world.cluster
+        namespaces, ours = world.config.watch_namespaces, f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+        trials, images = (f"{ours},{PURPOSE_LABEL} in ({p})" for p in ("probe, verify", "image"))
+        known = {(ref.namespace, ref.facts_name) for ref in world.images.followed()}
         try:
-            pods = await world.cluster.list_pods(namespaces=namespaces, selector=selector)
-            maps = await world.cluster.list_config_maps(namespaces=namespaces, selector=selector)
-            for delete, bodies in (
-                (world.cluster.delete_pod, pods),
-                (world.cluster.delete_config_map, maps),
+            pods = await cluster.list_pods(namespaces=namespaces, selector=trials)
+            maps = await cluster.list_config_maps(namespaces=namespaces, selector=trials)
+            facts = await cluster.list_config_maps(namespaces=namespaces, selector=images)
+            for delete, bodies, used in (
+                (cluster.delete_pod, pods, world.runner.running),
+                (cluster.delete_config_map, maps, world.runner.running),
+                (cluster.delete_config_map, facts, known),
             ):
                 for meta in (body["metadata"] for body in bodies):
-                    if (meta["namespace"], meta["name"]) not in world.runner.running:
-                        where = {"namespace": meta["namespace"], "name": meta["name"]}
-                        await delete(**where, uid=meta["uid"])
+                    where = (meta["namespace"], meta["name"])
+                    if where not in used:
+                        await delete(namespace=where[0], name=where[1], uid=meta["uid"])
         except ClusterError as error:
-            log.warning("can't look for left pods: %s", error)
+            log.warning("can't look for what trials have left: %s", error)
 
     async def _poll(self) -> None:
         world, every = self.world, self.world.config.prefect.poll_interval.total_seconds()

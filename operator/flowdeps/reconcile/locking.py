@@ -134,8 +134,7 @@ def ask(
         if isinstance(answer, Resolution) and (other := _safer(world, answer.lock, request)):
             question = replace(question, inputs=other.digest)
             safer = _resolve(world, entry, question, other, previous=previous)
-            # Where nothing fits without the vulnerable versions, the first answer stands.
-            answer = answer if isinstance(safer, Failure) else safer
+            answer = _better(world, answer, safer)
     if answer is None:
         return Step(False, Reason.RESOLVING, "uv is looking for versions that fit together")
     if isinstance(answer, Failure):
@@ -194,6 +193,18 @@ def _safer(world: World, lock: Lock, request: LockRequest) -> LockRequest | None
         cooldown_exempt=(*request.cooldown_exempt, *exempt(found)),
     )
     return None if other == request else other
+
+
+def _better(
+    world: World, first: Resolution, safer: Resolution | Failure | None
+) -> Resolution | None:
+    """What to take: the first answer stands where nothing fits without the vulnerable versions, or
+    where others that do are no better."""
+    if isinstance(safer, Failure):
+        return first
+    if safer and len(world.vulnerable(safer.lock)) >= len(world.vulnerable(first.lock)):
+        return first
+    return safer
 
 
 async def _nothing() -> None:

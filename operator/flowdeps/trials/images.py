@@ -48,6 +48,11 @@ class ImageRef:
         return f"{self.image} in {self.namespace}"
 
     @property
+    def facts_name(self) -> str:
+        """The ConfigMap that keeps what the image has; the dot sets it apart from locks' names."""
+        return f"flowdeps-image.{self.short}"
+
+    @property
     def short(self) -> str:
         """Ten hex digits that name it in its namespace."""
         text = f"{self.image}\n{self.pull_policy or ''}\n{self.user}"
@@ -87,7 +92,7 @@ class Images:
         Raises FindingError where no pod can tell.
         """
         if known is None:
-            kept = await self._cluster.get_config_map(ref.namespace, _name(ref))
+            kept = await self._cluster.get_config_map(ref.namespace, ref.facts_name)
             if kept and (found := _kept(ref, kept)):
                 image, probed_at = found
                 age = (self._now() - probed_at).total_seconds()
@@ -133,16 +138,12 @@ def labels(purpose: str) -> dict[str, str]:
     return {MANAGED_BY_LABEL: MANAGED_BY, PURPOSE_LABEL: purpose}
 
 
-def _name(ref: ImageRef) -> str:
-    return f"flowdeps-image.{ref.short}"  # the dot keeps it apart from the names of locks
-
-
 def _body(image: Image, now: datetime) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
-            "name": _name(image.ref),
+            "name": image.ref.facts_name,
             "namespace": image.ref.namespace,
             "labels": labels("image"),
             "annotations": {

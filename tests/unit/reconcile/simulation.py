@@ -29,6 +29,7 @@ from flowdeps.observe import Metrics
 from flowdeps.pools import Pool, Pools, PoolsError, Variable
 from flowdeps.resolver import IndexUnavailableError, Resolution, UnsatisfiableError
 from flowdeps.service import Service, make_world
+from flowdeps.trials.images import PURPOSE_LABEL
 from tests.unit.engine import virtual
 from tests.unit.locks.builders import digest
 from tests.unit.store.bodies import set_body
@@ -125,11 +126,13 @@ class MemoryCluster:
         if self.unlistable & set(namespaces):
             raise ClusterError(403, "Forbidden", "may not list")
         of_sets = SET_LABEL in selector
+        purposes = "probe verify image" if of_sets else selector.partition("in (")[2]
         return [
             copy.deepcopy(b)
             for (n, _), b in self.maps.items()
             if not namespaces or n in namespaces
             if (SET_LABEL in b["metadata"].get("labels", {})) == of_sets
+            if of_sets or b["metadata"].get("labels", {}).get(PURPOSE_LABEL, "-") in purposes
         ]
 
     async def get_config_map(self, namespace: str, name: str) -> Body | None:

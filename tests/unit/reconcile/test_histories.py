@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 
 from flowdeps.api.reasons import Reason
 from flowdeps.pools import PoolsError
+from flowdeps.reconcile.making import UNDER_WAY
 from tests.unit.engine import virtual
-from tests.unit.reconcile.simulation import Simulation
+from tests.unit.reconcile.simulation import MemoryImage, Simulation
 
 EXAMPLES = int(os.environ.get("FLOWDEPS_HISTORIES", "40"))
 
 _NAMES = ("a", "b", "c")
 _POOLS = ("k", "l", "missing")
+_IMAGES = ("registry.example.com/flows:1", "registry.example.com/flows:2")
 _OUTAGE = PoolsError(Reason.PREFECT_UNAVAILABLE, "the Prefect API did not answer: away")
 
 _REF = st.fixed_dictionaries(
@@ -33,7 +35,13 @@ _APPLY = st.fixed_dictionaries(
             st.sampled_from(["alpha", "beta", "impossible", "no good"]), min_size=1, max_size=2
         ),
         "suspend": st.booleans() | st.just(False),
-    }
+    },
+    optional={
+        "python": st.sampled_from([{}, {"image": _IMAGES[0]}, {"image": _IMAGES[1]}]),
+        "updates": st.sampled_from(["Automatic", "Manual"]),
+        "includes": st.sampled_from([[{"name": name}] for name in _NAMES]),
+        "requirementsFrom": st.just([{"configMapKeyRef": {"name": "src", "key": "txt"}}]),
+    },
 )
 _NAME = st.tuples(st.sampled_from(["flows", "team"]), st.sampled_from(_NAMES))
 _OPERATION = st.one_of(
@@ -47,6 +55,9 @@ _OPERATION = st.one_of(
     st.tuples(st.just("cluster"), st.booleans()),
     st.tuples(st.just("index"), st.booleans()),
     st.tuples(st.just("release"), st.integers(1, 9)),
+    st.tuples(st.just("image"), st.tuples(st.sampled_from(_IMAGES), st.sampled_from(["", "beta"]))),
+    st.tuples(st.just("source"), st.sampled_from(["gamma", "gamma delta", ""])),
+    st.tuples(st.just("forbid pods"), st.booleans()),
     st.tuples(st.just("kill"), st.none()),
 )
 _PAUSE = st.sampled_from([0.0, 0.003, 0.007, 0.02, 1.0, 3.01, 10.0, 100.0, 2000.0, 30000.0])
@@ -61,6 +72,7 @@ class _History:
         self.sim.cluster.namespaces.add("jobs")
         self.sim.prefect.make("k")
         self.sim.prefect.make("l", namespace="jobs")
+        self.sim.cluster.pods.images[_IMAGES[0]] = MemoryImage()
         self.originals = {name: pool.template for name, pool in self.sim.prefect.pools.items()}
 
     async def play(self, history: list[tuple[float, tuple[str, Any]]]) -> None:
@@ -75,7 +87,8 @@ class _History:
                     self._do(what, how)
             self.sim.prefect.outage = None
             self.sim.cluster.away = self.sim.index.away = False
-            await asyncio.sleep(5000)  # beyond the hour for which a failure is remembered
+            self.sim.cluster.pods.forbidden = ""
+            await asyncio.sleep(9000)  # beyond the hour for which a failure is remembered
 
     def _do(self, what: str, how: Any) -> None:
         cluster, prefect = self.sim.cluster, self.sim.prefect
@@ -101,6 +114,17 @@ class _History:
         elif what == "release":
             self.sim.index.release = how
 
+        elif what == "image":
+            name, broken = how
+            made = f"sha256:{virtual.now()}"
+            self.sim.cluster.pods.images[name] = MemoryImage(id=made, broken=frozenset({broken}))
+        elif what == "source" and how:
+            cluster.put_foreign_map("flows", "src", {"txt": how})
+        elif what == "source":
+            cluster.maps.pop(("flows", "src"), None)
+        elif what == "forbid pods":
+            cluster.pods.forbidden = "exceeded quota" if how else ""
+
     def _move(self, namespace: str) -> None:
         """Somebody lets the jobs of pool l run elsewhere."""
         for template in (self.originals["l"], self.sim.prefect.pools["l"].template):
@@ -113,7 +137,7 @@ class _History:
         for (namespace, name), body in self.sim.cluster.sets.items():
             status, reason = self.sim.ready(name, namespace=namespace)
             assert status in ("True", "False"), f"{namespace}/{name} says nothing: {body}"
-            assert reason not in ("Resolving", "Pending", "Syncing", "InternalError"), reason
+            assert reason not in {*UNDER_WAY, Reason.SYNCING, Reason.INTERNAL_ERROR}, reason
             if status == "True" and reason == "Ready":
                 assert self.sim.pins(name, namespace=namespace), "Ready without a lock"
                 for ref in body["spec"]["workPools"]:
@@ -145,21 +169,27 @@ class _History:
                 yield name, key, namespace
 
     async def check_restart(self) -> None:
-        """A new operator finds nothing to do."""
+        """A new operator finds nothing to do, but for trying again what did not work."""
+        if any("Failed" in reason or "Image" in reason for reason in self._reasons()):
+            return
         before, writes = self.sim.state(), self.sim.writes()
         async with self.sim.operator():
             await asyncio.sleep(400)
         assert self.sim.writes() == writes, "a restart wrote something"
         assert self.sim.state() == before
 
+    def _reasons(self) -> list[str]:
+        return [self.sim.ready(n, namespace=where)[1] for where, n in self.sim.cluster.sets]
+
     async def check_end(self) -> None:
         """With the last set goes everything that sets brought in."""
         async with self.sim.operator():
             for namespace, name in list(self.sim.cluster.sets):
                 self.sim.cluster.delete(name, namespace=namespace)
-            await asyncio.sleep(2000)
+            await asyncio.sleep(9000)
         assert not self.sim.cluster.sets
-        assert not self.sim.cluster.maps
+        assert set(self.sim.cluster.maps) <= {("flows", "src")}
+        assert not self.sim.cluster.pods.pods
         templates = {name: pool.template for name, pool in self.sim.prefect.pools.items()}
         assert templates == self.originals
 
