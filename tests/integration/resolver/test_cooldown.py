@@ -65,9 +65,9 @@ async def test_a_release_is_passed_over_until_it_is_old_enough(
     exempt = cooled("app", "lib", index=stocked, exempt=("LIB",))
     lock = await lock_of(resolver, exempt, previous=None)
     assert versions(lock) == {"app": "1.0", "lib": "2.0"}
-    clock.now = NOW + timedelta(days=4)
+    clock.now = NOW + timedelta(days=4, seconds=15)
     assert versions(await lock_of(resolver, request, previous=None))["app"] == "1.0"
-    clock.now += timedelta(seconds=30)
+    clock.now += timedelta(minutes=1)
     assert versions(await lock_of(resolver, request, previous=None))["app"] == "2.0"
 
 

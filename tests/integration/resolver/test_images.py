@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from flowdeps.locks.image import Distribution, ImageFacts, parse_freeze
+from flowdeps.locks.index import Index as PackageIndex
 from flowdeps.locks.lock import Lock
-from flowdeps.locks.request import LockRequest
+from flowdeps.locks.request import LockRequest, Prereleases
 from flowdeps.resolver import Resolver, UnsatisfiableError
 from tests.cluster.index import Index
-from tests.integration.resolver.support import AMD64, PLATFORMS, ask, lock_of
+from tests.integration.resolver.support import AMD64, PLATFORMS, ask, lock_of, served
 
 PREFECT = Distribution("prefect", "3.8.8", ("python-dateutil<3,>=2.8.2", "pydantic>=2.10"))
 DATEUTIL = Distribution("python-dateutil", "2.9.0.post0", ("six>=1.5",))
@@ -171,9 +172,10 @@ async def test_what_an_image_has_is_neither_too_young_nor_too_early(
     index.add("early", "2.0rc1")
     facts = image(Distribution("fresh", "2.0"), Distribution("early", "2.0rc1"))
     request = replace(on(facts, "app", index=index), cooldown=timedelta(days=7))
-    lock = await lock_of(resolver, request, previous=None)
-    assert versions(lock) == {"app": "1.0"}
-    assert dict(lock.base) == {"fresh": "2.0", "early": "2.0rc1"}
+    for one in (request, replace(request, prereleases=Prereleases.DISALLOW)):
+        lock = await lock_of(resolver, one, previous=None)
+        assert versions(lock) == {"app": "1.0"}
+        assert dict(lock.base) == {"fresh": "2.0", "early": "2.0rc1"}
 
 
 async def test_a_build_of_ones_own_in_the_image_is_kept(index: Index, resolver: Resolver) -> None:
@@ -214,3 +216,27 @@ async def test_images_leave_one_directory_each(
     assert {one for one in (tmp_path / "cache").rglob("*") if one.is_file()} == before
     [directory] = (tmp_path / "cache" / "images").iterdir()
     assert len(list(directory.iterdir())) == len(image().distributions)
+
+
+async def test_nothing_but_the_index_is_ever_asked(
+    stocked: Index, resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With an image, a cooldown, kept pins and a failure: whoever else is asked, is by a proxy that
+    sees it."""
+    asked: list[str] = []
+    with served({}, log=asked) as proxy:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy)
+            monkeypatch.delenv(name.lower(), raising=False)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.delenv("no_proxy", raising=False)
+        request = replace(on(image(), "pandas", index=stocked), cooldown=timedelta(days=7))
+        lock = await lock_of(resolver, request, previous=None)
+        await resolver.resolve(request, previous=lock)
+        with pytest.raises(UnsatisfiableError):
+            await resolver.resolve(on(image(), "absent", index=stocked), previous=lock)
+        assert asked == []
+        elsewhere = replace(request, index=PackageIndex("http://index.example.com/simple/"))
+        with pytest.raises(UnsatisfiableError):
+            await resolver.resolve(elsewhere, previous=None)
+        assert any("index.example.com" in path for path in asked)

@@ -13,6 +13,7 @@ from tests.cluster import distributions
 from tests.cluster.index import Index
 from tests.cluster.pki import Authority
 from tests.integration.resolver.support import (
+    AMD64,
     EMPTY_RESOLUTION,
     MakeResolver,
     ask,
@@ -85,24 +86,23 @@ async def test_an_index_that_forbids_is_no_outage(index: Index, resolver: Resolv
 
 
 async def test_what_one_may_see_is_served_to_nobody_else(
-    guarded: Index, make_resolver: MakeResolver
+    guarded: Index, index: Index, make_resolver: MakeResolver
 ) -> None:
-    """Who names no credentials gets no private package, also while another resolution has just
-    read its page into the cache."""
-    request = ask("app", index=guarded.url)
+    """Who names no credentials gets no private package, also where another resolution reads its
+    page into the cache after theirs began."""
+    index.add("slow", "1.0", requires=["app"])
+    index.slow(1)
     resolver = make_resolver(concurrency=2)
-    guarded.slow(0.3)
-
-    async def refused() -> None:
-        for _ in range(3):
-            with pytest.raises(IndexUnauthorizedError):
-                await resolver.resolve(request, previous=None)
-
-    async def allowed() -> None:
-        for _ in range(3):
-            await resolver.resolve(request, previous=None, access=access())
-
-    await asyncio.gather(refused(), allowed())
+    curious = asyncio.create_task(
+        resolver.resolve(ask("slow", index=(index.url, guarded.url)), previous=None)
+    )
+    while not index.requests:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    request = ask("app", index=guarded.url, platforms=(AMD64,))
+    await resolver.resolve(request, previous=None, access=access())
+    assert not curious.done()
+    with pytest.raises(IndexUnauthorizedError):
+        await curious
 
 
 async def test_a_page_that_may_be_kept_is_kept_for_its_reader_alone(
