@@ -60,6 +60,8 @@ def start_operator(
                 prefect_url=config.pop("prefect_url", prefect_server.url),
                 env=config.pop("env", {}),
                 until=config.pop("until", "ready"),
+                arguments=config.pop("arguments", ()),
+                wrapper=config.pop("wrapper", ()),
                 config={
                     "index": {"url": index.url},
                     "workPools": [{"name": "*", "image": "example.com/flows:1"}],

@@ -4,7 +4,7 @@ import json
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,8 @@ class Operator(Service):
     """The operator against a cluster and a Prefect API; `config` is merged over defaults for tests.
 
     Pools are polled each second, so that what a poll brings comes soon. A start waits `until` it
-    can do its work, or, where Prefect is out of reach, until it is alive.
+    can do its work, or, where Prefect is out of reach, until it is alive. `arguments` are further
+    ones of `flowdeps run`; `wrapper` is a command that runs it, such as a tracer.
     """
 
     def __init__(
@@ -31,8 +32,12 @@ class Operator(Service):
         config: Mapping[str, Any] | None = None,
         env: Mapping[str, str] | None = None,
         until: Literal["ready", "alive"] = "ready",
+        arguments: Sequence[str] = (),
+        wrapper: Sequence[str | Path] = (),
     ) -> None:
         super().__init__()
+        self._arguments = tuple(arguments)
+        self._wrapper = tuple(wrapper)
         self._until = until
         self.port = 0
         self._kubeconfig = kubeconfig
@@ -48,8 +53,8 @@ class Operator(Service):
         config = {
             "prefect": {"apiUrl": self._prefect_url, "pollInterval": "1s"},
             "httpPort": self.port,
-            "resolver": {"cacheDirectory": str(self.run.directory / "uv")},
             **self._config,
+            "resolver": {"cacheDirectory": str(self.cache), **self._config.get("resolver", {})},
         }
         file = self.run.directory / "config.yaml"
         file.write_text(yaml.safe_dump(config))
@@ -61,10 +66,23 @@ class Operator(Service):
         }
         self._launch(
             "operator",
-            [sys.executable, "-m", "flowdeps", "run", "--config", file],
+            [
+                *(*self._wrapper, sys.executable, "-m", "flowdeps"),
+                *("run", "--config", file, *self._arguments),
+            ],
             env=tools.environment(variables, without=("PREFECT_",)),
         )
         self._wait()
+
+    @property
+    def pid(self) -> int:
+        """Its process, or its wrapper's."""
+        return self._processes[-1].pid
+
+    @property
+    def cache(self) -> Path:
+        """Where its resolver caches."""
+        return self.run.directory / "uv"
 
     def _wait(self) -> None:
         page = "/readyz" if self._until == "ready" else "/healthz"

@@ -20,6 +20,7 @@ Body = dict[str, Any]
 _PATHS = {
     "fds": f"/apis/{API_VERSION}/namespaces/{{}}/{PLURAL}",
     "cm": "/api/v1/namespaces/{}/configmaps",
+    "secret": "/api/v1/namespaces/{}/secrets",
     "ns": "/api/v1/namespaces",
 }
 
@@ -48,6 +49,23 @@ def set_body(
     }
 
 
+def config_map(name: str, *, namespace: str = "default", **data: str) -> Body:
+    """A ConfigMap; underscores of the keys stand for dots."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace},
+        "data": {key.replace("_", "."): text for key, text in data.items()},
+    }
+
+
+def secret(name: str, *, namespace: str = "default", **data: str) -> Body:
+    """A Secret; underscores of the keys stand for dots."""
+    body = config_map(name, namespace=namespace, **data)
+    encoded = {key: base64.b64encode(text.encode()).decode() for key, text in body["data"].items()}
+    return {**body, "kind": "Secret", "data": encoded}
+
+
 def apply(cluster: ControlPlane, *bodies: Mapping[str, Any]) -> None:
     """kubectl apply."""
     listed = {"apiVersion": "v1", "kind": "List", "items": [dict(body) for body in bodies]}
@@ -73,23 +91,46 @@ def names(cluster: ControlPlane, kind: str, *, namespace: str = "default") -> se
     return {item["metadata"]["name"] for item in found["items"]}
 
 
+def pins(cluster: ControlPlane, name: str, *, namespace: str = "default") -> str:
+    """The pins of the lock in service, as in "alpha==1.0 beta==2.0"; empty where there is none."""
+    found = read(cluster, f"{_PATHS['cm'].format(namespace)}/flowdeps-{name}")
+    lines = found["data"]["requirements.txt"].splitlines() if found else []
+    return " ".join(line.split()[0] for line in lines if "==" in line and line[0].isalpha())
+
+
+def resource_versions(cluster: ControlPlane, *kinds: str) -> dict[str, str]:
+    """The resourceVersion of every object of the kinds, by kind, namespace and name."""
+    found: dict[str, Any] = json.loads(cluster.kubectl("get", ",".join(kinds), "-A", "-o", "json"))
+    return {
+        f"{one['kind']} {one['metadata']['namespace']}/{one['metadata']['name']}": one["metadata"][
+            "resourceVersion"
+        ]
+        for one in found["items"]
+    }
+
+
 def read(cluster: ControlPlane, path: str) -> Body | None:
     """What the API server answers to a GET; None for 404, and while it only just learned of a
     resource (429)."""
-    settings = yaml.safe_load(cluster.kubeconfig.read_text())
-    with httpx.Client(
-        base_url=cluster.url,
-        headers={"Authorization": f"Bearer {settings['users'][0]['user']['token']}"},
-        verify=_context(settings["clusters"][0]["cluster"]["certificate-authority-data"]),
-        trust_env=False,
-        timeout=30,
-    ) as client:
+    with connect(cluster) as client:
         answer = client.get(path)
     if answer.status_code in {httpx.codes.NOT_FOUND, httpx.codes.TOO_MANY_REQUESTS}:
         return None
     answer.raise_for_status()
     body: Body = answer.json()
     return body
+
+
+def connect(cluster: ControlPlane) -> httpx.Client:
+    """A client of the API server, as the administrator."""
+    settings = yaml.safe_load(cluster.kubeconfig.read_text())
+    return httpx.Client(
+        base_url=cluster.url,
+        headers={"Authorization": f"Bearer {settings['users'][0]['user']['token']}"},
+        verify=_context(settings["clusters"][0]["cluster"]["certificate-authority-data"]),
+        trust_env=False,
+        timeout=30,
+    )
 
 
 @cache
