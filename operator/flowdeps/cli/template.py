@@ -97,7 +97,12 @@ def _merged(base: Mapping[str, Any], args: argparse.Namespace, config: Config) -
     if not offered:
         raise CommandError(f'no set in these files offers itself to work pool "{args.pool}"')
     fragment = pool_fragment(
-        offered, settings=settings, default=default, owner=config.owner, version=__version__
+        offered,
+        settings=settings,
+        default=default,
+        index=config.index,
+        owner=config.owner,
+        version=__version__,
     )
     return merge(base, fragment)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from flowdeps.api.poolconfig import PoolConfig
+from flowdeps.locks.index import Index
 from flowdeps.store import SetEntry
 from flowdeps.templates import Fragment
 
@@ -21,10 +22,12 @@ def pool_fragment(
     *,
     settings: PoolConfig,
     default: str,
+    index: Index,
     owner: str,
     version: str,
 ) -> Fragment:
-    """What a pool's template should carry: `offered` says which set each key stands for."""
+    """What a pool's template should carry: `offered` says which set each key stands for, `index`
+    where extras of a run without a set come from."""
     install = settings.install
     fragment = Fragment(
         owner=owner,
@@ -35,6 +38,7 @@ def pool_fragment(
         descriptions=_descriptions(offered),
         default_image=settings.image,
         extras=settings.extra_packages,
+        index_urls=index.urls,
         resources=install.resources or None,
         env=tuple({"name": one.name, "value": one.value} for one in install.env),
     )

@@ -158,6 +158,7 @@ class PoolPasses:
             {key: offer.entry for key, offer in offered.items()},
             settings=settings,
             default=default.ref.key if default else NONE,
+            index=world.config.index,
             owner=world.config.owner,
             version=world.version,
         )

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from flowdeps.locks.index import Index
 from flowdeps.plan import pool_fragment
 from flowdeps.templates import NONE, Fragment, merge
 from tests.unit.plan.builders import config, entry
@@ -16,6 +17,7 @@ def _fragment(
         entries,
         settings=config({"name": "k", **settings}).pool("k"),
         default=default,
+        index=Index("https://one.example.com/simple", ("https://two.example.com/simple",)),
         owner="flowdeps/flowdeps",
         version="0.1.0",
     )
@@ -94,3 +96,10 @@ def test_without_configuration_the_restricted_defaults_hold(install: dict[str, o
     assert found.resources is None
     assert found.security_context["readOnlyRootFilesystem"] is True
     assert found.security_context["allowPrivilegeEscalation"] is False
+
+
+def test_extras_of_a_run_without_a_set_come_from_the_operators_indexes() -> None:
+    """In their order: an installer's own default would be outside of what the operator names."""
+    template = json.dumps(merge(pool(), _fragment({"a": ["x"]})))
+    urls = "https://one.example.com/simple https://two.example.com/simple"
+    assert json.dumps({"name": "FLOWDEPS_INDEX", "value": urls}) in template
