@@ -1,0 +1,104 @@
+"""What the documentation shows is accepted: sets, configurations, command lines.
+
+A block of YAML says what it is: an object by its kind, others by a comment in their first line
+(`# config.yaml`, `# prefect.yaml`).
+"""
+
+import argparse
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flowdeps.api.config import parse_config
+from flowdeps.api.resource import KIND, parse_spec
+from flowdeps.cli import diff, lock, run, status, template, validate
+
+_ROOT = Path(__file__).parents[3]
+_PAGES = sorted([_ROOT / "README.md", *_ROOT.glob("docs/**/*.md")])
+_BLOCK = re.compile(r"^( *)```(yaml|console)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+_HERE = re.compile(r"<<YAML\n(.*?)^YAML$", re.MULTILINE | re.DOTALL)
+_CONFIG, _OTHERS = "# config.yaml", ("# prefect.yaml",)
+
+
+def _blocks(language: str) -> Iterator[tuple[str, str]]:
+    """Each block of a language: where it stands, and its text."""
+    for page in _PAGES:
+        text = page.read_text()
+        for found in _BLOCK.finditer(text):
+            if found[2] == language:
+                line = text.count("\n", 0, found.start()) + 1
+                content = re.sub(rf"^{found[1]}", "", found[3], flags=re.MULTILINE)
+                yield f"{page.relative_to(_ROOT)}:{line}", content
+
+
+def _yaml() -> Iterator[tuple[str, str]]:
+    yield from _blocks("yaml")
+    for where, text in _blocks("console"):
+        yield from ((f"{where} (<<YAML)", found[1]) for found in _HERE.finditer(text))
+
+
+def _objects() -> list[Any]:
+    found = []
+    for where, text in _yaml():
+        if not text.startswith((_CONFIG, *_OTHERS)):
+            for number, body in enumerate(yaml.safe_load_all(text), start=1):
+                found.append(pytest.param(body, id=f"{where}:{number}"))
+    return found
+
+
+def _configurations() -> list[Any]:
+    return [pytest.param(text, id=where) for where, text in _yaml() if text.startswith(_CONFIG)]
+
+
+def _command_lines() -> list[Any]:
+    """The flowdeps commands in the documentation, as the shell would split them."""
+    found = []
+    for where, text in _blocks("console"):
+        joined = text.replace("\\\n", " ")
+        for line in re.findall(r"^\$ (.*)$", joined, re.MULTILINE):
+            for part in re.split(r" [|>] ", line.replace("<<YAML", "")):
+                words = shlex.split(part, comments=True)
+                if words and Path(words[0]).name == "flowdeps":
+                    found.append(pytest.param(words[1:], id=f"{where} {shlex.join(words)}"))
+    return found
+
+
+@pytest.mark.parametrize("body", _objects())
+def test_every_set_that_is_shown_is_valid(body: Any) -> None:
+    """The API would take it as it stands; a block that is no object says what it is."""
+    assert "apiVersion" in body
+    if body["kind"] == KIND:
+        assert parse_spec(body)
+
+
+@pytest.mark.parametrize("text", _configurations())
+def test_every_configuration_that_is_shown_is_valid(text: str) -> None:
+    """The operator would start with it."""
+    assert parse_config(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize("words", _command_lines())
+def test_every_command_line_that_is_shown_is_one(words: list[str]) -> None:
+    """The command is there, and so are its flags."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--version", action="store_true")
+    commands = parser.add_subparsers(required=True)
+    for command in (run, validate, lock, diff, template, status):
+        command.add_parser(commands)
+    try:
+        parser.parse_args(words)
+    except SystemExit:
+        pytest.fail(f"flowdeps {shlex.join(words)}: no such command line")
+
+
+def test_there_is_something_of_each_kind() -> None:
+    """The documentation is found and read: a test of nothing would not fail."""
+    kinds = [one.values[0]["kind"] for one in _objects()]
+    assert kinds.count(KIND) > 10
+    assert len(_configurations()) > 3
+    assert len(_command_lines()) > 5
