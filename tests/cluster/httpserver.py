@@ -35,6 +35,7 @@ class Answer:
     media_type: str = "text/plain; charset=utf-8"
     status: int = HTTPStatus.OK
     delay: float = 0.0
+    cache_control: str = "no-cache"
 
 
 NOT_FOUND = Answer(status=HTTPStatus.NOT_FOUND, body=b"not found\n")
@@ -127,7 +128,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         fresh = answer.status == HTTPStatus.OK and self.headers.get("If-None-Match") == etag
         self.send_response(HTTPStatus.NOT_MODIFIED if fresh else answer.status)
         self.send_header("ETag", etag)
-        self.send_header("Cache-Control", "no-cache")
+        self.send_header("Cache-Control", answer.cache_control)
         self.send_header("Vary", "Accept")
         if answer.status == HTTPStatus.UNAUTHORIZED:
             self.send_header("WWW-Authenticate", 'Basic realm="index"')

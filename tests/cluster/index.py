@@ -51,6 +51,7 @@ class Index(Startable):
         self._lock = threading.Lock()
         self._delay = 0.0
         self._status: int | None = None
+        self._cache_control = "no-cache"
         self._server: Server | None = None
 
     @property
@@ -161,6 +162,10 @@ class Index(Startable):
         """Wait before each answer; 0 ends it."""
         self._delay = seconds
 
+    def let_keep(self) -> None:
+        """Let a client keep answers for a day without asking again, as a proxy may."""
+        self._cache_control = "max-age=86400"
+
     def fail(self, status: int | None) -> None:
         """Answer everything with this HTTP status; None ends it."""
         self._status = status
@@ -223,7 +228,7 @@ class Index(Startable):
             answer = Answer(status=HTTPStatus.UNAUTHORIZED, body=b"unauthorized\n")
         else:
             answer = self._answer(request.path, accept=request.accept)
-        return replace(answer, delay=self._delay)
+        return replace(answer, delay=self._delay, cache_control=self._cache_control)
 
     def _answer(self, path: str, *, accept: str) -> Answer:
         """What stands under a path; the decision only, no I/O."""

@@ -92,10 +92,10 @@ async def test_what_one_may_see_is_served_to_nobody_else(
     page into the cache after theirs began."""
     index.add("slow", "1.0", requires=["app"])
     index.slow(1)
+    guarded.let_keep()
     resolver = make_resolver(concurrency=2)
-    curious = asyncio.create_task(
-        resolver.resolve(ask("slow", index=(index.url, guarded.url)), previous=None)
-    )
+    request = ask("slow", index=(index.url, guarded.url), platforms=(AMD64,))
+    curious = asyncio.create_task(resolver.resolve(request, previous=None))
     while not index.requests:  # noqa: ASYNC110
         await asyncio.sleep(0.02)
     request = ask("app", index=guarded.url, platforms=(AMD64,))
