@@ -16,6 +16,7 @@ FLOW_PIP = "example.com/flowdeps/flow:pip"
 # As FLOW_PIP, with the distributions ``baked`` and ``layered``, both 1.0, in BAKED.
 FLOW_PATH = "example.com/flowdeps/flow:pythonpath"
 BAKED = "/opt/baked"
+PAUSE = PAUSE_IMAGE  # has no Python, nor anything else
 FLOWS = "/opt/flows"
 
 _FLOWS = Path(__file__).with_name("flows")
@@ -24,8 +25,7 @@ _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 def flow() -> Path:
     """An archive of all flow images, made where it is not in the cache (minutes, root)."""
-    base = [rootfs.debian_layer(), _certificates_layer(), rootfs.prefect_layer(), _flows_layer()]
-    uv, baked = _uv_layer(), _baked_layer()
+    base, uv, baked = _base(), _uv_layer(), _baked_layer()
     key = cache.digest(*(layer.parent.name for layer in (*base, uv, baked)))
 
     def make(at: Path) -> None:
@@ -39,6 +39,15 @@ def flow() -> Path:
     return cache.entry(f"images/flow-{key}", make) / "flow.tar"
 
 
+def flow_with(tree: Path, *, name: str, directory: Path) -> Path:
+    """An archive of FLOW_UV with what stands in ``tree`` on top, under another name."""
+    oci.layer_of_tree(tree, directory / "layer.tar")
+    layers = [*_base(), _uv_layer(), directory / "layer.tar"]
+    archive = directory / "flow.tar"
+    oci.write_archive([oci.Image(name=name, layers=layers, config=_config())], archive)
+    return archive
+
+
 def pause(program: Path) -> Path:
     """An archive of the image that holds a pod's namespaces."""
 
@@ -50,6 +59,10 @@ def pause(program: Path) -> Path:
         oci.write_archive([image], at / "pause.tar")
 
     return cache.entry(f"images/pause-{cache.digest(program)}", make) / "pause.tar"
+
+
+def _base() -> list[Path]:
+    return [rootfs.debian_layer(), _certificates_layer(), rootfs.prefect_layer(), _flows_layer()]
 
 
 def _config(**variables: str) -> dict[str, object]:

@@ -43,15 +43,19 @@ class Node(ControlPlane):
         return self._sandbox.gateway
 
     def load_image(self, archive: Path) -> None:
-        """Import an image archive under the names that it carries."""
-        run_step(
-            f"loading {archive.name}",
-            self._sandbox.command(
-                *(self._paths["ctr"], "--address", nodeconfig.CONTAINERD_SOCKET),
-                *("--namespace", "k8s.io", "images", "import", archive),
-            ),
-            log=self.logs / f"load-{archive.name}.log",
+        """Import an image archive under the names that it carries; a name may move by it."""
+        self._images(f"loading {archive.name}", "import", archive)
+
+    def tag_image(self, name: str, other: str) -> None:
+        """Give the image ``name`` one more name."""
+        self._images(f"tagging {name}", "tag", name, other)
+
+    def _images(self, what: str, *arguments: str | Path) -> None:
+        command = self._sandbox.command(
+            *(self._paths["ctr"], "--address", nodeconfig.CONTAINERD_SOCKET),
+            *("--namespace", "k8s.io", "images", *arguments),
         )
+        run_step(what, command, log=self.logs / f"images-{arguments[0]}.log")
 
     def prepare(self) -> None:
         if os.geteuid() != 0:

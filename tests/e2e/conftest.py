@@ -9,7 +9,7 @@ from tests.cluster import images
 from tests.cluster.index import Index
 from tests.cluster.node import Node
 from tests.cluster.prefect import KubernetesWorker, PrefectServer
-from tests.e2e.stage import JOBS, OTHER_JOBS, POOL, RESTRICTED, TEAM, Stage
+from tests.e2e.stage import JOBS, OTHER_JOBS, PLAIN, POOL, RESTRICTED, TEAM, Stage
 from tests.support.fixtures import install_crd
 from tests.support.operator import Operator
 
@@ -24,7 +24,8 @@ def stage(node: Node, node_prefect_server: PrefectServer) -> Iterator[Stage]:
     with ExitStack() as stack:
         index = stack.enter_context(Index(host=node.gateway))
         api = stack.enter_context(node_prefect_server.api())
-        api.create_pool(POOL, image=images.FLOW_UV, namespace=JOBS)
+        for pool in (POOL, PLAIN):
+            api.create_pool(pool, image=images.FLOW_UV, namespace=JOBS)
         stack.enter_context(
             KubernetesWorker(
                 node_prefect_server,
@@ -38,7 +39,11 @@ def stage(node: Node, node_prefect_server: PrefectServer) -> Iterator[Stage]:
             prefect_url=node_prefect_server.url,
             config={
                 "index": {"url": index.url},
-                "workPools": [{"name": POOL, "jobNamespaces": [JOBS, OTHER_JOBS, RESTRICTED]}],
+                "images": {"recheck": "1m"},
+                "workPools": [
+                    {"name": POOL, "jobNamespaces": [JOBS, OTHER_JOBS, RESTRICTED]},
+                    {"name": PLAIN, "extraPackages": "Forbidden"},
+                ],
             },
         )
         stack.enter_context(operator)

@@ -2,7 +2,8 @@
 
 Sets live in the namespace ``TEAM``, the pool's runs in ``JOBS``, so every lock that a run sees was
 carried to another namespace; ``OTHER_JOBS`` is one more for runs that say so, and ``RESTRICTED``
-takes only pods that meet the restricted Pod Security Standard.
+takes only pods that meet the restricted Pod Security Standard. The pool ``PLAIN`` has no worker and
+lets no run have extras.
 """
 
 import json
@@ -19,6 +20,7 @@ from tests.support import sets
 from tests.support.operator import Operator
 
 POOL = "e2e"
+PLAIN = "e2e-plain"
 TEAM = "e2e-team"
 JOBS = "e2e-jobs"
 OTHER_JOBS = "e2e-other-jobs"
@@ -61,9 +63,11 @@ class Stage:
         choice: str | None = None,
         image: str = images.FLOW_UV,
         namespace: str | None = None,
+        extras: str | None = None,
     ) -> FlowRun:
         """A run of the probe flow; without ``choice`` it does not name a set at all."""
         variables = {"image": image, "dependency_set": choice, "namespace": namespace}
+        variables["extra_py_deps"] = extras
         return self.api.start_run(
             self.deployment,
             packages=packages,
@@ -76,6 +80,12 @@ class Stage:
         assert ended.state == "COMPLETED", "\n".join(self.api.logs(run))
         return self.api.probe_result(run, seconds=60)
 
+    def lock(self, name: str, *, namespace: str = JOBS) -> str:
+        """The lock that runs mount."""
+        body = sets.get(self.node, "cm", f"flowdeps-{name}", namespace=namespace)
+        found: str = body["data"]["requirements.txt"]
+        return found
+
     def own_lines(self, run: FlowRun) -> list[str]:
         """Our lines in a run's log in Prefect; they arrive a little after its final state."""
         deadline = time.monotonic() + 30
@@ -84,6 +94,11 @@ class Stage:
             if lines or time.monotonic() > deadline:
                 return lines
             time.sleep(0.3)
+
+    def install_log(self, run: FlowRun, *, namespace: str = JOBS) -> str:
+        """What our container in a run's pod printed."""
+        name = self.pod(run, namespace=namespace)["metadata"]["name"]
+        return self.node.kubectl("logs", name, "-c", "flowdeps-install", "-n", namespace)
 
     def pod(self, run: FlowRun, *, namespace: str) -> Any:
         """The run's pod as the API server has it."""
@@ -99,3 +114,12 @@ def team_set(name: str, requirements: list[str], **spec: Any) -> sets.Body:
     """A set of the team, offered to the pool."""
     spec = {"pools": [POOL], **spec}
     return sets.set_body(name, requirements, namespace=TEAM, **spec)
+
+
+def image_set(
+    name: str, requirements: list[str], *, image: str = images.FLOW_UV, **spec: Any
+) -> sets.Body:
+    """A set of the team on top of an image."""
+    body = team_set(name, requirements, **spec)
+    body["spec"]["python"] = {"image": image}
+    return body

@@ -99,8 +99,7 @@ def test_the_install_container_works_as_non_root_on_a_read_only_root_file_system
     assert install["name"] == "flowdeps-install"
     assert install["securityContext"]["runAsNonRoot"] is True
     assert install["securityContext"]["readOnlyRootFilesystem"] is True
-    name = pod["metadata"]["name"]
-    printed = stage.node.kubectl("logs", name, "-c", install["name"], "-n", RESTRICTED)
+    printed = stage.install_log(runs[installer], namespace=RESTRICTED)
     assert f"with {installer} in" in printed.splitlines()[-1]
 
 

@@ -14,7 +14,7 @@ import pytest
 from tests.cluster import images
 from tests.cluster.index import Index
 from tests.cluster.prefect_api import FlowRun
-from tests.e2e.stage import JOBS, TEAM, Stage, team_set
+from tests.e2e.stage import JOBS, TEAM, Stage, image_set, team_set
 from tests.support import sets
 
 pytestmark = pytest.mark.node
@@ -33,6 +33,10 @@ _LINES = {
     "another interpreter": (
         rf"the lock of {TEAM}/newer is for Python 3\.12, the flow's image has Python 3\.11: use an"
     ),
+    "another image": (
+        rf"the lock of {TEAM}/leaning was made for an image that has layered 1\.0; this one has no"
+        rf" layered: run the flow in {images.FLOW_PATH}, or"
+    ),
     "no index (uv)": _UNREACHABLE,
     "no index (pip)": _UNREACHABLE,
 }
@@ -43,6 +47,7 @@ def runs(stage: Stage) -> Iterator[Mapping[str, FlowRun]]:
     """Runs that can't have what they chose, started together."""
     for name in ("tampered", "swapped", "plain"):
         stage.index.add(name, "1.0")
+    stage.index.add("leaning", "1.0", requires=["layered"])
     with Index(host=stage.node.gateway) as other:
         other.add("plain", "1.0")
         stage.offer(
@@ -51,6 +56,7 @@ def runs(stage: Stage) -> Iterator[Mapping[str, FlowRun]]:
             team_set("gone", ["plain"]),
             team_set("lost", ["plain"]),
             team_set("newer", ["plain"], python="3.12"),
+            image_set("leaning", ["leaning"], image=images.FLOW_PATH),
             team_set("unreachable", ["plain"], index={"url": other.url}),
         )
     # The run chooses its set while it is there, and starts when it is not.
@@ -70,6 +76,7 @@ def runs(stage: Stage) -> Iterator[Mapping[str, FlowRun]]:
             "a changed wheel (pip)": stage.start(choice="swapped", image=images.FLOW_PIP),
             "no ConfigMap": stage.start(choice="lost"),
             "another interpreter": stage.start(choice="newer"),
+            "another image": stage.start(choice="leaning"),
             "no index (uv)": stage.start(choice="unreachable", image=images.FLOW_UV),
             "no index (pip)": stage.start(choice="unreachable", image=images.FLOW_PIP),
         }
