@@ -77,7 +77,8 @@ class SetPasses:
         latest = self._world.store.sets.get(key)
         if latest and latest.meta.generation == entry.meta.generation:
             await self._report(latest, findings)
-        # Else the spec has changed since we looked: its own pass is queued already.
+        elif latest:  # our own write may have brought it, and then no event calls the set
+            self._world.queue.add(key)
         return min(findings.again, default=None)
 
     async def _ensure_finalizer(self, entry: SetEntry) -> None:
