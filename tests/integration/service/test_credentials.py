@@ -1,0 +1,303 @@
+"""Credentials of private indexes: which forms they take, how they are renewed, where they go, and
+where they never do."""
+
+import base64
+import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.controlplane import ControlPlane
+from tests.cluster.index import Index
+from tests.cluster.pki import Authority
+from tests.cluster.prefect_api import PrefectApi
+from tests.support.fixtures import StartOperator
+from tests.support.sets import (
+    apply,
+    condition,
+    get,
+    get_set,
+    names,
+    pins,
+    secret,
+    set_body,
+    wait,
+    wait_ready,
+    wait_reason,
+)
+from tests.support.watched import Watched
+
+FOLLOWED_SECONDS = 60
+"""Secrets are read again each half minute; the rest is a busy machine."""
+NAME = "reader"
+JOBS = "jobs-1"
+
+
+@pytest.fixture
+def guarded() -> Iterator[Index]:
+    """An index that asks for credentials, with one package."""
+    with Index(username=NAME, password="horse") as index:
+        index.add("alpha", "1.0")
+        yield index
+
+
+@pytest.fixture
+def jobs(cluster: ControlPlane) -> str:
+    """Another namespace, where the jobs of pools run."""
+    if JOBS not in names(cluster, "ns"):
+        cluster.kubectl("create", "namespace", JOBS)
+    return JOBS
+
+
+def private(name: str, index: Index, *, of: str | None = None, **more: Any) -> dict[str, Any]:
+    """A set whose index takes the credentials of the Secret `of` (default: its own name)."""
+    spec = {"url": index.url, "credentialsSecretRef": {"name": of or name}}
+    return set_body(name, ["alpha"], index=spec, **more)
+
+
+def copy_of(cluster: ControlPlane, name: str, namespace: str = "default") -> dict[str, str]:
+    """What runs of a namespace get of a set's credentials; empty where there is no copy."""
+    try:
+        body = get(cluster, "secret", f"flowdeps-{name}", namespace=namespace)
+    except LookupError:
+        return {}
+    return {key: base64.b64decode(text).decode() for key, text in body["data"].items()}
+
+
+def test_credentials_are_followed_through_their_life(
+    cluster: ControlPlane,
+    prefect_api: PrefectApi,
+    index: Index,
+    guarded: Index,
+    jobs: str,
+    start_operator: StartOperator,
+    tmp_path: Path,
+) -> None:
+    """User and password, netrc and a private authority open an index; wrong or missing ones are
+    named by their field, and mended without a restart; copies stand where the lock does, follow a
+    new password, and go with the reference or the set."""
+    index.add("alpha", "1.0")
+    prefect_api.create_pool("guarded", image="example.com/flows:1", namespace=jobs)
+    authority = Authority(tmp_path / "authority")
+    pair = authority.server("index", names=["localhost"], addresses=["127.0.0.1"])
+    ca = authority.own.certificate.read_text()
+    line = f"machine 127.0.0.1 login {NAME} password horse\n"
+    with Index(certificate=pair, username=NAME, password="horse") as over_tls:
+        over_tls.add("alpha", "2.0")
+        operator = start_operator()
+        apply(
+            cluster,
+            secret("basic", username=NAME, password="horse"),
+            secret("netrc", netrc=line),
+            secret("tls", username=NAME, password="horse\n", ca_crt=ca),
+            secret("wrong", username=NAME, password="donkey"),
+            secret("half", username=NAME),
+            private("basic", guarded, pools=["guarded"]),
+            private("netrc", guarded),
+            private("tls", over_tls, pools=["guarded"]),
+            private("no-ca", over_tls, of="basic"),
+            private("wrong", guarded),
+            private("half", guarded),
+            private("absent", guarded),
+            set_body("nameless", ["alpha"], index={"url": guarded.url}),
+        )
+        for name in ("basic", "netrc", "tls"):
+            wait_ready(cluster, name)
+        assert pins(cluster, "tls") == "alpha==2.0"
+        for namespace in ("default", jobs):
+            assert copy_of(cluster, "basic", namespace) == {"netrc": line}
+            assert copy_of(cluster, "tls", namespace) == {"netrc": line, "ca.crt": ca}
+        assert copy_of(cluster, "netrc") == {"netrc": line}
+        said = message(cluster, "wrong", "IndexUnauthorized")
+        assert "spec.index.credentialsSecretRef" in said
+        assert "wrong" in said
+        assert "name a Secret in spec.index.credentialsSecretRef" in message(
+            cluster, "nameless", "IndexUnauthorized"
+        )
+        assert message(cluster, "half", "CredentialsInvalid").startswith(
+            'spec.index.credentialsSecretRef: Secret half: key "password" is missing'
+        )
+        assert message(cluster, "absent", "CredentialsInvalid").startswith(
+            "spec.index.credentialsSecretRef: there is no Secret default/absent"
+        )
+        assert "certificate" in message(cluster, "no-ca", "IndexUnavailable")
+
+        guarded.protect(NAME, "stallion")
+        both = {"username": NAME, "password": "stallion"}
+        apply(cluster, *(secret(name, **both) for name in ("basic", "wrong", "half", "absent")))
+        cluster.kubectl("delete", "secret", "netrc")
+        new = {"netrc": line.replace("horse", "stallion")}
+        wait(
+            lambda: copy_of(cluster, "basic") == copy_of(cluster, "basic", jobs) == new,
+            what="the new password where runs are",
+            seconds=FOLLOWED_SECONDS,
+        )
+        for name in ("wrong", "half", "absent"):
+            wait_ready(cluster, name)
+        assert "there is no Secret default/netrc" in message(cluster, "netrc", "CredentialsInvalid")
+        assert copy_of(cluster, "netrc") == {"netrc": line}, "its lock is in service still"
+        resolved = operator.metric("flowdeps_resolve_seconds_count", outcome="Resolved")
+        cluster.kubectl("annotate", "fds", "basic", "flowdeps.dev/refresh-requested-at=now")
+        wait(
+            lambda: get_set(cluster, "basic")["status"].get("lastHandledRefreshAt") == "now",
+            what="a refresh with the new password",
+        )
+        assert operator.metric("flowdeps_resolve_seconds_count", outcome="Resolved") > resolved
+
+        apply(cluster, set_body("basic", ["alpha"], pools=["guarded"], index={"url": index.url}))
+        cluster.kubectl("delete", "fds", "tls", "--timeout=60s")
+        wait(
+            lambda: (
+                not any(
+                    copy_of(cluster, name, namespace)
+                    for name in ("basic", "tls")
+                    for namespace in ("default", jobs)
+                )
+            ),
+            what="the copies to go",
+        )
+        body = wait_ready(cluster, "basic")
+        assert pins(cluster, "basic", namespace=jobs) == "alpha==1.0"
+        assert body["status"]["workPools"][0]["synced"]
+
+
+def message(cluster: ControlPlane, name: str, reason: str) -> str:
+    """What a set says once it isn't ready for this reason."""
+    found: str = condition(wait_reason(cluster, name, reason), "Ready")["message"]
+    return found
+
+
+def test_a_secret_of_others_is_neither_written_nor_deleted(
+    cluster: ControlPlane, guarded: Index, start_operator: StartOperator
+) -> None:
+    """A Secret that happens to have the copy's name stays as its owner made it."""
+    theirs = secret("flowdeps-taken", token="mine")
+    apply(cluster, theirs, secret("taken", username=NAME, password="horse"))
+    start_operator()
+    apply(cluster, private("taken", guarded))
+    wait_ready(cluster, "taken")
+    assert copy_of(cluster, "taken") == {"token": "mine"}
+    cluster.kubectl("delete", "fds", "taken", "--timeout=60s")
+    assert copy_of(cluster, "taken") == {"token": "mine"}
+    cluster.kubectl("delete", "secret", "flowdeps-taken")
+
+
+def test_credentials_are_where_they_are_needed_and_nowhere_else(
+    cluster: ControlPlane,
+    prefect_api: PrefectApi,
+    guarded: Index,
+    jobs: str,
+    start_operator: StartOperator,
+    tmp_path: Path,
+) -> None:
+    """After locks, refusals and a rotation no user name or password, nor their base64, is in any
+    object, event, log, metric, template, file, process argument or environment: only in the users'
+    own Secrets and in the copies for runs."""
+    user = f"user-{secrets.token_hex(8)}"
+    first, second, wrong = (f"pw-{secrets.token_hex(12)}" for _ in range(3))
+    guarded.protect(user, first)
+    guarded.slow(0.2)  # so that uv is seen at its work
+    prefect_api.create_pool("leak", image="example.com/flows:1", namespace=jobs)
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    operator = start_operator(
+        arguments=["--log-level", "debug"], env={"TMPDIR": str(temporary), "FLOWDEPS_SEEN": "yes"}
+    )
+    netrc = f"machine 127.0.0.1 login {user} password {first}"
+    with Watched(operator.pid) as watched:
+        apply(
+            cluster,
+            secret("leaky", username=user, password=first),
+            secret("leaky-wrong", username=user, password=wrong),
+            secret("leaky-half", password=wrong),
+            secret("leaky-space", username=user, password=f"{wrong} x"),
+            secret("leaky-odd", netrc=f"{netrc} account {wrong} {wrong}\n{wrong}\n"),
+            secret("leaky-ca", netrc=netrc, ca_crt=f"no certificate but {wrong}"),
+            *(private(f"leaky{end}", guarded, pools=["leak"]) for end in ("", *_ENDS)),
+        )
+        wait_ready(cluster, "leaky")
+        wait_reason(cluster, "leaky-wrong", "IndexUnauthorized")
+        for end in ("-half", "-space", "-ca"):
+            wait_reason(cluster, f"leaky{end}", "CredentialsInvalid")
+        guarded.protect(user, second)
+        apply(
+            cluster,
+            secret("leaky", username=user, password=second),
+            # Whoever edits a set may have edited its Secret: it is read at once.
+            private("leaky", guarded, pools=["leak"], revisionHistoryLimit=4),
+        )
+        wait(lambda: second in str(copy_of(cluster, "leaky", jobs)), what="the new password")
+        cluster.kubectl("annotate", "fds", "leaky", "flowdeps.dev/refresh-requested-at=now")
+        wait(
+            lambda: get_set(cluster, "leaky")["status"].get("lastHandledRefreshAt") == "now",
+            what="the refresh",
+        )
+        wait(
+            lambda: "leaky" in str(prefect_api.template("leak")["variables"]["properties"]),
+            what="the template",
+        )
+    found = _Search(user, first, second, wrong)
+
+    holders = {
+        f"{one['kind']} {one['metadata'].get('namespace')}/{one['metadata']['name']}"
+        for one in everything(cluster)
+        if found.in_text(json.dumps(one))
+    }
+    own = {f"Secret default/leaky{end}" for end in ("", *_ENDS)}
+    copies = {f"Secret {namespace}/flowdeps-leaky" for namespace in ("default", jobs)}
+    assert holders - copies - own <= {
+        f"Secret {namespace}/flowdeps-leaky-odd" for namespace in ("default", jobs)
+    }
+    assert holders >= copies | own, "what is searched for is where it has to be"
+
+    log = operator.log()
+    assert any(line["level"] == "debug" for line in log)
+    assert not found.in_text((operator.logs / "operator.log").read_text())
+    for page in ("/metrics", "/healthz", "/readyz"):
+        assert not found.in_text(operator.get(page)[1])
+    assert not found.in_text(json.dumps(prefect_api.template("leak")))
+
+    assert watched.seen >= 3, "uv was seen at its work"
+    told = [text.decode(errors="replace") for text in watched.told]
+    assert any("NETRC=" in text for text in told)
+    assert any("FLOWDEPS_SEEN=yes" in text for text in told)
+    assert not any(found.in_text(text) for text in told)
+
+    assert any(operator.cache.rglob("*.rkyv")), "the index's pages are cached"
+    for directory in (operator.run.directory, temporary):
+        for file in filter(Path.is_file, directory.rglob("*")):
+            assert not found.in_text(f"{file} {file.read_bytes().decode(errors='replace')}"), file
+    assert list(temporary.glob("flowdeps-*")) == [], "what uv read goes with it"
+
+
+_ENDS = ("-wrong", "-half", "-space", "-odd", "-ca")
+
+
+class _Search:
+    """Texts, each as it is and as any base64 that has it inside shows it."""
+
+    def __init__(self, *texts: str) -> None:
+        self._needles = {needle for text in texts for needle in (text, *_inside_base64(text))}
+
+    def in_text(self, text: str) -> bool:
+        return any(needle in text for needle in self._needles)
+
+
+def _inside_base64(text: str) -> Iterator[str]:
+    """Which characters are sure, wherever in the encoded bytes the text begins."""
+    for before in range(3):
+        encoded = base64.b64encode(b"." * before + text.encode()).decode().rstrip("=")
+        yield encoded[4 if before else 0 : -1]
+
+
+def everything(cluster: ControlPlane) -> list[dict[str, Any]]:
+    """Every object of every kind that the API server has."""
+    kinds = cluster.kubectl("api-resources", "--verbs=list", "-o", "name").split()
+    text = cluster.kubectl("get", ",".join(kinds), "-A", "-o", "json", "--show-managed-fields")
+    found: list[dict[str, Any]] = json.loads(text)["items"]
+    present = {one["kind"] for one in found}
+    assert present >= {"FlowDependencySet", "ConfigMap", "Secret", "Event"}
+    return found
