@@ -13,12 +13,13 @@ isn't charged to a lock.
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import SpecifierSet
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -27,6 +28,7 @@ from flowdeps.locks.request import ANY
 from flowdeps.locks.target import PLATFORMS
 
 _WAYS_NAMED = 3
+_BOUNDS = re.compile(r"(?<![\w.-])([a-z0-9][a-z0-9-]{0,100})([<>=!~]=?[^\s`)]{1,100})")
 
 
 @dataclass(frozen=True)
@@ -98,23 +100,49 @@ def explain(
     asked: dict[str, list[Demand]] = {}
     for demand in demands(facts, platform=platform):
         asked.setdefault(demand.wants, []).append(demand)
-    found: list[str] = []
-    for name, rest in re.findall(
-        r"(?<![\w.-])([a-z0-9][a-z0-9-]{0,100})([<>=!~]=?[^\s,`)]{0,60})?", explanation
-    ):
-        if name in found:
-            continue
-        fixed = name in versions and name not in free and rest == f"=={versions[name]}"
-        if fixed or (rest and name in asked and name not in versions.keys() - free):
-            found.append(name)
+    said: dict[str, list[str]] = {}
+    for name, bounds in _BOUNDS.findall(explanation):
+        said.setdefault(name, []).append(bounds.rstrip(",."))
+    found = [
+        name
+        for name, bounds in said.items()
+        if (
+            f"=={versions[name]}" in bounds
+            if name in versions and name not in free
+            else name in asked
+        )
+    ]
     return tuple(
-        _both_sides(name, None if name in free else versions.get(name), asked.get(name, []))
+        _both_sides(
+            name,
+            None if name in free else versions.get(name),
+            _nearest(asked.get(name, []), said[name]),
+        )
         for name in found[:_WAYS_NAMED]
     )
 
 
-def _both_sides(name: str, version: str | None, asked: list[Demand]) -> str:
-    limits = "; ".join(map(str, asked[:_WAYS_NAMED]))
+def _nearest(asked: list[Demand], bounds: list[str]) -> list[str]:
+    """What is demanded, each once; first what leaves no version within one of ``bounds``."""
+    others = []
+    for text in bounds:
+        with suppress(InvalidSpecifier):
+            others.append(SpecifierSet(text))
+    ranked = sorted(asked, key=lambda one: all(_meet(one.specifier, other) for other in others))
+    return list(dict.fromkeys(map(str, ranked)))[:_WAYS_NAMED]
+
+
+def _meet(one: SpecifierSet, other: SpecifierSet) -> bool:
+    """Whether a version that one of them names, or the next one, is within both: a guess, good
+    enough for an order."""
+    both = one & other
+    named = [part.version.removesuffix(".*") for part in both if part.operator != "==="]
+    after = [f"{Version(version).base_version}.0.1" for version in named]
+    return any(both.contains(version, prereleases=True) for version in named + after)
+
+
+def _both_sides(name: str, version: str | None, asked: list[str]) -> str:
+    limits = "; ".join(asked)
     if version is None:
         return f"In the image, {limits}: move the requirement, or change the image."
     if not asked:

@@ -127,6 +127,15 @@ async def test_what_the_image_requires_and_lacks_is_brought_as_it_requires(
     assert versions(lock) == {"pydantic": "2.14.3"}
 
 
+async def test_an_extra_of_an_image_package_brings_what_it_needs(
+    stocked: Index, resolver: Resolver
+) -> None:
+    """The package stays the image's own; what its extra asks for comes on top."""
+    facts = image(replace(PREFECT, requires=("numpy>=2; extra == 'array'",), extras=("array",)))
+    lock = await lock_of(resolver, on(facts, "prefect[array]", index=stocked), previous=None)
+    assert (versions(lock), lock.base) == ({"numpy": "2.3.3"}, (("prefect", "3.8.8"),))
+
+
 async def test_everything_shadowed_never_breaks_what_stays(
     stocked: Index, resolver: Resolver
 ) -> None:

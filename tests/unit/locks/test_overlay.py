@@ -128,6 +128,23 @@ def test_an_explanation_is_told_the_images_part_in_it(
     assert found == ((told,) if told else ())
 
 
+def test_who_in_the_image_is_in_the_way_is_named_first() -> None:
+    """Of many that require a package, those that leave no version; each once."""
+    many = tuple(Distribution(f"a{n}", "1.0", ("python-dateutil>=2.7",)) for n in range(5))
+    twice = replace(PREFECT, requires=PREFECT.requires + PREFECT.requires)
+    facts = replace(FACTS, distributions=(*many, twice, DATEUTIL, SIX))
+    for bounds, first in (
+        (">=4", "prefect 3.8.8 requires python-dateutil<3,>=2.8.2"),
+        (">3,<5", "prefect 3.8.8 requires python-dateutil<3,>=2.8.2"),
+        ("<2.8", "prefect 3.8.8 requires python-dateutil<3,>=2.8.2"),
+        ("<2", "a0 1.0 requires python-dateutil>=2.7"),
+    ):
+        text = f"Because you require python-dateutil{bounds} and python-dateutil==2.9.0, …"
+        [told] = overlay.explain(facts, text, shadow=(), platform=AMD64)
+        assert told.split("where ")[1].startswith(f"{first}; a")
+        assert told.count("prefect") <= 1
+
+
 def test_stub_metadata_say_what_the_image_says() -> None:
     """Requirements with markers and extras; no line that nobody could read, and no URL."""
     odd = Distribution("app", "1.0", ("x @ https://example.com/x.whl", "y\nz", "v>=1", "!"), ("e",))
