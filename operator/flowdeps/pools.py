@@ -139,6 +139,22 @@ class Pools:
                 await self._api.read_work_pools(limit=1)  # a proxy's 404 is none of Prefect's
         return None if found is None else Variable(found.value)
 
+    async def chosen(self, name: str, variable: str) -> set[str]:
+        """The values that a pool's deployments give to a job variable."""
+        named = WorkPoolFilter(name=WorkPoolFilterName(any_=[name]))
+        found: set[str] = set()
+        offset = 0
+        while True:
+            async with self._errors("GET"):
+                page = await self._api.read_deployments(
+                    work_pool_filter=named, limit=_PAGE, offset=offset
+                )
+            values = ((one.job_variables or {}).get(variable) for one in page)
+            found |= {value for value in values if isinstance(value, str)}
+            offset += len(page)
+            if len(page) < _PAGE:
+                return found
+
     async def write(self, name: str, template: Mapping[str, Any]) -> None:
         """Replace a pool's base job template."""
         if not template:

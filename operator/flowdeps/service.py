@@ -111,6 +111,8 @@ class Service:
         await self._first_list()
         loops: list[Callable[[], Coroutine[Any, Any, None]]]
         loops = [self.world.queue.run, self._resync, self._poll, self._hints]
+        if self.world.advisories is None:
+            log.info("no vulnerabilities.database is configured: pins are not looked up")
         if advisories := self.world.advisories:
             loops.append(partial(self._follow, advisories))
         async with asyncio.TaskGroup() as tasks:

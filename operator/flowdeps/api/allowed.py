@@ -1,7 +1,11 @@
-"""Which index URLs an operator allows: prefixes, compared by scheme, host, port and path segments.
+"""Which indexes and images an operator allows, by prefixes.
+
+URLs are compared by scheme, host, port and path segments; images by whole parts of their names:
 
 https://packages.example.com/simple    allows /simple, /simple/ and /simple/team
                                        not /simple-other, another port, http, or another host
+registry.example.com/flows             allows itself with any tag or digest, and what is below it
+                                       not registry.example.com/flows-other
 """
 
 from collections.abc import Iterable
@@ -19,6 +23,14 @@ def allows(prefixes: Iterable[str], url: str) -> bool:
     if any(unquote(one) in (".", "..") or set("/\\") & set(unquote(one)) for one in place[1]):
         return False
     return any(_covers(_place(prefix), place) for prefix in prefixes)
+
+
+def allows_image(prefixes: Iterable[str], image: str) -> bool:
+    """Whether `image` is, or lies below, one of `prefixes`."""
+    return any(
+        image == prefix or image.startswith(tuple(f"{prefix}{sign}" for sign in "/:@"))
+        for prefix in (one.rstrip("/") for one in prefixes)
+    )
 
 
 _Place = tuple[tuple[str, str | None, int | None], list[str]]

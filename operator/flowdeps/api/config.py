@@ -36,7 +36,7 @@ from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
-from flowdeps.api.allowed import allows
+from flowdeps.api.allowed import allows, allows_image
 from flowdeps.api.fields import Fields
 from flowdeps.api.parts import parse_index_urls
 from flowdeps.api.poolconfig import PoolConfig, parse_pool
@@ -90,7 +90,12 @@ class Config:
 
     def allows_index(self, url: str) -> bool:
         """Whether a set may name the index at `url`."""
-        return not self.allowed_indexes or allows(self.allowed_indexes, url)
+        own = url in self.index.urls
+        return own or not self.allowed_indexes or allows(self.allowed_indexes, url)
+
+    def allows_image(self, image: str) -> bool:
+        """Whether a set may name an image."""
+        return not self.images.allowed or allows_image(self.images.allowed, image)
 
     def pool(self, name: str) -> PoolConfig:
         """What holds for the pool `name`: the first entry that matches, else the defaults."""

@@ -24,7 +24,7 @@ class Reason(StrEnum):
     RESOLVED = "Resolved", "A lock was found for the spec as it stands."
     VERIFIED = "Verified", "The lock was installed, checked and imported in its image."
     PUBLISHED = "Published", "The lock's ConfigMaps are in place."
-    PINNED = "Pinned", "spec.revision names the lock in service; nothing is resolved."
+    PINNED = "Pinned", "spec.revision names the lock in service, and nothing takes its place."
     SYNCED = "Synced", "Every pool's base job template offers the set."
     NO_POOLS = "NoPools", "The set names no work pool: its lock is published, no run can choose it."
     NO_VULNERABILITIES = "NoVulnerabilities", "No pin of the lock has a known vulnerability."
@@ -38,17 +38,14 @@ class Reason(StrEnum):
         "NoImageToVerify",
         "python.version is given: there is no image to try the lock in; name python.image instead.",
     )
-    PROPOSED = (
-        "Proposed",
-        "A refresh waits for approval: set spec.revision to status.proposed.revision to serve it.",
-    )
     VULNERABILITIES_FOUND = (
         "VulnerabilitiesFound",
         "Pins have known vulnerabilities; status.vulnerabilities lists them, and what fixes them.",
     )
     VULNERABILITIES_UNKNOWN = (
         "VulnerabilitiesUnknown",
-        "Nothing is known: flowdeps' configuration names no vulnerabilities.database.",
+        "spec.vulnerabilities is Block, but flowdeps' configuration names no database: see"
+        " vulnerabilities.database.",
     )
     DATABASE_UNAVAILABLE = (
         "DatabaseUnavailable",
@@ -83,6 +80,10 @@ class Reason(StrEnum):
     INDEX_NOT_ALLOWED = (
         "IndexNotAllowed",
         "flowdeps' index.allowed does not have the index; choose one that it has.",
+    )
+    IMAGE_NOT_ALLOWED = (
+        "ImageNotAllowed",
+        "flowdeps' images.allowed does not have the image; choose one that it has.",
     )
     IMAGE_UNKNOWN = (
         "ImageUnknown",

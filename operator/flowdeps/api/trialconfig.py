@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from flowdeps.api.fields import Fields
-from flowdeps.api.rules import check_interval
+from flowdeps.api.rules import check_image, check_interval
 
 _MINUTE = timedelta(minutes=1)
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
@@ -16,9 +16,11 @@ _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 @dataclass(frozen=True, kw_only=True)
 class ImagesConfig:
-    """`recheck`: how often an image's name is looked at again, for it may mean another image."""
+    """`recheck`: how often an image's name is looked at again, for it may mean another image;
+    `allowed`: prefixes of the images that sets may name (empty: all)."""
 
     recheck: timedelta = timedelta(hours=1)
+    allowed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +45,9 @@ class VulnerabilitiesConfig:
 def parse_images(fields: Fields) -> ImagesConfig:
     """`images`."""
     recheck = _at_least_a_minute(fields, "recheck")
+    allowed = fields.texts("allowed", most=100, limit=1024, check=check_image)
     fields.close()
-    return ImagesConfig(recheck=recheck or ImagesConfig().recheck)
+    return ImagesConfig(recheck=recheck or ImagesConfig().recheck, allowed=allowed or ())
 
 
 def parse_pods(fields: Fields) -> PodsConfig:

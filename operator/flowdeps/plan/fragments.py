@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from flowdeps.api.poolconfig import PoolConfig
+from flowdeps.api.resource import SetSpec
 from flowdeps.locks.index import Index
 from flowdeps.store import SetEntry
 from flowdeps.templates import Fragment
@@ -60,8 +61,15 @@ def _descriptions(offered: Mapping[str, SetEntry]) -> dict[str, str]:
     return found
 
 
+def _asked(spec: SetSpec) -> tuple[str, ...]:
+    """What a set asks for, in words where it says so elsewhere."""
+    sources = (*spec.requirements_from, *((spec.lock_from,) if spec.lock_from else ()))
+    named = tuple(f"what {source.name} lists" for source in sources)
+    return (*spec.requirements, *named, *(f"all of {name}" for name in spec.includes))
+
+
 def _describe(entry: SetEntry) -> str:
-    requirements = entry.spec.requirements if entry.spec else ()
+    requirements = _asked(entry.spec) if entry.spec else ()
     shown = ", ".join(requirements[:_SHOWN])
     more = f" and {len(requirements) - _SHOWN} more" if len(requirements) > _SHOWN else ""
     text = f"{entry.key}: {shown}{more}"

@@ -101,6 +101,7 @@ def access(world: World, entry: SetEntry, spec: SetSpec) -> Access | None:
     if spec.index.credentials:
         things.add(SecretName(entry.key.namespace, spec.index.credentials))
     world.sources.need(entry.key, frozenset(things))
+    world.images.need(entry.key, frozenset())
     return _access(world, entry, spec, _index(world, spec))
 
 
@@ -292,7 +293,8 @@ def _image(world: World, entry: SetEntry, spec: SetSpec) -> tuple[Image | None, 
         world.images.need(entry.key, frozenset())
         return None, ()
     ref = _image_ref(world, entry, spec)
-    world.images.need(entry.key, frozenset({ref} if ref else ()))
+    allowed = ref is not None and world.config.allows_image(ref.image)
+    world.images.need(entry.key, frozenset({ref} if ref and allowed else ()))
     if ref is None:
         if any(one.name not in world.store.pools for one in entry.offers):
             raise GatherError(Reason.PENDING, "waits for a look at the work pool, for its image")
@@ -302,6 +304,13 @@ def _image(world: World, entry: SetEntry, spec: SetSpec) -> tuple[Image | None, 
             Reason.IMAGE_UNKNOWN,
             "spec.python: no image or version is given, and no work pool of the set names an image;"
             " set spec.python.image to the image of the flows",
+        )
+    if not allowed:
+        raise GatherError(
+            Reason.IMAGE_NOT_ALLOWED,
+            f"spec.python.image: {ref.image} is not among the images that the operator allows"
+            f" ({', '.join(world.config.images.allowed)}); use one of them, or ask whoever runs"
+            " flowdeps to allow it in images.allowed",
         )
     image = world.images.get(ref)
     if image is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+from flowdeps.api.poolconfig import PoolConfig
 from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import API_VERSION, KIND, OnVulnerable, SetSpec
 from flowdeps.inquiries import Failure
@@ -68,13 +69,16 @@ def prove(
         "uid": entry.meta.uid,
     }
 
+    pool = world.config.pool(entry.offers[0].name) if entry.offers else PoolConfig()
+    env = [{"name": one.name, "value": one.value} for one in pool.install.env]
+
     async def find() -> str:
         found = await lock()
         if found is None:
             raise LookupError("the lock in service can't be read")
         with world.metrics.verifications.time():
             return await world.verifier.verify(
-                trial, lock=found, image=image, manifest=revision.manifest, owner=owner
+                trial, lock=found, image=image, manifest=revision.manifest, owner=owner, env=env
             )
 
     answer = world.verifications.ask(entry.key, trial, find)

@@ -6,7 +6,7 @@ Whatever was not reached is found missing by the next pass.
 """
 
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import MANAGED_BY, MANAGED_BY_LABEL, Updates
+from flowdeps.api.resource import MANAGED_BY, MANAGED_BY_LABEL
 from flowdeps.cluster import ClusterError
 from flowdeps.locks.diff import diff, summarize
 from flowdeps.locks.lock import Lock, LockError, parse_lock
@@ -19,7 +19,6 @@ from flowdeps.plan import (
     holder_of,
     home_of,
     keep_history,
-    obsolete,
     places,
 )
 from flowdeps.reconcile.report import Step
@@ -90,39 +89,6 @@ async def propose(
         reason="RevisionProposed",
         note=f"{desired.manifest['revision']}: {summary}; approve it with spec.revision",
     )
-
-
-async def prune(world: World, entry: SetEntry, record: LockRecord) -> None:
-    """Delete ConfigMaps in places that the set has left and revisions beyond its history.
-
-    A place that a template still offers, or that may belong to a pool not yet
-    looked at, is left for a later pass.
-    """
-    states = [world.pool_states.get(ref.name) for ref in entry.offers]
-    if not all(state and state.looked for state in states):
-        return
-    wanted = places(entry, config=world.config, pools=world.store.pools)
-    for name, state in world.pool_states.items():
-        pool = world.store.pools.get(name)
-        wanted += [
-            Place(namespace, key)
-            for key, holder in state.offered.items()
-            if holder == entry.key
-            for namespace in (pool.job_namespaces if pool else ())
-        ]
-    spec = entry.spec
-    if spec is None:
-        return
-    views = world.store.held(entry.key)
-    manual = spec.updates is Updates.MANUAL
-    for view in obsolete(
-        wanted,
-        views,
-        serving=record.short,
-        limit=spec.revision_history_limit,
-        proposals=1 if manual else 0,
-    ):
-        await delete(world, view.namespace, view.name, view.uid)
 
 
 async def delete(world: World, namespace: str, name: str, uid: str) -> None:

@@ -46,6 +46,7 @@ STALLED = frozenset(
         Reason.INCLUDE_INVALID,
         Reason.LOCK_INVALID,
         Reason.INDEX_NOT_ALLOWED,
+        Reason.IMAGE_NOT_ALLOWED,
         Reason.IMAGE_UNKNOWN,
         Reason.IMAGE_UNUSABLE,
         Reason.UNSATISFIABLE,
@@ -90,7 +91,7 @@ class Findings:
     record: LockRecord | None = None
     image: Image | None = None
     vulnerabilities: tuple[Vulnerability, ...] | None = None
-    database_problem: str | None = None
+    database_problem: Step | None = None
     next_refresh: datetime | None = None
     again: list[float] = field(default_factory=list)
 
@@ -107,7 +108,8 @@ def build_status(
     """The status that findings amount to."""
     old = parse_status(entry.body)
     pool_statuses, synced = _pools(entry, old, findings, pools=pools, states=states)
-    conditions = _conditions(entry, findings, synced)
+    proposed = _proposed(entry, home_of(entry.key), views)
+    conditions = _conditions(entry, findings, synced, proposed)
     record = findings.record
     home = home_of(entry.key)
     revisions = revisions_of(home, views)
@@ -118,7 +120,7 @@ def build_status(
         ),
         lock=_lock(record, revision=_revision(entry, record)) if record else None,
         image=_image(findings.image) if findings.image else old.image,
-        proposed=_proposed(entry, home, views),
+        proposed=proposed,
         vulnerabilities=_vulnerabilities(findings.vulnerabilities),
         revisions=tuple(
             RevisionStatus(
@@ -137,7 +139,9 @@ def build_status(
     )
 
 
-def _conditions(entry: SetEntry, findings: Findings, synced: Step) -> list[Condition]:
+def _conditions(
+    entry: SetEntry, findings: Findings, synced: Step, proposed: ProposedStatus | None
+) -> list[Condition]:
     steps = {
         ConditionType.RESOLVED: findings.resolved,
         ConditionType.VERIFIED: findings.verified,
@@ -155,6 +159,7 @@ def _conditions(entry: SetEntry, findings: Findings, synced: Step) -> list[Condi
         packages = record.packages if record else 0
         text = f"{_count(packages, 'package')}, offered by {_count(len(entry.offers), 'work pool')}"
         text += f"; {record.notes}" if record and record.notes else ""
+        text += f"; a refresh waits for approval: {proposed.revision}" if proposed else ""
         return [Condition(ConditionType.READY, "True", Reason.READY, text), *conditions]
     serving = f" (in service: {_revision(entry, findings.record)})" if findings.record else ""
     ready = Condition(ConditionType.READY, "False", failed.reason, f"{failed.message}{serving}")
@@ -176,8 +181,8 @@ def _vulnerable(findings: Findings) -> Condition | None:
     if found is None:
         if problem is None:
             return None
-        return Condition(ConditionType.VULNERABLE, "Unknown", Reason.DATABASE_UNAVAILABLE, problem)
-    text = f"; {problem}" if problem else ""
+        return Condition(ConditionType.VULNERABLE, "Unknown", problem.reason, problem.message)
+    text = f"; {problem.message}" if problem else ""
     if not found:
         return Condition(
             ConditionType.VULNERABLE,
@@ -201,9 +206,7 @@ def told(found: tuple[Vulnerability, ...]) -> str:
     return ", ".join(texts) + (f", and {more} more" if more > 0 else "")
 
 
-def patience(
-    entry: SetEntry, type_: ConditionType, *, now: datetime, least: float = 30.0
-) -> float:
+def patience(entry: SetEntry, type_: ConditionType, *, now: datetime, least: float = 30.0) -> float:
     """Seconds to wait for what somebody may mend: half of how long it has been so already."""
     for condition in parse_status(entry.body).conditions:
         since = parse_time(condition.get("lastTransitionTime"))

@@ -1,7 +1,7 @@
 """Credentials of a set's index, where its runs need them: Secrets `flowdeps-<key>`.
 
-A Secret stands beside each current ConfigMap whose manifest says so, and goes before it does. It is
-read by name at each pass of a set that has one, and written only where it differs.
+A Secret stands beside each ConfigMap whose manifest says so, and goes before it does. It is read by
+name at each pass of a set that has one, and written only where it differs.
 """
 
 import base64
@@ -17,25 +17,33 @@ from flowdeps.api.resource import (
 )
 from flowdeps.gather.credentials import CA_FILE, NETRC_FILE
 from flowdeps.locks.access import Access
-from flowdeps.plan import Place, places
+from flowdeps.plan import places, revisions_of
 from flowdeps.reconcile.publish import taken
 from flowdeps.reconcile.world import World
-from flowdeps.store import REVISION_LABEL, ConfigMapView, SetEntry
+from flowdeps.store import ConfigMapView, SetEntry
 
 
 async def publish_credentials(world: World, entry: SetEntry, access: Access | None) -> None:
-    """Make the Secrets of a set what they should be; None: it needs none."""
+    """Make the Secrets of a set what they should be; None: it needs none.
+
+    Each revision has one as well: a run may name it instead of a key.
+    """
+    views = world.store.held(entry.key)
+    if access is None:
+        for view in views:
+            await remove_credentials(world, view)
+        return
     for place in places(entry, config=world.config, pools=world.store.pools):
-        if access is None:
-            if view := world.store.config_maps.get((place.namespace, place.current)):
-                await remove_credentials(world, view)
-        elif not taken(world, entry, place):
-            await _publish_at(world, entry, place, access)
+        if taken(world, entry, place):
+            continue
+        revisions = [view.name for view in revisions_of(place, views) if _needs_one(view)]
+        for name in (place.current, *revisions):
+            await _publish_at(world, entry, place.namespace, name, access)
 
 
 async def remove_credentials(world: World, view: ConfigMapView) -> None:
     """Delete the Secret that stands beside one of our ConfigMaps, if there is one."""
-    if REVISION_LABEL in view.labels or not view.manifest.get("credentials"):
+    if not _needs_one(view):
         return
     body = await world.cluster.get_secret(view.namespace, view.name)
     if body and _is_ours(body):
@@ -44,22 +52,28 @@ async def remove_credentials(world: World, view: ConfigMapView) -> None:
         )
 
 
-async def _publish_at(world: World, entry: SetEntry, place: Place, access: Access) -> None:
+def _needs_one(view: ConfigMapView) -> bool:
+    return bool(view.manifest.get("credentials"))
+
+
+async def _publish_at(
+    world: World, entry: SetEntry, namespace: str, name: str, access: Access
+) -> None:
     texts = {NETRC_FILE: access.netrc, CA_FILE: access.ca}
-    data = {name: base64.b64encode(t.encode()).decode() for name, t in texts.items() if t}
-    found = await world.cluster.get_secret(place.namespace, place.current)
+    data = {file: base64.b64encode(t.encode()).decode() for file, t in texts.items() if t}
+    found = await world.cluster.get_secret(namespace, name)
     if found and (not _is_ours(found) or found.get("data") == data):
         return  # somebody else's stands in the way: the trial, or a run, will say so
     metadata: dict[str, Any] = {
-        "name": place.current,
-        "namespace": place.namespace,
+        "name": name,
+        "namespace": namespace,
         "labels": {
             MANAGED_BY_LABEL: MANAGED_BY,
             SET_LABEL: entry.key.name,
             NAMESPACE_LABEL: entry.key.namespace,
         },
     }
-    if place.namespace == entry.key.namespace:
+    if namespace == entry.key.namespace:
         owner = {"apiVersion": API_VERSION, "kind": KIND, "name": entry.key.name}
         metadata["ownerReferences"] = [{**owner, "uid": entry.meta.uid}]
     await world.cluster.apply_secret(

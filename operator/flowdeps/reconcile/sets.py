@@ -10,16 +10,17 @@ from dataclasses import dataclass, replace
 
 from flowdeps.api.conditions import ConditionType, find_condition
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import FINALIZER, SetSpec, Updates, WorkPoolRef
+from flowdeps.api.resource import FINALIZER, OnVulnerable, SetSpec, Updates, WorkPoolRef
 from flowdeps.api.status import SetStatus, parse_status
 from flowdeps.cluster import ClusterError
 from flowdeps.locks.vulnerabilities import Vulnerability
 from flowdeps.plan import LockRecord, home_of, last_record, places
 from flowdeps.reconcile.locking import next_refresh
 from flowdeps.reconcile.making import UNDER_WAY, Making, make, verified_before
-from flowdeps.reconcile.publish import LockText, propose, prune, publish, taken
+from flowdeps.reconcile.publish import LockText, propose, publish, taken
 from flowdeps.reconcile.removal import remove, sweep
 from flowdeps.reconcile.report import STALLED, Findings, Step, build_status, patience
+from flowdeps.reconcile.retention import prune
 from flowdeps.reconcile.secrets import publish_credentials
 from flowdeps.reconcile.world import Verdict, World
 from flowdeps.store import PoolKey, SetEntry, SetKey
@@ -138,7 +139,13 @@ class SetPasses:
             due = None
         if due and due > world.now():  # else it is under way, or has failed for now
             again.append((due - world.now()).total_seconds())
-        problem = world.advisories.problem if world.advisories else None
+        problem = None
+        if world.advisories and world.advisories.problem:
+            problem = Step(False, Reason.DATABASE_UNAVAILABLE, world.advisories.problem)
+        elif world.advisories is None and spec.vulnerabilities is OnVulnerable.BLOCK:
+            text = "spec.vulnerabilities is Block, but the operator has no database: it knows of"
+            text += " none, and holds nothing back"
+            problem = Step(False, Reason.VULNERABILITIES_UNKNOWN, text)
         return Findings(
             resolved=making.resolved,
             verified=making.verified,
@@ -166,6 +173,7 @@ class SetPasses:
         self, entry: SetEntry, why: Step, last: tuple[LockRecord, str] | None
     ) -> Findings:
         """Keep in service what a set has, though `why` keeps it from more."""
+        self._world.forget(entry.key)
         verified = Step(False, Reason.PENDING, "waits for a lock")
         if last is None:
             return Findings(resolved=why, verified=verified, published=_kept(None))

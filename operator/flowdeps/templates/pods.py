@@ -32,8 +32,9 @@ VERIFY_RESULT = "flowdeps-verify:"
 """What the verifying container's last line begins with; JSON follows: ``{"ok": true}``, or
 ``{"ok": false, "module": "…", "error": "…"}``, where an empty module means the check itself."""
 
-PROBE_SECONDS = 120
-_SLACK_SECONDS = 30
+PROBE_SECONDS = 900
+_SLACK_SECONDS = 900
+"""Kubernetes counts from the pod's acceptance, so the pull of a large image is in it."""
 _NOBODY = 65534
 _RESOURCES: Mapping[str, Any] = {
     "requests": {"cpu": "50m", "memory": "128Mi"},

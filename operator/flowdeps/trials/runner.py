@@ -82,8 +82,8 @@ class Runner:
                 raise FindingError("a pod came and went", reason=Reason.PROBING) from error
             if error.status in {403, 422, 400}:
                 raise FindingError(
-                    f"the pod that looks at the image was refused: {error}; allow it (quota, policy"
-                    " or the operator's role)",
+                    f"a pod in the flow's image was refused: {error}; allow it (quota, policy or"
+                    " the operator's role)",
                     reason=Reason.PODS_FORBIDDEN,
                 ) from error
             raise
@@ -180,7 +180,7 @@ def _failure(status: Mapping[str, Any]) -> tuple[str, str]:
         if code := ended.get("exitCode"):
             reason, message = ended.get("reason", ""), ended.get("message", "")
             if status.get("reason") == "DeadlineExceeded":
-                reason, message = "DeadlineExceeded", "it took longer than spec.verify.timeout"
+                reason, message = "DeadlineExceeded", "it did not end in time"
             why = message or (f"exit code {code}" if reason in {"", "Error"} else reason)
             return container["name"], why
     return "", ""

@@ -8,8 +8,8 @@ runs mount changes only when a lock is proven.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flowdeps.api.reasons import Reason
@@ -70,11 +70,13 @@ class Verifier:
         image: Image,
         manifest: Mapping[str, Any],
         owner: Mapping[str, Any],
+        env: Sequence[Mapping[str, str]] = (),
     ) -> str:
         """Try a lock; returns what was seen. Raises FindingError, of reason VerifyFailed where the
         lock does not work, where retry is False.
 
-        `manifest` is the lock.json that runs will see.
+        `manifest` is the lock.json that runs will see, `env` what their install container has, such
+        as a proxy.
         """
         name = f"flowdeps-verify-{trial.short}"
         candidate = await self._cluster.apply_config_map(
@@ -95,7 +97,7 @@ class Verifier:
                 imports=trial.imports,
                 names=trial.names,
                 timeout_seconds=trial.timeout,
-                settings=run_as(self._settings, image.ref),
+                settings=replace(run_as(self._settings, image.ref), env=tuple(env)),
             )
             body["metadata"]["ownerReferences"] = [dict(owner)]
             ended = await self._runner.run(body)

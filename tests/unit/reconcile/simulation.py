@@ -111,6 +111,13 @@ class MemoryCluster:
         meta = {"namespace": namespace, "name": name, "uid": f"uid-{namespace}-{name}"}
         self._store(self.secrets, "secret", {"metadata": meta, "data": dict(data)})
 
+    def run_pod(self, namespace: str, *, labels: Mapping[str, str]) -> None:
+        """A flow's pod, which runs until it is taken away."""
+        meta = {"namespace": namespace, "name": "run", "uid": "run", "labels": dict(labels)}
+        container = {"name": "prefect-job", "image": "registry.example.com/slow:1"}
+        body = {"metadata": meta, "spec": {"containers": [container]}}
+        self.pods.pods[namespace, "run"] = (body, float("inf"))
+
     # What the operator asks
 
     async def list_sets(self, namespaces: Sequence[str] = ()) -> list[Body]:
@@ -223,8 +230,14 @@ class MemoryCluster:
     async def list_pods(self, *, namespaces: Sequence[str] = (), selector: str) -> list[Body]:
         await self._turn()
         assert selector
+        label = SET_LABEL if SET_LABEL in selector else PURPOSE_LABEL
         pods = [pod for where in self.pods.pods if (pod := self.pods.get(*where))]
-        return [p for p in pods if not namespaces or p["metadata"]["namespace"] in namespaces]
+        return [
+            pod
+            for pod in pods
+            if not namespaces or pod["metadata"]["namespace"] in namespaces
+            if pod["metadata"]["labels"].get(label, "-") in selector
+        ]
 
     async def pod_log(self, namespace: str, name: str, *, container: str, limit: int) -> str:
         await self._turn()
@@ -396,6 +409,7 @@ class MemoryPrefect:
         self.writes: Counter[str] = Counter()
         self.outage: PoolsError | None = None
         self.variables: dict[str, Any] = {}
+        self.chosen_sets: set[str] = set()
 
     def make(self, name: str, *, namespace: str = "flows", **changes: Any) -> None:
         """A pool whose jobs run in `namespace`."""
@@ -427,6 +441,12 @@ class MemoryPrefect:
             raise PoolsError(Reason.POOL_NOT_FOUND, f'there is no work pool "{name}"')
         self.writes[name] += 1
         self.pools[name] = Pool(name, self.pools[name].type, copy.deepcopy(dict(template)))
+
+    async def chosen(self, name: str, variable: str) -> set[str]:
+        await self._turn()
+        assert name
+        assert variable == "dependency_set"
+        return set(self.chosen_sets)
 
     async def variable(self, name: str) -> Variable | None:
         await self._turn()

@@ -174,7 +174,7 @@ def test_why_no_pod_can_tell_is_said() -> None:
     async def script(sim: Simulation) -> None:
         sim.prefect.make("bare")
         template = sim.prefect.pools["bare"].template
-        template["variables"]["properties"]["image"]["default"] = None  # type: ignore[index]
+        template["variables"]["properties"]["image"]["default"] = None
         sim.cluster.apply("ml", **image())
         async with sim.operator():
             await asyncio.sleep(5 * MINUTE)
@@ -404,6 +404,21 @@ def test_an_index_that_is_not_allowed_is_not_asked() -> None:
     play(script, index={"allowed": ["https://packages.example.com/"]})
 
 
+def test_an_image_that_is_not_allowed_is_not_started() -> None:
+    """The operator's configuration lists the images in which sets may start pods."""
+
+    async def script(sim: Simulation) -> None:
+        for name, named in (("a", f"{IMAGE}@sha256:1"), ("ml", f"{IMAGE}-evil")):
+            sim.cluster.pods.images[named] = MemoryImage()
+            sim.cluster.apply(name, **image(named))
+        await settled(sim)
+        assert sim.ready("a") == ("True", "Ready")
+        assert sim.ready("ml") == ("False", "ImageNotAllowed")
+        assert sim.cluster.pods.made["probe"] == 1
+
+    play(script, images={"allowed": [IMAGE]})
+
+
 def test_with_manual_updates_a_refresh_is_proposed_and_waits_for_its_approval() -> None:
     """What is served doesn't move before spec.revision names the proposal; a change of the spec is
     published at once and keeps the pins."""
@@ -473,7 +488,8 @@ def test_a_suspended_or_broken_set_still_keeps_its_lock_in_place() -> None:
         sim.cluster.apply("ml", pools=["k"], requirements=["alpha"])
         async with sim.operator():
             await asyncio.sleep(MINUTE)
-            for changes in ({"suspend": True}, {"requirements": ["no good"]}):
+            broken: list[dict[str, Any]] = [{"suspend": True}, {"requirements": ["no good"]}]
+            for changes in broken:
                 sim.cluster.apply("ml", pools=["k"], **{"requirements": ["alpha"], **changes})
                 await asyncio.sleep(MINUTE)
                 sim.cluster.delete_map("flows", "flowdeps-ml")
@@ -494,5 +510,38 @@ def test_a_set_that_never_had_a_lock_and_cannot_be_read_stands_in_nobodys_way() 
             sim.cluster.apply("young", pools=[{"name": "k", "key": "x"}])
             await asyncio.sleep(5 * MINUTE)
             assert sim.ready("young") == ("True", "Ready")
+
+    play(script)
+
+
+def test_a_revision_that_a_deployment_or_a_pod_names_is_kept_beyond_the_history() -> None:
+    """Both name revisions as they name keys; those that nobody names go, and a Prefect that can't
+    say who names what costs nothing."""
+
+    async def script(sim: Simulation) -> None:
+        sim.prefect.make("k")
+        spec: dict[str, Any] = {"pools": ["k"], "revisionHistoryLimit": 1}
+        async with sim.operator():
+            names = []
+            for release in range(1, 4):
+                sim.index.release = release
+                sim.cluster.apply("ml", requirements=["alpha", f"beta{release}"], **spec)
+                await asyncio.sleep(5 * MINUTE)
+                names.append(status(sim)["lock"]["revision"])
+                if release == 1:
+                    sim.prefect.chosen_sets = {names[0]}
+            assert {one["name"] for one in status(sim)["revisions"]} == set(names)
+            sim.prefect.chosen_sets = set()
+            sim.cluster.run_pod("flows", labels={"flowdeps.dev/set": names[0]})
+            sim.cluster.apply("ml", requirements=["alpha", "beta4"], **spec)
+            await asyncio.sleep(5 * MINUTE)
+            newest = status(sim)["lock"]["revision"]
+            kept = {one["name"] for one in status(sim)["revisions"]}
+            assert kept == {newest, names[2], names[0]}
+            sim.cluster.pods.pods.clear()
+            sim.cluster.apply("ml", requirements=["alpha", "beta5"], **spec)
+            await asyncio.sleep(5 * MINUTE)
+            kept = {one["name"] for one in status(sim)["revisions"]}
+            assert kept == {newest, status(sim)["lock"]["revision"]}
 
     play(script)
