@@ -177,7 +177,7 @@ def test_the_value_is_text_or_a_list(value: str, found: list[str]) -> None:
         "['httpx', 1]",
         "['httpx'",
         "{'httpx': 1}",
-        '["httpx\\n--pre"]',
+        '["httpx; a\\nrich"]',
     ],
 )
 def test_what_is_no_plain_requirement_is_refused(value: str) -> None:

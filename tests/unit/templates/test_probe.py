@@ -79,15 +79,18 @@ def test_of_two_copies_the_first_on_the_path_is_told(
 def test_what_was_installed_for_the_user_alone_is_told(
     tmp_path: Path, images: dict[str, Path]
 ) -> None:
-    """An interpreter that is no virtual environment sees it, behind PYTHONPATH."""
+    """An interpreter that is no virtual environment sees it, behind PYTHONPATH and before what is
+    installed for all."""
     site = tmp_path / f"home/.local/lib/python{PYTHON}/site-packages"
+    bake(site, "pip", "0.1")
     bake(site, "mine", "1.0")
     bake(tmp_path / "path", "mine", "2.0")
     base = tmp_path / "base"
     base.mkdir()
     (base / "python3").symlink_to(Path(sys.base_prefix, "bin", f"python{PYTHON}"))
     home = {"HOME": str(tmp_path / "home")}
-    assert probe(base, cwd=tmp_path, **home).versions["mine"] == "1.0"
+    versions = probe(base, cwd=tmp_path, **home).versions
+    assert (versions["mine"], versions["pip"]) == ("1.0", "0.1")
     path = {"PYTHONPATH": str(tmp_path / "path")}
     assert probe(base, cwd=tmp_path, **home, **path).versions["mine"] == "2.0"
     assert "mine" not in probe(base, cwd=tmp_path, **home, PYTHONNOUSERSITE="1").versions

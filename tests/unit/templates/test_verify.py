@@ -96,6 +96,12 @@ def test_modules_that_were_asked_for_take_their_place(trial: Trial) -> None:
     }
 
 
+def test_the_working_directory_is_no_place_to_import_from(trial: Trial) -> None:
+    """A run's interpreter does not begin with it, so what lies there proves nothing."""
+    (trial.home / "lying.py").touch()
+    assert trial.run(imports=["lying"]).result["module"] == "lying"
+
+
 def test_nothing_to_import_is_no_failure(trial: Trial) -> None:
     """A lock whose packages do not belong on this image: said, and well."""
     verdict = trial.run(names=["elsewhere"])
