@@ -43,6 +43,7 @@ done
 @pytest.fixture(scope="module")
 def template(stage: Stage) -> Iterator[dict[str, Any]]:
     """The customised template, as the server gave it back before any set was offered."""
+    stage.remove_sets()
     plain = stage.api.template(POOL)
     stage.node.kubectl(
         *("create", "secret", "generic", "company", "-n", RESTRICTED),

@@ -83,7 +83,7 @@ def runs(stage: Stage) -> Iterator[Mapping[str, FlowRun]]:
     finally:
         stage.operator.up()
         stage.index.heal()
-        stage.remove_sets()
+        stage.let_go()
 
 
 @pytest.mark.parametrize("cause", _LINES)

@@ -52,7 +52,7 @@ def refused(stage: Stage, index: Index) -> Iterator[Mapping[str, str]]:
         assert sets.condition(body, "Stalled")["status"] == "True"
         found[name] = sets.condition(body, "Ready")["message"]
     yield found
-    stage.remove_sets()
+    stage.let_go()
 
 
 @pytest.fixture(scope="module")

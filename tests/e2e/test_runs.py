@@ -34,7 +34,7 @@ def runs(stage: Stage) -> Iterator[Mapping[str, FlowRun]]:
         "nothing": stage.start(*_ALL, *of_image, image=path),
         "elsewhere": stage.start(*_ALL, *of_image, choice="old", image=path, namespace=OTHER_JOBS),
     }
-    stage.remove_sets()
+    stage.let_go()
 
 
 @pytest.mark.parametrize(

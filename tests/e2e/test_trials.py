@@ -65,7 +65,7 @@ def elsewhere(stage: Stage) -> Iterator[None]:
         in_namespace(_QUOTA, "crowded"),
     )
     yield
-    stage.remove_sets()
+    stage.let_go()
     for namespace in (RESTRICTED, _QUOTA):
         stage.node.kubectl("delete", "fds", "--all", "-n", namespace)
     stage.node.kubectl("delete", "namespace", _QUOTA, "--wait=false")
