@@ -23,7 +23,7 @@ from flowdeps.reconcile.report import STALLED, Findings, Step, build_status, pat
 from flowdeps.reconcile.retention import prune
 from flowdeps.reconcile.secrets import publish_credentials
 from flowdeps.reconcile.world import Verdict, World
-from flowdeps.store import PoolKey, SetEntry, SetKey
+from flowdeps.store import REVISION_LABEL, PoolKey, SetEntry, SetKey
 
 _UNDER_WAY = UNDER_WAY | {Reason.PUBLISHING, Reason.SYNCING}
 """Ready reasons that pass by themselves; they make no event."""
@@ -254,7 +254,12 @@ class SetPasses:
             signature = self._signatures[key] = _Signature(
                 offers=entry.offers,
                 requirements=entry.spec.requirements if entry.spec else (),
-                published=frozenset((view.namespace, view.name) for view in held),
+                # What pools offer is the current one: a revision more or less is nothing to them.
+                published=frozenset(
+                    (view.namespace, view.name)
+                    for view in held
+                    if REVISION_LABEL not in view.labels
+                ),
             )
         if signature == known:
             return
