@@ -12,6 +12,10 @@ from flowdeps.api.rules import check_image, check_namespace
 from flowdeps.api.trialconfig import check_resources
 
 
+_EXTRAS = "extra_py_deps"
+"""The job variable of packages for one run, as templates have it."""
+
+
 @dataclass(frozen=True)
 class EnvVar:
     """An environment variable of a container."""
@@ -58,7 +62,7 @@ def parse_pool(fields: Fields) -> PoolConfig:
     namespaces = fields.texts("namespaces", most=1000, limit=253)
     job_namespaces = fields.texts("jobNamespaces", most=32, limit=63, check=check_namespace)
     image = fields.text("image", limit=1024, check=check_image)
-    variable = fields.text("variable", limit=63, check=_check_variable)
+    variable = fields.text("variable", limit=63, check=_check_choice)
     extra = fields.text("extraPackages", check=_check_extra)
     install = _install(fields.child("install"))
     fields.close()
@@ -104,6 +108,12 @@ def _check_variable(text: str) -> str | None:
     if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
         return None
     return f"{text!r} is not a variable's name; use letters, digits and '_'"
+
+
+def _check_choice(text: str) -> str | None:
+    if text == _EXTRAS:
+        return f"{text!r} is the variable for extra packages; choose another name"
+    return _check_variable(text)
 
 
 def _check_extra(text: str) -> str | None:

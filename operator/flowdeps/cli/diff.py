@@ -16,8 +16,9 @@ examples:
   flowdeps diff old.lock new.lock
   git show main:ml-extras.lock | flowdeps diff - ml-extras.lock --json
 
-As JSON: {"changes": [{"name": "pandas", "old": "2.3.2", "new": "2.3.3"}, …]}, where old or
-new is null for a package that came or left, and both are equal where only its files changed.
+As JSON: {"changes": [{"name": "pandas", "old": "2.3.2", "new": "2.3.3", "image": false}, …]},
+where old or new is null for a package that came or left, both are equal where only its files
+changed, and image is true for a package of the image that the lock builds on.
 Exit status: 0, or 1 where a file is not a lock.
 """
 
@@ -55,5 +56,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _json(change: Change) -> dict[str, str | None]:
-    return {"name": change.name, "old": change.old, "new": change.new}
+def _json(change: Change) -> dict[str, str | bool | None]:
+    return {
+        "name": change.name,
+        "old": change.old,
+        "new": change.new,
+        "image": change.image,
+    }

@@ -221,6 +221,11 @@ _CPU, _FIRST = "pods.resources.limits.cpu", "pods.tolerations[0]"
         ),
         ({"workPools": [None]}, "workPools[0]", "an empty item"),
         ({"workPools": [{"name": "a", "variable": "a-b"}]}, "workPools[0].variable", "'_'"),
+        (
+            {"workPools": [{"name": "a", "variable": "extra_py_deps"}]},
+            "workPools[0].variable",
+            "another name",
+        ),
         ({"workPools": [{"name": "a", "image": "a b"}]}, "workPools[0].image", "registry"),
         (
             {"workPools": [{"name": "a", "install": {"env": [{"name": "A", "value": "{{ b }}"}]}}]},

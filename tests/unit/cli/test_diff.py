@@ -48,9 +48,9 @@ def test_json_says_the_same_as_data(
     assert main(["diff", "--json", *files]) == 0
     assert json.loads(capsys.readouterr().out) == {
         "changes": [
-            {"name": "pandas", "old": "2.3.2", "new": "2.3.3"},
-            {"name": "pyarrow", "old": None, "new": "21.0.0"},
-            {"name": "six", "old": "1.16", "new": None},
+            {"name": "pandas", "old": "2.3.2", "new": "2.3.3", "image": False},
+            {"name": "pyarrow", "old": None, "new": "21.0.0", "image": False},
+            {"name": "six", "old": "1.16", "new": None, "image": False},
         ]
     }
 
