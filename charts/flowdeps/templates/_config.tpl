@@ -1,0 +1,53 @@
+{{/* A mapping without what is empty: the operator has its own default for that. What is Kubernetes' own
+     stays as it is. */}}
+{{- define "flowdeps.filled" -}}
+{{- $out := dict -}}
+{{- range $name, $value := . -}}
+{{- if and (kindIs "map" $value) (not (has $name (list "nodeSelector" "resources"))) -}}
+{{- $value = include "flowdeps.filled" $value | fromYaml -}}
+{{- end -}}
+{{- if or (kindIs "bool" $value) $value -}}
+{{- $_ := set $out $name $value -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $out -}}
+{{- end -}}
+
+{{/* The operator's configuration file. */}}
+{{- define "flowdeps.config" -}}
+{{- $prefect := dict "apiUrl" .Values.prefect.apiUrl "pollInterval" .Values.prefect.pollInterval -}}
+{{- $owner := .Values.config.owner | default (printf "%s/%s" .Release.Namespace (include "flowdeps.fullname" .)) -}}
+{{- include "flowdeps.filled" (merge (dict "prefect" $prefect "owner" $owner) .Values.config) -}}
+{{- end -}}
+
+{{/* What the schema cannot say: all of it at once. */}}
+{{- define "flowdeps.check" -}}
+{{- $wrong := list -}}
+{{- if not .Values.prefect.apiUrl -}}
+{{- $wrong = append $wrong "prefect.apiUrl: missing; write the address of Prefect's API, such as http://prefect-server.prefect.svc:4200/api" -}}
+{{- end -}}
+{{- if not .Values.image.repository -}}
+{{- $wrong = append $wrong "image.repository: missing; no image is published yet, so name the one that you built, such as registry.example.com/flowdeps" -}}
+{{- end -}}
+{{- $secret := .Values.prefect.existingSecret -}}
+{{- if and $secret.name (not $secret.apiKeyKey) (not $secret.authStringKey) -}}
+{{- $wrong = append $wrong "prefect.existingSecret: no key of the Secret is named; set apiKeyKey or authStringKey" -}}
+{{- end -}}
+{{- if and $secret.apiKeyKey $secret.authStringKey -}}
+{{- $wrong = append $wrong "prefect.existingSecret: Prefect takes an API key or an auth string; remove apiKeyKey or authStringKey" -}}
+{{- end -}}
+{{- if and (not $secret.name) (or $secret.apiKeyKey $secret.authStringKey) -}}
+{{- $wrong = append $wrong "prefect.existingSecret.name: missing; name the Secret that has the key" -}}
+{{- end -}}
+{{- range $index, $one := .Values.extraEnv -}}
+{{- if and (has $one.name (list "PREFECT_API_KEY" "PREFECT_API_AUTH_STRING")) $one.value -}}
+{{- $wrong = append $wrong (printf "extraEnv[%d]: %s is a secret and no value; use prefect.existingSecret" $index $one.name) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.metrics.serviceMonitor.enabled .Values.metrics.podMonitor.enabled -}}
+{{- $wrong = append $wrong "metrics: serviceMonitor and podMonitor would fetch all metrics twice; enable one of them" -}}
+{{- end -}}
+{{- if $wrong -}}
+{{- printf "\n\n%s\n" (join "\n" $wrong) | fail -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,47 @@
+{{/* Where pods of the chart run, and as whom. */}}
+{{- define "flowdeps.placement" -}}
+{{- with .Values.podSecurityContext }}
+securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* The operator's variables: extraEnv, and those of ours that it does not name. */}}
+{{- define "flowdeps.env" -}}
+{{- $secret := .Values.prefect.existingSecret -}}
+{{- /* The root file system is read-only, and Prefect's client wants a home. */ -}}
+{{- $own := list (dict "name" "HOME" "value" "/tmp") -}}
+{{- range $name, $key := dict "PREFECT_API_KEY" $secret.apiKeyKey "PREFECT_API_AUTH_STRING" $secret.authStringKey -}}
+{{- if $key -}}
+{{- $reference := dict "name" $secret.name "key" $key -}}
+{{- $own = append $own (dict "name" $name "valueFrom" (dict "secretKeyRef" $reference)) -}}
+{{- end -}}
+{{- end -}}
+{{- $named := list -}}
+{{- range .Values.extraEnv -}}
+{{- $named = append $named .name -}}
+{{- end -}}
+{{- range $own -}}
+{{- if not (has .name $named) }}
+{{ toYaml (list .) }}
+{{- end -}}
+{{- end -}}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,40 @@
+"""Makes what is generated of charts/flowdeps: the schema of the values, the tables of its README,
+and the chart's copy of the resource.
+
+    python -m scripts.chart            write what differs
+    python -m scripts.chart --check    say what differs, and write nothing
+"""
+
+from pathlib import Path
+
+import yaml
+
+from scripts.chart.comments import read_values
+from scripts.chart.readme import with_tables
+from scripts.chart.schema import build, to_text
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "charts" / "flowdeps"
+
+
+def generated() -> dict[Path, str]:
+    """What each generated file must be."""
+    values = read_values((CHART / "values.yaml").read_text(encoding="utf-8"))
+    definitions = Path(__file__).with_name("definitions.yaml").read_text(encoding="utf-8")
+    schema = build(values, yaml.safe_load(definitions))
+    readme = CHART / "README.md"
+    resource = ROOT / "crds" / "flowdependencysets.yaml"
+    return {
+        CHART / "values.schema.json": to_text(schema),
+        readme: with_tables(readme.read_text(encoding="utf-8"), values, schema),
+        CHART / "files" / resource.name: resource.read_text(encoding="utf-8"),
+    }
+
+
+def stale() -> dict[Path, str]:
+    """What differs, and what it must be."""
+    return {
+        path: text
+        for path, text in generated().items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    }
