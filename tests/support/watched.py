@@ -60,27 +60,39 @@ class Watched:
             self._look()
 
     def _look(self) -> None:
-        running = memory = 0
-        for pid in (self._pid, *_descendants(self._pid)):
+        memory = 0
+        programs: list[int] = []
+        for pid, parent in ((self._pid, 0), *_descendants(self._pid)):
             with suppress(OSError, IndexError):  # it may end at any time
                 process = Path(f"/proc/{pid}")
-                self.told.add((process / "cmdline").read_bytes())
-                self.told.add((process / "environ").read_bytes())
-                if pid == self._pid:
-                    continue
-                memory += int((process / "statm").read_text().split()[1]) * _PAGE
-                # One that has ended, and was not waited for yet, has no arguments any more.
-                if Path(os.fsdecode((process / "cmdline").read_bytes().split(b"\0")[0])).name == (
-                    self._program
-                ):
-                    running += 1
-                    self._seen.add(pid)
-        self.most, self.memory = max(self.most, running), max(self.memory, memory)
+                arguments = process.joinpath("cmdline").read_bytes()
+                self.told |= {arguments, process.joinpath("environ").read_bytes()}
+                if pid != self._pid:
+                    memory += int(process.joinpath("statm").read_text().split()[1]) * _PAGE
+                # Not what a program starts itself, which looks like it for a moment.
+                if parent == self._pid and _named(arguments, self._program):
+                    programs.append(pid)
+        # Who is there still, after all were seen, was there together with the others.
+        running = [pid for pid in programs if _named(_arguments(pid), self._program)]
+        self._seen.update(programs)
+        self.most, self.memory = max(self.most, len(running)), max(self.memory, memory)
 
 
-def _descendants(pid: int) -> Iterator[int]:
+def _named(arguments: bytes, program: str) -> bool:
+    """Whether arguments are a program's; of one that has ended there are none."""
+    return Path(os.fsdecode(arguments.split(b"\0")[0])).name == program
+
+
+def _arguments(pid: int) -> bytes:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
+def _descendants(pid: int) -> Iterator[tuple[int, int]]:
+    """Each with its parent."""
     with suppress(OSError):
         for thread in Path(f"/proc/{pid}/task").iterdir():
             for child in (thread / "children").read_text().split():
-                yield int(child)
+                yield int(child), pid
                 yield from _descendants(int(child))
