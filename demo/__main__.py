@@ -2,8 +2,8 @@
 
 KEEP=1            leave everything running and say how to look at it
 CLUSTER=current   use the current kubectl context and Prefect profile; with it may be set:
-                  IMAGE and PYTHON_VERSION (an image with Prefect that the cluster can pull, and
-                  its Python), INDEX_URL, PREFECT_API_URL_FOR_PODS
+                  IMAGE (one with Prefect that the cluster can pull), INDEX_URL,
+                  PREFECT_API_URL_FOR_PODS
 """
 
 import os

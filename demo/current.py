@@ -20,7 +20,7 @@ from tests.cluster.lifecycle import Service
 from tests.cluster.prefect import PrefectServer
 from tests.cluster.prefect_api import PrefectApi
 
-_IMAGE, _PYTHON = "prefecthq/prefect:3.8.8-python3.12", "3.12"
+_IMAGE = "prefecthq/prefect:3.8.8-python3.12"
 _TIMEOUT_SECONDS = 15
 
 
@@ -80,7 +80,6 @@ class CurrentStage(Stage):
 
     def open(self, stack: ExitStack) -> None:
         self.image = os.environ.get("IMAGE", _IMAGE)
-        self.python = os.environ.get("PYTHON_VERSION", _PYTHON)
         self.index = os.environ.get("INDEX_URL")
         self.find(stack)
         self._refuse_what_is_there()

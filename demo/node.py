@@ -8,14 +8,12 @@ from demo.stage import NAMESPACE, Stage, made_index, reaches_default_index
 from tests.cluster import binaries, images
 from tests.cluster.node import Node
 from tests.cluster.prefect import PrefectServer
-from tests.cluster.rootfs import PYTHON
 
 
 class NodeStage(Stage):
     """etcd, kube-apiserver, containerd and kubelet, Prefect's server and worker."""
 
     image = images.FLOW_UV
-    python = PYTHON
 
     def open(self, stack: ExitStack) -> None:
         archive = images.flow()

@@ -37,13 +37,14 @@ class DemoError(RuntimeError):
 
 
 class Stage(ABC):
-    """A cluster with Prefect. ``python`` is the minor version that the flow's image has."""
+    """A cluster with Prefect. ``python`` is the minor version to lock for where no pod can look at
+    the image."""
 
     kubeconfig: Path
     kubectl_program: Path
     prefect: PrefectServer
     image: str
-    python: str
+    python: str | None = None
     index: str | None = None
     run_seconds = 180.0
     flows = FLOWS  # the directory of the flow's file, as who runs it sees it
@@ -132,7 +133,8 @@ class Stage(ABC):
     def set_body(self) -> dict[str, Any]:
         """The example, for this stage's Python."""
         body: dict[str, Any] = yaml.safe_load(SET.read_text())
-        body["spec"]["python"]["version"] = self.python
+        if self.python:
+            body["spec"]["python"] = {"version": self.python}
         return body
 
 

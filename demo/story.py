@@ -170,8 +170,9 @@ def _namespace(stage: Stage) -> dict[str, Any] | None:
 
 def _essence(body: dict[str, Any]) -> str:
     spec = body["spec"]
+    python = spec.get("python", {}).get("version", "what the pool's image has")
     return (
         f"requirements: {', '.join(spec['requirements'])}\n"
-        f"python:       {spec['python']['version']}\n"
+        f"python:       {python}\n"
         f"workPools:    {', '.join(pool['name'] for pool in spec['workPools'])}"
     )

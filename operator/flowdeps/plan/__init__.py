@@ -12,7 +12,7 @@ from flowdeps.plan.config_maps import (
     keep_history,
     obsolete,
 )
-from flowdeps.plan.fragments import pool_fragment
+from flowdeps.plan.fragments import asked, pool_fragment
 from flowdeps.plan.places import Place, age, holder_of, home_of, places
 from flowdeps.plan.records import (
     ANNOTATION_INPUTS,
@@ -41,6 +41,7 @@ __all__ = [
     "LockRecord",
     "Place",
     "age",
+    "asked",
     "config_maps",
     "holder_of",
     "home_of",

@@ -61,7 +61,7 @@ def _descriptions(offered: Mapping[str, SetEntry]) -> dict[str, str]:
     return found
 
 
-def _asked(spec: SetSpec) -> tuple[str, ...]:
+def asked(spec: SetSpec) -> tuple[str, ...]:
     """What a set asks for, in words where it says so elsewhere."""
     sources = (*spec.requirements_from, *((spec.lock_from,) if spec.lock_from else ()))
     named = tuple(f"what {source.name} lists" for source in sources)
@@ -69,7 +69,7 @@ def _asked(spec: SetSpec) -> tuple[str, ...]:
 
 
 def _describe(entry: SetEntry) -> str:
-    requirements = _asked(entry.spec) if entry.spec else ()
+    requirements = asked(entry.spec) if entry.spec else ()
     shown = ", ".join(requirements[:_SHOWN])
     more = f" and {len(requirements) - _SHOWN} more" if len(requirements) > _SHOWN else ""
     text = f"{entry.key}: {shown}{more}"

@@ -118,7 +118,7 @@ def ask(
     waits = changed and spec.updates is Updates.MANUAL
     refresh = bool(record and not waits and (wanted != record.refresh or (due and due <= now)))
     if record and not changed and not refresh:
-        return Step(True, Reason.RESOLVED, record.notes)
+        return resolved(inputs, record)
     stamp = now.isoformat(timespec="microseconds")
     keeps = record if record and not refresh else None
     answer: Resolution | Failure | None
@@ -148,12 +148,18 @@ def ask(
         resolved_at=stamp,
         refreshed_at=keeps.refreshed_at if keeps else stamp,
         refresh=record.refresh if record and waits else wanted,
-        notes="; ".join((*inputs.notes, *answer.notes))[:_NOTES],
+        notes="; ".join(answer.notes)[:_NOTES],
         image=inputs.image.ref.image if inputs.image else "",
         shadow=spec.shadow if inputs.image else (),
         credentials=inputs.access is not None,
     )
     return Made(lock=answer.lock, record=made, refresh=refresh)
+
+
+def resolved(inputs: Inputs, record: LockRecord) -> Step:
+    """That there is a lock, and what people should know of it."""
+    notes = filter(None, (*inputs.notes, record.notes))
+    return Step(True, Reason.RESOLVED, "; ".join(notes))
 
 
 def next_refresh(entry: SetEntry, spec: SetSpec, record: LockRecord | None) -> datetime | None:

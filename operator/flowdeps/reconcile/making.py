@@ -17,8 +17,8 @@ from flowdeps.locks.lock import Lock
 from flowdeps.plan import ANNOTATION_INPUTS, LockRecord, home_of, proposals_of
 from flowdeps.reconcile import gathering
 from flowdeps.reconcile.gathering import GatherError, Inputs, gather
-from flowdeps.reconcile.locking import Made, ask, chosen
-from flowdeps.reconcile.proving import blocked, prove
+from flowdeps.reconcile.locking import Made, ask, chosen, resolved
+from flowdeps.reconcile.proving import Proof, blocked, prove
 from flowdeps.reconcile.publish import LockText
 from flowdeps.reconcile.report import Step, patience
 from flowdeps.reconcile.world import World
@@ -111,7 +111,7 @@ def _take(
     said: Step | None,
 ) -> None:
     """Let a new lock take the place of the one in service, or propose it, once it is proven."""
-    making.resolved = said or Step(True, Reason.RESOLVED, made.record.notes)
+    making.resolved = said or resolved(inputs, made.record)
     served = making.record
     if served and made.lock.digest == served.digest:
         # Only what is said of it is new.
@@ -126,12 +126,11 @@ def _take(
     async def lock() -> Lock:
         return made.lock
 
-    step, passed = prove(world, entry, spec, inputs, record=made.record, lock=lock)
-    if not step.done:
-        making.verified = _under_way(entry, ConditionType.VERIFIED, step)
-        _look_again(world, entry, making, step)
+    proof = prove(world, entry, spec, inputs, record=made.record, lock=lock)
+    if not proof.step.done:
+        _failed(world, entry, making, proof)
         return
-    made = replace(made, record=replace(made.record, verified=passed))
+    made = replace(made, record=replace(made.record, verified=proof.passed))
     if served and (making.pinned or (spec.updates is Updates.MANUAL and made.refresh)):
         making.proposal = made
         # What was asked for is done: the next refresh is an interval away.
@@ -139,7 +138,7 @@ def _take(
             served, refreshed_at=made.record.refreshed_at, refresh=made.record.refresh
         )
         return
-    making.verified, making.record, making.new = step, made.record, made.lock
+    making.verified, making.record, making.new = proof.step, made.record, made.lock
 
 
 def _prove_served(
@@ -148,21 +147,26 @@ def _prove_served(
     """Try the lock in service where its image is another by now, or it was never tried."""
     if making.record is None or making.pinned:
         return
-    step, passed = prove(world, entry, spec, inputs, record=making.record, lock=making.before.lock)
-    making.verified = step if step.done else _under_way(entry, ConditionType.VERIFIED, step)
-    if step.done:
-        making.record = replace(making.record, verified=passed)
+    proof = prove(world, entry, spec, inputs, record=making.record, lock=making.before.lock)
+    if proof.step.done:
+        making.verified = proof.step
+        making.record = replace(making.record, verified=proof.passed)
     else:
-        _look_again(world, entry, making, step)
+        _failed(world, entry, making, proof)
 
 
-def _look_again(world: World, entry: SetEntry, making: Making, step: Step) -> None:
-    """A failed trial is mended by another image as well: look at it, ever more rarely."""
-    if step.reason is not Reason.VERIFY_FAILED or not making.inputs or not making.inputs.image:
-        return
-    pause = patience(entry, ConditionType.VERIFIED, now=world.now(), least=60.0)
-    world.images.look_at(making.inputs.image.ref, older_than=pause)
-    making.again.append(pause)
+def _failed(world: World, entry: SetEntry, making: Making, proof: Proof) -> None:
+    """Say why a lock is not proven, and come back when that may be otherwise.
+
+    Another image mends a failed trial as well: look at it, ever more rarely.
+    """
+    making.verified = _under_way(entry, ConditionType.VERIFIED, proof.step)
+    if proof.until is not None:
+        making.again.append(max(1.0, proof.until - world.queue.time()))
+    if proof.step.reason is Reason.VERIFY_FAILED and making.inputs and making.inputs.image:
+        pause = patience(entry, ConditionType.VERIFIED, now=world.now(), least=60.0)
+        world.images.look_at(making.inputs.image.ref, older_than=pause)
+        making.again.append(pause)
 
 
 def _verified_so_far(entry: SetEntry, record: LockRecord | None) -> Step:

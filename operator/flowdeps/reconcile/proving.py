@@ -1,6 +1,7 @@
 """Whether a lock may be served: what is known against it, and whether it works in its image."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from flowdeps.api.poolconfig import PoolConfig
 from flowdeps.api.reasons import Reason
@@ -10,11 +11,22 @@ from flowdeps.locks.lock import Lock
 from flowdeps.plan import LockRecord, config_maps, home_of
 from flowdeps.reconcile.gathering import Inputs
 from flowdeps.reconcile.report import Step, told
+from flowdeps.reconcile.secrets import publish_credentials
 from flowdeps.reconcile.world import World
 from flowdeps.store import SetEntry
 from flowdeps.trials.verify import Trial
 
 GetLock = Callable[[], Awaitable[Lock | None]]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a trial says of a lock: the name of the trial that it passed ("": none was made), or
+    from when on it is worth another one (queue time)."""
+
+    step: Step
+    passed: str = ""
+    until: float | None = None
 
 
 def blocked(world: World, spec: SetSpec, lock: Lock) -> Step | None:
@@ -40,15 +52,15 @@ def prove(
     *,
     record: LockRecord,
     lock: GetLock,
-) -> tuple[Step, str]:
-    """Whether a lock works in its image, and the name of the trial that it passed ("": none)."""
+) -> Proof:
+    """Whether a lock works in its image."""
     if not spec.verify.enabled:
         text = "spec.verify.mode is Disabled: nobody has tried whether the lock works in the image"
-        return Step(True, Reason.VERIFY_DISABLED, text, unknown=True), ""
+        return Proof(Step(True, Reason.VERIFY_DISABLED, text, unknown=True))
     image = inputs.image
     if image is None:
         text = "without an image (spec.python.image) there is nothing to try the lock in"
-        return Step(True, Reason.NO_IMAGE_TO_VERIFY, text, unknown=True), ""
+        return Proof(Step(True, Reason.NO_IMAGE_TO_VERIFY, text, unknown=True))
     trial = Trial(
         namespace=entry.key.namespace,
         digest=record.digest,
@@ -60,7 +72,7 @@ def prove(
         timeout=round(spec.verify.timeout.total_seconds()),
     )
     if record.verified == trial.short:
-        return _passed(trial), trial.short
+        return _passed(trial)
     revision, _ = config_maps(entry, home_of(entry.key), record, summary="")
     owner = {
         "apiVersion": API_VERSION,
@@ -76,6 +88,8 @@ def prove(
         found = await lock()
         if found is None:
             raise LookupError("the lock in service can't be read")
+        if inputs.access:
+            await publish_credentials(world, entry, inputs.access)
         with world.metrics.verifications.time():
             return await world.verifier.verify(
                 trial, lock=found, image=image, manifest=revision.manifest, owner=owner, env=env
@@ -84,13 +98,13 @@ def prove(
     answer = world.verifications.ask(entry.key, trial, find)
     if answer is None:
         text = f"a pod installs and imports the lock {record.short} in {image.ref.image}"
-        return Step(False, Reason.VERIFYING, text), ""
+        return Proof(Step(False, Reason.VERIFYING, text))
     if isinstance(answer, Failure):
         text = f"{record.short} does not work in {image.ref.image}: {answer.message}"
-        return Step(False, Reason.named(answer.reason), text), ""
-    return _passed(trial), trial.short
+        return Proof(Step(False, Reason.named(answer.reason), text), until=answer.until)
+    return _passed(trial)
 
 
-def _passed(trial: Trial) -> Step:
+def _passed(trial: Trial) -> Proof:
     text = f"installs, its requirements hold, and it imports in {trial.image}"
-    return Step(True, Reason.VERIFIED, text)
+    return Proof(Step(True, Reason.VERIFIED, text), passed=trial.short)

@@ -119,7 +119,7 @@ def build_status(
             old.conditions, conditions, generation=entry.meta.generation, now=now
         ),
         lock=_lock(record, revision=_revision(entry, record)) if record else None,
-        image=_image(findings.image) if findings.image else old.image,
+        image=_image(findings.image) if findings.image else _image_before(entry, old),
         proposed=proposed,
         vulnerabilities=_vulnerabilities(findings.vulnerabilities),
         revisions=tuple(
@@ -158,7 +158,8 @@ def _conditions(
         record = findings.record
         packages = record.packages if record else 0
         text = f"{_count(packages, 'package')}, offered by {_count(len(entry.offers), 'work pool')}"
-        text += f"; {record.notes}" if record and record.notes else ""
+        if findings.resolved.reason is Reason.RESOLVED and findings.resolved.message:
+            text += f"; {findings.resolved.message}"
         text += f"; a refresh waits for approval: {proposed.revision}" if proposed else ""
         return [Condition(ConditionType.READY, "True", Reason.READY, text), *conditions]
     serving = f" (in service: {_revision(entry, findings.record)})" if findings.record else ""
@@ -213,6 +214,11 @@ def patience(entry: SetEntry, type_: ConditionType, *, now: datetime, least: flo
         if condition.get("type") == type_ and condition.get("status") == "False" and since:
             return min(max((now - since).total_seconds() / 2, least), _MOST)
     return least
+
+
+def _image_before(entry: SetEntry, old: SetStatus) -> ImageStatus | None:
+    versioned = entry.spec is not None and entry.spec.target is not None
+    return None if versioned else old.image
 
 
 def _image(image: Image) -> ImageStatus:

@@ -14,7 +14,7 @@ from flowdeps.api.resource import FINALIZER, OnVulnerable, SetSpec, Updates, Wor
 from flowdeps.api.status import SetStatus, parse_status
 from flowdeps.cluster import ClusterError
 from flowdeps.locks.vulnerabilities import Vulnerability
-from flowdeps.plan import LockRecord, home_of, last_record, places
+from flowdeps.plan import LockRecord, asked, home_of, last_record, places
 from flowdeps.reconcile.locking import next_refresh
 from flowdeps.reconcile.making import UNDER_WAY, Making, make, verified_before
 from flowdeps.reconcile.publish import LockText, propose, publish, taken
@@ -106,6 +106,7 @@ class SetPasses:
         record = last[0] if last else None
         if record is None and (problem := taken(world, entry, home)):
             # A lock that has no place would be made anew by each pass.
+            world.forget(entry.key)
             return Findings(resolved=problem, verified=problem, published=problem)
         if entry.spec is None:
             return await self._keep(entry, Step(False, Reason.INVALID_SPEC, entry.problems), last)
@@ -239,6 +240,11 @@ class SetPasses:
             newest = next((r for r in status.revisions if r.digest == status.lock.digest), None)
             text = f"{status.lock.revision}: {newest.summary if newest else ''}"
             await self._world.announce(entry, kind="Normal", reason="LockPublished", note=text)
+        known = find_condition(old.conditions, ConditionType.VULNERABLE)
+        vulnerable = find_condition(status.conditions, ConditionType.VULNERABLE)
+        if vulnerable and vulnerable.status == "True" and vulnerable != known:
+            reason, note = vulnerable.reason, vulnerable.message
+            await self._world.announce(entry, kind="Warning", reason=reason, note=note)
         if ready is None or ready.reason in _UNDER_WAY:
             return
         if was is None or (was.status, was.reason) != (ready.status, ready.reason):
@@ -253,7 +259,7 @@ class SetPasses:
             held = self._world.store.held(key)
             signature = self._signatures[key] = _Signature(
                 offers=entry.offers,
-                requirements=entry.spec.requirements if entry.spec else (),
+                requirements=asked(entry.spec) if entry.spec else (),
                 # What pools offer is the current one: a revision more or less is nothing to them.
                 published=frozenset(
                     (view.namespace, view.name)

@@ -196,6 +196,49 @@ def test_why_no_pod_can_tell_is_said() -> None:
     play(script)
 
 
+def test_a_trial_that_was_forbidden_is_made_once_it_may_be() -> None:
+    """Nobody has to touch the set when there is room in the quota again."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.pods.images[IMAGE] = MemoryImage()
+        sim.cluster.apply("first", **image())
+        async with sim.operator():
+            await asyncio.sleep(5 * MINUTE)
+            sim.cluster.pods.forbidden = "exceeded quota: pods=0"
+            sim.cluster.apply("ml", requirements=["alpha"], **image())
+            await asyncio.sleep(5 * MINUTE)
+            assert sim.ready("ml") == ("False", "PodsForbidden")
+            assert conditions(sim)["Verified"][:2] == ("False", "PodsForbidden")
+            sim.cluster.pods.forbidden = ""
+            await asyncio.sleep(10 * MINUTE)
+            assert sim.ready("ml") == ("True", "Ready")
+
+    play(script)
+
+
+def test_a_set_whose_pools_have_other_images_is_told_so() -> None:
+    """The lock is for one of them; whoever reads the status learns which pool has another, also
+    when it changes later."""
+
+    async def script(sim: Simulation) -> None:
+        other = "registry.example.com/other:1"
+        sim.prefect.make("k")
+        sim.prefect.make("l")
+        sim.cluster.pods.images[IMAGE] = MemoryImage()
+        sim.cluster.apply("ml", pools=["k", "l"], python={})
+        async with sim.operator():
+            await asyncio.sleep(5 * MINUTE)
+            assert "has the image" not in conditions(sim)["Ready"][2]
+            properties = sim.prefect.pools["l"].template["variables"]["properties"]
+            properties["image"]["default"] = other
+            await asyncio.sleep(5 * MINUTE)
+            assert sim.ready("ml") == ("True", "Ready")
+            assert f'work pool "l" has the image {other}' in conditions(sim)["Ready"][2]
+        await settled(sim)
+
+    play(script)
+
+
 def test_a_kill_while_a_pod_runs_costs_no_second_pod() -> None:
     """Whoever comes next finds the pod by its name, and waits for it."""
 
