@@ -64,12 +64,10 @@ class Operator(Service):
             "NO_PROXY": "127.0.0.1,localhost," + self._prefect_url.split("/")[2].split(":")[0],
             **self._env,
         }
+        run = [*self._wrapper, sys.executable, "-m", "flowdeps", "run"]
         self._launch(
             "operator",
-            [
-                *(*self._wrapper, sys.executable, "-m", "flowdeps"),
-                *("run", "--config", file, *self._arguments),
-            ],
+            [*run, "--config", file, *self._arguments],
             env=tools.environment(variables, without=("PREFECT_",)),
         )
         self._wait()

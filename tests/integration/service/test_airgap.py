@@ -96,8 +96,8 @@ def test_flowdeps_lock_asks_the_index_and_nobody_else(
     shell = Shell(tmp_path, {})
     config = shell.write("config.yaml", yaml.safe_dump({"index": {"url": NOWHERE}}))
     for requirement, status in (("beta", 0), ("missing", 1), ("odd", 1)):
-        spec = {"index": {"url": private.url}}
-        shell.write("set.yaml", yaml.safe_dump(set_body("lone", [requirement], **spec)))
+        body = set_body("lone", [requirement], index={"url": private.url})
+        shell.write("set.yaml", yaml.safe_dump(body))
         done = subprocess.run(
             [
                 *(*trace.command, sys.executable, "-m", "flowdeps", "lock", "set.yaml"),
@@ -127,19 +127,19 @@ def test_the_operator_speaks_to_its_cluster_prefect_and_the_index(
     who would like to know how the libraries are used."""
     prefect_api.create_pool("airtight", image="example.com/flows:1")
     start_operator(index={"url": NOWHERE}, wrapper=trace.command)
-    ours = {"index": {"url": private.url}}
+    ours = {"url": private.url}
     apply(
         cluster,
         config_map("airtight", requirements_txt="alpha"),
-        set_body("airtight", ["beta"], pools=["airtight"], **ours),
+        set_body("airtight", ["beta"], pools=["airtight"], index=ours),
         set_body(
             "airtight-from",
             ["beta"],
             requirementsFrom=[{"configMapKeyRef": {"name": "airtight", "key": "requirements.txt"}}],
-            **ours,
+            index=ours,
         ),
-        set_body("airtight-missing", ["missing"], **ours),
-        set_body("airtight-odd", ["odd"], **ours),
+        set_body("airtight-missing", ["missing"], index=ours),
+        set_body("airtight-odd", ["odd"], index=ours),
     )
     wait_ready(cluster, "airtight")
     wait_ready(cluster, "airtight-from")

@@ -55,12 +55,11 @@ def test_known_vulnerabilities_are_reported_blocked_and_passed_by(
     advise(database, 1, name="alpha", fixed="1.1")
     advise(database, 2, name="beta", fixed=None)
     operator = start_operator(vulnerabilities={"database": str(database), "interval": "1m"})
-    cooled = {"index": {"cooldown": "7d"}}
     apply(
         cluster,
         set_body("reported", ["alpha<1.1", "beta", "gamma"]),
         set_body("blocked", ["gamma"], vulnerabilities="Block"),
-        set_body("fixed", ["alpha", "gamma"], vulnerabilities="Block", **cooled),
+        set_body("fixed", ["alpha", "gamma"], vulnerabilities="Block", index={"cooldown": "7d"}),
         set_body("refused", ["beta"], vulnerabilities="Block"),
     )
     body = wait_ready(cluster, "reported")
