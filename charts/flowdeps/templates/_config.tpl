@@ -29,6 +29,15 @@
 {{- if not .Values.image.repository -}}
 {{- $wrong = append $wrong "image.repository: missing; no image is published yet, so name the one that you built, such as registry.example.com/flowdeps" -}}
 {{- end -}}
+{{- if regexMatch "^https?://[^/?#]*@" (.Values.prefect.apiUrl | default "") -}}
+{{- $wrong = append $wrong "prefect.apiUrl: a user name or password in a URL is not allowed; use prefect.existingSecret" -}}
+{{- end -}}
+{{- $index := .Values.config.index -}}
+{{- range concat (list $index.url .Values.config.vulnerabilities.database) ($index.extraUrls | default list) ($index.allowed | default list) -}}
+{{- if regexMatch "^https?://[^/?#]*@" (. | default "") -}}
+{{- $wrong = append $wrong "config: a user name or password in a URL of index or vulnerabilities is not allowed; remove the part before '@'" -}}
+{{- end -}}
+{{- end -}}
 {{- $secret := .Values.prefect.existingSecret -}}
 {{- if and $secret.name (not $secret.apiKeyKey) (not $secret.authStringKey) -}}
 {{- $wrong = append $wrong "prefect.existingSecret: no key of the Secret is named; set apiKeyKey or authStringKey" -}}
@@ -48,6 +57,6 @@
 {{- $wrong = append $wrong "metrics: serviceMonitor and podMonitor would fetch all metrics twice; enable one of them" -}}
 {{- end -}}
 {{- if $wrong -}}
-{{- printf "\n\n%s\n" (join "\n" $wrong) | fail -}}
+{{- printf "\n\n%s\n" (join "\n" (uniq $wrong)) | fail -}}
 {{- end -}}
 {{- end -}}

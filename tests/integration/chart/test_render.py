@@ -1,0 +1,240 @@
+"""What `helm template` makes of values, without a cluster."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flowdeps.api.config import parse_config
+from scripts.chart import CHART, ROOT
+from tests.integration.chart.helm import (
+    CASES,
+    Helm,
+    case,
+    config_of,
+    needed,
+    of_kind,
+    one_of,
+    pod_of,
+)
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_lint_finds_nothing(path: Path, helm: Helm) -> None:
+    """`helm lint --strict` accepts the chart with each of the values in ci/."""
+    assert "0 chart(s) failed" in helm("lint", "--strict", CHART, "--values", path)
+
+
+def test_two_values_are_enough(helm: Helm) -> None:
+    """Prefect's address and an image make the operator, its account, roles and the resource; what
+    is optional stays away."""
+    kinds = sorted(one["kind"] for one in helm.template(needed()))
+    assert kinds == [
+        *("ClusterRole", "ClusterRole", "ClusterRole", "ClusterRoleBinding", "ConfigMap"),
+        *("CustomResourceDefinition", "Deployment", "Pod", "Service", "ServiceAccount"),
+    ]
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_every_object_says_where_it_belongs(path: Path, helm: Helm) -> None:
+    """Rendered objects may be applied as they are: namespaced ones have their namespace, and all of
+    the chart's own the labels by which they are found."""
+    for one in helm.template(yaml.safe_load(path.read_text())):
+        metadata = one["metadata"]
+        cluster_wide = one["kind"].startswith(("Cluster", "Custom"))
+        assert ("namespace" in metadata) != cluster_wide, one
+        if "text" not in metadata["name"] and "more" not in metadata["name"]:
+            assert metadata["labels"]["app.kubernetes.io/instance"] == "flowdeps"
+
+
+def test_the_configuration_is_what_the_values_say(helm: Helm) -> None:
+    """Each field of `config` and of `prefect` reaches the file, and the operator accepts it."""
+    values = case("everything")
+    config = config_of(helm.template(values))
+    prefect = {name: values["prefect"][name] for name in ("apiUrl", "pollInterval")}
+    assert config == {**values["config"], "prefect": prefect}
+    assert parse_config(config).pool("kubernetes-1").variable == "packages"
+
+
+def test_the_configuration_of_the_least_values_is_accepted(helm: Helm) -> None:
+    """Values that are empty stay away from the file, which would be refused with them."""
+    config = parse_config(config_of(helm.template(needed())))
+    assert config.prefect.api_url == "http://prefect.example.com:4200/api"
+    assert config.owner == "flowdeps/flowdeps"
+    assert not config.watch_namespaces
+    assert not config.work_pools
+
+
+def test_two_releases_own_different_fragments(helm: Helm) -> None:
+    """The owner in templates is the release's namespace and name."""
+    assert config_of(helm.template(needed(), release="other"))["owner"] == "flowdeps/other-flowdeps"
+
+
+def test_secrets_are_references(helm: Helm) -> None:
+    """Prefect's credentials reach the operator from the Secret, and stand nowhere else."""
+    objects = helm.template(case("everything"))
+    (operator,) = pod_of(objects)["spec"]["containers"]
+    assert {
+        "name": "PREFECT_API_KEY",
+        "valueFrom": {"secretKeyRef": {"name": "prefect-api", "key": "key"}},
+    } in operator["env"]
+    assert "PREFECT" not in yaml.safe_dump(config_of(objects))
+    assert not of_kind(objects, "Secret")
+
+
+def test_a_variable_of_the_users_replaces_ours(helm: Helm) -> None:
+    """Names of variables are unique, as server-side apply wants them."""
+    values = needed(extraEnv=[{"name": "HOME", "value": "/elsewhere"}])
+    (operator,) = pod_of(helm.template(values))["spec"]["containers"]
+    assert operator["env"] == [{"name": "HOME", "value": "/elsewhere"}]
+
+
+@pytest.mark.parametrize(
+    ("image", "reference"),
+    [
+        ({}, "registry.example.com/flowdeps:0.1.0"),
+        ({"tag": "1.2-a"}, "registry.example.com/flowdeps:1.2-a"),
+        (
+            {"tag": "1.2", "digest": "sha256:" + "a" * 64},
+            "registry.example.com/flowdeps@sha256:" + "a" * 64,
+        ),
+    ],
+    ids=["appVersion", "tag", "digest"],
+)
+def test_the_image_is_named_by_digest_tag_or_version(
+    image: dict[str, str], reference: str, helm: Helm
+) -> None:
+    """The operator and `helm test` run the same image; a digest counts more than a tag."""
+    objects = helm.template({**needed(), "image": {**needed()["image"], **image}})
+    pods = [pod_of(objects)["spec"], one_of(objects, "Pod")["spec"]]
+    assert {one["image"] for pod in pods for one in pod["containers"]} == {reference}
+
+
+def test_a_change_of_the_configuration_restarts_the_operator(helm: Helm) -> None:
+    """The pod template changes with the configuration, and not with what only the release has."""
+    before, same, other = (
+        pod_of(helm.template(values))
+        for values in (
+            needed(),
+            needed(service={"annotations": {"a": "b"}}),
+            needed(config={"images": {"recheck": "2h"}}),
+        )
+    )
+    assert before == same
+    before["metadata"]["annotations"].pop("checksum/config")
+    other["metadata"]["annotations"].pop("checksum/config")
+    assert before == other
+
+
+def test_a_new_version_of_the_chart_alone_restarts_nothing(helm: Helm) -> None:
+    """No label of the pod has the chart's version."""
+    assert "flowdeps-0.1.0" not in yaml.safe_dump(pod_of(helm.template(needed())))
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_selectors_find_the_operator_alone(path: Path, helm: Helm) -> None:
+    """Whatever labels the user adds: Deployment, Service, monitors, policies and budgets select the
+    operator's pod, and not the pod of `helm test`."""
+    hostile = {"app.kubernetes.io/name": "x", "app.kubernetes.io/component": "test"}
+    values = yaml.safe_load(path.read_text())
+    objects = helm.template({**values, "podLabels": hostile, "commonLabels": hostile})
+    operator = pod_of(objects)["metadata"]["labels"].items()
+    test = one_of(objects, "Pod")["metadata"]["labels"].items()
+    found = 0
+    for one in objects:
+        spec = one.get("spec", {})
+        selector = spec.get("selector") or spec.get("podSelector")
+        if one["kind"] in ("CustomResourceDefinition", "Pod") or selector is None:
+            continue
+        labels = selector.get("matchLabels", selector).items()
+        assert labels <= operator, one["kind"]
+        assert not labels <= test, one["kind"]
+        found += 1
+    assert found >= 2
+
+
+def test_spread_is_over_the_operators_own_pods(helm: Helm) -> None:
+    """A constraint without a selector gets the operator's; one with a selector keeps it."""
+    mine = {"matchLabels": {"a": "b"}}
+    spread = {"topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
+    values = needed(topologySpreadConstraints=[spread, {**spread, "labelSelector": mine}])
+    first, second = pod_of(helm.template(values))["spec"]["topologySpreadConstraints"]
+    assert first["labelSelector"]["matchLabels"]["app.kubernetes.io/component"] == "operator"
+    assert second["labelSelector"] == mine
+
+
+# The resource
+
+
+def test_the_resource_is_the_one_in_crds(helm: Helm) -> None:
+    """Rules with braces and all: the chart's CustomResourceDefinition is crds/'s, but for labels
+    and the annotation that keeps it."""
+    found = one_of(helm.template(needed()), "CustomResourceDefinition")
+    metadata = found["metadata"]
+    assert metadata.pop("annotations") == {"helm.sh/resource-policy": "keep"}
+    metadata.pop("labels")
+    assert found == yaml.safe_load((ROOT / "crds" / "flowdependencysets.yaml").read_text())
+
+
+def test_the_resource_is_kept_or_left_out_when_asked(helm: Helm) -> None:
+    """crds.keep takes the annotation away, crds.enabled the whole."""
+    goes = one_of(helm.template(needed(crds={"keep": False})), "CustomResourceDefinition")
+    assert "annotations" not in goes["metadata"]
+    none = helm.template(needed(crds={"enabled": False}))
+    assert not of_kind(none, "CustomResourceDefinition")
+
+
+# Rights
+
+
+def test_the_cluster_role_is_the_documented_one(helm: Helm) -> None:
+    """docs/rbac.yaml and the chart grant the same, to the operator's account."""
+    objects = helm.template(needed(rbac={"aggregate": False}))
+    role, binding = one_of(objects, "ClusterRole"), one_of(objects, "ClusterRoleBinding")
+    _, documented, documented_binding = _documented()
+    assert _sorted(role["rules"]) == _sorted(documented["rules"])
+    assert binding["roleRef"] == documented_binding["roleRef"]
+    assert binding["subjects"] == documented_binding["subjects"]
+    assert one_of(objects, "ServiceAccount")["metadata"]["name"] == "flowdeps"
+    assert pod_of(objects)["spec"]["serviceAccountName"] == "flowdeps"
+
+
+def test_with_watched_namespaces_nothing_of_the_cluster_is_granted(helm: Helm) -> None:
+    """A Role in each watched namespace has the documented rules but that of resource definitions;
+    in a job namespace it has those for copies of locks alone. Each is bound to the account."""
+    objects = helm.template(case("namespaces"))
+    assert not [one for one in objects if one["kind"].startswith("Cluster")]
+    _, documented, _ = _documented()
+    sets = [rule for rule in documented["rules"] if rule["apiGroups"] != ["apiextensions.k8s.io"]]
+    copies = [rule for rule in sets if rule["resources"] in (["configmaps"], ["secrets"])]
+    granted = {one["metadata"]["namespace"]: one["rules"] for one in of_kind(objects, "Role")}
+    assert granted.keys() == {"flows", "team-a", "jobs"}
+    assert len(of_kind(objects, "Role")) == 3
+    for namespace, rules in granted.items():
+        assert _sorted(rules) == _sorted(copies if namespace == "jobs" else sets)
+    bindings = of_kind(objects, "RoleBinding")
+    assert {one["metadata"]["namespace"] for one in bindings} == granted.keys()
+    for one in bindings:
+        assert one["roleRef"]["kind"] == "Role"
+        assert one["subjects"] == [
+            {"kind": "ServiceAccount", "name": "flowdeps", "namespace": "flowdeps"}
+        ]
+
+
+def test_rights_may_be_somebody_elses(helm: Helm) -> None:
+    """rbac.create and serviceAccount.create leave roles and account to others."""
+    values = needed(
+        rbac={"create": False, "aggregate": False}, serviceAccount={"create": False, "name": "mine"}
+    )
+    objects = helm.template(values)
+    assert not [one for one in objects if "Role" in one["kind"] or "Account" in one["kind"]]
+    assert pod_of(objects)["spec"]["serviceAccountName"] == "mine"
+
+
+def _documented() -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((ROOT / "docs" / "rbac.yaml").read_text()))
+
+
+def _sorted(rules: Any) -> list[str]:
+    return sorted(yaml.safe_dump(rule) for rule in rules)
