@@ -24,6 +24,9 @@ async def watch(service: Service) -> None:
     settings.posting.enabled = False
     settings.peering.standalone = True
     settings.queueing.exit_timeout = 0.1  # a handler only fills the queue
+    # At a start kopf holds each object with its lock, and a task for it, until this time is over.
+    settings.queueing.idle_timeout = 0.1
+    settings.watching.chunk_size = 500  # objects of a list
     # To see namespaces and the resource come and go, kopf needs rights in the whole cluster, and
     # without them it serves nothing for a minute. Those that we name are there, or come.
     settings.scanning.disabled = bool(namespaces)

@@ -13,36 +13,24 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Self
 
-from flowdeps import __version__
 from flowdeps.advisories import Advisories
 from flowdeps.api.config import Config
-from flowdeps.api.resource import MANAGED_BY, MANAGED_BY_LABEL
+from flowdeps.assembly import make_world, timed
 from flowdeps.cluster import Cluster, ClusterError
-from flowdeps.engine import Queue, backoff
-from flowdeps.followed import Followed
-from flowdeps.gather import sources
-from flowdeps.gather.sources import Sources
+from flowdeps.engine import backoff
 from flowdeps.health import Health
-from flowdeps.inquiries import FindingError, Inquiries
-from flowdeps.locks.access import Access
-from flowdeps.locks.lock import Lock
-from flowdeps.locks.request import LockRequest
 from flowdeps.observe import Metrics
 from flowdeps.pools import Pools, PoolsError
 from flowdeps.reconcile.pools import PoolPasses
 from flowdeps.reconcile.sets import SetPasses
-from flowdeps.reconcile.world import Key, Resolve, World
-from flowdeps.resolver import Resolution, ResolveError, Resolver
-from flowdeps.store import SELECTOR, ConfigMapView, PoolKey, SetEntry, SetKey, Store
+from flowdeps.reconcile.world import Key, World
+from flowdeps.resolver import Resolver
+from flowdeps.store import SELECTOR, ConfigMapView, PoolKey, SetEntry, SetKey
 from flowdeps.templates import find
-from flowdeps.templates.pods import PodSettings
-from flowdeps.trials.images import PURPOSE_LABEL, Images
-from flowdeps.trials.runner import Runner
-from flowdeps.trials.verify import Verifier
+from flowdeps.trials.leftovers import sweep
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +38,6 @@ RESYNC_SECONDS = 600.0
 _WATCH_SECONDS = 60.0
 _OUTAGE_POLLS = 3
 _WORKERS = 16
-_KEEP_RESOLUTION = 600.0
-_KEEP_VERIFICATION = 3600.0
-"""Seconds that answers are kept: a lock waits for its trial, and a trial's result is small."""
 
 Body = Mapping[str, Any]
 
@@ -220,7 +205,15 @@ class Service:
             for key in missed:
                 self.world.queue.add(key)
                 self._call_includers(key)
-            await self._sweep()
+            try:
+                await sweep(
+                    self.world.cluster,
+                    namespaces=self.world.config.watch_namespaces,
+                    running=self.world.runner.running,
+                    images=self.world.images.followed(),
+                )
+            except ClusterError as error:
+                log.warning("can't look for what trials have left: %s", error)
             # What a list brings first, a watch that works brings soon after.
             await asyncio.sleep(_WATCH_SECONDS if missed else 0)
             silent = bool(watched) and self.health.last_event < start
@@ -240,29 +233,6 @@ class Service:
             for view in (before.get(where), now.get(where))
             if view
         }
-
-    async def _sweep(self) -> None:
-        """Delete what trials of an operator that was killed have left and nobody asks for, and what
-        is kept of images that no set has any more."""
-        world, cluster = self.world, self.world.cluster
-        namespaces, ours = world.config.watch_namespaces, f"{MANAGED_BY_LABEL}={MANAGED_BY}"
-        trials, images = (f"{ours},{PURPOSE_LABEL} in ({p})" for p in ("probe, verify", "image"))
-        known = {(ref.namespace, ref.facts_name) for ref in world.images.followed()}
-        try:
-            pods = await cluster.list_pods(namespaces=namespaces, selector=trials)
-            maps = await cluster.list_config_maps(namespaces=namespaces, selector=trials)
-            facts = await cluster.list_config_maps(namespaces=namespaces, selector=images)
-            for delete, bodies, used in (
-                (cluster.delete_pod, pods, world.runner.running),
-                (cluster.delete_config_map, maps, world.runner.running),
-                (cluster.delete_config_map, facts, known),
-            ):
-                for meta in (body["metadata"] for body in bodies):
-                    where = (meta["namespace"], meta["name"])
-                    if where not in used:
-                        await delete(namespace=where[0], name=where[1], uid=meta["uid"])
-        except ClusterError as error:
-            log.warning("can't look for what trials have left: %s", error)
 
     async def _poll(self) -> None:
         world, every = self.world, self.world.config.prefect.poll_interval.total_seconds()
@@ -351,78 +321,3 @@ class Service:
     def _is_ours(self, template: Body) -> bool:
         found = find(template)
         return found is not None and found.owner == self.world.config.owner
-
-
-async def _unset(_key: Key) -> float | None:
-    raise NotImplementedError
-
-
-def make_world(
-    config: Config,
-    *,
-    cluster: Cluster,
-    pools: Pools,
-    resolve: Resolve,
-    metrics: Metrics,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> World:
-    """What passes share, for these clients."""
-    queue: Queue[Key] = Queue(_unset, workers=_WORKERS)
-    runner = Runner(cluster, at_once=config.pods.concurrency)
-    settings = PodSettings(
-        resources=config.pods.resources,
-        node_selector=config.pods.node_selector,
-        tolerations=config.pods.tolerations,
-    )
-    recheck = config.images.recheck.total_seconds()
-    images = Images(cluster, runner, settings=settings, recheck=recheck, now=now)
-    database = config.vulnerabilities.database
-    return World(
-        config=config,
-        store=Store(),
-        cluster=cluster,
-        pools=pools,
-        resolve=resolve,
-        resolutions=Inquiries(
-            queue.add, what="a resolution", explain=_explain, keep=_KEEP_RESOLUTION
-        ),
-        verifier=Verifier(cluster, runner, settings=settings),
-        verifications=Inquiries(
-            queue.add, what="a verification", explain=_explain, keep=_KEEP_VERIFICATION
-        ),
-        sources=Followed(Sources(cluster, pools).read, queue.add, explain=sources.explain),
-        images=Followed(
-            images.read, queue.add, explain=sources.explain, at_once=config.pods.concurrency
-        ),
-        runner=runner,
-        queue=queue,
-        metrics=metrics,
-        version=__version__,
-        advisories=Advisories(database) if database else None,
-        now=now,
-    )
-
-
-def timed(resolver: Resolver, metrics: Metrics) -> Resolve:
-    """A resolver whose time is measured."""
-
-    async def resolve(
-        request: LockRequest, previous: Lock | None, access: Access | None
-    ) -> Resolution:
-        loop = asyncio.get_running_loop()
-        start, outcome = loop.time(), "Resolved"
-        try:
-            return await resolver.resolve(request, previous=previous, access=access)
-        except ResolveError as error:
-            outcome = error.reason
-            raise
-        finally:
-            metrics.resolutions.labels(outcome).observe(loop.time() - start)
-
-    return resolve
-
-
-def _explain(error: Exception) -> FindingError | None:
-    if isinstance(error, ResolveError):
-        return FindingError(error.message, reason=error.reason, retry=error.retry)
-    return sources.explain(error)

@@ -11,7 +11,6 @@ from flowdeps.api.fields import Fields
 from flowdeps.api.rules import check_image, check_namespace
 from flowdeps.api.trialconfig import check_resources
 
-
 _EXTRAS = "extra_py_deps"
 """The job variable of packages for one run, as templates have it."""
 

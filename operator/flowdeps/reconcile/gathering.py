@@ -19,10 +19,11 @@ from flowdeps.locks.prefect_list import parse_variable
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.requirements_file import RequirementsFile, parse_requirements_file
 from flowdeps.locks.target import Target
-from flowdeps.reconcile.report import Step
+from flowdeps.reconcile.imaging import find_image
+from flowdeps.reconcile.report import GatherError
 from flowdeps.reconcile.world import World
 from flowdeps.store import SetEntry, SetKey
-from flowdeps.trials.images import Image, ImageRef
+from flowdeps.trials.images import Image
 
 _SHOWN = 5
 
@@ -44,14 +45,6 @@ class Inputs:
     notes: tuple[str, ...] = ()
 
 
-class GatherError(Exception):
-    """Why the inputs are not together; `step` says it."""
-
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(message)
-        self.step = Step(False, reason, message)
-
-
 def gather(world: World, entry: SetEntry, spec: SetSpec) -> Inputs:
     """All inputs of a set. Raises GatherError where one is missing, wrong or not known yet."""
     family = list(_family(world, entry, spec))
@@ -61,7 +54,7 @@ def gather(world: World, entry: SetEntry, spec: SetSpec) -> Inputs:
     world.sources.need(entry.key, frozenset(things))
     index = _index(world, spec)
     access = _access(world, entry, spec, index)
-    image, notes = _image(world, entry, spec)
+    image, notes = find_image(world, entry, spec)
     if spec.lock_from:
         lock = _foreign_lock(world, entry, spec.lock_from, image)
         digest = f"{lock.digest}+{image.facts.digest if image else ''}"
@@ -264,72 +257,6 @@ def _access(world: World, entry: SetEntry, spec: SetSpec, index: Index) -> Acces
         return access_of(data, name=name, index=index)
     except CredentialsError as error:
         raise GatherError(Reason.CREDENTIALS_INVALID, f"{path}: {error}") from None
-
-
-def _image_ref(world: World, entry: SetEntry, spec: SetSpec) -> ImageRef | None:
-    """The image that a set is for, as its pools' runs get it; None: none is named."""
-    views = []
-    for ref in entry.offers:
-        state = world.pool_states.get(ref.name)
-        if view := world.store.pools.get(ref.name):
-            views.append(view)
-        elif state is None or entry.key not in state.verdicts:
-            raise GatherError(Reason.PENDING, "waits for the first look at the work pool")
-    views = [view for view in views if view.image]
-    name = spec.python.image or (views[0].image if views else None)
-    if name is None:
-        return None
-    like = next((view for view in views if view.image == name), views[0] if views else None)
-    if like is None:
-        return ImageRef(entry.key.namespace, name)
-    policy = like.pull_policy if like.image == name else None
-    return ImageRef(entry.key.namespace, name, policy, like.user)
-
-
-def _image(world: World, entry: SetEntry, spec: SetSpec) -> tuple[Image | None, tuple[str, ...]]:
-    """What the set's image has, and notes on it; None with python.version, or a lock from elsewhere
-    that no image is named for."""
-    if spec.target is not None:
-        world.images.need(entry.key, frozenset())
-        return None, ()
-    ref = _image_ref(world, entry, spec)
-    allowed = ref is not None and world.config.allows_image(ref.image)
-    world.images.need(entry.key, frozenset({ref} if ref and allowed else ()))
-    if ref is None:
-        if any(one.name not in world.store.pools for one in entry.offers):
-            raise GatherError(Reason.PENDING, "waits for a look at the work pool, for its image")
-        if spec.lock_from:
-            return None, ()
-        raise GatherError(
-            Reason.IMAGE_UNKNOWN,
-            "spec.python: no image or version is given, and no work pool of the set names an image;"
-            " set spec.python.image to the image of the flows",
-        )
-    if not allowed:
-        raise GatherError(
-            Reason.IMAGE_NOT_ALLOWED,
-            f"spec.python.image: {ref.image} is not among the images that the operator allows"
-            f" ({', '.join(world.config.images.allowed)}); use one of them, or ask whoever runs"
-            " flowdeps to allow it in images.allowed",
-        )
-    image = world.images.get(ref)
-    if image is None:
-        raise GatherError(Reason.PROBING, f"a pod looks at what {ref.image} has installed")
-    if isinstance(image, Failure):
-        raise GatherError(Reason.named(image.reason), f"spec.python.image: {image.message}")
-    if problem := image.facts.problem:
-        raise GatherError(Reason.IMAGE_UNUSABLE, f"{ref.image}: {problem}")
-    return image, tuple(_other_images(world, entry, ref.image))
-
-
-def _other_images(world: World, entry: SetEntry, image: str) -> Iterator[str]:
-    for ref in entry.offers:
-        view = world.store.pools.get(ref.name)
-        if view and view.image and view.image != image:
-            yield (
-                f'work pool "{ref.name}" has the image {view.image}, the lock is made for {image}:'
-                " make a set for each image"
-            )
 
 
 def _foreign_lock(

@@ -16,11 +16,11 @@ from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.plan import ANNOTATION_INPUTS, LockRecord, home_of, proposals_of
 from flowdeps.reconcile import gathering
-from flowdeps.reconcile.gathering import GatherError, Inputs, gather
+from flowdeps.reconcile.gathering import Inputs, gather
 from flowdeps.reconcile.locking import Made, ask, chosen, resolved
 from flowdeps.reconcile.proving import Proof, blocked, prove
 from flowdeps.reconcile.publish import LockText
-from flowdeps.reconcile.report import Step, patience
+from flowdeps.reconcile.report import GatherError, Step, patience
 from flowdeps.reconcile.world import World
 from flowdeps.store import ConfigMapView, SetEntry
 

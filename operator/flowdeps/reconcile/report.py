@@ -78,6 +78,14 @@ class Step:
     unknown: bool = False
 
 
+class GatherError(Exception):
+    """Why the inputs are not together; `step` says it."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.step = Step(False, reason, message)
+
+
 @dataclass(kw_only=True)
 class Findings:
     """What a pass over a set found; `record` is the lock in service.

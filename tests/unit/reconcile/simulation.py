@@ -20,6 +20,7 @@ from typing import Any, cast
 from flowdeps.api.config import parse_config
 from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import SET_LABEL
+from flowdeps.assembly import make_world
 from flowdeps.cluster import Cluster, ClusterError
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock, Pin, parse_lock
@@ -28,7 +29,7 @@ from flowdeps.locks.requirements import parse_requirement
 from flowdeps.observe import Metrics
 from flowdeps.pools import Pool, Pools, PoolsError, Variable
 from flowdeps.resolver import IndexUnavailableError, Resolution, UnsatisfiableError
-from flowdeps.service import Service, make_world
+from flowdeps.service import Service
 from flowdeps.trials.images import PURPOSE_LABEL
 from tests.unit.engine import virtual
 from tests.unit.locks.builders import digest

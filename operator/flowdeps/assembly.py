@@ -1,0 +1,107 @@
+"""The operator's parts, put together: clients, what finds things out, and what passes share."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from flowdeps import __version__
+from flowdeps.advisories import Advisories
+from flowdeps.api.config import Config
+from flowdeps.cluster import Cluster
+from flowdeps.engine import Queue
+from flowdeps.followed import Followed
+from flowdeps.gather import sources
+from flowdeps.gather.sources import Sources
+from flowdeps.inquiries import FindingError, Inquiries
+from flowdeps.locks.access import Access
+from flowdeps.locks.lock import Lock
+from flowdeps.locks.request import LockRequest
+from flowdeps.observe import Metrics
+from flowdeps.pools import Pools
+from flowdeps.reconcile.world import Key, Resolve, World
+from flowdeps.resolver import Resolution, ResolveError, Resolver
+from flowdeps.store import Store
+from flowdeps.templates.pods import PodSettings
+from flowdeps.trials.images import Images
+from flowdeps.trials.runner import Runner
+from flowdeps.trials.verify import Verifier
+
+_WORKERS = 16
+_KEEP_RESOLUTION = 600.0
+_KEEP_VERIFICATION = 3600.0
+"""Seconds that answers are kept: a lock waits for its trial, and a trial's result is small."""
+
+
+def make_world(
+    config: Config,
+    *,
+    cluster: Cluster,
+    pools: Pools,
+    resolve: Resolve,
+    metrics: Metrics,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> World:
+    """What passes share, for these clients."""
+    queue: Queue[Key] = Queue(_unset, workers=_WORKERS)
+    runner = Runner(cluster, at_once=config.pods.concurrency)
+    settings = PodSettings(
+        resources=config.pods.resources,
+        node_selector=config.pods.node_selector,
+        tolerations=config.pods.tolerations,
+    )
+    recheck = config.images.recheck.total_seconds()
+    images = Images(cluster, runner, settings=settings, recheck=recheck, now=now)
+    database = config.vulnerabilities.database
+    return World(
+        config=config,
+        store=Store(),
+        cluster=cluster,
+        pools=pools,
+        resolve=resolve,
+        resolutions=Inquiries(
+            queue.add, what="a resolution", explain=_explain, keep=_KEEP_RESOLUTION
+        ),
+        verifier=Verifier(cluster, runner, settings=settings),
+        verifications=Inquiries(
+            queue.add, what="a verification", explain=_explain, keep=_KEEP_VERIFICATION
+        ),
+        sources=Followed(Sources(cluster, pools).read, queue.add, explain=sources.explain),
+        images=Followed(
+            images.read, queue.add, explain=sources.explain, at_once=config.pods.concurrency
+        ),
+        runner=runner,
+        queue=queue,
+        metrics=metrics,
+        version=__version__,
+        advisories=Advisories(database) if database else None,
+        now=now,
+    )
+
+
+def timed(resolver: Resolver, metrics: Metrics) -> Resolve:
+    """A resolver whose time is measured."""
+
+    async def resolve(
+        request: LockRequest, previous: Lock | None, access: Access | None
+    ) -> Resolution:
+        loop = asyncio.get_running_loop()
+        start, outcome = loop.time(), "Resolved"
+        try:
+            return await resolver.resolve(request, previous=previous, access=access)
+        except ResolveError as error:
+            outcome = error.reason
+            raise
+        finally:
+            metrics.resolutions.labels(outcome).observe(loop.time() - start)
+
+    return resolve
+
+
+def _explain(error: Exception) -> FindingError | None:
+    if isinstance(error, ResolveError):
+        return FindingError(error.message, reason=error.reason, retry=error.retry)
+    return sources.explain(error)
+
+
+async def _unset(_key: Key) -> float | None:
+    raise NotImplementedError
