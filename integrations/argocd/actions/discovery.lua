@@ -1,0 +1,10 @@
+-- A refresh can be asked for where it would do something.
+local spec = obj.spec or {}
+local held = spec.revision ~= nil and spec.updates ~= "Manual"
+return {
+  refresh = {
+    disabled = spec.suspend == true or spec.lockFrom ~= nil or held,
+    displayName = "Refresh pins",
+    iconClass = "fa fa-fw fa-sync",
+  },
+}

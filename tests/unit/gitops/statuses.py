@@ -1,0 +1,85 @@
+"""Sets as the operator leaves them, one for each situation that a set can be in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from flowdeps.api.reasons import Reason
+from flowdeps.plan import LockRecord
+from flowdeps.reconcile.report import STALLED, Findings, Step, build_status
+from flowdeps.reconcile.world import PoolState
+from tests.unit.plan.builders import ML, entry, pools
+from tests.unit.reconcile.test_report import CASES, LOCK, NOW, PUBLISHED, VERIFIED, WAITS, Case
+
+Body = dict[str, Any]
+Situation = Literal["ready", "under way", "stuck", "suspended", "suspended, no lock"]
+
+
+@dataclass(frozen=True)
+class Told:
+    """A set with its status, and what anybody should make of it."""
+
+    name: str
+    body: Body
+    situation: Situation
+
+    @property
+    def ready(self) -> Mapping[str, Any]:
+        """The summary."""
+        return condition(self.body, "Ready")
+
+
+def condition(body: Mapping[str, Any], type_: str) -> Mapping[str, Any]:
+    """A condition of the status; KeyError where it is absent."""
+    return {one["type"]: one for one in body["status"]["conditions"]}[type_]
+
+
+def all_told() -> list[Told]:
+    """A set for each case of the status, and suspended ones."""
+    return [
+        *(Told(case.name, _set(case), _situation(case.ready)) for case in CASES),
+        Told("suspended", _suspended(LOCK), "suspended"),
+        Told("suspended before its first lock", _suspended(None), "suspended, no lock"),
+    ]
+
+
+def _situation(ready: tuple[str, Reason]) -> Situation:
+    status, reason = ready
+    if status == "True":
+        return "ready"
+    return "stuck" if reason in STALLED else "under way"
+
+
+def _suspended(record: LockRecord | None) -> Body:
+    return _set(
+        Case(
+            name="suspended",
+            resolved=Step(False, Reason.SUSPENDED, "spec.suspend is true; nothing is refreshed"),
+            published=PUBLISHED if record else WAITS,
+            record=record,
+            ready=("False", Reason.SUSPENDED),
+        )
+    )
+
+
+def _set(case: Case) -> Body:
+    of = entry(pools=list(case.verdicts))
+    states = {
+        name: PoolState(looked=True, verdicts={ML: verdict})
+        for name, verdict in case.verdicts.items()
+        if verdict
+    }
+    status = build_status(
+        of,
+        Findings(
+            resolved=case.resolved,
+            verified=VERIFIED,
+            published=case.published,
+            record=case.record,
+        ),
+        views=(),
+        pools=pools(**dict.fromkeys(states, "jobs")),
+        states=states,
+        now=NOW,
+    )
+    return {**of.body, "status": status.to_dict()}
