@@ -31,7 +31,8 @@ class Told:
 
 def condition(body: Mapping[str, Any], type_: str) -> Mapping[str, Any]:
     """A condition of the status; KeyError where it is absent."""
-    return {one["type"]: one for one in body["status"]["conditions"]}[type_]
+    conditions: list[Mapping[str, Any]] = body["status"]["conditions"]
+    return {one["type"]: one for one in conditions}[type_]
 
 
 def all_told() -> list[Told]:

@@ -129,8 +129,10 @@ def repository(tmp_path: Path, index: Index) -> Repository:
 def test_the_summary_shows_what_the_change_does_and_not_what_time_did(
     repository: Repository, index: Index
 ) -> None:
-    """A release since the base branch's last change is no part of the diff, and the worktree of
-    the base branch is gone again."""
+    """A pin that may stay does, as in the cluster, and a release since the base branch's last
+    change is no part of the diff; the worktree of the base branch is gone again."""
+    repository.write("alpha<1.1")
+    repository.commit()
     index.add("alpha", "1.1")
     repository.write("alpha", "beta")
     done = repository.check()
