@@ -12,7 +12,7 @@ known, so a restart never takes a set out of a pool. Then watches feed the store
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Self
 
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 RESYNC_SECONDS = 600.0
 _WATCH_SECONDS = 60.0
 _OUTAGE_POLLS = 3
+_DATABASE_SECONDS = 60.0
 _WORKERS = 16
 
 Body = Mapping[str, Any]
@@ -99,6 +100,11 @@ class Service:
         if self.world.advisories is None:
             log.info("no vulnerabilities.database is configured: pins are not looked up")
         if advisories := self.world.advisories:
+            # First of all: no lock is judged, and nothing is said of one, without it; but a
+            # database that is far away must not keep the operator from its work.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_DATABASE_SECONDS):
+                    await self._load(advisories)
             loops.append(partial(self._follow, advisories))
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(loop()) for loop in loops]
@@ -260,17 +266,21 @@ class Service:
 
     async def _follow(self, advisories: Advisories) -> None:
         world = self.world
-        every = world.config.vulnerabilities.interval.total_seconds()
         while True:
-            before = advisories.version
-            await advisories.load()
-            if advisories.problem:
-                log.warning("%s; next try in %.0f s", advisories.problem, every)
-            if advisories.version != before:
+            every = world.config.vulnerabilities.interval.total_seconds()
+            await asyncio.sleep(every if advisories.current else min(every, _DATABASE_SECONDS))
+            before = advisories.version, advisories.problem
+            await self._load(advisories)
+            if (advisories.version, advisories.problem) != before:
                 world.vulnerabilities.clear()
                 for key in world.store.sets:
                     world.queue.add(key)
-            await asyncio.sleep(every)
+
+    async def _load(self, advisories: Advisories) -> None:
+        await advisories.load()
+        if advisories.problem:
+            every = self.world.config.vulnerabilities.interval.total_seconds()
+            log.warning("%s; next try in %.0f s", advisories.problem, every)
 
     async def _hints(self) -> None:
         failures = 0

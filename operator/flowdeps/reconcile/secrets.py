@@ -17,43 +17,49 @@ from flowdeps.api.resource import (
 )
 from flowdeps.gather.credentials import CA_FILE, NETRC_FILE
 from flowdeps.locks.access import Access
-from flowdeps.plan import places, revisions_of
+from flowdeps.plan import home_of, places, revisions_of
 from flowdeps.reconcile.publish import taken
 from flowdeps.reconcile.world import World
-from flowdeps.store import ConfigMapView, SetEntry
+from flowdeps.store import REVISION_LABEL, ConfigMapView, SetEntry
 
 
-async def publish_credentials(world: World, entry: SetEntry, access: Access | None) -> None:
+async def publish_credentials(world: World, entry: SetEntry, access: Access | None) -> bool:
     """Make the Secrets of a set what they should be; None: it needs none.
 
-    Each revision has one as well: a run may name it instead of a key.
+    Each revision has one as well: a run may name it instead of a key. Elsewhere than at home, a
+    Secret waits for its ConfigMap, by which it is found when the set goes; returns whether one
+    does.
     """
     views = world.store.held(entry.key)
     if access is None:
         for view in views:
-            await remove_credentials(world, view)
-        return
+            if view.manifest.get("credentials"):
+                await remove_credentials(world, view)
+        return False
+    waits = False
+    there = {(view.namespace, view.name) for view in views}
     for place in places(entry, config=world.config, pools=world.store.pools):
         if taken(world, entry, place):
             continue
-        revisions = [view.name for view in revisions_of(place, views) if _needs_one(view)]
-        for name in (place.current, *revisions):
+        if place != home_of(entry.key) and (place.namespace, place.current) not in there:
+            waits = True
+            continue
+        revisions = revisions_of(place, views)
+        named = [view.name for view in revisions if view.manifest.get("credentials")]
+        for name in (place.current, *named):
             await _publish_at(world, entry, place.namespace, name, access)
+    return waits
 
 
 async def remove_credentials(world: World, view: ConfigMapView) -> None:
     """Delete the Secret that stands beside one of our ConfigMaps, if there is one."""
-    if not _needs_one(view):
+    if REVISION_LABEL in view.labels and not view.manifest.get("credentials"):
         return
     body = await world.cluster.get_secret(view.namespace, view.name)
     if body and _is_ours(body):
         await world.cluster.delete_secret(
             namespace=view.namespace, name=view.name, uid=body["metadata"]["uid"]
         )
-
-
-def _needs_one(view: ConfigMapView) -> bool:
-    return bool(view.manifest.get("credentials"))
 
 
 async def _publish_at(

@@ -114,8 +114,9 @@ class SetPasses:
             suspended = Step(False, Reason.SUSPENDED, "spec.suspend is true; nothing is refreshed")
             return await self._keep(entry, suspended, last)
         making = make(world, entry, entry.spec, last=last, views=views)
+        secrets_wait = False
         if making.access_known and (making.record or making.resolved.done):
-            await publish_credentials(world, entry, making.access)
+            secrets_wait = await publish_credentials(world, entry, making.access)
             making.record = making.record and replace(
                 making.record, credentials=making.access is not None
             )
@@ -124,6 +125,8 @@ class SetPasses:
             published = Step(False, Reason.PENDING, "waits for a lock")
         else:
             published = await publish(world, entry, record, new=making.new, before=making.before)
+            if secrets_wait:
+                await publish_credentials(world, entry, making.access)
             if making.proposal:
                 made = making.proposal
                 await propose(world, entry, made.record, lock=made.lock, before=making.before)

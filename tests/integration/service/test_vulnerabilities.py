@@ -12,6 +12,7 @@ from tests.support.sets import (
     condition,
     get_set,
     pins,
+    resource_versions,
     set_body,
     wait,
     wait_ready,
@@ -96,7 +97,7 @@ def test_known_vulnerabilities_are_reported_blocked_and_passed_by(
     operator.up()
     wait(
         lambda: (
-            [one["package"] for one in get_set(cluster, "reported")["status"].get(FOUND, [])]
+            [one["package"] for one in get_set(cluster, "reported")["status"][FOUND]]
             == ["alpha", "gamma"]
         ),
         what="what the database says now",
@@ -121,10 +122,34 @@ def test_without_a_database_nothing_is_pretended(
     body = wait_ready(cluster, "unknown")
     said = condition(body, "Vulnerable")
     assert (said["status"], said["reason"]) == ("Unknown", "DatabaseUnavailable")
-    assert str(missing) in said["message"]
+    assert f"{missing}: there is no such file" in said["message"]
     assert "vulnerabilityCount" not in body["status"]
     operator.stop()
 
     start_operator()
     wait(lambda: not condition(get_set(cluster, "unknown"), "Vulnerable"), what="no condition")
     assert FOUND not in get_set(cluster, "unknown")["status"]
+
+
+def test_nothing_is_judged_before_the_database_is_read(
+    cluster: ControlPlane, index: Index, start_operator: StartOperator, tmp_path: Path
+) -> None:
+    """A restart writes nothing of sets that are settled, and serves nothing that Block keeps back,
+    though reading the database takes a while."""
+    index.add("alpha", "1.0")
+    database = tmp_path / "osv"
+    database.mkdir()
+    advise(database, 1, name="alpha", fixed=None)
+    for number in range(3000):
+        advise(database, 1000 + number, name=f"other-{number}", fixed=None)
+    operator = start_operator(vulnerabilities={"database": str(database)})
+    apply(cluster, set_body("told", ["alpha"]))
+    wait_ready(cluster, "told")
+    before = resource_versions(cluster, "fds", "cm")
+    operator.down()
+    operator.up()
+    apply(cluster, set_body("kept-back", ["alpha"], vulnerabilities="Block"))
+    wait_reason(cluster, "kept-back", "Vulnerable")
+    assert pins(cluster, "kept-back") == ""
+    now = resource_versions(cluster, "fds", "cm")
+    assert {name: now[name] for name in before} == before
