@@ -39,7 +39,6 @@ def stage(node: Node, node_prefect_server: PrefectServer) -> Iterator[Stage]:
             prefect_url=node_prefect_server.url,
             config={
                 "index": {"url": index.url},
-                "images": {"recheck": "1m"},
                 "workPools": [
                     {"name": POOL, "jobNamespaces": [JOBS, OTHER_JOBS, RESTRICTED]},
                     {"name": PLAIN, "extraPackages": "Forbidden"},

@@ -53,9 +53,11 @@ class Stage:
         self.node.kubectl("delete", "fds", "-n", TEAM, "--all", f"--timeout={SECONDS:.0f}s")
 
     def let_go(self) -> None:
-        """Delete all sets. What the pool has of them goes when other sets come, in one write: many
-        writes in a row would be made ever more rarely."""
+        """Delete all sets, and begin anew: many changes in a row are a burst to the operator, which
+        writes a template ever more rarely then; one that was restarted knows of none."""
+        self.operator.down()
         self.node.kubectl("delete", "fds", "-n", TEAM, "--all", "--wait=false")
+        self.operator.up()
 
     def digest(self, name: str) -> str:
         """The digest of the lock that a set's status claims to serve."""

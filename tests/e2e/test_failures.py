@@ -81,7 +81,6 @@ def runs(stage: Stage) -> Iterator[Mapping[str, FlowRun]]:
             "no index (pip)": stage.start(choice="unreachable", image=images.FLOW_PIP),
         }
     finally:
-        stage.operator.up()
         stage.index.heal()
         stage.let_go()
 

@@ -7,7 +7,7 @@ had on top of the image is refused before any run.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import pytest
 
@@ -39,28 +39,19 @@ def index(stage: Stage) -> Index:
 
 
 @pytest.fixture(scope="module")
-def refused(stage: Stage, index: Index) -> Iterator[Mapping[str, str]]:
-    """What sets say that ask for 4.0.0: by name, with the image's copy to stay and to give way."""
+def run(stage: Stage, index: Index) -> Iterator[FlowRun]:
+    """A run with a set that is happy with the image; beside it are sets that ask for 4.0.0, one of
+    them lets the image's copy give way."""
     assert index is stage.index
     four = ["python-dateutil>=4"]
-    named = {"kept": image_set("kept", four)}
-    named["shadowed"] = image_set("shadowed", four, shadow=["python-dateutil"])
-    sets.apply(stage.node, *named.values())
-    found = {}
-    for name in named:
-        body = sets.wait_reason(stage.node, name, "Unsatisfiable", namespace=TEAM, seconds=SECONDS)
-        assert sets.condition(body, "Stalled")["status"] == "True"
-        found[name] = sets.condition(body, "Ready")["message"]
-    yield found
-    stage.let_go()
-
-
-@pytest.fixture(scope="module")
-def run(stage: Stage, refused: Mapping[str, str]) -> FlowRun:
-    """A run with the set that asks for what is happy with the image."""
-    assert refused
+    sets.apply(
+        stage.node,
+        image_set("kept", four),
+        image_set("shadowed", four, shadow=["python-dateutil"]),
+    )
     stage.offer(image_set("frames", ["frames"]))
-    return stage.start("frames", "fresh", "python-dateutil:dateutil", choice="frames")
+    yield stage.start("frames", "fresh", "python-dateutil:dateutil", choice="frames")
+    stage.let_go()
 
 
 def test_the_plain_recipe_puts_another_version_before_the_images_own(
@@ -101,21 +92,33 @@ def test_a_run_sees_the_lock_and_the_images_own_beside_it(stage: Stage, run: Flo
 
 
 def test_what_the_image_has_in_another_version_is_refused_before_any_run(
-    stage: Stage, refused: Mapping[str, str]
+    stage: Stage, run: FlowRun
 ) -> None:
     """Both sides are named, and the ways out; nothing that a run could choose is there."""
-    assert re.search(r"python-dateutil 2\.\S+ is in the image", refused["kept"])
-    assert "python-dateutil>=4" in refused["kept"]
-    assert re.search(r"prefect \S+ requires python-dateutil\S*<3", refused["kept"])
-    assert "name python-dateutil in spec.shadow" in refused["kept"]
-    assert not {"flowdeps-kept", "flowdeps-shadowed"} & sets.names(stage.node, "cm", namespace=JOBS)
+    assert run
+    said = refusal(stage, "kept")
+    assert re.search(r"python-dateutil 2\.\S+ is in the image", said)
+    assert "python-dateutil>=4" in said
+    assert re.search(r"prefect \S+ requires python-dateutil\S*<3", said)
+    assert "name python-dateutil in spec.shadow" in said
+    assert "flowdeps-kept" not in sets.names(stage.node, "cm", namespace=JOBS)
 
 
-def test_shadowing_does_not_let_a_lock_break_the_image(refused: Mapping[str, str]) -> None:
+def test_shadowing_does_not_let_a_lock_break_the_image(stage: Stage, run: FlowRun) -> None:
     """The copy may move, but what the image's own packages require of it still holds."""
-    assert "python-dateutil>=4" in refused["shadowed"]
-    assert re.search(r"prefect \S+ requires python-dateutil\S*<3", refused["shadowed"])
-    assert "in spec.shadow" not in refused["shadowed"]
+    assert run
+    said = refusal(stage, "shadowed")
+    assert "python-dateutil>=4" in said
+    assert re.search(r"prefect \S+ requires python-dateutil\S*<3", said)
+    assert "in spec.shadow" not in said
+    assert "flowdeps-shadowed" not in sets.names(stage.node, "cm", namespace=JOBS)
+
+
+def refusal(stage: Stage, name: str) -> str:
+    """Why a set has no lock; it is Stalled by that."""
+    body = sets.wait_reason(stage.node, name, "Unsatisfiable", namespace=TEAM, seconds=SECONDS)
+    assert sets.condition(body, "Stalled")["status"] == "True"
+    return str(sets.condition(body, "Ready")["message"])
 
 
 def run_by_hand(stage: Stage, index: Index, script: str) -> str:
