@@ -4,6 +4,14 @@ import json
 from typing import Any
 
 from flowdeps.cluster import Cluster
+from flowdeps.plan import config_maps
+from tests.unit.plan.builders import HOME, LOCK, entry, record
+
+TRACKING = {
+    "app.kubernetes.io/instance": "flows",
+    "argocd.argoproj.io/tracking-id": "flows:flowdeps.dev/FlowDependencySet:flows/ml",
+    "kustomize.toolkit.fluxcd.io/name": "flow-sets",
+}
 
 
 class _Api:
@@ -49,3 +57,13 @@ async def test_a_set_is_written_by_two_applies_which_have_no_spec() -> None:
         "status": {"conditions": []},
     }
     assert finalizers == {**kind, "metadata": {**of, "finalizers": ["flowdeps.dev/finalizer"]}}
+
+
+def test_what_is_made_for_a_set_is_not_taken_for_a_part_of_git() -> None:
+    """Labels and annotations by which tools know their own objects stay with the set: what had
+    them too, and is not in Git, would be pruned."""
+    of = entry(metadata={"labels": TRACKING, "annotations": TRACKING})
+    made = [one.body(LOCK)["metadata"] for one in config_maps(of, HOME, record(), summary="")]
+    assert made
+    for metadata in made:
+        assert not TRACKING.keys() & {*metadata["labels"], *metadata["annotations"]}
