@@ -31,17 +31,19 @@ async def prune(world: World, entry: SetEntry, record: LockRecord) -> None:
     if spec is None or not all(state and state.looked for state in states):
         return
     wanted = places(entry, config=world.config, pools=world.store.pools)
+    views = world.store.held(entry.key)
+    keys = {_key(view) for view in views}
     for name, state in world.pool_states.items():
         pool = world.store.pools.get(name)
         wanted += [
             Place(namespace, key)
-            for key, holder in state.offered.items()
-            if holder == entry.key
+            for key in keys
+            if state.offered.get(key) == entry.key
             for namespace in (pool.job_namespaces if pool else ())
         ]
     victims = obsolete(
         wanted,
-        world.store.held(entry.key),
+        views,
         serving=record.short,
         limit=spec.revision_history_limit,
         proposals=1 if spec.updates is Updates.MANUAL else 0,
@@ -74,6 +76,11 @@ async def _in_use(
         log.info("%s: old revisions are kept, as nobody knows who uses them: %s", entry.key, error)
         return revisions
     return used
+
+
+def _key(view: ConfigMapView) -> str:
+    """The key that a ConfigMap is for."""
+    return _choice(view).removesuffix(f"-{view.labels.get(REVISION_LABEL, '')}")
 
 
 def _choice(view: ConfigMapView) -> str:
