@@ -19,8 +19,8 @@
 {{- end -}}
 
 {{- define "flowdeps.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "flowdeps.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "flowdeps.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: operator
 {{- end -}}
 
@@ -41,8 +41,8 @@ app.kubernetes.io/component: operator
 
 {{/* The start of an object's metadata. */}}
 {{- define "flowdeps.metadata" -}}
-name: {{ include "flowdeps.fullname" . }}
-namespace: {{ .Release.Namespace }}
+name: {{ include "flowdeps.fullname" . | quote }}
+namespace: {{ .Release.Namespace | quote }}
 labels:
   {{- include "flowdeps.labels" . | nindent 2 }}
 {{- end -}}

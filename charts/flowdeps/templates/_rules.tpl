@@ -1,6 +1,6 @@
-{{/* What the operator may do, in three parts; docs/rbac.yaml has the same rules, and a test compares.
-     In job namespaces it only keeps copies of locks. */}}
-{{- define "flowdeps.rules.copies" -}}
+{{/* What the operator may do: `cluster` anywhere, or `sets` in watched and `jobs` in job namespaces.
+     docs/rbac.yaml has the same rules, and a test compares. */}}
+{{- define "flowdeps.rules.locks" -}}
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get, list, watch, create, patch, delete]
@@ -28,7 +28,15 @@
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]
-{{ include "flowdeps.rules.copies" . }}
+{{ include "flowdeps.rules.locks" . }}
+{{- end -}}
+
+{{- define "flowdeps.rules.jobs" -}}
+{{ include "flowdeps.rules.locks" . }}
+# A revision that a run names is kept.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
 {{- end -}}
 
 {{- define "flowdeps.rules.cluster" -}}
@@ -46,9 +54,9 @@
 apiVersion: rbac.authorization.k8s.io/v1
 kind: {{ . }}
 metadata:
-  name: {{ include "flowdeps.fullname" $.of }}
+  name: {{ include "flowdeps.fullname" $.of | quote }}
   {{- with $.namespace }}
-  namespace: {{ . }}
+  namespace: {{ . | quote }}
   {{- end }}
   labels:
     {{- include "flowdeps.labels" $.of | nindent 4 }}
@@ -59,11 +67,11 @@ rules:
 roleRef:
   apiGroup: rbac.authorization.k8s.io
   kind: {{ $.kind }}
-  name: {{ include "flowdeps.fullname" $.of }}
+  name: {{ include "flowdeps.fullname" $.of | quote }}
 subjects:
   - kind: ServiceAccount
-    name: {{ include "flowdeps.serviceAccountName" $.of }}
-    namespace: {{ $.of.Release.Namespace }}
+    name: {{ include "flowdeps.serviceAccountName" $.of | quote }}
+    namespace: {{ $.of.Release.Namespace | quote }}
 {{- end }}
 {{- end }}
 {{- end -}}

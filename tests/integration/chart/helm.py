@@ -1,5 +1,6 @@
 """The real helm, with places of its own, on charts/flowdeps."""
 
+import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,7 +40,7 @@ class Helm:
         """helm's output; `values` are given as a file. Raises HelmError."""
         if values is not None:
             file = self._home / "values.yaml"
-            file.write_text(yaml.safe_dump(dict(values)))
+            file.write_text(json.dumps(dict(values), ensure_ascii=False))
             arguments = (*arguments, "--values", file)
         done = subprocess.run(
             [self._program, *arguments],

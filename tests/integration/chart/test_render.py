@@ -202,17 +202,19 @@ def test_the_cluster_role_is_the_documented_one(helm: Helm) -> None:
 
 def test_with_watched_namespaces_nothing_of_the_cluster_is_granted(helm: Helm) -> None:
     """A Role in each watched namespace has the documented rules but that of resource definitions;
-    in a job namespace it has those for copies of locks alone. Each is bound to the account."""
+    in a job namespace it has those for copies of locks, and may list pods. Each is bound to the
+    account."""
     objects = helm.template(case("namespaces"))
     assert not [one for one in objects if one["kind"].startswith("Cluster")]
     _, documented, _ = _documented()
     sets = [rule for rule in documented["rules"] if rule["apiGroups"] != ["apiextensions.k8s.io"]]
-    copies = [rule for rule in sets if rule["resources"] in (["configmaps"], ["secrets"])]
+    jobs = [rule for rule in sets if rule["resources"] in (["configmaps"], ["secrets"])]
+    jobs.append({"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]})
     granted = {one["metadata"]["namespace"]: one["rules"] for one in of_kind(objects, "Role")}
     assert granted.keys() == {"flows", "team-a", "jobs"}
     assert len(of_kind(objects, "Role")) == 3
     for namespace, rules in granted.items():
-        assert _sorted(rules) == _sorted(copies if namespace == "jobs" else sets)
+        assert _sorted(rules) == _sorted(jobs if namespace == "jobs" else sets)
     bindings = of_kind(objects, "RoleBinding")
     assert {one["metadata"]["namespace"] for one in bindings} == granted.keys()
     for one in bindings:

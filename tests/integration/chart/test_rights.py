@@ -1,0 +1,145 @@
+"""The operator under the account and roles that the chart makes, with the chart's configuration."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.cluster.controlplane import ControlPlane
+from tests.cluster.index import Index
+from tests.cluster.prefect import PrefectServer
+from tests.cluster.prefect_api import PrefectApi
+from tests.integration.chart.access import may
+from tests.integration.chart.helm import Helm, config_of, needed
+from tests.support.operator import Operator
+from tests.support.sets import apply, names, pins, secret, set_body, wait, wait_ready
+
+pytestmark = pytest.mark.cluster
+
+_RELEASE, _SETS, _JOBS = "flowdeps", "chart-sets", "chart-jobs"
+_POOL = "chart"
+_MODES: dict[str, dict[str, Any]] = {
+    "cluster": {},
+    "namespaces": {
+        "watchNamespaces": [_SETS],
+        "workPools": [{"name": _POOL, "jobNamespaces": [_JOBS]}],
+    },
+}
+
+
+@pytest.fixture(params=_MODES)
+def config(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """`config` of the values: all namespaces, or some."""
+    return _MODES[request.param]
+
+
+@pytest.fixture
+def granted(config: dict[str, Any], helm: Helm, cluster: ControlPlane) -> Iterator[dict[str, Any]]:
+    """The chart's account and roles, applied; the operator's configuration."""
+    for name in {_RELEASE, _SETS, _JOBS} - names(cluster, "ns"):
+        cluster.kubectl("create", "namespace", name)
+    objects = helm.template(needed(config=config, rbac={"aggregate": False}))
+    rights = [one for one in objects if "Role" in one["kind"] or "Account" in one["kind"]]
+    apply(cluster, *rights)
+    yield config_of(objects)
+    cluster.kubectl("delete", "clusterrole,clusterrolebinding", "flowdeps", "--ignore-not-found")
+    cluster.kubectl("delete", "namespace", _RELEASE, _SETS, _JOBS, "--timeout=90s")
+
+
+def test_the_rights_are_enough(
+    granted: dict[str, Any],
+    cluster: ControlPlane,
+    prefect_server: PrefectServer,
+    prefect_api: PrefectApi,
+) -> None:
+    """A set with credentials, its copies in the job namespace, a change and its end: no request is
+    refused, and nothing is missing."""
+    pool = _POOL if "watchNamespaces" in granted else f"{_POOL}-all"
+    prefect_api.create_pool(pool, image="example.com/flows:1", namespace=_JOBS)
+    for name in ("prefect", "httpPort"):
+        del granted[name]
+    del granted["resolver"]["cacheDirectory"]
+    account = cluster.kubeconfig_for(service_account="flowdeps", namespace=_RELEASE)
+    with (
+        Index(username="reader", password="horse") as index,
+        Operator(
+            kubeconfig=account, prefect_url=prefect_server.url, config=granted, env={}
+        ) as operator,
+    ):
+        index.add("alpha", "1.0")
+        index.add("alpha", "2.0")
+        apply(cluster, secret("mine", namespace=_SETS, username="reader", password="horse"))
+
+        def applied(*requirements: str) -> None:
+            reference = {"url": index.url, "credentialsSecretRef": {"name": "mine"}}
+            body = set_body(
+                *("careful", requirements),
+                namespace=_SETS,
+                pools=[pool],
+                index=reference,
+                revisionHistoryLimit=0,
+            )
+            apply(cluster, body)
+            wait_ready(cluster, "careful", namespace=_SETS)
+
+        applied("alpha<2")
+        assert pins(cluster, "careful", namespace=_JOBS) == "alpha==1.0"
+        assert "flowdeps-careful" in names(cluster, "secret", namespace=_JOBS)
+        applied("alpha>=2")
+        assert pins(cluster, "careful", namespace=_JOBS) == "alpha==2.0"
+        cluster.kubectl("delete", "fds", "careful", "-n", _SETS, "--timeout=60s")
+        wait(
+            lambda: (
+                not {"flowdeps-careful"}
+                & (
+                    names(cluster, "secret", namespace=_JOBS)
+                    | names(cluster, "cm", namespace=_JOBS)
+                )
+            ),
+            what="the copies to go",
+        )
+        assert operator.metric("flowdeps_api_requests_total", outcome="403") == 0
+        complaints = [line for line in operator.log() if line["level"] in {"warning", "error"}]
+        assert not complaints
+    events = cluster.kubectl("get", "events", "-n", _SETS, "-o", "name")
+    assert "careful" in events
+
+
+# Verb, resource, namespace.
+_FORBIDDEN = [
+    ("list", "secrets", _SETS),
+    ("watch", "secrets", _SETS),
+    ("create", "pods/exec", _SETS),
+    ("create", "serviceaccounts/token", _SETS),
+    ("create", "deployments", _SETS),
+    ("create", "flowdependencysets", _SETS),
+    ("delete", "flowdependencysets", _SETS),
+    ("get", "nodes", ""),
+    ("create", "clusterroles", ""),
+    ("patch", "customresourcedefinitions", ""),
+]
+_FORBIDDEN_ELSEWHERE = [
+    *((verb, "pods", _JOBS) for verb in ("get", "create", "delete")),
+    *((verb, "flowdependencysets", _JOBS) for verb in ("get", "patch")),
+    *((verb, "secrets", _RELEASE) for verb in ("get", "create", "delete")),
+    *((verb, "configmaps", _RELEASE) for verb in ("get", "create", "delete")),
+    *((verb, "configmaps", "default") for verb in ("get", "list", "patch")),
+    ("list", "customresourcedefinitions", ""),
+    ("list", "namespaces", ""),
+]
+
+
+def test_nothing_else_is_granted(granted: dict[str, Any], cluster: ControlPlane) -> None:
+    """Listing Secrets, entering pods, making sets or roles are forbidden; with watchNamespaces so
+    is all of other namespaces, the operator's own too, and in job namespaces all but
+    copies and a look at runs."""
+    account = f"system:serviceaccount:{_RELEASE}:flowdeps"
+    some = "watchNamespaces" in granted
+    for verb, what, namespace in [("get", "secrets", _SETS), ("get", "pods/log", _SETS)]:
+        assert may(cluster, account, verb, what, namespace=namespace)
+    forbidden = [*_FORBIDDEN, *(_FORBIDDEN_ELSEWHERE if some else [])]
+    assert [
+        (verb, what, namespace)
+        for verb, what, namespace in forbidden
+        if may(cluster, account, verb, what, namespace=namespace)
+    ] == []
