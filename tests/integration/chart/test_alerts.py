@@ -77,12 +77,14 @@ def test_runbooks_lead_somewhere(alerts: list[dict[str, Any]]) -> None:
 
 
 def test_every_alert_can_be_left_out(helm: Helm, alerts: list[dict[str, Any]]) -> None:
-    """The schema names all alerts and no other; what is disabled is gone, the rest has the labels
-    that are asked for."""
+    """Schema and docs/chart.md name all alerts and no other; what is disabled is gone, the rest has
+    the labels that are asked for."""
     values = leaves(read_values((CHART / "values.yaml").read_text()))
     (disabled,) = (one for one in values if one.path[-2:] == ("prometheusRule", "disabled"))
     names = [one["alert"] for one in alerts]
     assert disabled.schema["items"]["enum"] == names
+    page = (ROOT / "docs" / "chart.md").read_text()
+    assert re.findall(r"^\| `(Flowdeps\w+)` \|", page, re.MULTILINE) == names
     rest = _alerts(helm, disabled=names[:-1], alertLabels={"team": "a"})
     assert [one["alert"] for one in rest] == names[-1:]
     assert rest[0]["labels"] == {"severity": "info", "team": "a"}

@@ -1,5 +1,6 @@
 """What `helm template` makes of values, without a cluster."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,18 @@ from tests.integration.chart.helm import (
     one_of,
     pod_of,
 )
+
+
+def _shown() -> list[str]:
+    """The values.yaml in documentation."""
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    block = re.compile(r"^```ya?ml\n# values.yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return [text for page in pages for text in block.findall(page.read_text())]
+
+
+def test_there_are_values_shown() -> None:
+    """docs/chart.md has some."""
+    assert len(_shown()) >= 4
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
@@ -162,6 +175,12 @@ def test_spread_is_over_the_operators_own_pods(helm: Helm) -> None:
     first, second = pod_of(helm.template(values))["spec"]["topologySpreadConstraints"]
     assert first["labelSelector"]["matchLabels"]["app.kubernetes.io/component"] == "operator"
     assert second["labelSelector"] == mine
+
+
+@pytest.mark.parametrize("text", _shown())
+def test_values_that_are_shown_are_accepted(text: str, helm: Helm) -> None:
+    """What documentation has as values.yaml can be installed, and configures the operator."""
+    assert parse_config(config_of(helm.template({**needed(), **yaml.safe_load(text)})))
 
 
 # The resource
