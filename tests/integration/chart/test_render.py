@@ -79,6 +79,13 @@ def test_the_configuration_of_the_least_values_is_accepted(helm: Helm) -> None:
     assert not config.work_pools
 
 
+def test_what_is_kubernetes_own_stays_as_it_is(helm: Helm) -> None:
+    """A zero among resources is an amount, not an empty value."""
+    resources = {"requests": {"cpu": 0, "memory": "1Gi"}}
+    config = config_of(helm.template(needed(config={"pods": {"resources": resources}})))
+    assert config["pods"]["resources"] == resources
+
+
 def test_two_releases_own_different_fragments(helm: Helm) -> None:
     """The owner in templates is the release's namespace and name."""
     assert config_of(helm.template(needed(), release="other"))["owner"] == "flowdeps/other-flowdeps"
@@ -135,8 +142,8 @@ def test_a_change_of_the_configuration_restarts_the_operator(helm: Helm) -> None
         )
     )
     assert before == same
-    before["metadata"]["annotations"].pop("checksum/config")
-    other["metadata"]["annotations"].pop("checksum/config")
+    sums = {one["metadata"]["annotations"].pop("checksum/config") for one in (before, other)}
+    assert len(sums) == 2
     assert before == other
 
 
@@ -156,6 +163,8 @@ def test_selectors_find_the_operator_alone(path: Path, helm: Helm) -> None:
     test = one_of(objects, "Pod")["metadata"]["labels"].items()
     found = 0
     for one in objects:
+        name = one["metadata"].get("labels", {}).get("app.kubernetes.io/name", "flowdeps")
+        assert name == "flowdeps", one["kind"]
         spec = one.get("spec", {})
         selector = spec.get("selector") or spec.get("podSelector")
         if one["kind"] in ("CustomResourceDefinition", "Pod") or selector is None:
