@@ -81,7 +81,7 @@ def test_unknown_fields_are_refused(helm: Helm, server: Server) -> None:
 
 @given(values=drawn_values(_SCHEMA))
 @settings(
-    max_examples=60,
+    max_examples=150,
     # Each example takes a second: what is refused is named, and need not be made small.
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
