@@ -3,7 +3,7 @@
 # silence; without root the tests that need pods are skipped, and pytest names them.
 set -eu
 cd "$(dirname "$0")/.."
-python=.venv/bin/python
+pytest=".venv/bin/python -m pytest --durations=10"
 
 if [ "$(id -u)" = 0 ]; then
     level=node
@@ -12,6 +12,21 @@ else
     echo "test: not root: tests that need a node with pods are skipped" >&2
 fi
 echo "test: building what the tests need, or finding it in the cache" >&2
-$python -m tests.cluster build --level $level
-echo "test: running unit, property, integration and e2e tests" >&2
-exec $python -m pytest --durations=10 "$@"
+.venv/bin/python -m tests.cluster build --level $level
+if [ $level = control-plane ] || [ $# -gt 0 ]; then
+    exec $pytest "$@"
+fi
+
+# Tests of pods mostly wait for pods, so the others run beside them.
+echo "test: running e2e tests, whose output comes last, and beside them all others" >&2
+output=$(mktemp)
+$pytest tests/e2e > "$output" 2>&1 &
+pods=$!
+trap 'kill $pods; wait $pods; cat "$output"; rm -f "$output"; exit 130' INT TERM
+status=0
+$pytest --ignore tests/e2e || status=$?
+echo "test: waiting for the e2e tests" >&2
+wait $pods || status=$?
+cat "$output"
+rm -f "$output"
+exit $status
