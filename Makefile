@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint format demo demo-end bench locks clean
+.PHONY: help setup test lint format demo demo-end bench locks chart clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,12 +33,15 @@ demo: setup  ## the way through on a real cluster (KEEP=1 leaves it running, CLU
 demo-end: setup  ## end what KEEP=1 make demo left running
 	@$(BIN)/python -m demo end
 
-bench: setup  ## what a run's start costs, measured in pairs
+bench: setup  ## what runs, locks and restarts cost, measured in pairs
 	@$(BIN)/python -m tests.bench
 
 # Pins that still fit are kept; UPGRADE=1 takes the newest.
 locks: setup  ## compile requirements/*.txt anew after a change of what they are made from
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/locks.sh $(if $(UPGRADE),--upgrade)
+
+chart: setup  ## make the chart's schema, tables and copy of the resource anew
+	@$(BIN)/python -m scripts.chart
 
 clean:  ## remove what make made in the checkout (the cache outside stays)
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist build
