@@ -13,7 +13,7 @@ from flowdeps.plan.config_maps import (
     obsolete,
 )
 from flowdeps.plan.fragments import asked, pool_fragment
-from flowdeps.plan.places import Place, age, holder_of, home_of, places
+from flowdeps.plan.places import Place, age, holder_of, home_of, owner_of, places
 from flowdeps.plan.records import (
     ANNOTATION_INPUTS,
     ANNOTATION_PROPOSED,
@@ -49,6 +49,7 @@ __all__ = [
     "last_record",
     "newest_record",
     "obsolete",
+    "owner_of",
     "pinned_record",
     "places",
     "pool_fragment",

@@ -12,14 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flowdeps.api.resource import (
-    API_VERSION,
-    KIND,
     MANAGED_BY,
     MANAGED_BY_LABEL,
     NAMESPACE_LABEL,
     SET_LABEL,
 )
-from flowdeps.plan.places import Place, home_of
+from flowdeps.plan.places import Place, home_of, owner_of
 from flowdeps.plan.records import (
     ANNOTATION_INPUTS,
     ANNOTATION_NOTES,
@@ -128,14 +126,7 @@ def config_maps(
         SET_LABEL: key.name,
         NAMESPACE_LABEL: key.namespace,
     }
-    owner = None
-    if place.namespace == key.namespace:
-        owner = {
-            "apiVersion": API_VERSION,
-            "kind": KIND,
-            "name": key.name,
-            "uid": entry.meta.uid,
-        }
+    owner = owner_of(entry) if place.namespace == key.namespace else None
     manifest = {
         "set": str(key),
         "key": place.key,

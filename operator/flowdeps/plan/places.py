@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from flowdeps.api.config import Config
-from flowdeps.api.resource import SetMeta
+from flowdeps.api.resource import API_VERSION, KIND, SetMeta
 from flowdeps.api.status import parse_status
 from flowdeps.store import PoolView, SetEntry, SetKey
 
@@ -50,6 +50,16 @@ def places(entry: SetEntry, *, config: Config, pools: Mapping[str, PoolView]) ->
         namespaces = view.job_namespaces if view else told.get(ref.name, ())
         found |= dict.fromkeys(Place(namespace, ref.key) for namespace in namespaces)
     return list(found)
+
+
+def owner_of(entry: SetEntry) -> dict[str, str]:
+    """The owner reference of what stands in a set's own namespace, and goes with the set."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "name": entry.key.name,
+        "uid": entry.meta.uid,
+    }
 
 
 def age(meta: SetMeta) -> tuple[datetime, str, str]:

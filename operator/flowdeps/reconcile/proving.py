@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from flowdeps.api.poolconfig import PoolConfig
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import API_VERSION, KIND, OnVulnerable, SetSpec
+from flowdeps.api.resource import OnVulnerable, SetSpec
 from flowdeps.inquiries import Failure
 from flowdeps.locks.lock import Lock
-from flowdeps.plan import LockRecord, config_maps, home_of
+from flowdeps.plan import LockRecord, config_maps, home_of, owner_of
 from flowdeps.reconcile.gathering import Inputs
 from flowdeps.reconcile.report import Step, told
 from flowdeps.reconcile.secrets import publish_credentials
@@ -74,12 +74,6 @@ def prove(
     if record.verified == trial.short:
         return _passed(trial)
     revision, _ = config_maps(entry, home_of(entry.key), record, summary="")
-    owner = {
-        "apiVersion": API_VERSION,
-        "kind": KIND,
-        "name": entry.key.name,
-        "uid": entry.meta.uid,
-    }
 
     pool = world.config.pool(entry.offers[0].name) if entry.offers else PoolConfig()
     env = [{"name": one.name, "value": one.value} for one in pool.install.env]
@@ -92,7 +86,12 @@ def prove(
             await publish_credentials(world, entry, inputs.access)
         with world.metrics.verifications.time():
             return await world.verifier.verify(
-                trial, lock=found, image=image, manifest=revision.manifest, owner=owner, env=env
+                trial,
+                lock=found,
+                image=image,
+                manifest=revision.manifest,
+                owner=owner_of(entry),
+                env=env,
             )
 
     answer = world.verifications.ask(entry.key, trial, find)

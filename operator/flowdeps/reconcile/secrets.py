@@ -8,8 +8,6 @@ import base64
 from typing import Any
 
 from flowdeps.api.resource import (
-    API_VERSION,
-    KIND,
     MANAGED_BY,
     MANAGED_BY_LABEL,
     NAMESPACE_LABEL,
@@ -17,7 +15,7 @@ from flowdeps.api.resource import (
 )
 from flowdeps.gather.credentials import CA_FILE, NETRC_FILE
 from flowdeps.locks.access import Access
-from flowdeps.plan import home_of, places, revisions_of
+from flowdeps.plan import home_of, owner_of, places, revisions_of
 from flowdeps.reconcile.publish import taken
 from flowdeps.reconcile.world import World
 from flowdeps.store import REVISION_LABEL, ConfigMapView, SetEntry
@@ -80,8 +78,7 @@ async def _publish_at(
         },
     }
     if namespace == entry.key.namespace:
-        owner = {"apiVersion": API_VERSION, "kind": KIND, "name": entry.key.name}
-        metadata["ownerReferences"] = [{**owner, "uid": entry.meta.uid}]
+        metadata["ownerReferences"] = [owner_of(entry)]
     await world.cluster.apply_secret(
         {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
     )
