@@ -20,7 +20,9 @@ fi
 # Tests of pods mostly wait for pods, so the others run beside them.
 echo "test: running e2e tests, whose output comes last, and beside them all others" >&2
 output=$(mktemp)
-$pytest tests/e2e > "$output" 2>&1 &
+# A shell lets what it starts in the background ignore SIGINT; tests of interrupts need it.
+heeding='import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])'
+.venv/bin/python -c "$heeding" -m pytest --durations=10 tests/e2e > "$output" 2>&1 &
 pods=$!
 trap 'kill $pods; wait $pods; cat "$output"; rm -f "$output"; exit 130' INT TERM
 status=0
