@@ -54,23 +54,25 @@ class Runner:
         A cancellation leaves the pod, for whoever asks next.
         """
         where = (body["metadata"]["namespace"], body["metadata"]["name"])
-        async with self._turn:
-            self.running.add(where)
-            try:
-                pod = await self._start(body)
-                try:
-                    pod = await self._wait(pod, seconds=body["spec"]["activeDeadlineSeconds"])
-                    ended = await self._read(pod)
-                except FindingError:
-                    await self._delete(pod)
-                    raise
-                await self._delete(pod)
-            except ClusterError as error:
-                raise FindingError(str(error), reason=Reason.PUBLISHING) from error
-            else:
-                return ended
-            finally:
-                self.running.discard(where)
+        self.running.add(where)  # also while it waits for its turn: what it needs must stay
+        try:
+            async with self._turn:
+                return await self._run(body)
+        except ClusterError as error:
+            raise FindingError(str(error), reason=Reason.PUBLISHING) from error
+        finally:
+            self.running.discard(where)
+
+    async def _run(self, body: Body) -> Ended:
+        pod = await self._start(body)
+        try:
+            pod = await self._wait(pod, seconds=body["spec"]["activeDeadlineSeconds"])
+            ended = await self._read(pod)
+        except FindingError:
+            await self._delete(pod)
+            raise
+        await self._delete(pod)
+        return ended
 
     async def _start(self, body: Body) -> Body:
         try:

@@ -99,6 +99,22 @@ def test_a_thousand_sets_on_one_image_are_one_probe() -> None:
     play(script)
 
 
+def test_a_lock_that_waits_for_its_trial_is_not_swept_away() -> None:
+    """What trials leave behind is looked for each ten minutes; a queue of trials may be longer."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.pods.images[IMAGE] = MemoryImage()
+        sim.cluster.pods.seconds = 250
+        for number in range(20):
+            sim.cluster.apply(f"set-{number}", requirements=[f"package-{number}"], **image())
+        async with sim.operator():
+            await asyncio.sleep(HOUR)
+        assert [sim.ready(f"set-{number}")[0] for number in range(20)] == ["True"] * 20
+        assert sim.cluster.pods.made == {"probe": 1, "verify": 20}
+
+    play(script)
+
+
 def test_what_cannot_be_imported_is_never_published_and_a_mended_image_heals_it() -> None:
     """The last good lock stays; once the tag leads to an image in which the import works, the new
     lock is published, and nobody had to do a thing to the set."""
