@@ -38,7 +38,6 @@ RESYNC_SECONDS = 600.0
 _WATCH_SECONDS = 60.0
 _OUTAGE_POLLS = 3
 _DATABASE_SECONDS = 60.0
-_WORKERS = 16
 
 Body = Mapping[str, Any]
 
@@ -97,8 +96,6 @@ class Service:
         await self._first_list()
         loops: list[Callable[[], Coroutine[Any, Any, None]]]
         loops = [self.world.queue.run, self._resync, self._poll, self._hints]
-        if self.world.advisories is None:
-            log.info("no vulnerabilities.database is configured: pins are not looked up")
         if advisories := self.world.advisories:
             # First of all: no lock is judged, and nothing is said of one, without it; but a
             # database that is far away must not keep the operator from its work.
@@ -106,6 +103,8 @@ class Service:
                 async with asyncio.timeout(_DATABASE_SECONDS):
                     await self._load(advisories)
             loops.append(partial(self._follow, advisories))
+        else:
+            log.info("no vulnerabilities.database is configured: pins are not looked up")
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(loop()) for loop in loops]
             await watch(self)

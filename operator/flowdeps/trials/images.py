@@ -37,7 +37,7 @@ _LAST_LINES = 3
 @dataclass(frozen=True)
 class ImageRef:
     """An image as pods of a namespace get it; `pull_policy` None: Kubernetes' default; `user`: the
-    user and group that runs have, None: that of the image."""
+    user and group that the template gives to runs, None: none, and ours run as nobody."""
 
     namespace: str
     image: str
