@@ -8,7 +8,7 @@ Errors never carry an answer's body: a 422 echoes the request, secrets included.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import quote
@@ -180,8 +180,11 @@ class Pools:
         subscriber = PrefectCloudEventSubscriber if cloud else PrefectEventSubscriber
         url = str(self._api.api_url).rstrip("/")
         try:
-            async with subscriber(api_url=url, filter=wanted) as events:
-                async for event in events:
+            events = subscriber(api_url=url, filter=wanted)
+            async with AsyncExitStack() as stack:
+                # Before it is entered: a subscriber that is cut off there leaves its connection.
+                stack.push_async_exit(events)
+                async for event in await events.__aenter__():
                     yield event.resource.get("prefect.resource.name") or ""
         except Exception as error:  # whatever the websocket library raises
             raise PoolsError(Reason.PREFECT_UNAVAILABLE, type(error).__name__) from None

@@ -207,3 +207,26 @@ async def test_the_event_stream_is_that_of_the_configured_address() -> None:
             await asyncio.wait_for(anext(pools.changes()), 60)
         assert caught.value.reason is Reason.PREFECT_UNAVAILABLE
     assert asked[-1] == "/api/events/out"
+
+
+async def test_who_leaves_while_connecting_leaves_no_connection_behind() -> None:
+    """A stream that never lets the client in is closed when the client gives up waiting."""
+    connected, closed = asyncio.Event(), asyncio.Event()
+
+    async def respond(request: web.BaseRequest) -> web.StreamResponse:
+        socket = web.WebSocketResponse(protocols=["prefect"])
+        if not socket.can_prepare(request):
+            return web.Response(status=404)
+        await socket.prepare(request)
+        await socket.receive()  # how it says who it is
+        connected.set()
+        await socket.receive()  # and gets no answer
+        closed.set()
+        return socket
+
+    async with answering(respond) as pools:
+        waiting = asyncio.ensure_future(anext(pools.changes()))
+        await asyncio.wait_for(connected.wait(), 60)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await asyncio.wait_for(closed.wait(), 60)
