@@ -5,6 +5,7 @@ before copies, in each place the revision before the current one, deletions last
 Whatever was not reached is found missing by the next pass.
 """
 
+from flowdeps.api.events import Event
 from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import MANAGED_BY, MANAGED_BY_LABEL
 from flowdeps.cluster import ClusterError
@@ -83,12 +84,8 @@ async def propose(
     if view and desired.must_be_replaced(view):
         await delete(world, view.namespace, view.name, view.uid)
     world.store.put_config_map(await world.cluster.apply_config_map(desired.body(lock.render())))
-    await world.announce(
-        entry,
-        kind="Normal",
-        reason="RevisionProposed",
-        note=f"{desired.manifest['revision']}: {summary}; approve it with spec.revision",
-    )
+    note = f"{desired.manifest['revision']}: {summary}; approve it with spec.revision"
+    await world.announce(entry, Event.REVISION_PROPOSED, note)
 
 
 async def delete(world: World, namespace: str, name: str, uid: str) -> None:

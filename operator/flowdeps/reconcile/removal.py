@@ -8,6 +8,7 @@ poll finds a key in our fragment that no set offers).
 
 import logging
 
+from flowdeps.api.events import Event
 from flowdeps.api.resource import FINALIZER
 from flowdeps.cluster import ClusterError
 from flowdeps.reconcile.publish import delete
@@ -36,10 +37,9 @@ async def remove(world: World, entry: SetEntry) -> float | None:
             return _LOOK_AGAIN
         await world.announce(
             entry,
-            kind="Warning",
-            reason="CleanupGivenUp",
-            note=f"could not take the set out of {', '.join(waiting)} within"
-            f" {GIVE_UP / 60:.0f} minutes; its key is removed when Prefect answers again",
+            Event.CLEANUP_GIVEN_UP,
+            f"could not take the set out of {', '.join(waiting)} within {GIVE_UP / 60:.0f} minutes;"
+            " its key is removed when Prefect answers again",
         )
     await sweep(world, entry.key)
     try:

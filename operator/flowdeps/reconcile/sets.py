@@ -9,6 +9,7 @@ import contextlib
 from dataclasses import dataclass, replace
 
 from flowdeps.api.conditions import ConditionType, find_condition
+from flowdeps.api.events import Event, Kind
 from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import FINALIZER, OnVulnerable, SetSpec, Updates, WorkPoolRef
 from flowdeps.api.status import SetStatus, parse_status
@@ -25,7 +26,7 @@ from flowdeps.reconcile.secrets import publish_credentials
 from flowdeps.reconcile.world import Verdict, World
 from flowdeps.store import REVISION_LABEL, PoolKey, SetEntry, SetKey
 
-_UNDER_WAY = UNDER_WAY | {Reason.PUBLISHING, Reason.SYNCING}
+NO_EVENT = UNDER_WAY | {Reason.PUBLISHING, Reason.SYNCING}
 """Ready reasons that pass by themselves; they make no event."""
 
 
@@ -242,17 +243,16 @@ class SetPasses:
         if status.lock and (old.lock is None or old.lock.digest != status.lock.digest):
             newest = next((r for r in status.revisions if r.digest == status.lock.digest), None)
             text = f"{status.lock.revision}: {newest.summary if newest else ''}"
-            await self._world.announce(entry, kind="Normal", reason="LockPublished", note=text)
+            await self._world.announce(entry, Event.LOCK_PUBLISHED, text)
         known = find_condition(old.conditions, ConditionType.VULNERABLE)
         vulnerable = find_condition(status.conditions, ConditionType.VULNERABLE)
         if vulnerable and vulnerable.status == "True" and vulnerable != known:
-            reason, note = vulnerable.reason, vulnerable.message
-            await self._world.announce(entry, kind="Warning", reason=reason, note=note)
-        if ready is None or ready.reason in _UNDER_WAY:
+            await self._world.announce_condition(entry, vulnerable, "Warning")
+        if ready is None or ready.reason in NO_EVENT:
             return
         if was is None or (was.status, was.reason) != (ready.status, ready.reason):
-            kind = "Normal" if ready.status == "True" else "Warning"
-            await self._world.announce(entry, kind=kind, reason=ready.reason, note=ready.message)
+            kind: Kind = "Normal" if ready.status == "True" else "Warning"
+            await self._world.announce_condition(entry, ready, kind)
 
     def _tell_pools(self, key: SetKey, entry: SetEntry | None) -> None:
         """Call the pools that a set offers itself to, or did; None: it goes."""

@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flowdeps.advisories import Advisories
+from flowdeps.api.conditions import Condition
 from flowdeps.api.config import Config
+from flowdeps.api.events import Event, Kind
 from flowdeps.api.reasons import Reason
 from flowdeps.cluster import Cluster, ClusterError
 from flowdeps.engine import Queue
@@ -122,8 +124,16 @@ class World:
                 if ref.key == name and PoolKey(ref.name) != but:
                     self.queue.add(PoolKey(ref.name))
 
-    async def announce(self, entry: SetEntry, *, kind: str, reason: str, note: str) -> None:
+    async def announce(self, entry: SetEntry, event: Event, note: str) -> None:
         """Post an event about a set; a failure to do so is only logged."""
+        await self._post(entry, kind=event.kind, reason=event, note=note)
+
+    async def announce_condition(self, entry: SetEntry, condition: Condition, kind: Kind) -> None:
+        """Post that a condition has another reason, or a message worth telling."""
+        reason = Reason.named(condition.reason)
+        await self._post(entry, kind=kind, reason=reason, note=condition.message)
+
+    async def _post(self, entry: SetEntry, *, kind: Kind, reason: str, note: str) -> None:
         log.info("%s: %s: %s", entry.key, reason, note, extra={"set": str(entry.key)})
         body: dict[str, Any] = dict(entry.body)
         try:
