@@ -1,6 +1,7 @@
 """The operator's parts, put together: clients, what finds things out, and what passes share."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -16,7 +17,7 @@ from flowdeps.inquiries import FindingError, Inquiries
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
-from flowdeps.observe import Metrics
+from flowdeps.observe import Metrics, measured
 from flowdeps.pools import Pools
 from flowdeps.reconcile.world import Key, Resolve, World
 from flowdeps.resolver import Resolution, ResolveError, Resolver
@@ -25,6 +26,8 @@ from flowdeps.templates.pods import PodSettings
 from flowdeps.trials.images import Images
 from flowdeps.trials.runner import Runner
 from flowdeps.trials.verify import Verifier
+
+log = logging.getLogger(__name__)
 
 _WORKERS = 16
 _KEEP_RESOLUTION = 600.0
@@ -50,7 +53,7 @@ def make_world(
         tolerations=config.pods.tolerations,
     )
     recheck = config.images.recheck.total_seconds()
-    images = Images(cluster, runner, settings=settings, recheck=recheck, now=now)
+    images = Images(cluster, runner, settings=settings, recheck=recheck, now=now, metrics=metrics)
     database = config.vulnerabilities.database
     return World(
         config=config,
@@ -79,20 +82,27 @@ def make_world(
 
 
 def timed(resolver: Resolver, metrics: Metrics) -> Resolve:
-    """A resolver whose time is measured."""
+    """A resolver whose time is measured, and whose work is in the log."""
 
     async def resolve(
         request: LockRequest, previous: Lock | None, access: Access | None
     ) -> Resolution:
-        loop = asyncio.get_running_loop()
-        start, outcome = loop.time(), "Resolved"
+        clock = asyncio.get_running_loop().time
+        start = clock()
+
+        def tell(outcome: str, text: str) -> None:
+            told = {"outcome": outcome, "seconds": round(clock() - start, 3)}
+            log.info("a resolution ends: %s", text, extra=told)
+
+        log.info("a resolution of %d requirements starts", len(request.requirements))
         try:
-            return await resolver.resolve(request, previous=previous, access=access)
+            with measured(metrics.resolutions, well="Resolved"):
+                made = await resolver.resolve(request, previous=previous, access=access)
         except ResolveError as error:
-            outcome = error.reason
+            tell(error.reason, str(error.reason))
             raise
-        finally:
-            metrics.resolutions.labels(outcome).observe(loop.time() - start)
+        tell("Resolved", f"{len(made.lock.pins)} packages")
+        return made
 
     return resolve
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from flowdeps import logs
 from flowdeps.engine import backoff
 from flowdeps.inquiries import Explain, Failure, foreseen
 from flowdeps.store import SetKey
@@ -138,4 +139,5 @@ class Followed(Generic[T, V]):
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await state.look.wait()
+            logs.enter()  # from now on it is read for all who need it, by no pass
         del self._states[thing]

@@ -1,15 +1,13 @@
-"""Whether the operator does its work: liveness, readiness, and gauges for each scrape.
+"""Whether the operator does its work: liveness and readiness.
 
 Alive: the queue moves, and the watch brings what a list finds. Ready: the cluster's sets are
 known, and Prefect answers. An outage of Prefect is no reason for a restart.
 """
 
-from collections import Counter
 from dataclasses import dataclass
 
-from flowdeps.api.conditions import ConditionType, find_condition
+from flowdeps.gauges import refresh
 from flowdeps.reconcile.world import World
-from flowdeps.store import SetEntry
 
 STUCK_SECONDS = 900.0
 """How long a key may wait or a pass may run; a resolution is neither."""
@@ -44,21 +42,4 @@ class Health:
 
     def before_scrape(self) -> None:
         """Bring the gauges up to date."""
-        metrics, queue = self.world.metrics, self.world.queue.health()
-        metrics.queue_ready.set(queue.ready)
-        metrics.queue_age.set(queue.oldest_ready)
-        metrics.resolving.set(self.world.resolutions.running())
-        metrics.sets.clear()
-        counts = Counter(map(_ready_of, self.world.store.sets.values()))
-        for (status, reason), count in counts.items():
-            metrics.sets.labels(status, reason).set(count)
-        metrics.vulnerable.clear()
-        for key, entry in self.world.store.sets.items():
-            if found := (entry.body.get("status") or {}).get("vulnerabilityCount"):
-                metrics.vulnerable.labels(key.namespace, key.name).set(found)
-
-
-def _ready_of(entry: SetEntry) -> tuple[str, str]:
-    conditions = (entry.body.get("status") or {}).get("conditions") or []
-    ready = find_condition(conditions, ConditionType.READY)
-    return (ready.status, ready.reason) if ready else ("Unknown", "Pending")
+        refresh(self.world)

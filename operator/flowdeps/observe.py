@@ -1,14 +1,13 @@
-"""What the operator shows of itself: metrics, health and logs.
+"""What the operator shows of itself: metrics and health.
 
 Metrics stand in a registry of their own. Health is asked, not told: each probe
 calls the checks that it was given, so a stuck part cannot claim to be well.
 """
 
-import json
-import logging
-import sys
-from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+import asyncio
+import contextlib
+import platform
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -18,94 +17,186 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    Info,
+    ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
 
+from flowdeps import __version__
+
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 Check = Callable[[], str | None]
 """A health check: None where all is well, else what is wrong in one line."""
 
 
 class Metrics:
-    """The operator's metrics; names and units are an interface, see docs."""
+    """The operator's metrics; names, labels and units are an interface, see docs."""
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
-        self.api_calls = Counter(
-            "flowdeps_api_requests",
+        ProcessCollector(registry=self.registry)
+        self.build = Info(
+            "flowdeps_build", "What is running: version and Python.", registry=self.registry
+        )
+        self.build.info({"version": __version__, "python": platform.python_version()})
+
+        # Sets and locks, as of the scrape
+        self.sets = self._gauge(
+            "sets", "Dependency sets by their Ready condition's status and reason.", "ready reason"
+        )
+        self.conditions = self._gauge(
+            "set_conditions",
+            "Dependency sets by each condition: its type, status and reason.",
+            "type status reason",
+        )
+        self.stalled = self._gauge(
+            "set_stalled_seconds",
+            "For how long a set has waited for a person (condition Stalled); the 100 longest.",
+            "namespace set reason",
+        )
+        self.lock_age = self._gauge(
+            "lock_age_seconds",
+            "Seconds since the oldest lock in service of a namespace was resolved.",
+            "namespace",
+        )
+        self.overdue = self._gauge(
+            "refresh_overdue_seconds",
+            "By how much the refresh of a namespace that is due longest is late.",
+            "namespace",
+        )
+        self.vulnerable = self._gauge(
+            "vulnerabilities", "Known vulnerabilities of the pins in service.", "namespace set"
+        )
+        self.cleanups = self._counter(
+            "cleanups",
+            "Deleted sets whose traces were taken out (Done), or not everywhere (GivenUp).",
+            "outcome",
+        )
+
+        # Making locks
+        self.resolutions = self._histogram(
+            "resolve_seconds",
+            "Seconds that a resolution took, by outcome (Resolved or the condition's reason).",
+            "outcome",
+        )
+        self.resolving = self._gauge(
+            "resolutions_running", "Locks that are being made or wait for a resolver."
+        )
+        self.probes = self._histogram(
+            "probe_seconds",
+            "Seconds that looking into an image took, the wait for a turn included, by outcome"
+            " (Probed or the condition's reason).",
+            "outcome",
+        )
+        self.verifications = self._histogram(
+            "verify_seconds",
+            "Seconds that trying a lock in its image took, the wait for a turn included, by outcome"
+            " (Verified or the condition's reason).",
+            "outcome",
+        )
+        self.pods = self._gauge(
+            "pods_running", "Pods that look into images and try locks, or wait for their turn."
+        )
+
+        # Pools
+        self.pool_sets = self._gauge(
+            "pool_sets",
+            "Sets that name a pool, by what it says of them (Synced or the condition's reason).",
+            "pool reason",
+        )
+        self.template_writes = self._counter(
+            "template_writes", "PATCHes of a pool's base job template.", "pool"
+        )
+        self.template_drifts = self._counter(
+            "template_drifts",
+            "Times a pool's base job template was found changed by others and was mended.",
+            "pool",
+        )
+
+        # The operator
+        self.passes = self._histogram(
+            "pass_seconds", "Seconds that a pass over a set or a pool took.", "kind"
+        )
+        self.failed_passes = self._counter(
+            "pass_failures",
+            "Passes that ended in an unexpected error and are tried again.",
+            "kind",
+        )
+        self.leader = self._gauge(
+            "leader", "1 where this process is the active one, 0 where it stands by."
+        )
+        self.queue_ready = self._gauge("queue_ready", "Keys that wait for a worker.")
+        self.queue_delayed = self._gauge("queue_delayed", "Keys whose time has not come yet.")
+        self.queue_running = self._gauge("queue_running", "Passes that are under way.")
+        self.queue_age = self._gauge(
+            "queue_oldest_seconds",
+            "Seconds that the oldest of the keys that wait for a worker has waited.",
+        )
+        self.longest_pass = self._gauge(
+            "queue_longest_pass_seconds", "Seconds that the longest pass under way has taken."
+        )
+        self.api_calls = self._counter(
+            "api_requests",
             "Requests to outside systems by target (kubernetes, prefect), method and outcome"
             " (HTTP status, or error where there was no answer).",
-            ["target", "method", "outcome"],
-            registry=self.registry,
+            "target method outcome",
         )
-        self.passes = Histogram(
-            "flowdeps_pass_seconds",
-            "Seconds that a pass over a set or a pool took.",
-            ["kind"],
-            buckets=_SECONDS,
-            registry=self.registry,
+        self.api_seconds = self._histogram(
+            "api_request_seconds",
+            "Seconds until a request was answered, or given up, its retries included.",
+            "target method",
+            buckets=_REQUEST_SECONDS,
         )
-        self.failed_passes = Counter(
-            "flowdeps_pass_failures",
-            "Passes that ended in an unexpected error and are tried again.",
-            ["kind"],
-            registry=self.registry,
+
+    def observe_call(self, target: str) -> Callable[[str, str, float], None]:
+        """What a client of `target` tells its requests to: method, outcome, seconds."""
+
+        def observe(method: str, outcome: str, seconds: float) -> None:
+            self.api_calls.labels(target, method, outcome).inc()
+            self.api_seconds.labels(target, method).observe(seconds)
+
+        return observe
+
+    def keep_pools(self, names: Collection[str]) -> None:
+        """Drop what was counted of all other pools."""
+        for counter in (self.template_writes, self.template_drifts):
+            samples = [sample for family in counter.collect() for sample in family.samples]
+            for name in {sample.labels["pool"] for sample in samples} - set(names):
+                counter.remove(name)
+
+    def _gauge(self, name: str, text: str, labels: str = "") -> Gauge:
+        return Gauge(f"flowdeps_{name}", text, labels.split(), registry=self.registry)
+
+    def _counter(self, name: str, text: str, labels: str) -> Counter:
+        return Counter(f"flowdeps_{name}", text, labels.split(), registry=self.registry)
+
+    def _histogram(
+        self, name: str, text: str, labels: str, *, buckets: Sequence[float] = _SECONDS
+    ) -> Histogram:
+        return Histogram(
+            f"flowdeps_{name}", text, labels.split(), buckets=buckets, registry=self.registry
         )
-        self.resolutions = Histogram(
-            "flowdeps_resolve_seconds",
-            "Seconds that a resolution took, by outcome (Resolved or the condition's reason).",
-            ["outcome"],
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        self.verifications = Histogram(
-            "flowdeps_verify_seconds",
-            "Seconds that trying a lock in its image took.",
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        self.vulnerable = Gauge(
-            "flowdeps_vulnerabilities",
-            "Known vulnerabilities of the pins in service, by set.",
-            ["namespace", "set"],
-            registry=self.registry,
-        )
-        self.template_writes = Counter(
-            "flowdeps_template_writes",
-            "PATCHes of a pool's base job template.",
-            ["pool"],
-            registry=self.registry,
-        )
-        self.template_drifts = Counter(
-            "flowdeps_template_drifts",
-            "Times a pool's base job template was found changed by others and was mended.",
-            ["pool"],
-            registry=self.registry,
-        )
-        self.sets = Gauge(
-            "flowdeps_sets",
-            "Dependency sets by their Ready condition's status and reason.",
-            ["ready", "reason"],
-            registry=self.registry,
-        )
-        self.queue_ready = Gauge(
-            "flowdeps_queue_ready",
-            "Keys that wait for a worker.",
-            registry=self.registry,
-        )
-        self.queue_age = Gauge(
-            "flowdeps_queue_oldest_seconds",
-            "Seconds that the oldest of them has waited.",
-            registry=self.registry,
-        )
-        self.resolving = Gauge(
-            "flowdeps_resolutions_running",
-            "Locks that are being made or wait for a resolver.",
-            registry=self.registry,
-        )
+
+
+@contextlib.contextmanager
+def measured(histogram: Histogram, *, well: str) -> Iterator[None]:
+    """Observe the seconds of a block, its outcome as the label: `well`, or an error's `reason`.
+
+    What is cancelled has no outcome and is not counted.
+    """
+    clock = asyncio.get_running_loop().time
+    start = clock()
+    try:
+        yield
+    except Exception as error:
+        outcome = str(getattr(error, "reason", "InternalError"))
+        histogram.labels(outcome).observe(clock() - start)
+        raise
+    histogram.labels(well).observe(clock() - start)
 
 
 class Server:
@@ -119,6 +210,7 @@ class Server:
         alive: Sequence[Check],
         ready: Sequence[Check],
         before_scrape: Callable[[], None],
+        well: Callable[[], str] = lambda: "ok",
     ) -> None:
         self._metrics, self._port, self._before_scrape = metrics, port, before_scrape
         app = web.Application()
@@ -126,7 +218,7 @@ class Server:
             [
                 web.get("/metrics", self._scrape),
                 web.get("/healthz", _probe(alive)),
-                web.get("/readyz", _probe(ready)),
+                web.get("/readyz", _probe(ready, well)),
             ]
         )
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
@@ -145,39 +237,10 @@ class Server:
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-def _probe(checks: Iterable[Check]) -> Callable[[web.Request], Any]:
+def _probe(checks: Iterable[Check], well: Callable[[], str] = lambda: "ok") -> Callable[[web.Request], Any]:
     async def answer(_: web.Request) -> web.Response:
         problems = [problem for check in checks if (problem := check())]
-        text = "\n".join(problems) or "ok"
+        text = "\n".join(problems) or well()
         return web.Response(text=f"{text}\n", status=503 if problems else 200)
 
     return answer
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, and `set` or `pool` where known."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line for a record."""
-        entry: dict[str, str] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        for name in ("set", "pool"):
-            if value := getattr(record, name, None):
-                entry[name] = str(value)
-        if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
-
-
-def set_up_logs(*, form: str, level: str) -> None:
-    """Send all logs to standard error, as `json` or `text`."""
-    handler = logging.StreamHandler(sys.stderr)
-    text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    handler.setFormatter(JsonFormatter() if form == "json" else text)
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for chatty in ("httpx", "kopf", "aiohttp.access"):
-        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))

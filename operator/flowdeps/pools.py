@@ -7,6 +7,7 @@ Prefect has no compare-and-swap: a PATCH replaces the whole template, and its
 Errors never carry an answer's body: a 422 echoes the request, secrets included.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.exceptions import ObjectNotFound
 
 from flowdeps.api.reasons import Reason
+
+Observe = Callable[[str, str, float], None]
+"""Told the method, outcome (HTTP status or `error`) and seconds of each request."""
 
 _TIMEOUT_SECONDS = 10.0
 _PAGE = 200
@@ -63,7 +67,7 @@ class PoolsError(Exception):
 class Pools:
     """A client for one Prefect API; made by `connect`, bound to one event loop."""
 
-    def __init__(self, api: PrefectClient, *, observe: Callable[[str, str], None]) -> None:
+    def __init__(self, api: PrefectClient, *, observe: Observe) -> None:
         self._api = api
         self._observe = observe
 
@@ -73,7 +77,7 @@ class Pools:
         cls,
         api_url: str | None = None,
         *,
-        observe: Callable[[str, str], None] = lambda _method, _outcome: None,
+        observe: Observe = lambda _method, _outcome, _seconds: None,
     ) -> AsyncIterator[Self]:
         """Connect to `api_url` (default: PREFECT_API_URL or the active profile).
 
@@ -165,7 +169,6 @@ class Pools:
                     _quoted(name), WorkPoolUpdate(base_job_template=dict(template))
                 )
             except ObjectNotFound:
-                self._observe("PATCH", "404")
                 raise PoolsError(Reason.POOL_NOT_FOUND, f'there is no work pool "{name}"') from None
 
     async def changes(self) -> AsyncGenerator[str]:
@@ -191,27 +194,31 @@ class Pools:
 
     @asynccontextmanager
     async def _errors(self, method: str) -> AsyncIterator[None]:
+        clock = asyncio.get_running_loop().time
+        start, outcome = clock(), "error"
         try:
             yield
+            outcome = "200"
         except httpx.HTTPStatusError as error:
             status = error.response.status_code
-            self._observe(method, str(status))
+            outcome = str(status)
             raise _refusal(status, writing=method == "PATCH") from None
         except httpx.HTTPError as error:
-            self._observe(method, "error")
             cause = str(error) or type(error).__name__
             raise PoolsError(
                 Reason.PREFECT_UNAVAILABLE, f"the Prefect API did not answer: {cause}"
             ) from None
         except ValueError:  # not JSON, or not of Prefect's shape; the error would quote it
-            self._observe(method, "error")
             raise PoolsError(
                 Reason.PREFECT_UNAVAILABLE,
                 "the answer is not one of a Prefect API that flowdeps knows:"
                 " check the address, which ends in /api, and Prefect's version",
             ) from None
-        else:
-            self._observe(method, "200")
+        except PoolsError as error:
+            outcome = "404" if error.reason is Reason.POOL_NOT_FOUND else outcome
+            raise
+        finally:
+            self._observe(method, outcome, clock() - start)
 
 
 def _quoted(name: str) -> str:

@@ -11,6 +11,7 @@ known, so a restart never takes a set out of a pool. Then watches feed the store
 
 import asyncio
 import logging
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -22,6 +23,7 @@ from flowdeps.assembly import make_world, timed
 from flowdeps.cluster import Cluster, ClusterError
 from flowdeps.engine import backoff
 from flowdeps.health import Health
+from flowdeps.logs import enter
 from flowdeps.observe import Metrics
 from flowdeps.pools import Pools, PoolsError
 from flowdeps.reconcile.pools import PoolPasses
@@ -70,15 +72,12 @@ class Service:
         """
         metrics = metrics or Metrics()
 
-        def observe(target: str) -> Callable[[str, str], None]:
-            return lambda method, outcome: metrics.api_calls.labels(target, method, outcome).inc()
-
         async with AsyncExitStack() as stack:
             cluster = await stack.enter_async_context(
-                Cluster.connect(observe=observe("kubernetes"))
+                Cluster.connect(observe=metrics.observe_call("kubernetes"))
             )
             pools = await stack.enter_async_context(
-                Pools.connect(config.prefect.api_url, observe=observe("prefect"))
+                Pools.connect(config.prefect.api_url, observe=metrics.observe_call("prefect"))
             )
             cluster, pools = wrap(cluster, pools)
             world = make_world(
@@ -255,6 +254,7 @@ class Service:
                 self.health.failed_polls, self.health.prefect = 0, None
                 wanted = {ref.name for e in world.store.sets.values() for ref in e.offers}
                 ours = {name for name, pool in pools.items() if self._is_ours(pool.template)}
+                world.metrics.keep_pools(wanted | pools.keys())
                 for name in wanted | ours:
                     pool = pools.get(name)
                     state = world.pool_states.get(name)
@@ -298,6 +298,9 @@ class Service:
 
     async def _handle(self, key: Key) -> float | None:
         kind = "set" if isinstance(key, SetKey) else "pool"
+        # To the end of the queue's task for this pass, which logs how it failed.
+        name = str(key) if isinstance(key, SetKey) else key.name
+        enter(**{kind: name, "pass": uuid.uuid4().hex[:8]})
         with self.world.metrics.passes.labels(kind).time():
             if isinstance(key, SetKey):
                 return await self._sets.run(key)

@@ -69,9 +69,14 @@ PROGRAMS = {
     "ctr": _containerd("ctr"),
     "pause": Program(module="pause", package="."),
     "helm": Program(module="helm", package="helm.sh/helm/v4/cmd/helm"),
+    "promtool": Program(
+        module="promtool",
+        package="github.com/prometheus/prometheus/cmd/promtool",
+        build_tags="remove_all_sd",  # service discovery is most of it, and nothing here discovers
+    ),
 }
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kubectl", "kube-controller-manager")
-NODE = tuple(name for name in PROGRAMS if name != "helm")
+NODE = tuple(name for name in PROGRAMS if name not in {"helm", "promtool"})
 
 
 def ensure(names: Sequence[str]) -> dict[str, Path]:

@@ -7,7 +7,8 @@ import logging
 from flowdeps.api.config import Config
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.settings import add_config, make_resolver, read_config
-from flowdeps.observe import Metrics, Server, set_up_logs
+from flowdeps.logs import set_up_logs
+from flowdeps.observe import Metrics, Server
 
 log = logging.getLogger(__name__)
 

@@ -20,6 +20,7 @@ FIELD_MANAGER = "flowdeps"
 API_VERSION = f"{GROUP}/{VERSION}"
 
 Body = Mapping[str, Any]
+Observe = Callable[[str, str, float], None]
 
 _TIMEOUT_SECONDS = 30
 _PAGE = 500
@@ -29,18 +30,18 @@ _APPLY = "application/apply-patch+yaml"
 class Cluster:
     """A client for one cluster; made by `connect`, bound to one event loop."""
 
-    def __init__(self, api: Any, *, observe: Callable[[str, str], None]) -> None:
+    def __init__(self, api: Any, *, observe: Observe) -> None:
         self._api = api
         self._observe = observe
 
     @classmethod
     @asynccontextmanager
     async def connect(
-        cls, *, observe: Callable[[str, str], None] = lambda _method, _outcome: None
+        cls, *, observe: Observe = lambda _method, _outcome, _seconds: None
     ) -> AsyncIterator[Self]:
         """Connect by KUBECONFIG or ~/.kube/config, in a pod by its service account.
 
-        `observe` is told the method and outcome (HTTP status or `error`) of each
+        `observe` is told the method, outcome (HTTP status or `error`) and seconds of each
         request. Raises ClusterError where there is no usable configuration.
         """
         settings = client.Configuration()
@@ -263,6 +264,8 @@ class Cluster:
         body: Body | None,
         content: str,
     ) -> bytes:
+        clock = asyncio.get_running_loop().time
+        start = clock()
         try:
             status, data = await self._send(method, path, query=query, body=body, content=content)
             if status == 401:
@@ -271,12 +274,12 @@ class Cluster:
                     method, path, query=query, body=body, content=content
                 )
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:  # noqa: UP041
-            self._observe(method, "error")
+            self._observe(method, "error", clock() - start)
             cause = str(error) or type(error).__name__
             raise ClusterError(
                 0, "Unreachable", f"the API server did not answer: {cause}"
             ) from None
-        self._observe(method, str(status))
+        self._observe(method, str(status), clock() - start)
         if not 200 <= status < 300:
             raise refusal(status, data, what=f"{method} {path}")
         return data

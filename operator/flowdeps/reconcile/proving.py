@@ -8,6 +8,7 @@ from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import OnVulnerable, SetSpec
 from flowdeps.inquiries import Failure
 from flowdeps.locks.lock import Lock
+from flowdeps.observe import measured
 from flowdeps.plan import LockRecord, config_maps, home_of, owner_of
 from flowdeps.reconcile.gathering import Inputs
 from flowdeps.reconcile.report import Step, told
@@ -84,7 +85,7 @@ def prove(
             raise LookupError("the lock in service can't be read")
         if inputs.access:
             await publish_credentials(world, entry, inputs.access)
-        with world.metrics.verifications.time():
+        with measured(world.metrics.verifications, well="Verified"):
             return await world.verifier.verify(
                 trial,
                 lock=found,

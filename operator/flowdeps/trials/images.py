@@ -19,6 +19,7 @@ from flowdeps.cluster import Cluster
 from flowdeps.followed import Reading
 from flowdeps.inquiries import FindingError
 from flowdeps.locks.image import ImageError, ImageFacts, parse_probe
+from flowdeps.observe import Metrics, measured
 from flowdeps.templates.pods import PodSettings, probe_pod
 from flowdeps.trials.runner import Runner
 
@@ -79,12 +80,14 @@ class Images:
         settings: PodSettings,
         recheck: float,
         now: Callable[[], datetime],
+        metrics: Metrics,
     ) -> None:
         self._cluster = cluster
         self._runner = runner
         self._settings = settings
         self._recheck = recheck
         self._now = now
+        self._metrics = metrics
 
     async def read(self, ref: ImageRef, known: Image | None) -> Reading[Image]:
         """What an image has; the kept facts where they are fresh and nobody has asked yet.
@@ -98,7 +101,8 @@ class Images:
                 age = (self._now() - probed_at).total_seconds()
                 if 0 <= age < self._recheck:
                     return Reading(image, self._recheck - age)
-        image = await self._probe(ref)
+        with measured(self._metrics.probes, well="Probed"):
+            image = await self._probe(ref)
         await self._cluster.apply_config_map(_body(image, self._now()))
         return Reading(image, self._recheck)
 

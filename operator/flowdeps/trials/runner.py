@@ -7,6 +7,7 @@ quota) becomes an error in words.
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 from flowdeps.api.reasons import Reason
 from flowdeps.cluster import Cluster, ClusterError
 from flowdeps.inquiries import FindingError
+
+log = logging.getLogger(__name__)
 
 Body = Mapping[str, Any]
 
@@ -65,22 +68,29 @@ class Runner:
 
     async def _run(self, body: Body) -> Ended:
         pod = await self._start(body)
+        start = asyncio.get_running_loop().time()
         try:
             pod = await self._wait(pod, seconds=body["spec"]["activeDeadlineSeconds"])
             ended = await self._read(pod)
-        except FindingError:
+        except FindingError as error:
+            _tell_end(pod, since=start, outcome=error.reason, why=error.message)
             await self._delete(pod)
             raise
+        why = f"{ended.failed}: {ended.why}" if ended.failed else ""
+        _tell_end(pod, since=start, outcome="Failed" if why else "Succeeded", why=why)
         await self._delete(pod)
         return ended
 
     async def _start(self, body: Body) -> Body:
         try:
-            return await self._cluster.create_pod(body)
+            pod = await self._cluster.create_pod(body)
+            log.info("pod %s is created", _name(pod), extra=_told(pod))
+            return pod  # noqa: TRY300
         except ClusterError as error:
             if error.status == 409:
-                if pod := await self._get(body):
-                    return pod
+                if found := await self._get(body):
+                    log.info("pod %s is there already", _name(found), extra=_told(found))
+                    return found
                 raise FindingError("a pod came and went", reason=Reason.PROBING) from error
             if error.status in {403, 422, 400}:
                 raise FindingError(
@@ -131,6 +141,21 @@ class Runner:
         await self._cluster.delete_pod(
             namespace=meta["namespace"], name=meta["name"], uid=meta["uid"]
         )
+
+
+def _name(pod: Body) -> str:
+    return f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+
+
+def _told(pod: Body) -> dict[str, str]:
+    return {"pod": _name(pod), "image": pod["spec"]["containers"][0]["image"]}
+
+
+def _tell_end(pod: Body, *, since: float, outcome: str, why: str) -> None:
+    seconds = round(asyncio.get_running_loop().time() - since, 3)
+    told = {**_told(pod), "outcome": str(outcome), "seconds": seconds}
+    text = f"{outcome}: {why}" if why else outcome
+    log.info("pod %s ends after %.1f s: %s", _name(pod), seconds, text, extra=told)
 
 
 def _ended(pod: Body, status: Mapping[str, Any]) -> bool:

@@ -39,7 +39,7 @@ async def test_a_set_is_written_by_two_applies_which_have_no_spec() -> None:
     """Server-side apply owns what its body holds: the status, and our finalizers. So neither
     fields of the spec nor labels and annotations become ours."""
     api = _Api()
-    cluster = Cluster(api, observe=lambda _method, _outcome: None)
+    cluster = Cluster(api, observe=lambda *_: None)
     of = {"namespace": "flows", "name": "ml", "uid": "u"}
     await cluster.apply_status(**of, status={"conditions": []}, resource_version="7")
     await cluster.apply_finalizers(**of, finalizers=["flowdeps.dev/finalizer"])

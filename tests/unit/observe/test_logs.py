@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from flowdeps.observe import JsonFormatter, set_up_logs
+from flowdeps.logs import JsonFormatter, set_up_logs
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 import aiohttp
 import pytest
+from prometheus_client import generate_latest
 
-from flowdeps.observe import Check, Metrics, Server
+from flowdeps.inquiries import FindingError
+from flowdeps.observe import Check, Metrics, Server, measured
 
 
 async def _get(port: int, path: str) -> tuple[int, str, str]:
@@ -100,23 +102,59 @@ async def test_after_its_end_nothing_listens(unused_tcp_port: int) -> None:
         await asyncio.open_connection("127.0.0.1", unused_tcp_port)
 
 
+_COUNTS = {
+    *("flowdeps_sets", "flowdeps_set_conditions", "flowdeps_vulnerabilities", "flowdeps_pool_sets"),
+    *("flowdeps_queue_ready", "flowdeps_queue_delayed", "flowdeps_queue_running"),
+    *("flowdeps_resolutions_running", "flowdeps_pods_running"),
+}
+"""Gauges without a unit: each counts the things that its name says."""
+
+
 def test_every_metric_is_named_by_the_rules() -> None:
-    """One prefix, base units in the name, a description, and a registry of our own: names are an
-    interface."""
-    families = {family.name: family for family in Metrics().registry.collect()}
-    assert set(families) == {
-        "flowdeps_api_requests",
-        "flowdeps_pass_seconds",
-        "flowdeps_pass_failures",
-        "flowdeps_resolve_seconds",
-        "flowdeps_verify_seconds",
-        "flowdeps_vulnerabilities",
-        "flowdeps_template_writes",
-        "flowdeps_template_drifts",
-        "flowdeps_sets",
-        "flowdeps_queue_ready",
-        "flowdeps_queue_oldest_seconds",
-        "flowdeps_resolutions_running",
-    }
-    assert all(family.documentation.endswith(".") for family in families.values())
+    """One prefix, the base unit at the end where there is one, a description, and a registry of our
+    own: names are an interface. What the process itself shows has the names of all processes."""
+    families = [one for one in Metrics().registry.collect() if not one.name.startswith("process_")]
+    for family in families:
+        assert family.name.startswith("flowdeps_")
+        assert family.documentation.endswith(".")
+        if family.type == "histogram":
+            assert family.name.endswith("_seconds")
+        elif family.type == "gauge":
+            assert family.name.endswith("_seconds") != (family.name in _COUNTS)
+        else:
+            assert family.type in {"counter", "info"}  # which end in _total and _info by themselves
+    assert {family.name for family in families} >= _COUNTS
     Metrics()  # a second one, as tests and a restart in one process have it
+
+
+def test_the_process_shows_its_memory() -> None:
+    """What a process has of memory and processors is there, as of every program."""
+    names = {family.name for family in Metrics().registry.collect()}
+    assert {"process_resident_memory_bytes", "process_cpu_seconds"} <= names
+
+
+def test_pools_that_are_gone_are_counted_no_more() -> None:
+    """Of a pool that nobody knows any longer no series is left; the others keep their counts."""
+    metrics = Metrics()
+    for name in ("kept", "gone"):
+        metrics.template_writes.labels(name).inc()
+    metrics.template_drifts.labels("gone").inc()
+    metrics.keep_pools({"kept", "new"})
+    text = generate_latest(metrics.registry).decode()
+    assert 'flowdeps_template_writes_total{pool="kept"} 1.0' in text
+    assert "gone" not in text
+
+
+async def test_a_measured_block_is_counted_by_its_outcome() -> None:
+    """Well, or the reason of its error; what is cancelled was neither."""
+    metrics = Metrics()
+    with measured(metrics.probes, well="Probed"):
+        pass
+    for error in (FindingError("no", reason="ImageUnusable"), OSError("no")):
+        with pytest.raises(type(error)), measured(metrics.probes, well="Probed"):
+            raise error
+    with pytest.raises(asyncio.CancelledError), measured(metrics.probes, well="Probed"):
+        raise asyncio.CancelledError
+    samples = [one for family in metrics.probes.collect() for one in family.samples]
+    counts = {one.labels["outcome"]: one.value for one in samples if one.name.endswith("_count")}
+    assert counts == {"Probed": 1, "ImageUnusable": 1, "InternalError": 1}
