@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint format demo demo-end bench locks chart clean
+.PHONY: help setup test lint format demo demo-end bench locks chart reference docs clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,13 @@ locks: setup  ## compile requirements/*.txt anew after a change of what they are
 chart: setup  ## make the chart's schema, tables and copy of the resource anew
 	@$(BIN)/python -m scripts.chart
 
+reference: setup  ## make the tables of the documentation anew from what they are about
+	@$(BIN)/python -m scripts.reference
+
+docs: setup  ## the documentation as a site, in site/; a link that leads nowhere is an error
+	@$(BIN)/python -m scripts.reference --check
+	@$(BIN)/python -m scripts.site
+
 clean:  ## remove what make made in the checkout (the cache outside stays)
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist build
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist build site
 	find operator tests demo -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -3,10 +3,16 @@
 import argparse
 import asyncio
 import logging
+import signal
+import socket
+import uuid
+from contextlib import AsyncExitStack
+from functools import partial
 
 from flowdeps.api.config import Config
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.settings import add_config, make_resolver, read_config
+from flowdeps.fence import Fence
 from flowdeps.logs import set_up_logs
 from flowdeps.observe import Metrics, Server
 
@@ -18,7 +24,8 @@ Run the operator until it gets SIGTERM or SIGINT.
 The cluster is found by KUBECONFIG or ~/.kube/config, in a pod by its service account.
 Prefect's credentials are Prefect's own variables: PREFECT_API_KEY or
 PREFECT_API_AUTH_STRING, and PREFECT_API_URL where the configuration names no address.
-It serves /metrics, /healthz (liveness) and /readyz on httpPort.
+It serves /metrics, /healthz (liveness) and /readyz on httpPort. With leaderElection it
+stands by until it holds the Lease; who loses it ends with exit status 1, to be started anew.
 """
 
 
@@ -33,43 +40,86 @@ def add_parser(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_config(parser)
-    parser.add_argument("--log-format", choices=("json", "text"), default="json")
-    parser.add_argument("--log-level", choices=("debug", "info", "warning"), default="info")
+    parser.add_argument(
+        "--log-format",
+        choices=("json", "text"),
+        default="json",
+        help="how log lines look (default: json)",
+    )
+    parser.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning"),
+        default="info",
+        help="the least that is logged (default: info)",
+    )
     parser.set_defaults(run=run)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the operator; 0 after a signal."""
+    """Run the operator; 0 after a signal, 1 where it may not go on."""
     config = read_config(args.config)
     set_up_logs(form=args.log_format, level=args.log_level)
-    asyncio.run(_serve(config))
-    return 0
+    return asyncio.run(_serve(config))
 
 
-async def _serve(config: Config) -> None:
+async def _serve(config: Config) -> int:
     # Here, not above: kopf and Prefect's client take two seconds to import.
-    from flowdeps.cluster import ClusterError
+    from flowdeps.cluster import Cluster, ClusterError
+    from flowdeps.election import Election, LostError
     from flowdeps.handlers import watch
+    from flowdeps.leading import Candidate, lead
     from flowdeps.pools import PoolsError
     from flowdeps.service import Service
 
-    metrics = Metrics()
+    metrics, identity = Metrics(), f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+    fence = Fence() if config.election.enabled else Fence.open()
+    stop = asyncio.Event()
+    take_signals = partial(_take_signals, stop)
+    take_signals()
     try:
-        async with Service.assemble(
-            config, resolver=make_resolver(config), metrics=metrics
-        ) as service:
+        async with AsyncExitStack() as stack:
+            made = Service.assemble(
+                config,
+                resolver=make_resolver(config),
+                metrics=metrics,
+                fence=fence,
+                identity=identity,
+            )
+            service = await stack.enter_async_context(made)
+            election = None
+            if config.election.enabled:
+                cluster = await stack.enter_async_context(Cluster.connect(identity=identity))
+                election = Election(cluster, config.election, identity=identity, fence=fence)
+            candidate = Candidate(service.health, election)
             server = Server(
                 metrics,
                 port=config.http_port,
-                alive=[service.health.alive],
-                ready=[service.health.ready],
+                alive=[candidate.alive],
+                ready=[candidate.ready],
+                well=candidate.well,
                 before_scrape=service.health.before_scrape,
             )
-            async with server:
-                await service.run(watch)
-                log.info("stopped")
+            try:
+                await stack.enter_async_context(server)
+            except OSError as error:
+                text = f"can't serve port {config.http_port}: {error.strerror}"
+                raise CommandError(text) from None
+
+            async def work() -> None:
+                metrics.leader.set(1)
+                await service.run(partial(watch, started=take_signals))
+
+            await lead(work, election=election, fence=fence, stop=stop)
+            log.info("stopped")
     except (ClusterError, PoolsError) as error:
         raise CommandError(str(error)) from None
-    except OSError as error:
-        raise CommandError(f"can't serve port {config.http_port}: {error.strerror}") from None
+    except LostError as error:
+        log.error("not active any more: %s", error)  # noqa: TRY400 - it is no mistake
+        return 1
+    return 0
+
+
+def _take_signals(stop: asyncio.Event) -> None:
+    for one in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(one, stop.set)
