@@ -45,3 +45,10 @@ priorityClassName: {{ . | quote }}
 {{ toYaml . }}
 {{- end -}}
 {{- end -}}
+
+{{/* The labels that tell the pods of `helm test` from the operator's. */}}
+{{- define "flowdeps.testLabels" -}}
+app.kubernetes.io/name: {{ include "flowdeps.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+app.kubernetes.io/component: test
+{{- end -}}

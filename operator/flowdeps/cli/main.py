@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from flowdeps import __version__
 from flowdeps.api.problems import InvalidError
-from flowdeps.cli import diff, lock, run, status, template, validate
+from flowdeps.cli import check, diff, explain, lock, run, status, template, validate
 from flowdeps.cli.failure import CommandError
 
 _DESCRIPTION = """\
@@ -26,11 +26,12 @@ examples:
   flowdeps lock examples/ml-extras.yaml > ml-extras.lock
   flowdeps template examples/*.yaml --pool kubernetes --check
   flowdeps status -n flows
+  flowdeps explain flows/ml-extras
 """
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit status and never raises for bad input."""
+def build_parser() -> argparse.ArgumentParser:
+    """The program's parser, with all commands."""
     parser = argparse.ArgumentParser(
         prog="flowdeps",
         description=_DESCRIPTION,
@@ -39,9 +40,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"flowdeps {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (run, validate, lock, diff, template, status):
+    for command in (run, check, validate, lock, diff, template, status, explain):
         command.add_parser(commands)
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit status and never raises for bad input."""
+    args = build_parser().parse_args(argv)
     try:
         code: int = args.run(args)
         sys.stdout.flush()

@@ -1,0 +1,118 @@
+"""`flowdeps check`: whether an operator with this configuration and account can do its work."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flowdeps.api.config import Config
+from flowdeps.cli.settings import add_config, read_config
+
+if TYPE_CHECKING:
+    from flowdeps.cluster import Cluster
+
+_DESCRIPTION = """\
+Ask, as the account that it runs as, whether an operator with this configuration can do
+its work: the configuration holds, the resource is installed, every right is there that
+docs/rbac.yaml lists, and Prefect answers. It changes nothing.
+
+Cluster and Prefect are found as `flowdeps run` finds them.
+"""
+_EPILOG = """\
+Exit status: 0 it can, 1 it can't: what is missing is said, with the way out.
+"""
+_AT_ONCE = 10
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was asked, and why the answer is no (None: it is yes)."""
+
+    what: str
+    problem: str | None = None
+
+
+def add_parser(
+    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
+) -> argparse.ArgumentParser:
+    """Add the command to the program's."""
+    parser = subparsers.add_parser(
+        "check",
+        help="ask whether the operator could do its work here",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_config(parser)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a line for each thing that was asked, and return whether all is well."""
+    config = read_config(args.config)
+    problems = asyncio.run(_told(config))
+    if problems:
+        print(f"{problems} of these would keep the operator from its work", file=sys.stderr)
+    return 1 if problems else 0
+
+
+async def _told(config: Config) -> int:
+    problems = 0
+    async for finding in _ask(config):
+        print(f"ok    {finding.what}" if finding.problem is None else f"NO    {finding.what}")
+        if finding.problem is not None:
+            print(f"      {finding.problem}")
+            problems += 1
+    return problems
+
+
+async def _ask(config: Config) -> AsyncIterator[Finding]:
+    from flowdeps.cluster import Cluster, ClusterError
+    from flowdeps.pools import Pools, PoolsError
+
+    yield Finding("the configuration holds")
+    try:
+        async with Cluster.connect() as cluster:
+            yield await _installed(cluster)
+            for finding in await _allowed(cluster, config):
+                yield finding
+    except ClusterError as error:
+        yield Finding("the cluster answers", str(error))
+    try:
+        async with Pools.connect(config.prefect.api_url) as pools:
+            found = await pools.read_all()
+        count = sum(one.type == "kubernetes" for one in found.values())
+        yield Finding(f"Prefect answers, and has {count} Kubernetes work pools")
+    except PoolsError as error:
+        yield Finding("Prefect answers", str(error))
+
+
+async def _installed(cluster: "Cluster") -> Finding:
+    what = "the cluster serves FlowDependencySets"
+    if await cluster.serves_sets():
+        return Finding(what)
+    return Finding(what, "install crds/flowdependencysets.yaml, or the chart with crds.enabled")
+
+
+async def _allowed(cluster: "Cluster", config: Config) -> list[Finding]:
+    """A line for each right that is missing, or one for all."""
+    from flowdeps.cluster.rights import Right, needed
+
+    rights = needed(config)
+    turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def may(right: Right) -> bool:
+        async with turns:
+            return await cluster.may(right)
+
+    answers = await asyncio.gather(*map(may, rights))
+    missing = [right for right, allowed in zip(rights, answers, strict=True) if not allowed]
+    if not missing:
+        return [Finding(f"the account has the {len(rights)} rights that it needs")]
+    return [
+        Finding(f"the account may {one}", "grant it: docs/rbac.yaml, or rbac.create of the chart")
+        for one in missing
+    ]

@@ -1,0 +1,81 @@
+"""What the operator's account must be allowed to do, as data: docs/rbac.yaml grants just this.
+
+`needed` says it for a configuration, so that somebody can be asked beforehand whether it is.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from flowdeps.api.config import Config
+from flowdeps.api.resource import GROUP, PLURAL
+
+Rules = tuple[tuple[str, str, str], ...]
+
+LOCKS: Rules = (
+    ("", "configmaps", "get list watch create patch delete"),
+    ("", "secrets", "get create patch delete"),
+)
+"""In the namespaces of sets, and of jobs: API group, resource, verbs."""
+
+SETS: Rules = (
+    (GROUP, PLURAL, "get list watch patch"),
+    (GROUP, f"{PLURAL}/status", "patch"),
+    ("", "pods", "get list create delete"),
+    ("", "pods/log", "get"),
+    ("events.k8s.io", "events", "create"),
+    *LOCKS,
+)
+"""In the namespaces of sets."""
+
+JOBS: Rules = (*LOCKS, ("", "pods", "list"))
+"""In the namespaces of jobs."""
+
+CLUSTER: Rules = (("apiextensions.k8s.io", "customresourcedefinitions", "list watch"),)
+"""Beside SETS everywhere, where all namespaces are watched."""
+
+LEASE: Rules = (("coordination.k8s.io", "leases", "create get update"),)
+"""In the namespace of the Lease."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Right:
+    """A verb on a resource, or on a subresource such as `pods/log`; `namespace` empty: in all."""
+
+    verb: str
+    group: str
+    resource: str
+    namespace: str
+    name: str = ""
+
+    def __str__(self) -> str:
+        kind = f"{self.resource}.{self.group}" if self.group else self.resource
+        where = f"in namespace {self.namespace}" if self.namespace else "in the whole cluster"
+        return f"{self.verb} {kind} {where}"
+
+
+def needed(config: Config) -> list[Right]:
+    """What an operator with this configuration needs, where it needs it."""
+    found: list[Right] = []
+    if not config.watch_namespaces:
+        found += _rights((*SETS, *CLUSTER), "")
+    for namespace in config.watch_namespaces:
+        found += _rights(SETS, namespace)
+    jobs = {n for pool in config.work_pools for n in pool.job_namespaces}
+    if config.watch_namespaces:
+        for namespace in sorted(jobs - {*config.watch_namespaces}):
+            found += _rights(JOBS, namespace)
+    if config.election.enabled:
+        # Who may create one is never asked for its name.
+        found += (
+            Right(verb=r.verb, group=r.group, resource=r.resource, namespace=r.namespace)
+            if r.verb == "create"
+            else r
+            for r in _rights(LEASE, config.election.namespace, config.election.name)
+        )
+    return found
+
+
+def _rights(rules: Rules, namespace: str, name: str = "") -> Iterator[Right]:
+    for group, resource, verbs in rules:
+        for verb in verbs.split():
+            yield Right(verb=verb, group=group, resource=resource, namespace=namespace, name=name)
