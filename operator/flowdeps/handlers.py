@@ -7,7 +7,7 @@ would run plain functions in threads.
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import kopf
@@ -17,8 +17,13 @@ from flowdeps.service import Service
 from flowdeps.store import SELECTOR
 
 
-async def watch(service: Service) -> None:
-    """Feed a service from the cluster until cancelled."""
+async def watch(service: Service, *, started: Callable[[], None] = lambda: None) -> None:
+    """Feed a service from the cluster until cancelled.
+
+    `started` is called once kopf has taken the signals for itself.
+    """
+    ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    ready.add_done_callback(lambda _: started())
     namespaces: Collection[str] = service.world.config.watch_namespaces
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
@@ -37,6 +42,7 @@ async def watch(service: Service) -> None:
         clusterwide=not namespaces,
         namespaces=namespaces,
         stop_flag=asyncio.Event(),  # signals are the command line's
+        ready_flag=ready,
     )
 
 

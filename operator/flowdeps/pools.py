@@ -27,6 +27,7 @@ from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.exceptions import ObjectNotFound
 
 from flowdeps.api.reasons import Reason
+from flowdeps.fence import Fence, FenceClosedError
 
 Observe = Callable[[str, str, float], None]
 """Told the method, outcome (HTTP status or `error`) and seconds of each request."""
@@ -67,9 +68,10 @@ class PoolsError(Exception):
 class Pools:
     """A client for one Prefect API; made by `connect`, bound to one event loop."""
 
-    def __init__(self, api: PrefectClient, *, observe: Observe) -> None:
+    def __init__(self, api: PrefectClient, *, observe: Observe, fence: Fence | None = None) -> None:
         self._api = api
         self._observe = observe
+        self._fence = fence or Fence.open()
 
     @classmethod
     @asynccontextmanager
@@ -78,11 +80,13 @@ class Pools:
         api_url: str | None = None,
         *,
         observe: Observe = lambda _method, _outcome, _seconds: None,
+        fence: Fence | None = None,
     ) -> AsyncIterator[Self]:
         """Connect to `api_url` (default: PREFECT_API_URL or the active profile).
 
         Credentials are Prefect's own: PREFECT_API_KEY, PREFECT_API_AUTH_STRING.
-        Makes no request yet. Raises PoolsError where no address is known.
+        `fence` stands before writes. Makes no request yet.
+        Raises PoolsError where no address is known.
         """
         settings = get_current_settings().api
         url = api_url or settings.url
@@ -92,13 +96,22 @@ class Pools:
                 "no Prefect API is configured: set prefect.apiUrl in the configuration"
                 " or PREFECT_API_URL",
             )
+        fence = fence or Fence.open()
+
+        async def check(request: httpx.Request) -> None:
+            if request.method == "PATCH":
+                fence.check()  # at each try: the client makes some more by itself
+
         key, auth = settings.key, settings.auth_string
         try:
             client = PrefectClient(
                 url,
                 api_key=key.get_secret_value() if key else None,
                 auth_string=auth.get_secret_value() if auth else None,
-                httpx_settings={"timeout": httpx.Timeout(_TIMEOUT_SECONDS)},
+                httpx_settings={
+                    "timeout": httpx.Timeout(_TIMEOUT_SECONDS),
+                    "event_hooks": {"request": [check]},
+                },
             )
         except (httpx.InvalidURL, ValueError):
             # The URL is not shown: it may hold a password.
@@ -108,7 +121,7 @@ class Pools:
                 " http://prefect.example.com:4200/api",
             ) from None
         async with client:
-            yield cls(client, observe=observe)
+            yield cls(client, observe=observe, fence=fence)
 
     async def read(self, name: str) -> Pool | None:
         """The pool of that name; None where there is none."""
@@ -163,7 +176,7 @@ class Pools:
         """Replace a pool's base job template."""
         if not template:
             raise ValueError("an empty template would wipe the pool's")
-        async with self._errors("PATCH"):
+        async with self._errors("PATCH"), self._fence.write():
             try:
                 await self._api.update_work_pool(
                     _quoted(name), WorkPoolUpdate(base_job_template=dict(template))
@@ -208,6 +221,12 @@ class Pools:
             raise PoolsError(
                 Reason.PREFECT_UNAVAILABLE, f"the Prefect API did not answer: {cause}"
             ) from None
+        except TimeoutError:
+            raise PoolsError(
+                Reason.PREFECT_UNAVAILABLE, "the Prefect API did not answer in time"
+            ) from None
+        except FenceClosedError as error:
+            raise PoolsError(Reason.PREFECT_UNAVAILABLE, str(error)) from None
         except ValueError:  # not JSON, or not of Prefect's shape; the error would quote it
             raise PoolsError(
                 Reason.PREFECT_UNAVAILABLE,

@@ -22,6 +22,7 @@ from flowdeps.api.config import Config
 from flowdeps.assembly import make_world, timed
 from flowdeps.cluster import Cluster, ClusterError
 from flowdeps.engine import backoff
+from flowdeps.fence import Fence
 from flowdeps.health import Health
 from flowdeps.logs import enter
 from flowdeps.observe import Metrics
@@ -63,21 +64,28 @@ class Service:
         *,
         resolver: Resolver,
         metrics: Metrics | None = None,
+        fence: Fence | None = None,
+        identity: str | None = None,
         wrap: Callable[[Cluster, Pools], tuple[Cluster, Pools]] = lambda c, p: (c, p),
     ) -> AsyncIterator[Self]:
         """A service with clients for the cluster and Prefect, and locks by `resolver`.
 
-        `wrap` may put something around the clients, as tests of faults do.
+        `fence` stands before all writes, `identity` is who makes them; `wrap` may put
+        something around the clients, as tests of faults do.
         Raises ClusterError or PoolsError where one of them isn't configured.
         """
         metrics = metrics or Metrics()
 
         async with AsyncExitStack() as stack:
             cluster = await stack.enter_async_context(
-                Cluster.connect(observe=metrics.observe_call("kubernetes"))
+                Cluster.connect(
+                    observe=metrics.observe_call("kubernetes"), fence=fence, identity=identity
+                )
             )
             pools = await stack.enter_async_context(
-                Pools.connect(config.prefect.api_url, observe=metrics.observe_call("prefect"))
+                Pools.connect(
+                    config.prefect.api_url, observe=metrics.observe_call("prefect"), fence=fence
+                )
             )
             cluster, pools = wrap(cluster, pools)
             world = make_world(

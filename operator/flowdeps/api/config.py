@@ -6,6 +6,7 @@
     watchNamespaces: [flows]                               # default: all
     owner: flowdeps/flowdeps        # who owns the fragments of this operator in templates
     httpPort: 8080                  # /metrics, /healthz, /readyz
+    leaderElection: {enabled: true, namespace: flowdeps}     # several operators, one of them active
     index:
       url: https://packages.example.com/simple             # for sets that name none
       allowed: [https://packages.example.com]              # which sets may name; default: all
@@ -37,6 +38,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from flowdeps.api.allowed import allows, allows_image
+from flowdeps.api.electionconfig import ElectionConfig, parse_election
 from flowdeps.api.fields import Fields
 from flowdeps.api.parts import parse_index_urls
 from flowdeps.api.poolconfig import PoolConfig, parse_pool
@@ -87,6 +89,7 @@ class Config:
     pods: PodsConfig = field(default_factory=PodsConfig)
     vulnerabilities: VulnerabilitiesConfig = field(default_factory=VulnerabilitiesConfig)
     http_port: int = 8080
+    election: ElectionConfig = field(default_factory=ElectionConfig)
 
     def allows_index(self, url: str) -> bool:
         """Whether a set may name the index at `url`."""
@@ -123,6 +126,7 @@ def parse_config(document: Mapping[str, Any]) -> Config:
     pods = parse_pods(fields.child("pods"))
     vulnerabilities = parse_vulnerabilities(fields.child("vulnerabilities"))
     port = fields.integer("httpPort", least=1, most=65535)
+    election = parse_election(fields.child("leaderElection"))
     fields.close()
     if problems:
         raise InvalidError(problems)
@@ -140,6 +144,7 @@ def parse_config(document: Mapping[str, Any]) -> Config:
         pods=pods,
         vulnerabilities=vulnerabilities,
         http_port=port or default.http_port,
+        election=election,
     )
 
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, Self
 from urllib.parse import quote
@@ -12,9 +12,12 @@ from urllib.parse import quote
 import aiohttp
 from kubernetes.aio import client
 
+from flowdeps import __version__
 from flowdeps.api.resource import GROUP, KIND, PLURAL, VERSION
 from flowdeps.cluster.errors import ClusterError, refusal
 from flowdeps.cluster.login import Login, load, unusable
+from flowdeps.cluster.rights import Right
+from flowdeps.fence import Fence, FenceClosedError
 
 FIELD_MANAGER = "flowdeps"
 API_VERSION = f"{GROUP}/{VERSION}"
@@ -30,19 +33,25 @@ _APPLY = "application/apply-patch+yaml"
 class Cluster:
     """A client for one cluster; made by `connect`, bound to one event loop."""
 
-    def __init__(self, api: Any, *, observe: Observe) -> None:
+    def __init__(self, api: Any, *, observe: Observe, fence: Fence | None = None) -> None:
         self._api = api
         self._observe = observe
+        self._fence = fence or Fence.open()
 
     @classmethod
     @asynccontextmanager
     async def connect(
-        cls, *, observe: Observe = lambda _method, _outcome, _seconds: None
+        cls,
+        *,
+        observe: Observe = lambda _method, _outcome, _seconds: None,
+        fence: Fence | None = None,
+        identity: str | None = None,
     ) -> AsyncIterator[Self]:
         """Connect by KUBECONFIG or ~/.kube/config, in a pod by its service account.
 
         `observe` is told the method, outcome (HTTP status or `error`) and seconds of each
-        request. Raises ClusterError where there is no usable configuration.
+        request; `fence` stands before writes; `identity` tells audit logs who we are.
+        Raises ClusterError where there is no usable configuration.
         """
         settings = client.Configuration()
         await load(settings)
@@ -50,8 +59,9 @@ class Cluster:
             made = client.ApiClient(configuration=settings)
         except OSError as error:  # certificates that are none
             raise unusable(str(error)) from None
+        made.user_agent = f"flowdeps/{__version__}" + (f" ({identity})" if identity else "")
         async with made as api:
-            yield cls(api, observe=observe)
+            yield cls(api, observe=observe, fence=fence)
 
     async def login(self) -> Login:
         """How we are logged in now, read anew: tokens of service accounts and of
@@ -67,6 +77,30 @@ class Cluster:
             token=token.removeprefix("Bearer ") if token else None,
             verify=settings.verify_ssl,
         )
+
+    # Asking
+
+    async def serves_sets(self) -> bool:
+        """Whether the resource is installed."""
+        return await self._get(f"/apis/{API_VERSION}") is not None
+
+    async def may(self, right: Right) -> bool:
+        """Whether we are allowed something."""
+        resource, _, part = right.resource.partition("/")
+        attributes = {
+            "verb": right.verb,
+            "group": right.group,
+            "resource": resource,
+            "subresource": part,
+            "namespace": right.namespace,
+            "name": right.name,
+        }
+        answer = await self._request(
+            "POST",
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+            body={"spec": {"resourceAttributes": attributes}},
+        )
+        return bool(answer["status"]["allowed"])
 
     # Reading
 
@@ -101,6 +135,18 @@ class Cluster:
         """Pods by label, of the named namespaces or, with none, of all."""
         paths = [f"/api/v1/namespaces/{_part(n)}/pods" for n in namespaces]
         return await self._list(paths or ["/api/v1/pods"], selector=selector)
+
+    async def get_lease(self, namespace: str, name: str) -> Body | None:
+        """One Lease; None where there is none."""
+        return await self._get(_lease(namespace, name))
+
+    async def list_events(self, namespace: str, uid: str) -> list[Body]:
+        """The events about one object, as many as a page has."""
+        path = f"/api/v1/namespaces/{_part(namespace)}/events"
+        query = [("fieldSelector", f"involvedObject.uid={uid}"), ("limit", str(_PAGE))]
+        page = await self._request("GET", path, query=query)
+        found: list[Body] = page["items"]
+        return found
 
     async def pod_log(self, namespace: str, name: str, *, container: str, limit: int) -> str:
         """The first `limit` bytes that a container wrote; empty where it never ran or is gone."""
@@ -141,6 +187,22 @@ class Cluster:
     async def delete_pod(self, *, namespace: str, name: str, uid: str) -> None:
         """Delete a pod at once if it is still the one with that uid."""
         await self._delete(_pod(namespace, name), uid=uid, gracePeriodSeconds=0)
+
+    async def create_lease(self, body: Body) -> Body:
+        """Create a Lease; 409 where there is one."""
+        path = _lease(body["metadata"]["namespace"])
+        return await self._request("POST", path, body=body)
+
+    async def replace_lease(self, body: Body) -> Body:
+        """Replace a Lease; 409 where it is another by now than the version in `body`."""
+        meta = body["metadata"]
+        return await self._request("PUT", _lease(meta["namespace"], meta["name"]), body=body)
+
+    async def delete_lease(
+        self, *, namespace: str, name: str, uid: str, resource_version: str
+    ) -> None:
+        """Delete a Lease if it is still this version of it."""
+        await self._delete(_lease(namespace, name), uid=uid, resource_version=resource_version)
 
     async def apply_status(
         self,
@@ -206,8 +268,11 @@ class Cluster:
                 return None
             raise
 
-    async def _delete(self, path: str, *, uid: str, **options: Any) -> None:
-        body = {"preconditions": {"uid": uid}, **options}
+    async def _delete(
+        self, path: str, *, uid: str, resource_version: str | None = None, **options: Any
+    ) -> None:
+        version = {"resourceVersion": resource_version} if resource_version else {}
+        body = {"preconditions": {"uid": uid, **version}, **options}
         try:
             await self._request("DELETE", path, body=body)
         except ClusterError as error:
@@ -279,6 +344,8 @@ class Cluster:
             raise ClusterError(
                 0, "Unreachable", f"the API server did not answer: {cause}"
             ) from None
+        except FenceClosedError as error:
+            raise ClusterError(0, "NotActive", str(error)) from None
         self._observe(method, str(status), clock() - start)
         if not 200 <= status < 300:
             raise refusal(status, data, what=f"{method} {path}")
@@ -301,8 +368,9 @@ class Cluster:
             body=body,
             auth_settings=["BearerToken"],
         )
-        response = await self._api.call_api(*request, _request_timeout=_TIMEOUT_SECONDS)
-        return response.status, await response.read()
+        async with nullcontext() if method == "GET" else self._fence.write():
+            response = await self._api.call_api(*request, _request_timeout=_TIMEOUT_SECONDS)
+            return response.status, await response.read()
 
 
 def _mapping(data: bytes) -> dict[str, Any]:
@@ -341,3 +409,8 @@ def _secret(namespace: str, name: str) -> str:
 
 def _pod(namespace: str, name: str) -> str:
     return f"/api/v1/namespaces/{_part(namespace)}/pods/{_part(name)}"
+
+
+def _lease(namespace: str, name: str = "") -> str:
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{_part(namespace)}/leases"
+    return f"{path}/{_part(name)}" if name else path

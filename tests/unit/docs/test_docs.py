@@ -47,6 +47,7 @@ def test_no_reason_is_explained_that_is_gone() -> None:
     [
         "",
         "prefect",
+        "leaderElection",
         "index",
         "resolver",
         "images",

@@ -1,0 +1,1 @@
+"""Takes out all that flowdeps has made."""

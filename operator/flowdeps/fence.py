@@ -1,0 +1,90 @@
+"""Lets writes through only while this process may write.
+
+    fence.until(begin=…, end=…)     each time that the right to write is renewed
+    async with fence.write(): …     around each request that changes something
+
+A write begins only before `begin`, and is cut off at `end`, by a clock that also runs while the
+process is stopped or the machine sleeps: whoever wakes too late writes nothing. A renewal moves the
+end of the writes that are under way.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Self
+
+
+def elapsed() -> float:
+    """Seconds since some moment; they go on while the machine sleeps, and nobody sets them."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class FenceClosedError(Exception):
+    """This process may not write, or no longer."""
+
+    def __init__(self) -> None:
+        super().__init__("this process is not the active one, so it writes nothing")
+
+
+class Fence:
+    """Closed until `until` is called first, and for good after `close`; `clock` says now, in
+    seconds."""
+
+    def __init__(self, *, clock: Callable[[], float] = elapsed) -> None:
+        self._clock = clock
+        self._begin = self._end = -math.inf
+        self._closed = False
+        self._under_way: set[asyncio.Timeout] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @classmethod
+    def open(cls) -> Self:
+        """One that lets everything through, until it is closed."""
+        fence = cls()
+        fence.until(begin=math.inf, end=math.inf)
+        return fence
+
+    def until(self, *, begin: float, end: float) -> None:
+        """Let writes begin and go on until these moments of the clock."""
+        self._begin, self._end = begin, end
+        for one in self._under_way:
+            if not one.expired():
+                one.reschedule(self._deadline())
+
+    def close(self) -> None:
+        """Let no write begin any more; those under way keep their end."""
+        self._closed = True
+
+    def check(self) -> None:
+        """Raise FenceClosedError where no write may begin now."""
+        if self._closed or self._clock() >= self._begin:
+            raise FenceClosedError
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[None]:
+        """Around a write. Raises FenceClosedError, and TimeoutError where it is cut off."""
+        self.check()
+        async with asyncio.timeout_at(self._deadline()) as timeout:
+            self._under_way.add(timeout)
+            self._idle.clear()
+            try:
+                yield
+            finally:
+                self._under_way.discard(timeout)
+                if not self._under_way:
+                    self._idle.set()
+
+    async def drain(self, seconds: float) -> None:
+        """Close, and wait so long for the writes that are under way."""
+        self.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+
+    def _deadline(self) -> float | None:
+        """The end, in the time of the event loop."""
+        left = self._end - self._clock()
+        return None if math.isinf(left) else asyncio.get_running_loop().time() + left

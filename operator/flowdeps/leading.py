@@ -1,0 +1,97 @@
+"""A process that takes turns: it works while it holds the Lease, until it is told to stop.
+
+Stopping in good order, what is being written is finished first; then the Lease is given away, and
+the next one need not wait for it to expire. When the Lease is lost there is nothing to finish: the
+fence is closed, and the process ends.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from flowdeps.election import Election
+from flowdeps.fence import Fence
+from flowdeps.health import Health
+
+_FINISH_SECONDS = 5.0
+_END_SECONDS = 10.0
+
+Work = Callable[[], Awaitable[None]]
+
+
+@dataclass
+class Candidate:
+    """The health of a process that may stand by: then it is ready, to take over."""
+
+    health: Health
+    election: Election | None
+    """None: it is always active."""
+
+    def alive(self) -> str | None:
+        """Why the process should be restarted; None while it should not."""
+        if self.election and self.election.lost:
+            return "the Lease is lost, and the process did not end"
+        return self.health.alive()
+
+    def ready(self) -> str | None:
+        """What is missing to do the work, or to take over."""
+        if self.election and not self.election.active:
+            return self.election.problem
+        return self.health.ready()
+
+    def well(self) -> str:
+        """What a process says that is ready."""
+        return self.election.standby() if self.election and not self.election.active else "ok"
+
+
+async def lead(work: Work, *, election: Election | None, fence: Fence, stop: asyncio.Event) -> None:
+    """Stand by, then work, until `stop` or the work's own end. Raises LostError."""
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        if election is None or await _acquired(election, stopping):
+            await _work(work, election, fence=fence, stopping=stopping)
+    finally:
+        stopping.cancel()
+
+
+async def _acquired(election: Election, stopping: asyncio.Task[bool]) -> bool:
+    acquiring = asyncio.create_task(election.acquire())
+    await asyncio.wait({acquiring, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if stopping.done():
+        await _end(acquiring)
+        await election.release()  # it may just have become ours
+        return False
+    await acquiring
+    return True
+
+
+async def _work(
+    work: Work, election: Election | None, *, fence: Fence, stopping: asyncio.Task[bool]
+) -> None:
+    keeping = asyncio.create_task(election.keep()) if election else None
+    # After the others: when kopf ends, it ends what was begun after it.
+    working = asyncio.ensure_future(work())
+    tasks: set[asyncio.Future[Any]] = {working, stopping, *([keeping] if keeping else [])}
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if not (keeping and keeping.done()):
+            await fence.drain(_FINISH_SECONDS)
+    finally:
+        fence.close()
+        await _end(working)
+        if keeping:
+            await _end(keeping)
+    if keeping and keeping.done() and not keeping.cancelled():
+        await keeping  # it raises
+    if election:
+        await election.release()
+    if working.done() and not working.cancelled():
+        await working
+
+
+async def _end(task: asyncio.Future[Any]) -> None:
+    task.cancel()
+    await asyncio.wait({task}, timeout=_END_SECONDS)
+    if task.done() and not task.cancelled():
+        task.exception()  # looked at, so that asyncio does not complain
