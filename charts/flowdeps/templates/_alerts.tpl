@@ -7,6 +7,13 @@
   anchor: running-it
   summary: The flowdeps operator is down, or its metrics are not fetched.
   description: Runs go on with the locks that are published; changes of sets wait.
+- alert: FlowdepsNoneActive
+  expr: max(flowdeps_leader{ {{- .own -}} }) < 1
+  for: 5m
+  severity: critical
+  anchor: running-it
+  summary: No flowdeps operator is active, though some stand by.
+  description: None of them can take the Lease. /readyz and the log of each say why.
 - alert: FlowdepsSetsNotReady
   expr: sum by (reason) (flowdeps_sets{ready="False",{{ .own }}}) > 0
   for: 1h

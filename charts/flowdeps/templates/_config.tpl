@@ -17,7 +17,9 @@
 {{- define "flowdeps.config" -}}
 {{- $prefect := dict "apiUrl" .Values.prefect.apiUrl "pollInterval" .Values.prefect.pollInterval -}}
 {{- $owner := .Values.config.owner | default (printf "%s/%s" .Release.Namespace (include "flowdeps.fullname" .)) -}}
-{{- include "flowdeps.filled" (merge (dict "prefect" $prefect "owner" $owner) .Values.config) -}}
+{{- $lease := dict "enabled" true "namespace" .Release.Namespace "name" (include "flowdeps.fullname" .) -}}
+{{- $own := dict "prefect" $prefect "owner" $owner "leaderElection" (merge $lease .Values.leaderElection) -}}
+{{- include "flowdeps.filled" (merge $own .Values.config) -}}
 {{- end -}}
 
 {{/* What the schema cannot say: all of it at once. */}}

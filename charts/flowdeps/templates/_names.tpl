@@ -13,6 +13,10 @@
 {{- include "flowdeps.fullname" . -}}.config
 {{- end -}}
 
+{{- define "flowdeps.cleanupConfigName" -}}
+{{- include "flowdeps.fullname" . -}}.cleanup
+{{- end -}}
+
 {{- define "flowdeps.serviceAccountName" -}}
 {{- $own := .Values.serviceAccount.create | ternary (include "flowdeps.fullname" .) "default" -}}
 {{- .Values.serviceAccount.name | default $own -}}

@@ -47,19 +47,103 @@
   verbs: [list, watch]
 {{- end -}}
 
-{{/* A role and its binding; of: the chart, kind: Role or ClusterRole, namespace, rules. */}}
+{{/* In the operator's own namespace: the Lease that the active one holds. */}}
+{{- define "flowdeps.rules.lease" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "flowdeps.fullname" . | quote }}]
+  verbs: [get, update]
+# What is to be made has no name yet.
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+{{- end -}}
+
+{{/* What `flowdeps cleanup` may do, in the same places. */}}
+{{- define "flowdeps.rules.cleanup.locks" -}}
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [list, delete]
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, delete]
+{{- end -}}
+
+{{- define "flowdeps.rules.cleanup.sets" -}}
+- apiGroups: [flowdeps.dev]
+  resources: [flowdependencysets]
+  verbs: [list, patch]
+- apiGroups: [flowdeps.dev]
+  resources: [flowdependencysets/status]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, delete]
+{{ include "flowdeps.rules.cleanup.locks" . }}
+{{- end -}}
+
+{{- define "flowdeps.rules.cleanup.jobs" -}}
+{{ include "flowdeps.rules.cleanup.locks" . }}
+{{- end -}}
+
+{{- define "flowdeps.rules.cleanup.cluster" -}}
+{{ include "flowdeps.rules.cleanup.sets" . }}
+{{- end -}}
+
+{{- define "flowdeps.rules.cleanup.lease" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "flowdeps.fullname" . | quote }}]
+  verbs: [get, update, delete]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+{{- end -}}
+
+{{/* All that is granted, wherever it is needed; of: the chart, and what `flowdeps.granted` takes. */}}
+{{- define "flowdeps.grants" -}}
+{{- $watched := .of.Values.config.watchNamespaces -}}
+{{- $prefix := .rules | default "" -}}
+{{- $lease := dict "kind" "Role" "namespace" .of.Release.Namespace "rules" (print $prefix "lease") "suffix" (print .suffix "-lease") -}}
+{{- include "flowdeps.granted" (merge $lease .) -}}
+{{- if not $watched -}}
+{{- include "flowdeps.granted" (merge (dict "kind" "ClusterRole" "rules" (print $prefix "cluster")) .) -}}
+{{- end -}}
+{{- range $watched -}}
+{{- include "flowdeps.granted" (merge (dict "kind" "Role" "namespace" . "rules" (print $prefix "sets")) $) -}}
+{{- end -}}
+{{- if $watched -}}
+{{- $others := list -}}
+{{- range .of.Values.config.workPools -}}
+{{- $others = concat $others (.jobNamespaces | default list) -}}
+{{- end -}}
+{{- range uniq $others -}}
+{{- if not (has . $watched) -}}
+{{- include "flowdeps.granted" (merge (dict "kind" "Role" "namespace" . "rules" (print $prefix "jobs")) $) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A role and its binding; of: the chart, kind: Role or ClusterRole, namespace, rules, suffix: of the
+     name, account: whose, annotations. */}}
 {{- define "flowdeps.granted" -}}
+{{- $name := print (include "flowdeps.fullname" .of) .suffix -}}
 {{- range list .kind (printf "%sBinding" .kind) }}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: {{ . }}
 metadata:
-  name: {{ include "flowdeps.fullname" $.of | quote }}
+  name: {{ $name | quote }}
   {{- with $.namespace }}
   namespace: {{ . | quote }}
   {{- end }}
   labels:
     {{- include "flowdeps.labels" $.of | nindent 4 }}
+  {{- with $.annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
 {{- if eq . $.kind }}
 rules:
   {{- include (printf "flowdeps.rules.%s" $.rules) $.of | nindent 2 }}
@@ -67,10 +151,10 @@ rules:
 roleRef:
   apiGroup: rbac.authorization.k8s.io
   kind: {{ $.kind }}
-  name: {{ include "flowdeps.fullname" $.of | quote }}
+  name: {{ $name | quote }}
 subjects:
   - kind: ServiceAccount
-    name: {{ include "flowdeps.serviceAccountName" $.of | quote }}
+    name: {{ $.account | quote }}
     namespace: {{ $.of.Release.Namespace | quote }}
 {{- end }}
 {{- end }}

@@ -35,6 +35,7 @@ _OTHERS: dict[str, Any] = {
 _WITH: dict[str, dict[str, Any]] = {
     "cache.sizeLimit": {"cache.existingClaim": ""},
     "image.tag": {"image.digest": ""},
+    "podDisruptionBudget.enabled": {"replicas": 1},
     "prefect.existingSecret.authStringKey": {"prefect.existingSecret.apiKeyKey": ""},
 }
 _MONITOR = "metrics.podMonitor."

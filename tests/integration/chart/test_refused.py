@@ -19,7 +19,7 @@ _REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"prefect": {"apiUrl": "https://me:secret@prefect.example.com/api"}},
         ["prefect.apiUrl: a user name or password", "prefect.existingSecret"],
     ),
-    "an unknown value": (needed(replicas=2), ["at ''", "'replicas' not allowed"]),
+    "an unknown value": (needed(replica=2), ["at ''", "'replica' not allowed"]),
     "an unknown field": (
         needed(config={"workpools": []}),
         ["/config", "'workpools' not allowed"],

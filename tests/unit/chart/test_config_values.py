@@ -36,8 +36,9 @@ _RESOURCES = ["pods.resources", "workPools[].install.resources"]
 
 @pytest.mark.parametrize("section", [*_SECTIONS, *_RESOURCES])
 def test_the_schema_knows_the_fields_of_the_parser(section: str) -> None:
-    """A field that the operator knows can be set, and no other; Prefect's stand apart."""
-    apart = {"prefect"} if not section else set()
+    """A field that the operator knows can be set, and no other; Prefect's and those of the Lease
+    stand apart."""
+    apart = {"prefect", "leaderElection"} if not section else set()
     assert _at(section)["properties"].keys() == _known(section) - apart
 
 
