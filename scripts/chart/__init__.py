@@ -17,17 +17,17 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "flowdeps"
 
 
-def generated() -> dict[Path, str]:
-    """What each generated file must be."""
-    values = read_values((CHART / "values.yaml").read_text(encoding="utf-8"))
+def generated(chart: Path = CHART) -> dict[Path, str]:
+    """What each generated file of the chart must be."""
+    values = read_values((chart / "values.yaml").read_text(encoding="utf-8"))
     definitions = Path(__file__).with_name("definitions.yaml").read_text(encoding="utf-8")
     schema = build(values, yaml.safe_load(definitions))
-    readme = CHART / "README.md"
+    readme = chart / "README.md"
     resource = ROOT / "crds" / "flowdependencysets.yaml"
     return {
-        CHART / "values.schema.json": to_text(schema),
+        chart / "values.schema.json": to_text(schema),
         readme: with_tables(readme.read_text(encoding="utf-8"), values, schema),
-        CHART / "files" / resource.name: resource.read_text(encoding="utf-8"),
+        chart / "files" / resource.name: resource.read_text(encoding="utf-8"),
     }
 
 
