@@ -1,0 +1,83 @@
+"""What a backup must hold: docs/how-to/backup.md, on a real API server."""
+
+import json
+from typing import Any
+
+from tests.cluster.controlplane import ControlPlane
+from tests.cluster.index import Index
+from tests.cluster.prefect_api import PrefectApi
+from tests.support.fixtures import StartOperator
+from tests.support.sets import apply, get, get_set, names, pins, set_body, wait, wait_ready
+
+_OF_THE_SERVER = ("uid", "resourceVersion", "creationTimestamp", "managedFields")
+
+
+def test_restored_locks_serve_without_a_resolution(
+    cluster: ControlPlane, prefect_api: PrefectApi, index: Index, start_operator: StartOperator
+) -> None:
+    """ConfigMaps without owners and a set without status, restored while no operator runs, serve
+    the pins of before and are owned by the new set; without the ConfigMaps pins are free."""
+    index.add("alpha", "1.0")
+    prefect_api.create_pool("restored", image="example.com/flows:1")
+    operator = start_operator()
+    manifest = set_body("kept", ["alpha"], pools=["restored"])
+    apply(cluster, manifest)
+    wait_ready(cluster, "kept")
+    operator.down()
+    locks = json.loads(cluster.kubectl("get", "cm", "-l", "flowdeps.dev/set=kept", "-o", "json"))
+    assert len(locks["items"]) == 2
+    _lose(cluster)
+
+    index.add("alpha", "1.1")
+    apply(cluster, *map(_exported, locks["items"]), manifest)
+    operator.up()
+    wait_ready(cluster, "kept")
+    assert pins(cluster, "kept") == "alpha==1.0"
+    assert operator.metric("flowdeps_resolve_seconds_count") == 0
+    uid = get_set(cluster, "kept")["metadata"]["uid"]
+    for one in locks["items"]:
+        owners = get(cluster, "cm", one["metadata"]["name"])["metadata"]["ownerReferences"]
+        assert [owner["uid"] for owner in owners] == [uid]
+
+    operator.down()
+    _lose(cluster)
+    apply(cluster, manifest)
+    operator.up()
+    wait_ready(cluster, "kept")
+    assert pins(cluster, "kept") == "alpha==1.1"
+
+
+def test_locks_without_their_set_are_cleared_away(
+    cluster: ControlPlane, index: Index, start_operator: StartOperator
+) -> None:
+    """So a restore under a running operator loses what it restores before the set."""
+    index.add("alpha", "1.0")
+    operator = start_operator()
+    apply(cluster, set_body("kept", ["alpha"]))
+    wait_ready(cluster, "kept")
+    locks = json.loads(cluster.kubectl("get", "cm", "-l", "flowdeps.dev/set=kept", "-o", "json"))
+    operator.down()
+    _lose(cluster)
+    apply(cluster, *map(_exported, locks["items"]))
+    operator.up()
+    wait(lambda: not _ours(cluster), what="the locks to go")
+
+
+def _lose(cluster: ControlPlane) -> None:
+    """The set and its locks go, and nobody cleans up after them."""
+    patch = '{"metadata": {"finalizers": []}}'
+    cluster.kubectl("patch", "fds", "kept", "--type=merge", "-p", patch)
+    cluster.kubectl("delete", "fds", "kept", "--timeout=30s")
+    cluster.kubectl("delete", "cm", "-l", "flowdeps.dev/set=kept")
+    assert not _ours(cluster)
+
+
+def _ours(cluster: ControlPlane) -> set[str]:
+    return {name for name in names(cluster, "cm") if name.startswith("flowdeps-kept")}
+
+
+def _exported(body: dict[str, Any]) -> dict[str, Any]:
+    """An object as it is written to another cluster: without what the server says, and owners."""
+    left_out = (*_OF_THE_SERVER, "ownerReferences")
+    metadata = {name: value for name, value in body["metadata"].items() if name not in left_out}
+    return {**body, "metadata": metadata}
