@@ -112,6 +112,10 @@ class ControlPlane(Service):
         """Every write that the API server has answered, from its audit log, in order."""
         return audit.writes(self._audit_log)
 
+    def refusals(self, *, since: int) -> tuple[list[str], int]:
+        """What RBAC refused to accounts of the namespace `audit.OPERATORS`; see `audit`."""
+        return audit.refusals(self._audit_log, since=since)
+
     # Faults
 
     @property

@@ -11,6 +11,8 @@ from flowdeps.api.resource import API_VERSION, PLURAL
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.prefect import PrefectServer
+from tests.integration.chart.helm import Helm
+from tests.support.accounts import Accounts
 from tests.support.operator import Operator
 from tests.support.sets import read, wait
 
@@ -25,6 +27,19 @@ def cluster(control_plane_with_controllers: ControlPlane) -> ControlPlane:
     """A control plane, with controllers, that knows FlowDependencySets."""
     install_crd(control_plane_with_controllers)
     return control_plane_with_controllers
+
+
+@pytest.fixture(scope="session")
+def chart_accounts(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Accounts:
+    """The accounts that the chart makes."""
+    return Accounts(cluster, Helm(tmp_path_factory.mktemp("helm")))
+
+
+@pytest.fixture
+def accounts(chart_accounts: Accounts) -> Iterator[Accounts]:
+    """The same, to be refused nothing in the test."""
+    yield chart_accounts
+    assert chart_accounts.refused() == []
 
 
 def install_crd(cluster: ControlPlane) -> None:
@@ -46,17 +61,18 @@ def delete_all_sets(cluster: ControlPlane) -> None:
 
 @pytest.fixture
 def start_operator(
-    cluster: ControlPlane, prefect_server: PrefectServer, index: Index
+    cluster: ControlPlane, prefect_server: PrefectServer, index: Index, accounts: Accounts
 ) -> Iterator[StartOperator]:
     """Start operators with `config` merged over: this test's index, and an image for all pools.
 
+    They run as the service account that the chart makes for them, and may be refused nothing.
     When the test ends, all sets are deleted while its operator still runs.
     """
     with ExitStack() as stack:
 
         def start(**config: Any) -> Operator:
             operator = Operator(
-                kubeconfig=cluster.kubeconfig,
+                kubeconfig=accounts.kubeconfig(config),
                 prefect_url=config.pop("prefect_url", prefect_server.url),
                 env=config.pop("env", {}),
                 until=config.pop("until", "ready"),

@@ -6,7 +6,16 @@ from tests.support.sets import connect
 _GROUPS = {
     "flowdependencysets": "flowdeps.dev",
     "deployments": "apps",
-    "clusterroles": "rbac.authorization.k8s.io",
+    **dict.fromkeys(
+        ("clusterroles", "clusterrolebindings", "roles", "rolebindings"),
+        "rbac.authorization.k8s.io",
+    ),
+    **dict.fromkeys(
+        ("validatingadmissionpolicies", "validatingadmissionpolicybindings"),
+        "admissionregistration.k8s.io",
+    ),
+    "leases": "coordination.k8s.io",
+    "prefectworkpools": "prefect.io",
     "customresourcedefinitions": "apiextensions.k8s.io",
 }
 

@@ -60,9 +60,11 @@ class Helm:
             raise HelmError(done.stderr.strip() or done.stdout.strip())
         return done.stdout
 
-    def template(self, values: Values, *, release: str = RELEASE) -> Objects:
+    def template(
+        self, values: Values, *, release: str = RELEASE, namespace: str = NAMESPACE
+    ) -> Objects:
         """What the chart makes of the values."""
-        text = self("template", release, CHART, "--namespace", NAMESPACE, values=values)
+        text = self("template", release, CHART, "--namespace", namespace, values=values)
         return [one for one in yaml.safe_load_all(text) if one]
 
 
@@ -75,6 +77,18 @@ def case(name: str) -> dict[str, Any]:
     """The values of ci/<name>-values.yaml."""
     values: dict[str, Any] = yaml.safe_load((CHART / "ci" / f"{name}-values.yaml").read_text())
     return values
+
+
+CLUSTER_WIDE = ",".join(
+    kind for one in ("ClusterRole", "ValidatingAdmissionPolicy") for kind in (one, f"{one}Binding")
+)
+"""The kinds of rights that are no namespace's, for kubectl."""
+
+
+def rights(objects: Objects) -> Objects:
+    """The account, and what says what it may do."""
+    kinds = ("ServiceAccount", "ClusterRole", "Role", "ValidatingAdmissionPolicy")
+    return [one for one in objects if one["kind"].removesuffix("Binding") in kinds]
 
 
 def of_kind(objects: Objects, kind: str) -> Objects:

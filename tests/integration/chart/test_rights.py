@@ -10,43 +10,45 @@ from tests.cluster.index import Index
 from tests.cluster.prefect import PrefectServer
 from tests.cluster.prefect_api import PrefectApi
 from tests.integration.chart.access import may
-from tests.integration.chart.helm import Helm, config_of, needed
+from tests.integration.chart.helm import CLUSTER_WIDE, Helm, config_of, needed, rights
 from tests.support.operator import Operator
 from tests.support.sets import apply, names, pins, secret, set_body, wait, wait_ready
 
 pytestmark = pytest.mark.cluster
 
 _RELEASE, _SETS, _JOBS = "flowdeps", "chart-sets", "chart-jobs"
-_POOL = "chart"
+_CHOSEN = {
+    "watchNamespaces": [_SETS],
+    "workPools": [{"name": "chart-namespaces", "jobNamespaces": [_JOBS]}],
+}
 _MODES: dict[str, dict[str, Any]] = {
     "cluster": {},
-    "namespaces": {
-        "watchNamespaces": [_SETS],
-        "workPools": [{"name": _POOL, "jobNamespaces": [_JOBS]}],
-    },
+    "namespaces": {"config": _CHOSEN},
+    "policy": {"admissionPolicy": {"enabled": True}},
 }
 
 
 @pytest.fixture(params=_MODES)
-def config(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """`config` of the values: all namespaces, or some."""
-    return _MODES[request.param]
+def mode(request: pytest.FixtureRequest) -> str:
+    """All namespaces, some, or all with the admission policy."""
+    name: str = request.param
+    return name
 
 
 @pytest.fixture
-def granted(config: dict[str, Any], helm: Helm, cluster: ControlPlane) -> Iterator[dict[str, Any]]:
+def granted(mode: str, helm: Helm, cluster: ControlPlane) -> Iterator[dict[str, Any]]:
     """The chart's account and roles, applied; the operator's configuration."""
     for name in {_RELEASE, _SETS, _JOBS} - names(cluster, "ns"):
         cluster.kubectl("create", "namespace", name)
-    objects = helm.template(needed(config=config, rbac={"aggregate": False}))
-    rights = [one for one in objects if "Role" in one["kind"] or "Account" in one["kind"]]
-    apply(cluster, *rights)
+    objects = helm.template(needed(**_MODES[mode], rbac={"aggregate": False}))
+    apply(cluster, *rights(objects))
     yield config_of(objects)
-    cluster.kubectl("delete", "clusterrole,clusterrolebinding", "flowdeps", "--ignore-not-found")
+    cluster.kubectl("delete", CLUSTER_WIDE, "flowdeps", "--ignore-not-found")
     cluster.kubectl("delete", "namespace", _RELEASE, _SETS, _JOBS, "--timeout=90s")
 
 
 def test_the_rights_are_enough(
+    mode: str,
     granted: dict[str, Any],
     cluster: ControlPlane,
     prefect_server: PrefectServer,
@@ -54,7 +56,7 @@ def test_the_rights_are_enough(
 ) -> None:
     """A set with credentials, its copies in the job namespace, a change and its end: no request is
     refused, and nothing is missing."""
-    pool = _POOL if "watchNamespaces" in granted else f"{_POOL}-all"
+    pool = f"chart-{mode}"
     prefect_api.create_pool(pool, image="example.com/flows:1", namespace=_JOBS)
     for name in ("prefect", "httpPort"):
         del granted[name]
@@ -115,8 +117,18 @@ _FORBIDDEN = [
     ("create", "flowdependencysets", _SETS),
     ("delete", "flowdependencysets", _SETS),
     ("get", "nodes", ""),
-    ("create", "clusterroles", ""),
+    *((verb, "clusterroles", "") for verb in ("create", "patch", "bind", "escalate")),
+    *((verb, "roles", _SETS) for verb in ("create", "patch", "bind", "escalate")),
+    ("create", "clusterrolebindings", ""),
+    ("create", "rolebindings", _SETS),
+    ("impersonate", "serviceaccounts", _SETS),
+    ("patch", "validatingadmissionpolicies", ""),
+    ("delete", "validatingadmissionpolicybindings", ""),
     ("patch", "customresourcedefinitions", ""),
+    # Of Prefect's own operator, and of anybody else.
+    ("get", "prefectworkpools", _SETS),
+    ("list", "persistentvolumeclaims", _SETS),
+    *((verb, "leases", _SETS) for verb in ("get", "update", "patch", "delete")),
 ]
 _FORBIDDEN_ELSEWHERE = [
     *((verb, "pods", _JOBS) for verb in ("get", "create", "delete")),

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from tests.cluster import ports
-from tests.cluster.controlplane import ControlPlane
 from tests.cluster.prefect import PrefectServer
 from tests.integration.cli.support import Shell
+from tests.support.accounts import Accounts
 from tests.support.sets import wait
 
 
@@ -33,20 +33,14 @@ def port() -> int:
 
 
 @pytest.fixture
-def configured(
-    shell: Shell, cluster: ControlPlane, prefect_server: PrefectServer, port: int
-) -> Shell:
-    shell.write(
-        "config.yaml",
-        yaml.safe_dump(
-            {
-                "httpPort": port,
-                "prefect": {"apiUrl": prefect_server.url, "pollInterval": "1s"},
-                "watchNamespaces": ["kube-public"],
-            }
-        ),
-    )
-    return Shell(shell.directory, {"KUBECONFIG": str(cluster.kubeconfig)})
+def configured(shell: Shell, accounts: Accounts, prefect_server: PrefectServer, port: int) -> Shell:
+    config = {
+        "httpPort": port,
+        "prefect": {"apiUrl": prefect_server.url, "pollInterval": "1s"},
+        "watchNamespaces": ["kube-public"],
+    }
+    shell.write("config.yaml", yaml.safe_dump(config))
+    return Shell(shell.directory, {"KUBECONFIG": str(accounts.kubeconfig(config))})
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -16,6 +16,7 @@ from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.prefect import PrefectServer
 from tests.cluster.prefect_api import PrefectApi
+from tests.support.accounts import Accounts
 from tests.support.faults import Gate, running
 from tests.support.sets import Body, apply, condition, get_set, names, read, set_body
 
@@ -45,14 +46,14 @@ STEPS = {
 
 @pytest.fixture
 def config(
-    cluster: ControlPlane,
     prefect_server: PrefectServer,
     index: Index,
+    accounts: Accounts,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Config:
     index.add("alpha", "1.0")
     index.add("beta", "2.0", requires=["alpha"])
-    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+    monkeypatch.setenv("KUBECONFIG", str(accounts.kubeconfig({})))
     return parse_config(
         {
             "prefect": {"apiUrl": prefect_server.url, "pollInterval": "1s"},
