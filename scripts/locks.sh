@@ -12,6 +12,7 @@ compile() {
 }
 
 compile requirements/operator.txt "$@" pyproject.toml
+compile requirements/build.txt "$@" -c requirements/operator.txt requirements/build.in
 compile requirements/dev.txt "$@" --group dev -c requirements/operator.txt pyproject.toml
 compile requirements/prefect.txt "$@" requirements/prefect.in
 compile requirements/prefect-image.txt "$@" requirements/prefect-image.in

@@ -9,7 +9,16 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from tests.cluster import binaries, cache, images, prefect_env, procfs, runs, signals
+from tests.cluster import (
+    binaries,
+    cache,
+    images,
+    operator_image,
+    prefect_env,
+    procfs,
+    runs,
+    signals,
+)
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.lifecycle import Service
 from tests.cluster.node import Node
@@ -161,6 +170,7 @@ def _build(arguments: argparse.Namespace) -> int:
     node.prepare()
     binaries.ensure(["helm"])
     images.flow()
+    operator_image.archive()
     prefect_env.bin_directory()
     return 0
 

@@ -20,6 +20,7 @@ NODE_PACKAGES: Mapping[str, str] = {
     "util-linux": "nsenter",
 }
 IMAGE_PACKAGES: Mapping[str, str] = {"debootstrap": "debootstrap"}
+BUILD_PACKAGES: Mapping[str, str] = {"buildah": "buildah"}
 
 
 def ensure_packages(wanted: Mapping[str, str]) -> None:

@@ -2,8 +2,8 @@
 
 On top of the control plane: the controller manager and the scheduler on this machine; containerd,
 kubelet and kube-proxy in namespaces of their own (``sandbox``). Images come from archives
-(``load_image``) and are never pulled. There is no cluster DNS: pods use addresses, and reach
-servers on this machine by ``gateway``.
+(``load_image``) and are never pulled. Pods reach servers on this machine by ``gateway``. There is
+no cluster DNS, unless asked for.
 """
 
 import os
@@ -26,16 +26,23 @@ _MEMORY_FOR_IMAGES = 8 * 2**30
 class Node(ControlPlane):
     """A cluster with one node named ``node``.
 
-    With ``egress`` pods also reach what this machine reaches; without, only this machine.
+    With ``egress`` pods also reach what this machine reaches; without, only this machine. With
+    ``dns`` they ask the gateway for names, where a ``ClusterDns`` has to be started.
     """
 
     programs: Sequence[str] = binaries.NODE
 
     def __init__(
-        self, *, directory: Path | None = None, detached: bool = False, egress: bool = False
+        self,
+        *,
+        directory: Path | None = None,
+        detached: bool = False,
+        egress: bool = False,
+        dns: bool = False,
     ) -> None:
         super().__init__(directory=directory, detached=detached, controllers=True)
         self._egress = egress
+        self._dns = dns
 
     @property
     def gateway(self) -> str:
@@ -129,6 +136,7 @@ class Node(ControlPlane):
                 address=self._sandbox.address,
                 authority=self._authority.own.certificate,
                 cgroup=self._sandbox.cgroup,
+                dns=self.gateway if self._dns else None,
             ),
         )
         return self._run_inside(

@@ -72,7 +72,7 @@ def cni(*, directory: Path, pods: str) -> str:
     )
 
 
-def kubelet(*, directory: Path, address: str, authority: Path, cgroup: str) -> str:
+def kubelet(*, directory: Path, address: str, authority: Path, cgroup: str, dns: str | None) -> str:
     return json.dumps(
         {
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -86,6 +86,7 @@ def kubelet(*, directory: Path, address: str, authority: Path, cgroup: str) -> s
             "authorization": {"mode": "Webhook"},
             "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
             "resolvConf": str(directory / "resolv.conf"),
+            **({"clusterDNS": [dns], "clusterDomain": "cluster.local"} if dns else {}),
             "podLogsDir": str(directory / "pod-logs"),
             "volumePluginDir": str(directory / "volume-plugins"),
             "cgroupDriver": "cgroupfs",

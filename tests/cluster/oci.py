@@ -74,6 +74,8 @@ class _Writer:
             "config": dict(image.config),
             # The layers are not compressed, so their digests are those of their content.
             "rootfs": {"type": "layers", "diff_ids": [one["digest"] for one in layers]},
+            # Optional, but buildah counts it when it builds upon the image.
+            "history": [{"created_by": path.parent.name} for path in image.layers],
         }
         manifest = {
             "schemaVersion": 2,
