@@ -96,7 +96,8 @@ def parse_status(body: Mapping[str, Any]) -> SetStatus:
     generation = status.get("observedGeneration")
     requested = status.get("lastHandledRefreshAt")
     return SetStatus(
-        observed_generation=generation if isinstance(generation, int) else None,
+        # -1, the schema's default: nobody has looked yet.
+        observed_generation=generation if isinstance(generation, int) and generation > 0 else None,
         conditions=tuple(dict(item) for item in mappings(status.get("conditions"))),
         lock=parse_lock(mapping(status.get("lock"))),
         image=parse_image(mapping(status.get("image"))),

@@ -3,7 +3,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster.controlplane import ControlPlane
-from tests.integration.crd.api import CRD, Sets
+from tests.integration.crd.api import Sets
+from tests.support.fixtures import install_crd
 
 NAMESPACE = "schema"
 
@@ -11,8 +12,7 @@ NAMESPACE = "schema"
 @pytest.fixture(scope="package")
 def cluster(control_plane: ControlPlane) -> ControlPlane:
     """An API server that serves the resource, with a namespace for these tests."""
-    control_plane.kubectl("apply", "--server-side", "-f", str(CRD))
-    control_plane.kubectl("wait", "--for=condition=Established", "-f", str(CRD), "--timeout=30s")
+    install_crd(control_plane)
     control_plane.kubectl("create", "namespace", NAMESPACE)
     return control_plane
 

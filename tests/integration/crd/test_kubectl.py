@@ -19,8 +19,11 @@ from tests.integration.crd.api import CRD, Sets
 from tests.integration.crd.conftest import NAMESPACE
 from tests.unit.api.sets import GOOD, changed
 from tests.unit.api.test_status import FULL, NOW
+from tests.unit.gitops.test_kstatus import compute
 
 pytestmark = pytest.mark.cluster
+
+NEW = {"observedGeneration": -1}
 
 
 def test_kubectl_apply_shows_the_message(cluster: ControlPlane, sets: Sets) -> None:  # noqa: ARG001
@@ -126,15 +129,34 @@ def test_a_status_beyond_all_bounds_is_still_accepted(sets: Sets) -> None:
 def test_a_write_to_the_spec_cannot_change_the_status(sets: Sets) -> None:
     """Status is a subresource: what an applied file says about it does not count."""
     body = {**GOOD, "status": {"lock": {"revision": "mine"}}}
-    assert "status" not in sets.create(body)
+    assert sets.create(body)["status"] == NEW
+
+
+def test_a_new_set_is_in_progress_until_the_operator_has_looked(sets: Sets) -> None:
+    """kstatus, and with it Flux, would take a set without a status for ready."""
+    assert compute(sets.create(GOOD)) == "InProgress"
 
 
 def test_applying_twice_changes_nothing(sets: Sets) -> None:
-    """Server-side apply of the same set gives the same resourceVersion and generation."""
+    """Server-side apply of the same set gives the same resourceVersion and generation: at once
+    where it has a status, else from the second time on, since the first stores the status's
+    default, which a create leaves out; nothing else changes by it."""
     first = sets.apply(GOOD, manager="git")
     second = sets.apply(GOOD, manager="git")
-    assert first["metadata"]["resourceVersion"] == second["metadata"]["resourceVersion"]
+    assert second == sets.apply(GOOD, manager="git")
+    del first["metadata"]["resourceVersion"], second["metadata"]["resourceVersion"]
+    assert first == second
     assert first["metadata"]["generation"] == 1
+    looked = sets.apply(_with_status(FULL), manager="flowdeps", status=True)
+    again = sets.apply(GOOD, manager="git")
+    assert looked["metadata"]["resourceVersion"] == again["metadata"]["resourceVersion"]
+
+
+def test_the_first_status_takes_the_defaults_place(sets: Sets) -> None:
+    """It conflicts with nobody, and nothing of it stays; read, it is about no generation."""
+    assert parse_status(sets.create(GOOD)) == SetStatus()
+    stored = sets.apply(_with_status(FULL), manager="flowdeps", status=True)
+    assert stored["status"] == FULL.to_dict()
 
 
 def test_an_applied_list_of_requirements_replaces_the_old_one(sets: Sets) -> None:
