@@ -1,6 +1,6 @@
 """The resource's fields, from the schema in crds/."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,14 +35,14 @@ def spec() -> str:
     """A section for each field of `spec`, and what its parts may be."""
     own = _top()["properties"]["spec"]
     parts = [own["description"], "\n"]
-    parts += _refusals({**own, "properties": {}}, "spec")
-    parts += _refusals({**_top(), "properties": {}}, "metadata.name")
+    rules = [*_told(_top() | {"properties": {}}, "metadata.name")]
+    parts += _list([*_told(own | {"properties": {}}, "spec"), *rules])
     for name, field in own["properties"].items():
         parts.append(f"\n### spec.{name}\n\n{field['description']}\n\n{_kind(field)}\n")
         rows = list(_rows(field, name))
         if rows:
             parts.append("\n" + table(("field", "type", "meaning"), rows))
-        parts += _refusals(field, name)
+        parts += _list(_told(field, name))
     return "".join(parts)
 
 
@@ -100,9 +100,9 @@ def _plural(items: Schema) -> str:
     return {"object": "objects"}.get(items["type"], f"{items['type']}s")
 
 
-def _refusals(field: Schema, path: str) -> Iterator[str]:
+def _list(told: Iterable[tuple[str, str]]) -> Iterator[str]:
     """What the API server says to values that a rule refuses."""
-    found = list(dict.fromkeys(_told(field, path)))
+    found = list(dict.fromkeys(told))
     if found:
         yield "\nRefused with:\n\n"
         yield from (f"- {code(where)}: {code(message)}\n" for where, message in found)
