@@ -88,7 +88,7 @@ def make(
     answer = ask(world, entry, spec, inputs, record=record, settled=settled, before=making.before)
     match answer:
         case Failure():
-            making.resolved = Step(False, Reason.named(answer.reason), answer.message)
+            making.resolved = _unresolved(spec, answer)
             making.again.append(max(1.0, answer.until - world.queue.time()))
         case Step(done=False):
             making.resolved = _under_way(entry, ConditionType.RESOLVED, answer)
@@ -180,6 +180,21 @@ def verified_before(record: LockRecord) -> Step:
     if record.verified:
         return Step(True, Reason.VERIFIED, "it was tried in its image before it was published")
     return Step(True, Reason.NO_IMAGE_TO_VERIFY, "it was published without a trial", unknown=True)
+
+
+def _unresolved(spec: SetSpec, answer: Failure) -> Step:
+    reason, message = Reason.named(answer.reason), answer.message
+    if reason is Reason.UNSATISFIABLE:  # which a resolver says of packages, not of fields
+        named = {
+            "requirements": spec.requirements,
+            "requirementsFrom": spec.requirements_from,
+            "constraints": spec.constraints,
+            "constraintsFrom": spec.constraints_from,
+            "includes": spec.includes,
+        }
+        fields = ", ".join(f"spec.{name}" for name, value in named.items() if value)
+        message = f"{fields}: {message.rstrip('. ')}. Widen one side, or correct a name"
+    return Step(False, reason, message)
 
 
 def _under_way(entry: SetEntry, type_: ConditionType, step: Step) -> Step:

@@ -100,8 +100,12 @@ def prove(
         text = f"a pod installs and imports the lock {record.short} in {image.ref.image}"
         return Proof(Step(False, Reason.VERIFYING, text))
     if isinstance(answer, Failure):
-        text = f"{record.short} does not work in {image.ref.image}: {answer.message}"
-        return Proof(Step(False, Reason.named(answer.reason), text), until=answer.until)
+        reason = Reason.named(answer.reason)
+        text = f"{record.short} was not tried in {image.ref.image}: {answer.message}"
+        if reason is Reason.VERIFY_FAILED:
+            text = f"{record.short} does not work in {image.ref.image}: {answer.message}"
+            text += "; mend the image, or choose another version; see spec.verify.imports"
+        return Proof(Step(False, reason, text), until=answer.until)
     return _passed(trial)
 
 

@@ -1,0 +1,152 @@
+"""`flowdeps explain` beside a running operator, and without one."""
+
+import json
+
+from tests.cluster.controlplane import ControlPlane
+from tests.cluster.index import Index
+from tests.cluster.prefect_api import PrefectApi
+from tests.integration.cli.support import Shell
+from tests.support.fixtures import StartOperator
+from tests.support.sets import apply, condition, set_body, wait, wait_ready, wait_reason
+
+
+def test_a_ready_set_says_what_runs_get(
+    cluster: ControlPlane,
+    prefect_api: PrefectApi,
+    index: Index,
+    start_operator: StartOperator,
+    shell: Shell,
+) -> None:
+    """Exit status 0, the lock, the pool and its key; a template that lost the key is seen although
+    the status does not know yet, and so is a deleted ConfigMap."""
+    index.add("alpha", "1.0")
+    prefect_api.create_pool("told", image="example.com/flows:1")
+    before = prefect_api.template("told")
+    operator = start_operator()
+    apply(cluster, set_body("calm", ["alpha"], pools=["told"]))
+    revision = wait_ready(cluster, "calm")["status"]["lock"]["revision"]
+    done = shell.flowdeps("explain", "default/calm")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith("default/calm is ready, since ")
+    assert f"  {revision}: 1 package for Python 3.11, resolved " in done.out
+    assert f'work pool "told": runs that choose "calm" get {revision}' in done.out
+    assert "Why" not in done.out
+    assert "LockPublished: " in done.out
+
+    operator.kill()
+    prefect_api.set_template("told", before)
+    cluster.kubectl("delete", "cm", "flowdeps-calm")
+    done = shell.flowdeps("explain", "calm", "-n", "default")
+    assert "get nothing: its template does not offer the key" in done.out
+    assert "namespace default has no ConfigMap flowdeps-calm" in done.out
+    operator.up()
+
+
+def test_a_set_in_trouble_says_why_and_what_to_do(
+    cluster: ControlPlane,
+    prefect_api: PrefectApi,
+    index: Index,
+    start_operator: StartOperator,
+    shell: Shell,
+) -> None:
+    """Exit status 1, the step with its reason, uv's words, the way out, and the lock that stays in
+    service; the same as JSON."""
+    index.add("alpha", "1.0")
+    prefect_api.create_pool("trouble", image="example.com/flows:1")
+    start_operator()
+    apply(cluster, set_body("wish", ["alpha"], pools=["trouble"]))
+    revision = wait_ready(cluster, "wish")["status"]["lock"]["revision"]
+    apply(cluster, set_body("wish", ["alpha", "nosuch"], pools=["trouble"]))
+    body = wait_reason(cluster, "wish", "Unsatisfiable")
+    assert condition(body, "Ready")["message"].startswith("spec.requirements: There is no package")
+    done = shell.flowdeps("explain", "wish")
+    assert done.status == 1
+    assert done.out.startswith(
+        "default/wish is not ready, and waits for a person (Unsatisfiable), since "
+    )
+    assert f"  {revision}: 1 package" in done.out
+    assert "  Resolved: Unsatisfiable: No versions fit together\n" in done.out
+    assert "| spec.requirements: There is no package named nosuch" in done.out
+    assert "What to do: uv's explanation says what clashes" in done.out
+
+    answer = json.loads(shell.flowdeps("explain", "wish", "-o", "json").out)
+    assert (answer["set"], answer["ready"], answer["state"]) == ("default/wish", False, "waits")
+    assert [one["reason"] for one in answer["troubles"]][0] == "Unsatisfiable"
+    assert answer["notLookedAt"] == []
+
+
+def test_of_two_sets_with_one_key_the_younger_gets_nothing(
+    cluster: ControlPlane,
+    prefect_api: PrefectApi,
+    index: Index,
+    start_operator: StartOperator,
+    shell: Shell,
+) -> None:
+    """The key is in the template and the ConfigMap is there, with the very same lock: they are the
+    older set's."""
+    index.add("alpha", "1.0")
+    prefect_api.create_pool("rivals", image="example.com/flows:1")
+    start_operator()
+    apply(cluster, set_body("first", ["alpha"], pools=["rivals"]))
+    wait_ready(cluster, "first")
+    apply(cluster, set_body("second", ["alpha"], pools=[{"name": "rivals", "key": "first"}]))
+    wait_reason(cluster, "second", "Conflict")
+    done = shell.flowdeps("explain", "second")
+    assert done.status == 1
+    assert 'runs that choose "first" get nothing: ' in done.out
+    assert "choose another key" in done.out
+
+
+def test_without_an_operator_it_says_that_nobody_looks(cluster: ControlPlane, shell: Shell) -> None:
+    """A set that nobody took in, and no Prefect: what there is, is told."""
+    apply(cluster, set_body("alone", ["alpha"], pools=["nowhere"]))
+    try:
+        done = shell.flowdeps("explain", "alone", PREFECT_API_URL="")
+        assert done.status == 1
+        assert done.out.startswith("default/alone has no status\n! the operator has not seen it")
+    finally:
+        cluster.kubectl("delete", "fds", "alone")
+
+
+def test_a_set_that_is_not_there_is_answered_with_those_that_are(
+    cluster: ControlPlane, shell: Shell
+) -> None:
+    """A misspelt name, or the right one in another namespace."""
+    apply(cluster, set_body("ml-extras", ["alpha"]))
+    try:
+        for argv in (["default/ml-extra"], ["ml-extras", "-n", "kube-public"]):
+            done = shell.flowdeps("explain", *argv)
+            assert (done.status, done.out) == (1, "")
+            assert "there is no set" in done.err
+            assert "there is: default/ml-extras" in done.err
+    finally:
+        cluster.kubectl("delete", "fds", "ml-extras")
+
+
+def test_who_may_only_read_sets_gets_an_answer_too(
+    cluster: ControlPlane,
+    prefect_api: PrefectApi,
+    index: Index,
+    start_operator: StartOperator,
+    shell: Shell,
+) -> None:
+    """What may not be looked at is said, and the status alone explains."""
+    index.add("alpha", "1.0")
+    prefect_api.create_pool("shy", image="example.com/flows:1")
+    start_operator()
+    apply(cluster, set_body("shy", ["alpha"], pools=["shy"]))
+    wait_ready(cluster, "shy")
+    cluster.kubectl("create", "clusterrole", "sets", "--verb=list", "--resource=fds.flowdeps.dev")
+    cluster.kubectl("create", "clusterrolebinding", "sets", "--clusterrole=sets", "--user=reader")
+    kubeconfig = cluster.kubeconfig_for(user="reader")
+
+    def allowed() -> bool:
+        return shell.flowdeps("status", KUBECONFIG=str(kubeconfig)).status == 0
+
+    wait(allowed, what="the role to be known")
+    done = shell.flowdeps("explain", "default/shy", KUBECONFIG=str(kubeconfig))
+    assert done.status == 0, done.err
+    assert "is ready, since" in done.out
+    for what in ("its events: ", "its pods: ", "ConfigMap default/flowdeps-shy: "):
+        assert f"\n  {what}" in done.out
+    assert 'User "reader" cannot list resource "pods"' in done.out
