@@ -110,6 +110,15 @@ def test_pages_that_others_name_are_there(source: Path) -> None:
         assert _is_there(_ROOT, target), target
 
 
+def test_every_test_that_security_names_is_one() -> None:
+    """What docs/security.md gives as a proof is run."""
+    page = (_ROOT / "docs" / "security.md").read_text()
+    named = set(re.findall(r"`(test_\w+)`", page))
+    tests = "".join(path.read_text() for path in (_ROOT / "tests").rglob("test_*.py"))
+    assert len(named) > 20
+    assert not {name for name in named if f"def {name}(" not in tests}
+
+
 def _is_there(base: Path, target: str) -> bool:
     name, _, anchor = target.partition("#")
     path = base / name if name else None
