@@ -80,10 +80,18 @@ class Fields:
         self._report(self.path(name), message)
 
     def text(
-        self, name: str, *, required: bool = False, limit: int = 256, check: Check | None = None
+        self,
+        name: str,
+        *,
+        required: bool = False,
+        empty: bool = False,
+        limit: int = 256,
+        check: Check | None = None,
     ) -> str | None:
-        """A text of 1 to `limit` characters that `check` accepts."""
+        """A text of at most `limit` characters that `check` accepts; `empty`: it may be."""
         value = self._get(name, required=required)
+        if empty and value == "":
+            return ""
         return None if value is None else self._text(self.path(name), value, limit, check)
 
     def texts(

@@ -58,7 +58,7 @@ def parse_pods(fields: Fields) -> PodsConfig:
     selector = fields.mapping("nodeSelector")
     labels = fields.child("nodeSelector")
     for name in labels.names():
-        labels.text(name, limit=63)
+        labels.text(name, empty=True, limit=63, check=_check_label)
     tolerations = fields.mappings("tolerations", most=32)
     for item in fields.children("tolerations", most=32):
         _check_toleration(item)
@@ -108,6 +108,12 @@ def _check_toleration(fields: Fields) -> None:
     if effect not in (None, *_EFFECTS):
         fields.problem("effect", f"{effect!r} is not known; write one of {', '.join(_EFFECTS)}")
     fields.close()
+
+
+def _check_label(text: str) -> str | None:
+    if re.fullmatch(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?", text):
+        return None
+    return f"{text!r} is no label's value; write letters, digits, '-', '_' and '.', or nothing"
 
 
 def _check_database(text: str) -> str | None:

@@ -28,7 +28,7 @@ FULL: dict[str, Any] = {
     "pods": {
         "concurrency": 2,
         "resources": {"limits": {"memory": "1Gi"}},
-        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "nodeSelector": {"kubernetes.io/os": "linux", "node-role.kubernetes.io/flows": ""},
         "tolerations": [{"key": "flows", "operator": "Exists", "effect": "NoSchedule"}],
     },
     "vulnerabilities": {"database": "/var/lib/osv", "interval": "12h"},
@@ -92,7 +92,7 @@ def test_each_field_arrives() -> None:
         pods=PodsConfig(
             concurrency=2,
             resources={"limits": {"memory": "1Gi"}},
-            node_selector={"kubernetes.io/os": "linux"},
+            node_selector={"kubernetes.io/os": "linux", "node-role.kubernetes.io/flows": ""},
             tolerations=({"key": "flows", "operator": "Exists", "effect": "NoSchedule"},),
         ),
         vulnerabilities=VulnerabilitiesConfig(
@@ -202,6 +202,7 @@ _CPU, _FIRST = "pods.resources.limits.cpu", "pods.tolerations[0]"
         ({"pods": {"resources": {"limits": {"cpu": "1 core"}}}}, _CPU, "such as 100m"),
         ({"pods": {"resources": {"cpu": 1}}}, "pods.resources.cpu", "known: requests, limits"),
         ({"pods": {"nodeSelector": {"gpu": True}}}, "pods.nodeSelector.gpu", "put it in quotes"),
+        ({"pods": {"nodeSelector": {"gpu": "a b"}}}, "pods.nodeSelector.gpu", "no label's value"),
         ({"pods": {"tolerations": [{"keys": "a"}]}}, "pods.tolerations[0].keys", "'key'"),
         ({"pods": {"tolerations": [{"operator": "In"}]}}, f"{_FIRST}.operator", "or Equal"),
         ({"pods": {"tolerations": [{"effect": "No"}]}}, f"{_FIRST}.effect", "NoSchedule"),
