@@ -22,6 +22,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "columns": resource.columns,
     "metrics": signals.metrics,
     "events": signals.events,
+    "reasons": signals.reasons,
     **{f"flowdeps {name}": make for name, make in commands.tables().items()},
 }
 _BLOCK = re.compile(

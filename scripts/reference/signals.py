@@ -4,7 +4,9 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from flowdeps.api.events import Event
 from flowdeps.api.reasons import Reason
+from flowdeps.api.remedies import REMEDIES
 from flowdeps.observe import Metrics
+from flowdeps.reconcile.report import STALLED
 from flowdeps.reconcile.sets import NO_EVENT
 from scripts.reference.tables import code, table
 
@@ -30,6 +32,15 @@ def metrics() -> str:
             )
         )
     return table(("metric", "type", "labels", "meaning"), sorted(rows))
+
+
+def reasons() -> str:
+    """Each reason, what it means, and what to do about it."""
+    rows = []
+    for reason in Reason:
+        waits = " **Stalled.**" if reason in STALLED else ""
+        rows.append((code(reason), reason.description + waits, REMEDIES[reason]))
+    return table(("reason", "meaning", "what to do"), rows)
 
 
 def events() -> str:

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """A reason; `description` says what it means and what a person can do."""
+    """A reason; `description` says what it means. What to do about it: `remedies`."""
 
     description: str
 
@@ -36,16 +36,16 @@ class Reason(StrEnum):
     )
     NO_IMAGE_TO_VERIFY = (
         "NoImageToVerify",
-        "python.version is given: there is no image to try the lock in; name python.image instead.",
+        "python.version is given: there is no image to try the lock in.",
     )
     VULNERABILITIES_FOUND = (
         "VulnerabilitiesFound",
-        "Pins have known vulnerabilities; status.vulnerabilities lists them, and what fixes them.",
+        "Pins have known vulnerabilities.",
     )
     VULNERABILITIES_UNKNOWN = (
         "VulnerabilitiesUnknown",
-        "spec.vulnerabilities is Block, but flowdeps' configuration names no database: see"
-        " vulnerabilities.database.",
+        "spec.vulnerabilities is Block, but no database is configured: nothing is known, and"
+        " nothing is held back.",
     )
     DATABASE_UNAVAILABLE = (
         "DatabaseUnavailable",
@@ -66,88 +66,93 @@ class Reason(StrEnum):
     INVALID_SPEC = "InvalidSpec", "The spec has a mistake that the schema cannot see."
     SOURCE_INVALID = (
         "SourceInvalid",
-        "A source has a line that cannot be accepted; correct it there, and it is read again.",
+        "A source has a line that cannot be accepted.",
     )
-    INCLUDE_CYCLE = "IncludeCycle", "Sets include each other; take one of the includes out."
+    INCLUDE_CYCLE = "IncludeCycle", "Sets include each other."
     INCLUDE_INVALID = (
         "IncludeInvalid",
-        "An included set cannot be resolved itself, or is not made of requirements; mend that set.",
+        "An included set has a mistake itself, or is made by lockFrom.",
     )
     LOCK_INVALID = (
         "LockInvalid",
-        "spec.lockFrom is no complete lock with hashes; make it with `flowdeps lock`.",
+        "What spec.lockFrom names is no complete lock with hashes.",
     )
     INDEX_NOT_ALLOWED = (
         "IndexNotAllowed",
-        "flowdeps' index.allowed does not have the index; choose one that it has.",
+        "The operator's configuration does not allow the index.",
     )
     IMAGE_NOT_ALLOWED = (
         "ImageNotAllowed",
-        "flowdeps' images.allowed does not have the image; choose one that it has.",
+        "The operator's configuration does not allow the image.",
     )
     IMAGE_UNKNOWN = (
         "ImageUnknown",
-        "Neither python.image nor python.version, and no pool of the set names an image; name one.",
+        "The set names no image and no Python, and none of its pools has a default image.",
     )
     IMAGE_UNUSABLE = (
         "ImageUnusable",
-        "The image has no Python that flowdeps can use, or cannot run; choose another image.",
+        "The image has no Python that flowdeps can use, or cannot run.",
     )
-    UNSATISFIABLE = "Unsatisfiable", "No versions fit together; the message has uv's explanation."
+    UNSATISFIABLE = (
+        "Unsatisfiable",
+        "No versions fit together, a package does not exist, or has no wheel for the Python and"
+        " platforms; the message has uv's explanation.",
+    )
     VERIFY_FAILED = (
         "VerifyFailed",
-        "The lock does not work in its image; the message has the last lines of the trial's log.",
+        "The lock installs, but does not work in its image; the message has the last lines of the"
+        " trial.",
     )
     VULNERABLE = (
         "Vulnerable",
-        "spec.vulnerabilities is Block and the new lock has known vulnerabilities; widen or move"
-        " the requirements that keep them.",
+        "spec.vulnerabilities is Block, and the new lock has known vulnerabilities.",
     )
-    LOCK_TOO_LARGE = "LockTooLarge", "The lock does not fit a ConfigMap (1 MiB); split the set."
+    LOCK_TOO_LARGE = "LockTooLarge", "The lock does not fit a ConfigMap (1 MiB)."
     REVISION_NOT_FOUND = (
         "RevisionNotFound",
-        "spec.revision names none of the revisions kept; choose one of status.revisions.",
+        "spec.revision names none of the revisions that are kept.",
     )
-    CONFLICT = "Conflict", "An older set claims the key in the same namespace; choose another key."
+    CONFLICT = (
+        "Conflict",
+        "An older set serves the key in that namespace, or is the pool's default.",
+    )
     NOT_ADMITTED = "NotAdmitted", "The pool does not take sets from this namespace."
 
     # A pool cannot offer the set as it is
     POOL_NOT_FOUND = "PoolNotFound", "Prefect has no work pool of that name."
-    POOL_UNSUPPORTED = "PoolUnsupported", "The pool's type is not supported; use a Kubernetes pool."
-    NO_IMAGE = "NoImage", "Runs of the pool may have no image; set one in the pool or in flowdeps."
+    POOL_UNSUPPORTED = "PoolUnsupported", "The pool is not of type kubernetes."
+    NO_IMAGE = "NoImage", "Runs of the pool may have no image, and an init container needs one."
     NOT_MERGEABLE = "NotMergeable", "The base job template leaves no place for the fragment."
     CONTENDED = "Contended", "Something else keeps overwriting the pool's base job template."
 
     # An outage: retried
     SOURCE_NOT_FOUND = (
         "SourceNotFound",
-        "A ConfigMap, its key or a Prefect variable does not exist; create it, or say optional.",
+        "A ConfigMap, its key or a Prefect variable does not exist.",
     )
-    INCLUDE_NOT_FOUND = "IncludeNotFound", "A set in spec.includes does not exist; create it."
+    INCLUDE_NOT_FOUND = "IncludeNotFound", "A set in spec.includes does not exist."
     CREDENTIALS_INVALID = (
         "CredentialsInvalid",
-        "spec.index.credentialsSecretRef names no Secret, or one without username and password,"
-        " or netrc; mend it.",
+        "spec.index.credentialsSecretRef names no Secret, or one that is of no use.",
     )
     IMAGE_UNAVAILABLE = (
         "ImageUnavailable",
-        "The image cannot be pulled; check its name, and the pull secrets of the namespace.",
+        "The image cannot be pulled.",
     )
     PODS_FORBIDDEN = (
         "PodsForbidden",
-        "Quota or policy forbids the pods that look into the image and try the lock; make room, or"
-        " see pods in flowdeps' configuration.",
+        "Quota or policy forbids the pods that look into the image and try the lock.",
     )
     VERIFY_TIMEOUT = (
         "VerifyTimeout",
-        "The trial of the lock ran out of time; raise spec.verify.timeout, or look why it is slow.",
+        "The trial of the lock ran out of time.",
     )
     RESOLVER_FAILED = "ResolverFailed", "uv failed in a way that has no better word."
     RESOLVER_LIMIT = "ResolverLimit", "uv ran out of the time or memory that it is allowed."
     INDEX_UNAVAILABLE = "IndexUnavailable", "A package index cannot be reached."
     INDEX_UNAUTHORIZED = (
         "IndexUnauthorized",
-        "A package index refuses the credentials, or wants some; see index.credentialsSecretRef.",
+        "A package index refuses the credentials, or wants some.",
     )
     PREFECT_UNAVAILABLE = "PrefectUnavailable", "Prefect's API cannot be reached or is overloaded."
     PREFECT_UNAUTHORIZED = (
