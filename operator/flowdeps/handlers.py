@@ -8,7 +8,7 @@ would run plain functions in threads.
 
 import asyncio
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, cast
 
 import kopf
 
@@ -28,6 +28,7 @@ async def watch(service: Service, *, started: Callable[[], None] = lambda: None)
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.peering.standalone = True
+    settings.persistence.diffbase_storage = _NoDiffs()
     settings.queueing.exit_timeout = 0.1  # a handler only fills the queue
     # At a start kopf holds each object with its lock, and a task for it, until this time is over.
     settings.queueing.idle_timeout = 0.1
@@ -38,12 +39,27 @@ async def watch(service: Service, *, started: Callable[[], None] = lambda: None)
     settings.watching.label_selectors["", "v1", "configmaps"] = SELECTOR
     await kopf.operator(
         registry=_registry(service),
+        # Its peering is off; by default it asks for the user's name, and a pod's user has none.
+        identity=cast("Any", "flowdeps"),
         settings=settings,
         clusterwide=not namespaces,
         namespaces=namespaces,
         stop_flag=asyncio.Event(),  # signals are the command line's
         ready_flag=ready,
     )
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """kopf would copy each object, with its lock, for handlers of changes. There are none."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return cast("kopf.BodyEssence", {})
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
 
 
 def _registry(service: Service) -> kopf.OperatorRegistry:

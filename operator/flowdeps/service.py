@@ -31,7 +31,15 @@ from flowdeps.reconcile.pools import PoolPasses
 from flowdeps.reconcile.sets import SetPasses
 from flowdeps.reconcile.world import Key, World
 from flowdeps.resolver import Resolver
-from flowdeps.store import SELECTOR, ConfigMapView, PoolKey, SetEntry, SetKey
+from flowdeps.store import (
+    SELECTOR,
+    ConfigMapView,
+    PoolKey,
+    SetEntry,
+    SetKey,
+    slim,
+    view_config_map,
+)
 from flowdeps.templates import find
 from flowdeps.trials.leftovers import sweep
 
@@ -180,20 +188,25 @@ class Service:
         known = dict(self.world.store.sets)
         self.world.store.begin_list()
         config_maps = await self._list_locks()
-        sets = await self.world.cluster.list_sets(namespaces)
+        sets = [slim(one) async for one in self.world.cluster.each_set(namespaces)]
         changed = self.world.store.replace(sets=sets, config_maps=config_maps)
         for key in changed:
             self._call_rivals(known.get(key), self.world.store.sets.get(key))
         return changed
 
-    async def _list_locks(self) -> list[Body]:
+    async def _list_locks(self) -> list[ConfigMapView]:
         config, cluster = self.world.config, self.world.cluster
         jobs = {namespace for pool in config.work_pools for namespace in pool.job_namespaces}
         ours = {*config.watch_namespaces, *jobs} if config.watch_namespaces else set()
-        found = await cluster.list_config_maps(namespaces=sorted(ours), selector=SELECTOR)
+
+        async def listed(*namespaces: str) -> list[ConfigMapView]:
+            bodies = cluster.each_config_map(namespaces=namespaces, selector=SELECTOR)
+            return [view_config_map(body) async for body in bodies]
+
+        found = await listed(*sorted(ours))
         for namespace in sorted(self._of_templates() - ours) if ours else ():
             try:
-                found += await cluster.list_config_maps(namespaces=[namespace], selector=SELECTOR)
+                found += await listed(namespace)
             except ClusterError as error:
                 if error.status != 403:  # a template may name any namespace
                     raise

@@ -161,7 +161,7 @@ class Store:
         except InvalidError as error:
             problems = "; ".join(f"{p.path}: {p.message}" for p in error.problems)
         self._forget_names(key)
-        entry = SetEntry(key=key, meta=meta, spec=spec, problems=problems, body=_slim(body))
+        entry = SetEntry(key=key, meta=meta, spec=spec, problems=problems, body=slim(body))
         self.sets[key] = entry
         self._fresh.add(key)
         for name in _claimed_keys(entry):
@@ -213,7 +213,9 @@ class Store:
 
     def put_config_map(self, body: Body) -> ConfigMapView | None:
         """Take in one of our ConfigMaps; None where what we have is as new, or it isn't ours."""
-        view = view_config_map(body)
+        return self._put_view(view_config_map(body))
+
+    def _put_view(self, view: ConfigMapView) -> ConfigMapView | None:
         if view.labels.get(MANAGED_BY_LABEL) != MANAGED_BY or SET_LABEL not in view.labels:
             return None  # what is held without a set is deleted: be sure
         where = (view.namespace, view.name)
@@ -248,7 +250,7 @@ class Store:
         """Say that full lists are about to be asked for: what comes from now on is newer."""
         self._fresh.clear()
 
-    def replace(self, *, sets: Iterable[Body], config_maps: Iterable[Body]) -> set[SetKey]:
+    def replace(self, *, sets: Iterable[Body], config_maps: Iterable[ConfigMapView]) -> set[SetKey]:
         """Take in full lists; returns the sets whose picture changed.
 
         Forgets what the lists lack, but for what came since `begin_list`.
@@ -262,12 +264,12 @@ class Store:
             if key := self.put_set(body):
                 changed.add(key)
         seen_maps: set[tuple[str, str]] = set()
-        for body in config_maps:
-            where = (body["metadata"]["namespace"], body["metadata"]["name"])
+        for view in config_maps:
+            where = (view.namespace, view.name)
             seen_maps.add(where)
             if where in fresh and where not in self.config_maps:
                 continue  # deleted since
-            if view := self.put_config_map(body):
+            if self._put_view(view):
                 changed.add(view.holder)
         for where in self.config_maps.keys() - seen_maps - fresh:
             view = self.config_maps[where]
@@ -324,6 +326,7 @@ def _newer(version: str, known: str) -> bool:
         return version != known
 
 
-def _slim(body: Body) -> Body:
+def slim(body: Body) -> Body:
+    """A set's body without what is kept for others: who wrote which field."""
     meta = {k: v for k, v in body["metadata"].items() if k != "managedFields"}
     return {**body, "metadata": meta}

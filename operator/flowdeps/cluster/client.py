@@ -106,18 +106,23 @@ class Cluster:
 
     async def list_sets(self, namespaces: Sequence[str] = ()) -> list[Body]:
         """All dependency sets, of the named namespaces or, with none, of all."""
+        return [one async for one in self.each_set(namespaces)]
+
+    async def each_set(self, namespaces: Sequence[str] = ()) -> AsyncIterator[Body]:
+        """The same, of which no more than a page is held at once."""
         prefix = f"/apis/{API_VERSION}"
         paths = [f"{prefix}/namespaces/{_part(n)}/{PLURAL}" for n in namespaces]
-        found = await self._list(paths or [f"{prefix}/{PLURAL}"], selector="")
-        # Items of a list carry no kind of their own.
-        return [{"apiVersion": API_VERSION, "kind": KIND, **item} for item in found]
+        async for item in self._each(paths or [f"{prefix}/{PLURAL}"], selector=""):
+            # Items of a list carry no kind of their own.
+            yield {"apiVersion": API_VERSION, "kind": KIND, **item}
 
-    async def list_config_maps(
+    def each_config_map(
         self, *, namespaces: Sequence[str] = (), selector: str
-    ) -> list[Body]:
-        """ConfigMaps by label, of the named namespaces or, with none, of all."""
+    ) -> AsyncIterator[Body]:
+        """ConfigMaps by label, of the named namespaces or, with none, of all; no more than a page
+        of them is held at once."""
         paths = [f"/api/v1/namespaces/{_part(n)}/configmaps" for n in namespaces]
-        return await self._list(paths or ["/api/v1/configmaps"], selector=selector)
+        return self._each(paths or ["/api/v1/configmaps"], selector=selector)
 
     async def get_config_map(self, namespace: str, name: str) -> Body | None:
         """One ConfigMap, whoever owns it; None where there is none."""
@@ -134,7 +139,7 @@ class Cluster:
     async def list_pods(self, *, namespaces: Sequence[str] = (), selector: str) -> list[Body]:
         """Pods by label, of the named namespaces or, with none, of all."""
         paths = [f"/api/v1/namespaces/{_part(n)}/pods" for n in namespaces]
-        return await self._list(paths or ["/api/v1/pods"], selector=selector)
+        return [one async for one in self._each(paths or ["/api/v1/pods"], selector=selector)]
 
     async def get_lease(self, namespace: str, name: str) -> Body | None:
         """One Lease; None where there is none."""
@@ -283,8 +288,7 @@ class Cluster:
         query = [("fieldManager", FIELD_MANAGER), ("force", "true")]
         return await self._request("PATCH", path, query=query, body=body, content=_APPLY)
 
-    async def _list(self, paths: Sequence[str], *, selector: str) -> list[Body]:
-        found: list[Body] = []
+    async def _each(self, paths: Sequence[str], *, selector: str) -> AsyncIterator[Body]:
         for path in paths:
             token = ""
             while True:
@@ -292,11 +296,11 @@ class Cluster:
                 query += [("labelSelector", selector)] if selector else []
                 query += [("continue", token)] if token else []
                 page = await self._request("GET", path, query=query)
-                found += page["items"]
+                for item in page["items"]:
+                    yield item
                 token = page["metadata"].get("continue", "")
                 if not token:
                     break
-        return found
 
     async def _request(
         self,

@@ -19,17 +19,19 @@ async def sweep(
     Raises ClusterError.
     """
     ours = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
-    trials, facts = (f"{ours},{PURPOSE_LABEL} in ({p})" for p in ("probe, verify", "image"))
-    known = {(ref.namespace, ref.facts_name) for ref in images}
-    pods = await cluster.list_pods(namespaces=namespaces, selector=trials)
-    locks = await cluster.list_config_maps(namespaces=namespaces, selector=trials)
-    kept = await cluster.list_config_maps(namespaces=namespaces, selector=facts)
-    for delete, bodies, used in (
-        (cluster.delete_pod, pods, running),
-        (cluster.delete_config_map, locks, running),
-        (cluster.delete_config_map, kept, known),
+    pods = await cluster.list_pods(
+        namespaces=namespaces, selector=f"{ours},{PURPOSE_LABEL} in (probe, verify)"
+    )
+    config_maps = cluster.each_config_map(
+        namespaces=namespaces, selector=f"{ours},{PURPOSE_LABEL} in (probe, verify, image)"
+    )
+    metas = [body["metadata"] async for body in config_maps]
+    used = {*running, *((ref.namespace, ref.facts_name) for ref in images)}
+    for delete, found in (
+        (cluster.delete_pod, [body["metadata"] for body in pods]),
+        (cluster.delete_config_map, metas),
     ):
-        for meta in (body["metadata"] for body in bodies):
+        for meta in found:
             where = (meta["namespace"], meta["name"])
             if where not in used:
                 await delete(namespace=where[0], name=where[1], uid=meta["uid"])

@@ -119,6 +119,21 @@ async def test_a_list_of_many_pages_has_everything(
         assert sorted(one["metadata"]["name"] for one in listed) == names
 
 
+async def test_a_page_is_asked_for_when_the_one_before_is_done_with(
+    cluster: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten thousand locks are never held at once: who looks at one has no more than its page."""
+    apply(cluster, *(_config_map(namespace, f"flowdeps-{number}") for number in range(5)))
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+    monkeypatch.setattr(module, "_PAGE", 2)
+    requests: list[str] = []
+    async with Cluster.connect(observe=lambda method, *_: requests.append(method)) as client:
+        listed = client.each_config_map(namespaces=[namespace], selector=SELECTOR)
+        seen = [(body["metadata"]["name"], len(requests)) async for body in listed]
+    pages = [1, 1, 2, 2, 3]
+    assert seen == [(f"flowdeps-{number}", page) for number, page in enumerate(pages)]
+
+
 async def test_a_status_is_applied_whole(
     client: Cluster, cluster: ControlPlane, make_set: Callable[..., Body], namespace: str
 ) -> None:
@@ -289,11 +304,15 @@ async def test_config_maps_are_listed_by_label(
     """Ours are found, in one namespace or in all; others are not."""
     await client.apply_config_map(_config_map(namespace))
     cluster.kubectl("create", "configmap", "theirs", "-n", namespace)
-    listed = await client.list_config_maps(namespaces=[namespace], selector=SELECTOR)
+    listed = [
+        one async for one in client.each_config_map(namespaces=[namespace], selector=SELECTOR)
+    ]
     assert [one["metadata"]["name"] for one in listed] == ["flowdeps-ml"]
-    everywhere = await client.list_config_maps(selector=SELECTOR)
+    everywhere = [one async for one in client.each_config_map(selector=SELECTOR)]
     assert listed[0]["metadata"]["uid"] in {one["metadata"]["uid"] for one in everywhere}
-    assert await client.list_config_maps(namespaces=[MISSING], selector=SELECTOR) == []
+    assert not [
+        one async for one in client.each_config_map(namespaces=[MISSING], selector=SELECTOR)
+    ]
 
 
 async def test_a_config_map_that_is_not_there_reads_as_none(
@@ -380,7 +399,7 @@ async def test_what_a_role_does_not_allow_is_forbidden_in_the_servers_words(
         assert len(await limited.list_sets([namespace])) == 1
         for forbidden in (
             limited.list_sets(),
-            limited.list_config_maps(namespaces=[namespace], selector=SELECTOR),
+            anext(limited.each_config_map(namespaces=[namespace], selector=SELECTOR)),
             limited.get_config_map(namespace, "x"),
             limited.apply_config_map(_config_map(namespace)),
             limited.delete_config_map(namespace=namespace, name="x", uid="y"),

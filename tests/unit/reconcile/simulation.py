@@ -121,27 +121,28 @@ class MemoryCluster:
 
     # What the operator asks
 
-    async def list_sets(self, namespaces: Sequence[str] = ()) -> list[Body]:
+    async def each_set(self, namespaces: Sequence[str] = ()) -> AsyncIterator[Body]:
         await self._turn()
-        return [
-            copy.deepcopy(b) for (n, _), b in self.sets.items() if not namespaces or n in namespaces
-        ]
+        for body in [b for (n, _), b in self.sets.items() if not namespaces or n in namespaces]:
+            yield copy.deepcopy(body)
 
-    async def list_config_maps(
+    async def each_config_map(
         self, *, namespaces: Sequence[str] = (), selector: str
-    ) -> list[Body]:
+    ) -> AsyncIterator[Body]:
         await self._turn()
         if self.unlistable & set(namespaces):
             raise ClusterError(403, "Forbidden", "may not list")
         of_sets = SET_LABEL in selector
         purposes = "probe verify image" if of_sets else selector.partition("in (")[2]
-        return [
-            copy.deepcopy(b)
-            for (n, _), b in self.maps.items()
-            if not namespaces or n in namespaces
-            if (SET_LABEL in b["metadata"].get("labels", {})) == of_sets
-            if of_sets or b["metadata"].get("labels", {}).get(PURPOSE_LABEL, "-") in purposes
+        found = [
+            body
+            for (namespace, _), body in self.maps.items()
+            if not namespaces or namespace in namespaces
+            if (SET_LABEL in body["metadata"].get("labels", {})) == of_sets
+            if of_sets or body["metadata"].get("labels", {}).get(PURPOSE_LABEL, "-") in purposes
         ]
+        for body in found:
+            yield copy.deepcopy(body)
 
     async def get_config_map(self, namespace: str, name: str) -> Body | None:
         await self._turn()

@@ -13,7 +13,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from flowdeps.store import SetKey, Store
+from flowdeps.store import SetKey, Store, view_config_map
 from tests.unit.store.bodies import Body, config_map, set_body
 
 _NAMES = ("a", "b", "c")
@@ -102,7 +102,8 @@ class _Machine(RuleBasedStateMachine):
     @rule()
     def get_lists(self) -> None:
         assert self.listed
-        self.store.replace(sets=self.listed[0], config_maps=self.listed[1])
+        sets, config_maps = self.listed
+        self.store.replace(sets=sets, config_maps=map(view_config_map, config_maps))
         # Answers to writes are on their way for a moment, not for ten minutes.
         self.cluster.told.clear()
         self.listed = None

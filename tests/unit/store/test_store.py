@@ -126,8 +126,8 @@ def test_a_list_takes_in_what_is_new_and_forgets_what_is_gone() -> None:
             set_body("new", version=3),
         ],
         config_maps=[
-            config_map("flowdeps-same", holder=("flows", "same")),
-            config_map("flowdeps-mapped", holder=("flows", "mapped")),
+            view_config_map(config_map("flowdeps-same", holder=("flows", "same"))),
+            view_config_map(config_map("flowdeps-mapped", holder=("flows", "mapped"))),
         ],
     )
     assert changed == {SetKey("flows", n) for n in ("changed", "gone", "mapped", "bereft", "new")}
@@ -138,11 +138,11 @@ def test_a_list_takes_in_what_is_new_and_forgets_what_is_gone() -> None:
 def test_the_same_lists_again_report_nothing() -> None:
     """Lists that tell nothing new change nothing."""
     store = Store()
-    lists = {"sets": [set_body(version=5)], "config_maps": [config_map(version=6)]}
+    config_maps = [view_config_map(config_map(version=6))]
     store.begin_list()
-    assert store.replace(**lists) == {ML}
+    assert store.replace(sets=[set_body(version=5)], config_maps=config_maps) == {ML}
     store.begin_list()
-    assert store.replace(**lists) == set()
+    assert store.replace(sets=[set_body(version=5)], config_maps=config_maps) == set()
 
 
 def test_a_list_never_forgets_what_came_while_it_was_read() -> None:
@@ -177,7 +177,8 @@ def test_a_list_never_brings_back_what_went_while_it_was_read() -> None:
     store.begin_list()
     store.remove_set(ML)
     store.remove_config_map(*CURRENT, uid="uid-flows-flowdeps-ml")
-    store.replace(sets=[set_body(version=1)], config_maps=[config_map(version=2)])
+    listed = view_config_map(config_map(version=2))
+    store.replace(sets=[set_body(version=1)], config_maps=[listed])
     assert not store.sets
     assert not store.config_maps
 
