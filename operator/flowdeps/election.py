@@ -201,7 +201,8 @@ class Election:
             "leaseDurationSeconds": int(self._duration),
             "acquireTime": before["acquireTime"] if ours else now,
             "renewTime": now,
-            "leaseTransitions": before.get("leaseTransitions", 0) + (0 if ours else 1),
+            "leaseTransitions": before.get("leaseTransitions", 0)
+            + (known is not None and not ours),
         }
         begun = self._clock()
         if known is None:

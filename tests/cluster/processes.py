@@ -47,6 +47,11 @@ class Process:
     def alive(self) -> bool:
         return self._child is not None and self._child.poll() is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended by itself; None while it runs, and after ``stop``."""
+        return self._child.poll() if self._child else None
+
     def start(self) -> None:
         if self._child is None:
             self._started = self._run.started(self.name, self._launch)

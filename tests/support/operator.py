@@ -1,6 +1,8 @@
 """`flowdeps run` as a process of its own, as in a pod."""
 
 import json
+import os
+import signal
 import sys
 import urllib.error
 import urllib.request
@@ -118,6 +120,23 @@ class Operator(Service):
     def kill(self) -> None:
         """End it as a node failure would; `up` starts it again."""
         self._processes[-1].kill()
+
+    def pause(self) -> None:
+        """Stop it in its tracks, as a node that hangs does."""
+        self._processes[-1].pause()
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._processes[-1].resume()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, and don't wait."""
+        os.kill(self.pid, number)
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended by itself; None while it runs."""
+        return self._processes[-1].exit_code
 
     def down(self) -> None:
         """End it as Kubernetes does; `up` starts it again."""
