@@ -42,14 +42,17 @@ def places(entry: SetEntry, *, config: Config, pools: Mapping[str, PoolView]) ->
     holds; one that nobody ever saw adds nothing yet.
     """
     found = {home_of(entry.key): None}
-    told = {pool.name: pool.namespaces for pool in parse_status(entry.body).work_pools}
     for ref in entry.offers:
         if not config.pool(ref.name).admits(entry.key.namespace):
             continue
         view = pools.get(ref.name)
-        namespaces = view.job_namespaces if view else told.get(ref.name, ())
+        namespaces = view.job_namespaces if view else _told(entry).get(ref.name, ())
         found |= dict.fromkeys(Place(namespace, ref.key) for namespace in namespaces)
     return list(found)
+
+
+def _told(entry: SetEntry) -> dict[str, tuple[str, ...]]:
+    return {pool.name: pool.namespaces for pool in parse_status(entry.body).work_pools}
 
 
 def owner_of(entry: SetEntry) -> dict[str, str]:
