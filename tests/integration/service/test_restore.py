@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from flowdeps.api.resource import REFRESH_ANNOTATION
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.prefect_api import PrefectApi
@@ -16,7 +17,7 @@ def test_restored_locks_serve_without_a_resolution(
     cluster: ControlPlane, prefect_api: PrefectApi, index: Index, start_operator: StartOperator
 ) -> None:
     """ConfigMaps without owners and a set without status, restored while no operator runs, serve
-    the pins of before and are owned by the new set; without the ConfigMaps pins are free."""
+    the pins of before, are owned by the new set, and move as ever; without them pins are free."""
     index.add("alpha", "1.0")
     prefect_api.create_pool("restored", image="example.com/flows:1")
     operator = start_operator()
@@ -29,7 +30,7 @@ def test_restored_locks_serve_without_a_resolution(
     _lose(cluster)
 
     index.add("alpha", "1.1")
-    apply(cluster, *map(_exported, locks["items"]), manifest)
+    _restore(cluster, *map(_exported, locks["items"]), manifest)
     operator.up()
     wait_ready(cluster, "kept")
     assert pins(cluster, "kept") == "alpha==1.0"
@@ -38,13 +39,17 @@ def test_restored_locks_serve_without_a_resolution(
     for one in locks["items"]:
         owners = get(cluster, "cm", one["metadata"]["name"])["metadata"]["ownerReferences"]
         assert [owner["uid"] for owner in owners] == [uid]
+    patch = f'{{"metadata": {{"annotations": {{"{REFRESH_ANNOTATION}": "now"}}}}}}'
+    cluster.kubectl("patch", "fds", "kept", "--type=merge", "-p", patch)
+    wait(lambda: pins(cluster, "kept") == "alpha==1.1", what="the refresh")
 
     operator.down()
     _lose(cluster)
-    apply(cluster, manifest)
+    index.add("alpha", "1.2")
+    _restore(cluster, manifest)
     operator.up()
     wait_ready(cluster, "kept")
-    assert pins(cluster, "kept") == "alpha==1.1"
+    assert pins(cluster, "kept") == "alpha==1.2"
 
 
 def test_locks_without_their_set_are_cleared_away(
@@ -58,9 +63,14 @@ def test_locks_without_their_set_are_cleared_away(
     locks = json.loads(cluster.kubectl("get", "cm", "-l", "flowdeps.dev/set=kept", "-o", "json"))
     operator.down()
     _lose(cluster)
-    apply(cluster, *map(_exported, locks["items"]))
+    _restore(cluster, *map(_exported, locks["items"]))
     operator.up()
     wait(lambda: not _ours(cluster), what="the locks to go")
+
+
+def _restore(cluster: ControlPlane, *bodies: dict[str, Any]) -> None:
+    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": bodies})
+    cluster.kubectl("apply", "--server-side", "-f", "-", input=listed)
 
 
 def _lose(cluster: ControlPlane) -> None:
