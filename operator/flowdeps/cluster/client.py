@@ -74,7 +74,7 @@ class Cluster:
             ca_path=settings.ssl_ca_cert,
             certificate_path=settings.cert_file,
             private_key_path=settings.key_file,
-            token=token.removeprefix("Bearer ") if token else None,
+            token=token.split(" ", 1)[-1] if token else None,  # after "Bearer", or "bearer" in pods
             verify=settings.verify_ssl,
         )
 
