@@ -79,7 +79,7 @@ def _rows(field: Schema, path: str) -> Iterator[tuple[str, str, str]]:
 def _kind(field: Schema) -> str:
     """What a value may be: type, choices, limits and default."""
     items = field.get("items", {})
-    kind = f"list of {_plural(items)}" if items else field.get("format", field["type"])
+    kind = f"list of {_plural(items)}" if items else str(field.get("format", field["type"]))
     said = [kind.replace("int32", "integer").replace("int64", "integer")]
     if choices := field.get("enum"):
         said = ["one of " + ", ".join(code(choice) for choice in choices)]

@@ -17,7 +17,7 @@ def metrics() -> str:
     """Each metric as it is scraped, with its labels; those of the process are not ours."""
     made = Metrics()
     own = [one for one in vars(made).values() if isinstance(one, MetricWrapperBase)]
-    labels = {one.describe()[0].name: one._labelnames for one in own}
+    labels = {family.name: one._labelnames for one in own for family in one.describe()}
     rows = []
     for family in made.registry.collect():
         if family.name.startswith("process_"):
