@@ -99,6 +99,24 @@ def test_a_thousand_sets_on_one_image_are_one_probe() -> None:
     play(script)
 
 
+def test_what_an_image_has_is_found_out_in_each_namespace() -> None:
+    """What a pod in one namespace found is neither told nor believed in another: its team may not
+    be able to pull the image, or may have written what stands there."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.pods.images[IMAGE] = MemoryImage()
+        sim.cluster.apply("ml", **image())
+        await settled(sim)
+        sim.cluster.apply("ml", namespace="team", **image())
+        await settled(sim)
+        assert sim.cluster.pods.made == {"probe": 2, "verify": 2}
+        assert sim.cluster.sets["team", "ml"]["status"]["image"]["name"] == IMAGE
+        found = [place for place, name in sim.cluster.maps if name.startswith("flowdeps-image.")]
+        assert sorted(found) == ["flows", "team"]
+
+    play(script)
+
+
 def test_a_lock_that_waits_for_its_trial_is_not_swept_away() -> None:
     """What trials leave behind is looked for each ten minutes; a queue of trials may be longer."""
 
