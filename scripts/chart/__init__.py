@@ -1,5 +1,5 @@
 """Makes what is generated of charts/flowdeps: the schema of the values, the tables of its README,
-and the chart's copy of the resource.
+the chart's copy of the resource, and the dashboard.
 
     python -m scripts.chart            write what differs
     python -m scripts.chart --check    say what differs, and write nothing
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from scripts.chart import dashboard
 from scripts.chart.comments import read_values
 from scripts.chart.readme import with_tables
 from scripts.chart.schema import build, to_text
@@ -28,6 +29,7 @@ def generated(chart: Path = CHART) -> dict[Path, str]:
         chart / "values.schema.json": to_text(schema),
         readme: with_tables(readme.read_text(encoding="utf-8"), values, schema),
         chart / "files" / resource.name: resource.read_text(encoding="utf-8"),
+        chart / "files" / "dashboard.json": dashboard.text(),
     }
 
 

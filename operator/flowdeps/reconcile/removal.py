@@ -53,6 +53,7 @@ async def remove(world: World, entry: SetEntry) -> float | None:
         if error.status != 404:
             raise
     world.removing.pop(entry.key, None)
+    world.metrics.cleanups.labels("GivenUp" if waiting else "Done").inc()
     return None
 
 

@@ -71,7 +71,7 @@ def test_a_set_in_trouble_says_why_and_what_to_do(
 
     answer = json.loads(shell.flowdeps("explain", "wish", "-o", "json").out)
     assert (answer["set"], answer["ready"], answer["state"]) == ("default/wish", False, "waits")
-    assert [one["reason"] for one in answer["troubles"]][0] == "Unsatisfiable"
+    assert next(one["reason"] for one in answer["troubles"]) == "Unsatisfiable"
     assert answer["notLookedAt"] == []
 
 

@@ -105,9 +105,9 @@ async def test_after_its_end_nothing_listens(unused_tcp_port: int) -> None:
 _COUNTS = {
     *("flowdeps_sets", "flowdeps_set_conditions", "flowdeps_vulnerabilities", "flowdeps_pool_sets"),
     *("flowdeps_queue_ready", "flowdeps_queue_delayed", "flowdeps_queue_running"),
-    *("flowdeps_resolutions_running", "flowdeps_pods_running"),
+    *("flowdeps_resolutions_running", "flowdeps_pods_running", "flowdeps_leader"),
 }
-"""Gauges without a unit: each counts the things that its name says."""
+"""Gauges without a unit: each counts the things that its name says, or is 1 for yes."""
 
 
 def test_every_metric_is_named_by_the_rules() -> None:
