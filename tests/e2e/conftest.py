@@ -10,13 +10,18 @@ from tests.cluster.index import Index
 from tests.cluster.node import Node
 from tests.cluster.prefect import KubernetesWorker, PrefectServer
 from tests.e2e.stage import JOBS, OTHER_JOBS, PLAIN, POOL, RESTRICTED, TEAM, Stage
+from tests.integration.chart.helm import Helm
+from tests.support.accounts import Accounts
 from tests.support.fixtures import install_crd
 from tests.support.operator import Operator
 
 
 @pytest.fixture(scope="session")
-def stage(node: Node, node_prefect_server: PrefectServer) -> Iterator[Stage]:
-    """One pool with one worker, and an operator whose index pods reach; no sets."""
+def stage(
+    node: Node, node_prefect_server: PrefectServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stage]:
+    """One pool with one worker, and an operator whose index pods reach, as the account that the
+    chart makes for it; no sets."""
     install_crd(node)
     for namespace in (TEAM, JOBS, OTHER_JOBS, RESTRICTED):
         node.kubectl("create", "namespace", namespace)
@@ -35,7 +40,7 @@ def stage(node: Node, node_prefect_server: PrefectServer) -> Iterator[Stage]:
             )
         )
         operator = Operator(
-            kubeconfig=node.kubeconfig,
+            kubeconfig=Accounts(node, Helm(tmp_path_factory.mktemp("helm"))).kubeconfig({}),
             prefect_url=node_prefect_server.url,
             config={
                 "index": {"url": index.url},

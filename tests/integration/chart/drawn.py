@@ -105,6 +105,7 @@ def _mended(values: dict[str, Any]) -> dict[str, Any]:
     index = values["config"]["index"]
     if not index.get("url"):
         index.pop("extraUrls", None)
+    values["leaderElection"].clear()  # each of the three times bounds another
     metrics = values["metrics"]
     if metrics["serviceMonitor"].get("enabled"):
         metrics["podMonitor"]["enabled"] = False

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from flowdeps.trials.images import labels
 from tests.cluster import binaries, tools
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.chart.helm import CLUSTER_WIDE, Helm, needed, rights
 from tests.support.sets import Body, apply, config_map, names, secret, set_body, wait
+from tests.unit.templates.test_pods import probe, verify
 
 pytestmark = pytest.mark.cluster
 
@@ -135,6 +137,13 @@ def test_pods_get_no_token_and_nothing_of_the_node(spec: dict[str, Any], kubectl
     assert "created" in kubectl(*dry, body=_pod())
     assert "no token and nothing of the node" in kubectl(*dry, body=_pod(**spec))
     assert _NOT_OURS in kubectl(*dry, body=_labelled(_pod(), {}))
+
+
+@pytest.mark.parametrize("make", [probe, verify])
+def test_the_operators_own_pods_are_made(make: Callable[..., Body], kubectl: Kubectl) -> None:
+    """Those that look at an image and try a lock, as they are."""
+    body = make(namespace=_NAMESPACE, labels=labels("probe"))
+    assert "created" in kubectl("create", "--dry-run=server", "-f", "-", body=body)
 
 
 def test_others_are_not_held(cluster: ControlPlane, kubectl: Kubectl) -> None:  # noqa: ARG001

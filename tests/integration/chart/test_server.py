@@ -9,7 +9,8 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 
-from flowdeps.api.config import parse_config
+from flowdeps.api.config import Config, parse_config
+from flowdeps.templates.pods import PodSettings
 from scripts.chart import CHART
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.chart.drawn import drawn_values
@@ -17,6 +18,7 @@ from tests.integration.chart.helm import (
     CASES,
     NAMESPACE,
     Helm,
+    Objects,
     config_of,
     needed,
     one_of,
@@ -24,10 +26,15 @@ from tests.integration.chart.helm import (
 )
 from tests.integration.chart.server import Refused, Server, monitoring
 from tests.support.sets import apply, names, wait
+from tests.unit.templates.test_pods import probe, verify
 
 pytestmark = pytest.mark.cluster
 
 _NAMESPACES = (NAMESPACE, "flows", "jobs", "team-a")
+_RESTRICTED = [
+    f"pod-security.kubernetes.io/{part}"
+    for part in ("enforce=restricted", "enforce-version=latest")
+]
 _SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 
 
@@ -36,6 +43,7 @@ def server(cluster: ControlPlane) -> Iterator[Server]:
     """The API server, with the namespaces of the cases and the Prometheus Operator's resources."""
     missing = set(_NAMESPACES) - names(cluster, "ns")
     apply(cluster, *monitoring(), *(_namespace(name) for name in missing))
+    cluster.kubectl("label", "namespace", NAMESPACE, *_RESTRICTED, "--overwrite")
     for one in monitoring():
         name = one["metadata"]["name"]
         cluster.kubectl("wait", "--for=condition=Established", f"crd/{name}", "--timeout=30s")
@@ -50,6 +58,37 @@ def server(cluster: ControlPlane) -> Iterator[Server]:
         yield server
     cluster.kubectl("delete", "crd", *(one["metadata"]["name"] for one in monitoring()))
     cluster.kubectl("delete", "namespace", *missing)
+
+
+def _pods(objects: Objects) -> Iterator[dict[str, Any]]:
+    """What the Deployment and the Jobs make."""
+    for one in objects:
+        if one["kind"] in {"Deployment", "Job"}:
+            template = one["spec"]["template"]
+            metadata = {**template["metadata"], "name": "one", "namespace": NAMESPACE}
+            yield {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": metadata,
+                "spec": template["spec"],
+            }
+
+
+def _trials(config: Config) -> list[dict[str, Any]]:
+    """The pods that look at an image and try a lock, as they are configured."""
+    settings = PodSettings(
+        resources=config.pods.resources,
+        node_selector=config.pods.node_selector,
+        tolerations=config.pods.tolerations,
+    )
+    return [make(namespace=NAMESPACE, settings=settings) for make in (probe, verify)]
+
+
+def test_pods_that_are_not_restricted_are_refused(helm: Helm, server: Server) -> None:
+    """The check itself: a pod that may become root is not let in."""
+    [pod] = _pods(helm.template(needed(securityContext={"allowPrivilegeEscalation": True})))
+    with pytest.raises(Refused, match="restricted"):
+        server.accept(pod)
 
 
 def _namespace(name: str) -> dict[str, Any]:
@@ -90,11 +129,14 @@ def test_all_values_that_the_schema_allows_can_be_installed(
     values: dict[str, Any], helm: Helm, server: Server
 ) -> None:
     """Whatever values the schema allows: helm renders them, the API server accepts each object, the
-    operator accepts its configuration, and the Deployment selects its pod."""
+    operator accepts its configuration, and the Deployment selects its pod. Each pod, also those
+    that look at images and try locks, is let in where Pod Security `restricted` is enforced."""
     objects = helm.template(values)
     for one in objects:
         server.accept(one)
-    parse_config(config_of(objects))
+    config = parse_config(config_of(objects))
+    for one in [*_pods(objects), *_trials(config)]:
+        server.accept(one)
     deployment = one_of(objects, "Deployment")
     selector = deployment["spec"]["selector"]["matchLabels"]
     assert selector.items() <= pod_of(objects)["metadata"]["labels"].items()
