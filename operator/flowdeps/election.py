@@ -97,15 +97,13 @@ class Election:
 
     async def release(self) -> None:
         """Close the fence and give the Lease away, where it is ours."""
-        self._fence.close()
-        if self._body is None:
-            return
-        body, self._body = self._body, None
-        given = {**body["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
 
         async def give() -> bool:
-            await self._cluster.replace_lease({**body, "spec": given})
-            return True
+            body = await self._leave()
+            if body:
+                given = {**body["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
+                await self._cluster.replace_lease({**body, "spec": given})
+            return body is not None
 
         if await self._attempt(give, seconds=_RELEASE_SECONDS):
             log.info("the Lease %s is given away", self._settings.lease)
@@ -114,9 +112,8 @@ class Election:
 
     async def remove(self) -> None:
         """Close the fence and delete the Lease, where it is ours. Raises ClusterError."""
-        self._fence.close()
-        if self._body is not None:
-            meta, self._body = self._body["metadata"], None
+        if body := await self._leave():
+            meta = body["metadata"]
             await self._cluster.delete_lease(
                 namespace=meta["namespace"],
                 name=meta["name"],
@@ -125,6 +122,13 @@ class Election:
             )
 
     # Steps
+
+    async def _leave(self) -> Body | None:
+        """The Lease as it is now, if it is ours: a renewal may have been broken off."""
+        self._fence.close()
+        self._body = None
+        body = await self._look()
+        return body if self.holder == self._identity else None
 
     async def _renew(self) -> None:
         deadline = self._renewed + self._deadline

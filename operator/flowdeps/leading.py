@@ -47,28 +47,29 @@ class Candidate:
 
 async def lead(work: Work, *, election: Election | None, fence: Fence, stop: asyncio.Event) -> None:
     """Stand by, then work, until `stop` or the work's own end. Raises LostError."""
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        if election is None or await _acquired(election, stopping):
-            await _work(work, election, fence=fence, stopping=stopping)
-    finally:
-        stopping.cancel()
+    if election:
+        acquiring = asyncio.create_task(election.acquire())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({acquiring, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await _end(stopping)
+        if stop.is_set():
+            await _end(acquiring)
+            await election.release()  # it may just have become ours
+            return
+        await acquiring
+    await hold(work, election=election, fence=fence, stop=stop)
 
 
-async def _acquired(election: Election, stopping: asyncio.Task[bool]) -> bool:
-    acquiring = asyncio.create_task(election.acquire())
-    await asyncio.wait({acquiring, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    if stopping.done():
-        await _end(acquiring)
-        await election.release()  # it may just have become ours
-        return False
-    await acquiring
-    return True
-
-
-async def _work(
-    work: Work, election: Election | None, *, fence: Fence, stopping: asyncio.Task[bool]
+async def hold(
+    work: Work,
+    *,
+    election: Election | None,
+    fence: Fence,
+    stop: asyncio.Event,
+    leave: Work | None = None,
 ) -> None:
+    """The same once the Lease is ours; `leave` may do something else than give it away."""
+    stopping = asyncio.create_task(stop.wait())
     keeping = asyncio.create_task(election.keep()) if election else None
     # After the others: when kopf ends, it ends what was begun after it.
     working = asyncio.ensure_future(work())
@@ -80,11 +81,14 @@ async def _work(
     finally:
         fence.close()
         await _end(working)
+        await _end(stopping)
         if keeping:
             await _end(keeping)
     if keeping and keeping.done() and not keeping.cancelled():
         await keeping  # it raises
-    if election:
+    if leave:
+        await leave()
+    elif election:
         await election.release()
     if working.done() and not working.cancelled():
         await working

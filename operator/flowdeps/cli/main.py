@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from flowdeps import __version__
 from flowdeps.api.problems import InvalidError
-from flowdeps.cli import check, diff, explain, lock, run, status, template, validate
+from flowdeps.cli import check, cleanup, diff, explain, lock, run, status, template, validate
 from flowdeps.cli.failure import CommandError
 
 _DESCRIPTION = """\
@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"flowdeps {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (run, check, validate, lock, diff, template, status, explain):
+    for command in (run, check, validate, lock, diff, template, status, explain, cleanup):
         command.add_parser(commands)
     return parser
 

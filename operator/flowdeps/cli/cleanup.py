@@ -1,0 +1,143 @@
+"""`flowdeps cleanup`: what is to be done when flowdeps goes."""
+
+import argparse
+import asyncio
+import signal
+import socket
+import uuid
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from flowdeps.api.config import Config
+from flowdeps.cli.failure import CommandError
+from flowdeps.cli.settings import add_config, read_config
+from flowdeps.fence import Fence
+
+if TYPE_CHECKING:
+    from flowdeps.election import Election
+
+_DESCRIPTION = """\
+Take out all that the operator with this configuration has made: its part of the base job
+templates, ConfigMaps, Secrets and pods with our label, the finalizer and status of sets. Sets
+themselves stay. A line is printed for each thing.
+
+With leaderElection it waits for the operator to end, and holds the Lease meanwhile, which goes
+last. Without, end the operator yourself first: it would make everything anew.
+"""
+_EPILOG = """\
+Exit status: 0 nothing is left, 1 something is: which, and why. Running it again goes on.
+"""
+
+
+def add_parser(
+    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
+) -> argparse.ArgumentParser:
+    """Add the command to the program's."""
+    parser = subparsers.add_parser(
+        "cleanup",
+        help="take out all that flowdeps has made",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_config(parser)
+    parser.add_argument("--dry-run", action="store_true", help="only print what would go")
+    parser.add_argument("--yes", action="store_true", help="do it; nothing is done without")
+    parser.add_argument(
+        "--skip-pools",
+        action="store_true",
+        help="leave work pools as they are, where Prefect is gone for good",
+    )
+    parser.add_argument(
+        "--wait",
+        metavar="SECONDS",
+        type=int,
+        default=60,
+        help="how long to wait for the operator to end (default: 60)",
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Take everything out."""
+    if not args.yes and not args.dry_run:
+        raise CommandError(
+            "this takes flowdeps out of all its work pools, and runs that choose a set fail or get"
+            " none; look with --dry-run, then write --yes"
+        )
+    config = read_config(args.config)
+    return asyncio.run(_clean_up(config, args))
+
+
+async def _clean_up(config: Config, args: argparse.Namespace) -> int:
+    from flowdeps.cleanup import Cleanup
+    from flowdeps.cluster import Cluster, ClusterError
+    from flowdeps.election import Election, LostError
+    from flowdeps.leading import hold
+    from flowdeps.pools import Pools, PoolsError
+
+    identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+    held = config.election.enabled and not args.dry_run
+    # Closed, it also keeps a dry run from writing.
+    fence = Fence() if held or args.dry_run else Fence.open()
+    stop = asyncio.Event()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(one, stop.set)
+    try:
+        async with AsyncExitStack() as stack:
+            cluster = await stack.enter_async_context(
+                Cluster.connect(fence=fence, identity=identity)
+            )
+            pools = None
+            if not args.skip_pools:
+                pools = await stack.enter_async_context(
+                    Pools.connect(config.prefect.api_url, fence=fence)
+                )
+            cleanup = Cleanup(config, cluster, pools, say=print, dry=args.dry_run)
+            election = None
+            if held:
+                apart = await stack.enter_async_context(Cluster.connect(identity=identity))
+                election = Election(apart, config.election, identity=identity, fence=fence)
+                await _wait_for(election, config, seconds=args.wait)
+
+            async def leave() -> None:
+                if election and cleanup.left:
+                    await election.release()
+                elif election:
+                    await election.remove()
+
+            await hold(cleanup.run, election=election, fence=fence, stop=stop, leave=leave)
+    except (ClusterError, PoolsError, LostError) as error:
+        raise CommandError(f"{error}; run it again when that is mended") from None
+    if stop.is_set():
+        raise CommandError("interrupted; run it again to go on")
+    if cleanup.left:
+        raise CommandError(*cleanup.left, _way_out(args))
+    return 0
+
+
+async def _wait_for(election: "Election", config: Config, *, seconds: int) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await election.acquire()
+    except TimeoutError:
+        name = config.election.lease
+        if election.problem:
+            raise CommandError(
+                f"the Lease {name} can't be taken: {election.problem}; with an operator that has"
+                " ended, take leaderElection out of the configuration"
+            ) from None
+        raise CommandError(
+            f"{election.holder} is active, it holds the Lease {name}: end the operator first"
+            " (helm uninstall, or kubectl scale --replicas=0), then run this again"
+        ) from None
+
+
+def _way_out(args: argparse.Namespace) -> str:
+    if args.skip_pools:
+        return "the rest is done; mend what is said above and run it again"
+    return (
+        "mend what is said above and run it again: nothing goes from the cluster while a template"
+        " needs it. Where Prefect is gone for good, add --skip-pools"
+    )
