@@ -6,7 +6,7 @@ sets have one, or where only the first are shown, so that ten thousand sets are 
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from flowdeps.api.times import parse_time
 from flowdeps.reconcile.world import World
 
 STALLED_SHOWN = 100
+_UNSEEN = {"status": "Unknown", "reason": "Pending"}
 
 
 def refresh(world: World) -> None:
@@ -42,42 +43,36 @@ def _sets(world: World) -> None:
     now = world.now()
     ready: Counter[tuple[str, ...]] = Counter()
     conditions: Counter[tuple[str, ...]] = Counter()
-    stalled: list[tuple[float, tuple[str, ...]]] = []
+    # Times of one form, in UTC, are in order as texts; so few are parsed.
+    stalled: list[tuple[str, tuple[str, ...]]] = []
     oldest: dict[tuple[str, ...], str] = {}
     due: dict[tuple[str, ...], str] = {}
     vulnerable: dict[tuple[str, ...], float] = {}
     for key, entry in world.store.sets.items():
         status: Mapping[str, Any] = entry.body.get("status") or {}
-        summary = ("Unknown", "Pending")
-        for type_, state, reason, since in _conditions(status):
-            conditions[type_, state, reason] += 1
-            if type_ == ConditionType.READY:
-                summary = (state, reason)
-            elif type_ == ConditionType.STALLED:
-                stalled.append((_since(since, now), (key.namespace, key.name, reason)))
-        ready[summary] += 1
-        # Times of one form, in UTC, are in order as texts; so few are parsed.
+        found = {one["type"]: one for one in status.get("conditions") or ()}
+        conditions.update([(type_, one["status"], one["reason"]) for type_, one in found.items()])
+        summary = found.get(ConditionType.READY, _UNSEEN)
+        ready[summary["status"], summary["reason"]] += 1
+        if one := found.get(ConditionType.STALLED):
+            labels = (key.namespace, key.name, one["reason"])
+            stalled.append((one["lastTransitionTime"], labels))
         where = (key.namespace,)
         if resolved := (status.get("lock") or {}).get("resolvedAt"):
             oldest[where] = min(resolved, oldest.get(where, resolved))
         if next_ := status.get("nextRefreshAt"):
             due[where] = min(next_, due.get(where, next_))
-        if found := status.get("vulnerabilityCount"):
-            vulnerable[key.namespace, key.name] = found
+        if count := status.get("vulnerabilityCount"):
+            vulnerable[key.namespace, key.name] = count
     metrics = world.metrics
     _fill(metrics.sets, ready)
     _fill(metrics.conditions, conditions)
-    longest = heapq.nlargest(STALLED_SHOWN, stalled)
-    _fill(metrics.stalled, {labels: seconds for seconds, labels in longest})
+    longest = heapq.nsmallest(STALLED_SHOWN, stalled)
+    _fill(metrics.stalled, {labels: _since(since, now) for since, labels in longest})
     _fill(metrics.lock_age, {where: _since(text, now) for where, text in oldest.items()})
     late = {where: _since(text, now) for where, text in due.items()}
     _fill(metrics.overdue, {where: seconds for where, seconds in late.items() if seconds > 0})
     _fill(metrics.vulnerable, vulnerable)
-
-
-def _conditions(status: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
-    for one in status.get("conditions") or ():
-        yield one["type"], one["status"], one["reason"], one["lastTransitionTime"]
 
 
 def _since(text: str, now: datetime) -> float:

@@ -8,7 +8,7 @@ from prometheus_client import generate_latest
 from flowdeps import gauges
 from flowdeps.service import Service
 from tests.unit.reconcile.simulation import Simulation
-from tests.unit.reconcile.test_life import DAY, HOUR, MINUTE, play
+from tests.unit.reconcile.test_life import DAY, HOUR, MINUTE, OUTAGE, play
 
 Samples = Mapping[tuple[str, frozenset[str]], float]
 
@@ -116,5 +116,27 @@ def test_so_many_stalled_sets_are_named_and_no_more() -> None:
         named = [labels for name, labels in found if name == "flowdeps_set_stalled_seconds"]
         assert len(named) == gauges.STALLED_SHOWN
         assert frozenset({"flows", "first", "Unsatisfiable"}) in named
+
+    play(script)
+
+
+def test_each_set_that_goes_is_counted_once() -> None:
+    """By how its traces went: taken out, or left in a pool that could not be reached."""
+
+    async def script(sim: Simulation) -> None:
+        sim.prefect.make("k")
+        async with sim.operator() as service:
+            for name in ("a", "b"):
+                sim.cluster.apply(name, pools=["k"])
+            await asyncio.sleep(MINUTE)
+            sim.cluster.delete("a")
+            await asyncio.sleep(5 * MINUTE)
+            assert value(scrape(service), "cleanups_total", "Done") == 1
+            sim.prefect.outage = OUTAGE
+            sim.cluster.delete("b")
+            await asyncio.sleep(30 * MINUTE)
+            found = scrape(service)
+        assert value(found, "cleanups_total", "GivenUp") == 1
+        assert value(found, "cleanups_total", "Done") == 1
 
     play(script)
