@@ -95,6 +95,7 @@ def test_who_waits_for_a_person_is_told_why_and_what_to_do(reason: Reason) -> No
             condition("Stalled", "True", reason),
             condition("Resolved", "False", reason),
             condition("Published", "False", "Pending", "waits for a lock"),
+            condition("PoolsSynced", "False", reason),
         )
     )
     assert (found.state, found.ready) == ("waits", False)
