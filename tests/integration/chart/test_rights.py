@@ -128,7 +128,12 @@ _FORBIDDEN = [
     # Of Prefect's own operator, and of anybody else.
     ("get", "prefectworkpools", _SETS),
     ("list", "persistentvolumeclaims", _SETS),
-    *((verb, "leases", _SETS) for verb in ("get", "update", "patch", "delete")),
+    # Others' leases: its own is the one that it may name.
+    *(
+        (verb, "leases", where)
+        for verb in ("get", "update", "delete")
+        for where in (_SETS, _RELEASE)
+    ),
 ]
 _FORBIDDEN_ELSEWHERE = [
     *((verb, "pods", _JOBS) for verb in ("get", "create", "delete")),
@@ -136,15 +141,17 @@ _FORBIDDEN_ELSEWHERE = [
     *((verb, "secrets", _RELEASE) for verb in ("get", "create", "delete")),
     *((verb, "configmaps", _RELEASE) for verb in ("get", "create", "delete")),
     *((verb, "configmaps", "default") for verb in ("get", "list", "patch")),
+    *((verb, "secrets", "default") for verb in ("get", "create", "patch", "delete")),
+    *((verb, "pods", "default") for verb in ("list", "create", "delete")),
     ("list", "customresourcedefinitions", ""),
     ("list", "namespaces", ""),
 ]
 
 
 def test_nothing_else_is_granted(granted: dict[str, Any], cluster: ControlPlane) -> None:
-    """Listing Secrets, entering pods, making sets or roles are forbidden; with watchNamespaces so
-    is all of other namespaces, the operator's own too, and in job namespaces all but
-    copies and a look at runs."""
+    """Listing Secrets, entering pods, making sets or roles, impersonation, others' Leases and
+    resources, and the policy that holds it are forbidden; with watchNamespaces so is all of other
+    namespaces, the operator's own too, and in job namespaces all but copies and a look at runs."""
     account = f"system:serviceaccount:{_RELEASE}:flowdeps"
     some = "watchNamespaces" in granted
     for verb, what, namespace in [("get", "secrets", _SETS), ("get", "pods/log", _SETS)]:
