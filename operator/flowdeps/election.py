@@ -74,7 +74,7 @@ class Election:
     async def acquire(self) -> None:
         """Wait until the Lease is ours."""
         said = None
-        while not await self._attempt(self._take, seconds=self._deadline / 2):
+        while not await self.try_once():
             if (problem := self.problem) and problem != said:
                 log.warning("can't take the Lease %s: %s", self._settings.lease, problem)
             elif not problem and self.holder != said:
@@ -82,6 +82,10 @@ class Election:
             said = problem or self.holder
             await asyncio.sleep(self._retry)
         log.info("active: %s holds the Lease %s", self._identity, self._settings.lease)
+
+    async def try_once(self) -> bool:
+        """Whether the Lease is ours after one look at it."""
+        return await self._attempt(self._take, seconds=self._deadline / 2)
 
     async def keep(self) -> NoReturn:
         """Renew the Lease as long as that works. Raises LostError."""

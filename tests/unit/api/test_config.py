@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowdeps.api.config import Config, PrefectConfig, ResolverConfig, parse_config
+from flowdeps.api.electionconfig import ElectionConfig
 from flowdeps.api.poolconfig import EnvVar, InstallConfig, PoolConfig
 from flowdeps.api.problems import InvalidError
 from flowdeps.api.trialconfig import ImagesConfig, PodsConfig, VulnerabilitiesConfig
@@ -18,6 +19,14 @@ FULL: dict[str, Any] = {
     "watchNamespaces": ["flows"],
     "owner": "platform/flowdeps",
     "httpPort": 9000,
+    "leaderElection": {
+        "enabled": True,
+        "namespace": "flowdeps",
+        "name": "one",
+        "leaseDuration": "1m",
+        "renewDeadline": "40s",
+        "retryPeriod": "10s",
+    },
     "index": {
         "url": "https://packages.example.com/simple",
         "extraUrls": ["https://b.example.com"],
@@ -99,6 +108,14 @@ def test_each_field_arrives() -> None:
             database="/var/lib/osv", interval=timedelta(hours=12)
         ),
         http_port=9000,
+        election=ElectionConfig(
+            enabled=True,
+            namespace="flowdeps",
+            name="one",
+            lease_duration=timedelta(minutes=1),
+            renew_deadline=timedelta(seconds=40),
+            retry_period=timedelta(seconds=10),
+        ),
     )
 
 
@@ -184,6 +201,20 @@ _CPU, _FIRST = "pods.resources.limits.cpu", "pods.tolerations[0]"
         ({"prefect": []}, "prefect", "a list stands where fields are needed"),
         ({"watchNamespaces": ["Flows"]}, "watchNamespaces[0]", "lower-case"),
         ({"owner": "a b"}, "owner", "namespace/name"),
+        ({"leaderElection": {"enabled": True}}, "leaderElection.namespace", "missing"),
+        ({"leaderElection": {"name": "A"}}, "leaderElection.name", "lower-case"),
+        ({"leaderElection": {"retryPeriod": "0s"}}, "leaderElection.retryPeriod", "1s or more"),
+        ({"leaderElection": {"leaseDuration": "2h"}}, "leaderElection.leaseDuration", "1h or less"),
+        (
+            {"leaderElection": {"leaseDuration": "10s"}},
+            "leaderElection.renewDeadline",
+            "10s is not less than leaseDuration (10s)",
+        ),
+        (
+            {"leaderElection": {"renewDeadline": "2s"}},
+            "leaderElection.retryPeriod",
+            "2s is not less than renewDeadline (2s)",
+        ),
         ({"httpPort": "80"}, "httpPort", "without quotes"),
         ({"httpPort": 0}, "httpPort", "1 to 65535"),
         ({"index": {"url": "https://a:secret@b"}}, "index.url", "remove the part before '@'"),
