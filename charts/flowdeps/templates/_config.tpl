@@ -29,7 +29,7 @@
 {{- $wrong = append $wrong "prefect.apiUrl: missing; write the address of Prefect's API, such as http://prefect-server.prefect.svc:4200/api" -}}
 {{- end -}}
 {{- if not .Values.image.repository -}}
-{{- $wrong = append $wrong "image.repository: missing; no image is published yet, so name the one that you built, such as registry.example.com/flowdeps" -}}
+{{- $wrong = append $wrong "image.repository: missing; this chart is not a released one, so name the image that you built, such as registry.example.com/flowdeps" -}}
 {{- end -}}
 {{- if regexMatch "^https?://[^/?#]*@" (.Values.prefect.apiUrl | default "") -}}
 {{- $wrong = append $wrong "prefect.apiUrl: a user name or password in a URL is not allowed; use prefect.existingSecret" -}}
