@@ -7,8 +7,10 @@ from prometheus_client import generate_latest
 
 from flowdeps import gauges
 from flowdeps.service import Service
-from tests.unit.reconcile.simulation import Simulation
+from tests.unit.reconcile.simulation import MemoryImage, Simulation
 from tests.unit.reconcile.test_life import DAY, HOUR, MINUTE, OUTAGE, play
+
+IMAGE = "registry.example.com/flows:2"
 
 Samples = Mapping[tuple[str, frozenset[str]], float]
 
@@ -138,5 +140,27 @@ def test_each_set_that_goes_is_counted_once() -> None:
             found = scrape(service)
         assert value(found, "cleanups_total", "GivenUp") == 1
         assert value(found, "cleanups_total", "Done") == 1
+
+    play(script)
+
+
+def test_looks_and_trials_are_timed_by_their_outcome() -> None:
+    """A pod that looked into an image, one that could not, a lock that works, one that does not."""
+
+    async def script(sim: Simulation) -> None:
+        sim.prefect.make("k")
+        sim.cluster.pods.images[IMAGE] = MemoryImage(broken=frozenset({"broken"}))
+        async with sim.operator() as service:
+            sim.cluster.apply("good", pools=["k"], python={"image": IMAGE})
+            python = {"image": "registry.example.com/none:1"}
+            sim.cluster.apply("away", namespace="team", pools=["k"], python=python)
+            sim.cluster.apply("bad", requirements=["broken"], pools=["k"], python={"image": IMAGE})
+            await asyncio.sleep(5 * MINUTE)
+            found = scrape(service)
+        assert value(found, "probe_seconds_count", "Probed") == 1
+        assert value(found, "verify_seconds_count", "Verified") == 1
+        assert value(found, "verify_seconds_count", "VerifyFailed") == 1
+        assert (value(found, "probe_seconds_count", "ImageUnavailable") or 0) > 0
+        assert (value(found, "probe_seconds_sum", "Probed") or 0) > 0
 
     play(script)
