@@ -32,6 +32,12 @@ class Event(StrEnum):
         "Normal",
         "With `updates: Manual`, a refresh found something; the note has what it would change.",
     )
+    KEY_IN_USE = (
+        "KeyInUse",
+        "Warning",
+        "A set that is being deleted is what deployments still choose; Prefect refuses their next"
+        " runs.",
+    )
     CLEANUP_GIVEN_UP = (
         "CleanupGivenUp",
         "Warning",

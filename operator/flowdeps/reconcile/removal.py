@@ -7,10 +7,12 @@ poll finds a key in our fragment that no set offers).
 """
 
 import logging
+from contextlib import suppress
 
 from flowdeps.api.events import Event
 from flowdeps.api.resource import FINALIZER
 from flowdeps.cluster import ClusterError
+from flowdeps.pools import PoolsError
 from flowdeps.reconcile.publish import delete
 from flowdeps.reconcile.secrets import remove_credentials
 from flowdeps.reconcile.world import World
@@ -41,6 +43,7 @@ async def remove(world: World, entry: SetEntry) -> float | None:
             f"could not take the set out of {', '.join(waiting)} within {GIVE_UP / 60:.0f} minutes;"
             " its key is removed when Prefect answers again",
         )
+    await _warn(world, entry)
     await sweep(world, entry.key)
     try:
         await world.cluster.apply_finalizers(
@@ -62,6 +65,26 @@ async def sweep(world: World, key: SetKey) -> None:
     for view in world.store.held(key):
         await remove_credentials(world, view)
         await delete(world, view.namespace, view.name, view.uid)
+
+
+async def _warn(world: World, entry: SetEntry) -> None:
+    """Say which of the set's keys deployments still choose, and no other set offers."""
+    others = [world.store.sets[key] for ref in entry.offers for key in world.store.rivals(ref.key)]
+    left = {
+        (ref.name, ref.key) for other in others if not other.meta.deleting for ref in other.offers
+    }
+    for ref in entry.offers:
+        if (ref.name, ref.key) in left:
+            continue
+        with suppress(PoolsError):  # it goes all the same
+            chosen = await world.pools.chosen(ref.name, world.config.pool(ref.name).variable)
+            if ref.key in chosen:
+                await world.announce(
+                    entry,
+                    Event.KEY_IN_USE,
+                    f'deployments of work pool {ref.name} still choose "{ref.key}", which is gone:'
+                    " Prefect refuses their next runs until they choose another set or none",
+                )
 
 
 def _still_offered(world: World, entry: SetEntry) -> list[str]:

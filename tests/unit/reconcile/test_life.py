@@ -484,6 +484,31 @@ def test_deleting_sets_gives_everything_back() -> None:
     play(script)
 
 
+@pytest.mark.parametrize("heir", [False, True], ids=["gone", "taken over"])
+@pytest.mark.parametrize("chosen", [set(), {"ml"}, {"ml-extras"}], ids=str)
+def test_a_deletion_says_that_deployments_still_choose_the_key(
+    heir: bool, chosen: set[str]
+) -> None:
+    """Whoever deletes a set learns whose next runs are refused; where another set has its key,
+    none are."""
+
+    async def script(sim: Simulation) -> None:
+        sim.prefect.make("k")
+        sim.prefect.chosen_sets = chosen
+        sim.cluster.apply("ml", pools=["k"])
+        async with sim.operator():
+            await asyncio.sleep(HOUR)
+            if heir:
+                sim.cluster.apply("other", pools=[{"name": "k", "key": "ml"}])
+                await asyncio.sleep(HOUR)
+            sim.cluster.delete("ml")
+            await asyncio.sleep(10 * MINUTE)
+            said = [text for _, _, text in sim.cluster.events if "KeyInUse" in text]
+            assert len(said) == (1 if "ml" in chosen and not heir else 0)
+
+    play(script)
+
+
 def test_a_deletion_waits_for_prefect_and_gives_up_in_the_end() -> None:
     """While Prefect is away a deleted set stays for some minutes, then it goes and says so; the
     key goes from the pool when Prefect is back."""
