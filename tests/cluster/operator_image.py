@@ -50,16 +50,18 @@ def pins(lock: Path = LOCK) -> Iterator[tuple[Requirement, str]]:
         requirement = Requirement(words)
         marker = requirement.marker
         # Which release of this Python the image has is not known here; a wheel too much is no harm.
-        if marker is None or any(marker.evaluate(_environment(patch)) for patch in (0, 99)):
+        releases = (f"{rootfs.PYTHON}.{patch}" for patch in (0, 99))
+        if marker is None or any(marker.evaluate(environment(one)) for one in releases):
             yield requirement, " ".join(hashes)
 
 
-def _environment(patch: int) -> dict[str, str]:
+def environment(python: str) -> dict[str, str]:
+    """What markers see in an image with this Python, such as 3.11.2."""
     return {
         "implementation_name": "cpython",
         "platform_python_implementation": "CPython",
         "python_version": rootfs.PYTHON,
-        "python_full_version": f"{rootfs.PYTHON}.{patch}",
+        "python_full_version": python,
         "sys_platform": "linux",
     }
 
