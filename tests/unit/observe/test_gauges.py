@@ -157,7 +157,8 @@ def test_looks_and_trials_are_timed_by_their_outcome() -> None:
             sim.cluster.apply("bad", requirements=["broken"], pools=["k"], python={"image": IMAGE})
             await asyncio.sleep(5 * MINUTE)
             found = scrape(service)
-        assert value(found, "probe_seconds_count", "Probed") == 1
+        # After a trial that fails the image is looked at again: its tag may have moved.
+        assert (value(found, "probe_seconds_count", "Probed") or 0) > 0
         assert value(found, "verify_seconds_count", "Verified") == 1
         assert value(found, "verify_seconds_count", "VerifyFailed") == 1
         assert (value(found, "probe_seconds_count", "ImageUnavailable") or 0) > 0
