@@ -73,9 +73,11 @@ class TakenOver:
 
 @pytest.fixture(scope="module")
 def taken_over(upgraded: Upgraded, site: Site) -> TakenOver:
-    """Two replicas, of which the active one's pod is lost while it works on many sets."""
+    """Two replicas, of which the active one's pod is lost while it works on many sets. They run as
+    a user that the cluster chose, as OpenShift does."""
     assert upgraded
-    site.install(replicas=2)
+    user = {"runAsUser": 1_000_680_000}
+    site.install(replicas=2, podSecurityContext=user)
     for name in _MANY:  # each its own resolution
         site.index.add(name, "1.0")
     sets.wait(lambda: _active(site) is not None, what="an active operator", seconds=SECONDS)
