@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.integration.lease.replicas import (
     NAMESPACE,
     RETRY_SECONDS,
     SLACK_SECONDS,
+    Replica,
     Replicas,
     takeover_by,
     turns,
@@ -54,6 +56,24 @@ def replicas(
         yield replicas
         replicas.start()
         delete_all_sets(cluster)
+
+
+@contextmanager
+def _load(cluster: ControlPlane, pool: str) -> Iterator[None]:
+    """Sets that are being made; at the end all are."""
+    with connect(cluster) as client, ThreadPoolExecutor(4) as threads:
+
+        def create(number: int) -> None:
+            body = set_body(f"set-{number}", ["alpha", "beta"], namespace=NAMESPACE, pools=[pool])
+            client.post(_PATH, json=body).raise_for_status()
+
+        creating = threads.map(create, range(SETS))
+        yield
+        list(creating)
+
+
+def _ready(*replicas: Replica) -> int:
+    return int(max(one.operator.metric("flowdeps_sets", ready="True") for one in replicas))
 
 
 def test_a_second_operator_stands_by(replicas: Replicas, cluster: ControlPlane) -> None:
@@ -95,28 +115,15 @@ def test_a_kill_under_load_loses_nothing(
     wait(lambda: first.active, what="the first to be active")
     second = replicas.start()
 
-    def ready() -> int:
-        found = [one.operator.metric("flowdeps_sets", ready="True") for one in (first, second)]
-        return int(max(found))
-
-    with connect(cluster) as client:
-
-        def create(number: int) -> None:
-            body = set_body(f"set-{number}", ["alpha", "beta"], namespace=NAMESPACE, pools=[pool])
-            client.post(_PATH, json=body).raise_for_status()
-
-        with ThreadPoolExecutor(4) as threads:
-            creating = threads.map(create, range(SETS))
-            wait(lambda: ready() >= SETS // 6, what="some sets to be Ready")
-            before = ready()
-            first.operator.pause()  # so that nothing is lost to the time that a SIGKILL takes here
-            identity = first.identity
-            first.operator.kill()
-            took = takeover_by(second)
-            list(creating)
+    with _load(cluster, pool):
+        wait(lambda: _ready(first, second) >= SETS // 6, what="some sets to be Ready")
+        before = _ready(first, second)
+        identity = first.identity
+        first.operator.kill()
+        took = takeover_by(second)
     assert before < SETS, "all were Ready before the kill: there was no load"
     assert took <= LEASE_SECONDS + RETRY_SECONDS + SLACK_SECONDS
-    wait(lambda: ready() == SETS, what="all sets to be Ready", seconds=120)
+    wait(lambda: _ready(second) == SETS, what="all sets to be Ready", seconds=120)
     for number in range(SETS):
         assert pins(cluster, f"set-{number}", namespace=NAMESPACE) == "alpha==1.0 beta==2.0"
     wait(
@@ -140,19 +147,17 @@ def test_an_operator_that_was_stopped_writes_nothing_when_it_wakes(
     first = replicas.start()
     wait(lambda: first.active, what="the first to be active")
     second = replicas.start()
-    bodies = [
-        set_body(f"set-{number}", ["alpha"], namespace=NAMESPACE, pools=[pool])
-        for number in range(SETS)
-    ]
-    apply(cluster, *bodies)
-    first.operator.pause()
-    takeover_by(second)
+    with _load(cluster, pool):
+        wait(lambda: _ready(first, second) >= SETS // 6, what="some sets to be Ready")
+        before = _ready(first, second)
+        first.operator.pause()
+        takeover_by(second)
     woken = time.time()
     first.operator.resume()
     assert first.ended() == 1
+    assert before < SETS, "all were Ready before it was stopped: it had nothing to write"
     assert first.time_of("not active any more: ") >= woken
-    for number in range(SETS):
-        wait_ready(cluster, f"set-{number}", namespace=NAMESPACE)
+    wait(lambda: _ready(second) == SETS, what="all sets to be Ready", seconds=120)
     assert turns(writers(cluster, first, second)) == [first.identity, second.identity]
     assert not [line for when, line in first.prefect.writes if when >= woken]
     assert second.prefect.writes, "the second one had nothing to write"
