@@ -2,6 +2,7 @@
 
 import json
 
+from flowdeps.api.reasons import Reason
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.prefect_api import PrefectApi
@@ -65,7 +66,8 @@ def test_a_set_in_trouble_says_why_and_what_to_do(
         "default/wish is not ready, and waits for a person (Unsatisfiable), since "
     )
     assert f"  {revision}: 1 package" in done.out
-    assert "  Resolved: Unsatisfiable: No versions fit together\n" in done.out
+    meaning = Reason.UNSATISFIABLE.description.partition(";")[0]
+    assert f"  Resolved: Unsatisfiable: {meaning}\n" in done.out
     assert "| spec.requirements: There is no package named nosuch" in done.out
     assert "What to do: uv's explanation says what clashes" in done.out
 
