@@ -179,5 +179,7 @@ def test_what_becomes_of_releases_after_they_were_locked(
     # A change that keeps the pins can tell what is gone.
     apply(cluster, set_body("changed", ["beta>=2"]))
     said = condition(wait_reason(cluster, "changed", "Unsatisfiable"), "Ready")["message"]
-    assert said.startswith("The last lock has beta 2.0, which the index no longer has.")
+    assert said.startswith(
+        "spec.requirements: The last lock has beta 2.0, which the index no longer has."
+    )
     assert pins(cluster, "changed") == "beta==2.0"
