@@ -28,6 +28,11 @@ _LOCKS = (LOCK, ROOT / "requirements" / "build.txt")
 _FILES = ("Containerfile", ".containerignore", "pyproject.toml", "README.md", "LICENSE")
 _KEPT = 2  # each takes 150 MB, and another one follows each change of the operator
 _OLDEST_GLIBC, _GLIBC = 5, 36  # the minor versions; the second is that of rootfs.SUITE
+# buildah keeps notes on layers in /var/lib, whatever it is told.
+_APART = (
+    *("unshare", "--mount", "--net"),
+    *("sh", "-c", 'mount -t tmpfs tmpfs /var/lib && exec "$@"', "sh"),
+)
 _RECIPE = "1"  # to be raised when the code below makes something else of the same inputs
 
 
@@ -102,7 +107,7 @@ def _build(at: Path) -> None:
         config = {"Env": ["PATH=/usr/local/bin:/usr/bin:/bin"]}
         oci.write_archive([oci.Image(name="base", layers=layers, config=config)], base)
         places = ("--root", f"{temporary}/storage", "--runroot", f"{temporary}/run")
-        buildah = ("unshare", "--mount", "--net", "buildah", "--storage-driver", "vfs", *places)
+        buildah = (*_APART, "buildah", "--storage-driver", "vfs", *places)
         arguments = {
             "BASE": f"oci-archive:{base}",
             "PIP_NO_INDEX": "1",
