@@ -65,7 +65,10 @@ class SetPasses:
     async def _run(self, key: SetKey) -> float | None:
         entry = self._world.store.sets.get(key)
         if entry is None:
-            await sweep(self._world, key)
+            namespaces = self._world.config.watch_namespaces
+            # Of a set that is not watched, the copies in job namespaces may be another operator's.
+            if not namespaces or key.namespace in namespaces:
+                await sweep(self._world, key)
             self._tell_pools(key, None)
             return None
         if entry.meta.deleting:

@@ -56,7 +56,7 @@ def test_every_object_says_where_it_belongs(path: Path, helm: Helm) -> None:
     the chart's own the labels by which they are found."""
     for one in helm.template(yaml.safe_load(path.read_text())):
         metadata = one["metadata"]
-        cluster_wide = one["kind"].startswith(("Cluster", "Custom"))
+        cluster_wide = one["kind"].startswith(("Cluster", "Custom", "Validating"))
         assert ("namespace" in metadata) != cluster_wide, one
         if "text" not in metadata["name"] and "more" not in metadata["name"]:
             assert metadata["labels"]["app.kubernetes.io/instance"] == "flowdeps"

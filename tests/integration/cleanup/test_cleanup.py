@@ -182,7 +182,7 @@ def test_everything_goes_and_nothing_else(scene: Scene) -> None:
     """While the operator is active nothing is touched, and a dry run only tells. Afterwards the
     template is what it was to the letter, nothing has our label, sets have no finalizer and no
     status; what is others' stays; a second run finds nothing; sets can be deleted with no operator
-    there; and a new operator serves them again."""
+    there; and a new operator serves them again, and leaves another's copies alone as well."""
     cluster = scene.cluster
     foreign, versions = scene.prefect.template(scene.foreign), scene.versions()
     offered = scene.prefect.template(scene.pool)
@@ -232,6 +232,7 @@ def test_everything_goes_and_nothing_else(scene: Scene) -> None:
     wait(lambda: find(scene.prefect.template(scene.pool)) is not None, what="the pool to offer it")
     scene.operator.down()
     assert scene.cleanup("--yes").status == 0
+    assert scene.ours().split() == theirs
     cluster.kubectl("delete", "fds", "extras", "-n", _SETS, "--timeout=30s")
 
 
