@@ -237,7 +237,9 @@ class Server:
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-def _probe(checks: Iterable[Check], well: Callable[[], str] = lambda: "ok") -> Callable[[web.Request], Any]:
+def _probe(
+    checks: Iterable[Check], well: Callable[[], str] = lambda: "ok"
+) -> Callable[[web.Request], Any]:
     async def answer(_: web.Request) -> web.Response:
         problems = [problem for check in checks if (problem := check())]
         text = "\n".join(problems) or well()
