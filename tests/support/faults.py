@@ -7,7 +7,7 @@ test then drops the service. Reads are never touched.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -83,6 +83,7 @@ async def running(
     """A service that runs until the block ends, then is dropped without a goodbye."""
     resolver = Resolver(limits=Limits(), concurrency=2, cache=cache)
     gate = gate or Gate()
+    before = _open_sockets()
     async with Service.assemble(config, resolver=resolver, wrap=gate.around) as service:
         task = asyncio.create_task(service.run(watch))
         try:
@@ -90,3 +91,14 @@ async def running(
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+    # A watch that is cut off says goodbye to the server (TLS) after its session has ended; a loop
+    # that is closed meanwhile would leave the socket open.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(10):
+            while _open_sockets() > before:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+
+
+def _open_sockets() -> int:
+    """How many sockets the running loop reads from."""
+    return len(cast("Any", asyncio.get_running_loop())._selector.get_map())
