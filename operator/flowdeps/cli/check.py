@@ -85,7 +85,7 @@ async def _ask(config: Config) -> AsyncIterator[Finding]:
         async with Pools.connect(config.prefect.api_url) as pools:
             found = await pools.read_all()
         count = sum(one.type == "kubernetes" for one in found.values())
-        yield Finding(f"Prefect answers, and has {count} Kubernetes work pools")
+        yield Finding(f"Prefect answers; work pools of type kubernetes: {count}")
     except PoolsError as error:
         yield Finding("Prefect answers", str(error))
 

@@ -35,7 +35,7 @@ def test_the_charts_account_can_do_its_work(
     assert configuration == "ok    the configuration holds"
     assert resource == "ok    the cluster serves FlowDependencySets"
     assert rights.startswith("ok    the account has the ")
-    assert prefect.startswith("ok    Prefect answers, and has ")
+    assert prefect.startswith("ok    Prefect answers; work pools of type kubernetes: ")
 
 
 def test_every_right_that_is_missing_is_named(
