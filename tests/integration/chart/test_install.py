@@ -31,11 +31,11 @@ def plane() -> Iterator[ControlPlane]:
 
 
 @pytest.fixture
-def release(helm: Helm, plane: ControlPlane) -> Iterator[Helm]:
-    """helm; what it installed is gone after the test, the resource too."""
-    yield helm
+def release(helm: Helm, plane: ControlPlane) -> Helm:
+    """helm, with nothing installed, not even the resource."""
     helm("uninstall", RELEASE, *_HERE, "--ignore-not-found", kubeconfig=plane.kubeconfig)
-    plane.kubectl("delete", _CRD, "--ignore-not-found")
+    plane.kubectl("delete", _CRD, "--ignore-not-found", "--timeout=300s")
+    return helm
 
 
 def _install(helm: Helm, plane: ControlPlane, *more: str, **values: Any) -> str:
