@@ -17,19 +17,18 @@ if [ $level = control-plane ] || [ $# -gt 0 ]; then
     exec $pytest "$@"
 fi
 
-# Tests of pods mostly wait for pods, and integration tests for servers, so they run beside each
-# other; what computes comes after the pods.
-echo "test: running e2e, property and unit tests, whose output comes last, and beside them integration tests" >&2
+# Tests of pods mostly wait for pods, so the others run beside them.
+echo "test: running e2e tests, whose output comes last, and beside them all others" >&2
 output=$(mktemp)
 # A shell lets what it starts in the background ignore SIGINT; tests of interrupts need it.
 heeding='import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])'
-.venv/bin/python -c "$heeding" -m pytest --durations=10 tests/e2e tests/property tests/unit > "$output" 2>&1 &
-others=$!
-trap 'kill $others; wait $others; cat "$output"; rm -f "$output"; exit 130' INT TERM
+.venv/bin/python -c "$heeding" -m pytest --durations=10 tests/e2e > "$output" 2>&1 &
+pods=$!
+trap 'kill $pods; wait $pods; cat "$output"; rm -f "$output"; exit 130' INT TERM
 status=0
-$pytest --ignore tests/e2e --ignore tests/property --ignore tests/unit || status=$?
-echo "test: waiting for the others" >&2
-wait $others || status=$?
+$pytest --ignore tests/e2e || status=$?
+echo "test: waiting for the e2e tests" >&2
+wait $pods || status=$?
 cat "$output"
 rm -f "$output"
 exit $status
