@@ -89,6 +89,8 @@ def taken_over(upgraded: Upgraded, site: Site) -> TakenOver:
     site.node.kubectl("delete", "pod", killed, "-n", NAMESPACE, "--grace-period=0", "--force")
     locked = len(_locked(site))
     site.offer(*bodies)
+    # The pod is gone at once, its process a moment later: it may hold the Lease until then.
+    sets.wait(lambda: _active(site) not in {None, killed}, what="a takeover", seconds=SECONDS)
     return TakenOver(killed=killed, active=_active(site), locked=locked)
 
 

@@ -175,7 +175,9 @@ def test_an_operator_that_is_cut_off_stops_before_another_takes_over(
     wait(lambda: first.active, what="the first to be active")
     second = replicas.start()
     apply(cluster, set_body("wanted", ["alpha"], namespace=NAMESPACE, pools=[pool]))
-    wait(lambda: find(prefect_api.template(pool)) is not None, what="the pool to offer the set")
+    # Offered and told: a template waits while sets of its pool are being worked on.
+    wait_ready(cluster, "wanted", namespace=NAMESPACE)
+    assert find(prefect_api.template(pool)) is not None
     first.cluster.cut()
     cut = time.time()
     prefect_api.set_template(pool, before)
