@@ -3,11 +3,10 @@
 from prometheus_client.metrics import MetricWrapperBase
 
 from flowdeps.api.events import Event
-from flowdeps.api.reasons import Reason
+from flowdeps.api.reasons import PASSING, Reason
 from flowdeps.api.remedies import REMEDIES
 from flowdeps.observe import Metrics
 from flowdeps.reconcile.report import STALLED
-from flowdeps.reconcile.sets import NO_EVENT
 from scripts.reference.tables import code, table
 
 _SUFFIX = {"counter": "_total", "info": "_info"}
@@ -49,7 +48,7 @@ def events() -> str:
     rows.append(
         (code(Reason.VULNERABILITIES_FOUND), "Warning", Reason.VULNERABILITIES_FOUND.description)
     )
-    silent = ", ".join(code(one) for one in Reason if one in NO_EVENT)
+    silent = ", ".join(code(one) for one in Reason if one in PASSING)
     return (
         table(("event", "type", "posted when"), rows)
         + "\nEvery other reason of `Ready` is an event's too, `Normal` while the set is ready and"

@@ -163,3 +163,12 @@ class Reason(StrEnum):
     NAME_TAKEN = "NameTaken", "A ConfigMap of the lock's name exists and is not flowdeps'."
     FORBIDDEN = "Forbidden", "The operator's Kubernetes role does not allow a write."
     INTERNAL_ERROR = "InternalError", "A mistake in flowdeps; its log has the details."
+
+
+UNDER_WAY = frozenset(
+    {Reason.PENDING, Reason.GATHERING, Reason.PROBING, Reason.RESOLVING, Reason.VERIFYING}
+)
+"""A lock is being made."""
+
+PASSING = UNDER_WAY | {Reason.PUBLISHING, Reason.SYNCING}
+"""A set is being worked on; nobody needs to be told."""

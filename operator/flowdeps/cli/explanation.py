@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flowdeps.api.conditions import Condition, ConditionType, find_condition
-from flowdeps.api.reasons import Reason
+from flowdeps.api.reasons import PASSING, Reason
 from flowdeps.api.remedies import REMEDIES
 from flowdeps.api.status import LockStatus, PoolStatus, SetStatus, parse_status
 from flowdeps.api.times import parse_time
@@ -144,13 +144,7 @@ def _state(body: Body, status: SetStatus, ready: Condition | None) -> str:
         return "done"
     if find_condition(status.conditions, ConditionType.STALLED):
         return "waits"
-    return "works" if Reason.named(ready.reason) in _UNDER_WAY else "retries"
-
-
-_UNDER_WAY = {
-    *(Reason.PENDING, Reason.GATHERING, Reason.PROBING, Reason.RESOLVING),
-    *(Reason.VERIFYING, Reason.PUBLISHING, Reason.SYNCING),
-}
+    return "works" if Reason.named(ready.reason) in PASSING else "retries"
 
 
 def _current(body: Body) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from flowdeps.api.conditions import ConditionType, find_condition
-from flowdeps.api.reasons import Reason
+from flowdeps.api.reasons import UNDER_WAY, Reason
 from flowdeps.api.resource import SetSpec, Updates
 from flowdeps.api.status import parse_status
 from flowdeps.inquiries import Failure
@@ -23,10 +23,6 @@ from flowdeps.reconcile.publish import LockText
 from flowdeps.reconcile.report import GatherError, Step, patience
 from flowdeps.reconcile.world import World
 from flowdeps.store import ConfigMapView, SetEntry
-
-UNDER_WAY = frozenset(
-    {Reason.PENDING, Reason.GATHERING, Reason.PROBING, Reason.RESOLVING, Reason.VERIFYING}
-)
 
 
 @dataclass(kw_only=True)

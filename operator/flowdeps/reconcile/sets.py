@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 
 from flowdeps.api.conditions import ConditionType, find_condition
 from flowdeps.api.events import Event, Kind
-from flowdeps.api.reasons import Reason
+from flowdeps.api.reasons import PASSING, Reason
 from flowdeps.api.resource import FINALIZER, OnVulnerable, SetSpec, Updates, WorkPoolRef
 from flowdeps.api.status import SetStatus, parse_status
 from flowdeps.cluster import ClusterError
 from flowdeps.locks.vulnerabilities import Vulnerability
 from flowdeps.plan import LockRecord, asked, home_of, last_record, places
 from flowdeps.reconcile.locking import next_refresh
-from flowdeps.reconcile.making import UNDER_WAY, Making, make, verified_before
+from flowdeps.reconcile.making import Making, make, verified_before
 from flowdeps.reconcile.publish import LockText, propose, publish, taken
 from flowdeps.reconcile.removal import remove, sweep
 from flowdeps.reconcile.report import STALLED, Findings, Step, build_status, patience
@@ -26,7 +26,6 @@ from flowdeps.reconcile.secrets import publish_credentials
 from flowdeps.reconcile.world import Verdict, World
 from flowdeps.store import REVISION_LABEL, PoolKey, SetEntry, SetKey
 
-NO_EVENT = UNDER_WAY | {Reason.PUBLISHING, Reason.SYNCING}
 """Ready reasons that pass by themselves; they make no event."""
 
 
@@ -251,7 +250,7 @@ class SetPasses:
         vulnerable = find_condition(status.conditions, ConditionType.VULNERABLE)
         if vulnerable and vulnerable.status == "True" and vulnerable != known:
             await self._world.announce_condition(entry, vulnerable, "Warning")
-        if ready is None or ready.reason in NO_EVENT:
+        if ready is None or ready.reason in PASSING:
             return
         if was is None or (was.status, was.reason) != (ready.status, ready.reason):
             kind: Kind = "Normal" if ready.status == "True" else "Warning"

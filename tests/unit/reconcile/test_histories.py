@@ -9,9 +9,8 @@ from typing import Any
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from flowdeps.api.reasons import Reason
+from flowdeps.api.reasons import UNDER_WAY, Reason
 from flowdeps.pools import PoolsError
-from flowdeps.reconcile.making import UNDER_WAY
 from tests.unit.engine import virtual
 from tests.unit.reconcile.simulation import MemoryImage, Simulation
 
