@@ -48,7 +48,12 @@ class PrefectApi:
         """``url`` ends in ``/api``; ``auth`` is the server's ``user:password``."""
         user, _, password = (auth or "").partition(":")
         self.client = httpx.Client(
-            base_url=url, auth=(user, password) if auth else None, timeout=60, trust_env=False
+            base_url=url,
+            auth=(user, password) if auth else None,
+            timeout=60,
+            trust_env=False,
+            # The server closes what was idle for 5 s, also just as a request is sent on it.
+            limits=httpx.Limits(max_keepalive_connections=0),
         )
 
     def close(self) -> None:

@@ -112,6 +112,12 @@ class Operator(Service):
                 total += float(value)
         return total
 
+    @property
+    def idle(self) -> bool:
+        """Whether it is at work on nothing, and nothing is due."""
+        page = self.get("/metrics")[1]
+        return all(f"\nflowdeps_queue_{what} 0.0\n" in page for what in ("running", "ready"))
+
     def log(self) -> list[dict[str, Any]]:
         """What it logged, a mapping a line."""
         text = (self.logs / "operator.log").read_text()

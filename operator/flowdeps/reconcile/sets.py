@@ -26,8 +26,6 @@ from flowdeps.reconcile.secrets import publish_credentials
 from flowdeps.reconcile.world import Verdict, World
 from flowdeps.store import REVISION_LABEL, PoolKey, SetEntry, SetKey
 
-"""Ready reasons that pass by themselves; they make no event."""
-
 
 @dataclass(frozen=True)
 class _Signature:

@@ -175,8 +175,9 @@ def test_an_operator_that_is_cut_off_stops_before_another_takes_over(
     wait(lambda: first.active, what="the first to be active")
     second = replicas.start()
     apply(cluster, set_body("wanted", ["alpha"], namespace=NAMESPACE, pools=[pool]))
-    # Offered and told: a template waits while sets of its pool are being worked on.
+    # A template waits while sets of its pool are being worked on, and a pass that is cut off hangs.
     wait_ready(cluster, "wanted", namespace=NAMESPACE)
+    wait(lambda: first.operator.idle, what="the first to have done all")
     assert find(prefect_api.template(pool)) is not None
     first.cluster.cut()
     cut = time.time()
