@@ -12,7 +12,7 @@ isn't charged to a lock.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -166,16 +166,29 @@ def metadata(one: Distribution) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def unmet(facts: ImageFacts) -> tuple[Demand, ...]:
+    """What installed packages require that is missing, or of another version."""
+    versions = facts.versions
+    return tuple(
+        one
+        for one in _demands(facts, facts.platform)
+        if one.wants not in versions or not one.allows(versions[one.wants])
+    )
+
+
 @lru_cache(maxsize=32)
 def demands(facts: ImageFacts, *, platform: str) -> tuple[Demand, ...]:
     """What the image's packages require of versions, on a platform."""
+    return tuple(one for one in _demands(facts, platform) if one.specifier)
+
+
+def _demands(facts: ImageFacts, platform: str) -> Iterator[Demand]:
     environment = _environment(facts, platform)
-    return tuple(
-        Demand(one.name, one.version, canonicalize_name(found.name), found.specifier)
-        for one in facts.distributions
-        for found in _requirements(one)
-        if found.specifier and _holds(found, environment)
-    )
+    for one in facts.distributions:
+        for found in _requirements(one):
+            if _holds(found, environment):
+                name = canonicalize_name(found.name)
+                yield Demand(one.name, one.version, name, found.specifier)
 
 
 def _environment(facts: ImageFacts, platform: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ runs mount changes only when a lock is proven.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from flowdeps.cluster import Cluster
 from flowdeps.inquiries import FindingError
 from flowdeps.locks.image import ImageError, ImageFacts, parse_probe
 from flowdeps.locks.lock import Lock
-from flowdeps.locks.overlay import Demand, demands
+from flowdeps.locks.overlay import unmet
 from flowdeps.store import DIGEST_FILE, LOCK_FILE, MANIFEST_FILE
 from flowdeps.templates.fragment import INSTALL
 from flowdeps.templates.pods import PodSettings, verify_pod
@@ -152,16 +152,12 @@ def _candidate(
 
 def _broken(image: ImageFacts, overlay: ImageFacts) -> list[str]:
     """The requirements that don't hold with the lock on top, but for those of before."""
-    before = set(map(str, _unmet(image)))
-    found = [one for one in _unmet(overlay) if str(one) not in before]
-    return [f"{one}, there is {overlay.versions[one.wants]}" for one in found]
-
-
-def _unmet(facts: ImageFacts) -> Iterator[Demand]:
-    versions = facts.versions
-    for one in demands(facts, platform=facts.platform):
-        if one.wants in versions and not one.allows(versions[one.wants]):
-            yield one
+    before = set(map(str, unmet(image)))
+    return [
+        f"{one}, there is {overlay.versions.get(one.wants, 'none')}"
+        for one in unmet(overlay)
+        if str(one) not in before
+    ]
 
 
 def _result(log: str) -> Mapping[str, Any]:

@@ -83,6 +83,16 @@ def test_nothing_breaks_that_moves_along_or_was_broken_before() -> None:
     )
 
 
+def test_a_requirement_is_unmet_by_another_version_and_by_nothing_at_all() -> None:
+    """With or without a specifier; extras and what markers rule out are not asked for."""
+    changed = (PREFECT, replace(DATEUTIL, version="3.0"), replace(SIX, version="1.16.0"))
+    assert list(map(str, overlay.unmet(replace(FACTS, distributions=changed)))) == [
+        "prefect 3.8.8 requires python-dateutil<3,>=2.8.2",
+        "prefect 3.8.8 requires uvloop>=0.18",
+        "prefect 3.8.8 requires jinja2",
+    ]
+
+
 def test_a_pre_release_that_fits_is_no_conflict() -> None:
     """Whether one may be used is another question."""
     assert not overlay.conflicts(FACTS, {"python-dateutil": "2.10rc1"}, platform=AMD64)

@@ -388,17 +388,22 @@ class MemoryNode:
 
 @dataclass
 class MemoryImage:
-    """A flow image: its content's id, its packages, and which packages can't be imported in it."""
+    """A flow image: its content's id, its packages, and which packages can't be imported in it;
+    `requires`: what packages need, the image's or a lock's."""
 
     id: str = "sha256:1"
     packages: dict[str, str] = field(default_factory=lambda: {"prefect": "3.0"})
     broken: frozenset[str] = frozenset()
+    requires: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def lines(self, pins: Mapping[str, str]) -> list[str]:
         """What a probe in it prints, with `pins` on top."""
         head = {"python": "3.11.9", "platform": "linux/amd64", "libc": "glibc", "markers": {}}
         found = {**self.packages, **pins}
-        parts = [{"name": name, "version": version} for name, version in found.items()]
+        parts = [
+            {"name": name, "version": version, "requires": list(self.requires.get(name, ()))}
+            for name, version in found.items()
+        ]
         records = [head, *parts, {"distributions": len(parts)}]
         return [f"flowdeps-probe: {json.dumps(one)}" for one in records]
 

@@ -164,6 +164,28 @@ def test_what_cannot_be_imported_is_never_published_and_a_mended_image_heals_it(
     play(script)
 
 
+def test_what_a_lock_needs_and_nobody_has_is_told_before_a_run() -> None:
+    """A package that is required and not there at all, as in a lock that was made elsewhere or
+    trimmed by hand; what the image lacked before isn't charged to the lock."""
+
+    async def script(sim: Simulation) -> None:
+        requires = {"prefect": ["gone"], "pandas": ["pytz", "prefect>=3"]}
+        sim.cluster.pods.images[IMAGE] = MemoryImage(requires=requires)
+        sim.cluster.apply("ml", requirements=["pandas"], **image())
+        async with sim.operator():
+            await asyncio.sleep(MINUTE)
+            assert sim.ready("ml") == ("False", "VerifyFailed")
+            said = conditions(sim)["Verified"][2]
+            assert "pandas 1.0 requires pytz, there is none" in said
+            assert "gone" not in said
+            sim.cluster.apply("ml", requirements=["pandas", "pytz"], **image())
+            await asyncio.sleep(MINUTE)
+            assert sim.ready("ml") == ("True", "Ready")
+        await settled(sim)
+
+    play(script)
+
+
 def test_an_image_that_moved_is_seen_and_the_lock_in_service_tried_again() -> None:
     """A tag that leads elsewhere is noticed at the next look; a lock that no longer works there is
     reported, and stays in service."""
