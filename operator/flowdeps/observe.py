@@ -151,6 +151,11 @@ class Metrics:
             "target method",
             buckets=_REQUEST_SECONDS,
         )
+        # From the start on: an alert sees a counter rise only where it was seen before.
+        for outcome in ("Done", "GivenUp"):
+            self.cleanups.labels(outcome)
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+            self.api_calls.labels("kubernetes", method, "403")
 
     def observe_call(self, target: str) -> Callable[[str, str, float], None]:
         """What a client of `target` tells its requests to: method, outcome, seconds."""

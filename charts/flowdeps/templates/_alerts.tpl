@@ -12,12 +12,17 @@
   severity: critical
   summary: No flowdeps operator is active, though some stand by.
   description: None of them can take the Lease. /readyz and the log of each say why.
+- alert: FlowdepsSetStalled
+  expr: max by (namespace, set, reason) (flowdeps_set_stalled_seconds{ {{- .pod -}} }) > 3600
+  severity: warning
+  summary: {{ `'The dependency set {{ $labels.namespace }}/{{ $labels.set }} has waited for somebody for {{ $value | humanizeDuration }}: {{ $labels.reason }}.'` }}
+  description: Its last good lock, if it had one, stays in service. `flowdeps explain NAMESPACE/NAME` or `kubectl describe fds` says what to do.
 - alert: FlowdepsSetsNotReady
-  expr: sum by (reason) (flowdeps_sets{ready="False",{{ .own }}}) > 0
+  expr: sum by (reason) (flowdeps_set_conditions{type="Reconciling",status="True",{{ .own }}}) > 0
   for: 1h
   severity: warning
-  summary: {{ `'{{ $value }} dependency sets are not ready: {{ $labels.reason }}.'` }}
-  description: Their last good locks stay in service. `kubectl get fds -A` names them, `kubectl describe fds NAME` says what to do.
+  summary: {{ `'{{ $value }} dependency sets are not ready, and tried again: {{ $labels.reason }}.'` }}
+  description: Their last good locks stay in service. Something outside of them is out of order; `kubectl describe fds NAME` says what.
 - alert: FlowdepsQueueStuck
   expr: >-
     max(flowdeps_queue_oldest_seconds{ {{- .own -}} }) > 300

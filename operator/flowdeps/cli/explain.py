@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flowdeps.api.times import format_time
+from flowdeps.api.wording import counted
 from flowdeps.cli.explanation import Explanation, ago, explain
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.looking import look
@@ -98,7 +99,7 @@ def _lines(found: Explanation, now: datetime) -> Iterator[str]:
     yield "In service"
     if found.revision:
         made = f", resolved {ago(found.resolved_at, now)}" if found.resolved_at else ""
-        packages = f"{found.packages} package{'' if found.packages == 1 else 's'}"
+        packages = counted(found.packages, "package")
         yield f"  {found.revision}: {packages} for Python {found.python}{made}"
     else:
         yield "  nothing: no lock was published yet"

@@ -5,6 +5,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+from flowdeps.api.wording import counted
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.lock_inputs import Given, read_request, read_text
 from flowdeps.cli.manifests import STDIN
@@ -86,8 +87,7 @@ def run(args: argparse.Namespace) -> int:
         name = spec.index.credentials
         print(f"note: the Secret {name} isn't read here; give --netrc FILE", file=sys.stderr)
     previous = read_lock(args.previous) if args.previous else None
-    count = len(request.requirements)
-    print(f"resolving {count} requirement{'s' if count != 1 else ''} …", file=sys.stderr)
+    print(f"resolving {counted(len(request.requirements), 'requirement')} …", file=sys.stderr)
     try:
         made = asyncio.run(make_resolver(config).resolve(request, previous=previous, access=access))
     except ResolveError as error:
@@ -103,8 +103,8 @@ def run(args: argparse.Namespace) -> int:
             raise CommandError(f"{args.output}: {error.strerror}") from None
     else:
         sys.stdout.write(text)
-    base = f" on {len(lock.base)} packages of the image" if lock.base else ""
-    print(f"{len(lock.pins)} pins{base}, {lock.digest}", file=sys.stderr)
+    base = f" on {counted(len(lock.base), 'package')} of the image" if lock.base else ""
+    print(f"{counted(len(lock.pins), 'pin')}{base}, {lock.digest}", file=sys.stderr)
     return 0
 
 

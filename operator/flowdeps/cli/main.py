@@ -18,13 +18,13 @@ _DESCRIPTION = """\
 Pinned, hashed Python dependencies for Prefect flows on Kubernetes.
 
 The operator is `flowdeps run`. The other commands do one of its steps by hand, on
-files or on a live cluster, and change nothing.
+files or on a live cluster, and change nothing; `flowdeps cleanup` takes out what it made.
 """
 _EPILOG = """\
 examples:
-  flowdeps validate examples/*.yaml
-  flowdeps lock examples/ml-extras.yaml > ml-extras.lock
-  flowdeps template examples/*.yaml --pool kubernetes --check
+  flowdeps validate sets.yaml
+  flowdeps lock ml-extras.yaml > ml-extras.lock
+  flowdeps template sets.yaml --pool kubernetes --check
   flowdeps status -n flows
   flowdeps explain flows/ml-extras
 """

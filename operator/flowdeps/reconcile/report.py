@@ -23,6 +23,7 @@ from flowdeps.api.status import (
     parse_status,
 )
 from flowdeps.api.times import parse_time
+from flowdeps.api.wording import counted
 from flowdeps.locks.vulnerabilities import Vulnerability
 from flowdeps.plan import (
     ANNOTATION_PROPOSED,
@@ -165,7 +166,9 @@ def _conditions(
     if failed is None:
         record = findings.record
         packages = record.packages if record else 0
-        text = f"{_count(packages, 'package')}, offered by {_count(len(entry.offers), 'work pool')}"
+        text = (
+            f"{counted(packages, 'package')}, offered by {counted(len(entry.offers), 'work pool')}"
+        )
         if findings.resolved.reason is Reason.RESOLVED and findings.resolved.message:
             text += f"; {findings.resolved.message}"
         text += f"; a refresh waits for approval: {proposed.revision}" if proposed else ""
@@ -347,7 +350,3 @@ def _lock(record: LockRecord, *, revision: str) -> LockStatus | None:
         inputs_digest=record.inputs,
         image=record.image,
     )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -13,6 +13,8 @@ Series = Mapping[str, str]
 OURS = 'namespace="flowdeps",pod="flowdeps-1"'
 OTHERS = 'namespace="elsewhere",pod="other-1"'
 _PREFECT = f'target="prefect",method="GET",{OURS}'
+_RECONCILING = f'type="Reconciling",{OURS}'
+_STALLED = 'namespace="team",set="ml",pod="flowdeps-1"'
 
 # An alert: the series with which it fires and after how many minutes; those with which it doesn't.
 # Values stand for a minute each: `0+60x90` is a counter that grows by 60 a minute.
@@ -30,10 +32,15 @@ CASES: Mapping[str, tuple[Series, int, Series]] = {
             'flowdeps_leader{namespace="flowdeps",pod="flowdeps-2"}': "1x90",
         },
     ),
+    "FlowdepsSetStalled": (
+        {f'flowdeps_set_stalled_seconds{{reason="VerifyFailed",{_STALLED}}}': "0+60x90"},
+        62,
+        {f'flowdeps_set_stalled_seconds{{reason="VerifyFailed",{_STALLED}}}': "0+60x30 _x60"},
+    ),
     "FlowdepsSetsNotReady": (
-        {f'flowdeps_sets{{ready="False",reason="Unsatisfiable",{OURS}}}': "2x90"},
+        {f'flowdeps_set_conditions{{reason="PodsForbidden",status="True",{_RECONCILING}}}': "2x90"},
         61,
-        {f'flowdeps_sets{{ready="True",reason="Ready",{OURS}}}': "2x90"},
+        {f'flowdeps_set_conditions{{reason="Ready",status="True",type="Ready",{OURS}}}': "2x90"},
     ),
     "FlowdepsQueueStuck": (
         {f"flowdeps_queue_oldest_seconds{{{OURS}}}": "400x90"},

@@ -6,6 +6,7 @@ A block of YAML says what it is: an object by its kind, others by a comment in t
 
 import re
 import shlex
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,24 @@ def _command_lines() -> list[Any]:
     return found
 
 
+def _parsers() -> Iterator[ArgumentParser]:
+    """The program's parser, and that of each command."""
+    main = build_parser()
+    yield main
+    for action in main._subparsers._group_actions if main._subparsers else ():
+        yield from (action.choices or {}).values()  # type: ignore[attr-defined]
+
+
+def _help_examples() -> list[Any]:
+    """The command lines that end the help of a command."""
+    found = []
+    for parser in _parsers():
+        for line in re.findall(r"^  (?:.* \| )?flowdeps (.*)$", parser.epilog or "", re.MULTILINE):
+            words = shlex.split(re.split(r" [|>] ", line)[0])
+            found.append(pytest.param(words, id=f"{parser.prog}: {line}"))
+    return found
+
+
 @pytest.mark.parametrize("body", _objects())
 def test_every_set_that_is_shown_is_valid(body: Any) -> None:
     """The API would take it as it stands; a block that is no object says what it is."""
@@ -81,9 +100,12 @@ def test_every_configuration_that_is_shown_is_valid(text: str) -> None:
     assert parse_config(yaml.safe_load(text))
 
 
-@pytest.mark.parametrize("words", _command_lines())
+@pytest.mark.parametrize("words", [*_command_lines(), *_help_examples()])
 def test_every_command_line_that_is_shown_is_one(words: list[str]) -> None:
-    """The command is there, and so are its flags."""
+    """The command is there, and so are its flags; a file of ours that is named is there as well."""
+    assert [
+        word for word in words if word.startswith("examples/") and not any(_ROOT.glob(word))
+    ] == []
     ended: object = 0
     try:
         build_parser().parse_args(words)
@@ -98,3 +120,4 @@ def test_there_is_something_of_each_kind() -> None:
     assert kinds.count(KIND) > 10
     assert len(_configurations()) > 3
     assert len(_command_lines()) > 5
+    assert len(_help_examples()) > 10
