@@ -5,8 +5,9 @@ right, nothing in the cluster is touched. Then pods, Secrets before the ConfigMa
 found, and the status and finalizers of sets last, when all else is gone. A kill anywhere is mended
 by another run; where nothing is left, nothing is written.
 
-What is ours is known by the owner of a template's fragment, by our labels, and by the namespace of
-the set that an object was made for, which must be watched: other operators' things stay.
+What is ours is known by the owner and the cluster of a template's fragment, by our labels, and by
+the namespace of the set that an object was made for, which must be watched: other operators' things
+stay.
 """
 
 import asyncio
@@ -43,10 +44,15 @@ class Cleanup:
     dry: bool = False
     left: list[str] = field(default_factory=list)
     _namespaces: set[str] = field(default_factory=set)  # of jobs, by templates
+    _identity: str = ""
 
     async def run(self) -> None:
         """Take out what there is."""
-        if self.pools:
+        try:
+            self._identity = await self.cluster.identity()
+        except ClusterError as error:
+            self.left.append(f"the cluster could not be looked at: {error}")
+        if self.pools and not self.left:
             await self._templates(self.pools)
         if self.left:
             return
@@ -108,7 +114,11 @@ class Cleanup:
 
     def _is_ours(self, pool: Pool) -> bool:
         found = find(pool.template)
-        return found is not None and found.owner == self.config.owner
+        return (
+            found is not None
+            and found.owner == self.config.owner
+            and (not self._identity or found.cluster in ("", self._identity))
+        )
 
     # The cluster
 

@@ -40,7 +40,6 @@ from flowdeps.store import (
     slim,
     view_config_map,
 )
-from flowdeps.templates import find
 from flowdeps.trials.leftovers import sweep
 
 log = logging.getLogger(__name__)
@@ -167,6 +166,7 @@ class Service:
         failures = 0
         while True:
             try:
+                self.world.identity = await self.world.cluster.identity()
                 await self._list()
             except ClusterError as error:
                 failures += 1
@@ -274,7 +274,7 @@ class Service:
             else:
                 self.health.failed_polls, self.health.prefect = 0, None
                 wanted = {ref.name for e in world.store.sets.values() for ref in e.offers}
-                ours = {name for name, pool in pools.items() if self._is_ours(pool.template)}
+                ours = {name for name, pool in pools.items() if self._pools.ours(pool)}
                 world.metrics.keep_pools(wanted | pools.keys())
                 for name in wanted | ours:
                     pool = pools.get(name)
@@ -350,7 +350,3 @@ class Service:
         for entry in filter(None, entries):
             for name in {entry.key.name, *(ref.key for ref in entry.offers)}:
                 self.world.call_rivals(name, but=entry.key)
-
-    def _is_ours(self, template: Body) -> bool:
-        found = find(template)
-        return found is not None and found.owner == self.world.config.owner

@@ -45,6 +45,15 @@
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]
   verbs: [list, watch]
+{{ include "flowdeps.rules.identity" . }}
+{{- end -}}
+
+{{/* Its uid tells this cluster from others that share a Prefect. */}}
+{{- define "flowdeps.rules.identity" -}}
+- apiGroups: [""]
+  resources: [namespaces]
+  resourceNames: [kube-system]
+  verbs: [get]
 {{- end -}}
 
 {{/* In the operator's own namespace: the Lease that the active one holds. */}}
@@ -88,6 +97,7 @@
 
 {{- define "flowdeps.rules.cleanup.cluster" -}}
 {{ include "flowdeps.rules.cleanup.sets" . }}
+{{ include "flowdeps.rules.identity" . }}
 {{- end -}}
 
 {{- define "flowdeps.rules.cleanup.lease" -}}

@@ -102,6 +102,7 @@ def _merged(base: Mapping[str, Any], args: argparse.Namespace, config: Config) -
         default=default,
         index=config.index,
         owner=config.owner,
+        cluster="",
         version=__version__,
     )
     return merge(base, fragment)

@@ -53,11 +53,15 @@ class Right:
         return f"{self.verb} {kind} {where}"
 
 
+IDENTITY = Right(verb="get", group="", resource="namespaces", namespace="", name="kube-system")
+"""To tell this cluster from others that share a Prefect; where all namespaces are watched."""
+
+
 def needed(config: Config) -> list[Right]:
     """What an operator with this configuration needs, where it needs it."""
     found: list[Right] = []
     if not config.watch_namespaces:
-        found += _rights((*SETS, *CLUSTER), "")
+        found += (*_rights((*SETS, *CLUSTER), ""), IDENTITY)
     for namespace in config.watch_namespaces:
         found += _rights(SETS, namespace)
     jobs = {n for pool in config.work_pools for n in pool.job_namespaces}

@@ -25,6 +25,7 @@ def pool_fragment(
     default: str,
     index: Index,
     owner: str,
+    cluster: str,
     version: str,
 ) -> Fragment:
     """What a pool's template should carry: `offered` says which set each key stands for, `index`
@@ -32,6 +33,7 @@ def pool_fragment(
     install = settings.install
     fragment = Fragment(
         owner=owner,
+        cluster=cluster,
         version=version,
         variable=settings.variable,
         keys=tuple(sorted(offered)),

@@ -27,7 +27,10 @@ _FIRST_DRIFT_PAUSE = 15.0
 
 @dataclass
 class Pace:
-    """One pool's writes and drifts; all times are queue time, in seconds."""
+    """One pool's writes and drifts; all times are queue time, in seconds.
+
+    `rival`: the cluster whose operator wrote what stood there at the last drift, if one did.
+    """
 
     writes: int = 0
     last_write: float = float("-inf")
@@ -35,6 +38,7 @@ class Pace:
     in_line: bool = False
     fragment: Fragment | None = None
     drifts: list[float] = field(default_factory=list)
+    rival: str = ""
 
     def wait(self, now: float, busy: Callable[[], bool]) -> float | None:
         """How long a look at the pool should wait; None: not at all."""

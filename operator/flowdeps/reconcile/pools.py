@@ -21,6 +21,7 @@ from flowdeps.reconcile.world import PoolState, Verdict, World
 from flowdeps.store import PoolKey, PoolView, SetEntry, SetKey
 from flowdeps.templates import (
     NONE,
+    Found,
     Fragment,
     MergeRefusedError,
     default_image,
@@ -85,7 +86,8 @@ class PoolPasses:
         if pool is None:
             self._settle(name, state, _Wanted({}, None, self._all(name, Reason.POOL_NOT_FOUND)))
             return None
-        wanted = self._wanted(pool)
+        live = find(pool.template)
+        wanted = self._wanted(pool, live)
         try:
             template = self._desired(pool, wanted.fragment)
         except MergeRefusedError as refusal:
@@ -97,8 +99,10 @@ class PoolPasses:
         if template == pool.template:
             again = pace.settled(world.queue.time(), wanted.fragment)
             self._seen[name] = _hash(pool.template)
-            self._settle(name, state, _contended(wanted) if pace.contended else wanted)
+            self._settle(name, state, _contended(wanted, pace) if pace.contended else wanted)
             return again
+        other = live.cluster if live and live.cluster != world.identity else ""
+        pace.rival = other if pace.drifted(wanted.fragment) else pace.rival
         return await self._write(pool, template, pace=pace, state=state, wanted=wanted)
 
     def unreachable(self, name: str, error: PoolsError) -> None:
@@ -106,6 +110,22 @@ class PoolPasses:
         self._seen.pop(name, None)
         state = self._world.pool_states.setdefault(name, PoolState())
         self._tell(name, state, self._all(name, error.reason, str(error)))
+
+    def ours(self, pool: Pool) -> bool:
+        """Whether the fragment in a pool's template, if there is one, is ours to take out.
+
+        An operator of the same owner in another cluster may have written it: that one alone knows
+        its sets. What names no cluster (`flowdeps template` wrote it) is ours while our sets are
+        concerned.
+        """
+        world, live = self._world, find(pool.template)
+        if live is None or live.owner != world.config.owner:
+            return False
+        if world.identity and live.cluster:
+            return live.cluster == world.identity
+        state = world.pool_states.get(pool.name)
+        known = world.store.offering(pool.name) or (state and state.offered)
+        return bool(known) or not world.identity
 
     def changed(self, pool: Pool) -> bool:
         """Whether a poll shows a template other than the one last found in line."""
@@ -131,10 +151,9 @@ class PoolPasses:
         store.pools[name] = view
         return known != view
 
-    def _wanted(self, pool: Pool) -> _Wanted:
+    def _wanted(self, pool: Pool, live: Found | None) -> _Wanted:
         world = self._world
         settings = world.config.pool(pool.name)
-        live = find(pool.template)
         live_keys = set(live.keys) if live and live.owner == world.config.owner else set()
         verdicts: dict[SetKey, Verdict] = {}
         offered: dict[str, _Offer] = {}
@@ -160,6 +179,8 @@ class PoolPasses:
             default=default.ref.key if default else NONE,
             index=world.config.index,
             owner=world.config.owner,
+            # What `flowdeps template` wrote, and Helm writes again, is in line as it is.
+            cluster="" if live and not live.cluster else world.identity,
             version=world.version,
         )
         return _Wanted({key: o.entry.key for key, o in offered.items()}, fragment, verdicts)
@@ -207,9 +228,7 @@ class PoolPasses:
     def _desired(self, pool: Pool, fragment: Fragment | None) -> dict[str, Any]:
         if fragment is not None:
             return merge(pool.template, fragment)
-        live = find(pool.template)
-        ours = live is not None and live.owner == self._world.config.owner
-        return remove(pool.template) if ours else dict(pool.template)
+        return remove(pool.template) if self.ours(pool) else dict(pool.template)
 
     async def _write(
         self,
@@ -223,7 +242,7 @@ class PoolPasses:
         world, now, name = self._world, self._world.queue.time(), pool.name
         if pace.drifted(wanted.fragment):
             if pause := pace.wait_for_others(now):
-                self._tell(name, state, _contended(wanted).verdicts)
+                self._tell(name, state, _contended(wanted, pace).verdicts)
                 return pause
             world.metrics.template_drifts.labels(name).inc()
             log.warning("work pool %s was changed by others; mending it", name)
@@ -236,7 +255,7 @@ class PoolPasses:
         log.info("work pool %s offers %s", name, ", ".join(wanted.offered) or "nothing")
         again = pace.wrote(now, wanted.fragment)
         self._seen[name] = _hash(template)
-        self._settle(name, state, _contended(wanted) if pace.contended else wanted)
+        self._settle(name, state, _contended(wanted, pace) if pace.contended else wanted)
         return again
 
     # What sets are told
@@ -264,12 +283,18 @@ class PoolPasses:
                 self._world.queue.add(key)
 
 
-def _contended(wanted: _Wanted) -> _Wanted:
-    verdict = Verdict(
-        Reason.CONTENDED,
+def _contended(wanted: _Wanted, pace: Pace) -> _Wanted:
+    text = (
         "something else keeps overwriting the pool's base job template (a Helm release, Terraform,"
-        " a PrefectWorkPool resource?): let it leave the template alone, or give the pool to it",
+        " a PrefectWorkPool resource?): let it leave the template alone, or give the pool to it"
     )
+    if pace.rival:
+        text = (
+            f"the operator of another cluster ({pace.rival}) offers sets to this pool too, and each"
+            " overwrites the other: let one of them leave the pool alone, or give each its own"
+            " `owner` in its configuration"
+        )
+    verdict = Verdict(Reason.CONTENDED, text)
     verdicts = {k: verdict if v.synced else v for k, v in wanted.verdicts.items()}
     return _Wanted(wanted.offered, wanted.fragment, verdicts)
 

@@ -78,6 +78,7 @@ class World:
     queue: Queue[Key]
     metrics: Metrics
     version: str
+    identity: str = ""  # of the cluster; empty where it is not known
     advisories: Advisories | None = None
     pool_states: dict[str, PoolState] = field(default_factory=dict)
     removing: dict[SetKey, float] = field(default_factory=dict)  # since when, in queue time

@@ -56,8 +56,9 @@ _USER = ("runAsUser", "runAsGroup", "runAsNonRoot")
 class Fragment:
     """What one pool should offer.
 
-    ``owner`` is ``namespace/name`` of the operator's release. ``descriptions`` says for each key
-    what it stands for, e.g. ``team-a/ml: pandas, pyarrow``. ``default_image`` becomes the pool's
+    ``owner`` is ``namespace/name`` of the operator's release, ``cluster`` the identity of the
+    cluster that it runs in (empty: not known). ``descriptions`` says for each key what it stands
+    for, e.g. ``team-a/ml: pandas, pyarrow``. ``default_image`` becomes the pool's
     default where its template has none. ``resources`` of None: those of the flow's container.
     ``env`` holds entries for the install container, e.g. a proxy. ``extras``: whether a run may
     have packages beside the lock; ``index_urls``: where they come from for a run without a set, in
@@ -65,6 +66,7 @@ class Fragment:
     """
 
     owner: str
+    cluster: str = ""
     version: str
     variable: str = "dependency_set"
     keys: tuple[str, ...]
@@ -92,6 +94,7 @@ class Found:
     """What a template's marker and variable say."""
 
     owner: str
+    cluster: str
     version: str
     variable: str
     keys: tuple[str, ...]
@@ -115,7 +118,12 @@ def variable(fragment: Fragment, *, replaced: list[dict[str, Any]]) -> dict[str,
         "type": "string",
         "enum": [NONE, *fragment.keys],
         "default": fragment.default,
-        MARKER: {"owner": fragment.owner, "version": fragment.version, "replaced": replaced},
+        MARKER: {
+            "owner": fragment.owner,
+            **({"cluster": fragment.cluster} if fragment.cluster else {}),
+            "version": fragment.version,
+            "replaced": replaced,
+        },
     }
 
 

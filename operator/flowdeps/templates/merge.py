@@ -115,6 +115,7 @@ def _found(template: Mapping[str, Any]) -> Iterator[Found]:
         enum = schema.get("enum")
         yield Found(
             owner=marker["owner"],
+            cluster=str(marker.get("cluster", "")),
             version=str(marker.get("version", "")),
             variable=name,
             keys=tuple(

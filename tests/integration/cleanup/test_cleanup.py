@@ -178,6 +178,21 @@ def _of_trials() -> Iterator[Body]:
         yield body
 
 
+@pytest.mark.parametrize("scene", ["cluster"], indirect=True)
+def test_what_the_operator_of_another_cluster_offers_stays(scene: Scene) -> None:
+    """Also where its release has our name: a Prefect may serve several clusters."""
+    name = f"{scene.pool}-elsewhere"
+    scene.prefect.create_pool(name, image="example.com/flows:1", namespace=_JOBS)
+    owner = scene.values["owner"]
+    fragment = Fragment(owner=owner, cluster="another", version="1", keys=("theirs",))
+    theirs = merge(scene.before, fragment)
+    scene.prefect.set_template(name, theirs)
+    scene.operator.down()
+    assert scene.cleanup("--yes").status == 0
+    assert find(scene.prefect.template(scene.pool)) is None
+    assert scene.prefect.template(name) == theirs
+
+
 def test_everything_goes_and_nothing_else(scene: Scene) -> None:
     """While the operator is active nothing is touched, and a dry run only tells. Afterwards the
     template is what it was to the letter, nothing has our label, sets have no finalizer and no

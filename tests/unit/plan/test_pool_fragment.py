@@ -19,6 +19,7 @@ def _fragment(
         default=default,
         index=Index("https://one.example.com/simple", ("https://two.example.com/simple",)),
         owner="flowdeps/flowdeps",
+        cluster="",
         version="0.1.0",
     )
 

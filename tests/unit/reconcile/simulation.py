@@ -54,6 +54,7 @@ class MemoryCluster:
         self.sets: dict[tuple[str, str], Body] = {}
         self.maps: dict[tuple[str, str], Body] = {}
         self.namespaces = {"flows", "team"}
+        self.uid = "cluster-1"
         self.writes: Counter[str] = Counter()
         self.events: list[tuple[str, str, str]] = []
         self.watcher: Watcher = lambda *_: None
@@ -120,6 +121,10 @@ class MemoryCluster:
         self.pods.pods[namespace, "run"] = (body, float("inf"))
 
     # What the operator asks
+
+    async def identity(self) -> str:
+        await self._turn()
+        return self.uid
 
     async def each_set(self, namespaces: Sequence[str] = ()) -> AsyncIterator[Body]:
         await self._turn()
