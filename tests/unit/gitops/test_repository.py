@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from flowdeps.api.resource import KIND, parse_spec
+from scripts.notes import notes
 
 _ROOT = Path(__file__).parents[3]
 _WORKFLOWS = sorted(_ROOT.glob(".github/workflows/*.y*ml"))
@@ -28,12 +29,12 @@ def _name(path: Path) -> str:
 def _steps(path: Path) -> list[dict[str, Any]]:
     document = yaml.safe_load(path.read_text())
     runs = document["jobs"].values() if "jobs" in document else [document["runs"]]
-    return [step for one in runs for step in one["steps"]]
+    return [step for one in runs for step in one.get("steps", ())]
 
 
 @pytest.mark.parametrize("path", [*_WORKFLOWS, *_ACTIONS], ids=_name)
 def test_actions_are_named_by_a_full_version(path: Path) -> None:
-    """Not by a branch or a tag that moves."""
+    """Not by a branch, nor by a tag for the newest of many."""
     used = [step["uses"] for step in _steps(path) if "uses" in step]
     assert used
     assert not [one for one in used if not re.search(r"@v\d+\.\d+\.\d+$", one)]
@@ -57,6 +58,37 @@ def test_what_a_workflow_runs_is_there(path: Path) -> None:
         for word in words:
             if word.startswith((".ci/", "charts/", "scripts/")):
                 assert (_ROOT / word).exists()
+
+
+@pytest.mark.parametrize("path", _WORKFLOWS, ids=_name)
+def test_jobs_wait_for_jobs_that_are_there(path: Path) -> None:
+    """Also workflows that a job is another one of; what a job takes of another it waits for."""
+    jobs = yaml.safe_load(path.read_text())["jobs"]
+    for job in jobs.values():
+        needs = job.get("needs", [])
+        needs = [needs] if isinstance(needs, str) else needs
+        assert set(needs) <= jobs.keys()
+        assert set(re.findall(r"needs\.(\w+)\.", str(job))) <= set(needs)
+        if "uses" in job:
+            assert "workflow_call" in yaml.safe_load((_ROOT / job["uses"]).read_text())[True]
+
+
+def test_a_chart_is_released_after_its_image_and_after_the_tests() -> None:
+    """Else a failed build leaves a release whose chart names an image that is not there."""
+    jobs = yaml.safe_load((_ROOT / ".github/workflows/release.yml").read_text())["jobs"]
+    assert jobs["files"]["needs"] == "image"
+    assert "test" in jobs["image"]["needs"]
+
+
+def test_the_notes_of_a_release_are_what_the_changelog_says_of_it() -> None:
+    """No more than its section, and an error where there is none or nothing in it."""
+    text = "# Changelog\n\n## [Unreleased]\n\n## [1.2.0] - 2026-01-02\n\n### Added\n\n- b\n"
+    text += "\n## [1.1.0] - 2026-01-01\n\n- a\n"
+    assert notes("1.2.0", text) == "### Added\n\n- b\n"
+    assert notes("1.1.0", text) == "- a\n"
+    for version in ("1.2", "Unreleased", "2.0.0"):
+        with pytest.raises(LookupError, match=re.escape(version)):
+            notes(version, text)
 
 
 @pytest.mark.parametrize("path", _FORMS, ids=_name)
