@@ -51,6 +51,9 @@ def make_world(
         resources=config.pods.resources,
         node_selector=config.pods.node_selector,
         tolerations=config.pods.tolerations,
+        image_pull_secrets=config.pods.image_pull_secrets,
+        labels=config.pods.labels,
+        annotations=config.pods.annotations,
     )
     recheck = config.images.recheck.total_seconds()
     images = Images(cluster, runner, settings=settings, recheck=recheck, now=now, metrics=metrics)

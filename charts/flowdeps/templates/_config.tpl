@@ -3,7 +3,7 @@
 {{- define "flowdeps.filled" -}}
 {{- $out := dict -}}
 {{- range $name, $value := . -}}
-{{- if and (kindIs "map" $value) (not (has $name (list "nodeSelector" "resources"))) -}}
+{{- if and (kindIs "map" $value) (not (has $name (list "nodeSelector" "resources" "labels" "annotations"))) -}}
 {{- $value = include "flowdeps.filled" $value | fromYaml -}}
 {{- end -}}
 {{- if or (kindIs "bool" $value) $value -}}

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from flowdeps.api.fields import Fields
-from flowdeps.api.rules import check_image, check_interval
+from flowdeps.api.rules import check_image, check_interval, check_object_name
 
 _MINUTE = timedelta(minutes=1)
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
@@ -26,12 +26,16 @@ class ImagesConfig:
 @dataclass(frozen=True, kw_only=True)
 class PodsConfig:
     """The pods that look into images and try locks: how many at once, and what goes into each
-    (as Kubernetes has it; empty: our resources, any node)."""
+    (as Kubernetes has it; empty: our resources, any node). `image_pull_secrets`: names of Secrets
+    in the namespaces of sets."""
 
     concurrency: int = 4
     resources: Mapping[str, Any] = field(default_factory=dict)
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Mapping[str, Any], ...] = ()
+    image_pull_secrets: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +59,16 @@ def parse_pods(fields: Fields) -> PodsConfig:
     concurrency = fields.integer("concurrency", least=1, most=64)
     resources = fields.mapping("resources")
     check_resources(fields.child("resources"))
-    selector = fields.mapping("nodeSelector")
-    labels = fields.child("nodeSelector")
-    for name in labels.names():
-        labels.text(name, empty=True, limit=63, check=_check_label)
+    selector = _labels(fields, "nodeSelector")
+    labels = _labels(fields, "labels")
+    annotations = fields.mapping("annotations")
+    texts = fields.child("annotations")
+    for name in texts.names():
+        texts.text(name, empty=True, limit=4096)
+    secrets = []
+    for item in fields.children("imagePullSecrets", most=16):
+        secrets.append(item.text("name", required=True, limit=253, check=check_object_name))
+        item.close()
     tolerations = fields.mappings("tolerations", most=32)
     for item in fields.children("tolerations", most=32):
         _check_toleration(item)
@@ -66,8 +76,11 @@ def parse_pods(fields: Fields) -> PodsConfig:
     return PodsConfig(
         concurrency=concurrency or PodsConfig().concurrency,
         resources=resources or {},
-        node_selector=selector or {},
+        node_selector=selector,
         tolerations=tolerations,
+        image_pull_secrets=tuple(filter(None, secrets)),
+        labels=labels,
+        annotations=annotations or {},
     )
 
 
@@ -88,6 +101,13 @@ def check_resources(fields: Fields) -> None:
         for name in amounts.names():
             amounts.quantity(name)
     fields.close()
+
+
+def _labels(fields: Fields, name: str) -> Mapping[str, str]:
+    values = fields.child(name)
+    for label in values.names():
+        values.text(label, empty=True, limit=63, check=_check_label)
+    return fields.mapping(name) or {}
 
 
 def _at_least_a_minute(fields: Fields, name: str) -> timedelta | None:

@@ -55,6 +55,9 @@ class PodSettings:
     resources: Mapping[str, Any] = field(default_factory=dict)
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Mapping[str, Any], ...] = ()
+    image_pull_secrets: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
     user: int | None = None
     group: int | None = None
     env: tuple[Mapping[str, Any], ...] = ()
@@ -156,12 +159,12 @@ def _pod(
         spec["nodeSelector"] = dict(settings.node_selector)
     if settings.tolerations:
         spec["tolerations"] = [dict(one) for one in settings.tolerations]
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace, "labels": dict(labels)},
-        "spec": spec,
-    }
+    if settings.image_pull_secrets:
+        spec["imagePullSecrets"] = [{"name": one} for one in settings.image_pull_secrets]
+    metadata = {"name": name, "namespace": namespace, "labels": {**settings.labels, **labels}}
+    if settings.annotations:
+        metadata["annotations"] = dict(settings.annotations)
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
 def _confined(image: str, pull_policy: str | None, settings: PodSettings) -> dict[str, Any]:

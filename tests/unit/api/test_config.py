@@ -39,6 +39,9 @@ FULL: dict[str, Any] = {
         "resources": {"limits": {"memory": "1Gi"}},
         "nodeSelector": {"kubernetes.io/os": "linux", "node-role.kubernetes.io/flows": ""},
         "tolerations": [{"key": "flows", "operator": "Exists", "effect": "NoSchedule"}],
+        "imagePullSecrets": [{"name": "registry"}],
+        "labels": {"team": "platform"},
+        "annotations": {"sidecar.istio.io/inject": "false"},
     },
     "vulnerabilities": {"database": "/var/lib/osv", "interval": "12h"},
     "resolver": {
@@ -103,6 +106,9 @@ def test_each_field_arrives() -> None:
             resources={"limits": {"memory": "1Gi"}},
             node_selector={"kubernetes.io/os": "linux", "node-role.kubernetes.io/flows": ""},
             tolerations=({"key": "flows", "operator": "Exists", "effect": "NoSchedule"},),
+            image_pull_secrets=("registry",),
+            labels={"team": "platform"},
+            annotations={"sidecar.istio.io/inject": "false"},
         ),
         vulnerabilities=VulnerabilitiesConfig(
             database="/var/lib/osv", interval=timedelta(hours=12)
@@ -234,6 +240,10 @@ _CPU, _FIRST = "pods.resources.limits.cpu", "pods.tolerations[0]"
         ({"pods": {"resources": {"cpu": 1}}}, "pods.resources.cpu", "known: requests, limits"),
         ({"pods": {"nodeSelector": {"gpu": True}}}, "pods.nodeSelector.gpu", "put it in quotes"),
         ({"pods": {"nodeSelector": {"gpu": "a b"}}}, "pods.nodeSelector.gpu", "no label's value"),
+        ({"pods": {"labels": {"a": "b c"}}}, "pods.labels.a", "no label's value"),
+        ({"pods": {"annotations": {"a": False}}}, "pods.annotations.a", "put it in quotes"),
+        ({"pods": {"imagePullSecrets": ["a"]}}, "pods.imagePullSecrets[0]", "fields are needed"),
+        ({"pods": {"imagePullSecrets": [{}]}}, "pods.imagePullSecrets[0].name", "missing"),
         ({"pods": {"tolerations": [{"keys": "a"}]}}, "pods.tolerations[0].keys", "'key'"),
         ({"pods": {"tolerations": [{"operator": "In"}]}}, f"{_FIRST}.operator", "or Equal"),
         ({"pods": {"tolerations": [{"effect": "No"}]}}, f"{_FIRST}.effect", "NoSchedule"),

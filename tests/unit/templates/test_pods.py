@@ -91,11 +91,15 @@ def test_our_pods_end_and_fit_a_quota(body: Body) -> None:
 
 
 def test_the_configuration_says_where_and_as_whom_our_pods_run() -> None:
-    """Resources, nodes, tolerations and user reach both pods; a user's group is the image's."""
+    """Resources, nodes, tolerations and user reach both pods, and what pulls a private image and
+    keeps a mesh's sidecar away; a user's group is the image's, and our labels are ours."""
     settings = PodSettings(
         resources={"limits": {"memory": "1Gi"}},
         node_selector={"pool": "flows"},
         tolerations=({"key": "flows", "operator": "Exists"},),
+        image_pull_secrets=("registry",),
+        labels={"team": "platform", "a": "another"},
+        annotations={"sidecar.istio.io/inject": "false"},
         user=1000,
         env=(PROXY,),
     )
@@ -103,6 +107,9 @@ def test_the_configuration_says_where_and_as_whom_our_pods_run() -> None:
         spec = body["spec"]
         assert spec["nodeSelector"] == {"pool": "flows"}
         assert spec["tolerations"] == [{"key": "flows", "operator": "Exists"}]
+        assert spec["imagePullSecrets"] == [{"name": "registry"}]
+        assert body["metadata"]["annotations"] == {"sidecar.istio.io/inject": "false"}
+        assert body["metadata"]["labels"] == {"team": "platform", "a": "b"}
         assert spec["securityContext"]["runAsUser"] == 1000
         assert "runAsGroup" not in spec["securityContext"]
         assert all(one["resources"] == {"limits": {"memory": "1Gi"}} for one in containers(body))
