@@ -97,7 +97,7 @@ def test_image_and_lock_together_are_checked_before_a_run(stage: Stage, run: Flo
 def test_pip_has_nothing_to_say_against_image_and_lock_together(
     stage: Stage, index: Index, run: FlowRun
 ) -> None:
-    """The judge that passes the plain recipe's mistake on, `pip check`, finds none in ours."""
+    """`pip check`, which tells of the plain recipe's mistake, finds none in ours."""
     assert run
     said = run_by_hand(stage, index, _OURS.format(lock=stage.lock("frames")))
     assert "dateutil is /opt/prefect/lib/" in said
