@@ -1,12 +1,15 @@
 """What tests of the operator look through: no silence is taken for an answer."""
 
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cluster import ports
 from tests.cluster.processes import ProcessError
+from tests.support.link import Link
 from tests.support.operator import Operator
 
 # In the operator's place: it refuses the first look at its metrics, and ends when it is told.
@@ -55,3 +58,18 @@ def test_a_look_at_metrics_that_fails_is_not_a_zero(operator: Operator) -> None:
 
 def test_a_line_of_the_log_counts_once_it_is_whole(operator: Operator) -> None:
     assert operator.log() == [{"message": "said"}]
+
+
+def test_a_link_outlives_a_server_that_refuses() -> None:
+    """A connection is dropped while the server is away, and the next one passes."""
+    with Link("127.0.0.1", port := ports.free()) as link:
+        with socket.create_connection(("127.0.0.1", link.port)) as near:
+            assert near.recv(1) == b""
+        with (
+            socket.create_server(("127.0.0.1", port)) as server,
+            socket.create_connection(("127.0.0.1", link.port)) as near,
+        ):
+            near.sendall(b"x")
+            far, _ = server.accept()
+            with far:
+                assert far.recv(1) == b"x"
