@@ -55,7 +55,7 @@ def delete_all_sets(cluster: ControlPlane) -> None:
     wait(
         lambda: not (read(cluster, _EVERYWHERE) or {"items": []})["items"],
         what="all sets to go",
-        seconds=120,
+        seconds=600,
     )
 
 

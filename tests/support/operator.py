@@ -15,7 +15,7 @@ import yaml
 from tests.cluster import ports, tools
 from tests.cluster.lifecycle import Service
 
-READY_SECONDS = 60.0
+READY_SECONDS = 240.0
 _SCRAPE_SECONDS = 60.0
 
 
@@ -159,7 +159,7 @@ class Operator(Service):
 
     def down(self) -> None:
         """End it as Kubernetes does; `up` starts it again."""
-        self._processes[-1].stop(grace=20)
+        self._processes[-1].stop(grace=30)
 
     def up(self) -> None:
         """Start it again with the same configuration."""

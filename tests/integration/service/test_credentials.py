@@ -31,8 +31,6 @@ from tests.support.sets import (
 )
 from tests.support.watched import Watched
 
-FOLLOWED_SECONDS = 60
-"""Secrets are read again each half minute; the rest is a busy machine."""
 NAME = "reader"
 JOBS = "jobs-1"
 
@@ -135,7 +133,6 @@ def test_credentials_are_followed_through_their_life(
         wait(
             lambda: copy_of(cluster, "basic") == copy_of(cluster, "basic", jobs) == new,
             what="the new password where runs are",
-            seconds=FOLLOWED_SECONDS,
         )
         for name in ("wrong", "half", "absent"):
             wait_ready(cluster, name)

@@ -236,8 +236,8 @@ def test_an_outage_of_prefect_is_told_and_nothing_is_lost(
         assert "alpha" in _lock(cluster, "flowdeps-during", "default")
         wait(lambda: "beta" in _lock(cluster, "flowdeps-through", "default"), what="the new lock")
         server.up()
-        wait_ready(cluster, "during", seconds=120)
-        wait_ready(cluster, "through", seconds=120)
+        wait_ready(cluster, "during")
+        wait_ready(cluster, "through")
         assert _schema(api, "outage")["enum"] == ["none", "during", "through"]
         cluster.kubectl("delete", "fds", "--all", "--timeout=60s")
 
@@ -252,11 +252,11 @@ def test_a_prefect_that_does_not_answer_in_time_is_told(
         start_operator(prefect_url=server.url)
         server.process.pause()
         apply(cluster, set_body("waits", ["alpha"], pools=["slow"]))
-        body = wait_reason(cluster, "waits", "PrefectUnavailable", seconds=120)
+        body = wait_reason(cluster, "waits", "PrefectUnavailable")
         assert condition(body, "Resolved")["status"] == "True"
         assert "alpha" in _lock(cluster, "flowdeps-waits", "default")
         server.process.resume()
-        wait_ready(cluster, "waits", seconds=120)
+        wait_ready(cluster, "waits")
         cluster.kubectl("delete", "fds", "--all", "--timeout=60s")
 
 

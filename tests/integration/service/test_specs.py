@@ -61,7 +61,7 @@ def test_an_index_outage_is_retried_and_not_stalled(
     assert condition(body, "Stalled") == {}
 
     index.up()
-    wait_ready(cluster, "patient", seconds=90)
+    wait_ready(cluster, "patient")
 
 
 def test_what_the_schema_cannot_see_ends_in_a_condition(
