@@ -50,7 +50,7 @@ def none_running(pids: list[int]) -> bool:
 
 async def until(found: Callable[[], object]) -> None:
     """Wait until there is something; a stand-in and the real uv can't tell us."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not found():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 

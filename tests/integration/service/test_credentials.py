@@ -147,7 +147,7 @@ def test_credentials_are_followed_through_their_life(
         assert operator.metric("flowdeps_resolve_seconds_count", outcome="Resolved") > resolved
 
         apply(cluster, set_body("basic", ["alpha"], pools=["guarded"], index={"url": index.url}))
-        cluster.kubectl("delete", "fds", "tls", "--timeout=60s")
+        cluster.kubectl("delete", "fds", "tls", "--timeout=180s")
         wait(
             lambda: (
                 not any(
@@ -179,7 +179,7 @@ def test_a_secret_of_others_is_neither_written_nor_deleted(
     apply(cluster, private("taken", guarded))
     wait_ready(cluster, "taken")
     assert copy_of(cluster, "taken") == {"token": "mine"}
-    cluster.kubectl("delete", "fds", "taken", "--timeout=60s")
+    cluster.kubectl("delete", "fds", "taken", "--timeout=180s")
     assert copy_of(cluster, "taken") == {"token": "mine"}
     cluster.kubectl("delete", "secret", "flowdeps-taken")
 
