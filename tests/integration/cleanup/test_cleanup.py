@@ -187,7 +187,7 @@ def test_everything_goes_and_nothing_else(scene: Scene) -> None:
     foreign, versions = scene.prefect.template(scene.foreign), scene.versions()
     offered = scene.prefect.template(scene.pool)
 
-    refused = scene.cleanup("--yes", "--wait", "1")
+    refused = scene.cleanup("--yes", "--wait", "10")
     assert refused.status == 1
     assert "is active, it holds the Lease cleanup-release/cleaned" in refused.err
     told = scene.cleanup("--dry-run")
