@@ -102,7 +102,6 @@ def test_a_new_requirement_keeps_the_other_pins_and_a_refresh_moves_them(
         lambda: "alpha==2.0" in get(cluster, "cm", "flowdeps-steady")["data"]["requirements.txt"],
         what="the refresh",
     )
-    body = wait_ready(cluster, "steady")
     wait(
         lambda: (
             get_set(cluster, "steady")["status"].get("lastHandledRefreshAt")
@@ -110,6 +109,7 @@ def test_a_new_requirement_keeps_the_other_pins_and_a_refresh_moves_them(
         ),
         what="the refresh to be acknowledged",
     )
+    body = wait_ready(cluster, "steady")
     assert "alpha 1.0 → 2.0" in body["status"]["revisions"][0]["summary"]
 
 

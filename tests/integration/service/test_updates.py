@@ -162,7 +162,11 @@ def test_what_becomes_of_releases_after_they_were_locked(
         refresh(cluster, name, "now")
     wait(lambda: pins(cluster, "withdrawn") == "alpha==1.0", what="a version that is not withdrawn")
     wait(lambda: pins(cluster, "vanished") == "beta==1.0", what="a version that there is")
-    assert "beta 2.0 → 1.0" in str(wait_ready(cluster, "vanished")["status"]["revisions"])
+    wait(
+        lambda: "beta 2.0 → 1.0" in str(get_set(cluster, "vanished")["status"]["revisions"]),
+        what="the status to say so",
+    )
+    wait_ready(cluster, "vanished")
     wait(
         lambda: "yanked" in condition(get_set(cluster, "insisting"), "Ready")["message"],
         what="the note",
