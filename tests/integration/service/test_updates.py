@@ -103,6 +103,8 @@ def test_a_refresh_that_changes_nothing_writes_nothing_but_the_time(
     operator = start_operator()
     apply(cluster, set_body("unmoved", ["alpha"], pools=["unmoved"]))
     before = wait_ready(cluster, "unmoved")["status"]
+    wait(lambda: bool(events(cluster, "unmoved", "Ready")), what="the event")
+    wait(lambda: operator.idle, what="the operator to have done all")
     home = get(cluster, "cm", "flowdeps-unmoved")["data"]
     versions = resource_versions(cluster, "fds", "cm", "secret")
     template = prefect_api.call("GET", "/work_pools/unmoved")
@@ -111,6 +113,7 @@ def test_a_refresh_that_changes_nothing_writes_nothing_but_the_time(
 
     after = refreshed(cluster, "unmoved", "now")["status"]
     wait_ready(cluster, "unmoved")
+    wait(lambda: operator.idle, what="the operator to have done all")
     assert operator.metric("flowdeps_resolve_seconds_count") == 2
     now = resource_versions(cluster, "fds", "cm", "secret")
     assert {name for name in {*versions, *now} if versions.get(name) != now.get(name)} == {
