@@ -136,6 +136,15 @@ class Operator(Service):
         lines = text[: text.rfind("\n") + 1].splitlines()  # the last one may be half written
         return [json.loads(line) for line in lines if line.startswith("{")]
 
+    def complaints(self) -> list[dict[str, Any]]:
+        """The warnings and errors of its log; that a busy Prefect missed a poll is none."""
+        return [
+            line
+            for line in self.log()
+            if line["level"] in {"warning", "error"}
+            and not line["message"].startswith("can't poll Prefect, ")
+        ]
+
     def kill(self) -> None:
         """End it as a node failure would; `up` starts it again."""
         self._processes[-1].kill()
