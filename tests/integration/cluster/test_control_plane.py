@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from tests.cluster import cache, runs, tools
 from tests.cluster.controlplane import ControlPlane, KubectlError
 from tests.cluster.leftovers import leftovers
 from tests.cluster.processes import ProcessError
+from tests.support.sets import wait
 
 pytestmark = pytest.mark.cluster
 
@@ -45,8 +46,15 @@ def test_a_user_may_do_what_rbac_says(control_plane: ControlPlane) -> None:
     create = ("create", "-n", "default")
     control_plane.kubectl(*create, "role", "reader", "--verb=list", "--resource=configmaps")
     control_plane.kubectl(*create, "rolebinding", "readers", "--role=reader", "--group=readers")
+
+    def allowed() -> bool:
+        with suppress(KubectlError):
+            asked = ("auth", "can-i", "list", "configmaps")
+            return control_plane.kubectl("--kubeconfig", config, *asked).strip() == "yes"
+        return False
+
     try:
-        assert control_plane.kubectl("--kubeconfig", config, "auth", "can-i", "list", "configmaps")
+        wait(allowed, what="the role to be known")
     finally:
         control_plane.kubectl("delete", "-n", "default", "role/reader", "rolebinding/readers")
 
