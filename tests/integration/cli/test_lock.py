@@ -192,7 +192,7 @@ def test_image_packages_are_left_out(shell: Shell, stocked: Index, listed: str) 
     lock = parse_lock(done.out)
     assert [f"{pin.name}=={pin.version}" for pin in lock.pins] == ["beta==2.0"]
     assert lock.base == (("alpha", "1.0"),)
-    assert done.err.splitlines()[-1] == f"1 pins on 1 packages of the image, {lock.digest}"
+    assert done.err.splitlines()[-1] == f"1 pin on 1 package of the image, {lock.digest}"
     shell.write("set.yaml", text.replace("beta", "alpha>1"))
     done = shell.flowdeps("lock", "set.yaml", "--image-packages", "image")
     assert done.status == 1
