@@ -55,10 +55,11 @@ def test_a_signal_ends_the_operator_with_0(
             assert _get(port, "/healthz") == (200, "ok\n")
             assert "flowdeps_queue_ready 0.0" in _get(port, "/metrics")[1]
             process.send_signal(number)
-            _, err = process.communicate(timeout=60)
+            process.wait(timeout=180)
         finally:
             process.kill()
     assert process.returncode == 0
+    err = configured.read("stderr")
     assert "Traceback" not in err
     messages = [json.loads(line)["message"] for line in err.splitlines()]
     assert any(message.startswith("found ") for message in messages)
@@ -80,7 +81,7 @@ def test_without_prefect_it_runs_and_says_that_it_is_not_ready(
             assert _get(port, "/readyz")[0] == 503
             assert _get(port, "/healthz")[0] == 200
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=60)
+            process.wait(timeout=180)
         finally:
             process.kill()
     assert process.returncode == 0
@@ -93,7 +94,7 @@ def test_logs_can_be_for_people(configured: Shell, port: int) -> None:
         try:
             wait(lambda: _get(port, "/readyz")[0] == 200, what="the operator")
             process.send_signal(signal.SIGTERM)
-            _, err = process.communicate(timeout=60)
+            process.wait(timeout=180)
         finally:
             process.kill()
-    assert " INFO    flowdeps.service: found " in err
+    assert " INFO    flowdeps.service: found " in configured.read("stderr")
