@@ -14,6 +14,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +22,8 @@ from typing import Any, Self
 from tests.cluster import cache, procfs, signals
 from tests.cluster.progress import say
 from tests.cluster.undo import Undo, take_back
+
+REAP = "reap"
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,11 @@ class Run:
         path = self.directory / "logs"
         path.mkdir(exist_ok=True)
         return path
+
+    @property
+    def owner(self) -> int:
+        """The id of the process that it is of."""
+        return self._owner.pid
 
     @property
     def stale(self) -> bool:
@@ -151,16 +159,25 @@ class Run:
 
 
 def all_runs() -> list[Run]:
-    return [Run.load(path) for path in sorted(_records().glob("*.json"))]
+    found = []
+    for path in sorted(_records().glob("*.json")):
+        with suppress(FileNotFoundError):  # another process may end its run at any time
+            found.append(Run.load(path))
+    return found
 
 
 def reap_stale() -> None:
     """Clean up after runs that were killed."""
-    with cache.locked("reap"):
-        for run in all_runs():
-            if run.stale:
-                say(f"cleaning up after a run that was killed ({run.directory})")
-                run.clean_up()
+    with cache.locked(REAP):
+        reap()
+
+
+def reap() -> None:
+    """The same, for a holder of the lock `REAP`."""
+    for run in all_runs():
+        if run.stale:
+            say(f"cleaning up after a run that was killed ({run.directory})")
+            run.clean_up()
 
 
 def _records() -> Path:

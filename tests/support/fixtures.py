@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flowdeps.api.resource import API_VERSION, PLURAL
+from flowdeps.api.resource import API_VERSION, GROUP, PLURAL
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.prefect import PrefectServer
@@ -45,7 +45,14 @@ def accounts(chart_accounts: Accounts) -> Iterator[Accounts]:
 def install_crd(cluster: ControlPlane) -> None:
     """kubectl apply of the resource, and wait until it is served."""
     cluster.kubectl("apply", "-f", str(CRD))
+    wait_served(cluster)
+
+
+def wait_served(cluster: ControlPlane) -> None:
+    """Wait until the resource is served, and the API server tells kubectl of it."""
     wait(lambda: read(cluster, _EVERYWHERE) is not None, what="the resource to be served")
+    known = ("api-resources", "--api-group", GROUP, "-o", "name")
+    wait(lambda: PLURAL in cluster.kubectl(*known), what="kubectl to know the resource")
 
 
 def delete_all_sets(cluster: ControlPlane) -> None:
@@ -55,7 +62,7 @@ def delete_all_sets(cluster: ControlPlane) -> None:
     wait(
         lambda: not (read(cluster, _EVERYWHERE) or {"items": []})["items"],
         what="all sets to go",
-        seconds=120,
+        seconds=600,
     )
 
 

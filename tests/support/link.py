@@ -62,7 +62,11 @@ class Link:
         with suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
-                far = socket.create_connection(self._target)
+                try:
+                    far = socket.create_connection(self._target)
+                except OSError:  # as the server refuses it now, but not for good
+                    near.close()
+                    continue
                 self._sockets += [near, far]
                 self._start(self._pump, near, far)
                 self._start(self._pump, far, near)

@@ -15,7 +15,8 @@ import yaml
 from tests.cluster import ports, tools
 from tests.cluster.lifecycle import Service
 
-READY_SECONDS = 60.0
+READY_SECONDS = 240.0
+_SCRAPE_SECONDS = 60.0
 
 
 class Operator(Service):
@@ -84,6 +85,17 @@ class Operator(Service):
         """Where its resolver caches."""
         return self.run.directory / "uv"
 
+    def _scrape(self) -> str:
+        page = 0, ""
+
+        def answered() -> bool:
+            nonlocal page
+            page = self.get("/metrics")
+            return page[0] == 200
+
+        self._processes[-1].wait_until(answered, what="its metrics", seconds=_SCRAPE_SECONDS)
+        return page[1]
+
     def _wait(self) -> None:
         page = "/readyz" if self._until == "ready" else "/healthz"
         self._processes[-1].wait_until(
@@ -93,7 +105,7 @@ class Operator(Service):
     def get(self, path: str) -> tuple[int, str]:
         """Status and text of a page of the operator's; status 0 where nothing answers."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as page:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as page:
                 return page.status, page.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -102,9 +114,9 @@ class Operator(Service):
             return 0, ""
 
     def metric(self, name: str, **labels: str) -> float:
-        """The sum of a metric's samples that have these labels."""
+        """The sum of a metric's samples that have these labels; 0 is what it says, not silence."""
         total = 0.0
-        for line in self.get("/metrics")[1].splitlines():
+        for line in self._scrape().splitlines():
             sample, _, value = line.rpartition(" ")
             if sample.partition("{")[0] == name and all(
                 f'{key}="{text}"' in sample for key, text in labels.items()
@@ -121,7 +133,17 @@ class Operator(Service):
     def log(self) -> list[dict[str, Any]]:
         """What it logged, a mapping a line."""
         text = (self.logs / "operator.log").read_text()
-        return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        lines = text[: text.rfind("\n") + 1].splitlines()  # the last one may be half written
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def complaints(self) -> list[dict[str, Any]]:
+        """The warnings and errors of its log; that a busy Prefect missed a poll is none."""
+        return [
+            line
+            for line in self.log()
+            if line["level"] in {"warning", "error"}
+            and not line["message"].startswith("can't poll Prefect, ")
+        ]
 
     def kill(self) -> None:
         """End it as a node failure would; `up` starts it again."""
@@ -146,7 +168,7 @@ class Operator(Service):
 
     def down(self) -> None:
         """End it as Kubernetes does; `up` starts it again."""
-        self._processes[-1].stop(grace=20)
+        self._processes[-1].stop(grace=30)
 
     def up(self) -> None:
         """Start it again with the same configuration."""

@@ -145,7 +145,7 @@ def condition(body: Mapping[str, Any], type_: str) -> Body:
 
 
 def wait_ready(
-    cluster: ControlPlane, name: str, *, namespace: str = "default", seconds: float = 60
+    cluster: ControlPlane, name: str, *, namespace: str = "default", seconds: float = 180
 ) -> Body:
     """Wait until the set's present generation is Ready=True."""
 
@@ -169,7 +169,7 @@ def wait_reason(
     reason: str,
     *,
     namespace: str = "default",
-    seconds: float = 60,
+    seconds: float = 180,
 ) -> Body:
     """Wait until the set is not ready for this reason; returns the set."""
 
@@ -199,7 +199,7 @@ def wait(
     done: Callable[[], bool],
     *,
     what: str,
-    seconds: float = 60,
+    seconds: float = 180,
     show: Callable[[], str] = lambda: "",
 ) -> None:
     """Poll until `done`; raise with what was waited for when the time is over."""

@@ -52,7 +52,7 @@ def kubectl(cluster: ControlPlane, helm: Helm) -> Iterator[Kubectl]:
     )
     yield run
     cluster.kubectl("delete", CLUSTER_WIDE, _NAMESPACE)
-    cluster.kubectl("delete", "namespace", _NAMESPACE, "--timeout=90s")
+    cluster.kubectl("delete", "namespace", _NAMESPACE, "--timeout=300s")
 
 
 def _labelled(body: Body, labels: dict[str, str]) -> Body:

@@ -11,6 +11,7 @@ from tests.cluster.controlplane import ControlPlane, KubectlError
 from tests.integration.chart.access import may
 from tests.integration.chart.helm import NAMESPACE, RELEASE, Helm, HelmError, needed, of_kind
 from tests.integration.chart.server import Server
+from tests.support.fixtures import wait_served
 from tests.support.sets import apply, get_set, set_body, wait
 
 pytestmark = pytest.mark.cluster
@@ -39,12 +40,14 @@ def release(helm: Helm, plane: ControlPlane) -> Helm:
 
 
 def _install(helm: Helm, plane: ControlPlane, *more: str, **values: Any) -> str:
-    """`helm upgrade --install`; what helm says."""
-    return helm(
+    """`helm upgrade --install`, and wait until the resource is served; what helm says."""
+    said = helm(
         *("upgrade", "--install", RELEASE, str(CHART), *_HERE, *more),
         values=needed(**values),
         kubeconfig=plane.kubeconfig,
     )
+    wait_served(plane)
+    return said
 
 
 def _read(plane: ControlPlane, *what: str) -> dict[str, Any]:
@@ -135,8 +138,12 @@ def test_who_may_view_or_edit_may_so_with_sets(release: Helm, plane: ControlPlan
     def can(user: str, *verbs: str) -> list[bool]:
         return [may(plane, user, verb, "flowdependencysets", namespace="default") for verb in verbs]
 
-    wait(lambda: can("edit", "create") == [True], what="the roles to be aggregated")
-    assert can("edit", "get", "watch", "patch", "delete") == [True] * 4
-    assert can("view", "get", "list", "watch") == [True] * 3
+    wait(
+        lambda: all(
+            can("edit", "get", "watch", "create", "patch", "delete")
+            + can("view", "get", "list", "watch")
+        ),
+        what="the roles to be aggregated",
+    )
     assert can("view", "create", "patch", "delete") == [False] * 3
     assert not may(plane, "edit", "patch", "flowdependencysets/status", namespace="default")

@@ -146,7 +146,7 @@ def scene(
     cluster.kubectl(
         "delete", "clusterrole,clusterrolebinding", f"{_NAME}-cleanup", "--ignore-not-found"
     )
-    cluster.kubectl("delete", "namespace", _RELEASE, _SETS, _JOBS, "--timeout=90s")
+    cluster.kubectl("delete", "namespace", _RELEASE, _SETS, _JOBS, "--timeout=300s")
 
 
 def _of_another_operator() -> Body:
@@ -202,7 +202,7 @@ def test_everything_goes_and_nothing_else(scene: Scene) -> None:
     foreign, versions = scene.prefect.template(scene.foreign), scene.versions()
     offered = scene.prefect.template(scene.pool)
 
-    refused = scene.cleanup("--yes", "--wait", "1")
+    refused = scene.cleanup("--yes", "--wait", "10")
     assert refused.status == 1
     assert "is active, it holds the Lease cleanup-release/cleaned" in refused.err
     told = scene.cleanup("--dry-run")
@@ -248,7 +248,7 @@ def test_everything_goes_and_nothing_else(scene: Scene) -> None:
     scene.operator.down()
     assert scene.cleanup("--yes").status == 0
     assert scene.ours().split() == theirs
-    cluster.kubectl("delete", "fds", "extras", "-n", _SETS, "--timeout=30s")
+    cluster.kubectl("delete", "fds", "extras", "-n", _SETS, "--timeout=180s")
 
 
 @pytest.mark.parametrize("scene", ["cluster"], indirect=True)

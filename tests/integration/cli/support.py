@@ -45,15 +45,17 @@ class Shell:
     def start(
         self, *argv: str, stdout: int | None = None, **variables: str
     ) -> "subprocess.Popen[str]":
-        """Start a command; the caller ends it."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "flowdeps", *argv],
-            cwd=self.directory,
-            env=self.environment(**variables),
-            stdout=stdout,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        """Start a command; the caller ends it. It says what is wrong in the file `stderr`: a pipe
+        that nobody reads would stop it."""
+        with (self.directory / "stderr").open("w") as stderr:
+            return subprocess.Popen(
+                [sys.executable, "-m", "flowdeps", *argv],
+                cwd=self.directory,
+                env=self.environment(**variables),
+                stdout=stdout,
+                stderr=stderr,
+                text=True,
+            )
 
     def environment(self, **variables: str) -> dict[str, str]:
         """No cluster and no Prefect of this machine, but those that are given."""

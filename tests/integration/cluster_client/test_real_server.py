@@ -3,7 +3,7 @@
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from flowdeps.cluster import client as module
 from flowdeps.plan import config_maps
 from flowdeps.store import SELECTOR, view_config_map
 from tests.cluster.controlplane import ControlPlane
-from tests.support.sets import Body, apply, get, set_body
+from tests.integration.chart.access import may
+from tests.support.sets import Body, apply, get, set_body, wait
 from tests.unit.plan.builders import HOME, LOCK, entry, record
 
 MISSING = "no-such-namespace"
@@ -29,11 +30,12 @@ async def client(cluster: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> Asyn
 
 
 @pytest.fixture
-def namespace(cluster: ControlPlane) -> str:
-    """A namespace with nothing of ours in it."""
+def namespace(cluster: ControlPlane) -> Iterator[str]:
+    """A namespace with nothing of ours in it; its sets go with the test."""
     name = f"client-{uuid.uuid4().hex[:8]}"
     cluster.kubectl("create", "namespace", name)
-    return name
+    yield name
+    cluster.kubectl("delete", "fds", "-n", name, "--all", "--timeout=180s")
 
 
 @pytest.fixture
@@ -392,6 +394,11 @@ async def test_what_a_role_does_not_allow_is_forbidden_in_the_servers_words(
     cluster.kubectl(
         *("create", "rolebinding", "reader", "-n", namespace, "--role=reader"),
         f"--serviceaccount={namespace}:limited",
+    )
+    account = f"system:serviceaccount:{namespace}:limited"
+    wait(
+        lambda: may(cluster, account, "list", "flowdependencysets", namespace=namespace),
+        what="the role to be known",
     )
     kubeconfig = cluster.kubeconfig_for(service_account="limited", namespace=namespace)
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))

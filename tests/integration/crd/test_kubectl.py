@@ -77,7 +77,7 @@ def test_kubectl_wait_knows_when_a_set_is_ready(cluster: ControlPlane, sets: Set
     sets.create(GOOD)
     sets.apply(_with_status(FULL), manager="flowdeps", status=True)
     out = cluster.kubectl(
-        "wait", "--for=condition=Ready", "fds/ml-extras", "-n", NAMESPACE, "--timeout=5s"
+        "wait", "--for=condition=Ready", "fds/ml-extras", "-n", NAMESPACE, "--timeout=60s"
     )
     assert "condition met" in out
 

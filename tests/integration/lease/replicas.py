@@ -15,8 +15,8 @@ from tests.support.link import Link
 from tests.support.operator import Operator
 from tests.support.sets import wait
 
-LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS = 8, 5, 1
-SLACK_SECONDS = 5.0
+LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS = 20, 10, 1
+SLACK_SECONDS = 10.0
 """What a machine with other work may add to a bound."""
 NAMESPACE = "leases"
 
@@ -32,7 +32,7 @@ class Replica:
     @property
     def identity(self) -> str:
         """Its name as a candidate; it logs it when it becomes active."""
-        line = self._said("active: ")
+        line = self.said("active: ")
         return line["message"].split()[1] if line else ""
 
     @property
@@ -48,7 +48,7 @@ class Replica:
 
     def time_of(self, beginning: str) -> float:
         """When it logged a line that begins so."""
-        line = self._said(beginning)
+        line = self.said(beginning)
         assert line is not None, f"it never said {beginning!r}"
         return datetime.fromisoformat(line["time"]).timestamp()
 
@@ -59,7 +59,8 @@ class Replica:
         assert code is not None
         return code
 
-    def _said(self, beginning: str) -> Mapping[str, Any] | None:
+    def said(self, beginning: str) -> Mapping[str, Any] | None:
+        """The first line of its log that begins so."""
         lines = self.operator.log()
         return next((one for one in lines if one["message"].startswith(beginning)), None)
 
@@ -148,7 +149,6 @@ def takeover_by(replica: Replica) -> float:
     wait(
         lambda: replica.operator.metric("flowdeps_leader") == 1,
         what="a takeover",
-        seconds=LEASE_SECONDS + RETRY_SECONDS + 60,
         show=lambda: f"{replica.operator.log()}\n{replica.operator.get('/metrics')}",
     )
     return time.monotonic() - start

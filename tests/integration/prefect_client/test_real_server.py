@@ -1,8 +1,10 @@
 """The client against a real Prefect server."""
 
 import asyncio
+import itertools
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing
 
 import pytest
 from prefect.settings import (
@@ -24,9 +26,10 @@ _AUTH = "flowdeps:hunter2"
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No Prefect of this machine is meant by mistake, no proxy is asked, no retry waited for."""
+    """No Prefect of this machine is meant by mistake, no proxy is asked; as often as the operator
+    does, the client tries again."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    settings = {PREFECT_CLIENT_MAX_RETRIES: 0}
+    settings = {PREFECT_CLIENT_MAX_RETRIES: 2}
     with temporary_settings(settings, restore_defaults=[PREFECT_API_URL, PREFECT_API_AUTH_STRING]):
         yield
 
@@ -145,18 +148,30 @@ async def test_a_change_of_a_pool_is_hinted_by_an_event(
     and a change of something else brings none."""
     prefect_api.create_pool(name, image="x")
     async with Pools.connect(prefect_server.url) as pools:
-        changes = pools.changes()
+        await _written_until_seen(pools, name, prefect_api)
+
+
+async def _written_until_seen(pools: Pools, name: str, api: PrefectApi) -> None:
+    """Change a pool until its name comes: nobody tells when a subscription has begun, and what
+    changed before is not told."""
+    template = api.template(name)
+    async with aclosing(pools.changes()) as changes:
+        seen = asyncio.create_task(_until(changes, name))
         try:
             async with asyncio.timeout(TIMEOUT):
-                waiting = asyncio.ensure_future(anext(changes))
-                await asyncio.sleep(0.5)
-                template = prefect_api.template(name)
-                await pools.write(name, {**template, "note": 1})
-                seen = await waiting
-                while seen != name:  # another test's pool
-                    seen = await anext(changes)
+                for note in itertools.count():
+                    await pools.write(name, {**template, "note": note})
+                    if (await asyncio.wait({seen}, timeout=1))[0]:
+                        break
         finally:
-            await changes.aclose()
+            seen.cancel()
+            await asyncio.wait({seen})
+        await seen
+
+
+async def _until(changes: AsyncGenerator[str], name: str) -> None:
+    while await anext(changes) != name:  # another test's pool
+        pass
 
 
 async def test_each_request_is_counted_with_its_outcome(
@@ -232,12 +247,7 @@ async def test_the_right_credentials_are_let_in(strict_server: PrefectServer, na
         with temporary_settings({PREFECT_API_AUTH_STRING: _AUTH}):
             async with Pools.connect(strict_server.url) as pools:
                 assert await pools.read(name)
-                changes = pools.changes()
-                waiting = asyncio.ensure_future(anext(changes))
-                await asyncio.sleep(0.5)
-                await pools.write(name, {**api.template(name), "note": 1})
-                assert await asyncio.wait_for(waiting, TIMEOUT) == name
-                await changes.aclose()
+                await _written_until_seen(pools, name, api)
 
 
 @pytest.mark.parametrize("auth", [None, "flowdeps:wrong-secret"])

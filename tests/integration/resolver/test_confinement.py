@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -50,7 +51,7 @@ def none_running(pids: list[int]) -> bool:
 
 async def until(found: Callable[[], object]) -> None:
     """Wait until there is something; a stand-in and the real uv can't tell us."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not found():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
@@ -229,8 +230,8 @@ async def test_waiting_for_a_turn_does_not_count_as_time(
     make_resolver: MakeResolver, tmp_path: Path
 ) -> None:
     """A queue behind slow resolutions fails none of them."""
-    uv = stand_in(tmp_path / "uv", "time.sleep(1)" + EMPTY_RESOLUTION)
-    resolver = make_resolver(uv=uv, concurrency=1, within=limits(timeout=2.5))
+    uv = stand_in(tmp_path / "uv", "time.sleep(3)" + EMPTY_RESOLUTION)
+    resolver = make_resolver(uv=uv, concurrency=1, within=limits(timeout=10))
     locks = await asyncio.gather(*(lock_of(resolver, REQUEST, previous=None) for _ in range(4)))
     assert len(set(locks)) == 1
 
@@ -245,8 +246,11 @@ async def test_the_kernel_keeps_the_child_within_its_limits(
         tmp_path / "uv",
         f"""
 import resource
-time.sleep(0.5)
-names = ("RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_CORE")
+deadline = time.monotonic() + 30
+# It is set from outside, when the child runs already, and the last of all.
+while resource.getrlimit(resource.RLIMIT_CPU)[0] < 0 and time.monotonic() < deadline:
+    time.sleep(0.02)
+names = ("RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_CORE", "RLIMIT_CPU")
 found = {{name: resource.getrlimit(getattr(resource, name)) for name in names}}
 pathlib.Path({str(seen)!r}).write_text(json.dumps(found))
 """
@@ -258,6 +262,7 @@ pathlib.Path({str(seen)!r}).write_text(json.dumps(found))
         "RLIMIT_DATA": [300 * MIB, 300 * MIB],
         "RLIMIT_FSIZE": [7 * MIB, 7 * MIB],
         "RLIMIT_CORE": [0, 0],
+        "RLIMIT_CPU": [within.timeout * (os.cpu_count() or 1)] * 2,
     }
 
 
@@ -275,6 +280,7 @@ async def test_the_real_uv_past_a_limit_says_which(
 ) -> None:
     """What passes a limit fails with the limit's name, and nothing half-made is taken."""
     index.add("app", "1.0")
+    index.slow(1)  # or uv may be done before it has its limits
     resolver = make_resolver(within=limits(**change))
     with pytest.raises(LimitExceededError, match=message) as caught:
         await lock_of(resolver, ask("app", index=index.url), previous=None)

@@ -19,7 +19,6 @@ from tests.integration.resolver.support import (
     AMD64,
     MakeResolver,
     ask,
-    limits,
     link,
     lock_of,
     served,
@@ -85,8 +84,7 @@ async def test_an_outage_is_an_outage_and_not_an_answer(
     index: Index, other_index: Index, make_resolver: MakeResolver
 ) -> None:
     """Server errors, closed ports, unknown hosts, broken TLS and silence: retried, and named."""
-    # A tenth of it is how long uv waits for one answer.
-    resolver = make_resolver(concurrency=5, within=limits(timeout=20))
+    resolver = make_resolver(concurrency=5)
     other_index.add("app", "1.0")
     with Index() as closed, Index() as slow:
         index.fail(503)

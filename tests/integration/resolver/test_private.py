@@ -91,7 +91,7 @@ async def test_what_one_may_see_is_served_to_nobody_else(
     """Who names no credentials gets no private package, also where another resolution reads its
     page into the cache after theirs began."""
     index.add("slow", "1.0", requires=["app"])
-    index.slow(1)
+    index.slow(4)  # uv waits 6 s for an answer
     guarded.let_keep()
     resolver = make_resolver(concurrency=2)
     request = ask("slow", index=(index.url, guarded.url), platforms=(AMD64,))

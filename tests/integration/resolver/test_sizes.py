@@ -100,7 +100,7 @@ def test_a_lock_that_fits_no_config_map_is_told_before_anything_is_written(
     a new set nor of one whose last lock stays in service."""
     start_operator(index={"url": wide.url})
     apply(cluster, set_body("grows", ["alpha"]))
-    good = wait_ready(cluster, "grows", seconds=120)["status"]["lock"]
+    good = wait_ready(cluster, "grows")["status"]["lock"]
     before = resource_versions(cluster, "cm")
 
     apply(cluster, set_body("grows", ["alpha", "wide"]), set_body("large", ["wide"]))

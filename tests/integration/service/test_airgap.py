@@ -108,7 +108,7 @@ def test_flowdeps_lock_asks_the_index_and_nobody_else(
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=300,
         )
         assert done.returncode == status, done.stderr
         assert trace.destinations() == {f"127.0.0.1:{private.port}"}

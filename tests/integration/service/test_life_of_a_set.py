@@ -31,7 +31,7 @@ def test_an_applied_set_is_locked_published_and_offered(
     assert schema["enum"] == ["none", "ml"]
     assert schema["default"] == "none"
 
-    cluster.kubectl("delete", "fds", "ml", "--timeout=30s")
+    cluster.kubectl("delete", "fds", "ml", "--timeout=180s")
     assert prefect_api.template("life") == before
     wait(
         lambda: not any(n.startswith("flowdeps-") for n in names(cluster, "cm")),

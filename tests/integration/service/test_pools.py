@@ -61,11 +61,11 @@ def test_sets_and_pools_mix_freely(
     assert "flowdeps-a-here" in names(cluster, "cm", namespace="jobs-2")
     assert "flowdeps-b" not in names(cluster, "cm", namespace="jobs-2")
 
-    cluster.kubectl("delete", "fds", "a", "-n", "team-a", "--timeout=30s")
+    cluster.kubectl("delete", "fds", "a", "-n", "team-a", "--timeout=180s")
     assert _schema(prefect_api, "mix-1")["enum"] == ["none", "b"]
     assert prefect_api.template("mix-2") == before["mix-2"]
     assert not any(n.startswith("flowdeps-a") for n in names(cluster, "cm", namespace="jobs-1"))
-    cluster.kubectl("delete", "fds", "b", "-n", "team-b", "--timeout=30s")
+    cluster.kubectl("delete", "fds", "b", "-n", "team-b", "--timeout=180s")
     assert prefect_api.template("mix-1") == before["mix-1"]
 
 
@@ -87,10 +87,10 @@ def test_of_two_sets_with_one_key_the_older_serves(
     assert "team-a/same" in condition(body, "Ready")["message"]
     assert "alpha" in _lock(cluster, "flowdeps-same", "jobs-1")
 
-    cluster.kubectl("delete", "fds", "same", "-n", "team-a", "--timeout=30s")
+    cluster.kubectl("delete", "fds", "same", "-n", "team-a", "--timeout=180s")
     wait_ready(cluster, "same", namespace="team-b")
     assert "beta" in _lock(cluster, "flowdeps-same", "jobs-1")
-    cluster.kubectl("delete", "fds", "same", "-n", "team-b", "--timeout=30s")
+    cluster.kubectl("delete", "fds", "same", "-n", "team-b", "--timeout=180s")
 
 
 @pytest.mark.usefixtures("namespaces")
@@ -153,7 +153,7 @@ def test_drift_is_mended_and_what_others_wrote_stays(
     assert healed == expected
     assert operator.metric("flowdeps_template_drifts_total", pool="drifting") == 1
 
-    cluster.kubectl("delete", "fds", "tide", "--timeout=30s")
+    cluster.kubectl("delete", "fds", "tide", "--timeout=180s")
     assert prefect_api.template("drifting") == theirs
 
 
@@ -236,10 +236,10 @@ def test_an_outage_of_prefect_is_told_and_nothing_is_lost(
         assert "alpha" in _lock(cluster, "flowdeps-during", "default")
         wait(lambda: "beta" in _lock(cluster, "flowdeps-through", "default"), what="the new lock")
         server.up()
-        wait_ready(cluster, "during", seconds=120)
-        wait_ready(cluster, "through", seconds=120)
+        wait_ready(cluster, "during")
+        wait_ready(cluster, "through")
         assert _schema(api, "outage")["enum"] == ["none", "during", "through"]
-        cluster.kubectl("delete", "fds", "--all", "--timeout=60s")
+        cluster.kubectl("delete", "fds", "--all", "--timeout=180s")
 
 
 def test_a_prefect_that_does_not_answer_in_time_is_told(
@@ -252,12 +252,12 @@ def test_a_prefect_that_does_not_answer_in_time_is_told(
         start_operator(prefect_url=server.url)
         server.process.pause()
         apply(cluster, set_body("waits", ["alpha"], pools=["slow"]))
-        body = wait_reason(cluster, "waits", "PrefectUnavailable", seconds=120)
+        body = wait_reason(cluster, "waits", "PrefectUnavailable")
         assert condition(body, "Resolved")["status"] == "True"
         assert "alpha" in _lock(cluster, "flowdeps-waits", "default")
         server.process.resume()
-        wait_ready(cluster, "waits", seconds=120)
-        cluster.kubectl("delete", "fds", "--all", "--timeout=60s")
+        wait_ready(cluster, "waits")
+        cluster.kubectl("delete", "fds", "--all", "--timeout=180s")
 
 
 def test_a_template_that_others_keep_overwriting_is_left_to_rest(
@@ -297,7 +297,7 @@ def test_wrong_credentials_for_prefect_are_named(
         assert operator.get("/readyz")[0] == 503
         assert operator.get("/healthz")[0] == 200
         cluster.kubectl("patch", "fds", "outsider", "--type=merge", "-p", _NO_FINALIZERS)
-        cluster.kubectl("delete", "fds", "outsider", "--timeout=30s")
+        cluster.kubectl("delete", "fds", "outsider", "--timeout=180s")
 
 
 def _schema(prefect: PrefectApi, pool: str) -> dict[str, Any]:

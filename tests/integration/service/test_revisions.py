@@ -34,6 +34,10 @@ def test_a_revision_is_served_again_without_a_resolution(
     annotation = "flowdeps.dev/refresh-requested-at=now"
     cluster.kubectl("annotate", "fds", "past", annotation)
     wait(lambda: "alpha==2.0" in _lock(cluster, "jobs-1"), what="the refresh")
+    wait(
+        lambda: get_set(cluster, "past")["status"].get("lastHandledRefreshAt") == "now",
+        what="the refresh to be acknowledged",
+    )
     new = wait_ready(cluster, "past")["status"]["lock"]
     resolutions = operator.metric("flowdeps_resolve_seconds_count")
     index.down()

@@ -28,9 +28,6 @@ from tests.support.sets import (
     wait_reason,
 )
 
-FOLLOWED_SECONDS = 60
-"""Sources are read again each half minute; the rest is a busy machine."""
-
 
 def of_map(name: str, key: str = "requirements.txt", **more: Any) -> dict[str, Any]:
     """An item of requirementsFrom or constraintsFrom."""
@@ -126,15 +123,13 @@ def test_what_stands_elsewhere_is_followed_as_it_changes(
         wait(
             lambda: pins(cluster, "followed") == pins(cluster, "above") == wanted,
             what=f"{wanted} in both sets",
-            seconds=FOLLOWED_SECONDS,
             show=lambda: f"{pins(cluster, 'followed')} | {pins(cluster, 'above')}",
         )
-        # The next looks are as old as those were: what follows has been seen by now, or is at once.
-        wait_ready(cluster, "mended", seconds=15)
+        wait_ready(cluster, "mended")
         said = condition(wait_reason(cluster, "broken", "SourceInvalid"), "Ready")["message"]
         assert "line 3" in said
         for name in ("gone", "no-variable"):
-            body = wait_reason(cluster, name, "SourceNotFound", seconds=15)
+            body = wait_reason(cluster, name, "SourceNotFound")
             assert condition(body, "Ready")["message"].startswith("spec.requirementsFrom[0]: there")
         for name in ("broken", "gone", "no-variable"):
             assert pins(cluster, name) == "alpha==1.0"

@@ -61,7 +61,7 @@ def test_an_index_outage_is_retried_and_not_stalled(
     assert condition(body, "Stalled") == {}
 
     index.up()
-    wait_ready(cluster, "patient", seconds=90)
+    wait_ready(cluster, "patient")
 
 
 def test_what_the_schema_cannot_see_ends_in_a_condition(
@@ -102,7 +102,6 @@ def test_a_new_requirement_keeps_the_other_pins_and_a_refresh_moves_them(
         lambda: "alpha==2.0" in get(cluster, "cm", "flowdeps-steady")["data"]["requirements.txt"],
         what="the refresh",
     )
-    body = wait_ready(cluster, "steady")
     wait(
         lambda: (
             get_set(cluster, "steady")["status"].get("lastHandledRefreshAt")
@@ -110,6 +109,7 @@ def test_a_new_requirement_keeps_the_other_pins_and_a_refresh_moves_them(
         ),
         what="the refresh to be acknowledged",
     )
+    body = wait_ready(cluster, "steady")
     assert "alpha 1.0 → 2.0" in body["status"]["revisions"][0]["summary"]
 
 

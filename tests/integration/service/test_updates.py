@@ -103,6 +103,8 @@ def test_a_refresh_that_changes_nothing_writes_nothing_but_the_time(
     operator = start_operator()
     apply(cluster, set_body("unmoved", ["alpha"], pools=["unmoved"]))
     before = wait_ready(cluster, "unmoved")["status"]
+    wait(lambda: bool(events(cluster, "unmoved", "Ready")), what="the event")
+    wait(lambda: operator.idle, what="the operator to have done all")
     home = get(cluster, "cm", "flowdeps-unmoved")["data"]
     versions = resource_versions(cluster, "fds", "cm", "secret")
     template = prefect_api.call("GET", "/work_pools/unmoved")
@@ -111,6 +113,7 @@ def test_a_refresh_that_changes_nothing_writes_nothing_but_the_time(
 
     after = refreshed(cluster, "unmoved", "now")["status"]
     wait_ready(cluster, "unmoved")
+    wait(lambda: operator.idle, what="the operator to have done all")
     assert operator.metric("flowdeps_resolve_seconds_count") == 2
     now = resource_versions(cluster, "fds", "cm", "secret")
     assert {name for name in {*versions, *now} if versions.get(name) != now.get(name)} == {
@@ -162,7 +165,11 @@ def test_what_becomes_of_releases_after_they_were_locked(
         refresh(cluster, name, "now")
     wait(lambda: pins(cluster, "withdrawn") == "alpha==1.0", what="a version that is not withdrawn")
     wait(lambda: pins(cluster, "vanished") == "beta==1.0", what="a version that there is")
-    assert "beta 2.0 → 1.0" in str(wait_ready(cluster, "vanished")["status"]["revisions"])
+    wait(
+        lambda: "beta 2.0 → 1.0" in str(get_set(cluster, "vanished")["status"]["revisions"]),
+        what="the status to say so",
+    )
+    wait_ready(cluster, "vanished")
     wait(
         lambda: "yanked" in condition(get_set(cluster, "insisting"), "Ready")["message"],
         what="the note",

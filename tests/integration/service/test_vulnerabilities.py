@@ -74,7 +74,10 @@ def test_known_vulnerabilities_are_reported_blocked_and_passed_by(
     said = condition(body, "Vulnerable")
     assert (said["status"], said["reason"]) == ("True", "VulnerabilitiesFound")
     assert "alpha 1.0 has CVE-2026-0001 (fixed in 1.1)" in said["message"]
-    assert operator.metric("flowdeps_vulnerabilities", set="reported") == 2
+    wait(
+        lambda: operator.metric("flowdeps_vulnerabilities", set="reported") == 2,
+        what="the metric",
+    )
     assert operator.metric("flowdeps_vulnerabilities", set="blocked") == 0
 
     body = wait_ready(cluster, "fixed")
@@ -104,10 +107,13 @@ def test_known_vulnerabilities_are_reported_blocked_and_passed_by(
     )
     wait_ready(cluster, "refused")
     assert pins(cluster, "refused") == "beta==1.0"
-    body = wait_reason(cluster, "blocked", "Vulnerable")
-    assert body["status"]["vulnerabilityCount"] == 1, "what is in service is known to have it"
+    wait(
+        lambda: get_set(cluster, "blocked")["status"].get("vulnerabilityCount") == 1,
+        what="what is in service to be known to have it",
+    )
+    wait_reason(cluster, "blocked", "Vulnerable")
     assert pins(cluster, "blocked") == "gamma==1.1"
-    assert operator.metric("flowdeps_vulnerabilities", set="fixed") == 1
+    wait(lambda: operator.metric("flowdeps_vulnerabilities", set="fixed") == 1, what="the metric")
 
 
 def test_without_a_database_nothing_is_pretended(

@@ -91,7 +91,7 @@ def test_every_query_asks_for_what_is_shown(
     )
     apply(cluster, set_body("gone", ["alpha"], pools=["seen"]))
     wait_ready(cluster, "gone")
-    cluster.kubectl("delete", "fds", "gone", "--timeout=60s")
+    cluster.kubectl("delete", "fds", "gone", "--timeout=180s")
     shown, defined, unseen = _labels(operator), _defined(), set()
     for expression, legend in _TARGETS:
         series = _SERIES.findall(expression)

@@ -53,9 +53,14 @@ def test_kubectl_describe_reads_like_an_answer(
     assert way_out in message
     if reason != "PoolNotFound":
         assert message.endswith(f"(in service: {revision})")
-    described = cluster.kubectl("describe", "fds", "told")
-    assert message in described
-    assert message.split("(")[0].strip()[:80] in described.partition("\nEvents:")[2]
+
+    def described() -> str:
+        return cluster.kubectl("describe", "fds", "told")
+
+    note = message.split("(")[0].strip()[:80]
+    # It is posted after the status.
+    wait(lambda: note in described().partition("\nEvents:")[2], what="the event")
+    assert message in described()
     row = cluster.kubectl("get", "fds", "told", "-o", "wide").splitlines()[1]
     assert (row.split()[2], message in row) == (reason, True)
 

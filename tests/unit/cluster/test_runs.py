@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import procfs, runs, signals, tools
+from tests.cluster import cache, procfs, runs, signals, tools
 from tests.cluster.processes import Process, ProcessError
 from tests.cluster.runs import Run
 from tests.cluster.undo import Undo
@@ -48,6 +48,13 @@ def test_a_run_that_was_killed_is_cleaned_up_by_the_next() -> None:
     assert procfs.start_time(sleeper.pid) is None
     assert not stale.directory.exists()
     assert runs.all_runs() == []
+
+
+def test_a_record_that_goes_while_others_look_is_passed_by(run: Run) -> None:
+    """Another process ends its run between the list of records and the look at one."""
+    gone = cache.root() / "runs" / "0.json"
+    gone.symlink_to("nowhere")
+    assert [one.name for one in runs.all_runs()] == [run.name]
 
 
 def test_a_process_that_has_our_process_id_by_now_is_left_alone() -> None:
