@@ -141,6 +141,7 @@ class Resolver:
 
     async def _run(self, job: _Job, platform: str, wanted: Mapping[str, str]) -> _Compiled:
         request, image = job.request, job.request.image
+        cache, stubs = self._directories(job)
         with tempfile.TemporaryDirectory(prefix="flowdeps-") as name:
             directory = Path(name)
             files = command.files(
@@ -160,8 +161,8 @@ class Resolver:
                 arguments = command.arguments(
                     request,
                     platform=platform,
-                    cache=self._places.cache(job.access),
-                    stubs=self._places.stubs(image) if image else None,
+                    cache=cache,
+                    stubs=stubs,
                     now=job.now,
                 )
                 ended = await run(
@@ -197,6 +198,17 @@ class Resolver:
             raise ResolverError(str(error)) from error
         return _Compiled(resolved, yanked(ended.messages))
 
+    def _directories(self, job: _Job) -> tuple[Path, Path | None]:
+        """Where uv caches, and the stub wheels of the request's image."""
+        image = job.request.image
+        try:
+            return self._places.cache(job.access), self._places.stubs(image) if image else None
+        except OSError as error:
+            raise ResolverError(
+                f"the cache directory {self._places.root} can't be used ({error.strerror}); "
+                "mend it, or name another in resolver.cacheDirectory of the configuration"
+            ) from error
+
 
 def _pins(compiled: Mapping[str, _Compiled]) -> dict[str, Pins]:
     return {platform: one.pins for platform, one in compiled.items()}
@@ -228,7 +240,14 @@ def _trusted() -> str:
     file = os.environ.get("SSL_CERT_FILE")
     if not file and os.environ.get("SSL_CERT_DIR"):
         return ""  # a directory is trusted besides a file
-    return Path(file or certifi.where()).read_text(encoding="utf-8", errors="replace")
+    path = Path(file or certifi.where())
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise ResolverError(
+            f"the certificates of authorities in {path} can't be read ({error.strerror}); "
+            "correct SSL_CERT_FILE of the operator"
+        ) from error
 
 
 def _read(path: Path, *, limit: int) -> str:
