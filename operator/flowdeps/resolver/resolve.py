@@ -110,9 +110,10 @@ class Resolver:
 
     async def _resolve(self, job: _Job) -> Resolution:
         request, previous = job.request, job.previous
+        image = request.image.versions if request.image else {}
         compiled: dict[str, _Compiled] = {}
         for platform in request.target.platforms:
-            wanted = preferences(platform, resolved=_pins(compiled), previous=previous)
+            wanted = preferences(platform, resolved=_pins(compiled), previous=previous, image=image)
             try:
                 compiled[platform] = await self._compile(job, platform, wanted)
             except UnsatisfiableError as error:
