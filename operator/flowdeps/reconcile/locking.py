@@ -7,7 +7,7 @@ younger than the cooldown allows.
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -41,7 +41,8 @@ _NOTES = 800
 
 @dataclass(frozen=True)
 class Question:
-    """What a resolver is asked: inputs, the digest of the lock whose pins to keep, why again.
+    """What a resolver is asked: inputs, the digest of the last lock, whether to keep its pins, why
+    again.
 
     `stamp` sets questions apart that would else be equal: a refresh that somebody asked for by
     hand is not answered from memory. Nor is what others may see with their credentials.
@@ -49,6 +50,7 @@ class Question:
 
     inputs: str
     previous: str
+    keep: bool
     stamp: str
     access: Access | None = None
 
@@ -126,14 +128,17 @@ def ask(
     if isinstance(request, Lock):
         answer = Resolution(request)
     else:
-        previous = before.lock if keeps else _nothing
         question = Question(
-            inputs.digest, keeps.digest if keeps else "", wanted, access=inputs.access
+            inputs.digest,
+            record.digest if record else "",
+            keep=keeps is not None,
+            stamp=wanted,
+            access=inputs.access,
         )
-        answer = _resolve(world, entry, question, request, previous=previous)
+        answer = _resolve(world, entry, question, request, before=before)
         if isinstance(answer, Resolution) and (other := _safer(world, answer.lock, request)):
             question = replace(question, inputs=other.digest)
-            safer = _resolve(world, entry, question, other, previous=previous)
+            safer = _resolve(world, entry, question, other, before=before)
             answer = _better(world, answer, safer)
     if answer is None:
         return Step(False, Reason.RESOLVING, "uv is looking for versions that fit together")
@@ -180,10 +185,12 @@ def _resolve(
     question: Question,
     request: LockRequest,
     *,
-    previous: Callable[[], Awaitable[Lock | None]],
+    before: LockText,
 ) -> Resolution | Failure | None:
     async def find() -> Resolution:
-        return await world.resolve(request, await previous(), question.access)
+        return await world.resolve(
+            request, previous=await before.lock(), keep=question.keep, access=question.access
+        )
 
     return world.resolutions.ask(entry.key, question, find)
 
@@ -211,7 +218,3 @@ def _better(
     if safer and len(world.vulnerable(safer.lock)) >= len(world.vulnerable(first.lock)):
         return first
     return safer
-
-
-async def _nothing() -> None:
-    return None

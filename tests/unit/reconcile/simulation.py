@@ -480,11 +480,13 @@ class MemoryIndex:
         self.away = False
         self.resolved: list[float] = []
         self.asked: list[tuple[LockRequest, Access | None]] = []
+        self.after: list[tuple[Lock | None, bool]] = []
 
     async def resolve(
-        self, request: LockRequest, previous: Lock | None, access: Access | None
+        self, request: LockRequest, *, previous: Lock | None, keep: bool, access: Access | None
     ) -> Resolution:
         self.asked.append((request, access))
+        self.after.append((previous, keep))
         self.resolved.append(virtual.now())
         await asyncio.sleep(3.0)
         if self.away:
@@ -492,7 +494,7 @@ class MemoryIndex:
         names = [parse_requirement(line).name for line in request.requirements]
         if "impossible" in names:
             raise UnsatisfiableError("impossible does not fit together")
-        known = {pin.name: pin.version for pin in previous.pins} if previous else {}
+        known = {pin.name: pin.version for pin in previous.pins} if previous and keep else {}
         there = request.image.versions if request.image else {}
         pins, base = [], []
         for name in names:
