@@ -1,9 +1,8 @@
 """Which lock a set should serve: the one that spec.revision names, the one it has, or a new one.
 
 A new one is asked for when the inputs have changed, which keeps all pins that may stay, or
-when a refresh is due or was asked for, which lets them move. Where a pin of it has a known
-vulnerability, it is asked for once more without the versions that have it: a fixed version may be
-younger than the cooldown allows.
+when a refresh is due or was asked for, which lets them move. `safest` says what becomes of pins
+with known vulnerabilities.
 """
 
 import hashlib
@@ -18,7 +17,6 @@ from flowdeps.inquiries import Failure
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
-from flowdeps.locks.vulnerabilities import exclusions, exempt
 from flowdeps.plan import (
     LockRecord,
     Place,
@@ -30,6 +28,7 @@ from flowdeps.plan import (
 from flowdeps.reconcile.gathering import Inputs
 from flowdeps.reconcile.publish import LockText, too_large
 from flowdeps.reconcile.report import Step
+from flowdeps.reconcile.safest import safest
 from flowdeps.reconcile.world import World
 from flowdeps.resolver import Resolution
 from flowdeps.store import ConfigMapView, SetEntry
@@ -136,10 +135,6 @@ def ask(
             access=inputs.access,
         )
         answer = _resolve(world, entry, question, request, before=before)
-        if isinstance(answer, Resolution) and (other := _safer(world, answer.lock, request)):
-            question = replace(question, inputs=other.digest)
-            safer = _resolve(world, entry, question, other, before=before)
-            answer = _better(world, answer, safer)
     if answer is None:
         return Step(False, Reason.RESOLVING, "uv is looking for versions that fit together")
     if isinstance(answer, Failure):
@@ -188,33 +183,13 @@ def _resolve(
     before: LockText,
 ) -> Resolution | Failure | None:
     async def find() -> Resolution:
-        return await world.resolve(
-            request, previous=await before.lock(), keep=question.keep, access=question.access
-        )
+        previous = await before.lock()
+
+        async def answer(one: LockRequest) -> Resolution:
+            return await world.resolve(
+                one, previous=previous, keep=question.keep, access=question.access
+            )
+
+        return await safest(request, ask=answer, known=world.vulnerable)
 
     return world.resolutions.ask(entry.key, question, find)
-
-
-def _safer(world: World, lock: Lock, request: LockRequest) -> LockRequest | None:
-    """The request without the vulnerable versions that a lock has; None where there are none."""
-    found = world.vulnerable(lock)
-    if not found:
-        return None
-    other = replace(
-        request,
-        exclude=exclusions(found),
-        cooldown_exempt=(*request.cooldown_exempt, *exempt(found)),
-    )
-    return None if other == request else other
-
-
-def _better(
-    world: World, first: Resolution, safer: Resolution | Failure | None
-) -> Resolution | None:
-    """What to take: the first answer stands where nothing fits without the vulnerable versions, or
-    where others that do are no better."""
-    if isinstance(safer, Failure):
-        return first
-    if safer and len(world.vulnerable(safer.lock)) >= len(world.vulnerable(first.lock)):
-        return first
-    return safer

@@ -113,6 +113,14 @@ class World:
             self.vulnerabilities[lock.digest] = known
         return known[1]
 
+    def judge_anew(self) -> None:
+        """Look at all locks again, also at those that were made a moment ago: the database of
+        vulnerabilities has changed."""
+        self.vulnerabilities.clear()
+        self.resolutions.forget()
+        for key in self.store.sets:
+            self.queue.add(key)
+
     def forget(self, key: SetKey) -> None:
         """Let go of what a set needed."""
         self.sources.need(key, frozenset())
