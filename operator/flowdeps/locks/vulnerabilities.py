@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from flowdeps.locks.osv import Advisory, Database, Stretch, normal_version, public_version
 
@@ -61,9 +62,11 @@ def exclusions(vulnerabilities: Iterable[Vulnerability]) -> tuple[str, ...]:
     return tuple(sorted({f"{one.package}{one.forbid}" for one in vulnerabilities if one.forbid}))
 
 
-def exempt(vulnerabilities: Iterable[Vulnerability]) -> tuple[str, ...]:
-    """The packages with a known fixed version, which may be younger than the cooldown; sorted."""
-    return tuple(sorted({one.package for one in vulnerabilities if one.fixed}))
+def fixes(vulnerabilities: Iterable[Vulnerability]) -> dict[str, str]:
+    """The packages with a known fixed version, which may be younger than the cooldown, each with
+    the constraint that keeps it from what came after that: ``urllib3<=2.0.7``."""
+    found = sorted((Version(one.fixed), one.package) for one in vulnerabilities if one.fixed)
+    return {package: f"{package}<={fixed}" for fixed, package in found}  # the highest comes last
 
 
 def _affects(advisory: Advisory, version: str) -> bool:
