@@ -2,8 +2,8 @@
 
 Where the lock of a request has vulnerable versions, it is asked for once more without them. Where
 that finds none, or others that are no better, a fixed version may be younger than the cooldown
-allows: the lowest one, and no release that came after it. All of it is one answer for those who
-wait.
+allows: the lowest one, and no release that came after it. The last resort is a version from before
+the flaw. All of it is one answer for those who wait.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
@@ -42,9 +42,13 @@ def _narrower(
     if without == request:
         return
     yield without
-    if request.cooldown and (mending := fixes(known(answers[-1].lock))):
+    fits, left = len(answers) > 1, known(answers[-1].lock)
+    if request.cooldown and (mending := fixes(left)):
         yield replace(
             without,
             exclude=(*without.exclude, *mending.values()),
             cooldown_exempt=(*request.cooldown_exempt, *mending),
         )
+    before = replace(without, exclude=(*without.exclude, *exclusions(left, before=True)))
+    if fits and before != without:
+        yield before

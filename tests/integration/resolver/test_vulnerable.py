@@ -76,6 +76,27 @@ async def test_a_fix_is_younger_than_the_cooldown_only_where_it_must_be(
         assert versions == {"foo": taken, "bar": "1.0"}
 
 
+@pytest.mark.parametrize(
+    ("line", "cooldown", "taken"),
+    [
+        ("bar", None, "2.0.7"),
+        ("bar<2.0.7", None, "1.26.18"),
+        ("bar<2.0.7", WEEK, "1.26.18"),
+        ("bar", WEEK, "2.0.7"),
+        ("bar>=2,<2.0.7", None, "2.0.6"),
+    ],
+)
+async def test_where_a_fix_is_out_of_reach_a_version_from_before_the_flaw_is_taken(
+    index: Index, resolver: Resolver, line: str, cooldown: timedelta | None, taken: str
+) -> None:
+    """Not the next version that has it as well; a fix, however young, comes before that."""
+    stock(index, "bar", v1_26_18=100, v2_0_4=90, v2_0_5=80, v2_0_6=70, v2_0_7=2)
+    request = replace(ask(line, index=index.url, platforms=(AMD64,)), cooldown=cooldown)
+    known = flaws(bar=("2.0.0", "2.0.7"))
+    previous = await lock_of(resolver, replace(request, constraints=("bar<2.0.7",)), previous=None)
+    assert await safest_of(resolver, request, known, previous=previous) == {"bar": taken}
+
+
 async def test_a_fix_that_was_yanked_is_not_insisted_on(index: Index, resolver: Resolver) -> None:
     """It may be worse than the flaw."""
     stock(index, "foo", v1_0=100, v1_1=2)

@@ -76,6 +76,10 @@ def test_a_pin_is_reported_as_the_format_says(
             specifier = parse_requirement(line).specifier
             assert not specifier.contains(version, prereleases=True)
             assert not one.fixed or specifier.contains(one.fixed, prereleases=True)
+        for line in exclusions(found, before=True):
+            specifier = parse_requirement(line).specifier
+            assert not specifier.contains(version, prereleases=True)
+            assert not one.since or not specifier.contains(one.since, prereleases=True)
 
 
 _KEYS = [

@@ -216,6 +216,7 @@ def test_exclusions_and_fixes_are_said_once() -> None:
     )
     found = find(known, [("b", "1"), ("a", "1")])
     assert exclusions(found) == ("a<1", "b!=1", "b>=2")
+    assert exclusions(found, before=True) == ("a<1", "b<1", "b>=2")
     assert fixes(found) == {"b": "b<=10"}
 
 
