@@ -88,7 +88,7 @@ def timed(resolver: Resolver, metrics: Metrics) -> Resolve:
     """A resolver whose time is measured, and whose work is in the log."""
 
     async def resolve(
-        request: LockRequest, previous: Lock | None, access: Access | None
+        request: LockRequest, *, previous: Lock | None, keep: bool, access: Access | None
     ) -> Resolution:
         clock = asyncio.get_running_loop().time
         start = clock()
@@ -100,7 +100,7 @@ def timed(resolver: Resolver, metrics: Metrics) -> Resolve:
         log.info("a resolution of %d requirements starts", len(request.requirements))
         try:
             with measured(metrics.resolutions, well="Resolved"):
-                made = await resolver.resolve(request, previous=previous, access=access)
+                made = await resolver.resolve(request, previous=previous, keep=keep, access=access)
         except ResolveError as error:
             tell(error.reason, str(error.reason))
             raise

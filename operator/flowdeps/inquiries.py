@@ -129,6 +129,13 @@ class Inquiries(Generic[Q, A]):
             if answer.task is None and answer.since and now - answer.since > kept:
                 del self._answers[question]
 
+    def forget(self) -> None:
+        """Forget all that was found: it would be found otherwise by now. Failures stay, and what is
+        being found out."""
+        self._answers = {
+            question: answer for question, answer in self._answers.items() if answer.found is None
+        }
+
     def running(self) -> int:
         """How many questions wait for their answer."""
         return sum(answer.task is not None for answer in self._answers.values())

@@ -292,9 +292,7 @@ class Service:
             before = advisories.version, advisories.problem
             await self._load(advisories)
             if (advisories.version, advisories.problem) != before:
-                world.vulnerabilities.clear()
-                for key in world.store.sets:
-                    world.queue.add(key)
+                world.judge_anew()
 
     async def _load(self, advisories: Advisories) -> None:
         await advisories.load()

@@ -6,7 +6,7 @@ where they can. Where they still differ, the first is asked once more, the other
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from flowdeps.locks.lock import Lock, Pin
 from flowdeps.locks.target import Target
@@ -15,10 +15,19 @@ Pins = Mapping[str, Pin]  # one platform's pins by name
 
 
 def preferences(
-    platform: str, *, resolved: Mapping[str, Pins], previous: Lock | None
+    platform: str,
+    *,
+    resolved: Mapping[str, Pins],
+    previous: Lock | None,
+    image: Container[str] = (),
 ) -> dict[str, str]:
-    """Versions by name to offer to ``platform``, given what other platforms resolved to by now."""
-    versions = {pin.name: pin.version for pin in previous.pins} if previous else {}
+    """Versions by name to offer to ``platform``, given what other platforms resolved to by now.
+
+    What the lock built on in its image counts as its pins do, unless the present ``image`` (names)
+    has it: then that says which version.
+    """
+    versions = {name: v for name, v in previous.base if name not in image} if previous else {}
+    versions |= {pin.name: pin.version for pin in previous.pins} if previous else {}
     versions |= _versions(previous.on(platform)) if previous else {}
     for other, pins in resolved.items():
         before = _versions(previous.on(other)) if previous else {}

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from flowdeps.locks.osv import Advisory, Database, Stretch, normal_version, public_version
 
@@ -24,9 +25,10 @@ _MAX_LISTED = 20
 class Vulnerability:
     """A flaw of a pin.
 
-    ``fixed``: the lowest fixed version above the pin's, empty where none is known. ``forbid``: the
-    condition that rules the flaw out, see `exclusions`. ``severity``: low, moderate, medium, high,
-    critical or empty. ``aliases``: the flaw's other names.
+    ``since``: the version with which it came, empty where it was always there. ``fixed``: the
+    lowest fixed version above the pin's, empty where none is known. ``forbid``: the condition that
+    rules the flaw out, see `exclusions`. ``severity``: low, moderate, medium, high, critical or
+    empty. ``aliases``: the flaw's other names.
     """
 
     package: str
@@ -37,6 +39,7 @@ class Vulnerability:
     severity: str = ""
     aliases: tuple[str, ...] = ()
     forbid: str = ""
+    since: str = ""
 
 
 def find(database: Database, pins: Iterable[tuple[str, str]]) -> tuple[Vulnerability, ...]:
@@ -50,20 +53,32 @@ def find(database: Database, pins: Iterable[tuple[str, str]]) -> tuple[Vulnerabi
     return tuple(sorted(found))
 
 
-def exclusions(vulnerabilities: Iterable[Vulnerability]) -> tuple[str, ...]:
+def exclusions(
+    vulnerabilities: Iterable[Vulnerability], *, before: bool = False
+) -> tuple[str, ...]:
     """Constraints with which a resolver looks for versions without ``vulnerabilities``, sorted.
 
     All that a condition can say is ruled out, or a resolver would try one affected version after
     the other: ``urllib3>=2.0.7`` where the flaw was always there, ``urllib3<2`` where it came and
     wasn't fixed, and ``urllib3!=2.0.4`` (or all listed versions) for others. A flaw of every
     version gives no line: no version is without it.
+
+    A flaw that came and was fixed leaves versions on both sides, which no condition can say. Where
+    ``!=`` leads to the next affected one, those ``before`` the flaw are left: ``urllib3<2.0.0``.
     """
-    return tuple(sorted({f"{one.package}{one.forbid}" for one in vulnerabilities if one.forbid}))
+    lines = {
+        f"{one.package}<{one.since}" if before and one.since else f"{one.package}{one.forbid}"
+        for one in vulnerabilities
+        if one.forbid
+    }
+    return tuple(sorted(lines))
 
 
-def exempt(vulnerabilities: Iterable[Vulnerability]) -> tuple[str, ...]:
-    """The packages with a known fixed version, which may be younger than the cooldown; sorted."""
-    return tuple(sorted({one.package for one in vulnerabilities if one.fixed}))
+def fixes(vulnerabilities: Iterable[Vulnerability]) -> dict[str, str]:
+    """The packages with a known fixed version, which may be younger than the cooldown, each with
+    the constraint that keeps it from what came after that: ``urllib3<=2.0.7``."""
+    found = sorted((Version(one.fixed), one.package) for one in vulnerabilities if one.fixed)
+    return {package: f"{package}<={fixed}" for fixed, package in found}  # the highest comes last
 
 
 def _affects(advisory: Advisory, version: str) -> bool:
@@ -82,7 +97,7 @@ def _vulnerability(package: str, version: str, tellings: tuple[Advisory, ...]) -
     names = {name for one in tellings for name in (one.id, *one.aliases)}
     best = min(names, key=_preference)
     by_preference = sorted(tellings, key=lambda one: _preference(one.id))
-    fixed = _fixed(version, tellings)
+    since, fixed = _since(version, tellings), _fixed(version, tellings)
     return Vulnerability(
         package,
         version,
@@ -91,8 +106,18 @@ def _vulnerability(package: str, version: str, tellings: tuple[Advisory, ...]) -
         summary=next((one.summary for one in by_preference if one.summary), ""),
         severity=next((one.severity for one in by_preference if one.severity), ""),
         aliases=tuple(sorted(names - {best})),
-        forbid=_forbid(version, fixed, tellings),
+        forbid=_forbid(version, since, fixed, tellings),
+        since=since,
     )
+
+
+def _around(version: str, tellings: tuple[Advisory, ...]) -> list[Stretch]:
+    return [one for each in tellings for one in each.stretches if _within(one, version)]
+
+
+def _since(version: str, tellings: tuple[Advisory, ...]) -> str:
+    starts = [public_version(one.since) for one in _around(version, tellings)]
+    return str(min(filter(None, starts))) if starts and all(starts) else ""
 
 
 def _fixed(version: str, tellings: tuple[Advisory, ...]) -> str:
@@ -105,23 +130,22 @@ def _fixed(version: str, tellings: tuple[Advisory, ...]) -> str:
     return ""
 
 
-def _forbid(version: str, fixed: str, tellings: tuple[Advisory, ...]) -> str:
+def _forbid(version: str, since: str, fixed: str, tellings: tuple[Advisory, ...]) -> str:
     own = public_version(version)
     if own is None:
         return ""
-    around = [one for each in tellings for one in each.stretches if _within(one, version)]
+    around = _around(version, tellings)
     if not around:
         listed = {public_version(text) for each in tellings for text in each.versions}
         every = sorted(one for one in listed if one)
         return ",".join(f"!={one}" for one in (every if len(every) <= _MAX_LISTED else [own]))
-    starts = [start for one in around if (start := public_version(one.since))]
     ends = [end for one in around if (end := public_version(one.until))]
-    always, endless = len(starts) < len(around), len(ends) < len(around)
-    if always and fixed:
+    endless = len(ends) < len(around)
+    if since:
+        return f"<{since}" if endless else f"!={own}"
+    if fixed:
         return f">={fixed}"
-    if always:
-        return "" if endless else f">{max(ends)}"
-    return f"<{min(starts)}" if endless else f"!={own}"
+    return "" if endless else f">{max(ends)}"
 
 
 def _preference(name: str) -> tuple[int, str]:

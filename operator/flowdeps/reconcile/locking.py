@@ -1,13 +1,12 @@
 """Which lock a set should serve: the one that spec.revision names, the one it has, or a new one.
 
 A new one is asked for when the inputs have changed, which keeps all pins that may stay, or
-when a refresh is due or was asked for, which lets them move. Where a pin of it has a known
-vulnerability, it is asked for once more without the versions that have it: a fixed version may be
-younger than the cooldown allows.
+when a refresh is due or was asked for, which lets them move. `safest` says what becomes of pins
+with known vulnerabilities.
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -18,7 +17,6 @@ from flowdeps.inquiries import Failure
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
-from flowdeps.locks.vulnerabilities import exclusions, exempt
 from flowdeps.plan import (
     LockRecord,
     Place,
@@ -30,6 +28,7 @@ from flowdeps.plan import (
 from flowdeps.reconcile.gathering import Inputs
 from flowdeps.reconcile.publish import LockText, too_large
 from flowdeps.reconcile.report import Step
+from flowdeps.reconcile.safest import safest
 from flowdeps.reconcile.world import World
 from flowdeps.resolver import Resolution
 from flowdeps.store import ConfigMapView, SetEntry
@@ -41,7 +40,8 @@ _NOTES = 800
 
 @dataclass(frozen=True)
 class Question:
-    """What a resolver is asked: inputs, the digest of the lock whose pins to keep, why again.
+    """What a resolver is asked: inputs, the digest of the last lock, whether to keep its pins, why
+    again.
 
     `stamp` sets questions apart that would else be equal: a refresh that somebody asked for by
     hand is not answered from memory. Nor is what others may see with their credentials.
@@ -49,6 +49,7 @@ class Question:
 
     inputs: str
     previous: str
+    keep: bool
     stamp: str
     access: Access | None = None
 
@@ -126,15 +127,14 @@ def ask(
     if isinstance(request, Lock):
         answer = Resolution(request)
     else:
-        previous = before.lock if keeps else _nothing
         question = Question(
-            inputs.digest, keeps.digest if keeps else "", wanted, access=inputs.access
+            inputs.digest,
+            record.digest if record else "",
+            keep=keeps is not None,
+            stamp=wanted,
+            access=inputs.access,
         )
-        answer = _resolve(world, entry, question, request, previous=previous)
-        if isinstance(answer, Resolution) and (other := _safer(world, answer.lock, request)):
-            question = replace(question, inputs=other.digest)
-            safer = _resolve(world, entry, question, other, previous=previous)
-            answer = _better(world, answer, safer)
+        answer = _resolve(world, entry, question, request, before=before)
     if answer is None:
         return Step(False, Reason.RESOLVING, "uv is looking for versions that fit together")
     if isinstance(answer, Failure):
@@ -180,38 +180,16 @@ def _resolve(
     question: Question,
     request: LockRequest,
     *,
-    previous: Callable[[], Awaitable[Lock | None]],
+    before: LockText,
 ) -> Resolution | Failure | None:
     async def find() -> Resolution:
-        return await world.resolve(request, await previous(), question.access)
+        previous = await before.lock()
+
+        async def answer(one: LockRequest) -> Resolution:
+            return await world.resolve(
+                one, previous=previous, keep=question.keep, access=question.access
+            )
+
+        return await safest(request, ask=answer, known=world.vulnerable)
 
     return world.resolutions.ask(entry.key, question, find)
-
-
-def _safer(world: World, lock: Lock, request: LockRequest) -> LockRequest | None:
-    """The request without the vulnerable versions that a lock has; None where there are none."""
-    found = world.vulnerable(lock)
-    if not found:
-        return None
-    other = replace(
-        request,
-        exclude=exclusions(found),
-        cooldown_exempt=(*request.cooldown_exempt, *exempt(found)),
-    )
-    return None if other == request else other
-
-
-def _better(
-    world: World, first: Resolution, safer: Resolution | Failure | None
-) -> Resolution | None:
-    """What to take: the first answer stands where nothing fits without the vulnerable versions, or
-    where others that do are no better."""
-    if isinstance(safer, Failure):
-        return first
-    if safer and len(world.vulnerable(safer.lock)) >= len(world.vulnerable(first.lock)):
-        return first
-    return safer
-
-
-async def _nothing() -> None:
-    return None

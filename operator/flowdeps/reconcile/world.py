@@ -1,10 +1,10 @@
 """What passes share: the picture, the outside systems, the queue, what pools said."""
 
 import logging
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from flowdeps.advisories import Advisories
 from flowdeps.api.conditions import Condition
@@ -31,7 +31,14 @@ from flowdeps.trials.verify import Trial, Verifier
 log = logging.getLogger(__name__)
 
 Key = SetKey | PoolKey
-Resolve = Callable[[LockRequest, Lock | None, Access | None], Awaitable[Resolution]]
+
+
+class Resolve(Protocol):
+    """`Resolver.resolve`, or what stands around it."""
+
+    async def __call__(
+        self, request: LockRequest, *, previous: Lock | None, keep: bool, access: Access | None
+    ) -> Resolution: ...
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,14 @@ class World:
             known = (self.advisories.version, find(self.advisories.current, pins))
             self.vulnerabilities[lock.digest] = known
         return known[1]
+
+    def judge_anew(self) -> None:
+        """Look at all locks again, also at those that were made a moment ago: the database of
+        vulnerabilities has changed."""
+        self.vulnerabilities.clear()
+        self.resolutions.forget()
+        for key in self.store.sets:
+            self.queue.add(key)
 
     def forget(self, key: SetKey) -> None:
         """Let go of what a set needed."""

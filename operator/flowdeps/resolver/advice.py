@@ -5,15 +5,16 @@ in the last lock, or that a time limit is called a cooldown.
 """
 
 import re
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 from packaging.requirements import Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name, canonicalize_version
+from packaging.version import Version
 
 from flowdeps.locks import overlay
-from flowdeps.locks.lock import Lock
+from flowdeps.locks.lock import Lock, Pin
 from flowdeps.locks.request import LockRequest
 
 _TOO_YOUNG = re.compile(
@@ -28,8 +29,7 @@ _OFFER = re.compile(r"only ([^;]{1,500}?)(?:you require|depends? on|we can concl
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What uv was asked: a request for a platform, with a lock to keep, and ``credentials`` or
-    none."""
+    """What uv was asked: a request for a platform, after a lock, with ``credentials`` or none."""
 
     request: LockRequest
     platform: str
@@ -61,6 +61,26 @@ def cooldown(messages: str) -> list[str]:
         f"wait, or name {name} in spec.index.cooldownExempt."
         for name, what in _young(messages).items()
     ]
+
+
+def lowered(
+    request: LockRequest, previous: Lock, pins: Mapping[str, Pin], *, platform: str
+) -> set[str]:
+    """Which ``pins`` are lower than the last lock's, though what is asked for allows those: where
+    the index lost one, nothing else tells. A lock for another Python is no measure."""
+    before = previous.on(platform) if previous.target.python == request.target.python else {}
+    limits: dict[str, SpecifierSet] = {}
+    for line in (*request.requirements, *request.constraints, *request.exclude):
+        one = Requirement(line)
+        name = canonicalize_name(one.name)
+        limits[name] = limits.get(name, SpecifierSet()) & one.specifier
+    return {
+        f"{name} {before[name].version} of the last lock is no longer chosen, {pin.version} is: "
+        "the index no longer offers it, or something else rules it out"
+        for name, pin in pins.items()
+        if name in before and Version(pin.version) < Version(before[name].version)
+        if limits.get(name, SpecifierSet()).contains(before[name].version, prereleases=True)
+    }
 
 
 def _young(messages: str) -> dict[str, str]:

@@ -29,20 +29,22 @@ _WHEEL = "Wheel-Version: 1.0\nGenerator: flowdeps\nRoot-Is-Purelib: true\nTag: p
 
 
 class Places:
-    """Directories below ``root``."""
+    """Directories below ``root``. Methods raise `OSError` where one can't be made."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.root = root
         # The name of a private cache is an argument of a process: nobody may guess back from it.
         self._salt = secrets.token_bytes(32)
 
     def cache(self, access: Access) -> Path:
         """Where uv caches for those with this ``access``."""
         if access == Access():
-            return self._root / "shared"
+            shared = self.root / "shared"
+            shared.mkdir(parents=True, exist_ok=True)
+            return shared
         text = f"{access.netrc}\0{access.ca}".encode()
         name = hmac.new(self._salt, text, hashlib.sha256).hexdigest()[:20]
-        path = self._root / "private" / name
+        path = self.root / "private" / name
         if not path.exists():
             _tidy(path.parent)
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -54,7 +56,7 @@ class Places:
         what they require: a stub would say that they require nothing."""
         if not facts.markers:
             return None
-        path = self._root / "images" / facts.digest.removeprefix("sha256:")[:20]
+        path = self.root / "images" / facts.digest.removeprefix("sha256:")[:20]
         if not path.exists():
             _tidy(path.parent)
             path.parent.mkdir(parents=True, exist_ok=True)

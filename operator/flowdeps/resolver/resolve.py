@@ -25,7 +25,7 @@ from flowdeps.locks.merge import Pins, by_platform, disagreements, merge, prefer
 from flowdeps.locks.pylock import PylockError, Resolved, UnusableWheelsError, read_pylock
 from flowdeps.locks.request import LockRequest
 from flowdeps.resolver import command
-from flowdeps.resolver.advice import Asked
+from flowdeps.resolver.advice import Asked, lowered
 from flowdeps.resolver.child import Limits, run
 from flowdeps.resolver.errors import LimitExceededError, ResolverError, UnsatisfiableError
 from flowdeps.resolver.explain import explain, shorten, yanked
@@ -34,7 +34,7 @@ from flowdeps.resolver.places import Places
 
 @dataclass(frozen=True)
 class Resolution:
-    """A lock, and what people should know of it, as in ``foo 1.2 was yanked: broken``."""
+    """A lock, and what people should know of it, as in ``foo 1.2 was yanked (broken)``."""
 
     lock: Lock
     notes: tuple[str, ...] = ()
@@ -59,6 +59,7 @@ class _Job:
 
     request: LockRequest
     previous: Lock | None
+    keep: bool
     access: Access
     now: datetime
 
@@ -87,17 +88,28 @@ class Resolver:
         self._now = now
 
     async def resolve(
-        self, request: LockRequest, *, previous: Lock | None, access: Access | None = None
+        self,
+        request: LockRequest,
+        *,
+        previous: Lock | None,
+        keep: bool = True,
+        access: Access | None = None,
     ) -> Resolution:
         """The lock for ``request``, made with ``access`` to its indices.
 
-        The pins of ``previous`` are kept where the request still allows them and the index still
-        offers them; without it, each pin is the newest version that fits. Raises a `ResolveError`;
-        a cancellation ends the child.
+        With ``keep``, the pins of ``previous`` stay where the request still allows them and the
+        index still offers them; else each pin is the newest version that fits. Either way it is
+        told which of them were lost. Raises a `ResolveError`; a cancellation ends the child.
         """
         if not request.requirements:
             return Resolution(Lock(request.target))
-        job = _Job(request=request, previous=previous, access=access or Access(), now=self._now())
+        job = _Job(
+            request=request,
+            previous=previous,
+            keep=keep,
+            access=access or Access(),
+            now=self._now(),
+        )
         async with self._turn:
             try:
                 async with asyncio.timeout(self._limits.timeout):
@@ -109,10 +121,11 @@ class Resolver:
                 ) from None
 
     async def _resolve(self, job: _Job) -> Resolution:
-        request, previous = job.request, job.previous
+        request, previous = job.request, job.previous if job.keep else None
+        image = request.image.versions if request.image else {}
         compiled: dict[str, _Compiled] = {}
         for platform in request.target.platforms:
-            wanted = preferences(platform, resolved=_pins(compiled), previous=previous)
+            wanted = preferences(platform, resolved=_pins(compiled), previous=previous, image=image)
             try:
                 compiled[platform] = await self._compile(job, platform, wanted)
             except UnsatisfiableError as error:
@@ -129,7 +142,7 @@ class Resolver:
             _check(request.image, compiled)
         base = {package for one in compiled.values() for package in one.resolved.base.items()}
         return Resolution(
-            merge(request.target, _pins(compiled), base=tuple(base)), _notes(compiled)
+            merge(request.target, _pins(compiled), base=tuple(base)), _notes(job, compiled)
         )
 
     async def _compile(self, job: _Job, platform: str, wanted: Mapping[str, str]) -> _Compiled:
@@ -141,6 +154,7 @@ class Resolver:
 
     async def _run(self, job: _Job, platform: str, wanted: Mapping[str, str]) -> _Compiled:
         request, image = job.request, job.request.image
+        cache, stubs = self._directories(job)
         with tempfile.TemporaryDirectory(prefix="flowdeps-") as name:
             directory = Path(name)
             files = command.files(
@@ -160,8 +174,8 @@ class Resolver:
                 arguments = command.arguments(
                     request,
                     platform=platform,
-                    cache=self._places.cache(job.access),
-                    stubs=self._places.stubs(image) if image else None,
+                    cache=cache,
+                    stubs=stubs,
                     now=job.now,
                 )
                 ended = await run(
@@ -197,6 +211,17 @@ class Resolver:
             raise ResolverError(str(error)) from error
         return _Compiled(resolved, yanked(ended.messages))
 
+    def _directories(self, job: _Job) -> tuple[Path, Path | None]:
+        """Where uv caches, and the stub wheels of the request's image."""
+        image = job.request.image
+        try:
+            return self._places.cache(job.access), self._places.stubs(image) if image else None
+        except OSError as error:
+            raise ResolverError(
+                f"the cache directory {self._places.root} can't be used ({error.strerror}); "
+                "mend it, or name another in resolver.cacheDirectory of the configuration"
+            ) from error
+
 
 def _pins(compiled: Mapping[str, _Compiled]) -> dict[str, Pins]:
     return {platform: one.pins for platform, one in compiled.items()}
@@ -212,9 +237,11 @@ def _check(image: ImageFacts, compiled: Mapping[str, _Compiled]) -> None:
         raise UnsatisfiableError(shorten("; ".join(broken)))
 
 
-def _notes(compiled: Mapping[str, _Compiled]) -> tuple[str, ...]:
+def _notes(job: _Job, compiled: Mapping[str, _Compiled]) -> tuple[str, ...]:
     notes: set[str] = set()
-    for one in compiled.values():
+    for platform, one in compiled.items():
+        if job.previous:
+            notes |= lowered(job.request, job.previous, one.pins, platform=platform)
         for name, pin in one.pins.items():
             why = one.yanked.get((name, pin.version))
             if why is not None:
@@ -228,7 +255,14 @@ def _trusted() -> str:
     file = os.environ.get("SSL_CERT_FILE")
     if not file and os.environ.get("SSL_CERT_DIR"):
         return ""  # a directory is trusted besides a file
-    return Path(file or certifi.where()).read_text(encoding="utf-8", errors="replace")
+    path = Path(file or certifi.where())
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise ResolverError(
+            f"the certificates of authorities in {path} can't be read ({error.strerror}); "
+            "correct SSL_CERT_FILE of the operator"
+        ) from error
 
 
 def _read(path: Path, *, limit: int) -> str:

@@ -6,15 +6,19 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from flowdeps.locks.access import Access
+from flowdeps.locks.image import Distribution, ImageFacts
 from flowdeps.locks.lock import Lock, Pin
 from flowdeps.resolver import (
     IndexUnavailableError,
     LimitExceededError,
+    Resolver,
     ResolverError,
     UnsatisfiableError,
 )
@@ -31,6 +35,12 @@ from tests.integration.resolver.support import (
 
 URL = "https://example.com/simple"
 REQUEST = ask("app", index=URL, platforms=(AMD64,))
+IMAGE = ImageFacts(
+    python="3.11",
+    platform=AMD64,
+    distributions=(Distribution("six", "1.0"),),
+    markers={"python_version": "3.11"},
+)
 MIB = 1024**2
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="limits of Linux's kernel")
@@ -323,6 +333,24 @@ async def test_a_missing_program_is_an_error_of_the_resolver(
     """An image without uv shows in a condition, not in a traceback."""
     with pytest.raises(ResolverError, match="uv can't be started: No such file or directory"):
         await make_resolver(uv=tmp_path / "none").resolve(REQUEST, previous=None)
+
+
+@pytest.mark.parametrize("credentials", [False, True])
+@pytest.mark.parametrize("image", [None, IMAGE])
+async def test_a_cache_directory_that_can_not_be_made_is_named_with_its_field(
+    tmp_path: Path, image: ImageFacts | None, credentials: bool
+) -> None:
+    """Also where stub wheels or a private cache would be the first in it: uv isn't to blame."""
+    file = tmp_path / "file"
+    file.touch()
+    resolver = Resolver(limits=limits(), concurrency=1, cache=file / "cache")
+    access = Access(netrc="machine example.com login me password pw") if credentials else None
+    with pytest.raises(ResolverError) as caught:
+        await resolver.resolve(replace(REQUEST, image=image), previous=None, access=access)
+    assert caught.value.message == (
+        f"the cache directory {file}/cache can't be used (Not a directory); mend it, or name "
+        "another in resolver.cacheDirectory of the configuration"
+    )
 
 
 async def test_a_program_that_writes_nonsense_is_not_believed(

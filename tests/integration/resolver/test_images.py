@@ -214,6 +214,21 @@ async def test_the_lines_of_pip_freeze_keep_versions_too(
     assert lock.base == (("python-dateutil", "2.9.0.post0"), ("six", "1.16.0"))
 
 
+async def test_what_a_new_image_no_longer_brings_keeps_its_version(
+    stocked: Index, resolver: Resolver
+) -> None:
+    """A change moves no version that may stay, also of a package that has to become a pin."""
+    request = on(image(), "pandas", index=stocked)
+    before = await lock_of(resolver, request, previous=None)
+    without = image(DATEUTIL, PYDANTIC)
+    after = await lock_of(resolver, replace(request, image=without), previous=before)
+    assert versions(after)["six"] == "1.16.0"
+    newer = image(PREFECT, DATEUTIL, PYDANTIC, Distribution("six", "1.17.0"))
+    request = on(newer, "pandas", index=stocked, shadow=["six"])
+    after = await lock_of(resolver, request, previous=before)
+    assert dict(after.base)["six"] == "1.17.0", "the image that has it says which version"
+
+
 async def test_images_leave_one_directory_each(
     stocked: Index, resolver: Resolver, tmp_path: Path
 ) -> None:

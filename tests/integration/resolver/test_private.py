@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from flowdeps.locks.access import Access
-from flowdeps.resolver import IndexUnauthorizedError, IndexUnavailableError, Resolver
+from flowdeps.resolver import (
+    IndexUnauthorizedError,
+    IndexUnavailableError,
+    Resolver,
+    ResolverError,
+)
 from tests.cluster import distributions
 from tests.cluster.index import Index
 from tests.cluster.pki import Authority
@@ -195,3 +200,15 @@ pathlib.Path({str(seen)!r}).write_text(bundle)
     bundle = seen.read_text()
     assert bundle.startswith("OURS\n")
     assert bundle.count("BEGIN CERTIFICATE") > 50
+
+
+async def test_a_bundle_of_authorities_that_is_not_there_is_named(
+    make_resolver: MakeResolver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also where only we read it, for a set with authorities of its own."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    request = ask("app", index="https://example.com/simple")
+    with pytest.raises(
+        ResolverError, match=r"none\.pem can't be read \(No such file.*SSL_CERT_FILE"
+    ):
+        await make_resolver().resolve(request, previous=None, access=Access(ca="OURS"))

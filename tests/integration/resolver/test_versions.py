@@ -19,6 +19,11 @@ from tests.integration.resolver.support import (
     long_cached,
 )
 
+LOWERED = (
+    "app 2.0 of the last lock is no longer chosen, 1.0 is: "
+    "the index no longer offers it, or something else rules it out"
+)
+
 
 def versions(lock: Lock, platform: str = AMD64) -> dict[str, str]:
     return {name: pin.version for name, pin in lock.on(platform).items()}
@@ -161,7 +166,8 @@ async def test_a_pre_release_is_taken_only_when_it_is_asked_for(
 
 
 async def test_a_pin_that_was_yanked_moves_alone(index: Index, resolver: Resolver) -> None:
-    """A yanked release is chosen for no lock, and the last lock's goes; the rest stays."""
+    """A yanked release is chosen for no lock, and the last lock's goes, which is told; the rest
+    stays."""
     for version in ("1.0", "2.0"):
         index.add("app", version)
         index.add("lib", version)
@@ -171,7 +177,7 @@ async def test_a_pin_that_was_yanked_moves_alone(index: Index, resolver: Resolve
     index.yank("app", "2.0")
     after = await resolver.resolve(request, previous=before)
     assert summarize(diff(before, after.lock), 100) == "app 2.0 → 1.0"
-    assert after.notes == ()
+    assert after.notes == (LOWERED,)
 
 
 async def test_a_yanked_release_that_is_insisted_on_is_locked_with_a_note(
@@ -194,18 +200,23 @@ async def test_a_yanked_release_that_is_insisted_on_is_locked_with_a_note(
 async def test_a_pin_that_vanished_from_the_index_moves_or_is_named(
     index: Index, resolver: Resolver
 ) -> None:
-    """Another version takes its place; where none may, it says that the index lost it."""
+    """Another version takes its place, which is told; where none may, it says that the index lost
+    it. A refresh, which keeps no pin, says the same."""
     for version in ("1.0", "2.0"):
         index.add("app", version)
     before = await lock_of(resolver, ask("app", index=index.url), previous=None)
     index.remove("app", "2.0")
-    after = await lock_of(resolver, ask("app", index=index.url), previous=before)
-    assert versions(after) == {"app": "1.0"}
+    for keep in (True, False):
+        request = ask("app", index=index.url)
+        after = await resolver.resolve(request, previous=before, keep=keep)
+        assert versions(after.lock) == {"app": "1.0"}
+        assert after.notes == (LOWERED,)
     gone = "The last lock has app 2.0, which the index no longer has. "
     for line in ("app==2.0", "app>1", "app>=2,<3"):
-        with pytest.raises(UnsatisfiableError) as caught:
-            await resolver.resolve(ask(line, index=index.url), previous=before)
-        assert caught.value.message.startswith(gone)
+        for keep in (True, False):
+            with pytest.raises(UnsatisfiableError) as caught:
+                await resolver.resolve(ask(line, index=index.url), previous=before, keep=keep)
+            assert caught.value.message.startswith(gone)
         with pytest.raises(UnsatisfiableError) as caught:
             await resolver.resolve(ask(line, index=index.url), previous=None)
         assert "last lock" not in caught.value.message

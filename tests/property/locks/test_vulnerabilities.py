@@ -6,7 +6,7 @@ from packaging.version import Version
 
 from flowdeps.locks.osv import Builder, RecordError
 from flowdeps.locks.requirements import parse_requirement
-from flowdeps.locks.vulnerabilities import exclusions, exempt, find
+from flowdeps.locks.vulnerabilities import exclusions, find, fixes
 from tests.property.locks.strategies import versions
 
 _EVENTS = st.lists(
@@ -70,11 +70,16 @@ def test_a_pin_is_reported_as_the_format_says(
         if one.fixed:
             assert Version(one.fixed) > Version(Version(version).public)
             assert not any(_vulnerable(*telling, one.fixed) for telling in tellings)
-            assert exempt(found) == ("a",)
+            bound = parse_requirement(fixes(found)["a"]).specifier
+            assert bound.contains(one.fixed, prereleases=True)
         for line in exclusions(found):
             specifier = parse_requirement(line).specifier
             assert not specifier.contains(version, prereleases=True)
             assert not one.fixed or specifier.contains(one.fixed, prereleases=True)
+        for line in exclusions(found, before=True):
+            specifier = parse_requirement(line).specifier
+            assert not specifier.contains(version, prereleases=True)
+            assert not one.since or not specifier.contains(one.since, prereleases=True)
 
 
 _KEYS = [

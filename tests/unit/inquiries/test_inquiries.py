@@ -244,6 +244,28 @@ def test_a_refresh_by_hand_is_not_answered_by_a_remembered_failure() -> None:
     virtual.run(main())
 
 
+def test_what_is_forgotten_is_found_anew_and_what_is_under_way_goes_on() -> None:
+    """Answers go; failures keep their pauses, and whoever waits needs no second resolver."""
+
+    async def main() -> None:
+        desk = Desk(LOCK, IMPOSSIBLE, LOCK)
+        desk.ask(A, "found")
+        await asyncio.sleep(11)
+        desk.ask(B, "failed")
+        await asyncio.sleep(11)
+        desk.ask(C, "under way")
+        await asyncio.sleep(5)
+        desk.resolutions.forget()
+        assert desk.ask(A, "found") is None
+        assert isinstance(desk.ask(B, "failed"), Failure)
+        assert desk.ask(C, "under way") is None
+        await asyncio.sleep(6)
+        assert desk.ask(C, "under way") is LOCK
+        assert len(desk.resolved) == 4
+
+    virtual.run(main())
+
+
 def test_a_set_that_asks_something_else_meanwhile_is_called_for_that_too() -> None:
     """A changed spec is a new question; the answer to the old one does not end the waiting."""
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from flowdeps.locks.lock import Pin
 from flowdeps.locks.merge import (
     Pins,
@@ -58,6 +60,14 @@ def test_a_pin_of_the_other_platform_only_is_a_preference_too() -> None:
     """A package that becomes needed here starts with the version that is known there."""
     previous = lock(pin("a", "1.0", ARM64))
     assert preferences(AMD64, resolved={}, previous=previous) == {"a": "1.0"}
+
+
+def test_what_the_image_no_longer_brings_keeps_its_version() -> None:
+    """A version that the lock built on is preferred like a pin; a pin of that name comes first, and
+    an image that has the package says itself which version."""
+    previous = replace(lock(pin("a", "2.0")), base=(("a", "1.0"), ("b", "1.0"), ("c", "1.0")))
+    wanted = preferences(AMD64, resolved={}, previous=previous, image={"c": "3.0"})
+    assert wanted == {"a": "2.0", "b": "1.0"}
 
 
 def test_disagreements_are_names_with_several_versions() -> None:

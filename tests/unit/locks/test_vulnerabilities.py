@@ -5,7 +5,7 @@ import pytest
 
 from flowdeps.locks.osv import Builder, Database, RecordError
 from flowdeps.locks.requirements import parse_requirement
-from flowdeps.locks.vulnerabilities import Vulnerability, exclusions, exempt, find
+from flowdeps.locks.vulnerabilities import Vulnerability, exclusions, find, fixes
 
 
 def record(name: str, *events: str, identity: str = "GHSA-1", **more: Any) -> dict[str, Any]:
@@ -204,17 +204,20 @@ def test_exclusions_say_all_that_a_condition_can(
     assert not any(parse_requirement(line).specifier.contains("1.4+cu118") for line in lines)
 
 
-def test_exclusions_and_exemptions_are_sorted_and_said_once() -> None:
-    """Several flaws of one package give one line where they say the same."""
+def test_exclusions_and_fixes_are_said_once() -> None:
+    """Several flaws of one package give one line where they say the same, and one bound: that of
+    the fix that mends them all."""
     ends = ("introduced 0", "fixed 2")
     known = database(
         record("b", *ends),
         record("b", *ends, identity="GHSA-2"),
+        record("b", "introduced 1", "fixed 10", identity="GHSA-3"),
         record("a", "introduced 1"),
     )
     found = find(known, [("b", "1"), ("a", "1")])
-    assert exclusions(found) == ("a<1", "b>=2")
-    assert exempt(found) == ("b",)
+    assert exclusions(found) == ("a<1", "b!=1", "b>=2")
+    assert exclusions(found, before=True) == ("a<1", "b<1", "b>=2")
+    assert fixes(found) == {"b": "b<=10"}
 
 
 @pytest.mark.parametrize("broken", [None, 1, "x", [], {}, {"id": 3}, {"id": ""}])

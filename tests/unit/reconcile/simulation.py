@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+from packaging.specifiers import SpecifierSet
+
 from flowdeps.api.config import parse_config
 from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import SET_LABEL
@@ -475,7 +477,8 @@ class MemoryPrefect:
 
 
 class MemoryIndex:
-    """Locks as uv would make them: the newest `release` of all, pins kept where they may be.
+    """Locks as uv would make them: the newest `release` of all that isn't excluded, pins kept where
+    they may be. Each takes `seconds`.
 
     A requirement `impossible` can't be met.
     """
@@ -483,30 +486,39 @@ class MemoryIndex:
     def __init__(self) -> None:
         self.release = 1
         self.away = False
+        self.seconds = 3.0
         self.resolved: list[float] = []
         self.asked: list[tuple[LockRequest, Access | None]] = []
+        self.after: list[tuple[Lock | None, bool]] = []
 
     async def resolve(
-        self, request: LockRequest, previous: Lock | None, access: Access | None
+        self, request: LockRequest, *, previous: Lock | None, keep: bool, access: Access | None
     ) -> Resolution:
         self.asked.append((request, access))
+        self.after.append((previous, keep))
         self.resolved.append(virtual.now())
-        await asyncio.sleep(3.0)
+        await asyncio.sleep(self.seconds)
         if self.away:
             raise IndexUnavailableError("the index did not answer")
         names = [parse_requirement(line).name for line in request.requirements]
         if "impossible" in names:
             raise UnsatisfiableError("impossible does not fit together")
-        known = {pin.name: pin.version for pin in previous.pins} if previous else {}
+        known = {pin.name: pin.version for pin in previous.pins} if previous and keep else {}
         there = request.image.versions if request.image else {}
+        excluded = {one.name: one.specifier for one in map(parse_requirement, request.exclude)}
         pins, base = [], []
         for name in names:
-            version = known.get(name, f"{self.release}.0")
             if name in there:
                 base.append((name, there[name]))
                 continue
+            newest = [f"{number}.0" for number in range(self.release, 0, -1)]
+            offered = [known[name], *newest] if name in known else newest
+            allowed = excluded.get(name, SpecifierSet())
+            version = next(filter(allowed.contains, offered), None)
+            if version is None:
+                raise UnsatisfiableError(f"there is no {name}{allowed}")
             hashes = (digest(f"{name} {version}"),)
-            pins.append(Pin(name, str(version), hashes, request.target.platforms))
+            pins.append(Pin(name, version, hashes, request.target.platforms))
         return Resolution(Lock(request.target, tuple(pins), tuple(base)))
 
 

@@ -124,6 +124,22 @@ def test_a_refresh_moves_pins_and_a_change_does_not() -> None:
     play(script)
 
 
+def test_a_refresh_knows_the_last_lock_too() -> None:
+    """It keeps no pin, but a resolver that knows them can tell what the index has lost."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.apply("ml", requirements=["alpha"])
+        async with sim.operator():
+            await asyncio.sleep(1.2 * DAY)
+            (first, _), (before, keep) = sim.index.after
+            assert first is None
+            assert before is not None
+            assert [(one.name, one.version) for one in before.pins] == [("alpha", "1.0")]
+            assert not keep
+
+    play(script)
+
+
 @pytest.mark.parametrize("fault", ["index", "impossible"])
 def test_a_refresh_that_fails_is_not_tried_every_second(fault: str) -> None:
     """While a refresh is due and can't be had, its lock stays in service, and passes and

@@ -4,6 +4,8 @@ import asyncio
 import base64
 from typing import Any
 
+from flowdeps.advisories import Advisories
+from flowdeps.locks.osv import Builder
 from tests.unit.reconcile.simulation import MemoryImage, Simulation
 from tests.unit.reconcile.test_life import DAY, HOUR, MINUTE, play, settled
 
@@ -39,6 +41,18 @@ def text(sim: Simulation, name: str, namespace: str = "flows") -> str:
 def source(sim: Simulation, name: str, **data: str) -> None:
     """kubectl apply of a ConfigMap of the team's own."""
     sim.cluster.put_foreign_map("flows", name, data)
+
+
+def advisories(name: str, *, introduced: str) -> Advisories:
+    """A database that was read and knows one flaw, which nobody has fixed."""
+    event = {"introduced": introduced}
+    package = {"ecosystem": "PyPI", "name": name}
+    affected = {"package": package, "ranges": [{"type": "ECOSYSTEM", "events": [event]}]}
+    builder = Builder()
+    builder.add({"id": "GHSA-1", "affected": [affected]})
+    found = Advisories("/nonexistent")
+    found.current, found.problem = builder.database(), None
+    return found
 
 
 def test_a_lock_for_an_image_is_probed_made_tried_and_published() -> None:
@@ -575,6 +589,40 @@ def test_a_rollback_needs_no_resolver_and_no_pod() -> None:
             sim.cluster.apply("ml", requirements=["alpha", "beta"], **image())
             await asyncio.sleep(MINUTE)
             assert sim.pins("ml") == "alpha==1.0 beta==1.0"
+
+    play(script)
+
+
+def test_a_lock_without_known_vulnerabilities_comes_however_long_it_takes() -> None:
+    """It needs two resolutions, each longer than answers are kept: neither is made twice."""
+
+    async def script(sim: Simulation) -> None:
+        sim.index.release, sim.index.seconds = 2, HOUR
+        async with sim.operator() as service:
+            await asyncio.sleep(1)
+            service.world.advisories = advisories("alpha", introduced="2.0")
+            sim.cluster.apply("ml", requirements=["alpha", "beta"], interval="0s")
+            await asyncio.sleep(DAY)
+            assert sim.ready("ml") == ("True", "Ready")
+            assert sim.pins("ml") == "alpha==1.0 beta==2.0"
+            assert len(sim.index.resolved) == 2
+
+    play(script)
+
+
+def test_what_a_database_learns_counts_for_answers_that_are_still_kept() -> None:
+    """A lock that was made a moment ago is asked for anew, without what is known by now."""
+
+    async def script(sim: Simulation) -> None:
+        sim.index.release = 2
+        async with sim.operator() as service:
+            sim.cluster.apply("first", requirements=["alpha"])
+            await asyncio.sleep(MINUTE)
+            service.world.advisories = advisories("alpha", introduced="2.0")
+            service.world.judge_anew()
+            sim.cluster.apply("second", requirements=["alpha"])
+            await asyncio.sleep(MINUTE)
+            assert (sim.pins("first"), sim.pins("second")) == ("alpha==2.0", "alpha==1.0")
 
     play(script)
 

@@ -1,11 +1,14 @@
 """What a request has to do with an explanation of uv's."""
 
+from dataclasses import replace
+
 import pytest
 
 from flowdeps.locks.image import Distribution, ImageFacts
 from flowdeps.locks.index import Index
 from flowdeps.locks.request import LockRequest
-from flowdeps.resolver.advice import Asked, advice, cooldown
+from flowdeps.locks.target import Target
+from flowdeps.resolver.advice import Asked, advice, cooldown, lowered
 from flowdeps.resolver.explain import yanked
 from tests.unit.locks.builders import AMD64, BOTH, lock, pin
 
@@ -67,6 +70,35 @@ def test_a_pin_that_is_too_young_is_not_lost() -> None:
         "app 2.0, uploaded on 2026-11-23, is younger than spec.index.cooldown allows: "
         "wait, or name app in spec.index.cooldownExempt."
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "now", "python", "told"),
+    [
+        ("app>1", "1.5", "3.11", True),
+        ("lib", "1.5", "3.11", True),
+        ("app>1", "2.0", "3.11", False),
+        ("app>1", "3.0", "3.11", False),
+        ("app<2", "1.5", "3.11", False),
+        ("app>1", "1.5", "3.10", False),
+    ],
+)
+def test_a_pin_that_went_down_is_told_unless_it_was_asked_for(
+    line: str, now: str, python: str, *, told: bool
+) -> None:
+    """A lower version than the last lock's, which all lines allow, for the same Python."""
+    request = LockRequest(requirements=("other",), target=Target(python, (AMD64,)))
+    previous = lock(pin("app", "2.0"), pin("lib", "1.0"))
+    pins = {"app": pin("app", now), "new": pin("new", "1.0")}
+    for one in (
+        replace(request, requirements=(line,)),
+        replace(request, constraints=(line,)),
+        replace(request, exclude=(line,)),
+    ):
+        found = lowered(one, previous, pins, platform=AMD64)
+        assert [text.split(":")[0] for text in found] == (
+            ["app 2.0 of the last lock is no longer chosen, 1.5 is"] if told else []
+        )
 
 
 def test_an_image_has_its_part_after_what_was_lost() -> None:
