@@ -7,11 +7,12 @@ in both. Three rules keep it whole:
 - What the image's packages require of names that may move, or that only the lock brings, holds.
 - What is resolved to the image's own version is left out: it is there already (the lock's *base*).
 
-Requirements count as the image evaluates them, without extras. What was broken in the image before
-isn't charged to a lock.
+Requirements count as the image evaluates them, with the extras that its packages ask of each other.
+What was broken in the image before isn't charged to a lock.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from flowdeps.locks.request import ANY
 from flowdeps.locks.target import PLATFORMS
 
 _WAYS_NAMED = 3
+_QUOTED = re.compile(r'"([^"]*)"')
 _BOUNDS = re.compile(r"(?<![\w.-])([a-z0-9][a-z0-9-]{0,100})([<>=!~]=?[^\s`)]{1,100})")
 
 
@@ -183,12 +185,26 @@ def demands(facts: ImageFacts, *, platform: str) -> tuple[Demand, ...]:
 
 
 def _demands(facts: ImageFacts, platform: str) -> Iterator[Demand]:
+    """What the packages require, alone and with each extra that one of them asks of another.
+
+    A requirement is looked at only for the extras that it names: an image may have very many.
+    """
     environment = _environment(facts, platform)
+    candidates: dict[tuple[str, str], list[tuple[Distribution, Requirement]]] = defaultdict(list)
     for one in facts.distributions:
         for found in _requirements(one):
-            if _holds(found, environment):
-                name = canonicalize_name(found.name)
-                yield Demand(one.name, one.version, name, found.specifier)
+            for extra in {"", *_QUOTED.findall(str(found.marker))}:
+                candidates[one.name, extra].append((one, found))
+    asked = [(one.name, "") for one in facts.distributions]
+    known = set(asked)
+    for name, extra in asked:
+        for one, found in candidates[name, extra]:
+            if _holds(found, {**environment, "extra": extra}):
+                wants = canonicalize_name(found.name)
+                yield Demand(one.name, one.version, wants, found.specifier)
+                extras = {(wants, canonicalize_name(extra)) for extra in found.extras}
+                asked += sorted(extras - known)
+                known |= extras
 
 
 def _environment(facts: ImageFacts, platform: str) -> dict[str, str]:
@@ -207,7 +223,6 @@ def _environment(facts: ImageFacts, platform: str) -> dict[str, str]:
         "sys_platform": "linux",
         # Of two platforms the image was looked at on one: the other differs in its machine.
         **{name: v for name, v in facts.markers.items() if name != "platform_machine"},
-        "extra": "",
     }
 
 

@@ -136,6 +136,21 @@ async def test_an_extra_of_an_image_package_brings_what_it_needs(
     assert (versions(lock), lock.base) == ({"numpy": "2.3.3"}, (("prefect", "3.8.8"),))
 
 
+async def test_an_extra_that_the_image_uses_is_kept_whole(index: Index, resolver: Resolver) -> None:
+    """A shadowed package moves only as far as the extra allows that another package asks for."""
+    for version in ("4.1", "5.0"):
+        index.add("h2", version)
+    facts = image(
+        replace(PREFECT, requires=("httpx[http2]>=0.23",)),
+        Distribution("httpx", "0.28", ("h2<5,>=3; extra == 'http2'",), ("http2",)),
+        Distribution("h2", "4.0"),
+    )
+    request = on(facts, "h2>4", index=index, shadow=["h2"])
+    assert versions(await lock_of(resolver, request, previous=None)) == {"h2": "4.1"}
+    with pytest.raises(UnsatisfiableError, match=r"^In the image, httpx 0.28 requires h2<5,>=3:"):
+        await resolver.resolve(on(facts, "h2>=5", index=index, shadow=["h2"]), previous=None)
+
+
 async def test_everything_shadowed_never_breaks_what_stays(
     stocked: Index, resolver: Resolver
 ) -> None:

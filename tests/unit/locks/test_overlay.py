@@ -46,8 +46,27 @@ def test_constraints_keep_an_image_whole(
     shadow: tuple[str, ...], platform: str, lines: tuple[str, ...]
 ) -> None:
     """Versions stay unless shadowed; what is required of names that may move, or that the image
-    lacks, holds; markers are those of the image on that platform, extras don't count."""
+    lacks, holds; markers are those of the image on that platform, and extras that no package of it
+    asks for don't count."""
     assert overlay.constraints(FACTS, shadow=shadow, platform=platform) == lines
+
+
+def test_extras_that_the_image_uses_count() -> None:
+    """What one package asks of another with an extra, and that extra of further ones, is required,
+    however the extra is spelled; the same extra of another package is not."""
+    facts = replace(
+        FACTS,
+        distributions=(
+            Distribution("app", "1.0", ("httpx[HTTP_2]>=0.23", "other; extra == 'http-2'")),
+            Distribution("httpx", "0.28", ("httpx[all]; extra == 'http-2'", "h2<5; extra=='all'")),
+            Distribution("h2", "5.0", ("never<1; extra == 'all'",)),
+        ),
+    )
+    assert list(map(str, overlay.demands(facts, platform=AMD64))) == [
+        "app 1.0 requires httpx>=0.23",
+        "httpx 0.28 requires h2<5",
+    ]
+    assert list(map(str, overlay.unmet(facts))) == ["httpx 0.28 requires h2<5"]
 
 
 def test_a_shadowed_package_prefers_the_images_version() -> None:
