@@ -7,15 +7,18 @@ in both. Three rules keep it whole:
 - What the image's packages require of names that may move, or that only the lock brings, holds.
 - What is resolved to the image's own version is left out: it is there already (the lock's *base*).
 
+What a package requires that may move is no constraint, since it may move along. It moves only where
+it is asked for; a resolution that would break it is a `Conflict`, and has ways out.
+
 Requirements count as the image evaluates them, with the extras that its packages ask of each other.
 What was broken in the image before isn't charged to a lock.
 """
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
@@ -25,7 +28,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from flowdeps.locks.image import Distribution, ImageFacts
-from flowdeps.locks.request import ANY
+from flowdeps.locks.request import ANY, LockRequest
+from flowdeps.locks.requirements import RequirementError
 from flowdeps.locks.target import PLATFORMS
 
 _WAYS_NAMED = 3
@@ -35,18 +39,40 @@ _BOUNDS = re.compile(r"(?<![\w.-])([a-z0-9][a-z0-9-]{0,100})([<>=!~]=?[^\s`)]{1,
 
 @dataclass(frozen=True)
 class Demand:
-    """What a package of the image, ``name`` and ``version``, requires of ``wants``."""
+    """What a package of the image, ``name`` and ``version``, requires of ``wants``, maybe only with
+    an ``extra``."""
 
     name: str
     version: str
     wants: str
     specifier: SpecifierSet
+    extra: str = ""
 
     def allows(self, version: str) -> bool:
         return self.specifier.contains(Version(version), prereleases=True)
 
     def __str__(self) -> str:
         return f"{self.name} {self.version} requires {self.wants}{self.specifier}"
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """What a package of the image requires, and the version in the lock that breaks it."""
+
+    demand: Demand
+    pin: str
+
+    @property
+    def root(self) -> str:
+        """The requirement with which the package of the image may move along."""
+        return f"{self.demand.name}[{self.demand.extra}]" if self.demand.extra else self.demand.name
+
+    def __str__(self) -> str:
+        one = self.demand
+        return (
+            f"{one.name} {one.version} of the image requires {one.wants}{one.specifier}, "
+            f"the lock has {self.pin}"
+        )
 
 
 def shadowed(facts: ImageFacts, names: tuple[str, ...]) -> frozenset[str]:
@@ -77,18 +103,35 @@ def preferences(facts: ImageFacts, *, shadow: tuple[str, ...]) -> dict[str, str]
     return {name: version for name, version in facts.versions.items() if name in free}
 
 
-def conflicts(facts: ImageFacts, pins: Mapping[str, str], *, platform: str) -> tuple[str, ...]:
-    """What of the image breaks with ``pins`` (versions by name) on top: a sentence for each
-    requirement that names both sides and the way out."""
+def conflicts(facts: ImageFacts, pins: Mapping[str, str], *, platform: str) -> tuple[Conflict, ...]:
+    """What of the image breaks with ``pins`` (versions by name) on top."""
     versions = facts.versions
     return tuple(
-        f"{one.name} {one.version} of the image requires {one.wants}{one.specifier}, the lock has"
-        f" {pins[one.wants]}: ask for a version that fits, or change the image"
+        Conflict(one, pins[one.wants])
         for one in demands(facts, platform=platform)
         if one.wants in pins
         and one.name not in pins
         and not one.allows(pins[one.wants])
         and (one.wants not in versions or one.allows(versions[one.wants]))
+    )
+
+
+def ways_out(request: LockRequest, found: Collection[Conflict]) -> Iterator[LockRequest]:
+    """Requests that may have an answer without these conflicts: one that keeps to what the image
+    requires, then one in which the packages that require it may move along."""
+    bounds = {f"{one.demand.wants}{one.demand.specifier}" for one in found}
+    with suppress(RequirementError):  # ===, which compares any texts
+        yield replace(request, constraints=(*request.constraints, *bounds))
+    yield replace(request, requirements=(*request.requirements, *(one.root for one in found)))
+
+
+def told(found: Collection[Conflict], *, others_moved: bool) -> str:
+    """The conflicts, both sides of each and the way out; ``others_moved``: they are of a request
+    that `ways_out` made."""
+    moves = "add {} to spec.requirements, so that it can move too, " if others_moved else ""
+    return "; ".join(
+        f"{one}: ask for a version that fits, {moves.format(one.root)}or change the image"
+        for one in dict.fromkeys(found)
     )
 
 
@@ -201,7 +244,7 @@ def _demands(facts: ImageFacts, platform: str) -> Iterator[Demand]:
         for one, found in candidates[name, extra]:
             if _holds(found, {**environment, "extra": extra}):
                 wants = canonicalize_name(found.name)
-                yield Demand(one.name, one.version, wants, found.specifier)
+                yield Demand(one.name, one.version, wants, found.specifier, extra)
                 extras = {(wants, canonicalize_name(extra)) for extra in found.extras}
                 asked += sorted(extras - known)
                 known |= extras

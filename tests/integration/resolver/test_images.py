@@ -164,6 +164,43 @@ async def test_everything_shadowed_never_breaks_what_stays(
     )
 
 
+async def test_what_must_move_with_another_moves_along(index: Index, resolver: Resolver) -> None:
+    """Where a requirement breaks a package of the image that may move, that moves too; where it
+    would break a further one, that is named with the way to let it move as well."""
+    for version in ("1.0", "2.0"):
+        index.add("low", version)
+        index.add("mid", version, requires=[f"low=={version}"])
+        index.add("top", version, requires=[f"mid=={version}"])
+    low, mid = Distribution("low", "1.0"), Distribution("mid", "1.0", ("low<2",))
+    request = on(image(low, mid), "low>=2", index=index, shadow=["low", "mid"])
+    lock = await lock_of(resolver, request, previous=None)
+    assert versions(lock) == {"low": "2.0", "mid": "2.0"}
+    assert versions(await lock_of(resolver, request, previous=lock)) == versions(lock)
+
+    request = replace(request, image=image(low, mid, Distribution("top", "1.0", ("mid<2",))))
+    request = replace(request, shadow=("*",))
+    with pytest.raises(UnsatisfiableError) as caught:
+        await resolver.resolve(request, previous=None)
+    assert caught.value.message == (
+        "top 1.0 of the image requires mid<2, the lock has 2.0: ask for a version that fits, "
+        "add top to spec.requirements, so that it can move too, or change the image"
+    )
+    request = replace(request, requirements=("low>=2", "top"))
+    lock = await lock_of(resolver, request, previous=None)
+    assert versions(lock) == {"low": "2.0", "mid": "2.0", "top": "2.0"}
+
+
+async def test_more_that_may_move_never_forbids_more(index: Index, resolver: Resolver) -> None:
+    """An older release that leaves the image whole is taken, as where its packages can't move."""
+    for version in ("1.0", "2.0"):
+        index.add("low", version)
+        index.add("app", version, requires=[f"low>={version}"])
+    facts = image(Distribution("low", "1.0"), Distribution("mid", "1.0", ("low<2",)))
+    for shadow in (["low"], ["*"]):
+        lock = await lock_of(resolver, on(facts, "app", index=index, shadow=shadow), previous=None)
+        assert (versions(lock), lock.base) == ({"app": "1.0"}, (("low", "1.0"),))
+
+
 async def test_each_platform_stands_on_the_image(stocked: Index, resolver: Resolver) -> None:
     """Several platforms have one image's packages; markers are those of each."""
     tags = ["py3-none-manylinux_2_17_x86_64", "py3-none-manylinux_2_17_aarch64"]

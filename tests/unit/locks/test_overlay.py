@@ -1,9 +1,12 @@
 from dataclasses import replace
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from flowdeps.locks import overlay
 from flowdeps.locks.image import Distribution, ImageFacts
+from flowdeps.locks.request import LockRequest
+from flowdeps.locks.target import Target
 from tests.unit.locks.builders import AMD64, ARM64
 
 PREFECT = Distribution(
@@ -79,12 +82,33 @@ def test_a_shadowed_package_prefers_the_images_version() -> None:
 def test_what_breaks_in_the_image_names_both_sides_and_the_way_out() -> None:
     """A pin beyond what a package of the image allows, on the platforms where it counts."""
     pins = {"python-dateutil": "4.0.0", "uvloop": "0.17.0", "tomli": "9.0", "redis": "9.0"}
-    broken = (
-        "prefect 3.8.8 of the image requires python-dateutil<3,>=2.8.2, the lock has 4.0.0: "
-        "ask for a version that fits, or change the image"
+    broken = "prefect 3.8.8 of the image requires python-dateutil<3,>=2.8.2, the lock has 4.0.0: "
+    found = overlay.conflicts(FACTS, pins, platform=ARM64)
+    assert overlay.told(found + found, others_moved=False) == (
+        f"{broken}ask for a version that fits, or change the image"
     )
-    assert overlay.conflicts(FACTS, pins, platform=ARM64) == (broken,)
+    assert overlay.told(found, others_moved=True) == (
+        f"{broken}ask for a version that fits, add prefect to spec.requirements, so that it can "
+        "move too, or change the image"
+    )
     assert len(overlay.conflicts(FACTS, pins, platform=AMD64)) == 2
+
+
+def test_a_conflict_has_two_ways_out() -> None:
+    """To keep to what the image's packages require, else to let them move along, with the extras
+    that the image uses; what no requirement can say is no way out."""
+    request = LockRequest(requirements=("bb",), target=Target("3.11", (AMD64,)), image=FACTS)
+    demands = [
+        overlay.Demand("aa", "1.0", "bb", SpecifierSet("<2,>=1")),
+        overlay.Demand("aa", "1.0", "cc", SpecifierSet("<2"), "x"),
+    ]
+    found = [overlay.Conflict(one, "2.0") for one in demands]
+    assert list(overlay.ways_out(request, found)) == [
+        replace(request, constraints=("bb<2,>=1", "cc<2")),
+        replace(request, requirements=("bb", "aa", "aa[x]")),
+    ]
+    odd = [overlay.Conflict(replace(demands[0], specifier=SpecifierSet("===1.zip")), "2.0")]
+    assert list(overlay.ways_out(request, odd)) == [replace(request, requirements=("bb", "aa"))]
 
 
 def test_nothing_breaks_that_moves_along_or_was_broken_before() -> None:
