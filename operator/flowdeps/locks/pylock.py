@@ -9,7 +9,7 @@ its output.
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -60,10 +60,11 @@ def read_pylock(
     return Resolved(pins, base)
 
 
-def write_preferences(versions: Mapping[str, str]) -> str:
-    """A minimal pylock.toml: versions by name that a resolver shall keep where it may."""
+def write_preferences(versions: Iterable[tuple[str, str]]) -> str:
+    """A minimal pylock.toml: names and versions that a resolver shall keep where it may; of several
+    of one name uv keeps the newest that it may."""
     lines = ['lock-version = "1.0"', 'created-by = "flowdeps"']
-    for name, version in sorted(versions.items()):
+    for name, version in sorted(set(versions)):
         # A JSON string is a TOML string.
         lines += ["[[packages]]", f"name = {json.dumps(name)}", f"version = {json.dumps(version)}"]
     return "".join(f"{line}\n" for line in lines)

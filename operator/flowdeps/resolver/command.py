@@ -55,15 +55,16 @@ def files(
     ``trusted``: the certificates that are trusted without ``access``.
     """
     constraints = [*request.constraints, *request.exclude]
+    preferred = [*versions.items()]
     if image := request.image:
         constraints += overlay.constraints(image, shadow=request.shadow, platform=platform)
-        versions = {**overlay.preferences(image, shadow=request.shadow), **versions}
+        preferred += overlay.preferences(image, shadow=request.shadow).items()
     found = {
         _REQUIREMENTS: "".join(f"{line}\n" for line in request.requirements),
         _CONSTRAINTS: "".join(f"{line}\n" for line in constraints),
     }
-    if versions:  # else no file: what is there afterwards is uv's
-        found[OUTPUT] = write_preferences(versions)
+    if preferred:  # else no file: what is there afterwards is uv's
+        found[OUTPUT] = write_preferences(preferred)
     if access.netrc:
         found[_NETRC] = access.netrc
     if access.ca:

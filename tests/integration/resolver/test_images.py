@@ -136,6 +136,24 @@ async def test_an_extra_of_an_image_package_brings_what_it_needs(
     assert (versions(lock), lock.base) == ({"numpy": "2.3.3"}, (("prefect", "3.8.8"),))
 
 
+async def test_a_newer_image_ends_a_shadow(stocked: Index, resolver: Resolver) -> None:
+    """A pin that was put before the image's version gives way to a newer image, as soon as that may
+    be; until then it is kept."""
+    stocked.add("six", "1.18.0")
+    request = on(image(SIX), "six>1.16,<1.18", index=stocked, shadow=["six"])
+    before = await lock_of(resolver, request, previous=None)
+    assert versions(before) == {"six": "1.17.0"}
+    stocked.add("six", "1.17.1")
+    newer = image(replace(SIX, version="1.18.0"))
+    for line, pins, base in (
+        ("six>1.16,<1.18", {"six": "1.17.0"}, ()),
+        ("six>1.16", {}, (("six", "1.18.0"),)),
+    ):
+        request = on(newer, line, index=stocked, shadow=["six"])
+        lock = await lock_of(resolver, request, previous=before)
+        assert (versions(lock), lock.base) == (pins, base)
+
+
 async def test_an_extra_that_the_image_uses_is_kept_whole(index: Index, resolver: Resolver) -> None:
     """A shadowed package moves only as far as the extra allows that another package asks for."""
     for version in ("4.1", "5.0"):

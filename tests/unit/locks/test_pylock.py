@@ -71,8 +71,8 @@ def test_an_unreadable_resolution_is_an_error_of_ours(text: str) -> None:
 
 
 def test_preferences_are_a_minimal_pylock() -> None:
-    """Names and versions, sorted, and nothing else."""
-    assert write_preferences({"b": "2.0", "a": "1.0"}) == (
+    """Names and versions, sorted, each once, and nothing else."""
+    assert write_preferences([("b", "2.0"), ("a", "1.0"), ("b", "2.0")]) == (
         'lock-version = "1.0"\ncreated-by = "flowdeps"\n'
         '[[packages]]\nname = "a"\nversion = "1.0"\n'
         '[[packages]]\nname = "b"\nversion = "2.0"\n'
