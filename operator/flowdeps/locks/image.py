@@ -22,9 +22,10 @@ from typing import Any, Self
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from flowdeps.locks.target import PLATFORMS, Target, TargetError
+from flowdeps.locks.target import GLIBCS, OLDEST_GLIBC, PLATFORMS, Target, TargetError
 
 MARK = "flowdeps-probe:"
+_GLIBC = re.compile(r"2\.([0-9]{1,3})(?![0-9])")
 _INSPECT = "give the JSON of `pip inspect`, or the lines of `pip list --format=freeze`"
 
 
@@ -44,15 +45,17 @@ class Distribution:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFacts:
-    """``python``: the minor version; ``libc``: ``glibc``, or what else it is; ``tools``: which of
-    ``uv`` and ``pip`` there are; ``python_path``: the image's own PYTHONPATH; ``markers``: the
-    marker environment (PEP 508), empty where it isn't known what the distributions require.
+    """``python``: the minor version; ``libc``: ``glibc``, or what else it is; ``libc_version``:
+    empty where it isn't known, as from pip; ``tools``: which of ``uv`` and ``pip`` there are;
+    ``python_path``: the image's own PYTHONPATH; ``markers``: the marker environment (PEP 508),
+    empty where it isn't known what the distributions require.
     """
 
     python: str
     full_version: str = ""
     platform: str
     libc: str = "glibc"
+    libc_version: str = ""
     tools: tuple[str, ...] = ()
     python_path: tuple[str, ...] = ()
     markers: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -70,6 +73,17 @@ class ImageFacts:
         return {one.name: one.version for one in self.distributions}
 
     @property
+    def glibc(self) -> int:
+        """The glibc that wheels may need: of those that uv knows the newest that is no newer than
+        the image's."""
+        return max((one for one in GLIBCS if one <= self._glibc), default=OLDEST_GLIBC)
+
+    @property
+    def _glibc(self) -> int:
+        found = _GLIBC.match(self.libc_version)
+        return int(found[1]) if found else OLDEST_GLIBC
+
+    @property
     def problem(self) -> str | None:
         """Why no lock can be made for the image; None: one can."""
         try:
@@ -80,6 +94,11 @@ class ImageFacts:
             return (
                 f"the image's C library is {self.libc or 'unknown'}, and wheels for Linux are made "
                 "for glibc; use an image with glibc, such as one of Debian"
+            )
+        if self._glibc < OLDEST_GLIBC:
+            return (
+                f"the image's C library is glibc 2.{self._glibc}, and locks are made for"
+                f" 2.{OLDEST_GLIBC} and newer; use a newer image, such as one of Debian 10"
             )
         return None
 
@@ -95,6 +114,7 @@ class ImageFacts:
             "fullVersion": self.full_version,
             "platform": self.platform,
             "libc": self.libc,
+            "libcVersion": self.libc_version,
             "tools": self.tools,
             "pythonPath": self.python_path,
             "markers": dict(self.markers),
@@ -114,6 +134,7 @@ class ImageFacts:
                 full_version=_text(content["fullVersion"]),
                 platform=_text(content["platform"]),
                 libc=_text(content["libc"]),
+                libc_version=_text(content.get("libcVersion", "")),  # an earlier version's lack it
                 tools=_texts(content["tools"]),
                 python_path=_texts(content["pythonPath"]),
                 markers={_text(name): _text(v) for name, v in content["markers"].items()},
@@ -144,6 +165,7 @@ def parse_probe(text: str) -> ImageFacts:
             full_version=full,
             platform=_text(head["platform"]),
             libc=_text(head.get("libc", "glibc")),
+            libc_version=_text(head.get("libcVersion", "")),
             tools=_texts(head.get("tools", [])),
             python_path=_texts(head.get("pythonPath", [])),
             markers={_text(name): _text(v) for name, v in head.get("markers", {}).items()},

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from packaging.pylock import Package, Pylock, PylockUnsupportedVersionError, PylockValidationError
 
 from flowdeps.locks.lock import LockError, Pin
-from flowdeps.locks.target import Target
+from flowdeps.locks.target import OLDEST_GLIBC, Target
 
 
 class PylockError(ValueError):
@@ -36,7 +36,12 @@ class Resolved:
 
 
 def read_pylock(
-    text: str, *, target: Target, platform: str, image: Mapping[str, str] | None = None
+    text: str,
+    *,
+    target: Target,
+    platform: str,
+    glibc: int = OLDEST_GLIBC,
+    image: Mapping[str, str] | None = None,
 ) -> Resolved:
     """A resolution for ``platform``, one of the target's, on top of what ``image`` has (versions by
     name). Raises `PylockError`.
@@ -56,7 +61,7 @@ def read_pylock(
         if image and image.get(package.name) == version:
             base[package.name] = version
         else:
-            pins[package.name] = _pin(package, target, platform)
+            pins[package.name] = _pin(package, target, platform, glibc)
     return Resolved(pins, base)
 
 
@@ -70,12 +75,12 @@ def write_preferences(versions: Iterable[tuple[str, str]]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _pin(package: Package, target: Target, platform: str) -> Pin:
+def _pin(package: Package, target: Target, platform: str, glibc: int) -> Pin:
     label = f"{package.name}=={package.version}"
     hashes = []
     fitting = 0
     for wheel in package.wheels or ():
-        if not target.fits(wheel.filename, platform):
+        if not target.fits(wheel.filename, platform, glibc=glibc):
             continue
         if urlsplit(wheel.url or "").scheme not in {"http", "https"}:
             raise UnusableWheelsError(

@@ -87,7 +87,7 @@ def arguments(
     return [
         *("pip", "compile", _REQUIREMENTS, "--constraints", _CONSTRAINTS),
         *("--format", "pylock.toml", "--output-file", OUTPUT, "--no-header"),
-        *("--python-platform", PLATFORMS[platform].uv_platform),
+        *("--python-platform", PLATFORMS[platform].uv_platform(request.glibc)),
         *("--python-version", python),
         *("--only-binary", ":all:", "--no-sources", "--refresh", "--cache-dir", str(cache)),
         *("--python", sys.executable, "--no-python-downloads", "--no-config"),

@@ -215,6 +215,7 @@ class Resolver:
                 text,
                 target=request.target,
                 platform=platform,
+                glibc=request.glibc,
                 image=image.versions if image else None,
             )
         except UnusableWheelsError as error:

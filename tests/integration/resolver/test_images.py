@@ -241,6 +241,23 @@ async def test_the_images_own_patch_release_of_python_counts(
     assert versions(lock) == {"app": "2.0"}
 
 
+async def test_wheels_may_need_the_glibc_that_the_image_has(
+    index: Index, resolver: Resolver
+) -> None:
+    """On each platform; where it isn't known, only what each image has."""
+    index.add("app", "1.0")
+    for needed in (31, 39):
+        tags = [f"py3-none-manylinux_2_{needed}_{machine}" for machine in ("x86_64", "aarch64")]
+        index.add("app", f"2.{needed}", tags=tags)
+    for libc_version, version in (("2.36", "2.31"), ("2.28", "1.0"), ("", "1.0")):
+        facts = replace(image(), libc_version=libc_version)
+        request = on(facts, "app", index=index, platforms=PLATFORMS)
+        lock = await lock_of(resolver, request, previous=None)
+        assert [versions(lock, one) for one in PLATFORMS] == [{"app": version}] * 2
+    with pytest.raises(UnsatisfiableError, match=r"^Only wheels for glibc 2.28 and older are used"):
+        await resolver.resolve(on(image(), "app>=2", index=index), previous=None)
+
+
 async def test_what_an_image_has_is_neither_too_young_nor_too_early(
     index: Index, resolver: Resolver
 ) -> None:

@@ -51,9 +51,20 @@ def test_only_known_platforms_are_targets(platforms: tuple[str, ...]) -> None:
     ],
 )
 def test_a_wheel_fits_where_its_tags_run(tag: str, platforms: set[str]) -> None:
-    """This CPython, the stable ABI or none; any platform or this machine's glibc up to 2.28."""
+    """This CPython, the stable ABI or none; any platform, or this machine and a glibc up to 2.28,
+    unless another is asked for."""
     target = Target("3.11", (AMD64, ARM64))
     assert {one for one in PLATFORMS if target.fits(f"a-1.0-{tag}.whl", one)} == platforms
+
+
+def test_a_wheel_may_need_the_glibc_that_is_there() -> None:
+    """And older ones, on each platform; a newer one it may not."""
+    target = Target("3.11", (AMD64, ARM64))
+    for one in PLATFORMS.values():
+        for needed, fits in ((17, True), (28, True), (31, True), (35, True), (36, False)):
+            wheel = f"a-1.0-cp311-cp311-manylinux_2_{needed}_{one.machine}.whl"
+            assert target.fits(wheel, one.name, glibc=35) == fits
+            assert one.uv_platform(35) == f"{one.machine}-manylinux_2_35"
 
 
 def test_a_free_threaded_build_does_not_fit_the_usual_interpreter() -> None:
