@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from packaging.pylock import Package, Pylock, PylockUnsupportedVersionError, PylockValidationError
+from packaging.version import Version
 
 from flowdeps.locks.lock import LockError, Pin
 from flowdeps.locks.target import OLDEST_GLIBC, Target
@@ -57,9 +58,9 @@ def read_pylock(
     pins: dict[str, Pin] = {}
     base: dict[str, str] = {}
     for package in resolution.packages:
-        version = str(package.version)
-        if image and image.get(package.name) == version:
-            base[package.name] = version
+        there = image.get(package.name) if image else None
+        if there and Version(there) == package.version:  # 1.0 is 1.0.0
+            base[package.name] = there
         else:
             pins[package.name] = _pin(package, target, platform, glibc)
     return Resolved(pins, base)
