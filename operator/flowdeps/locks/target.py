@@ -19,7 +19,7 @@ OLDEST_GLIBC = GLIBCS[0]
 
 _LEGACY = {5: "manylinux1", 12: "manylinux2010", 17: "manylinux2014"}
 _PYTHON = re.compile(r"3\.([1-9]?[0-9])")
-_OLDEST_PYTHON = 8
+_OLDEST_PYTHON = 10
 
 
 class TargetError(ValueError):
@@ -71,7 +71,7 @@ class Target:
         match = _PYTHON.fullmatch(self.python)
         if not match or int(match[1]) < _OLDEST_PYTHON:
             raise TargetError(
-                f"Python {self.python!r} is not supported; write a minor version from "
+                f"Python {self.python!r} is not supported; use a minor version from "
                 f"3.{_OLDEST_PYTHON} on, as in 3.12"
             )
         if not self.platforms:

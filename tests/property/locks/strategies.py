@@ -61,7 +61,7 @@ def _extras(names: list[str]) -> str:
 def targets() -> st.SearchStrategy[Target]:
     return st.builds(
         Target,
-        st.integers(8, 20).map("3.{}".format),
+        st.integers(10, 20).map("3.{}".format),
         st.lists(st.sampled_from(sorted(PLATFORMS)), min_size=1).map(tuple),
     )
 

@@ -178,7 +178,10 @@ def test_what_no_lock_can_be_made_for_is_said() -> None:
     assert "'linux/riscv64' is not supported" in str(
         replace(FACTS, platform="linux/riscv64").problem
     )
-    assert "Python '3.6' is not supported" in str(replace(FACTS, python="3.6").problem)
+    assert replace(FACTS, python="3.9").problem == (
+        "the image can't be used: Python '3.9' is not supported; use a minor version from 3.10 on, "
+        "as in 3.12"
+    )
 
 
 INSPECT = {
