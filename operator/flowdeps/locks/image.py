@@ -8,8 +8,8 @@ interpreter, then each distribution as its metadata have it, then how many there
     flowdeps-probe: {"distributions": 57}
 
 Images are odd. Where a name is there twice, the first on the path is what an import finds; what has
-no name or no version that can be compared is passed over. Stored, facts are canonical JSON: equal
-facts are equal texts, so the digest names them.
+no name is passed over, and of what has no version that can be compared the name alone is known.
+Stored, facts are canonical JSON: equal facts are equal texts, so the digest names them.
 """
 
 import hashlib
@@ -48,7 +48,8 @@ class ImageFacts:
     """``python``: the minor version; ``libc``: ``glibc``, or what else it is; ``libc_version``:
     empty where it isn't known, as from pip; ``tools``: which of ``uv`` and ``pip`` there are;
     ``python_path``: the image's own PYTHONPATH; ``markers``: the marker environment (PEP 508),
-    empty where it isn't known what the distributions require.
+    empty where it isn't known what the distributions require; ``unreadable``: the names of further
+    packages, with versions that can't be compared.
     """
 
     python: str
@@ -60,12 +61,14 @@ class ImageFacts:
     python_path: tuple[str, ...] = ()
     markers: Mapping[str, str] = field(default_factory=dict, hash=False)
     distributions: tuple[Distribution, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         first: dict[str, Distribution] = {}
         for one in self.distributions:
             first.setdefault(one.name, one)
         object.__setattr__(self, "distributions", tuple(sorted(first.values())))
+        object.__setattr__(self, "unreadable", tuple(sorted(set(self.unreadable) - first.keys())))
 
     @property
     def versions(self) -> dict[str, str]:
@@ -121,6 +124,7 @@ class ImageFacts:
             "distributions": [
                 [one.name, one.version, one.requires, one.extras] for one in self.distributions
             ],
+            "unreadable": self.unreadable,
         }
         return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
@@ -134,7 +138,8 @@ class ImageFacts:
                 full_version=_text(content["fullVersion"]),
                 platform=_text(content["platform"]),
                 libc=_text(content["libc"]),
-                libc_version=_text(content.get("libcVersion", "")),  # an earlier version's lack it
+                # Facts of earlier versions lack it, as they do `unreadable`.
+                libc_version=_text(content.get("libcVersion", "")),
                 tools=_texts(content["tools"]),
                 python_path=_texts(content["pythonPath"]),
                 markers={_text(name): _text(v) for name, v in content["markers"].items()},
@@ -142,6 +147,7 @@ class ImageFacts:
                     Distribution(_text(name), _text(version), _texts(requires), _texts(extras))
                     for name, version, requires, extras in content["distributions"]
                 ),
+                unreadable=_texts(content.get("unreadable", [])),
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise ImageError("stored facts of an image can't be read; remove them") from None
@@ -158,6 +164,7 @@ def parse_probe(text: str) -> ImageFacts:
         raise ImageError("the probe's output ends early; it is made again")
     if (implementation := head.get("implementation", "cpython")) != "cpython":
         raise ImageError(f"the image's Python is {implementation!s:.40}; use one with CPython")
+    listed = _listed(found, "name", "version", "requires", "extras")
     try:
         full = _text(head["python"])
         return ImageFacts(
@@ -169,10 +176,8 @@ def parse_probe(text: str) -> ImageFacts:
             tools=_texts(head.get("tools", [])),
             python_path=_texts(head.get("pythonPath", [])),
             markers={_text(name): _text(v) for name, v in head.get("markers", {}).items()},
-            distributions=_distributions(
-                (one.get("name"), one.get("version"), one.get("requires"), one.get("extras"))
-                for one in found
-            ),
+            distributions=_distributions(listed),
+            unreadable=_names(listed),
         )
     except (KeyError, TypeError, AttributeError):
         raise ImageError("the probe's output can't be read; look at the pod's log") from None
@@ -193,15 +198,7 @@ def parse_inspect(text: str) -> ImageFacts:
         full = markers["python_full_version"]
         system, machine = markers["sys_platform"], markers["platform_machine"]
         found = [one["metadata"] for one in content["installed"]]
-        distributions = _distributions(
-            (
-                one.get("name"),
-                one.get("version"),
-                one.get("requires_dist"),
-                one.get("provides_extra"),
-            )
-            for one in found
-        )
+        listed = _listed(found, "name", "version", "requires_dist", "provides_extra")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ImageError("not the JSON of `pip inspect`; make it again in the image") from None
     names = {one.machine: name for name, one in PLATFORMS.items() if system == "linux"}
@@ -211,7 +208,8 @@ def parse_inspect(text: str) -> ImageFacts:
         platform=names.get(machine, f"{system}/{machine}"),
         tools=("pip",),
         markers=markers,
-        distributions=distributions,
+        distributions=_distributions(listed),
+        unreadable=_names(listed),
     )
 
 
@@ -251,7 +249,11 @@ def _records(text: str) -> Iterator[dict[str, Any]]:
             yield record
 
 
-def _distributions(found: Iterable[tuple[Any, Any, Any, Any]]) -> tuple[Distribution, ...]:
+def _listed(found: Iterable[Mapping[str, Any]], *keys: str) -> list[tuple[Any, ...]]:
+    return [tuple(map(one.get, keys)) for one in found]
+
+
+def _distributions(found: Iterable[tuple[Any, ...]]) -> tuple[Distribution, ...]:
     """What of ``found`` (name, version, requires, extras) can be compared, in its order."""
     usable: list[Distribution] = []
     for name, version, requires, extras in found:
@@ -269,6 +271,12 @@ def _distributions(found: Iterable[tuple[Any, Any, Any, Any]]) -> tuple[Distribu
         except (InvalidVersion, ValueError, TypeError, AttributeError):
             continue
     return tuple(usable)
+
+
+def _names(found: Iterable[tuple[Any, ...]]) -> tuple[str, ...]:
+    """All names in ``found``; `ImageFacts` takes away those whose version can be compared."""
+    named = _distributions((name, "0", None, None) for name, *_ in found)
+    return tuple(one.name for one in named)
 
 
 def _minor(full: str) -> str:

@@ -116,6 +116,20 @@ def conflicts(facts: ImageFacts, pins: Mapping[str, str], *, platform: str) -> t
     )
 
 
+def hidden(
+    facts: ImageFacts, pins: Mapping[str, str], *, shadow: tuple[str, ...]
+) -> tuple[str, ...]:
+    """What of ``pins`` would go before a package of the image, without leave, of which nobody can
+    tell whether it fits: a sentence for each."""
+    meant = facts.unreadable if ANY in shadow else shadow
+    return tuple(
+        f"the lock would put {name} {pins[name]} before the image's own, whose version can't be "
+        f"compared: name {name} in spec.shadow, or change the image"
+        for name in facts.unreadable
+        if name in pins and name not in meant
+    )
+
+
 def ways_out(request: LockRequest, found: Collection[Conflict]) -> Iterator[LockRequest]:
     """Requests that may have an answer without these conflicts: one that keeps to what the image
     requires, then one in which the packages that require it may move along."""

@@ -152,7 +152,7 @@ class Resolver:
             others = {**compiled, first: await self._compile(job, first, wanted)}
             compiled = min(compiled, others, key=lambda one: len(disagreements(_pins(one))))
         if request.image:
-            _check(request.image, compiled)
+            _check(request.image, compiled, shadow=request.shadow)
         base = {package for one in compiled.values() for package in one.resolved.base.items()}
         return Resolution(
             merge(request.target, _pins(compiled), base=tuple(base)), _notes(compiled)
@@ -229,12 +229,18 @@ def _pins(compiled: Mapping[str, _Compiled]) -> dict[str, Pins]:
     return {platform: one.pins for platform, one in compiled.items()}
 
 
-def _check(image: ImageFacts, compiled: Mapping[str, _Compiled]) -> None:
-    """Raises _BreaksImageError where the image would break with the pins on top."""
+def _check(
+    image: ImageFacts, compiled: Mapping[str, _Compiled], *, shadow: tuple[str, ...]
+) -> None:
+    """Raises UnsatisfiableError where the image would break with the pins on top, or may."""
     broken: list[overlay.Conflict] = []
+    hidden: dict[str, None] = {}
     for platform, one in compiled.items():
         versions = {pin.name: pin.version for pin in one.pins.values()}
         broken += overlay.conflicts(image, versions, platform=platform)
+        hidden |= dict.fromkeys(overlay.hidden(image, versions, shadow=shadow))
+    if hidden:
+        raise UnsatisfiableError(shorten("; ".join(hidden)))
     if broken:
         raise _BreaksImageError(broken)
 

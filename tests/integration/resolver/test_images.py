@@ -219,6 +219,19 @@ async def test_more_that_may_move_never_forbids_more(index: Index, resolver: Res
         assert (versions(lock), lock.base) == ({"app": "1.0"}, (("low", "1.0"),))
 
 
+async def test_a_version_that_can_not_be_compared_is_not_passed_over(
+    stocked: Index, resolver: Resolver
+) -> None:
+    """The lock puts no other copy before it, unless it may."""
+    facts = replace(image(DATEUTIL), unreadable=("six",))
+    with pytest.raises(
+        UnsatisfiableError, match=r"^the lock would put six 1.17.0 before the image"
+    ):
+        await resolver.resolve(on(facts, "pandas", index=stocked), previous=None)
+    request = on(facts, "pandas", index=stocked, shadow=["six"])
+    assert "six" in versions(await lock_of(resolver, request, previous=None))
+
+
 async def test_each_platform_stands_on_the_image(stocked: Index, resolver: Resolver) -> None:
     """Several platforms have one image's packages; markers are those of each."""
     tags = ["py3-none-manylinux_2_17_x86_64", "py3-none-manylinux_2_17_aarch64"]

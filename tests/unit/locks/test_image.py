@@ -86,6 +86,16 @@ def test_a_distribution_that_can_not_be_compared_is_passed_over(odd: object) -> 
     assert parse_probe(printed(HEAD, odd, SIX, PREFECT)) == FACTS
 
 
+def test_of_what_has_no_version_that_can_be_compared_the_name_is_known() -> None:
+    """From the probe and from pip; it survives being stored."""
+    odd = {"name": "My_Odd", "version": "1.16-custom-build"}
+    facts = parse_probe(printed(HEAD, odd, SIX, PREFECT))
+    assert facts == replace(FACTS, unreadable=("my-odd",))
+    assert ImageFacts.from_json(facts.to_json()) == facts
+    listed = json.dumps(INSPECT | {"installed": [{"metadata": odd}]})
+    assert parse_inspect(listed).unreadable == ("my-odd",)
+
+
 @pytest.mark.parametrize(
     "odd", [{"requires": None}, {"extras": None}, {"requires": [5, None], "extras": [None]}]
 )
@@ -120,14 +130,14 @@ def test_facts_survive_being_stored() -> None:
     """JSON and back; the digest names them."""
     assert ImageFacts.from_json(FACTS.to_json()) == FACTS
     assert FACTS.digest == (
-        "sha256:b576fe26e15af712822be7ae9dcf5c93b30fe1c914451ed7bbfc457df4df4e19"
+        "sha256:2f0835042e9d55c27e3f8ca5e505d1f313aa36fa58e3f7fc9269f75d8ac7e6b7"
     )
 
 
 def test_facts_that_an_earlier_version_stored_can_be_read() -> None:
-    """They don't say which glibc there is."""
+    """They don't say which glibc there is, nor what has a version that can't be compared."""
     stored = json.loads(FACTS.to_json())
-    del stored["libcVersion"]
+    del stored["libcVersion"], stored["unreadable"]
     assert ImageFacts.from_json(json.dumps(stored)) == replace(FACTS, libc_version="")
 
 
@@ -161,6 +171,7 @@ def test_the_digest_depends_on_each_fact() -> None:
         replace(FACTS, python_path=()),
         replace(FACTS, markers={}),
         replace(FACTS, distributions=()),
+        replace(FACTS, unreadable=("odd",)),
         replace(FACTS, distributions=(Distribution("six", "1.17.0", ("x",)),)),
         replace(FACTS, distributions=(Distribution("six", "1.17.0", (), ("x",)),)),
     ]

@@ -94,6 +94,19 @@ def test_what_breaks_in_the_image_names_both_sides_and_the_way_out() -> None:
     assert len(overlay.conflicts(FACTS, pins, platform=AMD64)) == 2
 
 
+def test_what_hides_a_package_that_can_not_be_compared_is_named() -> None:
+    """Unless it may be shadowed."""
+    facts = replace(FACTS, unreadable=("odd", "odder"))
+    pins = {"odd": "1.0", "other": "1.0"}
+    for shadow in ((), ("odder",), ("six",)):
+        assert overlay.hidden(facts, pins, shadow=shadow) == (
+            "the lock would put odd 1.0 before the image's own, whose version can't be compared: "
+            "name odd in spec.shadow, or change the image",
+        )
+    for shadow in (("odd",), ("*",)):
+        assert overlay.hidden(facts, pins, shadow=shadow) == ()
+
+
 def test_a_conflict_has_two_ways_out() -> None:
     """To keep to what the image's packages require, else to let them move along, with the extras
     that the image uses; what no requirement can say is no way out."""
