@@ -83,7 +83,7 @@ def arguments(
     """
     python = request.target.python
     if request.image and request.image.full_version.startswith(f"{python}."):
-        python = request.image.full_version
+        python = request.image.full_version.rstrip("+")  # 3.11.9+ is built from a checkout
     return [
         *("pip", "compile", _REQUIREMENTS, "--constraints", _CONSTRAINTS),
         *("--format", "pylock.toml", "--output-file", OUTPUT, "--no-header"),

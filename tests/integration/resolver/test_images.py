@@ -246,12 +246,15 @@ async def test_each_platform_stands_on_the_image(stocked: Index, resolver: Resol
 async def test_the_images_own_patch_release_of_python_counts(
     index: Index, resolver: Resolver
 ) -> None:
-    """Requires-Python is compared with the interpreter that is in the image."""
+    """Requires-Python is compared with the interpreter that is in the image, a development build's
+    with that of the release before it."""
     index.add("app", "1.0")
     index.add("app", "2.0", requires_python=">=3.11.5")
     index.add("app", "3.0", requires_python=">=3.11.10")
-    lock = await lock_of(resolver, on(image(), "app", index=index), previous=None)
-    assert versions(lock) == {"app": "2.0"}
+    for full in ("3.11.9", "3.11.9+"):
+        facts = replace(image(), full_version=full, markers={"python_full_version": full})
+        lock = await lock_of(resolver, on(facts, "app", index=index), previous=None)
+        assert versions(lock) == {"app": "2.0"}
 
 
 async def test_wheels_may_need_the_glibc_that_the_image_has(
