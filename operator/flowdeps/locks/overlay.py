@@ -10,49 +10,24 @@ in both. Three rules keep it whole:
 What a package requires that may move is no constraint, since it may move along. It moves only where
 it is asked for; a resolution that would break it is a `Conflict`, and has ways out.
 
-Requirements count as the image evaluates them, with the extras that its packages ask of each other.
 What was broken in the image before isn't charged to a lock.
 """
 
 import re
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
-from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from flowdeps.locks.demands import Demand, demands, required, requirements
 from flowdeps.locks.image import Distribution, ImageFacts
 from flowdeps.locks.request import ANY, LockRequest
 from flowdeps.locks.requirements import RequirementError
-from flowdeps.locks.target import PLATFORMS
 
 _WAYS_NAMED = 3
-_QUOTED = re.compile(r'"([^"]*)"')
 _BOUNDS = re.compile(r"(?<![\w.-])([a-z0-9][a-z0-9-]{0,100})([<>=!~]=?[^\s`)]{1,100})")
-
-
-@dataclass(frozen=True)
-class Demand:
-    """What a package of the image, ``name`` and ``version``, requires of ``wants``, maybe only with
-    an ``extra``."""
-
-    name: str
-    version: str
-    wants: str
-    specifier: SpecifierSet
-    extra: str = ""
-
-    def allows(self, version: str) -> bool:
-        return self.specifier.contains(Version(version), prereleases=True)
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.version} requires {self.wants}{self.specifier}"
 
 
 @dataclass(frozen=True)
@@ -219,7 +194,7 @@ def metadata(one: Distribution) -> str:
     """The core metadata of an image package, as far as a resolver needs them."""
     lines = ["Metadata-Version: 2.1", f"Name: {one.name}", f"Version: {one.version}"]
     lines += [f"Provides-Extra: {extra}" for extra in one.extras]
-    for requirement in _requirements(one):
+    for requirement in requirements(one):
         requirement.url = None  # where it came from doesn't matter: the image has it
         lines.append(f"Requires-Dist: {requirement}")
     return "".join(f"{line}\n" for line in lines)
@@ -230,72 +205,6 @@ def unmet(facts: ImageFacts) -> tuple[Demand, ...]:
     versions = facts.versions
     return tuple(
         one
-        for one in _demands(facts, facts.platform)
+        for one in required(facts, platform=facts.platform)
         if one.wants not in versions or not one.allows(versions[one.wants])
     )
-
-
-@lru_cache(maxsize=32)
-def demands(facts: ImageFacts, *, platform: str) -> tuple[Demand, ...]:
-    """What the image's packages require of versions, on a platform."""
-    return tuple(one for one in _demands(facts, platform) if one.specifier)
-
-
-def _demands(facts: ImageFacts, platform: str) -> Iterator[Demand]:
-    """What the packages require, alone and with each extra that one of them asks of another.
-
-    A requirement is looked at only for the extras that it names: an image may have very many.
-    """
-    environment = _environment(facts, platform)
-    candidates: dict[tuple[str, str], list[tuple[Distribution, Requirement]]] = defaultdict(list)
-    for one in facts.distributions:
-        for found in _requirements(one):
-            for extra in {"", *_QUOTED.findall(str(found.marker))}:
-                candidates[one.name, extra].append((one, found))
-    asked = [(one.name, "") for one in facts.distributions]
-    known = set(asked)
-    for name, extra in asked:
-        for one, found in candidates[name, extra]:
-            if _holds(found, {**environment, "extra": extra}):
-                wants = canonicalize_name(found.name)
-                yield Demand(one.name, one.version, wants, found.specifier, extra)
-                extras = {(wants, canonicalize_name(extra)) for extra in found.extras}
-                asked += sorted(extras - known)
-                known |= extras
-
-
-def _environment(facts: ImageFacts, platform: str) -> dict[str, str]:
-    machine = PLATFORMS[platform].machine if platform in PLATFORMS else ""
-    return {
-        "implementation_name": "cpython",
-        "implementation_version": facts.full_version or facts.python,
-        "os_name": "posix",
-        "platform_machine": machine,
-        "platform_python_implementation": "CPython",
-        "platform_release": "",
-        "platform_system": "Linux",
-        "platform_version": "",
-        "python_full_version": facts.full_version or facts.python,
-        "python_version": facts.python,
-        "sys_platform": "linux",
-        # Of two platforms the image was looked at on one: the other differs in its machine.
-        **{name: v for name, v in facts.markers.items() if name != "platform_machine"},
-    }
-
-
-def _holds(requirement: Requirement, environment: Mapping[str, str]) -> bool:
-    try:
-        return requirement.marker is None or requirement.marker.evaluate(dict(environment))
-    except (UndefinedComparison, UndefinedEnvironmentName):
-        return False
-
-
-def _requirements(one: Distribution) -> list[Requirement]:
-    """Its requirements, less those that nobody can read."""
-    found = []
-    for text in one.requires:
-        try:
-            found.append(Requirement(" ".join(text.split())))
-        except InvalidRequirement:
-            continue
-    return found

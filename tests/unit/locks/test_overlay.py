@@ -4,6 +4,7 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 from flowdeps.locks import overlay
+from flowdeps.locks.demands import Demand, demands
 from flowdeps.locks.image import Distribution, ImageFacts
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.target import Target
@@ -65,7 +66,7 @@ def test_extras_that_the_image_uses_count() -> None:
             Distribution("h2", "5.0", ("never<1; extra == 'all'",)),
         ),
     )
-    assert list(map(str, overlay.demands(facts, platform=AMD64))) == [
+    assert list(map(str, demands(facts, platform=AMD64))) == [
         "app 1.0 requires httpx>=0.23",
         "httpx 0.28 requires h2<5",
     ]
@@ -111,16 +112,16 @@ def test_a_conflict_has_two_ways_out() -> None:
     """To keep to what the image's packages require, else to let them move along, with the extras
     that the image uses; what no requirement can say is no way out."""
     request = LockRequest(requirements=("bb",), target=Target("3.11", (AMD64,)), image=FACTS)
-    demands = [
-        overlay.Demand("aa", "1.0", "bb", SpecifierSet("<2,>=1")),
-        overlay.Demand("aa", "1.0", "cc", SpecifierSet("<2"), "x"),
+    required = [
+        Demand("aa", "1.0", "bb", SpecifierSet("<2,>=1")),
+        Demand("aa", "1.0", "cc", SpecifierSet("<2"), "x"),
     ]
-    found = [overlay.Conflict(one, "2.0") for one in demands]
+    found = [overlay.Conflict(one, "2.0") for one in required]
     assert list(overlay.ways_out(request, found)) == [
         replace(request, constraints=("bb<2,>=1", "cc<2")),
         replace(request, requirements=("bb", "aa", "aa[x]")),
     ]
-    odd = [overlay.Conflict(replace(demands[0], specifier=SpecifierSet("===1.zip")), "2.0")]
+    odd = [overlay.Conflict(replace(required[0], specifier=SpecifierSet("===1.zip")), "2.0")]
     assert list(overlay.ways_out(request, odd)) == [replace(request, requirements=("bb", "aa"))]
 
 
