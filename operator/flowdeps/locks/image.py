@@ -8,8 +8,8 @@ interpreter, then each distribution as its metadata have it, then how many there
     flowdeps-probe: {"distributions": 57}
 
 Images are odd. Where a name is there twice, the first on the path is what an import finds; what has
-no name or no version that can be compared is passed over. Stored, facts are canonical JSON: equal
-facts are equal texts, so the digest names them.
+no name is passed over, and of what has no version that can be compared the name alone is known.
+Stored, facts are canonical JSON: equal facts are equal texts, so the digest names them.
 """
 
 import hashlib
@@ -22,9 +22,10 @@ from typing import Any, Self
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from flowdeps.locks.target import PLATFORMS, Target, TargetError
+from flowdeps.locks.target import GLIBCS, OLDEST_GLIBC, PLATFORMS, Target, TargetError
 
 MARK = "flowdeps-probe:"
+_GLIBC = re.compile(r"2\.([0-9]{1,3})(?![0-9])")
 _INSPECT = "give the JSON of `pip inspect`, or the lines of `pip list --format=freeze`"
 
 
@@ -44,30 +45,46 @@ class Distribution:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFacts:
-    """``python``: the minor version; ``libc``: ``glibc``, or what else it is; ``tools``: which of
-    ``uv`` and ``pip`` there are; ``python_path``: the image's own PYTHONPATH; ``markers``: the
-    marker environment (PEP 508), empty where it isn't known what the distributions require.
+    """``python``: the minor version; ``libc``: ``glibc``, or what else it is; ``libc_version``:
+    empty where it isn't known, as from pip; ``tools``: which of ``uv`` and ``pip`` there are;
+    ``python_path``: the image's own PYTHONPATH; ``markers``: the marker environment (PEP 508),
+    empty where it isn't known what the distributions require; ``unreadable``: the names of further
+    packages, with versions that can't be compared.
     """
 
     python: str
     full_version: str = ""
     platform: str
     libc: str = "glibc"
+    libc_version: str = ""
     tools: tuple[str, ...] = ()
     python_path: tuple[str, ...] = ()
     markers: Mapping[str, str] = field(default_factory=dict, hash=False)
     distributions: tuple[Distribution, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         first: dict[str, Distribution] = {}
         for one in self.distributions:
             first.setdefault(one.name, one)
         object.__setattr__(self, "distributions", tuple(sorted(first.values())))
+        object.__setattr__(self, "unreadable", tuple(sorted(set(self.unreadable) - first.keys())))
 
     @property
     def versions(self) -> dict[str, str]:
         """The version of each installed package by name."""
         return {one.name: one.version for one in self.distributions}
+
+    @property
+    def glibc(self) -> int:
+        """The glibc that wheels may need: of those that uv knows the newest that is no newer than
+        the image's."""
+        return max((one for one in GLIBCS if one <= self._glibc), default=OLDEST_GLIBC)
+
+    @property
+    def _glibc(self) -> int:
+        found = _GLIBC.match(self.libc_version)
+        return int(found[1]) if found else OLDEST_GLIBC
 
     @property
     def problem(self) -> str | None:
@@ -80,6 +97,11 @@ class ImageFacts:
             return (
                 f"the image's C library is {self.libc or 'unknown'}, and wheels for Linux are made "
                 "for glibc; use an image with glibc, such as one of Debian"
+            )
+        if self._glibc < OLDEST_GLIBC:
+            return (
+                f"the image's C library is glibc 2.{self._glibc}, and locks are made for"
+                f" 2.{OLDEST_GLIBC} and newer; use a newer image, such as one of Debian 10"
             )
         return None
 
@@ -95,12 +117,14 @@ class ImageFacts:
             "fullVersion": self.full_version,
             "platform": self.platform,
             "libc": self.libc,
+            "libcVersion": self.libc_version,
             "tools": self.tools,
             "pythonPath": self.python_path,
             "markers": dict(self.markers),
             "distributions": [
                 [one.name, one.version, one.requires, one.extras] for one in self.distributions
             ],
+            "unreadable": self.unreadable,
         }
         return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
@@ -114,6 +138,8 @@ class ImageFacts:
                 full_version=_text(content["fullVersion"]),
                 platform=_text(content["platform"]),
                 libc=_text(content["libc"]),
+                # Facts of earlier versions lack it, as they do `unreadable`.
+                libc_version=_text(content.get("libcVersion", "")),
                 tools=_texts(content["tools"]),
                 python_path=_texts(content["pythonPath"]),
                 markers={_text(name): _text(v) for name, v in content["markers"].items()},
@@ -121,6 +147,7 @@ class ImageFacts:
                     Distribution(_text(name), _text(version), _texts(requires), _texts(extras))
                     for name, version, requires, extras in content["distributions"]
                 ),
+                unreadable=_texts(content.get("unreadable", [])),
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise ImageError("stored facts of an image can't be read; remove them") from None
@@ -137,6 +164,7 @@ def parse_probe(text: str) -> ImageFacts:
         raise ImageError("the probe's output ends early; it is made again")
     if (implementation := head.get("implementation", "cpython")) != "cpython":
         raise ImageError(f"the image's Python is {implementation!s:.40}; use one with CPython")
+    listed = _listed(found, "name", "version", "requires", "extras")
     try:
         full = _text(head["python"])
         return ImageFacts(
@@ -144,13 +172,12 @@ def parse_probe(text: str) -> ImageFacts:
             full_version=full,
             platform=_text(head["platform"]),
             libc=_text(head.get("libc", "glibc")),
+            libc_version=_text(head.get("libcVersion", "")),
             tools=_texts(head.get("tools", [])),
             python_path=_texts(head.get("pythonPath", [])),
             markers={_text(name): _text(v) for name, v in head.get("markers", {}).items()},
-            distributions=_distributions(
-                (one.get("name"), one.get("version"), one.get("requires"), one.get("extras"))
-                for one in found
-            ),
+            distributions=_distributions(listed),
+            unreadable=_names(listed),
         )
     except (KeyError, TypeError, AttributeError):
         raise ImageError("the probe's output can't be read; look at the pod's log") from None
@@ -171,15 +198,7 @@ def parse_inspect(text: str) -> ImageFacts:
         full = markers["python_full_version"]
         system, machine = markers["sys_platform"], markers["platform_machine"]
         found = [one["metadata"] for one in content["installed"]]
-        distributions = _distributions(
-            (
-                one.get("name"),
-                one.get("version"),
-                one.get("requires_dist"),
-                one.get("provides_extra"),
-            )
-            for one in found
-        )
+        listed = _listed(found, "name", "version", "requires_dist", "provides_extra")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ImageError("not the JSON of `pip inspect`; make it again in the image") from None
     names = {one.machine: name for name, one in PLATFORMS.items() if system == "linux"}
@@ -189,7 +208,8 @@ def parse_inspect(text: str) -> ImageFacts:
         platform=names.get(machine, f"{system}/{machine}"),
         tools=("pip",),
         markers=markers,
-        distributions=distributions,
+        distributions=_distributions(listed),
+        unreadable=_names(listed),
     )
 
 
@@ -229,7 +249,11 @@ def _records(text: str) -> Iterator[dict[str, Any]]:
             yield record
 
 
-def _distributions(found: Iterable[tuple[Any, Any, Any, Any]]) -> tuple[Distribution, ...]:
+def _listed(found: Iterable[Mapping[str, Any]], *keys: str) -> list[tuple[Any, ...]]:
+    return [tuple(map(one.get, keys)) for one in found]
+
+
+def _distributions(found: Iterable[tuple[Any, ...]]) -> tuple[Distribution, ...]:
     """What of ``found`` (name, version, requires, extras) can be compared, in its order."""
     usable: list[Distribution] = []
     for name, version, requires, extras in found:
@@ -247,6 +271,12 @@ def _distributions(found: Iterable[tuple[Any, Any, Any, Any]]) -> tuple[Distribu
         except (InvalidVersion, ValueError, TypeError, AttributeError):
             continue
     return tuple(usable)
+
+
+def _names(found: Iterable[tuple[Any, ...]]) -> tuple[str, ...]:
+    """All names in ``found``; `ImageFacts` takes away those whose version can be compared."""
+    named = _distributions((name, "0", None, None) for name, *_ in found)
+    return tuple(one.name for one in named)
 
 
 def _minor(full: str) -> str:

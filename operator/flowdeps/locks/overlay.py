@@ -7,44 +7,47 @@ in both. Three rules keep it whole:
 - What the image's packages require of names that may move, or that only the lock brings, holds.
 - What is resolved to the image's own version is left out: it is there already (the lock's *base*).
 
-Requirements count as the image evaluates them, without extras. What was broken in the image before
-isn't charged to a lock.
+What a package requires that may move is no constraint, since it may move along. It moves only where
+it is asked for; a resolution that would break it is a `Conflict`, and has ways out.
+
+What was broken in the image before isn't charged to a lock.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 
-from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from flowdeps.locks.demands import Demand, demands, required, requirements
 from flowdeps.locks.image import Distribution, ImageFacts
-from flowdeps.locks.request import ANY
-from flowdeps.locks.target import PLATFORMS
+from flowdeps.locks.request import ANY, LockRequest
+from flowdeps.locks.requirements import RequirementError
 
 _WAYS_NAMED = 3
 _BOUNDS = re.compile(r"(?<![\w.-])([a-z0-9][a-z0-9-]{0,100})([<>=!~]=?[^\s`)]{1,100})")
 
 
 @dataclass(frozen=True)
-class Demand:
-    """What a package of the image, ``name`` and ``version``, requires of ``wants``."""
+class Conflict:
+    """What a package of the image requires, and the version in the lock that breaks it."""
 
-    name: str
-    version: str
-    wants: str
-    specifier: SpecifierSet
+    demand: Demand
+    pin: str
 
-    def allows(self, version: str) -> bool:
-        return self.specifier.contains(Version(version), prereleases=True)
+    @property
+    def root(self) -> str:
+        """The requirement with which the package of the image may move along."""
+        return f"{self.demand.name}[{self.demand.extra}]" if self.demand.extra else self.demand.name
 
     def __str__(self) -> str:
-        return f"{self.name} {self.version} requires {self.wants}{self.specifier}"
+        one = self.demand
+        return (
+            f"{one.name} {one.version} of the image requires {one.wants}{one.specifier}, "
+            f"the lock has {self.pin}"
+        )
 
 
 def shadowed(facts: ImageFacts, names: tuple[str, ...]) -> frozenset[str]:
@@ -75,18 +78,49 @@ def preferences(facts: ImageFacts, *, shadow: tuple[str, ...]) -> dict[str, str]
     return {name: version for name, version in facts.versions.items() if name in free}
 
 
-def conflicts(facts: ImageFacts, pins: Mapping[str, str], *, platform: str) -> tuple[str, ...]:
-    """What of the image breaks with ``pins`` (versions by name) on top: a sentence for each
-    requirement that names both sides and the way out."""
+def conflicts(facts: ImageFacts, pins: Mapping[str, str], *, platform: str) -> tuple[Conflict, ...]:
+    """What of the image breaks with ``pins`` (versions by name) on top."""
     versions = facts.versions
     return tuple(
-        f"{one.name} {one.version} of the image requires {one.wants}{one.specifier}, the lock has"
-        f" {pins[one.wants]}: ask for a version that fits, or change the image"
+        Conflict(one, pins[one.wants])
         for one in demands(facts, platform=platform)
         if one.wants in pins
         and one.name not in pins
         and not one.allows(pins[one.wants])
         and (one.wants not in versions or one.allows(versions[one.wants]))
+    )
+
+
+def hidden(
+    facts: ImageFacts, pins: Mapping[str, str], *, shadow: tuple[str, ...]
+) -> tuple[str, ...]:
+    """What of ``pins`` would go before a package of the image, without leave, of which nobody can
+    tell whether it fits: a sentence for each."""
+    meant = facts.unreadable if ANY in shadow else shadow
+    return tuple(
+        f"the lock would put {name} {pins[name]} before the image's own, whose version can't be "
+        f"compared: name {name} in spec.shadow, or change the image"
+        for name in facts.unreadable
+        if name in pins and name not in meant
+    )
+
+
+def ways_out(request: LockRequest, found: Collection[Conflict]) -> Iterator[LockRequest]:
+    """Requests that may have an answer without these conflicts: one that keeps to what the image
+    requires, then one in which the packages that require it may move along."""
+    bounds = {f"{one.demand.wants}{one.demand.specifier}" for one in found}
+    with suppress(RequirementError):  # ===, which compares any texts
+        yield replace(request, constraints=(*request.constraints, *bounds))
+    yield replace(request, requirements=(*request.requirements, *(one.root for one in found)))
+
+
+def told(found: Collection[Conflict], *, others_moved: bool) -> str:
+    """The conflicts, both sides of each and the way out; ``others_moved``: they are of a request
+    that `ways_out` made."""
+    moves = "add {} to spec.requirements, so that it can move too, " if others_moved else ""
+    return "; ".join(
+        f"{one}: ask for a version that fits, {moves.format(one.root)}or change the image"
+        for one in dict.fromkeys(found)
     )
 
 
@@ -160,7 +194,7 @@ def metadata(one: Distribution) -> str:
     """The core metadata of an image package, as far as a resolver needs them."""
     lines = ["Metadata-Version: 2.1", f"Name: {one.name}", f"Version: {one.version}"]
     lines += [f"Provides-Extra: {extra}" for extra in one.extras]
-    for requirement in _requirements(one):
+    for requirement in requirements(one):
         requirement.url = None  # where it came from doesn't matter: the image has it
         lines.append(f"Requires-Dist: {requirement}")
     return "".join(f"{line}\n" for line in lines)
@@ -171,59 +205,6 @@ def unmet(facts: ImageFacts) -> tuple[Demand, ...]:
     versions = facts.versions
     return tuple(
         one
-        for one in _demands(facts, facts.platform)
+        for one in required(facts, platform=facts.platform)
         if one.wants not in versions or not one.allows(versions[one.wants])
     )
-
-
-@lru_cache(maxsize=32)
-def demands(facts: ImageFacts, *, platform: str) -> tuple[Demand, ...]:
-    """What the image's packages require of versions, on a platform."""
-    return tuple(one for one in _demands(facts, platform) if one.specifier)
-
-
-def _demands(facts: ImageFacts, platform: str) -> Iterator[Demand]:
-    environment = _environment(facts, platform)
-    for one in facts.distributions:
-        for found in _requirements(one):
-            if _holds(found, environment):
-                name = canonicalize_name(found.name)
-                yield Demand(one.name, one.version, name, found.specifier)
-
-
-def _environment(facts: ImageFacts, platform: str) -> dict[str, str]:
-    machine = PLATFORMS[platform].machine if platform in PLATFORMS else ""
-    return {
-        "implementation_name": "cpython",
-        "implementation_version": facts.full_version or facts.python,
-        "os_name": "posix",
-        "platform_machine": machine,
-        "platform_python_implementation": "CPython",
-        "platform_release": "",
-        "platform_system": "Linux",
-        "platform_version": "",
-        "python_full_version": facts.full_version or facts.python,
-        "python_version": facts.python,
-        "sys_platform": "linux",
-        # Of two platforms the image was looked at on one: the other differs in its machine.
-        **{name: v for name, v in facts.markers.items() if name != "platform_machine"},
-        "extra": "",
-    }
-
-
-def _holds(requirement: Requirement, environment: Mapping[str, str]) -> bool:
-    try:
-        return requirement.marker is None or requirement.marker.evaluate(dict(environment))
-    except (UndefinedComparison, UndefinedEnvironmentName):
-        return False
-
-
-def _requirements(one: Distribution) -> list[Requirement]:
-    """Its requirements, less those that nobody can read."""
-    found = []
-    for text in one.requires:
-        try:
-            found.append(Requirement(" ".join(text.split())))
-        except InvalidRequirement:
-            continue
-    return found

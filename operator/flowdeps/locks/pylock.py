@@ -9,14 +9,15 @@ its output.
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from packaging.pylock import Package, Pylock, PylockUnsupportedVersionError, PylockValidationError
+from packaging.version import Version
 
 from flowdeps.locks.lock import LockError, Pin
-from flowdeps.locks.target import Target
+from flowdeps.locks.target import OLDEST_GLIBC, Target
 
 
 class PylockError(ValueError):
@@ -36,7 +37,12 @@ class Resolved:
 
 
 def read_pylock(
-    text: str, *, target: Target, platform: str, image: Mapping[str, str] | None = None
+    text: str,
+    *,
+    target: Target,
+    platform: str,
+    glibc: int = OLDEST_GLIBC,
+    image: Mapping[str, str] | None = None,
 ) -> Resolved:
     """A resolution for ``platform``, one of the target's, on top of what ``image`` has (versions by
     name). Raises `PylockError`.
@@ -52,29 +58,30 @@ def read_pylock(
     pins: dict[str, Pin] = {}
     base: dict[str, str] = {}
     for package in resolution.packages:
-        version = str(package.version)
-        if image and image.get(package.name) == version:
-            base[package.name] = version
+        there = image.get(package.name) if image else None
+        if there and Version(there) == package.version:  # 1.0 is 1.0.0
+            base[package.name] = there
         else:
-            pins[package.name] = _pin(package, target, platform)
+            pins[package.name] = _pin(package, target, platform, glibc)
     return Resolved(pins, base)
 
 
-def write_preferences(versions: Mapping[str, str]) -> str:
-    """A minimal pylock.toml: versions by name that a resolver shall keep where it may."""
+def write_preferences(versions: Iterable[tuple[str, str]]) -> str:
+    """A minimal pylock.toml: names and versions that a resolver shall keep where it may; of several
+    of one name uv keeps the newest that it may."""
     lines = ['lock-version = "1.0"', 'created-by = "flowdeps"']
-    for name, version in sorted(versions.items()):
+    for name, version in sorted(set(versions)):
         # A JSON string is a TOML string.
         lines += ["[[packages]]", f"name = {json.dumps(name)}", f"version = {json.dumps(version)}"]
     return "".join(f"{line}\n" for line in lines)
 
 
-def _pin(package: Package, target: Target, platform: str) -> Pin:
+def _pin(package: Package, target: Target, platform: str, glibc: int) -> Pin:
     label = f"{package.name}=={package.version}"
     hashes = []
     fitting = 0
     for wheel in package.wheels or ():
-        if not target.fits(wheel.filename, platform):
+        if not target.fits(wheel.filename, platform, glibc=glibc):
             continue
         if urlsplit(wheel.url or "").scheme not in {"http", "https"}:
             raise UnusableWheelsError(

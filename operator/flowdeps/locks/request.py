@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 from flowdeps.locks.image import ImageFacts
 from flowdeps.locks.index import Index
 from flowdeps.locks.requirements import normalize, parse_requirement
-from flowdeps.locks.target import Target
+from flowdeps.locks.target import OLDEST_GLIBC, Target
 
 ANY = "*"
 
@@ -54,6 +54,11 @@ class LockRequest:
             object.__setattr__(self, lines, _lines(getattr(self, lines)))
         for names in ("shadow", "cooldown_exempt"):
             object.__setattr__(self, names, _names(getattr(self, names)))
+
+    @property
+    def glibc(self) -> int:
+        """The glibc that wheels may need, on each platform: those of an image have the same one."""
+        return self.image.glibc if self.image else OLDEST_GLIBC
 
     @property
     def digest(self) -> str:

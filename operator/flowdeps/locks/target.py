@@ -2,7 +2,8 @@
 
 Platforms are Linux with glibc, at least 2.28. A wheel fits a platform if one of its tags is among
 the platform's: this CPython's own ABI, the stable ABI of it and older ones, or no ABI at all; built
-for any platform, or for this machine's glibc up to 2.28.
+for any platform, or for this machine and a glibc up to the one that is asked for: an image's, or
+2.28 where it isn't known. A version of glibc is given by its minor part.
 """
 
 import re
@@ -12,10 +13,13 @@ from functools import cache
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
-_GLIBC = 28
+GLIBCS: tuple[int, ...] = (28, *range(31, 41))
+"""The versions of glibc that uv has platforms for, the oldest that locks are made for first."""
+OLDEST_GLIBC = GLIBCS[0]
+
 _LEGACY = {5: "manylinux1", 12: "manylinux2010", 17: "manylinux2014"}
 _PYTHON = re.compile(r"3\.([1-9]?[0-9])")
-_OLDEST_PYTHON = 8
+_OLDEST_PYTHON = 10
 
 
 class TargetError(ValueError):
@@ -30,16 +34,14 @@ class Platform:
     machine: str
     oldest_glibc: int
 
-    @property
-    def uv_platform(self) -> str:
-        """What uv's ``--python-platform`` calls it."""
-        return f"{self.machine}-manylinux_2_{_GLIBC}"
+    def uv_platform(self, glibc: int) -> str:
+        """What uv's ``--python-platform`` calls it, with one of `GLIBCS`."""
+        return f"{self.machine}-manylinux_2_{glibc}"
 
-    @property
-    def wheel_platforms(self) -> tuple[str, ...]:
+    def wheel_platforms(self, glibc: int) -> tuple[str, ...]:
         """The platform tags of wheels that run here, best first."""
         tags: list[str] = []
-        for minor in range(_GLIBC, self.oldest_glibc - 1, -1):
+        for minor in range(glibc, self.oldest_glibc - 1, -1):
             tags.append(f"manylinux_2_{minor}_{self.machine}")
             if minor in _LEGACY:
                 tags.append(f"{_LEGACY[minor]}_{self.machine}")
@@ -69,7 +71,7 @@ class Target:
         match = _PYTHON.fullmatch(self.python)
         if not match or int(match[1]) < _OLDEST_PYTHON:
             raise TargetError(
-                f"Python {self.python!r} is not supported; write a minor version from "
+                f"Python {self.python!r} is not supported; use a minor version from "
                 f"3.{_OLDEST_PYTHON} on, as in 3.12"
             )
         if not self.platforms:
@@ -81,20 +83,20 @@ class Target:
                 )
         object.__setattr__(self, "platforms", tuple(sorted(set(self.platforms))))
 
-    def fits(self, filename: str, platform: str) -> bool:
+    def fits(self, filename: str, platform: str, *, glibc: int = OLDEST_GLIBC) -> bool:
         """Whether the wheel of this file name runs on ``platform``, one of the target's."""
         try:
             tags = parse_wheel_filename(filename)[3]
         except InvalidWheelFilename:
             return False
-        return not tags.isdisjoint(_tags(self.python, platform))
+        return not tags.isdisjoint(_tags(self.python, platform, glibc))
 
 
 @cache
-def _tags(python: str, platform: str) -> frozenset[Tag]:
+def _tags(python: str, platform: str, glibc: int) -> frozenset[Tag]:
     major, minor = (int(part) for part in python.split("."))
     interpreter = f"cp{major}{minor}"
-    platforms = PLATFORMS[platform].wheel_platforms
+    platforms = PLATFORMS[platform].wheel_platforms(glibc)
     return frozenset(
         (
             *cpython_tags((major, minor), abis=[interpreter], platforms=platforms),

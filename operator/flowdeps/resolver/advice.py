@@ -16,6 +16,7 @@ from packaging.version import Version
 from flowdeps.locks import overlay
 from flowdeps.locks.lock import Lock, Pin
 from flowdeps.locks.request import LockRequest
+from flowdeps.locks.target import OLDEST_GLIBC
 
 _TOO_YOUNG = re.compile(
     r"`([^`\s]{1,200})` was filtered by `exclude-newer`[^\n]{0,200}?"
@@ -24,6 +25,7 @@ _TOO_YOUNG = re.compile(
 TOO_YOUNG = "was published after the exclude newer time"
 _TOO_YOUNG_PIN = re.compile(rf"(?<!\S)([a-z0-9][a-z0-9-]{{0,200}})([<>=!~]\S{{1,100}}) {TOO_YOUNG}")
 _NO_TIME = re.compile(r"warning: `([^`\s]{1,300})` is missing an upload date")
+_NEEDS_GLIBC = re.compile(r"`manylinux_2_([0-9]{1,3})_")
 _OFFER = re.compile(r"only ([^;]{1,500}?)(?:you require|depends? on|we can conclude)")
 
 
@@ -44,6 +46,12 @@ def advice(explanation: str, messages: str, asked: Asked) -> list[str]:
     if image := asked.request.image:
         found += overlay.explain(
             image, explanation, shadow=asked.request.shadow, platform=asked.platform
+        )
+    needs = max(map(int, _NEEDS_GLIBC.findall(messages)), default=0)
+    if needs > OLDEST_GLIBC and not (image and image.libc_version):
+        found.append(
+            f"Only wheels for glibc 2.{OLDEST_GLIBC} and older are used as long as flowdeps has not"
+            " looked at the image: choose another version, or name the image in spec.python.image."
         )
     return found
 

@@ -55,15 +55,16 @@ def files(
     ``trusted``: the certificates that are trusted without ``access``.
     """
     constraints = [*request.constraints, *request.exclude]
+    preferred = [*versions.items()]
     if image := request.image:
         constraints += overlay.constraints(image, shadow=request.shadow, platform=platform)
-        versions = {**overlay.preferences(image, shadow=request.shadow), **versions}
+        preferred += overlay.preferences(image, shadow=request.shadow).items()
     found = {
         _REQUIREMENTS: "".join(f"{line}\n" for line in request.requirements),
         _CONSTRAINTS: "".join(f"{line}\n" for line in constraints),
     }
-    if versions:  # else no file: what is there afterwards is uv's
-        found[OUTPUT] = write_preferences(versions)
+    if preferred:  # else no file: what is there afterwards is uv's
+        found[OUTPUT] = write_preferences(preferred)
     if access.netrc:
         found[_NETRC] = access.netrc
     if access.ca:
@@ -82,11 +83,11 @@ def arguments(
     """
     python = request.target.python
     if request.image and request.image.full_version.startswith(f"{python}."):
-        python = request.image.full_version
+        python = request.image.full_version.rstrip("+")  # 3.11.9+ is built from a checkout
     return [
         *("pip", "compile", _REQUIREMENTS, "--constraints", _CONSTRAINTS),
         *("--format", "pylock.toml", "--output-file", OUTPUT, "--no-header"),
-        *("--python-platform", PLATFORMS[platform].uv_platform),
+        *("--python-platform", PLATFORMS[platform].uv_platform(request.glibc)),
         *("--python-version", python),
         *("--only-binary", ":all:", "--no-sources", "--refresh", "--cache-dir", str(cache)),
         *("--python", sys.executable, "--no-python-downloads", "--no-config"),

@@ -9,8 +9,8 @@ as the index says the same.
 import asyncio
 import os
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -64,6 +64,16 @@ class _Job:
     now: datetime
 
 
+class _BreaksImageError(UnsatisfiableError):
+    """The image would break with the pins on top."""
+
+    def __init__(
+        self, conflicts: Collection[overlay.Conflict], *, others_moved: bool = False
+    ) -> None:
+        super().__init__(shorten(overlay.told(conflicts, others_moved=others_moved)))
+        self.conflicts = conflicts
+
+
 class Resolver:
     """Makes locks with uv.
 
@@ -113,12 +123,28 @@ class Resolver:
         async with self._turn:
             try:
                 async with asyncio.timeout(self._limits.timeout):
-                    return await self._resolve(job)
+                    return await self._keep_whole(job)
             except TimeoutError:
                 raise LimitExceededError(
                     f"no resolution within {self._limits.timeout:g} seconds: "
                     "the index may be slow, or the requirements may need bounds"
                 ) from None
+
+    async def _keep_whole(self, job: _Job) -> Resolution:
+        """A resolution that breaks nothing of the image; at the first conflict its ways out are
+        tried, once each."""
+        try:
+            return await self._resolve(job)
+        except _BreaksImageError as error:
+            broken = error
+        for other in overlay.ways_out(job.request, broken.conflicts):
+            try:
+                return await self._resolve(replace(job, request=other))
+            except _BreaksImageError as error:
+                broken = _BreaksImageError(error.conflicts, others_moved=True)
+            except UnsatisfiableError:
+                continue
+        raise broken
 
     async def _resolve(self, job: _Job) -> Resolution:
         request, previous = job.request, job.previous if job.keep else None
@@ -139,7 +165,7 @@ class Resolver:
             others = {**compiled, first: await self._compile(job, first, wanted)}
             compiled = min(compiled, others, key=lambda one: len(disagreements(_pins(one))))
         if request.image:
-            _check(request.image, compiled)
+            _check(request.image, compiled, shadow=request.shadow)
         base = {package for one in compiled.values() for package in one.resolved.base.items()}
         return Resolution(
             merge(request.target, _pins(compiled), base=tuple(base)), _notes(job, compiled)
@@ -203,6 +229,7 @@ class Resolver:
                 text,
                 target=request.target,
                 platform=platform,
+                glibc=request.glibc,
                 image=image.versions if image else None,
             )
         except UnusableWheelsError as error:
@@ -227,14 +254,20 @@ def _pins(compiled: Mapping[str, _Compiled]) -> dict[str, Pins]:
     return {platform: one.pins for platform, one in compiled.items()}
 
 
-def _check(image: ImageFacts, compiled: Mapping[str, _Compiled]) -> None:
-    """Raises UnsatisfiableError where the image would break with the pins on top."""
-    broken: dict[str, None] = {}
+def _check(
+    image: ImageFacts, compiled: Mapping[str, _Compiled], *, shadow: tuple[str, ...]
+) -> None:
+    """Raises UnsatisfiableError where the image would break with the pins on top, or may."""
+    broken: list[overlay.Conflict] = []
+    hidden: dict[str, None] = {}
     for platform, one in compiled.items():
         versions = {pin.name: pin.version for pin in one.pins.values()}
-        broken |= dict.fromkeys(overlay.conflicts(image, versions, platform=platform))
+        broken += overlay.conflicts(image, versions, platform=platform)
+        hidden |= dict.fromkeys(overlay.hidden(image, versions, shadow=shadow))
+    if hidden:
+        raise UnsatisfiableError(shorten("; ".join(hidden)))
     if broken:
-        raise UnsatisfiableError(shorten("; ".join(broken)))
+        raise _BreaksImageError(broken)
 
 
 def _notes(job: _Job, compiled: Mapping[str, _Compiled]) -> tuple[str, ...]:

@@ -122,7 +122,7 @@ class Images:
             lines = " ".join(ended.log.split("\n")[-_LAST_LINES:]).strip()
             raise FindingError(
                 f"{ref.image} can't be looked at: {lines or ended.why}; use an image with Python"
-                " 3.9 or newer",
+                " 3.10 or newer",
                 reason=Reason.IMAGE_UNUSABLE,
             )
         try:

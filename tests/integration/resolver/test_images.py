@@ -136,6 +136,39 @@ async def test_an_extra_of_an_image_package_brings_what_it_needs(
     assert (versions(lock), lock.base) == ({"numpy": "2.3.3"}, (("prefect", "3.8.8"),))
 
 
+async def test_a_newer_image_ends_a_shadow(stocked: Index, resolver: Resolver) -> None:
+    """A pin that was put before the image's version gives way to a newer image, as soon as that may
+    be; until then it is kept."""
+    stocked.add("six", "1.18.0")
+    request = on(image(SIX), "six>1.16,<1.18", index=stocked, shadow=["six"])
+    before = await lock_of(resolver, request, previous=None)
+    assert versions(before) == {"six": "1.17.0"}
+    stocked.add("six", "1.17.1")
+    newer = image(replace(SIX, version="1.18.0"))
+    for line, pins, base in (
+        ("six>1.16,<1.18", {"six": "1.17.0"}, ()),
+        ("six>1.16", {}, (("six", "1.18.0"),)),
+    ):
+        request = on(newer, line, index=stocked, shadow=["six"])
+        lock = await lock_of(resolver, request, previous=before)
+        assert (versions(lock), lock.base) == (pins, base)
+
+
+async def test_an_extra_that_the_image_uses_is_kept_whole(index: Index, resolver: Resolver) -> None:
+    """A shadowed package moves only as far as the extra allows that another package asks for."""
+    for version in ("4.1", "5.0"):
+        index.add("h2", version)
+    facts = image(
+        replace(PREFECT, requires=("httpx[http2]>=0.23",)),
+        Distribution("httpx", "0.28", ("h2<5,>=3; extra == 'http2'",), ("http2",)),
+        Distribution("h2", "4.0"),
+    )
+    request = on(facts, "h2>4", index=index, shadow=["h2"])
+    assert versions(await lock_of(resolver, request, previous=None)) == {"h2": "4.1"}
+    with pytest.raises(UnsatisfiableError, match=r"^In the image, httpx 0.28 requires h2<5,>=3:"):
+        await resolver.resolve(on(facts, "h2>=5", index=index, shadow=["h2"]), previous=None)
+
+
 async def test_everything_shadowed_never_breaks_what_stays(
     stocked: Index, resolver: Resolver
 ) -> None:
@@ -147,6 +180,56 @@ async def test_everything_shadowed_never_breaks_what_stays(
         "prefect 3.8.8 of the image requires python-dateutil<3,>=2.8.2, the lock has 4.0.0: "
         "ask for a version that fits, or change the image"
     )
+
+
+async def test_what_must_move_with_another_moves_along(index: Index, resolver: Resolver) -> None:
+    """Where a requirement breaks a package of the image that may move, that moves too; where it
+    would break a further one, that is named with the way to let it move as well."""
+    for version in ("1.0", "2.0"):
+        index.add("low", version)
+        index.add("mid", version, requires=[f"low=={version}"])
+        index.add("top", version, requires=[f"mid=={version}"])
+    low, mid = Distribution("low", "1.0"), Distribution("mid", "1.0", ("low<2",))
+    request = on(image(low, mid), "low>=2", index=index, shadow=["low", "mid"])
+    lock = await lock_of(resolver, request, previous=None)
+    assert versions(lock) == {"low": "2.0", "mid": "2.0"}
+    assert versions(await lock_of(resolver, request, previous=lock)) == versions(lock)
+
+    request = replace(request, image=image(low, mid, Distribution("top", "1.0", ("mid<2",))))
+    request = replace(request, shadow=("*",))
+    with pytest.raises(UnsatisfiableError) as caught:
+        await resolver.resolve(request, previous=None)
+    assert caught.value.message == (
+        "top 1.0 of the image requires mid<2, the lock has 2.0: ask for a version that fits, "
+        "add top to spec.requirements, so that it can move too, or change the image"
+    )
+    request = replace(request, requirements=("low>=2", "top"))
+    lock = await lock_of(resolver, request, previous=None)
+    assert versions(lock) == {"low": "2.0", "mid": "2.0", "top": "2.0"}
+
+
+async def test_more_that_may_move_never_forbids_more(index: Index, resolver: Resolver) -> None:
+    """An older release that leaves the image whole is taken, as where its packages can't move."""
+    for version in ("1.0", "2.0"):
+        index.add("low", version)
+        index.add("app", version, requires=[f"low>={version}"])
+    facts = image(Distribution("low", "1.0"), Distribution("mid", "1.0", ("low<2",)))
+    for shadow in (["low"], ["*"]):
+        lock = await lock_of(resolver, on(facts, "app", index=index, shadow=shadow), previous=None)
+        assert (versions(lock), lock.base) == ({"app": "1.0"}, (("low", "1.0"),))
+
+
+async def test_a_version_that_can_not_be_compared_is_not_passed_over(
+    stocked: Index, resolver: Resolver
+) -> None:
+    """The lock puts no other copy before it, unless it may."""
+    facts = replace(image(DATEUTIL), unreadable=("six",))
+    with pytest.raises(
+        UnsatisfiableError, match=r"^the lock would put six 1.17.0 before the image"
+    ):
+        await resolver.resolve(on(facts, "pandas", index=stocked), previous=None)
+    request = on(facts, "pandas", index=stocked, shadow=["six"])
+    assert "six" in versions(await lock_of(resolver, request, previous=None))
 
 
 async def test_each_platform_stands_on_the_image(stocked: Index, resolver: Resolver) -> None:
@@ -163,12 +246,32 @@ async def test_each_platform_stands_on_the_image(stocked: Index, resolver: Resol
 async def test_the_images_own_patch_release_of_python_counts(
     index: Index, resolver: Resolver
 ) -> None:
-    """Requires-Python is compared with the interpreter that is in the image."""
+    """Requires-Python is compared with the interpreter that is in the image, a development build's
+    with that of the release before it."""
     index.add("app", "1.0")
     index.add("app", "2.0", requires_python=">=3.11.5")
     index.add("app", "3.0", requires_python=">=3.11.10")
-    lock = await lock_of(resolver, on(image(), "app", index=index), previous=None)
-    assert versions(lock) == {"app": "2.0"}
+    for full in ("3.11.9", "3.11.9+"):
+        facts = replace(image(), full_version=full, markers={"python_full_version": full})
+        lock = await lock_of(resolver, on(facts, "app", index=index), previous=None)
+        assert versions(lock) == {"app": "2.0"}
+
+
+async def test_wheels_may_need_the_glibc_that_the_image_has(
+    index: Index, resolver: Resolver
+) -> None:
+    """On each platform; where it isn't known, only what each image has."""
+    index.add("app", "1.0")
+    for needed in (31, 39):
+        tags = [f"py3-none-manylinux_2_{needed}_{machine}" for machine in ("x86_64", "aarch64")]
+        index.add("app", f"2.{needed}", tags=tags)
+    for libc_version, version in (("2.36", "2.31"), ("2.28", "1.0"), ("", "1.0")):
+        facts = replace(image(), libc_version=libc_version)
+        request = on(facts, "app", index=index, platforms=PLATFORMS)
+        lock = await lock_of(resolver, request, previous=None)
+        assert [versions(lock, one) for one in PLATFORMS] == [{"app": version}] * 2
+    with pytest.raises(UnsatisfiableError, match=r"^Only wheels for glibc 2.28 and older are used"):
+        await resolver.resolve(on(image(), "app>=2", index=index), previous=None)
 
 
 async def test_what_an_image_has_is_neither_too_young_nor_too_early(
@@ -205,13 +308,12 @@ async def test_a_build_of_ones_own_in_the_image_is_kept(index: Index, resolver: 
 async def test_the_lines_of_pip_freeze_keep_versions_too(
     stocked: Index, resolver: Resolver
 ) -> None:
-    """Without what the packages require, the index tells it; versions stay all the same."""
-    facts = parse_freeze(
-        "six==1.16.0\npython-dateutil==2.9.0.post0\n", python="3.11", platform=AMD64
-    )
+    """Without what the packages require, the index tells it; versions stay all the same, also those
+    that the index spells otherwise."""
+    facts = parse_freeze("six==1.16\npython-dateutil==2.9.0.post0\n", python="3.11", platform=AMD64)
     lock = await lock_of(resolver, on(facts, "pandas", index=stocked), previous=None)
     assert versions(lock) == {"numpy": "2.3.3", "pandas": "2.3.3"}
-    assert lock.base == (("python-dateutil", "2.9.0.post0"), ("six", "1.16.0"))
+    assert lock.base == (("python-dateutil", "2.9.0.post0"), ("six", "1.16"))
 
 
 async def test_what_a_new_image_no_longer_brings_keeps_its_version(

@@ -2,11 +2,14 @@
 
 import asyncio
 import hashlib
+import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from flowdeps.locks.target import GLIBCS, OLDEST_GLIBC, PLATFORMS
 from flowdeps.resolver import Resolver, UnsatisfiableError
 from tests.cluster import distributions, tools
 from tests.cluster.index import Index
@@ -53,6 +56,20 @@ async def test_only_hashes_of_wheels_that_fit_are_in_a_lock(
     index.add_sdist("app", "1.0")
     lock = await lock_of(resolver, ask("app", index=index.url), previous=None)
     assert [pin.hashes for pin in lock.pins] == [wanted]
+
+
+def test_each_platform_of_uv_is_used() -> None:
+    """Those of uv from the oldest glibc on that locks are made for; a newer uv may know more."""
+    done = subprocess.run(
+        [tools.uv(), "pip", "compile", "--python-platform", "?", "-"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    for one in PLATFORMS.values():
+        known = {int(n) for n in re.findall(rf"{one.machine}-manylinux_2_(\d+)", done.stderr)}
+        assert {minor for minor in known if minor >= OLDEST_GLIBC} == set(GLIBCS)
+        assert all(one.uv_platform(minor) in done.stderr for minor in GLIBCS)
 
 
 async def test_a_lock_for_one_platform_has_no_other_platforms_hashes(

@@ -61,7 +61,7 @@ def _extras(names: list[str]) -> str:
 def targets() -> st.SearchStrategy[Target]:
     return st.builds(
         Target,
-        st.integers(8, 20).map("3.{}".format),
+        st.integers(10, 20).map("3.{}".format),
         st.lists(st.sampled_from(sorted(PLATFORMS)), min_size=1).map(tuple),
     )
 
@@ -92,6 +92,7 @@ def images(draw: st.DrawFn) -> ImageFacts:
         python="3.11",
         full_version=draw(st.sampled_from(["", "3.11.9"])),
         platform=draw(st.sampled_from(sorted(PLATFORMS))),
+        libc_version=draw(st.sampled_from(["", "2.17", "2.36"])),
         tools=draw(st.sampled_from([(), ("pip",), ("pip", "uv")])),
         markers=draw(st.sampled_from([{}, {"python_version": "3.11", "os_name": "posix"}])),
         distributions=tuple(

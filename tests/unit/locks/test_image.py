@@ -20,6 +20,7 @@ HEAD = {
     "implementation": "cpython",
     "platform": "linux/amd64",
     "libc": "glibc",
+    "libcVersion": "2.36",
     "tools": ["uv", "pip"],
     "pythonPath": ["/opt/x"],
     "markers": MARKERS,
@@ -38,6 +39,7 @@ FACTS = ImageFacts(
     python="3.11",
     full_version="3.11.9",
     platform=AMD64,
+    libc_version="2.36",
     tools=("uv", "pip"),
     python_path=("/opt/x",),
     markers=MARKERS,
@@ -84,6 +86,16 @@ def test_a_distribution_that_can_not_be_compared_is_passed_over(odd: object) -> 
     assert parse_probe(printed(HEAD, odd, SIX, PREFECT)) == FACTS
 
 
+def test_of_what_has_no_version_that_can_be_compared_the_name_is_known() -> None:
+    """From the probe and from pip; it survives being stored."""
+    odd = {"name": "My_Odd", "version": "1.16-custom-build"}
+    facts = parse_probe(printed(HEAD, odd, SIX, PREFECT))
+    assert facts == replace(FACTS, unreadable=("my-odd",))
+    assert ImageFacts.from_json(facts.to_json()) == facts
+    listed = json.dumps(INSPECT | {"installed": [{"metadata": odd}]})
+    assert parse_inspect(listed).unreadable == ("my-odd",)
+
+
 @pytest.mark.parametrize(
     "odd", [{"requires": None}, {"extras": None}, {"requires": [5, None], "extras": [None]}]
 )
@@ -118,8 +130,25 @@ def test_facts_survive_being_stored() -> None:
     """JSON and back; the digest names them."""
     assert ImageFacts.from_json(FACTS.to_json()) == FACTS
     assert FACTS.digest == (
-        "sha256:5d4e7b99de80bb87fb9da7b4583554701594f799904dbc7ceb1893fb0d7a9ba4"
+        "sha256:2f0835042e9d55c27e3f8ca5e505d1f313aa36fa58e3f7fc9269f75d8ac7e6b7"
     )
+
+
+def test_facts_that_an_earlier_version_stored_can_be_read() -> None:
+    """They don't say which glibc there is, nor what has a version that can't be compared."""
+    stored = json.loads(FACTS.to_json())
+    del stored["libcVersion"], stored["unreadable"]
+    assert ImageFacts.from_json(json.dumps(stored)) == replace(FACTS, libc_version="")
+
+
+@pytest.mark.parametrize(
+    ("version", "glibc"),
+    [("2.36", 36), ("2.31", 31), ("2.30", 28), ("2.28", 28), ("2.99", 40), ("", 28), ("x", 28)],
+)
+def test_wheels_may_need_the_images_glibc(version: str, glibc: int) -> None:
+    """Or the newest before it that uv knows; where it isn't known, the oldest of all images."""
+    facts = replace(FACTS, libc_version=version)
+    assert (facts.glibc, facts.problem) == (glibc, None)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "5", '{"python": 5}', "[" * 100_000])
@@ -137,10 +166,12 @@ def test_the_digest_depends_on_each_fact() -> None:
         replace(FACTS, full_version="3.11.10"),
         replace(FACTS, platform="linux/arm64"),
         replace(FACTS, libc="musl"),
+        replace(FACTS, libc_version=""),
         replace(FACTS, tools=("pip",)),
         replace(FACTS, python_path=()),
         replace(FACTS, markers={}),
         replace(FACTS, distributions=()),
+        replace(FACTS, unreadable=("odd",)),
         replace(FACTS, distributions=(Distribution("six", "1.17.0", ("x",)),)),
         replace(FACTS, distributions=(Distribution("six", "1.17.0", (), ("x",)),)),
     ]
@@ -148,13 +179,20 @@ def test_the_digest_depends_on_each_fact() -> None:
 
 
 def test_what_no_lock_can_be_made_for_is_said() -> None:
-    """An image without glibc, of an unknown machine, or with too old a Python."""
+    """An image without glibc, or too old a one, of an unknown machine, or with too old a Python."""
     assert FACTS.problem is None
     assert "C library is musl" in str(replace(FACTS, libc="musl").problem)
+    assert replace(FACTS, libc_version="2.17").problem == (
+        "the image's C library is glibc 2.17, and locks are made for 2.28 and newer; use a newer "
+        "image, such as one of Debian 10"
+    )
     assert "'linux/riscv64' is not supported" in str(
         replace(FACTS, platform="linux/riscv64").problem
     )
-    assert "Python '3.6' is not supported" in str(replace(FACTS, python="3.6").problem)
+    assert replace(FACTS, python="3.9").problem == (
+        "the image can't be used: Python '3.9' is not supported; use a minor version from 3.10 on, "
+        "as in 3.12"
+    )
 
 
 INSPECT = {
@@ -177,7 +215,7 @@ INSPECT = {
 def test_pip_inspect_tells_the_same() -> None:
     """Interpreter, platform, packages and what they require."""
     found = parse_image_packages(json.dumps(INSPECT), python="3.8", platform="linux/arm64")
-    assert found == replace(FACTS, tools=("pip",), python_path=())
+    assert found == replace(FACTS, tools=("pip",), python_path=(), libc_version="")
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,13 @@
 from dataclasses import replace
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from flowdeps.locks import overlay
+from flowdeps.locks.demands import Demand, demands
 from flowdeps.locks.image import Distribution, ImageFacts
+from flowdeps.locks.request import LockRequest
+from flowdeps.locks.target import Target
 from tests.unit.locks.builders import AMD64, ARM64
 
 PREFECT = Distribution(
@@ -46,8 +50,27 @@ def test_constraints_keep_an_image_whole(
     shadow: tuple[str, ...], platform: str, lines: tuple[str, ...]
 ) -> None:
     """Versions stay unless shadowed; what is required of names that may move, or that the image
-    lacks, holds; markers are those of the image on that platform, extras don't count."""
+    lacks, holds; markers are those of the image on that platform, and extras that no package of it
+    asks for don't count."""
     assert overlay.constraints(FACTS, shadow=shadow, platform=platform) == lines
+
+
+def test_extras_that_the_image_uses_count() -> None:
+    """What one package asks of another with an extra, and that extra of further ones, is required,
+    however the extra is spelled; the same extra of another package is not."""
+    facts = replace(
+        FACTS,
+        distributions=(
+            Distribution("app", "1.0", ("httpx[HTTP_2]>=0.23", "other; extra == 'http-2'")),
+            Distribution("httpx", "0.28", ("httpx[all]; extra == 'http-2'", "h2<5; extra=='all'")),
+            Distribution("h2", "5.0", ("never<1; extra == 'all'",)),
+        ),
+    )
+    assert list(map(str, demands(facts, platform=AMD64))) == [
+        "app 1.0 requires httpx>=0.23",
+        "httpx 0.28 requires h2<5",
+    ]
+    assert list(map(str, overlay.unmet(facts))) == ["httpx 0.28 requires h2<5"]
 
 
 def test_a_shadowed_package_prefers_the_images_version() -> None:
@@ -60,12 +83,46 @@ def test_a_shadowed_package_prefers_the_images_version() -> None:
 def test_what_breaks_in_the_image_names_both_sides_and_the_way_out() -> None:
     """A pin beyond what a package of the image allows, on the platforms where it counts."""
     pins = {"python-dateutil": "4.0.0", "uvloop": "0.17.0", "tomli": "9.0", "redis": "9.0"}
-    broken = (
-        "prefect 3.8.8 of the image requires python-dateutil<3,>=2.8.2, the lock has 4.0.0: "
-        "ask for a version that fits, or change the image"
+    broken = "prefect 3.8.8 of the image requires python-dateutil<3,>=2.8.2, the lock has 4.0.0: "
+    found = overlay.conflicts(FACTS, pins, platform=ARM64)
+    assert overlay.told(found + found, others_moved=False) == (
+        f"{broken}ask for a version that fits, or change the image"
     )
-    assert overlay.conflicts(FACTS, pins, platform=ARM64) == (broken,)
+    assert overlay.told(found, others_moved=True) == (
+        f"{broken}ask for a version that fits, add prefect to spec.requirements, so that it can "
+        "move too, or change the image"
+    )
     assert len(overlay.conflicts(FACTS, pins, platform=AMD64)) == 2
+
+
+def test_what_hides_a_package_that_can_not_be_compared_is_named() -> None:
+    """Unless it may be shadowed."""
+    facts = replace(FACTS, unreadable=("odd", "odder"))
+    pins = {"odd": "1.0", "other": "1.0"}
+    for shadow in ((), ("odder",), ("six",)):
+        assert overlay.hidden(facts, pins, shadow=shadow) == (
+            "the lock would put odd 1.0 before the image's own, whose version can't be compared: "
+            "name odd in spec.shadow, or change the image",
+        )
+    for shadow in (("odd",), ("*",)):
+        assert overlay.hidden(facts, pins, shadow=shadow) == ()
+
+
+def test_a_conflict_has_two_ways_out() -> None:
+    """To keep to what the image's packages require, else to let them move along, with the extras
+    that the image uses; what no requirement can say is no way out."""
+    request = LockRequest(requirements=("bb",), target=Target("3.11", (AMD64,)), image=FACTS)
+    required = [
+        Demand("aa", "1.0", "bb", SpecifierSet("<2,>=1")),
+        Demand("aa", "1.0", "cc", SpecifierSet("<2"), "x"),
+    ]
+    found = [overlay.Conflict(one, "2.0") for one in required]
+    assert list(overlay.ways_out(request, found)) == [
+        replace(request, constraints=("bb<2,>=1", "cc<2")),
+        replace(request, requirements=("bb", "aa", "aa[x]")),
+    ]
+    odd = [overlay.Conflict(replace(required[0], specifier=SpecifierSet("===1.zip")), "2.0")]
+    assert list(overlay.ways_out(request, odd)) == [replace(request, requirements=("bb", "aa"))]
 
 
 def test_nothing_breaks_that_moves_along_or_was_broken_before() -> None:

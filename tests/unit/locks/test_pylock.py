@@ -54,10 +54,12 @@ def test_a_wheel_that_is_not_on_the_network_is_refused() -> None:
 
 
 def test_what_the_image_has_at_the_same_version_is_no_pin() -> None:
-    """Wherever the resolver found it; at another version it is one."""
+    """Wherever the resolver found it, in the image's spelling; at another version it is one."""
     text = resolution("py3-none-any", url="file:///srv")
     found = read_pylock(text, target=BOTH, platform=AMD64, image={"a": "1.0", "b": "1.0"})
     assert (found.pins, found.base) == ({}, {"a": "1.0"})
+    found = read_pylock(text, target=BOTH, platform=AMD64, image={"a": "1.0.0"})
+    assert (found.pins, found.base) == ({}, {"a": "1.0.0"})
     text = resolution("py3-none-any")
     found = read_pylock(text, target=BOTH, platform=AMD64, image={"a": "1.1"})
     assert (set(found.pins), found.base) == ({"a"}, {})
@@ -71,8 +73,8 @@ def test_an_unreadable_resolution_is_an_error_of_ours(text: str) -> None:
 
 
 def test_preferences_are_a_minimal_pylock() -> None:
-    """Names and versions, sorted, and nothing else."""
-    assert write_preferences({"b": "2.0", "a": "1.0"}) == (
+    """Names and versions, sorted, each once, and nothing else."""
+    assert write_preferences([("b", "2.0"), ("a", "1.0"), ("b", "2.0")]) == (
         'lock-version = "1.0"\ncreated-by = "flowdeps"\n'
         '[[packages]]\nname = "a"\nversion = "1.0"\n'
         '[[packages]]\nname = "b"\nversion = "2.0"\n'

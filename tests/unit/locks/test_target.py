@@ -1,5 +1,6 @@
 import pytest
 
+from flowdeps.api.parts import PYTHON_VERSIONS
 from flowdeps.locks.target import PLATFORMS, Target, TargetError
 from tests.unit.locks.builders import AMD64, ARM64
 
@@ -9,11 +10,21 @@ def test_platforms_are_sorted_and_unique() -> None:
     assert Target("3.12", (ARM64, AMD64, ARM64)) == Target("3.12", (AMD64, ARM64))
 
 
-@pytest.mark.parametrize("python", ["3", "3.7", "3.11.2", "2.7", "4.0", "3.012", "cp311", ""])
+@pytest.mark.parametrize(
+    "python", ["3", "3.7", "3.9", "3.11.2", "2.7", "4.0", "3.012", "cp311", ""]
+)
 def test_only_a_minor_version_of_python_is_a_target(python: str) -> None:
     """A patch version, an old Python or anything else is refused with an example."""
     with pytest.raises(TargetError, match=r"as in 3\.12$"):
         Target(python, (AMD64,))
+
+
+def test_the_oldest_python_is_that_of_the_resource() -> None:
+    """What an image may have is what a set may name."""
+    minor = int(PYTHON_VERSIONS[0].split(".")[1])
+    assert Target(f"3.{minor}", (AMD64,)).python == PYTHON_VERSIONS[0]
+    with pytest.raises(TargetError, match=rf"from 3\.{minor} on"):
+        Target(f"3.{minor - 1}", (AMD64,))
 
 
 @pytest.mark.parametrize("platforms", [(), ("linux/riscv64",), (AMD64, "amd64")])
@@ -51,9 +62,20 @@ def test_only_known_platforms_are_targets(platforms: tuple[str, ...]) -> None:
     ],
 )
 def test_a_wheel_fits_where_its_tags_run(tag: str, platforms: set[str]) -> None:
-    """This CPython, the stable ABI or none; any platform or this machine's glibc up to 2.28."""
+    """This CPython, the stable ABI or none; any platform, or this machine and a glibc up to 2.28,
+    unless another is asked for."""
     target = Target("3.11", (AMD64, ARM64))
     assert {one for one in PLATFORMS if target.fits(f"a-1.0-{tag}.whl", one)} == platforms
+
+
+def test_a_wheel_may_need_the_glibc_that_is_there() -> None:
+    """And older ones, on each platform; a newer one it may not."""
+    target = Target("3.11", (AMD64, ARM64))
+    for one in PLATFORMS.values():
+        for needed, fits in ((17, True), (28, True), (31, True), (35, True), (36, False)):
+            wheel = f"a-1.0-cp311-cp311-manylinux_2_{needed}_{one.machine}.whl"
+            assert target.fits(wheel, one.name, glibc=35) == fits
+            assert one.uv_platform(35) == f"{one.machine}-manylinux_2_35"
 
 
 def test_a_free_threaded_build_does_not_fit_the_usual_interpreter() -> None:

@@ -58,6 +58,21 @@ def test_a_pin_that_may_be_there_is_not_named(explanation: str, line: str) -> No
     assert advice(explanation, "", asked(line)) == []
 
 
+@pytest.mark.parametrize("tag", ["manylinux_2_31_x86_64", "manylinux_2_39_aarch64"])
+def test_who_bounds_glibc_is_told(tag: str) -> None:
+    """Where wheels are for a newer one than is counted on without a look at the image."""
+    messages = f"tag (e.g., `manylinux_2_28_x86_64`) … on the following platform: `{tag}`."
+    facts = ImageFacts(python="3.11", platform=AMD64)
+    for image in (None, facts):
+        [told] = advice("", messages, asked(image=image))
+        assert told == (
+            "Only wheels for glibc 2.28 and older are used as long as flowdeps has not looked at "
+            "the image: choose another version, or name the image in spec.python.image."
+        )
+    assert advice("", messages, asked(image=replace(facts, libc_version="2.28"))) == []
+    assert advice("", messages.replace(tag, "manylinux_2_17_i686"), asked()) == []
+
+
 def test_a_pin_that_is_too_young_is_not_lost() -> None:
     """A cooldown keeps it out; the index has it."""
     explanation = "Because there is no version of app==2.0 and you require app==2.0, …"

@@ -116,6 +116,7 @@ def interpreter() -> dict[str, Any]:
         "implementation": sys.implementation.name,
         "platform": machine(),
         "libc": libc(),
+        "libcVersion": platform.libc_ver()[1],
         "tools": installers(),
         "pythonPath": python_path(),
         "markers": {

@@ -1,0 +1,105 @@
+"""What the packages of an image require of each other, and of what it lacks.
+
+Requirements count as the image evaluates them, with the extras that its packages ask of each other.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from flowdeps.locks.image import Distribution, ImageFacts
+from flowdeps.locks.target import PLATFORMS
+
+_QUOTED = re.compile(r'"([^"]*)"')
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a package, ``name`` and ``version``, requires of ``wants``, maybe only with an
+    ``extra``."""
+
+    name: str
+    version: str
+    wants: str
+    specifier: SpecifierSet
+    extra: str = ""
+
+    def allows(self, version: str) -> bool:
+        return self.specifier.contains(Version(version), prereleases=True)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version} requires {self.wants}{self.specifier}"
+
+
+@lru_cache(maxsize=32)
+def demands(facts: ImageFacts, *, platform: str) -> tuple[Demand, ...]:
+    """What the packages require of versions, on a platform."""
+    return tuple(one for one in required(facts, platform=platform) if one.specifier)
+
+
+def required(facts: ImageFacts, *, platform: str) -> Iterator[Demand]:
+    """All that the packages require, alone and with each extra that one of them asks of another.
+
+    A requirement is looked at only for the extras that it names: an image may have very many.
+    """
+    environment = _environment(facts, platform)
+    candidates: dict[tuple[str, str], list[tuple[Distribution, Requirement]]] = defaultdict(list)
+    for one in facts.distributions:
+        for found in requirements(one):
+            for extra in {"", *_QUOTED.findall(str(found.marker))}:
+                candidates[one.name, extra].append((one, found))
+    asked = [(one.name, "") for one in facts.distributions]
+    known = set(asked)
+    for name, extra in asked:
+        for one, found in candidates[name, extra]:
+            if _holds(found, {**environment, "extra": extra}):
+                wants = canonicalize_name(found.name)
+                yield Demand(one.name, one.version, wants, found.specifier, extra)
+                extras = {(wants, canonicalize_name(extra)) for extra in found.extras}
+                asked += sorted(extras - known)
+                known |= extras
+
+
+def _environment(facts: ImageFacts, platform: str) -> dict[str, str]:
+    machine = PLATFORMS[platform].machine if platform in PLATFORMS else ""
+    return {
+        "implementation_name": "cpython",
+        "implementation_version": facts.full_version or facts.python,
+        "os_name": "posix",
+        "platform_machine": machine,
+        "platform_python_implementation": "CPython",
+        "platform_release": "",
+        "platform_system": "Linux",
+        "platform_version": "",
+        "python_full_version": facts.full_version or facts.python,
+        "python_version": facts.python,
+        "sys_platform": "linux",
+        # Of two platforms the image was looked at on one: the other differs in its machine.
+        **{name: v for name, v in facts.markers.items() if name != "platform_machine"},
+    }
+
+
+def _holds(requirement: Requirement, environment: dict[str, str]) -> bool:
+    try:
+        return requirement.marker is None or requirement.marker.evaluate(environment)
+    except (UndefinedComparison, UndefinedEnvironmentName):
+        return False
+
+
+def requirements(one: Distribution) -> list[Requirement]:
+    """Its requirements, less those that nobody can read."""
+    found = []
+    for text in one.requires:
+        try:
+            found.append(Requirement(" ".join(text.split())))
+        except InvalidRequirement:
+            continue
+    return found
