@@ -33,6 +33,10 @@ Observe = Callable[[str, str, float], None]
 """Told the method, outcome (HTTP status or `error`) and seconds of each request."""
 
 _TIMEOUT_SECONDS = 10.0
+"""Of one try; Prefect's client tries again by itself."""
+_PATIENCE_SECONDS = 60.0
+"""Of a request with all its tries: the client waits as long as a Retry-After says, and tries
+without end while a server is under maintenance."""
 _PAGE = 200
 
 
@@ -210,7 +214,8 @@ class Pools:
         clock = asyncio.get_running_loop().time
         start, outcome = clock(), "error"
         try:
-            yield
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                yield
             outcome = "200"
         except httpx.HTTPStatusError as error:
             status = error.response.status_code
