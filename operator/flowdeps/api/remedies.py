@@ -96,6 +96,10 @@ REMEDIES: Mapping[Reason, str] = {
         "make room in the quota, or see `pods` in the operator's configuration; `python.version`"
         " with `verify: {mode: Disabled}` needs no pods"
     ),
+    Reason.PODS_FAILED: (
+        "the message says why: an installation that failed, an eviction, a lack of memory"
+        " (`pods.resources` in the operator's configuration)"
+    ),
     Reason.VERIFY_TIMEOUT: "raise `verify.timeout`, or mend what makes it slow",
     Reason.RESOLVER_FAILED: "read the message, then the operator's log",
     Reason.RESOLVER_LIMIT: (

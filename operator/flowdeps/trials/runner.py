@@ -30,6 +30,8 @@ _START_SLACK = 300.0
 
 _PULL = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 _BROKEN = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+_KILLED = {137, 143}
+"""Exit codes of what SIGKILL or SIGTERM ended."""
 
 
 @dataclass(frozen=True)
@@ -124,11 +126,13 @@ class Runner:
 
     async def _read(self, pod: Body) -> Ended:
         status, spec = pod["status"], pod["spec"]
+        if problem := _cut_off(status):
+            raise problem
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
         main = spec["containers"][0]["name"]
         failed, why = _failure(status)
         if status.get("phase") == "Failed" and not failed:
-            failed, why = main, status.get("message") or status.get("reason") or "the pod failed"
+            failed, why = main, status.get("message") or "the pod failed"
         log = await self._cluster.pod_log(
             namespace, name, container=failed or main, limit=LOG_LIMIT
         )
@@ -200,14 +204,33 @@ def _late(status: Mapping[str, Any], waited: float) -> str:
     return f"the pod did not end within {waited:.0f} s"
 
 
+def _cut_off(status: Mapping[str, Any]) -> FindingError | None:
+    """Why a pod was ended from outside, which says nothing of its image or lock; None where it
+    ended by itself."""
+    reason, message = status.get("reason", ""), status.get("message", "")
+    if reason and status.get("phase") == "Failed":  # evicted, not admitted, a node that goes, late
+        late = reason == "DeadlineExceeded"
+        return FindingError(
+            f"the pod was ended ({reason}): {message}",
+            reason=Reason.VERIFY_TIMEOUT if late else Reason.PODS_FAILED,
+        )
+    for container in _containers(status):
+        ended = (container.get("state") or {}).get("terminated") or {}
+        if ended.get("exitCode") in _KILLED:
+            how = ended.get("reason") or "Error"
+            return FindingError(
+                f"{container['name']} was killed ({how}, exit code {ended['exitCode']})",
+                reason=Reason.PODS_FAILED,
+            )
+    return None
+
+
 def _failure(status: Mapping[str, Any]) -> tuple[str, str]:
     """The first container that failed, and why; empty where none did."""
     for container in _containers(status):
         ended = (container.get("state") or {}).get("terminated") or {}
         if code := ended.get("exitCode"):
             reason, message = ended.get("reason", ""), ended.get("message", "")
-            if status.get("reason") == "DeadlineExceeded":
-                reason, message = "DeadlineExceeded", "it did not end in time"
             why = message or (f"exit code {code}" if reason in {"", "Error"} else reason)
             return container["name"], why
     return "", ""

@@ -19,7 +19,6 @@ from flowdeps.locks.image import ImageError, ImageFacts, parse_probe
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.overlay import unmet
 from flowdeps.store import DIGEST_FILE, LOCK_FILE, MANIFEST_FILE
-from flowdeps.templates.fragment import INSTALL
 from flowdeps.templates.pods import PodSettings, verify_pod
 from flowdeps.trials.images import Image, labels, run_as
 from flowdeps.trials.runner import Runner
@@ -72,8 +71,8 @@ class Verifier:
         owner: Mapping[str, Any],
         env: Sequence[Mapping[str, str]] = (),
     ) -> str:
-        """Try a lock; returns what was seen. Raises FindingError, of reason VerifyFailed where the
-        lock does not work, where retry is False.
+        """Try a lock; returns what was seen. Raises FindingError, of reason VerifyFailed only where
+        the lock was seen not to work, which another try would not change.
 
         `manifest` is the lock.json that runs will see, `env` what their install container has, such
         as a proxy.
@@ -108,21 +107,20 @@ class Verifier:
         result = _result(ended.log)
         if ended.failed or not result.get("ok"):
             # What can't be installed now may be installed later; an import fails each time.
+            told = result.get("ok") is False
             raise FindingError(
                 _why(ended.failed, ended.why, ended.log, result),
-                reason=_REASON,
-                retry=ended.failed == INSTALL,
+                reason=Reason.VERIFY_FAILED if told else Reason.PODS_FAILED,
+                retry=not told,
             )
         try:
             overlay = parse_probe(ended.log)
         except ImageError as error:
-            raise FindingError(str(error), reason=_REASON) from None
+            raise FindingError(str(error), reason=Reason.PODS_FAILED) from None
         if problems := _broken(image.facts, overlay):
-            raise FindingError(_shorten("; ".join(problems)), reason=_REASON, retry=False)
+            text = _shorten("; ".join(problems))
+            raise FindingError(text, reason=Reason.VERIFY_FAILED, retry=False)
         return f"installs, its requirements hold, and it imports in {trial.image}"
-
-
-_REASON = Reason.VERIFY_FAILED
 
 
 def _candidate(

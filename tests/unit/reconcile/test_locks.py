@@ -272,6 +272,34 @@ def test_a_trial_that_was_forbidden_is_made_once_it_may_be() -> None:
     play(script)
 
 
+def test_an_evicted_pod_waits_for_nobody_and_blames_neither_image_nor_lock() -> None:
+    """Neither the look at an image nor a trial: both are made again until their pods end by
+    themselves."""
+    evicted = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on memory."}
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.pods.images[IMAGE] = MemoryImage()
+        sim.cluster.apply("ml", **image())
+        async with sim.operator():
+            for purpose in ("probe", "verify"):
+                while not sim.cluster.pods.made[purpose]:  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(1)
+                sim.cluster.pods.instead = (evicted, "")
+                await asyncio.sleep(MINUTE)
+                assert sim.cluster.pods.made[purpose] > 1
+                assert sim.ready("ml") == ("False", "PodsFailed")
+                said = conditions(sim)
+                assert "Stalled" not in said
+                assert "The node was low on memory." in said["Ready"][2]
+                assert "use an image" not in said["Ready"][2]
+                assert "mend the image" not in said["Ready"][2]
+                sim.cluster.pods.instead = None
+            await asyncio.sleep(10 * MINUTE)
+            assert sim.ready("ml") == ("True", "Ready")
+
+    play(script)
+
+
 def test_a_set_whose_pools_have_other_images_is_told_so() -> None:
     """The lock is for one of them; whoever reads the status learns which pool has another, also
     when it changes later."""

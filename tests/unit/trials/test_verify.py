@@ -1,0 +1,106 @@
+"""What a trial's end says of the lock, and what it doesn't: pods are ended for reasons of nodes."""
+
+import json
+from typing import Any, cast
+
+import pytest
+
+from flowdeps.api.reasons import Reason
+from flowdeps.cluster import Cluster
+from flowdeps.inquiries import FindingError
+from flowdeps.locks.image import ImageFacts
+from flowdeps.templates.fragment import INSTALL
+from flowdeps.templates.pods import VERIFY, PodSettings
+from flowdeps.trials.images import Image, ImageRef
+from flowdeps.trials.runner import Runner
+from flowdeps.trials.verify import Trial, Verifier
+from tests.unit.engine import virtual
+from tests.unit.locks.builders import lock, pin
+from tests.unit.reconcile.simulation import MemoryCluster, MemoryImage
+
+IMAGE = "registry.example.com/flows:1"
+PROBED = "\n".join(MemoryImage().lines({"pandas": "1.0"}))
+
+
+def ended(failed: str, code: int, why: str = "Error", /, **pod: str) -> dict[str, Any]:
+    """The status of a pod of which a container failed; `pod`: its own reason and message."""
+    done = {"name": INSTALL, "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}}
+    # As of a real container, whose last lines Kubernetes takes for a message.
+    state = {"exitCode": code, "reason": why, "message": PROBED[-200:]}
+    one = {"name": failed, "state": {"terminated": state}}
+    init, main = ([one], []) if failed == INSTALL else ([done], [one])
+    return {"phase": "Failed", **pod, "initContainerStatuses": init, "containerStatuses": main}
+
+
+def result(**what: Any) -> str:
+    """The log of a verifying container that came to its end."""
+    return f"{PROBED}\nflowdeps-verify: {json.dumps(what)}"
+
+
+async def tried(status: dict[str, Any], log: str) -> FindingError:
+    """What a trial says whose pod ends like this."""
+    memory = MemoryCluster()
+    memory.pods.instead = (status, log)
+    cluster = cast("Cluster", memory)
+    verifier = Verifier(cluster, Runner(cluster, at_once=1), settings=PodSettings())
+    facts = ImageFacts(python="3.11", platform="linux/amd64")
+    trial = Trial(
+        namespace="flows",
+        digest="sha256:1",
+        image=IMAGE,
+        image_id="sha256:2",
+        imports=(),
+        names=("pandas",),
+        secret=None,
+        timeout=300,
+    )
+    with pytest.raises(FindingError) as caught:
+        await verifier.verify(
+            trial,
+            lock=lock(pin("pandas", "1.0")),
+            image=Image(ImageRef("flows", IMAGE), "sha256:2", facts),
+            manifest={"key": "ml"},
+            owner={"uid": "u"},
+        )
+    return caught.value
+
+
+SHUTDOWN = "Pod was terminated in response to imminent node shutdown."
+LOW = "The node was low on resource: memory."
+FULL = "Pod was rejected: Node didn't have enough resource: cpu"
+LATE = "Pod was active on the node longer than the specified deadline"
+
+
+@pytest.mark.parametrize(
+    ("status", "log", "reason", "says"),
+    [
+        (ended(VERIFY, 137, reason="Evicted", message=LOW), PROBED, "PodsFailed", LOW),
+        (ended(INSTALL, 143, reason="Terminated", message=SHUTDOWN), "", "PodsFailed", SHUTDOWN),
+        ({"phase": "Failed", "reason": "OutOfcpu", "message": FULL}, "", "PodsFailed", FULL),
+        (
+            ended(VERIFY, 137, reason="DeadlineExceeded", message=LATE),
+            PROBED,
+            "VerifyTimeout",
+            LATE,
+        ),
+        (ended(VERIFY, 137, "OOMKilled"), PROBED, "PodsFailed", "OOMKilled"),
+        (ended(VERIFY, 137), PROBED, "PodsFailed", "exit code 137"),
+        (ended(INSTALL, 1), "flowdeps: ml: the index is away", "PodsFailed", "the index is away"),
+    ],
+)
+def test_what_ends_a_pod_before_it_has_a_result_says_nothing_of_the_lock(
+    status: dict[str, Any], log: str, reason: str, says: str
+) -> None:
+    """It is tried again soon, and told in the node's words."""
+    error = virtual.run(tried(status, log))
+    assert (error.reason, error.retry) == (reason, True)
+    assert says in error.message
+
+
+@pytest.mark.parametrize("why", ["Error", "OOMKilled"])
+def test_an_import_that_fails_is_the_locks_fault(why: str) -> None:
+    """Also where the kernel ended the importing process alone, and the script could name it."""
+    log = result(ok=False, module="odd", error="it crashed the interpreter: SIGKILL")
+    error = virtual.run(tried(ended(VERIFY, 1, why), log))
+    assert (error.reason, error.retry) == (Reason.VERIFY_FAILED, False)
+    assert error.message == "import odd: it crashed the interpreter: SIGKILL"
