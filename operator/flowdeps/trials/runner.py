@@ -217,11 +217,7 @@ def _cut_off(status: Mapping[str, Any]) -> FindingError | None:
     for container in _containers(status):
         ended = (container.get("state") or {}).get("terminated") or {}
         if ended.get("exitCode") in _KILLED:
-            how = ended.get("reason") or "Error"
-            return FindingError(
-                f"{container['name']} was killed ({how}, exit code {ended['exitCode']})",
-                reason=Reason.PODS_FAILED,
-            )
+            return FindingError(f"{container['name']}: {_end(ended)}", reason=Reason.PODS_FAILED)
     return None
 
 
@@ -229,8 +225,19 @@ def _failure(status: Mapping[str, Any]) -> tuple[str, str]:
     """The first container that failed, and why; empty where none did."""
     for container in _containers(status):
         ended = (container.get("state") or {}).get("terminated") or {}
-        if code := ended.get("exitCode"):
-            reason, message = ended.get("reason", ""), ended.get("message", "")
-            why = message or (f"exit code {code}" if reason in {"", "Error"} else reason)
-            return container["name"], why
+        if ended.get("exitCode"):
+            return container["name"], _end(ended)
     return "", ""
+
+
+def _end(ended: Mapping[str, Any]) -> str:
+    """Why a container failed. Where it ended by itself, the message is but the tail of its log."""
+    code, reason = ended["exitCode"], ended.get("reason") or "Error"
+    if reason == "OOMKilled":
+        return (
+            "out of memory (OOMKilled): give it more by pods.resources in the operator's"
+            " configuration"
+        )
+    if reason == "Error":
+        return f"killed (exit code {code})" if code in _KILLED else f"exit code {code}"
+    return ended.get("message") or reason

@@ -15,13 +15,13 @@ from typing import Any
 from flowdeps.api.reasons import Reason
 from flowdeps.cluster import Cluster
 from flowdeps.inquiries import FindingError
-from flowdeps.locks.image import ImageError, ImageFacts, parse_probe
+from flowdeps.locks.image import MARK, ImageError, ImageFacts, parse_probe
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.overlay import unmet
 from flowdeps.store import DIGEST_FILE, LOCK_FILE, MANIFEST_FILE
 from flowdeps.templates.pods import PodSettings, verify_pod
 from flowdeps.trials.images import Image, labels, run_as
-from flowdeps.trials.runner import Runner
+from flowdeps.trials.runner import Ended, Runner
 
 _RESULT = "flowdeps-verify:"
 _LAST_LINES = 8
@@ -109,7 +109,7 @@ class Verifier:
             # What can't be installed now may be installed later; an import fails each time.
             told = result.get("ok") is False
             raise FindingError(
-                _why(ended.failed, ended.why, ended.log, result),
+                _why(ended, result),
                 reason=Reason.VERIFY_FAILED if told else Reason.PODS_FAILED,
                 retry=not told,
             )
@@ -169,12 +169,15 @@ def _result(log: str) -> Mapping[str, Any]:
     return {}
 
 
-def _why(failed: str, why: str, log: str, result: Mapping[str, Any]) -> str:
-    if module := result.get("module"):
-        return _shorten(f"import {module}: {result.get('error', 'failed')}")
-    said = [line for line in log.splitlines() if line.startswith("flowdeps:")]
-    lines = said[-1:] or [one for one in log.splitlines() if one.strip()][-_LAST_LINES:]
-    return _shorten(f"{failed or 'the check'}: {' | '.join(lines) or why}")
+def _why(ended: Ended, result: Mapping[str, Any]) -> str:
+    """What failed: the trial's own word, else what ended its container and what that said last."""
+    if error := result.get("error"):
+        module = result.get("module")
+        return _shorten(f"import {module}: {error}" if module else f"the check: {error}")
+    lines = [one for one in ended.log.splitlines() if one.strip() and not one.startswith(MARK)]
+    said = [one for one in lines if one.startswith("flowdeps:")][-1:] or lines[-_LAST_LINES:]
+    why = ended.why or "it ended without a result"
+    return _shorten(f"{ended.failed or 'the check'}: {' | '.join([why, *said])}")
 
 
 def _shorten(text: str) -> str:

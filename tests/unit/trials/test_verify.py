@@ -25,8 +25,9 @@ PROBED = "\n".join(MemoryImage().lines({"pandas": "1.0"}))
 def ended(failed: str, code: int, why: str = "Error", /, **pod: str) -> dict[str, Any]:
     """The status of a pod of which a container failed; `pod`: its own reason and message."""
     done = {"name": INSTALL, "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}}
-    # As of a real container, whose last lines Kubernetes takes for a message.
-    state = {"exitCode": code, "reason": why, "message": PROBED[-200:]}
+    # Of a container that ran Kubernetes takes the last lines for a message.
+    message = "no such file" if why == "StartError" else PROBED[-200:]
+    state = {"exitCode": code, "reason": why, "message": message}
     one = {"name": failed, "state": {"terminated": state}}
     init, main = ([one], []) if failed == INSTALL else ([done], [one])
     return {"phase": "Failed", **pod, "initContainerStatuses": init, "containerStatuses": main}
@@ -95,6 +96,53 @@ def test_what_ends_a_pod_before_it_has_a_result_says_nothing_of_the_lock(
     error = virtual.run(tried(status, log))
     assert (error.reason, error.retry) == (reason, True)
     assert says in error.message
+
+
+@pytest.mark.parametrize(
+    ("status", "log", "message"),
+    [
+        (
+            ended(VERIFY, 137, "OOMKilled"),
+            PROBED,
+            "flowdeps-verify: out of memory (OOMKilled): give it more by pods.resources in the"
+            " operator's configuration",
+        ),
+        (
+            ended(INSTALL, 1, "OOMKilled"),
+            "flowdeps: ml: uv was killed",
+            "flowdeps-install: out of memory (OOMKilled): give it more by pods.resources in the"
+            " operator's configuration | flowdeps: ml: uv was killed",
+        ),
+        (ended(VERIFY, 139), PROBED, "flowdeps-verify: exit code 139"),
+        (ended(VERIFY, 1), f"{PROBED}\nOh.", "flowdeps-verify: exit code 1 | Oh."),
+        (
+            ended(INSTALL, 128, "StartError"),
+            "",
+            "flowdeps-install: no such file",
+        ),
+        (
+            ended(INSTALL, 1),
+            "Resolved\nflowdeps: ml: the index is away",
+            "flowdeps-install: exit code 1 | flowdeps: ml: the index is away",
+        ),
+        (
+            {**ended(VERIFY, 0), "phase": "Succeeded"},
+            PROBED,
+            "the check: it ended without a result",
+        ),
+        (
+            ended(VERIFY, 1),
+            result(ok=False, module="", error="OSError: no space left"),
+            "the check: OSError: no space left",
+        ),
+    ],
+)
+def test_what_ended_a_trial_is_told_before_what_it_said(
+    status: dict[str, Any], log: str, message: str
+) -> None:
+    """What the image has, which the pod prints first, is no cause of anything; and of a container
+    that ran, Kubernetes' message is but the tail of that."""
+    assert virtual.run(tried(status, log)).message == message
 
 
 @pytest.mark.parametrize("why", ["Error", "OOMKilled"])
