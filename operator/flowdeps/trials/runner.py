@@ -8,6 +8,7 @@ quota) becomes an error in words.
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ LOG_LIMIT = 8 * 2**20
 _LOOK = 1.0
 _PULL_PATIENCE = 20.0
 """Seconds that a pull may fail: the first failure may be a hiccup."""
+_NODE_PATIENCE = 180.0
+"""Seconds that a pod may wait for a node, which may have to be made for it."""
 _START_SLACK = 300.0
 """Seconds beside a pod's own limit for a node, the pull and its end."""
 
@@ -46,11 +49,15 @@ class Ended:
 
 
 class Runner:
-    """Runs pods, at most `at_once` at a time."""
+    """Runs pods, at most `at_once` at a time, and one less in one namespace: pods that wait there,
+    for a node or an image, must not keep all others waiting."""
 
     def __init__(self, cluster: Cluster, *, at_once: int) -> None:
         self._cluster = cluster
         self._turn = asyncio.Semaphore(at_once)
+        share = max(1, at_once - 1)
+        self._shares: dict[str, asyncio.Semaphore]
+        self._shares = defaultdict(lambda: asyncio.Semaphore(share))
         self.running: set[tuple[str, str]] = set()
 
     async def run(self, body: Body) -> Ended:
@@ -61,7 +68,7 @@ class Runner:
         where = (body["metadata"]["namespace"], body["metadata"]["name"])
         self.running.add(where)  # also while it waits for its turn: what it needs must stay
         try:
-            async with self._turn:
+            async with self._shares[where[0]], self._turn:
                 return await self._run(body)
         except ClusterError as error:
             raise FindingError(str(error), reason=Reason.PUBLISHING) from error
@@ -113,10 +120,11 @@ class Runner:
             if status.get("phase") in {"Succeeded", "Failed"} or _ended(pod, status):
                 return pod
             waited = loop.time() - start
-            if waited > _PULL_PATIENCE and (problem := _stuck(status)):
+            if waited > _PULL_PATIENCE and (problem := _stuck(status, waited)):
                 raise problem
             if waited > seconds + _START_SLACK:
-                raise FindingError(_late(status, waited), reason=Reason.VERIFY_TIMEOUT)
+                text = f"the pod did not end within {waited:.0f} s"
+                raise FindingError(text, reason=Reason.VERIFY_TIMEOUT)
             await asyncio.sleep(_LOOK)
             uid = pod["metadata"].get("uid")
             found = await self._get(pod)
@@ -176,8 +184,15 @@ def _containers(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [*(init or ()), *(main or ())]
 
 
-def _stuck(status: Mapping[str, Any]) -> FindingError | None:
+def _stuck(status: Mapping[str, Any], waited: float) -> FindingError | None:
     """Why a pod that does not run never will, as long as nobody mends it."""
+    for condition in status.get("conditions") or () if waited > _NODE_PATIENCE else ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return FindingError(
+                f"no node took the pod within {_NODE_PATIENCE:.0f} s:"
+                f" {condition.get('message') or condition.get('reason', '')}",
+                reason=Reason.PODS_UNSCHEDULABLE,
+            )
     for container in _containers(status):
         waiting = (container.get("state") or {}).get("waiting") or {}
         reason, message = waiting.get("reason", ""), waiting.get("message", "")
@@ -195,13 +210,6 @@ def _stuck(status: Mapping[str, Any]) -> FindingError | None:
                 reason=Reason.IMAGE_UNUSABLE,
             )
     return None
-
-
-def _late(status: Mapping[str, Any], waited: float) -> str:
-    for condition in status.get("conditions") or ():
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return f"no node took the pod for {waited:.0f} s: {condition.get('message', '')}"
-    return f"the pod did not end within {waited:.0f} s"
 
 
 def _cut_off(status: Mapping[str, Any]) -> FindingError | None:
