@@ -24,6 +24,8 @@ Body = Mapping[str, Any]
 LOG_LIMIT = 8 * 2**20
 """Bytes of a container's log that are read."""
 _LOOK = 1.0
+_OUTAGE_PATIENCE = 60.0
+"""Seconds that no look at a pod need succeed, as while API servers are replaced."""
 _PULL_PATIENCE = 20.0
 """Seconds that a pull may fail: the first failure may be a hiccup."""
 _NODE_PATIENCE = 180.0
@@ -63,15 +65,13 @@ class Runner:
     async def run(self, body: Body) -> Ended:
         """Run a pod to its end and delete it. Raises FindingError where it could not run.
 
-        A cancellation leaves the pod, for whoever asks next.
+        A cancellation or a ClusterError leaves the pod, for whoever asks next.
         """
         where = (body["metadata"]["namespace"], body["metadata"]["name"])
         self.running.add(where)  # also while it waits for its turn: what it needs must stay
         try:
             async with self._shares[where[0]], self._turn:
                 return await self._run(body)
-        except ClusterError as error:
-            raise FindingError(str(error), reason=Reason.PUBLISHING) from error
         finally:
             self.running.discard(where)
 
@@ -125,12 +125,24 @@ class Runner:
             if waited > seconds + _START_SLACK:
                 text = f"the pod did not end within {waited:.0f} s"
                 raise FindingError(text, reason=Reason.VERIFY_TIMEOUT)
+            pod = await self._look(pod)
+
+    async def _look(self, pod: Body) -> Body:
+        """The pod as it is a second later, or once an API server that is away has come back."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _OUTAGE_PATIENCE
+        while True:
             await asyncio.sleep(_LOOK)
-            uid = pod["metadata"].get("uid")
-            found = await self._get(pod)
-            if found is None or found["metadata"].get("uid") != uid:
-                raise FindingError("somebody deleted the pod", reason=Reason.PROBING)
-            pod = found
+            try:
+                found = await self._get(pod)
+            except ClusterError as error:
+                passing = error.status in {0, 429} or error.status >= 500
+                if not passing or loop.time() > until:
+                    raise
+            else:
+                if found is None or found["metadata"].get("uid") != pod["metadata"].get("uid"):
+                    raise FindingError("somebody deleted the pod", reason=Reason.PROBING)
+                return found
 
     async def _read(self, pod: Body) -> Ended:
         status, spec = pod["status"], pod["spec"]

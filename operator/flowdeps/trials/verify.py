@@ -100,7 +100,7 @@ class Verifier:
             )
             body["metadata"]["ownerReferences"] = [dict(owner)]
             ended = await self._runner.run(body)
-        except FindingError:  # not a cancellation: whoever asks next finds pod and lock
+        except FindingError:  # else the pod may live: whoever asks next finds it and its lock
             await self._cluster.delete_config_map(**where)
             raise
         await self._cluster.delete_config_map(**where)

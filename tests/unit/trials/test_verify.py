@@ -1,24 +1,18 @@
 """What a trial's end says of the lock, and what it doesn't: pods are ended for reasons of nodes."""
 
 import json
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from flowdeps.api.reasons import Reason
-from flowdeps.cluster import Cluster
 from flowdeps.inquiries import FindingError
-from flowdeps.locks.image import ImageFacts
 from flowdeps.templates.fragment import INSTALL
-from flowdeps.templates.pods import VERIFY, PodSettings
-from flowdeps.trials.images import Image, ImageRef
-from flowdeps.trials.runner import Runner
-from flowdeps.trials.verify import Trial, Verifier
+from flowdeps.templates.pods import VERIFY
 from tests.unit.engine import virtual
-from tests.unit.locks.builders import lock, pin
 from tests.unit.reconcile.simulation import MemoryCluster, MemoryImage
+from tests.unit.trials.builders import verify
 
-IMAGE = "registry.example.com/flows:1"
 PROBED = "\n".join(MemoryImage().lines({"pandas": "1.0"}))
 
 
@@ -42,27 +36,8 @@ async def tried(status: dict[str, Any], log: str) -> FindingError:
     """What a trial says whose pod ends like this."""
     memory = MemoryCluster()
     memory.pods.instead = (status, log)
-    cluster = cast("Cluster", memory)
-    verifier = Verifier(cluster, Runner(cluster, at_once=1), settings=PodSettings())
-    facts = ImageFacts(python="3.11", platform="linux/amd64")
-    trial = Trial(
-        namespace="flows",
-        digest="sha256:1",
-        image=IMAGE,
-        image_id="sha256:2",
-        imports=(),
-        names=("pandas",),
-        secret=None,
-        timeout=300,
-    )
     with pytest.raises(FindingError) as caught:
-        await verifier.verify(
-            trial,
-            lock=lock(pin("pandas", "1.0")),
-            image=Image(ImageRef("flows", IMAGE), "sha256:2", facts),
-            manifest={"key": "ml"},
-            owner={"uid": "u"},
-        )
+        await verify(memory)
     return caught.value
 
 
