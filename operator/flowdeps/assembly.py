@@ -30,6 +30,8 @@ from flowdeps.trials.verify import Verifier
 log = logging.getLogger(__name__)
 
 _WORKERS = 16
+_IMAGES = 64
+"""Images that are read at once: most are kept, and how many pods there are is the runner's."""
 _KEEP_RESOLUTION = 600.0
 _KEEP_VERIFICATION = 3600.0
 """Seconds that answers are kept: a lock waits for its trial, and a trial's result is small."""
@@ -72,9 +74,7 @@ def make_world(
             queue.add, what="a verification", explain=_explain, keep=_KEEP_VERIFICATION
         ),
         sources=Followed(Sources(cluster, pools).read, queue.add, explain=sources.explain),
-        images=Followed(
-            images.read, queue.add, explain=sources.explain, at_once=config.pods.concurrency
-        ),
+        images=Followed(images.read, queue.add, explain=sources.explain, at_once=_IMAGES),
         runner=runner,
         queue=queue,
         metrics=metrics,

@@ -4,6 +4,9 @@ Prefect has no compare-and-swap: a PATCH replaces the whole template, and its
 `updated` time moves without a change. So whoever calls `write` has just called
 `read`, there is one caller for a pool at a time, and drift is found by content.
 
+How much a server lists at once is a setting of its own, and to ask for more is an error: so pages
+are as large as it makes them, and the last one is empty.
+
 Errors never carry an answer's body: a 422 echoes the request, secrets included.
 """
 
@@ -33,7 +36,10 @@ Observe = Callable[[str, str, float], None]
 """Told the method, outcome (HTTP status or `error`) and seconds of each request."""
 
 _TIMEOUT_SECONDS = 10.0
-_PAGE = 200
+"""Of one try; Prefect's client tries again by itself."""
+_PATIENCE_SECONDS = 60.0
+"""Of a request with all its tries: the client waits as long as a Retry-After says, and tries
+without end while a server is under maintenance."""
 
 
 @dataclass(frozen=True)
@@ -139,13 +145,14 @@ class Pools:
         return Pool(found.name, found.type, found.base_job_template)
 
     async def read_all(self) -> dict[str, Pool]:
-        """All pools by name, in as few requests as there are pages."""
+        """All pools by name, in pages as large as the server makes them."""
         found: dict[str, Pool] = {}
         while True:
+            before = len(found)
             async with self._errors("GET"):
-                page = await self._api.read_work_pools(limit=_PAGE, offset=len(found))
+                page = await self._api.read_work_pools(offset=before)
             found |= {p.name: Pool(p.name, p.type, p.base_job_template) for p in page}
-            if len(page) < _PAGE:
+            if len(found) == before:
                 return found
 
     async def variable(self, name: str) -> Variable | None:
@@ -163,14 +170,12 @@ class Pools:
         offset = 0
         while True:
             async with self._errors("GET"):
-                page = await self._api.read_deployments(
-                    work_pool_filter=named, limit=_PAGE, offset=offset
-                )
+                page = await self._api.read_deployments(work_pool_filter=named, offset=offset)
+            if not page:
+                return found
             values = ((one.job_variables or {}).get(variable) for one in page)
             found |= {value for value in values if isinstance(value, str)}
             offset += len(page)
-            if len(page) < _PAGE:
-                return found
 
     async def write(self, name: str, template: Mapping[str, Any]) -> None:
         """Replace a pool's base job template."""
@@ -210,7 +215,8 @@ class Pools:
         clock = asyncio.get_running_loop().time
         start, outcome = clock(), "error"
         try:
-            yield
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                yield
             outcome = "200"
         except httpx.HTTPStatusError as error:
             status = error.response.status_code

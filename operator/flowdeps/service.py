@@ -5,7 +5,7 @@ known, so a restart never takes a set out of a pool. Then watches feed the store
 (see handlers), and three loops make up for what watches and hints may miss:
 
 - resync: lists again, takes in what differs, and notices a watch that went silent
-- poll: looks at all pools in one request, and calls those that are not in line
+- poll: looks at all pools in a few requests, and calls those that are not in line
 - hints: Prefect's events, so that drift is mended in a second instead of a poll
 """
 

@@ -21,13 +21,15 @@ _READY_SECONDS = 240.0  # a busy machine is no failure; a process that ends is, 
 
 
 class PrefectServer(Service):
-    """``prefect server start`` on ``host``; ``auth`` is ``user:password`` for basic auth."""
+    """``prefect server start`` on ``host``; ``auth`` is ``user:password`` for basic auth, ``page``
+    how much it lists at once."""
 
     def __init__(
         self,
         *,
         host: str = "127.0.0.1",
         auth: str | None = None,
+        page: int | None = None,
         ui: bool = False,
         directory: Path | None = None,
         detached: bool = False,
@@ -36,6 +38,7 @@ class PrefectServer(Service):
         self.host = host
         self.auth = auth
         self.port = 0
+        self._page = page
         self._ui = ui
 
     @property
@@ -109,6 +112,8 @@ class PrefectServer(Service):
         settings = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}"}
         if self.auth is not None:
             settings["PREFECT_SERVER_API_AUTH_STRING"] = self.auth
+        if self._page is not None:
+            settings["PREFECT_SERVER_API_DEFAULT_LIMIT"] = str(self._page)
         self._launch(
             "prefect-server",
             [

@@ -143,6 +143,14 @@ class Reason(StrEnum):
         "PodsForbidden",
         "Quota or policy forbids the pods that look into the image and try the lock.",
     )
+    PODS_UNSCHEDULABLE = (
+        "PodsUnschedulable",
+        "No node takes the pods that look into the image and try the lock.",
+    )
+    PODS_FAILED = (
+        "PodsFailed",
+        "A pod that looks into the image or tries the lock ended without a result.",
+    )
     VERIFY_TIMEOUT = (
         "VerifyTimeout",
         "The trial of the lock ran out of time.",

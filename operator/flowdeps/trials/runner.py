@@ -8,6 +8,7 @@ quota) becomes an error in words.
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,13 +24,19 @@ Body = Mapping[str, Any]
 LOG_LIMIT = 8 * 2**20
 """Bytes of a container's log that are read."""
 _LOOK = 1.0
+_OUTAGE_PATIENCE = 60.0
+"""Seconds that no look at a pod need succeed, as while API servers are replaced."""
 _PULL_PATIENCE = 20.0
 """Seconds that a pull may fail: the first failure may be a hiccup."""
+_NODE_PATIENCE = 180.0
+"""Seconds that a pod may wait for a node, which may have to be made for it."""
 _START_SLACK = 300.0
 """Seconds beside a pod's own limit for a node, the pull and its end."""
 
 _PULL = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 _BROKEN = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+_KILLED = {137, 143}
+"""Exit codes of what SIGKILL or SIGTERM ended."""
 
 
 @dataclass(frozen=True)
@@ -44,25 +51,27 @@ class Ended:
 
 
 class Runner:
-    """Runs pods, at most `at_once` at a time."""
+    """Runs pods, at most `at_once` at a time, and one less in one namespace: pods that wait there,
+    for a node or an image, must not keep all others waiting."""
 
     def __init__(self, cluster: Cluster, *, at_once: int) -> None:
         self._cluster = cluster
         self._turn = asyncio.Semaphore(at_once)
+        share = max(1, at_once - 1)
+        self._shares: dict[str, asyncio.Semaphore]
+        self._shares = defaultdict(lambda: asyncio.Semaphore(share))
         self.running: set[tuple[str, str]] = set()
 
     async def run(self, body: Body) -> Ended:
         """Run a pod to its end and delete it. Raises FindingError where it could not run.
 
-        A cancellation leaves the pod, for whoever asks next.
+        A cancellation or a ClusterError leaves the pod, for whoever asks next.
         """
         where = (body["metadata"]["namespace"], body["metadata"]["name"])
         self.running.add(where)  # also while it waits for its turn: what it needs must stay
         try:
-            async with self._turn:
+            async with self._shares[where[0]], self._turn:
                 return await self._run(body)
-        except ClusterError as error:
-            raise FindingError(str(error), reason=Reason.PUBLISHING) from error
         finally:
             self.running.discard(where)
 
@@ -111,24 +120,39 @@ class Runner:
             if status.get("phase") in {"Succeeded", "Failed"} or _ended(pod, status):
                 return pod
             waited = loop.time() - start
-            if waited > _PULL_PATIENCE and (problem := _stuck(status)):
+            if waited > _PULL_PATIENCE and (problem := _stuck(status, waited)):
                 raise problem
             if waited > seconds + _START_SLACK:
-                raise FindingError(_late(status, waited), reason=Reason.VERIFY_TIMEOUT)
+                text = f"the pod did not end within {waited:.0f} s"
+                raise FindingError(text, reason=Reason.VERIFY_TIMEOUT)
+            pod = await self._look(pod)
+
+    async def _look(self, pod: Body) -> Body:
+        """The pod as it is a second later, or once an API server that is away has come back."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _OUTAGE_PATIENCE
+        while True:
             await asyncio.sleep(_LOOK)
-            uid = pod["metadata"].get("uid")
-            found = await self._get(pod)
-            if found is None or found["metadata"].get("uid") != uid:
-                raise FindingError("somebody deleted the pod", reason=Reason.PROBING)
-            pod = found
+            try:
+                found = await self._get(pod)
+            except ClusterError as error:
+                passing = error.status in {0, 429} or error.status >= 500
+                if not passing or loop.time() > until:
+                    raise
+            else:
+                if found is None or found["metadata"].get("uid") != pod["metadata"].get("uid"):
+                    raise FindingError("somebody deleted the pod", reason=Reason.PROBING)
+                return found
 
     async def _read(self, pod: Body) -> Ended:
         status, spec = pod["status"], pod["spec"]
+        if problem := _cut_off(status):
+            raise problem
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
         main = spec["containers"][0]["name"]
         failed, why = _failure(status)
         if status.get("phase") == "Failed" and not failed:
-            failed, why = main, status.get("message") or status.get("reason") or "the pod failed"
+            failed, why = main, status.get("message") or "the pod failed"
         log = await self._cluster.pod_log(
             namespace, name, container=failed or main, limit=LOG_LIMIT
         )
@@ -172,8 +196,15 @@ def _containers(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [*(init or ()), *(main or ())]
 
 
-def _stuck(status: Mapping[str, Any]) -> FindingError | None:
+def _stuck(status: Mapping[str, Any], waited: float) -> FindingError | None:
     """Why a pod that does not run never will, as long as nobody mends it."""
+    for condition in status.get("conditions") or () if waited > _NODE_PATIENCE else ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return FindingError(
+                f"no node took the pod within {_NODE_PATIENCE:.0f} s:"
+                f" {condition.get('message') or condition.get('reason', '')}",
+                reason=Reason.PODS_UNSCHEDULABLE,
+            )
     for container in _containers(status):
         waiting = (container.get("state") or {}).get("waiting") or {}
         reason, message = waiting.get("reason", ""), waiting.get("message", "")
@@ -193,21 +224,40 @@ def _stuck(status: Mapping[str, Any]) -> FindingError | None:
     return None
 
 
-def _late(status: Mapping[str, Any], waited: float) -> str:
-    for condition in status.get("conditions") or ():
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return f"no node took the pod for {waited:.0f} s: {condition.get('message', '')}"
-    return f"the pod did not end within {waited:.0f} s"
+def _cut_off(status: Mapping[str, Any]) -> FindingError | None:
+    """Why a pod was ended from outside, which says nothing of its image or lock; None where it
+    ended by itself."""
+    reason, message = status.get("reason", ""), status.get("message", "")
+    if reason and status.get("phase") == "Failed":  # evicted, not admitted, a node that goes, late
+        late = reason == "DeadlineExceeded"
+        return FindingError(
+            f"the pod was ended ({reason}): {message}",
+            reason=Reason.VERIFY_TIMEOUT if late else Reason.PODS_FAILED,
+        )
+    for container in _containers(status):
+        ended = (container.get("state") or {}).get("terminated") or {}
+        if ended.get("exitCode") in _KILLED:
+            return FindingError(f"{container['name']}: {_end(ended)}", reason=Reason.PODS_FAILED)
+    return None
 
 
 def _failure(status: Mapping[str, Any]) -> tuple[str, str]:
     """The first container that failed, and why; empty where none did."""
     for container in _containers(status):
         ended = (container.get("state") or {}).get("terminated") or {}
-        if code := ended.get("exitCode"):
-            reason, message = ended.get("reason", ""), ended.get("message", "")
-            if status.get("reason") == "DeadlineExceeded":
-                reason, message = "DeadlineExceeded", "it did not end in time"
-            why = message or (f"exit code {code}" if reason in {"", "Error"} else reason)
-            return container["name"], why
+        if ended.get("exitCode"):
+            return container["name"], _end(ended)
     return "", ""
+
+
+def _end(ended: Mapping[str, Any]) -> str:
+    """Why a container failed. Where it ended by itself, the message is but the tail of its log."""
+    code, reason = ended["exitCode"], ended.get("reason") or "Error"
+    if reason == "OOMKilled":
+        return (
+            "out of memory (OOMKilled): give it more by pods.resources in the operator's"
+            " configuration"
+        )
+    if reason == "Error":
+        return f"killed (exit code {code})" if code in _KILLED else f"exit code {code}"
+    return ended.get("message") or reason

@@ -15,14 +15,13 @@ from typing import Any
 from flowdeps.api.reasons import Reason
 from flowdeps.cluster import Cluster
 from flowdeps.inquiries import FindingError
-from flowdeps.locks.image import ImageError, ImageFacts, parse_probe
+from flowdeps.locks.image import MARK, ImageError, ImageFacts, parse_probe
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.overlay import unmet
 from flowdeps.store import DIGEST_FILE, LOCK_FILE, MANIFEST_FILE
-from flowdeps.templates.fragment import INSTALL
 from flowdeps.templates.pods import PodSettings, verify_pod
 from flowdeps.trials.images import Image, labels, run_as
-from flowdeps.trials.runner import Runner
+from flowdeps.trials.runner import Ended, Runner
 
 _RESULT = "flowdeps-verify:"
 _LAST_LINES = 8
@@ -72,8 +71,8 @@ class Verifier:
         owner: Mapping[str, Any],
         env: Sequence[Mapping[str, str]] = (),
     ) -> str:
-        """Try a lock; returns what was seen. Raises FindingError, of reason VerifyFailed where the
-        lock does not work, where retry is False.
+        """Try a lock; returns what was seen. Raises FindingError, of reason VerifyFailed only where
+        the lock was seen not to work, which another try would not change.
 
         `manifest` is the lock.json that runs will see, `env` what their install container has, such
         as a proxy.
@@ -101,28 +100,27 @@ class Verifier:
             )
             body["metadata"]["ownerReferences"] = [dict(owner)]
             ended = await self._runner.run(body)
-        except FindingError:  # not a cancellation: whoever asks next finds pod and lock
+        except FindingError:  # else the pod may live: whoever asks next finds it and its lock
             await self._cluster.delete_config_map(**where)
             raise
         await self._cluster.delete_config_map(**where)
         result = _result(ended.log)
         if ended.failed or not result.get("ok"):
             # What can't be installed now may be installed later; an import fails each time.
+            told = result.get("ok") is False
             raise FindingError(
-                _why(ended.failed, ended.why, ended.log, result),
-                reason=_REASON,
-                retry=ended.failed == INSTALL,
+                _why(ended, result),
+                reason=Reason.VERIFY_FAILED if told else Reason.PODS_FAILED,
+                retry=not told,
             )
         try:
             overlay = parse_probe(ended.log)
         except ImageError as error:
-            raise FindingError(str(error), reason=_REASON) from None
+            raise FindingError(str(error), reason=Reason.PODS_FAILED) from None
         if problems := _broken(image.facts, overlay):
-            raise FindingError(_shorten("; ".join(problems)), reason=_REASON, retry=False)
+            text = _shorten("; ".join(problems))
+            raise FindingError(text, reason=Reason.VERIFY_FAILED, retry=False)
         return f"installs, its requirements hold, and it imports in {trial.image}"
-
-
-_REASON = Reason.VERIFY_FAILED
 
 
 def _candidate(
@@ -171,12 +169,15 @@ def _result(log: str) -> Mapping[str, Any]:
     return {}
 
 
-def _why(failed: str, why: str, log: str, result: Mapping[str, Any]) -> str:
-    if module := result.get("module"):
-        return _shorten(f"import {module}: {result.get('error', 'failed')}")
-    said = [line for line in log.splitlines() if line.startswith("flowdeps:")]
-    lines = said[-1:] or [one for one in log.splitlines() if one.strip()][-_LAST_LINES:]
-    return _shorten(f"{failed or 'the check'}: {' | '.join(lines) or why}")
+def _why(ended: Ended, result: Mapping[str, Any]) -> str:
+    """What failed: the trial's own word, else what ended its container and what that said last."""
+    if error := result.get("error"):
+        module = result.get("module")
+        return _shorten(f"import {module}: {error}" if module else f"the check: {error}")
+    lines = [one for one in ended.log.splitlines() if one.strip() and not one.startswith(MARK)]
+    said = [one for one in lines if one.startswith("flowdeps:")][-1:] or lines[-_LAST_LINES:]
+    why = ended.why or "it ended without a result"
+    return _shorten(f"{ended.failed or 'the check'}: {' | '.join([why, *said])}")
 
 
 def _shorten(text: str) -> str:

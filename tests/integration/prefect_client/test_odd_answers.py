@@ -181,6 +181,24 @@ async def test_a_server_that_never_answers_is_given_up_on(monkeypatch: pytest.Mo
         assert caught.value.reason is Reason.PREFECT_UNAVAILABLE
 
 
+@pytest.mark.parametrize("header", [("Retry-After", "3600"), ("Prefect-Maintenance", "true")])
+async def test_a_server_that_asks_for_long_patience_is_an_outage(
+    header: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prefect's client waits an hour where it is told to, and tries without end during maintenance;
+    a pass must come back, and a poll must report what it found."""
+    monkeypatch.setattr("flowdeps.pools._PATIENCE_SECONDS", 0.5)
+
+    async def respond(_: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(status=503, headers=dict([header]))
+
+    async with answering(respond) as pools:
+        for ask in _asks(pools):
+            with pytest.raises(PoolsError, match="did not answer in time") as caught:
+                await asyncio.wait_for(ask, 20)
+            assert caught.value.reason is Reason.PREFECT_UNAVAILABLE
+
+
 async def test_fields_that_a_newer_prefect_adds_are_no_trouble() -> None:
     """Unknown fields of a pool are passed over."""
 

@@ -14,7 +14,6 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from flowdeps import pools as module
 from flowdeps.api.reasons import Reason
 from flowdeps.pools import Pools, PoolsError
 from tests.cluster.prefect import PrefectServer
@@ -97,29 +96,6 @@ async def test_an_empty_template_is_never_written(
     with pytest.raises(ValueError, match="wipe"):
         await pools.write(name, {})
     assert prefect_api.template(name) == before
-
-
-async def test_all_pools_are_read_over_as_many_pages_as_there_are(
-    pools: Pools, prefect_api: PrefectApi, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Pools beyond the first page are found, also where the last page is full."""
-    names = {f"{name}-{number}" for number in range(6)}
-    for one in names:
-        prefect_api.create_pool(one, image="x")
-    everything = await pools.read_all()
-    assert names <= everything.keys()
-    for page in (1, 2, 4, len(everything)):
-        monkeypatch.setattr(module, "_PAGE", page)
-        found = await pools.read_all()
-        assert found.keys() == everything.keys(), f"{page} a page"
-    assert everything[f"{name}-0"].type == "kubernetes"
-    assert everything[f"{name}-0"].template == prefect_api.template(f"{name}-0")
-
-
-async def test_a_full_page_is_what_the_server_allows(pools: Pools) -> None:
-    """The server refuses larger pages than its limit, 200: ours is not larger."""
-    assert module._PAGE <= 200
-    assert await pools.read_all()
 
 
 async def test_a_refused_template_is_told_without_what_it_holds(
@@ -235,8 +211,8 @@ async def test_an_address_that_is_no_url_is_refused_without_showing_it(
 
 @pytest.fixture(scope="module")
 def strict_server() -> Iterator[PrefectServer]:
-    """A server that asks for a user and a password."""
-    with PrefectServer(auth=_AUTH) as one:
+    """A server that asks for a user and a password, and lists no more than three things at once."""
+    with PrefectServer(auth=_AUTH, page=3) as one:
         yield one
 
 
@@ -248,6 +224,25 @@ async def test_the_right_credentials_are_let_in(strict_server: PrefectServer, na
             async with Pools.connect(strict_server.url) as pools:
                 assert await pools.read(name)
                 await _written_until_seen(pools, name, api)
+
+
+async def test_all_is_listed_however_small_the_pages_are(
+    strict_server: PrefectServer, name: str
+) -> None:
+    """Pools and deployments beyond the first page are found, whether or not the last page is full,
+    and no page is asked for that is larger than the server allows."""
+    names = [f"{name}-{number}" for number in range(7)]
+    with strict_server.api() as api, temporary_settings({PREFECT_API_AUTH_STRING: _AUTH}):
+        async with Pools.connect(strict_server.url) as pools:
+            for number, one in enumerate(names, start=1):
+                api.create_pool(one, image="x")
+                api.deploy(one, pool=names[0], job_variables={"set": one})
+                found = await pools.read_all()
+                assert [key for key in found if key.startswith(name)] == names[:number]
+                assert await pools.chosen(names[0], "set") == {*names[:number]}
+            assert found[names[0]].type == "kubernetes"
+            assert found[names[0]].template == api.template(names[0])
+            assert await pools.variable("never-made") is None
 
 
 @pytest.mark.parametrize("auth", [None, "flowdeps:wrong-secret"])

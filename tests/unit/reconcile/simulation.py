@@ -313,10 +313,20 @@ class MemoryCluster:
         asyncio.get_running_loop().call_later(self.lag, lambda: self.watcher(event, kind, told))
 
 
+_UNSCHEDULED = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "Unschedulable",
+    "message": "0/3 nodes are available: 3 Insufficient cpu.",
+}
+
+
 class MemoryNode:
     """Runs the operator's pods as a kubelet would: `images` says what each image has.
 
-    Each pod takes `seconds`; what is made, how often and how many at once is counted.
+    Each pod takes `seconds`; what is made, how often and how many at once is counted. Pods of the
+    namespaces `full` wait for a node. `instead`: the status and the log that pods have in place of
+    all this.
     """
 
     def __init__(self, cluster: MemoryCluster) -> None:
@@ -324,6 +334,8 @@ class MemoryNode:
         self.pods: dict[tuple[str, str], tuple[Body, float]] = {}
         self.forbidden = ""
         self.seconds = 8.0
+        self.full: set[str] = set()
+        self.instead: tuple[Body, str] | None = None
         self.made: Counter[str] = Counter()
         self.most = 0
         self._cluster = cluster
@@ -347,6 +359,10 @@ class MemoryNode:
         if found is None:
             return None
         body, since = copy.deepcopy(found[0]), found[1]
+        if self.instead:
+            return {**body, "status": self.instead[0]}
+        if namespace in self.full:
+            return {**body, "status": {"phase": "Pending", "conditions": [_UNSCHEDULED]}}
         container = body["spec"]["containers"][0]
         image = self.images.get(container["image"])
         state: Body = {"waiting": {"reason": "ContainerCreating"}}
@@ -367,6 +383,8 @@ class MemoryNode:
         return body
 
     def log(self, namespace: str, name: str, _container: str) -> str:
+        if self.instead:
+            return self.instead[1]
         body = self.pods[namespace, name][0]
         image = self.images[body["spec"]["containers"][0]["image"]]
         lines = image.lines(self._pins(body))

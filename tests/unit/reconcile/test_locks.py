@@ -286,6 +286,61 @@ def test_a_trial_that_was_forbidden_is_made_once_it_may_be() -> None:
     play(script)
 
 
+def test_an_evicted_pod_waits_for_nobody_and_blames_neither_image_nor_lock() -> None:
+    """Neither the look at an image nor a trial: both are made again until their pods end by
+    themselves."""
+    evicted = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on memory."}
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.pods.images[IMAGE] = MemoryImage()
+        sim.cluster.apply("ml", **image())
+        async with sim.operator():
+            for purpose in ("probe", "verify"):
+                while not sim.cluster.pods.made[purpose]:  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(1)
+                sim.cluster.pods.instead = (evicted, "")
+                await asyncio.sleep(MINUTE)
+                assert sim.cluster.pods.made[purpose] > 1
+                assert sim.ready("ml") == ("False", "PodsFailed")
+                said = conditions(sim)
+                assert "Stalled" not in said
+                assert "The node was low on memory." in said["Ready"][2]
+                assert "use an image" not in said["Ready"][2]
+                assert "mend the image" not in said["Ready"][2]
+                sim.cluster.pods.instead = None
+            await asyncio.sleep(10 * MINUTE)
+            assert sim.ready("ml") == ("True", "Ready")
+
+    play(script)
+
+
+def test_pods_that_no_node_takes_are_told_and_keep_no_other_namespace_waiting() -> None:
+    """The sets say what the scheduler says, and are looked after once there is room."""
+
+    async def script(sim: Simulation) -> None:
+        images = [f"registry.example.com/large:{number}" for number in range(12)]
+        sim.cluster.pods.images |= dict.fromkeys([IMAGE, *images], MemoryImage())
+        sim.cluster.pods.full = {"flows"}
+        for number, name in enumerate(images):
+            sim.cluster.apply(f"large-{number}", **image(name))
+        async with sim.operator():
+            await asyncio.sleep(MINUTE)
+            sim.cluster.apply("ml", namespace="team", **image())
+            await asyncio.sleep(MINUTE)
+            assert sim.ready("ml", namespace="team") == ("True", "Ready")
+            assert sim.cluster.pods.made == {"probe": 4, "verify": 1}, "a node may yet come"
+            await asyncio.sleep(20 * MINUTE)
+            for number in range(12):
+                assert sim.ready(f"large-{number}") == ("False", "PodsUnschedulable")
+                assert "3 Insufficient cpu" in conditions(sim, f"large-{number}")["Ready"][2]
+            sim.cluster.pods.full.clear()
+            await asyncio.sleep(20 * MINUTE)
+            for number in range(12):
+                assert sim.ready(f"large-{number}") == ("True", "Ready")
+
+    play(script)
+
+
 def test_a_set_whose_pools_have_other_images_is_told_so() -> None:
     """The lock is for one of them; whoever reads the status learns which pool has another, also
     when it changes later."""
