@@ -7,12 +7,14 @@ known, so a restart never takes a set out of a pool. Then watches feed the store
 - resync: lists again, takes in what differs, and notices a watch that went silent
 - poll: looks at all pools in one request, and calls those that are not in line
 - hints: Prefect's events, so that drift is mended in a second instead of a poll
+
+What one of them did not foresee is logged, and it begins anew: it must not end the others.
 """
 
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Self
@@ -49,6 +51,7 @@ RESYNC_SECONDS = 600.0
 _WATCH_SECONDS = 60.0
 _OUTAGE_POLLS = 3
 _DATABASE_SECONDS = 60.0
+_ANEW_SECONDS = 60.0
 
 Body = Mapping[str, Any]
 
@@ -109,8 +112,7 @@ class Service:
     async def run(self, watch: Callable[["Service"], Awaitable[None]]) -> None:
         """Run until `watch` ends, which feeds `set_event` and `config_map_event`."""
         await self._first_list()
-        loops: list[Callable[[], Coroutine[Any, Any, None]]]
-        loops = [self.world.queue.run, self._resync, self._poll, self._hints]
+        loops: list[Callable[[], Awaitable[None]]] = [self._resync, self._poll, self._hints]
         if advisories := self.world.advisories:
             # First of all: no lock is judged, and nothing is said of one, without it; but a
             # database that is far away must not keep the operator from its work.
@@ -121,7 +123,8 @@ class Service:
         else:
             log.info("no vulnerabilities.database is configured: pins are not looked up")
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(loop()) for loop in loops]
+            steady = (_without_end(loop) for loop in loops)
+            running = [tasks.create_task(one) for one in (self.world.queue.run(), *steady)]
             await watch(self)
             for task in running:
                 task.cancel()
@@ -354,3 +357,12 @@ class Service:
     def _is_ours(self, template: Body) -> bool:
         found = find(template)
         return found is not None and found.owner == self.world.config.owner
+
+
+async def _without_end(loop: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await loop()
+        except Exception:
+            log.exception("a mistake in flowdeps; what it ended begins anew in a minute")
+            await asyncio.sleep(_ANEW_SECONDS)

@@ -289,7 +289,7 @@ def view_config_map(body: Body) -> ConfigMapView:
     annotations = meta.get("annotations") or {}
     try:
         manifest = json.loads(data.get(MANIFEST_FILE, "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter of what is nested without end
         manifest = {}
     return ConfigMapView(
         namespace=meta["namespace"],

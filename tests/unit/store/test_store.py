@@ -290,7 +290,7 @@ def test_files_of_others_are_no_damage() -> None:
     assert view_config_map(body).intact
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "5", "null", '"x"'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "5", "null", '"x"', "[" * 200_000])
 def test_a_manifest_that_is_none_reads_as_empty(text: str) -> None:
     """A damaged lock.json is no error: the ConfigMap is made anew."""
     data = {"requirements.txt": "", "lock.json": text, "digest": ""}
