@@ -17,12 +17,13 @@ from flowdeps.plan import (
     LockRecord,
     Place,
     config_maps,
-    holder_of,
     home_of,
     keep_history,
     places,
 )
+from flowdeps.reconcile.claims import taken
 from flowdeps.reconcile.report import Step
+from flowdeps.reconcile.secrets import remove_credentials
 from flowdeps.reconcile.world import World
 from flowdeps.store import LOCK_FILE, ConfigMapView, SetEntry
 
@@ -105,20 +106,6 @@ def too_large(lock: Lock) -> str | None:
     )
 
 
-def taken(world: World, entry: SetEntry, place: Place) -> Step | None:
-    """Why a set can't publish in a place: an older one serves it; None where it can."""
-    store = world.store
-    holder = holder_of(place, world.rivals(place.key), config=world.config, pools=store.pools)
-    if holder in (None, entry.key):
-        return None
-    return Step(
-        False,
-        Reason.CONFLICT,
-        f'the older set {holder} serves the key "{place.key}" in namespace {place.namespace};'
-        " choose another key in spec.workPools or another name",
-    )
-
-
 async def _publish_at(
     world: World,
     entry: SetEntry,
@@ -147,6 +134,9 @@ async def _publish_at(
             old = await before.lock() if new else None
             summary = summarize(diff(old, lock), SUMMARY_LIMIT) if new else ""
             desired = config_maps(entry, place, record, summary=summary)[0]
+        if view and view.holder != entry.key:
+            # First: nothing leads to them once the ConfigMap is ours, and our runs would have them.
+            await remove_credentials(world, view)
         if view and desired.must_be_replaced(view):
             await delete(world, view.namespace, view.name, view.uid)
         store.put_config_map(await world.cluster.apply_config_map(desired.body(lock.render())))

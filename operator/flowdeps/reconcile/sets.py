@@ -16,9 +16,10 @@ from flowdeps.api.status import SetStatus, parse_status
 from flowdeps.cluster import ClusterError
 from flowdeps.locks.vulnerabilities import Vulnerability
 from flowdeps.plan import LockRecord, asked, home_of, last_record, places
+from flowdeps.reconcile.claims import taken
 from flowdeps.reconcile.locking import next_refresh
 from flowdeps.reconcile.making import Making, make, verified_before
-from flowdeps.reconcile.publish import LockText, propose, publish, taken
+from flowdeps.reconcile.publish import LockText, propose, publish
 from flowdeps.reconcile.removal import remove, sweep
 from flowdeps.reconcile.report import STALLED, Findings, Step, build_status, patience
 from flowdeps.reconcile.retention import prune
