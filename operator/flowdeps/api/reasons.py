@@ -58,7 +58,10 @@ class Reason(StrEnum):
     PROBING = "Probing", "A pod in the image is finding out what the image has."
     RESOLVING = "Resolving", "uv is looking for versions that fit together."
     VERIFYING = "Verifying", "A pod in the image is trying the lock."
-    PUBLISHING = "Publishing", "The lock's ConfigMaps are being written."
+    PUBLISHING = (
+        "Publishing",
+        "The lock's ConfigMaps are being written; a write that fails is tried again.",
+    )
     SYNCING = "Syncing", "A pool's base job template is being brought in line."
     SUSPENDED = "Suspended", "spec.suspend is true: what is published stays, nothing else happens."
 

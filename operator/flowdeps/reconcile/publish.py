@@ -173,9 +173,10 @@ def _refused(error: ClusterError, place: Place) -> Step:
         )
     if error.status == 403:
         return Step(False, Reason.FORBIDDEN, str(error))
-    if error.status == 409 or 400 <= error.status < 500:
-        return Step(False, Reason.PUBLISHING, str(error))
-    raise error
+    if error.status == 0:
+        raise error
+    where = f"{place.namespace}/{place.current}"
+    return Step(False, Reason.PUBLISHING, f"ConfigMap {where} can't be written: {error}")
 
 
 def _parse(text: str, record: LockRecord) -> Lock | None:

@@ -52,8 +52,9 @@ class SetPasses:
         try:
             return await self._run(key)
         except ClusterError as error:
-            if error.status == 403:
-                await self._report_error(key, Reason.FORBIDDEN, str(error))
+            if error.status not in {0, 409}:  # neither out of reach, nor another set by now
+                reason = Reason.FORBIDDEN if error.status == 403 else Reason.PUBLISHING
+                await self._report_error(key, reason, str(error))
             raise
         except Exception as error:
             text = f"{type(error).__name__}: a mistake in flowdeps; its log has the details"
@@ -74,9 +75,11 @@ class SetPasses:
             return await remove(self._world, entry)
         await self._ensure_finalizer(entry)
         findings = await self._examine(entry)
-        if findings.record:
-            await prune(self._world, entry, findings.record)
-        self._tell_pools(key, entry)
+        try:
+            if findings.record:
+                await prune(self._world, entry, findings.record)
+        finally:
+            self._tell_pools(key, entry)
         latest = self._world.store.sets.get(key)
         if latest and latest.meta.generation == entry.meta.generation:
             await self._report(latest, findings)
