@@ -163,7 +163,10 @@ class Reason(StrEnum):
         "Prefect's API refuses the operator's credentials.",
     )
     NAMESPACE_NOT_FOUND = "NamespaceNotFound", "A job namespace does not exist."
-    NAME_TAKEN = "NameTaken", "A ConfigMap of the lock's name exists and is not flowdeps'."
+    NAME_TAKEN = (
+        "NameTaken",
+        "A ConfigMap of the lock's name exists and is not flowdeps', or another operator's.",
+    )
     FORBIDDEN = "Forbidden", "The operator's Kubernetes role does not allow a write."
     INTERNAL_ERROR = "InternalError", "A mistake in flowdeps; its log has the details."
 

@@ -21,7 +21,7 @@ from flowdeps.plan import (
     keep_history,
     places,
 )
-from flowdeps.reconcile.claims import taken
+from flowdeps.reconcile.claims import is_foreign, taken
 from flowdeps.reconcile.report import Step
 from flowdeps.reconcile.secrets import remove_credentials
 from flowdeps.reconcile.world import World
@@ -123,6 +123,8 @@ async def _publish_at(
             if isinstance(found, Step):
                 return found
             view = found
+        if view and is_foreign(world, view.holder):
+            return _foreign(view)
         desired = keep_history(wanted, view)
         if desired.met_by(view):
             continue
@@ -161,6 +163,16 @@ async def _look(world: World, desired: Desired) -> ConfigMapView | Step | None:
         )
     world.store.put_config_map(body)
     return world.store.config_maps.get((desired.namespace, desired.name))
+
+
+def _foreign(view: ConfigMapView) -> Step:
+    return Step(
+        False,
+        Reason.NAME_TAKEN,
+        f"ConfigMap {view.namespace}/{view.name} is of the set {view.holder}, which another"
+        " operator serves; choose another key in spec.workPools, or delete it if none does any"
+        " more",
+    )
 
 
 def _refused(error: ClusterError, place: Place) -> Step:

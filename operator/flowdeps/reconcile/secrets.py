@@ -17,7 +17,7 @@ from flowdeps.api.resource import (
 from flowdeps.gather.credentials import CA_FILE, NETRC_FILE
 from flowdeps.locks.access import Access
 from flowdeps.plan import home_of, owner_of, places, revisions_of
-from flowdeps.reconcile.claims import taken
+from flowdeps.reconcile.claims import is_foreign, taken
 from flowdeps.reconcile.world import World
 from flowdeps.store import REVISION_LABEL, ConfigMapView, SetEntry, SetKey
 
@@ -67,7 +67,7 @@ async def _publish_at(
     texts = {NETRC_FILE: access.netrc, CA_FILE: access.ca}
     data = {file: base64.b64encode(t.encode()).decode() for file, t in texts.items() if t}
     found = await world.cluster.get_secret(namespace, name)
-    if found and not _is_ours(found):
+    if found and not _is_ours(world, found):
         return  # somebody else's stands in the way: the trial, or a run, will say so
     if found and found.get("data") == data and _is_of(entry.key, found):
         return
@@ -87,12 +87,14 @@ def _labels_of(key: SetKey) -> dict[str, str]:
     return {MANAGED_BY_LABEL: MANAGED_BY, SET_LABEL: key.name, NAMESPACE_LABEL: key.namespace}
 
 
-def _is_ours(body: Any) -> bool:
-    return _labels(body).get(MANAGED_BY_LABEL) == MANAGED_BY
-
-
 def _is_of(key: SetKey, body: Any) -> bool:
     return _labels_of(key).items() <= _labels(body).items()
+
+
+def _is_ours(world: World, body: Any) -> bool:
+    labels = _labels(body)
+    holder = SetKey(labels.get(NAMESPACE_LABEL, ""), labels.get(SET_LABEL, ""))
+    return labels.get(MANAGED_BY_LABEL) == MANAGED_BY and not is_foreign(world, holder)
 
 
 def _labels(body: Any) -> dict[str, str]:

@@ -16,7 +16,7 @@ from flowdeps.api.status import SetStatus, parse_status
 from flowdeps.cluster import ClusterError
 from flowdeps.locks.vulnerabilities import Vulnerability
 from flowdeps.plan import LockRecord, asked, home_of, last_record, places
-from flowdeps.reconcile.claims import taken
+from flowdeps.reconcile.claims import is_foreign, taken
 from flowdeps.reconcile.locking import next_refresh
 from flowdeps.reconcile.making import Making, make, verified_before
 from flowdeps.reconcile.publish import LockText, propose, publish
@@ -64,9 +64,7 @@ class SetPasses:
     async def _run(self, key: SetKey) -> float | None:
         entry = self._world.store.sets.get(key)
         if entry is None:
-            namespaces = self._world.config.watch_namespaces
-            # Of a set that is not watched, the copies in job namespaces may be another operator's.
-            if not namespaces or key.namespace in namespaces:
+            if not is_foreign(self._world, key):
                 await sweep(self._world, key)
             self._tell_pools(key, None)
             return None

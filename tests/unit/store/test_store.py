@@ -247,6 +247,15 @@ def test_every_problem_of_a_spec_is_told() -> None:
         assert path in problems
 
 
+def test_a_list_reports_both_sets_of_a_config_map_that_changed_hands() -> None:
+    """The set that had it has lost something, the other has got something."""
+    store = Store()
+    store.put_config_map(config_map(version=1))
+    store.begin_list()
+    theirs = view_config_map(config_map(version=2, holder=("team", "etl")))
+    assert store.replace(sets=[], config_maps=[theirs]) == {ML, SetKey("team", "etl")}
+
+
 # Views of ConfigMaps
 
 
