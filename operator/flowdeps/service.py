@@ -343,7 +343,6 @@ class Service:
 
     def _forget(self, key: SetKey) -> None:
         self._call_includers(key)
-        self.world.forget(key)
         self._call_rivals(self.world.store.remove_set(key))
         self.world.queue.add(key)
 

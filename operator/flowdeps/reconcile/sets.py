@@ -63,7 +63,10 @@ class SetPasses:
 
     async def _run(self, key: SetKey) -> float | None:
         entry = self._world.store.sets.get(key)
+        if entry is None or not entry.meta.deleting:
+            self._world.removing.pop(key, None)  # somebody took the finalizer out
         if entry is None:
+            self._world.forget(key)
             if not is_foreign(self._world, key):
                 await sweep(self._world, key)
             self._tell_pools(key, None)
