@@ -171,9 +171,13 @@ class Cluster:
         meta = body["metadata"]
         return await self._apply(_config_map(meta["namespace"], meta["name"]), body)
 
-    async def delete_config_map(self, *, namespace: str, name: str, uid: str) -> None:
-        """Delete a ConfigMap if it is still the one with that uid."""
-        await self._delete(_config_map(namespace, name), uid=uid)
+    async def delete_config_map(
+        self, *, namespace: str, name: str, uid: str, resource_version: str | None = None
+    ) -> bool:
+        """Delete a ConfigMap if it is still the one with that uid and, where one is given, this
+        version of it; returns whether that one is gone."""
+        path = _config_map(namespace, name)
+        return await self._delete(path, uid=uid, resource_version=resource_version)
 
     async def apply_secret(self, body: Body) -> Body:
         """Apply a Secret; returns it as the server now has it."""
@@ -275,7 +279,7 @@ class Cluster:
 
     async def _delete(
         self, path: str, *, uid: str, resource_version: str | None = None, **options: Any
-    ) -> None:
+    ) -> bool:
         version = {"resourceVersion": resource_version} if resource_version else {}
         body = {"preconditions": {"uid": uid, **version}, **options}
         try:
@@ -283,6 +287,8 @@ class Cluster:
         except ClusterError as error:
             if error.status not in {404, 409}:
                 raise
+            return error.status == 404
+        return True
 
     async def _apply(self, path: str, body: Body) -> Body:
         query = [("fieldManager", FIELD_MANAGER), ("force", "true")]

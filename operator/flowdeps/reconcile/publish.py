@@ -83,16 +83,28 @@ async def propose(
     desired, _ = config_maps(entry, home, record, summary=summary, proposed=True)
     view = world.store.config_maps.get((desired.namespace, desired.name))
     if view and desired.must_be_replaced(view):
-        await delete(world, view.namespace, view.name, view.uid)
+        await delete(world, view)
     world.store.put_config_map(await world.cluster.apply_config_map(desired.body(lock.render())))
     note = f"{desired.manifest['revision']}: {summary}; approve it with spec.revision"
     await world.announce(entry, Event.REVISION_PROPOSED, note)
 
 
-async def delete(world: World, namespace: str, name: str, uid: str) -> None:
-    """Delete one of our ConfigMaps and forget it."""
-    await world.cluster.delete_config_map(namespace=namespace, name=name, uid=uid)
-    world.store.remove_config_map(namespace, name, uid)
+async def delete(world: World, view: ConfigMapView) -> None:
+    """Delete one of our ConfigMaps and forget it, unless another set has taken it over by now."""
+    cluster, store, where = world.cluster, world.store, (view.namespace, view.name)
+    gone = await cluster.delete_config_map(
+        namespace=view.namespace,
+        name=view.name,
+        uid=view.uid,
+        resource_version=view.resource_version,
+    )
+    body = None if gone else await cluster.get_config_map(*where)
+    if body is None:
+        store.remove_config_map(*where, view.uid)
+        return
+    now = store.put_config_map(body) or store.config_maps.get(where)
+    if now and now is not view and now.holder == view.holder:
+        await delete(world, now)
 
 
 def too_large(lock: Lock) -> str | None:
@@ -140,7 +152,7 @@ async def _publish_at(
             # First: nothing leads to them once the ConfigMap is ours, and our runs would have them.
             await remove_credentials(world, view)
         if view and desired.must_be_replaced(view):
-            await delete(world, view.namespace, view.name, view.uid)
+            await delete(world, view)
         store.put_config_map(await world.cluster.apply_config_map(desired.body(lock.render())))
         if view and view.holder != entry.key:
             world.queue.add(view.holder)  # it serves here no longer

@@ -64,7 +64,7 @@ async def sweep(world: World, key: SetKey) -> None:
     """Delete every ConfigMap of a set that is gone or going."""
     for view in world.store.held(key):
         await remove_credentials(world, view)
-        await delete(world, view.namespace, view.name, view.uid)
+        await delete(world, view)
 
 
 async def _warn(world: World, entry: SetEntry) -> None:

@@ -331,11 +331,23 @@ async def test_a_deletion_is_of_one_object(
     old = await client.apply_config_map(_config_map(namespace))
     cluster.kubectl("delete", "cm", "flowdeps-ml", "-n", namespace)
     target = {"namespace": namespace, "name": "flowdeps-ml"}
-    await client.delete_config_map(**target, uid=old["metadata"]["uid"])
+    assert await client.delete_config_map(**target, uid=old["metadata"]["uid"])
     new = await client.apply_config_map(_config_map(namespace))
-    await client.delete_config_map(**target, uid=old["metadata"]["uid"])
+    assert not await client.delete_config_map(**target, uid=old["metadata"]["uid"])
     assert await client.get_config_map(namespace, "flowdeps-ml") == new
-    await client.delete_config_map(**target, uid=new["metadata"]["uid"])
+    assert await client.delete_config_map(**target, uid=new["metadata"]["uid"])
+    assert await client.get_config_map(namespace, "flowdeps-ml") is None
+
+
+async def test_a_deletion_may_be_of_one_version(client: Cluster, namespace: str) -> None:
+    """A ConfigMap that was changed since it was looked at stays, and that is said."""
+    first = await client.apply_config_map(_config_map(namespace, a="1"))
+    second = await client.apply_config_map(_config_map(namespace, a="2"))
+    target = {"namespace": namespace, "name": "flowdeps-ml", "uid": first["metadata"]["uid"]}
+    versions = [one["metadata"]["resourceVersion"] for one in (first, second)]
+    assert not await client.delete_config_map(**target, resource_version=versions[0])
+    assert await client.get_config_map(namespace, "flowdeps-ml") == second
+    assert await client.delete_config_map(**target, resource_version=versions[1])
     assert await client.get_config_map(namespace, "flowdeps-ml") is None
 
 

@@ -167,11 +167,18 @@ class MemoryCluster:
             made["data"] = {**known["data"], **made["data"]}
         return self._store(self.maps, "map", made)
 
-    async def delete_config_map(self, *, namespace: str, name: str, uid: str) -> None:
+    async def delete_config_map(
+        self, *, namespace: str, name: str, uid: str, resource_version: str | None = None
+    ) -> bool:
         await self._turn("delete_config_map")
         known = self.maps.get((namespace, name))
-        if known and known["metadata"]["uid"] == uid:
+        if known is None:
+            return True
+        meta = known["metadata"]
+        same = meta["uid"] == uid and resource_version in (None, meta["resourceVersion"])
+        if same:
             self._remove(self.maps, "map", (namespace, name))
+        return same
 
     async def apply_status(
         self,

@@ -123,3 +123,60 @@ def test_a_set_that_gets_its_home_back_has_its_credentials_there() -> None:
             assert sim.cluster.secrets[secret]["metadata"]["labels"][SET_LABEL] == "host"
 
     play(script)
+
+
+@pytest.mark.parametrize("how", ["deleted", "renamed"])
+def test_what_was_taken_over_is_not_deleted_with_the_former_set(how: str) -> None:
+    """The former set deletes what it had while the other writes its own there: slow as both may be,
+    the other's ConfigMap and Secret stay."""
+
+    async def script(sim: Simulation) -> None:
+        stage(sim)
+        delete_map, apply_map = sim.cluster.delete_config_map, sim.cluster.apply_config_map
+        deleted = []
+
+        async def slow_delete(**given: Any) -> bool:
+            await asyncio.sleep(0.5)
+            body = sim.cluster.maps.get((given["namespace"], given["name"]))
+            gone = await delete_map(**given)
+            if body and (given["namespace"], given["name"]) not in sim.cluster.maps:
+                deleted.append((given["name"], body["metadata"]["labels"][SET_LABEL]))
+            return gone
+
+        async def slow_apply(body: dict[str, Any]) -> dict[str, Any]:
+            await asyncio.sleep(0.2)
+            return await apply_map(body)
+
+        async with sim.operator():
+            apply(sim, "first", "a", index=INDEX, requirements=["alpha"])
+            await asyncio.sleep(MINUTE)
+            apply(sim, "second", "b", namespace="team", index=INDEX)
+            await asyncio.sleep(5 * MINUTE)
+            sim.cluster.delete_config_map = slow_delete  # type: ignore[method-assign]
+            sim.cluster.apply_config_map = slow_apply  # type: ignore[method-assign]
+            leave(sim, how)
+            await asyncio.sleep(MINUTE)
+            assert deleted
+            assert not [name for name, holder in deleted if holder == "second"]
+            assert sim.pins("x", namespace="jobs") == "pandas==1.0"
+            assert COPY in sim.cluster.secrets
+        sim.cluster.delete_config_map = delete_map  # type: ignore[method-assign]
+        await settled(sim)
+
+    play(script)
+
+
+def test_a_copy_that_somebody_touched_is_deleted_all_the_same() -> None:
+    """What nobody watches may be of a newer version than was seen, and still of the same set."""
+
+    async def script(sim: Simulation) -> None:
+        stage(sim)
+        async with sim.operator():
+            apply(sim, "first", "a")
+            await asyncio.sleep(MINUTE)
+            sim.cluster.edit_map(*COPY, note="theirs")
+            sim.cluster.delete("first")
+            await asyncio.sleep(MINUTE)
+            assert not sim.cluster.maps
+
+    play(script, watchNamespaces=["flows"])
