@@ -200,7 +200,7 @@ class SetPasses:
     async def _report_error(self, key: SetKey, reason: Reason, message: str) -> None:
         world = self._world
         entry = world.store.sets.get(key)
-        if entry is None or entry.meta.deleting:
+        if entry is None:
             return
         found = last_record(home_of(key), world.store.held(key))
         failed = Step(False, reason, message)

@@ -86,3 +86,53 @@ def test_a_deletion_that_fails_is_told_and_keeps_no_pool_waiting() -> None:
         await settled(sim)
 
     play(script)
+
+
+def test_a_deletion_that_is_refused_is_told_and_given_up_in_the_end() -> None:
+    """A policy keeps the copy in a job namespace: the status of the set and one event say so, all
+    else goes, after some minutes the set goes, and the copy when it may."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.namespaces |= {"bad", "jobs"}
+        sim.prefect.make("a", namespace="bad")
+        sim.prefect.make("b", namespace="jobs")
+        async with sim.operator():
+            sim.cluster.apply("ml", pools=["a", "b"])
+            await asyncio.sleep(5 * MINUTE)
+            refuse(sim, "delete_config_map", "bad", status=403)
+            sim.cluster.delete("ml")
+            await asyncio.sleep(5 * MINUTE)
+            assert sim.ready("ml") == ("False", "Forbidden")
+            said = [text for _, _, text in sim.cluster.events if DOWN in text]
+            assert [text.partition(":")[0] for text in said] == ["Forbidden"]
+            assert {namespace for namespace, _ in sim.cluster.maps} == {"bad"}
+            await asyncio.sleep(10 * MINUTE)
+            assert not sim.cluster.sets
+            assert "CleanupGivenUp" in sim.cluster.events[-1][2]
+            accept(sim, "delete_config_map")
+            await asyncio.sleep(10 * MINUTE)
+            assert not sim.cluster.maps
+
+    play(script)
+
+
+def test_an_outage_of_the_api_server_is_no_reason_to_give_up() -> None:
+    """While nothing answers, nothing was refused: the set is deleted when the server is back."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.namespaces.add("jobs")
+        sim.prefect.make("b", namespace="jobs")
+        async with sim.operator():
+            sim.cluster.apply("ml", pools=["b"])
+            await asyncio.sleep(5 * MINUTE)
+            refuse(sim, "delete_config_map", "jobs", status=0)
+            sim.cluster.delete("ml")
+            await asyncio.sleep(HOUR)
+            assert sim.cluster.sets
+            accept(sim, "delete_config_map")
+            await asyncio.sleep(10 * MINUTE)
+            assert not sim.cluster.sets
+            assert not sim.cluster.maps
+            assert not any("CleanupGivenUp" in text for _, _, text in sim.cluster.events)
+
+    play(script)
