@@ -21,6 +21,7 @@ from typing import Any, Self
 
 from flowdeps.advisories import Advisories
 from flowdeps.api.config import Config
+from flowdeps.api.status import parse_status
 from flowdeps.assembly import make_world, timed
 from flowdeps.cluster import Cluster, ClusterError
 from flowdeps.engine import backoff
@@ -63,6 +64,7 @@ class Service:
         self.world = world
         self._sets = SetPasses(world)
         self._pools = PoolPasses(world)
+        self._elsewhere: set[str] = set()  # namespaces of jobs that no configuration names
         self.health = Health(world)
         world.queue.handle = self._handle
         world.queue.on_error = self._failed
@@ -171,6 +173,10 @@ class Service:
         while True:
             try:
                 await self._list()
+                # What stood there when the last operator went, whatever became of set and pool.
+                self._elsewhere = self._told()
+                if self._elsewhere and self.world.config.watch_namespaces:
+                    await self._list()
             except ClusterError as error:
                 failures += 1
                 pause = backoff(failures, longest=30.0)
@@ -207,7 +213,9 @@ class Service:
             return [view_config_map(body) async for body in bodies]
 
         found = await listed(*sorted(ours))
-        for namespace in sorted(self._of_templates() - ours) if ours else ():
+        for pool in self.world.store.pools.values():
+            self._elsewhere.update(pool.job_namespaces)
+        for namespace in sorted(self._elsewhere - ours) if ours else ():
             try:
                 found += await listed(namespace)
             except ClusterError as error:
@@ -215,10 +223,11 @@ class Service:
                     raise
         return found
 
-    def _of_templates(self) -> set[str]:
-        """Where the pools that were looked at run their jobs."""
-        pools = self.world.store.pools.values()
-        return {namespace for pool in pools for namespace in pool.job_namespaces}
+    def _told(self) -> set[str]:
+        """Where jobs ran when the sets were looked at last, as their statuses say."""
+        sets = self.world.store.sets.values()
+        pools = (pool for entry in sets for pool in parse_status(entry.body).work_pools)
+        return {namespace for pool in pools for namespace in pool.namespaces}
 
     async def _resync(self) -> None:
         while True:

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from tests.unit.reconcile.simulation import Simulation
 from tests.unit.reconcile.test_life import HOUR, MINUTE, OUTAGE, play
 
@@ -64,3 +66,34 @@ def test_nothing_is_read_for_a_set_whose_end_no_watch_told() -> None:
             assert not world.images.followed()
 
     play(script)
+
+
+@pytest.mark.parametrize("what", ["deleted", "moved", "deleted and moved"])
+@pytest.mark.parametrize("prefect_is_back", [0, 15 * MINUTE])
+def test_what_ends_while_the_operator_is_away_leaves_no_copy(
+    what: str, prefect_is_back: float
+) -> None:
+    """With watchNamespaces, a job namespace that only a pool's template names: a set is deleted, or
+    the pool's jobs run elsewhere now, while nobody looks. The copies there are found all the same,
+    also when Prefect answers later."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.namespaces |= {"jobs", "others"}
+        sim.prefect.make("k", namespace="jobs")
+        sim.cluster.apply("ml", pools=["k"])
+        async with sim.operator():
+            await asyncio.sleep(MINUTE)
+        if "deleted" in what:
+            sim.cluster.delete("ml")
+        if "moved" in what:
+            template = sim.prefect.pools["k"].template
+            template["variables"]["properties"]["namespace"]["default"] = "others"
+        sim.prefect.outage = OUTAGE if prefect_is_back else None
+        async with sim.operator():
+            await asyncio.sleep(prefect_is_back)
+            sim.prefect.outage = None
+            await asyncio.sleep(5 * MINUTE)
+        places = {namespace for namespace, _ in sim.cluster.maps}
+        assert places == (set() if "deleted" in what else {"flows", "others"})
+
+    play(script, watchNamespaces=["flows"])
