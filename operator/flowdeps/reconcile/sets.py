@@ -27,6 +27,9 @@ from flowdeps.reconcile.secrets import publish_credentials
 from flowdeps.reconcile.world import Verdict, World
 from flowdeps.store import REVISION_LABEL, PoolKey, SetEntry, SetKey
 
+_SECRETS_AGAIN = 600.0
+"""Seconds until the Secrets of a set are looked at again: no watch and no list tells of them."""
+
 
 @dataclass(frozen=True)
 class _Signature:
@@ -144,6 +147,8 @@ class SetPasses:
         world, record, again = self._world, making.record, making.again
         if record and not published.done and published.reason not in STALLED:
             again.append(patience(entry, ConditionType.PUBLISHED, now=world.now()))
+        if making.access:
+            again.append(_SECRETS_AGAIN)
         due = next_refresh(entry, spec, record)
         if making.pinned and spec.updates is Updates.AUTOMATIC:
             due = None
