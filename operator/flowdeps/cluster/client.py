@@ -27,6 +27,7 @@ Observe = Callable[[str, str, float], None]
 
 _TIMEOUT_SECONDS = 30
 _PAGE = 500
+_NOTE_BYTES = 1024
 _APPLY = "application/apply-patch+yaml"
 
 
@@ -256,7 +257,7 @@ class Cluster:
                 "type": kind,
                 "reason": reason,
                 "action": action,
-                "note": note[:1024],
+                "note": note.encode()[:_NOTE_BYTES].decode(errors="ignore"),
                 "regarding": {
                     "apiVersion": API_VERSION,
                     "kind": KIND,

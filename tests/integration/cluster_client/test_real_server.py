@@ -364,10 +364,15 @@ async def test_a_write_to_a_missing_namespace_says_so(client: Cluster) -> None:
 async def test_an_event_is_shown_with_its_set(
     client: Cluster, cluster: ControlPlane, make_set: Callable[..., Body], namespace: str
 ) -> None:
-    """`kubectl describe` shows kind, reason and note, cut to what an event may hold."""
+    """`kubectl describe` shows kind, reason and note, cut to what an event may hold: so many bytes,
+    not characters."""
     made = make_set()
     await client.create_event(
-        regarding=made, kind="Warning", reason="Unsatisfiable", action="Reconcile", note="x" * 5000
+        regarding=made,
+        kind="Warning",
+        reason="Unsatisfiable",
+        action="Reconcile",
+        note="╰─▶ " * 500,
     )
     await client.create_event(
         regarding=made, kind="Normal", reason="Ready", action="Reconcile", note="12 packages"
@@ -378,8 +383,8 @@ async def test_an_event_is_shown_with_its_set(
             "--field-selector=involvedObject.name=ml",
         )
     )["items"]  # fmt: skip
-    told = {(one["type"], one["reason"], len(one["message"])) for one in events}
-    assert told == {("Warning", "Unsatisfiable", 1024), ("Normal", "Ready", 11)}
+    told = {(one["type"], one["reason"], len(one["message"].encode())) for one in events}
+    assert told == {("Warning", "Unsatisfiable", 1023), ("Normal", "Ready", 11)}
     assert {one["involvedObject"]["uid"] for one in events} == {made["metadata"]["uid"]}
     assert "12 packages" in cluster.kubectl("describe", "fds", "ml", "-n", namespace)
 
