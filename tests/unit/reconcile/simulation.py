@@ -126,6 +126,9 @@ class MemoryCluster:
         for body in [b for (n, _), b in self.sets.items() if not namespaces or n in namespaces]:
             yield copy.deepcopy(body)
 
+    async def list_sets(self, namespaces: Sequence[str] = ()) -> list[Body]:
+        return [body async for body in self.each_set(namespaces)]
+
     async def each_config_map(
         self, *, namespaces: Sequence[str] = (), selector: str
     ) -> AsyncIterator[Body]:
