@@ -30,6 +30,7 @@ from flowdeps.health import Health
 from flowdeps.logs import enter
 from flowdeps.observe import Metrics
 from flowdeps.pools import Pools, PoolsError
+from flowdeps.reconcile.claims import is_foreign
 from flowdeps.reconcile.pools import PoolPasses
 from flowdeps.reconcile.sets import SetPasses
 from flowdeps.reconcile.world import Key, World
@@ -65,6 +66,7 @@ class Service:
         self._sets = SetPasses(world)
         self._pools = PoolPasses(world)
         self._elsewhere: set[str] = set()  # namespaces of jobs that no configuration names
+        self._foreign: set[str] = set()
         self.health = Health(world)
         world.queue.handle = self._handle
         world.queue.on_error = self._failed
@@ -201,7 +203,21 @@ class Service:
         changed = self.world.store.replace(sets=sets, config_maps=config_maps)
         for key in changed:
             self._call_rivals(known.get(key), self.world.store.sets.get(key))
+        self._tell_foreign()
         return changed
+
+    def _tell_foreign(self) -> None:
+        """Say which namespaces have copies here that nobody looks after, as far as we know."""
+        holders = {view.holder for view in self.world.store.config_maps.values()}
+        found = {one.namespace for one in holders if is_foreign(self.world, one)}
+        for namespace in sorted(found - self._foreign):
+            log.warning(
+                "there are ConfigMaps of sets in namespace %s, which is not in watchNamespaces:"
+                " unless another operator serves it, watch it again, delete its sets, and then take"
+                " it off",
+                namespace,
+            )
+        self._foreign |= found
 
     async def _list_locks(self) -> list[ConfigMapView]:
         config, cluster = self.world.config, self.world.cluster

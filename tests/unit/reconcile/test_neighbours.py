@@ -4,6 +4,8 @@ import asyncio
 import copy
 from dataclasses import replace
 
+import pytest
+
 from flowdeps.api.resource import NAMESPACE_LABEL
 from tests.unit.reconcile.simulation import Simulation
 from tests.unit.reconcile.test_life import HOUR, MINUTE, play, settled
@@ -78,5 +80,34 @@ def test_a_copy_that_another_operator_overwrote_is_told_and_not_taken_back() -> 
             assert sim.ready("ml") == ("False", "NameTaken")
             assert sim.cluster.maps[COPY]["metadata"]["labels"][NAMESPACE_LABEL] == "team"
             assert sim.pins("ml", namespace="jobs") == "pandas==1.0"
+
+    play(script)
+
+
+def test_copies_of_a_namespace_that_is_not_watched_any_more_are_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The log names the namespace and the way out, which leaves nothing behind."""
+
+    async def script(sim: Simulation) -> None:
+        stage(sim)
+        sim.config = replace(sim.config, watch_namespaces=("flows", "team"))
+        async with sim.operator():
+            sim.cluster.apply("ml", pools=[{"name": "a", "key": "etl"}])
+            await asyncio.sleep(5 * MINUTE)
+            assert sim.pins("ml", namespace="jobs") == "alpha==1.0"
+        caplog.clear()
+        sim.config = replace(sim.config, watch_namespaces=("flows",))
+        async with sim.operator():
+            await asyncio.sleep(HOUR)
+        told = [one.getMessage() for one in caplog.records if "watchNamespaces" in one.message]
+        assert len(told) == 1
+        assert "of sets in namespace team, which is not in watchNamespaces" in told[0]
+        sim.config = replace(sim.config, watch_namespaces=("flows", "team"))
+        async with sim.operator():
+            sim.cluster.delete("ml", namespace="team")
+            await asyncio.sleep(5 * MINUTE)
+        assert ("team", "ml") not in sim.cluster.sets
+        assert COPY not in sim.cluster.maps
 
     play(script)
