@@ -2,8 +2,8 @@
 
 Templates come first: no run may choose a lock that is about to go. While one of them can't be put
 right, nothing in the cluster is touched. Then pods, Secrets before the ConfigMaps by which they are
-found, and the status and finalizers of sets last, when all else is gone. A kill anywhere is mended
-by another run; where nothing is left, nothing is written.
+found, and the finalizers and the status of sets, which says where else to look, last, when all else
+is gone. A kill anywhere is mended by another run; where nothing is left, nothing is written.
 
 What is ours is known by the owner and the cluster of a template's fragment, by our labels, and by
 the namespace of the set that an object was made for, which must be watched: other operators' things
@@ -11,13 +11,14 @@ stay.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from flowdeps.api.config import Config
 from flowdeps.api.resource import FINALIZER, MANAGED_BY, MANAGED_BY_LABEL, NAMESPACE_LABEL
+from flowdeps.api.status import parse_status
 from flowdeps.cluster import Body, Cluster, ClusterError
-from flowdeps.plan import home_of
+from flowdeps.plan import Place, home_of
 from flowdeps.pools import Pool, Pools, PoolsError
 from flowdeps.store import SELECTOR, SetKey
 from flowdeps.templates import find, job_namespace, remove
@@ -43,7 +44,7 @@ class Cleanup:
     say: Callable[[str], None]
     dry: bool = False
     left: list[str] = field(default_factory=list)
-    _namespaces: set[str] = field(default_factory=set)  # of jobs, by templates
+    _namespaces: set[str] = field(default_factory=set)  # of jobs, by templates and statuses
     _identity: str = ""
 
     async def run(self) -> None:
@@ -58,6 +59,8 @@ class Cleanup:
             return
         try:
             sets = await self._sets()
+            told = {where for one in sets for where in _told(one)}
+            self._namespaces |= {namespace for namespace, _ in told}
             pods = await self.cluster.list_pods(
                 namespaces=self.config.watch_namespaces, selector=_TRIALS
             )
@@ -65,8 +68,7 @@ class Cleanup:
         except ClusterError as error:
             self.left.append(f"the cluster could not be looked at: {error}")
             return
-        beside = {_where(one) for one in config_maps}
-        beside |= {(key.namespace, home_of(key).current) for key in map(_key, sets)}
+        beside = told | {_where(one) for one in config_maps}
         await self._all(self._pod(one["metadata"]) for one in pods)
         await self._all(self._secret(*where) for where in sorted(beside))
         if not self.left:  # they are how the Secrets are found
@@ -132,9 +134,7 @@ class Cleanup:
 
     async def _config_maps(self) -> AsyncIterator[Body]:
         """Those of sets, wherever jobs run, and those of trials."""
-        watched = self.config.watch_namespaces
-        named = {one for pool in self.config.work_pools for one in pool.job_namespaces}
-        ours = sorted({*watched, *named}) if watched else []
+        watched, ours = self.config.watch_namespaces, sorted(self._configured())
         async for one in self.cluster.each_config_map(namespaces=ours, selector=SELECTOR):
             if self._is_for_us(one):
                 yield one
@@ -145,10 +145,16 @@ class Cleanup:
                     if self._is_for_us(one):
                         yield one
             except ClusterError as error:
-                if error.status != 403:  # a template may name any namespace
+                if error.status != 403:  # a template, and so a status, may name any namespace
                     raise
         async for one in self.cluster.each_config_map(namespaces=watched, selector=_TRIALS):
             yield one
+
+    def _configured(self) -> set[str]:
+        """The namespaces that are served, as far as they have names."""
+        watched = self.config.watch_namespaces
+        named = {one for pool in self.config.work_pools for one in pool.job_namespaces}
+        return {*watched, *named} if watched else set()
 
     def _is_for_us(self, one: Body) -> bool:
         watched = self.config.watch_namespaces
@@ -161,9 +167,15 @@ class Cleanup:
         self.say(f"Pod {namespace}/{name}")
 
     async def _secret(self, namespace: str, name: str) -> None:
-        body = await self.cluster.get_secret(namespace, name)
+        try:
+            body = await self.cluster.get_secret(namespace, name)
+        except ClusterError as error:
+            ours = self._configured()
+            if error.status == 403 and ours and namespace not in ours:
+                return
+            raise
         labels = (body or {}).get("metadata", {}).get("labels") or {}
-        if body is None or labels.get(MANAGED_BY_LABEL) != MANAGED_BY:
+        if body is None or labels.get(MANAGED_BY_LABEL) != MANAGED_BY or not self._is_for_us(body):
             return
         if not self.dry:
             uid = body["metadata"]["uid"]
@@ -219,8 +231,16 @@ class Cleanup:
         await asyncio.gather(*map(take, steps))
 
 
-def _key(body: Body) -> SetKey:
-    return SetKey(*_where(body["metadata"]))
+def _told(body: Body) -> Iterator[Where]:
+    """The ConfigMaps that a set has, or had when its status was told: a Secret may stand there
+    without one."""
+    status = parse_status(body)
+    found = [home_of(SetKey(*_where(body["metadata"])))]
+    found += [Place(one, pool.key) for pool in status.work_pools for one in pool.namespaces]
+    for place in found:
+        yield place.namespace, place.current
+        for revision in status.revisions:
+            yield place.namespace, place.revision(revision.digest.removeprefix("sha256:")[:10])
 
 
 def _where(meta: Body) -> Where:

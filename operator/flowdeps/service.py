@@ -7,18 +7,21 @@ known, so a restart never takes a set out of a pool. Then watches feed the store
 - resync: lists again, takes in what differs, and notices a watch that went silent
 - poll: looks at all pools in a few requests, and calls those that are not in line
 - hints: Prefect's events, so that drift is mended in a second instead of a poll
+
+What one of them did not foresee is logged, and it begins anew: it must not end the others.
 """
 
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Self
 
 from flowdeps.advisories import Advisories
 from flowdeps.api.config import Config
+from flowdeps.api.status import parse_status
 from flowdeps.assembly import make_world, timed
 from flowdeps.cluster import Cluster, ClusterError
 from flowdeps.engine import backoff
@@ -27,6 +30,7 @@ from flowdeps.health import Health
 from flowdeps.logs import enter
 from flowdeps.observe import Metrics
 from flowdeps.pools import Pools, PoolsError
+from flowdeps.reconcile.claims import is_foreign
 from flowdeps.reconcile.pools import PoolPasses
 from flowdeps.reconcile.sets import SetPasses
 from flowdeps.reconcile.world import Key, World
@@ -48,6 +52,7 @@ RESYNC_SECONDS = 600.0
 _WATCH_SECONDS = 60.0
 _OUTAGE_POLLS = 3
 _DATABASE_SECONDS = 60.0
+_ANEW_SECONDS = 60.0
 
 Body = Mapping[str, Any]
 
@@ -59,6 +64,8 @@ class Service:
         self.world = world
         self._sets = SetPasses(world)
         self._pools = PoolPasses(world)
+        self._elsewhere: set[str] = set()  # namespaces of jobs that no configuration names
+        self._foreign: set[str] = set()
         self.health = Health(world)
         world.queue.handle = self._handle
         world.queue.on_error = self._failed
@@ -108,8 +115,7 @@ class Service:
     async def run(self, watch: Callable[["Service"], Awaitable[None]]) -> None:
         """Run until `watch` ends, which feeds `set_event` and `config_map_event`."""
         await self._first_list()
-        loops: list[Callable[[], Coroutine[Any, Any, None]]]
-        loops = [self.world.queue.run, self._resync, self._poll, self._hints]
+        loops: list[Callable[[], Awaitable[None]]] = [self._resync, self._poll, self._hints]
         if advisories := self.world.advisories:
             # First of all: no lock is judged, and nothing is said of one, without it; but a
             # database that is far away must not keep the operator from its work.
@@ -120,7 +126,8 @@ class Service:
         else:
             log.info("no vulnerabilities.database is configured: pins are not looked up")
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(loop()) for loop in loops]
+            steady = (_without_end(loop) for loop in loops)
+            running = [tasks.create_task(one) for one in (self.world.queue.run(), *steady)]
             await watch(self)
             for task in running:
                 task.cancel()
@@ -168,6 +175,10 @@ class Service:
             try:
                 self.world.identity = await self.world.cluster.identity()
                 await self._list()
+                # What stood there when the last operator went, whatever became of set and pool.
+                self._elsewhere = self._told()
+                if self._elsewhere and self.world.config.watch_namespaces:
+                    await self._list()
             except ClusterError as error:
                 failures += 1
                 pause = backoff(failures, longest=30.0)
@@ -192,7 +203,21 @@ class Service:
         changed = self.world.store.replace(sets=sets, config_maps=config_maps)
         for key in changed:
             self._call_rivals(known.get(key), self.world.store.sets.get(key))
+        self._tell_foreign()
         return changed
+
+    def _tell_foreign(self) -> None:
+        """Say which namespaces have copies here that nobody looks after, as far as we know."""
+        holders = {view.holder for view in self.world.store.config_maps.values()}
+        found = {one.namespace for one in holders if is_foreign(self.world, one)}
+        for namespace in sorted(found - self._foreign):
+            log.warning(
+                "there are ConfigMaps of sets in namespace %s, which is not in watchNamespaces:"
+                " unless another operator serves it, watch it again, delete its sets, and then take"
+                " it off",
+                namespace,
+            )
+        self._foreign |= found
 
     async def _list_locks(self) -> list[ConfigMapView]:
         config, cluster = self.world.config, self.world.cluster
@@ -204,7 +229,9 @@ class Service:
             return [view_config_map(body) async for body in bodies]
 
         found = await listed(*sorted(ours))
-        for namespace in sorted(self._of_templates() - ours) if ours else ():
+        for pool in self.world.store.pools.values():
+            self._elsewhere.update(pool.job_namespaces)
+        for namespace in sorted(self._elsewhere - ours) if ours else ():
             try:
                 found += await listed(namespace)
             except ClusterError as error:
@@ -212,10 +239,11 @@ class Service:
                     raise
         return found
 
-    def _of_templates(self) -> set[str]:
-        """Where the pools that were looked at run their jobs."""
-        pools = self.world.store.pools.values()
-        return {namespace for pool in pools for namespace in pool.job_namespaces}
+    def _told(self) -> set[str]:
+        """Where jobs ran when the sets were looked at last, as their statuses say."""
+        sets = self.world.store.sets.values()
+        pools = (pool for entry in sets for pool in parse_status(entry.body).work_pools)
+        return {namespace for pool in pools for namespace in pool.namespaces}
 
     async def _resync(self) -> None:
         while True:
@@ -338,7 +366,6 @@ class Service:
 
     def _forget(self, key: SetKey) -> None:
         self._call_includers(key)
-        self.world.forget(key)
         self._call_rivals(self.world.store.remove_set(key))
         self.world.queue.add(key)
 
@@ -348,3 +375,12 @@ class Service:
         for entry in filter(None, entries):
             for name in {entry.key.name, *(ref.key for ref in entry.offers)}:
                 self.world.call_rivals(name, but=entry.key)
+
+
+async def _without_end(loop: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await loop()
+        except Exception:
+            log.exception("a mistake in flowdeps; what it ended begins anew in a minute")
+            await asyncio.sleep(_ANEW_SECONDS)

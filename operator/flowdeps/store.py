@@ -251,7 +251,8 @@ class Store:
         self._fresh.clear()
 
     def replace(self, *, sets: Iterable[Body], config_maps: Iterable[ConfigMapView]) -> set[SetKey]:
-        """Take in full lists; returns the sets whose picture changed.
+        """Take in full lists; returns the sets whose picture changed, also of a ConfigMap that is
+        another set's now.
 
         Forgets what the lists lack, but for what came since `begin_list`.
         """
@@ -269,8 +270,9 @@ class Store:
             seen_maps.add(where)
             if where in fresh and where not in self.config_maps:
                 continue  # deleted since
+            known = self.config_maps.get(where)
             if self._put_view(view):
-                changed.add(view.holder)
+                changed |= {one.holder for one in (known, view) if one}
         for where in self.config_maps.keys() - seen_maps - fresh:
             view = self.config_maps[where]
             self.remove_config_map(*where, view.uid)
@@ -289,7 +291,7 @@ def view_config_map(body: Body) -> ConfigMapView:
     annotations = meta.get("annotations") or {}
     try:
         manifest = json.loads(data.get(MANIFEST_FILE, "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter of what is nested without end
         manifest = {}
     return ConfigMapView(
         namespace=meta["namespace"],

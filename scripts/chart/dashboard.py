@@ -233,7 +233,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         _stat(
             "Sets cleaned up",
-            "Deleted sets in a day; GivenUp: a pool could not be reached.",
+            "Deleted sets in a day; GivenUp: something of a set could not be taken out.",
             "sum by (outcome) (increase(flowdeps_cleanups_total{@}[1d]))",
             legend="{{outcome}}",
         ),

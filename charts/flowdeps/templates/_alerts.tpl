@@ -63,8 +63,8 @@
 - alert: FlowdepsCleanupGivenUp
   expr: sum(increase(flowdeps_cleanups_total{outcome="GivenUp",{{ .own }}}[1h])) > 0
   severity: warning
-  summary: Sets are gone whose keys are still in the template of a work pool.
-  description: Prefect did not answer while they were deleted. The keys go when it answers again.
+  summary: Sets are gone that could not be taken out everywhere.
+  description: While they were deleted Prefect did not answer, or the API server refused to delete a copy of a lock. What is left goes when that ends; their events say what it is.
 - alert: FlowdepsVulnerable
   expr: max by (namespace, set) (flowdeps_vulnerabilities{ {{- .pod -}} }) > 0
   for: 1h

@@ -41,6 +41,7 @@ class Event(StrEnum):
     CLEANUP_GIVEN_UP = (
         "CleanupGivenUp",
         "Warning",
-        "A set that is being deleted could not be taken out of a pool for too long and went; the"
-        " pool is mended when Prefect answers again.",
+        "A set that is being deleted could not be taken out of a pool, or a copy of its lock not be"
+        " deleted, for too long, and it went; what is left goes when Prefect answers again, or the"
+        " API server allows it.",
     )

@@ -58,7 +58,10 @@ class Reason(StrEnum):
     PROBING = "Probing", "A pod in the image is finding out what the image has."
     RESOLVING = "Resolving", "uv is looking for versions that fit together."
     VERIFYING = "Verifying", "A pod in the image is trying the lock."
-    PUBLISHING = "Publishing", "The lock's ConfigMaps are being written."
+    PUBLISHING = (
+        "Publishing",
+        "The lock's ConfigMaps are being written; a write that fails is tried again.",
+    )
     SYNCING = "Syncing", "A pool's base job template is being brought in line."
     SUSPENDED = "Suspended", "spec.suspend is true: what is published stays, nothing else happens."
 
@@ -168,7 +171,10 @@ class Reason(StrEnum):
         "Prefect's API refuses the operator's credentials.",
     )
     NAMESPACE_NOT_FOUND = "NamespaceNotFound", "A job namespace does not exist."
-    NAME_TAKEN = "NameTaken", "A ConfigMap of the lock's name exists and is not flowdeps'."
+    NAME_TAKEN = (
+        "NameTaken",
+        "A ConfigMap of the lock's name exists and is not flowdeps', or another operator's.",
+    )
     FORBIDDEN = "Forbidden", "The operator's Kubernetes role does not allow a write."
     INTERNAL_ERROR = "InternalError", "A mistake in flowdeps; its log has the details."
 

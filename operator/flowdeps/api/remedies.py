@@ -35,7 +35,7 @@ REMEDIES: Mapping[Reason, str] = {
     Reason.PROBING: _WAIT,
     Reason.RESOLVING: _WAIT,
     Reason.VERIFYING: _WAIT,
-    Reason.PUBLISHING: _WAIT,
+    Reason.PUBLISHING: "wait; where the message has an error of the API server, mend that",
     Reason.SYNCING: _WAIT,
     Reason.SUSPENDED: "take `spec.suspend` out to go on",
     Reason.INVALID_SPEC: "correct the field that the message names",

@@ -28,6 +28,7 @@ Observe = Callable[[str, str, float], None]
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _TIMEOUT_SECONDS = 30
 _PAGE = 500
+_NOTE_BYTES = 1024
 _APPLY = "application/apply-patch+yaml"
 
 
@@ -179,9 +180,13 @@ class Cluster:
         meta = body["metadata"]
         return await self._apply(_config_map(meta["namespace"], meta["name"]), body)
 
-    async def delete_config_map(self, *, namespace: str, name: str, uid: str) -> None:
-        """Delete a ConfigMap if it is still the one with that uid."""
-        await self._delete(_config_map(namespace, name), uid=uid)
+    async def delete_config_map(
+        self, *, namespace: str, name: str, uid: str, resource_version: str | None = None
+    ) -> bool:
+        """Delete a ConfigMap if it is still the one with that uid and, where one is given, this
+        version of it; returns whether that one is gone."""
+        path = _config_map(namespace, name)
+        return await self._delete(path, uid=uid, resource_version=resource_version)
 
     async def apply_secret(self, body: Body) -> Body:
         """Apply a Secret; returns it as the server now has it."""
@@ -260,7 +265,7 @@ class Cluster:
                 "type": kind,
                 "reason": reason,
                 "action": action,
-                "note": note[:1024],
+                "note": note.encode()[:_NOTE_BYTES].decode(errors="ignore"),
                 "regarding": {
                     "apiVersion": API_VERSION,
                     "kind": KIND,
@@ -283,7 +288,7 @@ class Cluster:
 
     async def _delete(
         self, path: str, *, uid: str, resource_version: str | None = None, **options: Any
-    ) -> None:
+    ) -> bool:
         version = {"resourceVersion": resource_version} if resource_version else {}
         body = {"preconditions": {"uid": uid, **version}, **options}
         try:
@@ -291,6 +296,8 @@ class Cluster:
         except ClusterError as error:
             if error.status not in {404, 409}:
                 raise
+            return error.status == 404
+        return True
 
     async def _apply(self, path: str, body: Body) -> Body:
         query = [("fieldManager", FIELD_MANAGER), ("force", "true")]

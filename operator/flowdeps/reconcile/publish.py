@@ -17,12 +17,13 @@ from flowdeps.plan import (
     LockRecord,
     Place,
     config_maps,
-    holder_of,
     home_of,
     keep_history,
     places,
 )
+from flowdeps.reconcile.claims import is_foreign, taken
 from flowdeps.reconcile.report import Step
+from flowdeps.reconcile.secrets import remove_credentials
 from flowdeps.reconcile.world import World
 from flowdeps.store import LOCK_FILE, ConfigMapView, SetEntry
 
@@ -82,16 +83,28 @@ async def propose(
     desired, _ = config_maps(entry, home, record, summary=summary, proposed=True)
     view = world.store.config_maps.get((desired.namespace, desired.name))
     if view and desired.must_be_replaced(view):
-        await delete(world, view.namespace, view.name, view.uid)
+        await delete(world, view)
     world.store.put_config_map(await world.cluster.apply_config_map(desired.body(lock.render())))
     note = f"{desired.manifest['revision']}: {summary}; approve it with spec.revision"
     await world.announce(entry, Event.REVISION_PROPOSED, note)
 
 
-async def delete(world: World, namespace: str, name: str, uid: str) -> None:
-    """Delete one of our ConfigMaps and forget it."""
-    await world.cluster.delete_config_map(namespace=namespace, name=name, uid=uid)
-    world.store.remove_config_map(namespace, name, uid)
+async def delete(world: World, view: ConfigMapView) -> None:
+    """Delete one of our ConfigMaps and forget it, unless another set has taken it over by now."""
+    cluster, store, where = world.cluster, world.store, (view.namespace, view.name)
+    gone = await cluster.delete_config_map(
+        namespace=view.namespace,
+        name=view.name,
+        uid=view.uid,
+        resource_version=view.resource_version,
+    )
+    body = None if gone else await cluster.get_config_map(*where)
+    if body is None:
+        store.remove_config_map(*where, view.uid)
+        return
+    now = store.put_config_map(body) or store.config_maps.get(where)
+    if now and now is not view and now.holder == view.holder:
+        await delete(world, now)
 
 
 def too_large(lock: Lock) -> str | None:
@@ -102,20 +115,6 @@ def too_large(lock: Lock) -> str | None:
     return (
         f"the lock of {len(lock.pins)} packages has {size:,} bytes, a ConfigMap holds"
         f" {LARGEST_LOCK:,}; split the set in two, or name fewer platforms"
-    )
-
-
-def taken(world: World, entry: SetEntry, place: Place) -> Step | None:
-    """Why a set can't publish in a place: an older one serves it; None where it can."""
-    store = world.store
-    holder = holder_of(place, world.rivals(place.key), config=world.config, pools=store.pools)
-    if holder in (None, entry.key):
-        return None
-    return Step(
-        False,
-        Reason.CONFLICT,
-        f'the older set {holder} serves the key "{place.key}" in namespace {place.namespace};'
-        " choose another key in spec.workPools or another name",
     )
 
 
@@ -136,6 +135,8 @@ async def _publish_at(
             if isinstance(found, Step):
                 return found
             view = found
+        if view and is_foreign(world, view.holder):
+            return _foreign(view)
         desired = keep_history(wanted, view)
         if desired.met_by(view):
             continue
@@ -147,8 +148,11 @@ async def _publish_at(
             old = await before.lock() if new else None
             summary = summarize(diff(old, lock), SUMMARY_LIMIT) if new else ""
             desired = config_maps(entry, place, record, summary=summary)[0]
+        if view and view.holder != entry.key:
+            # First: nothing leads to them once the ConfigMap is ours, and our runs would have them.
+            await remove_credentials(world, view)
         if view and desired.must_be_replaced(view):
-            await delete(world, view.namespace, view.name, view.uid)
+            await delete(world, view)
         store.put_config_map(await world.cluster.apply_config_map(desired.body(lock.render())))
         if view and view.holder != entry.key:
             world.queue.add(view.holder)  # it serves here no longer
@@ -173,6 +177,16 @@ async def _look(world: World, desired: Desired) -> ConfigMapView | Step | None:
     return world.store.config_maps.get((desired.namespace, desired.name))
 
 
+def _foreign(view: ConfigMapView) -> Step:
+    return Step(
+        False,
+        Reason.NAME_TAKEN,
+        f"ConfigMap {view.namespace}/{view.name} is of the set {view.holder}, which another"
+        " operator serves; choose another key in spec.workPools, or delete it if none does any"
+        " more",
+    )
+
+
 def _refused(error: ClusterError, place: Place) -> Step:
     if error.status == 404:
         return Step(
@@ -183,9 +197,10 @@ def _refused(error: ClusterError, place: Place) -> Step:
         )
     if error.status == 403:
         return Step(False, Reason.FORBIDDEN, str(error))
-    if error.status == 409 or 400 <= error.status < 500:
-        return Step(False, Reason.PUBLISHING, str(error))
-    raise error
+    if error.status == 0:
+        raise error
+    where = f"{place.namespace}/{place.current}"
+    return Step(False, Reason.PUBLISHING, f"ConfigMap {where} can't be written: {error}")
 
 
 def _parse(text: str, record: LockRecord) -> Lock | None:

@@ -1,12 +1,12 @@
 """Takes out what a set brought in: its key from the templates, then its ConfigMaps.
 
 Templates come first, so that no run can choose a lock that is about to go; the
-finalizer goes last. Where a pool can't be reached, the set does not stay for
-ever: after a while it goes, says so, and the pool is mended when it returns (the
-poll finds a key in our fragment that no set offers).
+finalizer goes last. Where a pool can't be reached, or a ConfigMap must not be
+deleted, the set does not stay for ever: after a while it goes, says so, and what is
+left of it goes when that is possible (the poll finds a key in our fragment that no set
+offers; a set that is gone is tried again as long as it holds a ConfigMap).
 """
 
-import logging
 from contextlib import suppress
 
 from flowdeps.api.events import Event
@@ -18,33 +18,40 @@ from flowdeps.reconcile.secrets import remove_credentials
 from flowdeps.reconcile.world import World
 from flowdeps.store import PoolKey, SetEntry, SetKey
 
-log = logging.getLogger(__name__)
-
 GIVE_UP = 600.0
-"""Seconds that a pool out of reach may hold up a deletion."""
+"""Seconds that a pool out of reach, or a refusal, may hold up a deletion."""
 _LOOK_AGAIN = 5.0
 
 
 async def remove(world: World, entry: SetEntry) -> float | None:
-    """One pass over a set that is being deleted; returns when to look again."""
+    """One pass over a set that is being deleted; returns when to look again.
+
+    Raises ClusterError where something may not be deleted, and there is time left.
+    """
     if FINALIZER not in entry.meta.finalizers:
         return None
-    waiting = _still_offered(world, entry)
-    if waiting:
+    # Not since its deletion: an operator that was away has not tried yet.
+    since = world.removing.setdefault(entry.key, world.queue.time())
+    late = world.queue.time() - since >= GIVE_UP
+    given_up = []
+    if waiting := _still_offered(world, entry):
         for name in waiting:
             world.queue.add(PoolKey(name))
-        # Not since its deletion: an operator that was away has not tried yet.
-        since = world.removing.setdefault(entry.key, world.queue.time())
-        if world.queue.time() - since < GIVE_UP:
+        if not late:
             return _LOOK_AGAIN
-        await world.announce(
-            entry,
-            Event.CLEANUP_GIVEN_UP,
+        given_up.append(
             f"could not take the set out of {', '.join(waiting)} within {GIVE_UP / 60:.0f} minutes;"
-            " its key is removed when Prefect answers again",
+            " its key is removed when Prefect answers again"
         )
+    try:
+        await sweep(world, entry.key)
+    except ClusterError as error:
+        if error.status == 0 or not late:
+            raise
+        given_up.append(f"{error}, for {GIVE_UP / 60:.0f} minutes; it goes when that is allowed")
+    for note in given_up:
+        await world.announce(entry, Event.CLEANUP_GIVEN_UP, note)
     await _warn(world, entry)
-    await sweep(world, entry.key)
     try:
         await world.cluster.apply_finalizers(
             namespace=entry.key.namespace,
@@ -56,15 +63,25 @@ async def remove(world: World, entry: SetEntry) -> float | None:
         if error.status != 404:
             raise
     world.removing.pop(entry.key, None)
-    world.metrics.cleanups.labels("GivenUp" if waiting else "Done").inc()
+    world.metrics.cleanups.labels("GivenUp" if given_up else "Done").inc()
     return None
 
 
 async def sweep(world: World, key: SetKey) -> None:
-    """Delete every ConfigMap of a set that is gone or going."""
+    """Delete every ConfigMap of a set that is gone or going; one that may not be deleted keeps no
+    other."""
+    refused: list[ClusterError] = []
     for view in world.store.held(key):
-        await remove_credentials(world, view)
-        await delete(world, view.namespace, view.name, view.uid)
+        try:
+            await remove_credentials(world, view)
+            await delete(world, view)
+        except ClusterError as error:
+            if error.status == 0:
+                raise
+            text = f"ConfigMap {view.namespace}/{view.name} can't be deleted: {error}"
+            refused.append(ClusterError(error.status, error.reason, text))
+    if refused:
+        raise refused[0]
 
 
 async def _warn(world: World, entry: SetEntry) -> None:

@@ -52,7 +52,7 @@ async def prune(world: World, entry: SetEntry, record: LockRecord) -> None:
     for view in victims:
         if _choice(view) not in used or REVISION_LABEL not in view.labels:
             await remove_credentials(world, view)
-            await delete(world, view.namespace, view.name, view.uid)
+            await delete(world, view)
 
 
 async def _in_use(

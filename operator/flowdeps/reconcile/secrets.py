@@ -1,7 +1,8 @@
 """Credentials of a set's index, where its runs need them: Secrets `flowdeps-<key>`.
 
-A Secret stands beside each ConfigMap whose manifest says so, and goes before it does. It is read by
-name at each pass of a set that has one, and written only where it differs.
+A Secret stands beside each ConfigMap whose manifest says so, and goes before it does, or before
+another set takes the name over. It is read by name at each pass of a set that has one, and written
+only where it differs.
 """
 
 import base64
@@ -16,9 +17,9 @@ from flowdeps.api.resource import (
 from flowdeps.gather.credentials import CA_FILE, NETRC_FILE
 from flowdeps.locks.access import Access
 from flowdeps.plan import home_of, owner_of, places, revisions_of
-from flowdeps.reconcile.publish import taken
+from flowdeps.reconcile.claims import is_foreign, taken
 from flowdeps.reconcile.world import World
-from flowdeps.store import REVISION_LABEL, ConfigMapView, SetEntry
+from flowdeps.store import REVISION_LABEL, ConfigMapView, SetEntry, SetKey
 
 
 async def publish_credentials(world: World, entry: SetEntry, access: Access | None) -> bool:
@@ -50,11 +51,11 @@ async def publish_credentials(world: World, entry: SetEntry, access: Access | No
 
 
 async def remove_credentials(world: World, view: ConfigMapView) -> None:
-    """Delete the Secret that stands beside one of our ConfigMaps, if there is one."""
+    """Delete the Secret that stands beside one of our ConfigMaps, if it is of the same set."""
     if REVISION_LABEL in view.labels and not view.manifest.get("credentials"):
         return
     body = await world.cluster.get_secret(view.namespace, view.name)
-    if body and _is_ours(body):
+    if body and _is_of(view.holder, body):
         await world.cluster.delete_secret(
             namespace=view.namespace, name=view.name, uid=body["metadata"]["uid"]
         )
@@ -66,16 +67,14 @@ async def _publish_at(
     texts = {NETRC_FILE: access.netrc, CA_FILE: access.ca}
     data = {file: base64.b64encode(t.encode()).decode() for file, t in texts.items() if t}
     found = await world.cluster.get_secret(namespace, name)
-    if found and (not _is_ours(found) or found.get("data") == data):
+    if found and not _is_ours(world, found):
         return  # somebody else's stands in the way: the trial, or a run, will say so
+    if found and found.get("data") == data and _is_of(entry.key, found):
+        return
     metadata: dict[str, Any] = {
         "name": name,
         "namespace": namespace,
-        "labels": {
-            MANAGED_BY_LABEL: MANAGED_BY,
-            SET_LABEL: entry.key.name,
-            NAMESPACE_LABEL: entry.key.namespace,
-        },
+        "labels": _labels_of(entry.key),
     }
     if namespace == entry.key.namespace:
         metadata["ownerReferences"] = [owner_of(entry)]
@@ -84,6 +83,19 @@ async def _publish_at(
     )
 
 
-def _is_ours(body: Any) -> bool:
-    labels = body["metadata"].get("labels") or {}
-    return bool(labels.get(MANAGED_BY_LABEL) == MANAGED_BY)
+def _labels_of(key: SetKey) -> dict[str, str]:
+    return {MANAGED_BY_LABEL: MANAGED_BY, SET_LABEL: key.name, NAMESPACE_LABEL: key.namespace}
+
+
+def _is_of(key: SetKey, body: Any) -> bool:
+    return _labels_of(key).items() <= _labels(body).items()
+
+
+def _is_ours(world: World, body: Any) -> bool:
+    labels = _labels(body)
+    holder = SetKey(labels.get(NAMESPACE_LABEL, ""), labels.get(SET_LABEL, ""))
+    return labels.get(MANAGED_BY_LABEL) == MANAGED_BY and not is_foreign(world, holder)
+
+
+def _labels(body: Any) -> dict[str, str]:
+    return body["metadata"].get("labels") or {}

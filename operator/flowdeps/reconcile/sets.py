@@ -16,15 +16,19 @@ from flowdeps.api.status import SetStatus, parse_status
 from flowdeps.cluster import ClusterError
 from flowdeps.locks.vulnerabilities import Vulnerability
 from flowdeps.plan import LockRecord, asked, home_of, last_record, places
+from flowdeps.reconcile.claims import is_foreign, taken
 from flowdeps.reconcile.locking import next_refresh
 from flowdeps.reconcile.making import Making, make, verified_before
-from flowdeps.reconcile.publish import LockText, propose, publish, taken
+from flowdeps.reconcile.publish import LockText, propose, publish
 from flowdeps.reconcile.removal import remove, sweep
 from flowdeps.reconcile.report import STALLED, Findings, Step, build_status, patience
 from flowdeps.reconcile.retention import prune
 from flowdeps.reconcile.secrets import publish_credentials
 from flowdeps.reconcile.world import Verdict, World
 from flowdeps.store import REVISION_LABEL, PoolKey, SetEntry, SetKey
+
+_SECRETS_AGAIN = 600.0
+"""Seconds until the Secrets of a set are looked at again: no watch and no list tells of them."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,9 @@ class SetPasses:
         try:
             return await self._run(key)
         except ClusterError as error:
-            if error.status == 403:
-                await self._report_error(key, Reason.FORBIDDEN, str(error))
+            if error.status not in {0, 409}:  # neither out of reach, nor another set by now
+                reason = Reason.FORBIDDEN if error.status == 403 else Reason.PUBLISHING
+                await self._report_error(key, reason, str(error))
             raise
         except Exception as error:
             text = f"{type(error).__name__}: a mistake in flowdeps; its log has the details"
@@ -61,10 +66,11 @@ class SetPasses:
 
     async def _run(self, key: SetKey) -> float | None:
         entry = self._world.store.sets.get(key)
+        if entry is None or not entry.meta.deleting:
+            self._world.removing.pop(key, None)  # somebody took the finalizer out
         if entry is None:
-            namespaces = self._world.config.watch_namespaces
-            # Of a set that is not watched, the copies in job namespaces may be another operator's.
-            if not namespaces or key.namespace in namespaces:
+            self._world.forget(key)
+            if not is_foreign(self._world, key):
                 await sweep(self._world, key)
             self._tell_pools(key, None)
             return None
@@ -73,9 +79,11 @@ class SetPasses:
             return await remove(self._world, entry)
         await self._ensure_finalizer(entry)
         findings = await self._examine(entry)
-        if findings.record:
-            await prune(self._world, entry, findings.record)
-        self._tell_pools(key, entry)
+        try:
+            if findings.record:
+                await prune(self._world, entry, findings.record)
+        finally:
+            self._tell_pools(key, entry)
         latest = self._world.store.sets.get(key)
         if latest and latest.meta.generation == entry.meta.generation:
             await self._report(latest, findings)
@@ -139,6 +147,8 @@ class SetPasses:
         world, record, again = self._world, making.record, making.again
         if record and not published.done and published.reason not in STALLED:
             again.append(patience(entry, ConditionType.PUBLISHED, now=world.now()))
+        if making.access:
+            again.append(_SECRETS_AGAIN)
         due = next_refresh(entry, spec, record)
         if making.pinned and spec.updates is Updates.AUTOMATIC:
             due = None
@@ -195,7 +205,7 @@ class SetPasses:
     async def _report_error(self, key: SetKey, reason: Reason, message: str) -> None:
         world = self._world
         entry = world.store.sets.get(key)
-        if entry is None or entry.meta.deleting:
+        if entry is None:
             return
         found = last_record(home_of(key), world.store.held(key))
         failed = Step(False, reason, message)

@@ -333,11 +333,23 @@ async def test_a_deletion_is_of_one_object(
     old = await client.apply_config_map(_config_map(namespace))
     cluster.kubectl("delete", "cm", "flowdeps-ml", "-n", namespace)
     target = {"namespace": namespace, "name": "flowdeps-ml"}
-    await client.delete_config_map(**target, uid=old["metadata"]["uid"])
+    assert await client.delete_config_map(**target, uid=old["metadata"]["uid"])
     new = await client.apply_config_map(_config_map(namespace))
-    await client.delete_config_map(**target, uid=old["metadata"]["uid"])
+    assert not await client.delete_config_map(**target, uid=old["metadata"]["uid"])
     assert await client.get_config_map(namespace, "flowdeps-ml") == new
-    await client.delete_config_map(**target, uid=new["metadata"]["uid"])
+    assert await client.delete_config_map(**target, uid=new["metadata"]["uid"])
+    assert await client.get_config_map(namespace, "flowdeps-ml") is None
+
+
+async def test_a_deletion_may_be_of_one_version(client: Cluster, namespace: str) -> None:
+    """A ConfigMap that was changed since it was looked at stays, and that is said."""
+    first = await client.apply_config_map(_config_map(namespace, a="1"))
+    second = await client.apply_config_map(_config_map(namespace, a="2"))
+    target = {"namespace": namespace, "name": "flowdeps-ml", "uid": first["metadata"]["uid"]}
+    versions = [one["metadata"]["resourceVersion"] for one in (first, second)]
+    assert not await client.delete_config_map(**target, resource_version=versions[0])
+    assert await client.get_config_map(namespace, "flowdeps-ml") == second
+    assert await client.delete_config_map(**target, resource_version=versions[1])
     assert await client.get_config_map(namespace, "flowdeps-ml") is None
 
 
@@ -354,10 +366,15 @@ async def test_a_write_to_a_missing_namespace_says_so(client: Cluster) -> None:
 async def test_an_event_is_shown_with_its_set(
     client: Cluster, cluster: ControlPlane, make_set: Callable[..., Body], namespace: str
 ) -> None:
-    """`kubectl describe` shows kind, reason and note, cut to what an event may hold."""
+    """`kubectl describe` shows kind, reason and note, cut to what an event may hold: so many bytes,
+    not characters."""
     made = make_set()
     await client.create_event(
-        regarding=made, kind="Warning", reason="Unsatisfiable", action="Reconcile", note="x" * 5000
+        regarding=made,
+        kind="Warning",
+        reason="Unsatisfiable",
+        action="Reconcile",
+        note="╰─▶ " * 500,
     )
     await client.create_event(
         regarding=made, kind="Normal", reason="Ready", action="Reconcile", note="12 packages"
@@ -368,8 +385,8 @@ async def test_an_event_is_shown_with_its_set(
             "--field-selector=involvedObject.name=ml",
         )
     )["items"]  # fmt: skip
-    told = {(one["type"], one["reason"], len(one["message"])) for one in events}
-    assert told == {("Warning", "Unsatisfiable", 1024), ("Normal", "Ready", 11)}
+    told = {(one["type"], one["reason"], len(one["message"].encode())) for one in events}
+    assert told == {("Warning", "Unsatisfiable", 1023), ("Normal", "Ready", 11)}
     assert {one["involvedObject"]["uid"] for one in events} == {made["metadata"]["uid"]}
     assert "12 packages" in cluster.kubectl("describe", "fds", "ml", "-n", namespace)
 

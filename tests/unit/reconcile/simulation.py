@@ -133,6 +133,9 @@ class MemoryCluster:
         for body in [b for (n, _), b in self.sets.items() if not namespaces or n in namespaces]:
             yield copy.deepcopy(body)
 
+    async def list_sets(self, namespaces: Sequence[str] = ()) -> list[Body]:
+        return [body async for body in self.each_set(namespaces)]
+
     async def each_config_map(
         self, *, namespaces: Sequence[str] = (), selector: str
     ) -> AsyncIterator[Body]:
@@ -174,11 +177,18 @@ class MemoryCluster:
             made["data"] = {**known["data"], **made["data"]}
         return self._store(self.maps, "map", made)
 
-    async def delete_config_map(self, *, namespace: str, name: str, uid: str) -> None:
+    async def delete_config_map(
+        self, *, namespace: str, name: str, uid: str, resource_version: str | None = None
+    ) -> bool:
         await self._turn("delete_config_map")
         known = self.maps.get((namespace, name))
-        if known and known["metadata"]["uid"] == uid:
+        if known is None:
+            return True
+        meta = known["metadata"]
+        same = meta["uid"] == uid and resource_version in (None, meta["resourceVersion"])
+        if same:
             self._remove(self.maps, "map", (namespace, name))
+        return same
 
     async def apply_status(
         self,

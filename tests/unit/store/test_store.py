@@ -247,6 +247,15 @@ def test_every_problem_of_a_spec_is_told() -> None:
         assert path in problems
 
 
+def test_a_list_reports_both_sets_of_a_config_map_that_changed_hands() -> None:
+    """The set that had it has lost something, the other has got something."""
+    store = Store()
+    store.put_config_map(config_map(version=1))
+    store.begin_list()
+    theirs = view_config_map(config_map(version=2, holder=("team", "etl")))
+    assert store.replace(sets=[], config_maps=[theirs]) == {ML, SetKey("team", "etl")}
+
+
 # Views of ConfigMaps
 
 
@@ -290,7 +299,7 @@ def test_files_of_others_are_no_damage() -> None:
     assert view_config_map(body).intact
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "5", "null", '"x"'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "5", "null", '"x"', "[" * 200_000])
 def test_a_manifest_that_is_none_reads_as_empty(text: str) -> None:
     """A damaged lock.json is no error: the ConfigMap is made anew."""
     data = {"requirements.txt": "", "lock.json": text, "digest": ""}

@@ -1,0 +1,113 @@
+"""`flowdeps cleanup` after an operator, where something is not as the operator left it."""
+
+import asyncio
+import base64
+from typing import Any, cast
+
+import pytest
+
+from flowdeps.api.resource import MANAGED_BY, MANAGED_BY_LABEL, NAMESPACE_LABEL
+from flowdeps.cleanup import Cleanup
+from flowdeps.cluster import Cluster, ClusterError
+from flowdeps.pools import Pools
+from tests.unit.reconcile.simulation import Simulation
+from tests.unit.reconcile.test_life import MINUTE, play
+
+INDEX = {"url": "https://index.example.com/simple", "credentialsSecretRef": {"name": "index"}}
+
+
+async def serve(sim: Simulation) -> None:
+    """A set with credentials has copies where its pool's jobs run, then the operator goes."""
+    sim.cluster.namespaces.add("jobs")
+    sim.prefect.make("k", namespace="jobs")
+    encoded = {key: base64.b64encode(b"ci").decode() for key in ("username", "password")}
+    sim.cluster.put_foreign_secret("flows", "index", encoded)
+    async with sim.operator():
+        sim.cluster.apply("ml", pools=["k"], index=INDEX)
+        await asyncio.sleep(MINUTE)
+        sim.cluster.apply("ml", pools=["k"], index=INDEX, requirements=["alpha"])
+        await asyncio.sleep(5 * MINUTE)
+    assert {where for where, _ in sim.cluster.secrets} == {"flows", "jobs"}
+
+
+async def clean_up(sim: Simulation, *, pools: bool = True) -> list[str]:
+    """The command; returns what it says is left."""
+    prefect = cast("Pools", sim.prefect) if pools else None
+    cluster = cast("Cluster", sim.cluster)
+    run = Cleanup(sim.config, cluster, prefect, say=lambda _text: None)
+    await run.run()
+    return run.left
+
+
+def left(sim: Simulation) -> set[tuple[str, str]]:
+    """All ConfigMaps and Secrets but the team's own."""
+    return {*sim.cluster.maps, *sim.cluster.secrets} - {("flows", "index")}
+
+
+@pytest.mark.parametrize("watched", [[], ["flows"]], ids=["cluster", "namespaces"])
+@pytest.mark.parametrize("what", ["maps", "pool", "both"])
+def test_what_no_config_map_and_no_template_leads_to_goes_as_well(
+    what: str, watched: list[str]
+) -> None:
+    """ConfigMaps that somebody deleted leave their Secrets behind, a pool that is gone does not say
+    where its jobs ran: the status of the set does."""
+
+    async def script(sim: Simulation) -> None:
+        await serve(sim)
+        if what != "pool":
+            for namespace, name in list(sim.cluster.maps):
+                sim.cluster.delete_map(namespace, name)
+        if what != "maps":
+            del sim.prefect.pools["k"]
+        assert await clean_up(sim) == []
+        assert left(sim) == set()
+
+    play(script, watchNamespaces=watched)
+
+
+def test_without_prefect_the_copies_in_job_namespaces_go_too() -> None:
+    """Where nobody asks Prefect, statuses say where jobs ran."""
+
+    async def script(sim: Simulation) -> None:
+        await serve(sim)
+        assert await clean_up(sim, pools=False) == []
+        assert left(sim) == set()
+
+    play(script, watchNamespaces=["flows"])
+
+
+def test_a_secret_of_another_operator_stays() -> None:
+    """In a shared job namespace it may have a name that a status of ours tells."""
+
+    async def script(sim: Simulation) -> None:
+        await serve(sim)
+        sim.cluster.delete_map("jobs", "flowdeps-ml")
+        labels = {MANAGED_BY_LABEL: MANAGED_BY, NAMESPACE_LABEL: "elsewhere"}
+        sim.cluster.secrets["jobs", "flowdeps-ml"]["metadata"]["labels"] = labels
+        assert await clean_up(sim) == []
+        assert left(sim) == {("jobs", "flowdeps-ml")}
+
+    play(script, watchNamespaces=["flows"])
+
+
+def test_a_namespace_that_is_not_ours_to_look_into_keeps_nothing() -> None:
+    """A template, and so a status, may name any: what could not be written there is not there."""
+
+    async def script(sim: Simulation) -> None:
+        await serve(sim)
+        for objects in (sim.cluster.maps, sim.cluster.secrets):
+            for where in [one for one in objects if one[0] == "jobs"]:
+                del objects[where]
+        sim.cluster.unlistable = {"jobs"}
+        get_secret = sim.cluster.get_secret
+
+        async def forbidden(namespace: str, name: str) -> dict[str, Any] | None:
+            if namespace == "jobs":
+                raise ClusterError(403, "Forbidden", "may not get")
+            return await get_secret(namespace, name)
+
+        sim.cluster.get_secret = forbidden  # type: ignore[method-assign]
+        assert await clean_up(sim) == []
+        assert left(sim) == set()
+
+    play(script, watchNamespaces=["flows"])

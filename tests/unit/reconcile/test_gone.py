@@ -1,0 +1,99 @@
+"""Sets that go otherwise than by the book: nothing is kept of them."""
+
+import asyncio
+
+import pytest
+
+from tests.unit.reconcile.simulation import Simulation
+from tests.unit.reconcile.test_life import HOUR, MINUTE, OUTAGE, play
+
+
+def test_a_set_whose_finalizer_was_taken_out_leaves_its_successor_all_its_time() -> None:
+    """While Prefect is away somebody lets a deleted set go by hand; its deletion does not count as
+    begun when a set of that name is deleted later."""
+
+    async def script(sim: Simulation) -> None:
+        sim.prefect.make("k")
+        async with sim.operator() as service:
+            sim.cluster.apply("ml", pools=["k"])
+            await asyncio.sleep(MINUTE)
+            sim.prefect.outage = OUTAGE
+            sim.cluster.delete("ml")
+            await asyncio.sleep(MINUTE)
+            assert service.world.removing
+            meta = sim.cluster.sets["flows", "ml"]["metadata"]
+            await sim.cluster.apply_finalizers(
+                namespace="flows", name="ml", uid=meta["uid"], finalizers=[]
+            )
+            await asyncio.sleep(HOUR)
+            assert not service.world.removing
+            sim.prefect.outage = None
+            sim.cluster.apply("ml", pools=["k"])
+            await asyncio.sleep(5 * MINUTE)
+            sim.prefect.outage = OUTAGE
+            sim.cluster.delete("ml")
+            await asyncio.sleep(5 * MINUTE)
+            assert ("flows", "ml") in sim.cluster.sets
+            assert not any("CleanupGivenUp" in text for _, _, text in sim.cluster.events)
+
+    play(script)
+
+
+def test_nothing_is_read_for_a_set_whose_end_no_watch_told() -> None:
+    """A set that only a list finds gone is forgotten like any other: its sources and images are
+    followed no longer."""
+
+    async def script(sim: Simulation) -> None:
+        sim.prefect.make("k")
+        sim.cluster.put_foreign_map("flows", "src", {"txt": "gamma"})
+        source = {"configMapKeyRef": {"name": "src", "key": "txt"}}
+        sim.cluster.apply("ml", pools=["k"], python={}, requirementsFrom=[source])
+        async with sim.operator() as service:
+            await asyncio.sleep(MINUTE)
+            world = service.world
+            assert world.sources.followed()
+            assert world.images.followed()
+            meta = sim.cluster.sets["flows", "ml"]["metadata"]
+            watcher, sim.cluster.watcher = sim.cluster.watcher, lambda *_: None
+            await sim.cluster.apply_finalizers(
+                namespace="flows", name="ml", uid=meta["uid"], finalizers=[]
+            )
+            sim.cluster.delete("ml")
+            await asyncio.sleep(1)
+            sim.cluster.watcher = watcher
+            await asyncio.sleep(HOUR)
+            assert not world.sources.followed()
+            assert not world.images.followed()
+
+    play(script)
+
+
+@pytest.mark.parametrize("what", ["deleted", "moved", "deleted and moved"])
+@pytest.mark.parametrize("prefect_is_back", [0, 15 * MINUTE])
+def test_what_ends_while_the_operator_is_away_leaves_no_copy(
+    what: str, prefect_is_back: float
+) -> None:
+    """With watchNamespaces, a job namespace that only a pool's template names: a set is deleted, or
+    the pool's jobs run elsewhere now, while nobody looks. The copies there are found all the same,
+    also when Prefect answers later."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.namespaces |= {"jobs", "others"}
+        sim.prefect.make("k", namespace="jobs")
+        sim.cluster.apply("ml", pools=["k"])
+        async with sim.operator():
+            await asyncio.sleep(MINUTE)
+        if "deleted" in what:
+            sim.cluster.delete("ml")
+        if "moved" in what:
+            template = sim.prefect.pools["k"].template
+            template["variables"]["properties"]["namespace"]["default"] = "others"
+        sim.prefect.outage = OUTAGE if prefect_is_back else None
+        async with sim.operator():
+            await asyncio.sleep(prefect_is_back)
+            sim.prefect.outage = None
+            await asyncio.sleep(5 * MINUTE)
+        places = {namespace for namespace, _ in sim.cluster.maps}
+        assert places == (set() if "deleted" in what else {"flows", "others"})
+
+    play(script, watchNamespaces=["flows"])
