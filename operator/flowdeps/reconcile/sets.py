@@ -125,12 +125,11 @@ class SetPasses:
         if record is None:
             published = Step(False, Reason.PENDING, "waits for a lock")
         else:
+            if made := making.proposal:
+                await propose(world, entry, made.record, lock=made.lock, before=making.before)
             published = await publish(world, entry, record, new=making.new, before=making.before)
             if secrets_wait:
                 await publish_credentials(world, entry, making.access)
-            if making.proposal:
-                made = making.proposal
-                await propose(world, entry, made.record, lock=made.lock, before=making.before)
         return await self._findings(entry, entry.spec, making, published)
 
     async def _findings(
@@ -244,6 +243,10 @@ class SetPasses:
             newest = next((r for r in status.revisions if r.digest == status.lock.digest), None)
             text = f"{status.lock.revision}: {newest.summary if newest else ''}"
             await self._world.announce(entry, Event.LOCK_PUBLISHED, text)
+        proposed = status.proposed
+        if proposed and (old.proposed is None or old.proposed.digest != proposed.digest):
+            text = f"{proposed.revision}: {proposed.summary}; approve it with spec.revision"
+            await self._world.announce(entry, Event.REVISION_PROPOSED, text)
         known = find_condition(old.conditions, ConditionType.VULNERABLE)
         vulnerable = find_condition(status.conditions, ConditionType.VULNERABLE)
         if vulnerable and vulnerable.status == "True" and vulnerable != known:
