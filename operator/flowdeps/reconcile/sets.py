@@ -103,7 +103,7 @@ class SetPasses:
     async def _examine(self, entry: SetEntry) -> Findings:
         world = self._world
         home, views = home_of(entry.key), world.store.held(entry.key)
-        last = last_record(home, views)
+        last = last_record(entry, views, now=world.now())
         record = last[0] if last else None
         if record is None and (problem := taken(world, entry, home)):
             # A lock that has no place would be made anew by each pass.
@@ -196,7 +196,7 @@ class SetPasses:
         entry = world.store.sets.get(key)
         if entry is None or entry.meta.deleting:
             return
-        found = last_record(home_of(key), world.store.held(key))
+        found = last_record(entry, world.store.held(key), now=world.now())
         failed = Step(False, reason, message)
         record = found[0] if found else None
         findings = Findings(
