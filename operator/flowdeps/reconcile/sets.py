@@ -77,7 +77,7 @@ class SetPasses:
             await prune(self._world, entry, findings.record)
         self._tell_pools(key, entry)
         latest = self._world.store.sets.get(key)
-        if latest and latest.meta.generation == entry.meta.generation:
+        if latest and _spec_of(latest) == _spec_of(entry):
             await self._report(latest, findings)
         elif latest:  # our own write may have brought it, and then no event calls the set
             self._world.queue.add(key)
@@ -282,6 +282,11 @@ class SetPasses:
             if state and known and signature:
                 # What the pool said was of the set as it was.
                 state.verdicts[key] = Verdict(Reason.SYNCING, "its template is being changed")
+
+
+def _spec_of(entry: SetEntry) -> tuple[str, int]:
+    """Names a spec: the generation alone says nothing of a set that was made anew."""
+    return entry.meta.uid, entry.meta.generation
 
 
 def _kept(record: LockRecord | None) -> Step:
