@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flowdeps.api.reasons import Reason
@@ -227,6 +227,7 @@ class PoolPasses:
                 return pause
             world.metrics.template_drifts.labels(name).inc()
             log.warning("work pool %s was changed by others; mending it", name)
+        told = dict(state.verdicts)
         try:
             await world.pools.write(name, template)
         except PoolsError as error:
@@ -236,7 +237,14 @@ class PoolPasses:
         log.info("work pool %s offers %s", name, ", ".join(wanted.offered) or "nothing")
         again = pace.wrote(now, wanted.fragment)
         self._seen[name] = _hash(template)
-        self._settle(name, state, _contended(wanted) if pace.contended else wanted)
+        wanted = _contended(wanted) if pace.contended else wanted
+        # What sets came to want meanwhile is not in the template; this pool is called for it.
+        later = {
+            key: verdict
+            for key, verdict in state.verdicts.items()
+            if verdict.reason is Reason.SYNCING and verdict is not told.get(key)
+        }
+        self._settle(name, state, replace(wanted, verdicts={**wanted.verdicts, **later}))
         return again
 
     # What sets are told
