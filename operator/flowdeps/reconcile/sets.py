@@ -136,8 +136,8 @@ class SetPasses:
         self, entry: SetEntry, spec: SetSpec, making: Making, published: Step
     ) -> Findings:
         world, record, again = self._world, making.record, making.again
-        if record and not published.done and published.reason not in STALLED:
-            again.append(patience(entry, ConditionType.PUBLISHED, now=world.now()))
+        if record:
+            again += self._once_more(entry, published)
         due = next_refresh(entry, spec, record)
         if making.pinned and spec.updates is Updates.AUTOMATIC:
             due = None
@@ -189,7 +189,14 @@ class SetPasses:
             verified=verified_before(record),
             published=_kept(record) if published.done else published,
             record=record,
+            again=self._once_more(entry, published),
         )
+
+    def _once_more(self, entry: SetEntry, published: Step) -> list[float]:
+        """When to try again to publish what was refused."""
+        if published.done or published.reason in STALLED:
+            return []
+        return [patience(entry, ConditionType.PUBLISHED, now=self._world.now())]
 
     async def _report_error(self, key: SetKey, reason: Reason, message: str) -> None:
         world = self._world

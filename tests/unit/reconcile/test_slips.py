@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from flowdeps.api.resource import REFRESH_ANNOTATION
-from tests.unit.reconcile.simulation import Simulation
+from flowdeps.cluster import ClusterError
+from tests.unit.reconcile.simulation import Body, Simulation
 from tests.unit.reconcile.test_life import HOUR, MINUTE, play, settled
-from tests.unit.reconcile.test_locks import status
+from tests.unit.reconcile.test_locks import conditions, status
 
 
 async def slip(sim: Simulation) -> None:
@@ -85,6 +86,37 @@ def test_a_slip_leaves_an_older_revision_that_serves_again_in_service(suspend: b
             await slip(sim)
             assert sim.pins("ml") == "alpha==1.0"
             assert len(sim.index.resolved) == resolved
+        await settled(sim)
+
+    play(script)
+
+
+@pytest.mark.parametrize("change", [{"suspend": True}, {"requirements": ["no good"]}])
+def test_a_slip_is_mended_when_the_first_write_was_refused(change: dict[str, Any]) -> None:
+    """A set at rest says that its lock is not where it belongs, and tries again, as any other."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.apply("ml")
+        async with sim.operator():
+            await asyncio.sleep(MINUTE)
+            sim.cluster.apply("ml", **change)
+            await asyncio.sleep(MINUTE)
+            apply_config_map = sim.cluster.apply_config_map
+
+            async def refuse(body: Body) -> Body:
+                raise ClusterError(
+                    403, "Forbidden", f"exceeded quota by {body['metadata']['name']}"
+                )
+
+            sim.cluster.apply_config_map = refuse  # type: ignore[method-assign]
+            sim.cluster.delete_map("flows", "flowdeps-ml")
+            await asyncio.sleep(MINUTE)
+            assert sim.ready("ml")[0] == "False"
+            assert "exceeded quota" in conditions(sim)["Published"][2]
+            sim.cluster.apply_config_map = apply_config_map  # type: ignore[method-assign]
+            await asyncio.sleep(5 * MINUTE)
+            assert sim.pins("ml") == "pandas==1.0"
+            assert conditions(sim)["Published"][0] == "True"
         await settled(sim)
 
     play(script)
