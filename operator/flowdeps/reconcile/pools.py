@@ -186,6 +186,8 @@ class PoolPasses:
                 "where the pool's jobs run can't be read from its base job template;"
                 " name it in workPools[].jobNamespaces of the operator's configuration",
             )
+        if entry.spec is None and not world.store.held(entry.key):
+            return Verdict(Reason.PENDING, "waits for a lock")  # others may serve its key
         rivals = world.rivals(ref.key)
         missing = False
         for namespace in namespaces:

@@ -105,12 +105,12 @@ class SetPasses:
         home, views = home_of(entry.key), world.store.held(entry.key)
         last = last_record(entry, views, now=world.now())
         record = last[0] if last else None
+        if entry.spec is None:
+            return await self._keep(entry, Step(False, Reason.INVALID_SPEC, entry.problems), last)
         if record is None and (problem := taken(world, entry, home)):
             # A lock that has no place would be made anew by each pass.
             world.forget(entry.key)
             return Findings(resolved=problem, verified=problem, published=problem)
-        if entry.spec is None:
-            return await self._keep(entry, Step(False, Reason.INVALID_SPEC, entry.problems), last)
         if entry.spec.suspend:
             suspended = Step(False, Reason.SUSPENDED, "spec.suspend is true; nothing is refreshed")
             return await self._keep(entry, suspended, last)
