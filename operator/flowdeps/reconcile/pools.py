@@ -92,7 +92,7 @@ class PoolPasses:
             reason = _REFUSALS.get(refusal.reason, Reason.NOT_MERGEABLE)
             refused = Verdict(reason, str(refusal))
             verdicts = {k: refused if v.synced else v for k, v in wanted.verdicts.items()}
-            self._settle(name, state, _Wanted({}, None, verdicts))
+            self._settle(name, state, _Wanted(self._left(pool), None, verdicts))
             return None
         if template == pool.template:
             again = pace.settled(world.queue.time(), wanted.fragment)
@@ -213,6 +213,19 @@ class PoolPasses:
         ours = live is not None and live.owner == self._world.config.owner
         return remove(pool.template) if ours else dict(pool.template)
 
+    def _left(self, pool: Pool) -> dict[str, SetKey]:
+        """Key → set of a fragment of ours that can't be replaced: runs may still choose what they
+        can mount."""
+        store, live = self._world.store, find(pool.template)
+        if live is None or live.owner != self._world.config.owner:
+            return {}
+        return {
+            key: view.holder
+            for key in live.keys
+            for namespace in store.pools[pool.name].job_namespaces
+            if (view := store.config_maps.get((namespace, Place(namespace, key).current)))
+        }
+
     async def _write(
         self,
         pool: Pool,
@@ -263,7 +276,7 @@ class PoolPasses:
     def _settle(self, name: str, state: PoolState, wanted: _Wanted) -> None:
         before, state.offered, state.looked = state.offered, dict(wanted.offered), True
         waiting = {key for key in self._world.removing if key in self._world.store.offering(name)}
-        for key in waiting | (set(before.values()) - set(wanted.offered.values())):
+        for key in (waiting | set(before.values())) - set(wanted.offered.values()):
             self._world.queue.add(key)
         self._tell(name, state, wanted.verdicts)
 

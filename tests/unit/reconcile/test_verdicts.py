@@ -1,13 +1,14 @@
 """What pools say of sets while one or the other changes or fails: told by the simulation."""
 
 import asyncio
+import copy
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from tests.unit.reconcile.simulation import Simulation
-from tests.unit.reconcile.test_life import play, settled
+from tests.unit.reconcile.test_life import MINUTE, play, settled
 from tests.unit.reconcile.test_locks import conditions
 
 
@@ -60,5 +61,74 @@ def test_a_set_that_never_could_be_read_is_told_its_mistake_and_of_no_rival(youn
             assert sim.ready("other") == ("True", "Ready")
         assert sim.ready("ml") == ("False", "InvalidSpec")
         assert conditions(sim)["PoolsSynced"] == ("False", "Pending", "waits for a lock")
+
+    play(script)
+
+
+def rename_container(sim: Simulation, pool: str, *, to: str) -> None:
+    """Somebody edits a template, in which the flow's container has that name from now on."""
+    template = copy.deepcopy(dict(sim.prefect.pools[pool].template))
+    pod = template["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
+    pod["containers"][0]["name"] = to
+    sim.prefect.edit(pool, **template)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("mended", [False, True])
+def test_a_set_stays_while_a_template_that_cannot_be_written_offers_it(
+    restarted: bool, mended: bool
+) -> None:
+    """Its lock goes after its key, which runs may choose as long as it is in the template; but a
+    deletion is not held up for ever."""
+
+    async def script(sim: Simulation) -> None:
+        sim.prefect.make("k")
+        for name in ("ml", "other"):
+            sim.cluster.apply(name, pools=["k"])
+        await settled(sim)
+        rename_container(sim, "k", to="theirs")
+        async with sim.operator():
+            await asyncio.sleep(5 * MINUTE)
+            assert sim.ready("ml") == ("False", "NotMergeable")
+            if not restarted:
+                sim.cluster.delete("ml")
+                await asyncio.sleep(MINUTE)
+        if restarted:
+            sim.cluster.delete("ml")
+        async with sim.operator():
+            await asyncio.sleep(5 * MINUTE)
+            assert sim.prefect.keys("k") == ["ml", "other"]
+            assert sim.pins("ml")
+            if mended:
+                rename_container(sim, "k", to="prefect-job")
+            await asyncio.sleep(10 * MINUTE)
+            assert not sim.pins("ml")
+            assert ("flows", "ml") not in sim.cluster.sets
+            given_up = [e for e in sim.cluster.events if "CleanupGivenUp" in e[2]]
+            assert bool(given_up) is not mended
+            rename_container(sim, "k", to="prefect-job")
+            await asyncio.sleep(5 * MINUTE)
+            assert sim.prefect.keys("k") == ["other"]
+        await settled(sim)
+
+    play(script)
+
+
+def test_a_key_that_a_template_keeps_offering_keeps_its_lock() -> None:
+    """A set took another key, which the template can't be given: runs still choose the old one."""
+
+    async def script(sim: Simulation) -> None:
+        sim.prefect.make("k")
+        sim.cluster.apply("ml", pools=[{"name": "k", "key": "old"}])
+        await settled(sim)
+        rename_container(sim, "k", to="theirs")
+        sim.cluster.apply("ml", pools=[{"name": "k", "key": "new"}])
+        await settled(sim)
+        assert sim.prefect.keys("k") == ["old"]
+        assert sim.pins("old")
+        rename_container(sim, "k", to="prefect-job")
+        await settled(sim)
+        assert sim.prefect.keys("k") == ["new"]
+        assert not sim.pins("old")
 
     play(script)
