@@ -65,17 +65,28 @@ class PoolPasses:
         self._seen: dict[str, str] = {}
 
     async def run(self, name: str) -> float | None:
-        """Bring one pool in line; returns in how many seconds to look again."""
+        """Bring one pool in line; returns in how many seconds to look again.
+
+        A pass that ends in an error tells the pool's sets before it raises.
+        """
+        try:
+            return await self._run(name)
+        except PoolsError as error:
+            self.unreachable(name, error)
+            raise
+        except Exception as error:
+            text = f"{type(error).__name__}: {Reason.INTERNAL_ERROR.description}"
+            state = self._world.pool_states.setdefault(name, PoolState())
+            self._tell(name, state, self._all(name, Reason.INTERNAL_ERROR, text))
+            raise
+
+    async def _run(self, name: str) -> float | None:
         world = self._world
         pace = self._paces.setdefault(name, Pace())
         sets = world.store.offering(name)
         if wait := pace.wait(world.queue.time(), lambda: any(map(world.working_on, sets))):
             return wait
-        try:
-            pool = await world.pools.read(name)
-        except PoolsError as error:
-            self.unreachable(name, error)
-            raise
+        pool = await world.pools.read(name)
         state = world.pool_states.setdefault(name, PoolState())
         if self._view(name, pool):
             # Locks belong elsewhere now, or are for another image, and others may serve there: the
@@ -243,11 +254,7 @@ class PoolPasses:
             world.metrics.template_drifts.labels(name).inc()
             log.warning("work pool %s was changed by others; mending it", name)
         told = dict(state.verdicts)
-        try:
-            await world.pools.write(name, template)
-        except PoolsError as error:
-            self.unreachable(name, error)
-            raise
+        await world.pools.write(name, template)
         world.metrics.template_writes.labels(name).inc()
         log.info("work pool %s offers %s", name, ", ".join(wanted.offered) or "nothing")
         again = pace.wrote(now, wanted.fragment)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from flowdeps.pools import Pool
 from tests.unit.reconcile.simulation import Simulation
 from tests.unit.reconcile.test_life import MINUTE, play, settled
 from tests.unit.reconcile.test_locks import conditions
@@ -130,5 +131,31 @@ def test_a_key_that_a_template_keeps_offering_keeps_its_lock() -> None:
         await settled(sim)
         assert sim.prefect.keys("k") == ["new"]
         assert not sim.pins("old")
+
+    play(script)
+
+
+def test_a_mistake_of_ours_in_a_look_at_a_pool_is_said_of_its_sets() -> None:
+    """They are not Ready on the word of a pass before it, and are again when it is over."""
+
+    async def script(sim: Simulation) -> None:
+        sim.prefect.make("k")
+        sim.cluster.apply("ml", pools=["k"])
+        async with sim.operator():
+            await asyncio.sleep(5 * MINUTE)
+            read = sim.prefect.read
+
+            async def broken(name: str) -> Pool | None:
+                raise KeyError(name)
+
+            sim.prefect.read = broken  # type: ignore[method-assign]
+            sim.prefect.edit("k", description="edited")
+            await asyncio.sleep(5 * MINUTE)
+            assert sim.ready("ml") == ("False", "InternalError")
+            assert "KeyError" in conditions(sim)["PoolsSynced"][2]
+            sim.prefect.read = read  # type: ignore[method-assign]
+            await asyncio.sleep(10 * MINUTE)
+            assert sim.ready("ml") == ("True", "Ready")
+        await settled(sim)
 
     play(script)
