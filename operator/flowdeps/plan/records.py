@@ -2,17 +2,21 @@
 
 The current ConfigMap at home is where everything else is derived from: its annotations say
 which inputs the lock answers, so a set is settled or not by what stands in the cluster,
-never by what a status claims.
+never by what a status claims. Only where that ConfigMap is lost, the status says which of the
+revisions it held.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
+from flowdeps.api.resource import REFRESH_ANNOTATION
+from flowdeps.api.status import parse_status
 from flowdeps.locks.index import Index
 from flowdeps.locks.lock import Lock
-from flowdeps.plan.places import Place
-from flowdeps.store import REVISION_LABEL, ConfigMapView
+from flowdeps.plan.places import Place, home_of
+from flowdeps.store import REVISION_LABEL, ConfigMapView, SetEntry
 
 ANNOTATION_INPUTS = "flowdeps.dev/inputs"
 ANNOTATION_RESOLVED_AT = "flowdeps.dev/resolved-at"
@@ -84,14 +88,40 @@ def record_of(
     )
 
 
-def last_record(home: Place, views: Sequence[ConfigMapView]) -> tuple[LockRecord, str] | None:
+def last_record(
+    entry: SetEntry, views: Sequence[ConfigMapView], *, now: datetime
+) -> tuple[LockRecord, str] | None:
     """The lock in service at home, and the name of the ConfigMap that holds it.
 
-    Where the current ConfigMap is gone or damaged, the newest intact revision
-    stands in: a slip of `kubectl delete` must not move a pin.
+    Where the current ConfigMap is gone or damaged, an intact revision stands in: a slip of
+    `kubectl delete` must not move a pin.
     """
+    home = home_of(entry.key)
     current = [v for v in views if (v.namespace, v.name) == (home.namespace, home.current)]
-    return _first([*current, *served_revisions(home, views)])
+    return _first(current) or _stand_in(entry, served_revisions(home, views), now=now)
+
+
+def _stand_in(
+    entry: SetEntry, revisions: Sequence[ConfigMapView], *, now: datetime
+) -> tuple[LockRecord, str] | None:
+    """The revision that was served, by the status or else spec.revision; failing both the newest.
+
+    What it can't know is when it was refreshed, and whether because somebody asked: no refresh is
+    due before an interval has passed, and none because of an annotation that was met.
+    """
+    status = parse_status(entry.body)
+    served = status.lock.digest if status.lock else ""
+    asked = f"flowdeps-{entry.spec.revision}" if entry.spec and entry.spec.revision else ""
+    found = _first(
+        sorted(revisions, key=lambda v: (v.manifest.get("digest") != served, v.name != asked))
+    )
+    if found is None:
+        return None
+    record, name = found
+    wanted = entry.meta.annotations.get(REFRESH_ANNOTATION, "")
+    met = (status.last_handled_refresh_at or "") if status.lock else wanted
+    refreshed_at = now.isoformat(timespec="microseconds")
+    return replace(record, pinned=name == asked, refresh=met, refreshed_at=refreshed_at), name
 
 
 def newest_record(home: Place, views: Sequence[ConfigMapView]) -> tuple[LockRecord, str] | None:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flowdeps.api.reasons import Reason
@@ -66,17 +66,28 @@ class PoolPasses:
         self._seen: dict[str, str] = {}
 
     async def run(self, name: str) -> float | None:
-        """Bring one pool in line; returns in how many seconds to look again."""
+        """Bring one pool in line; returns in how many seconds to look again.
+
+        A pass that ends in an error tells the pool's sets before it raises.
+        """
+        try:
+            return await self._run(name)
+        except PoolsError as error:
+            self.unreachable(name, error)
+            raise
+        except Exception as error:
+            text = f"{type(error).__name__}: {Reason.INTERNAL_ERROR.description}"
+            state = self._world.pool_states.setdefault(name, PoolState())
+            self._tell(name, state, self._all(name, Reason.INTERNAL_ERROR, text))
+            raise
+
+    async def _run(self, name: str) -> float | None:
         world = self._world
         pace = self._paces.setdefault(name, Pace())
         sets = world.store.offering(name)
         if wait := pace.wait(world.queue.time(), lambda: any(map(world.working_on, sets))):
             return wait
-        try:
-            pool = await world.pools.read(name)
-        except PoolsError as error:
-            self.unreachable(name, error)
-            raise
+        pool = await world.pools.read(name)
         state = world.pool_states.setdefault(name, PoolState())
         if self._view(name, pool):
             # Locks belong elsewhere now, or are for another image, and others may serve there: the
@@ -94,7 +105,7 @@ class PoolPasses:
             reason = _REFUSALS.get(refusal.reason, Reason.NOT_MERGEABLE)
             refused = Verdict(reason, str(refusal))
             verdicts = {k: refused if v.synced else v for k, v in wanted.verdicts.items()}
-            self._settle(name, state, _Wanted({}, None, verdicts))
+            self._settle(name, state, _Wanted(self._left(pool), None, verdicts))
             return None
         if template == pool.template:
             again = pace.settled(world.queue.time(), wanted.fragment)
@@ -207,6 +218,8 @@ class PoolPasses:
                 "where the pool's jobs run can't be read from its base job template;"
                 " name it in workPools[].jobNamespaces of the operator's configuration",
             )
+        if entry.spec is None and not world.store.held(entry.key):
+            return Verdict(Reason.PENDING, "waits for a lock")  # others may serve its key
         rivals = world.rivals(ref.key)
         missing = False
         for namespace in namespaces:
@@ -230,6 +243,19 @@ class PoolPasses:
             return merge(pool.template, fragment)
         return remove(pool.template) if self.ours(pool) else dict(pool.template)
 
+    def _left(self, pool: Pool) -> dict[str, SetKey]:
+        """Key → set of a fragment of ours that can't be replaced: runs may still choose what they
+        can mount."""
+        store, live = self._world.store, find(pool.template)
+        if live is None or not self.ours(pool):
+            return {}
+        return {
+            key: view.holder
+            for key in live.keys
+            for namespace in store.pools[pool.name].job_namespaces
+            if (view := store.config_maps.get((namespace, Place(namespace, key).current)))
+        }
+
     async def _write(
         self,
         pool: Pool,
@@ -246,16 +272,20 @@ class PoolPasses:
                 return pause
             world.metrics.template_drifts.labels(name).inc()
             log.warning("work pool %s was changed by others; mending it", name)
-        try:
-            await world.pools.write(name, template)
-        except PoolsError as error:
-            self.unreachable(name, error)
-            raise
+        told = dict(state.verdicts)
+        await world.pools.write(name, template)
         world.metrics.template_writes.labels(name).inc()
         log.info("work pool %s offers %s", name, ", ".join(wanted.offered) or "nothing")
         again = pace.wrote(now, wanted.fragment)
         self._seen[name] = _hash(template)
-        self._settle(name, state, _contended(wanted, pace) if pace.contended else wanted)
+        wanted = _contended(wanted, pace) if pace.contended else wanted
+        # What sets came to want meanwhile is not in the template; this pool is called for it.
+        later = {
+            key: verdict
+            for key, verdict in state.verdicts.items()
+            if verdict.reason is Reason.SYNCING and verdict is not told.get(key)
+        }
+        self._settle(name, state, replace(wanted, verdicts={**wanted.verdicts, **later}))
         return again
 
     # What sets are told
@@ -272,7 +302,7 @@ class PoolPasses:
     def _settle(self, name: str, state: PoolState, wanted: _Wanted) -> None:
         before, state.offered, state.looked = state.offered, dict(wanted.offered), True
         waiting = {key for key in self._world.removing if key in self._world.store.offering(name)}
-        for key in waiting | (set(before.values()) - set(wanted.offered.values())):
+        for key in (waiting | set(before.values())) - set(wanted.offered.values()):
             self._world.queue.add(key)
         self._tell(name, state, wanted.verdicts)
 

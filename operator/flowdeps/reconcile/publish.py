@@ -5,7 +5,6 @@ before copies, in each place the revision before the current one, deletions last
 Whatever was not reached is found missing by the next pass.
 """
 
-from flowdeps.api.events import Event
 from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import MANAGED_BY, MANAGED_BY_LABEL
 from flowdeps.cluster import ClusterError
@@ -77,7 +76,10 @@ async def publish(
 async def propose(
     world: World, entry: SetEntry, record: LockRecord, *, lock: Lock, before: LockText
 ) -> None:
-    """Write a lock as a revision that waits for an approval, at home only."""
+    """Write a lock as a revision that waits for an approval, at home only.
+
+    Before the refresh that found it is written down as met: a kill between the two repeats it.
+    """
     home = home_of(entry.key)
     summary = summarize(diff(await before.lock(), lock), SUMMARY_LIMIT)
     desired, _ = config_maps(entry, home, record, summary=summary, proposed=True)
@@ -85,8 +87,6 @@ async def propose(
     if view and desired.must_be_replaced(view):
         await delete(world, view)
     world.store.put_config_map(await world.cluster.apply_config_map(desired.body(lock.render())))
-    note = f"{desired.manifest['revision']}: {summary}; approve it with spec.revision"
-    await world.announce(entry, Event.REVISION_PROPOSED, note)
 
 
 async def delete(world: World, view: ConfigMapView) -> None:

@@ -177,7 +177,12 @@ def _conditions(
     ready = Condition(ConditionType.READY, "False", failed.reason, f"{failed.message}{serving}")
     if failed.reason is Reason.SUSPENDED:
         # Asked for, so neither under way nor in need of anybody.
-        return [replace(ready, status="True" if findings.record else "False"), *conditions]
+        if findings.published.done:
+            ready = replace(ready, status="True")
+        elif findings.record:
+            text = f"{failed.message}; {findings.published.message}{serving}"
+            ready = replace(ready, message=text)
+        return [ready, *conditions]
     state = ConditionType.STALLED if failed.reason in STALLED else ConditionType.RECONCILING
     return [ready, Condition(state, "True", failed.reason, failed.message), *conditions]
 

@@ -85,7 +85,7 @@ class SetPasses:
         finally:
             self._tell_pools(key, entry)
         latest = self._world.store.sets.get(key)
-        if latest and latest.meta.generation == entry.meta.generation:
+        if latest and _spec_of(latest) == _spec_of(entry):
             await self._report(latest, findings)
         elif latest:  # our own write may have brought it, and then no event calls the set
             self._world.queue.add(key)
@@ -111,14 +111,14 @@ class SetPasses:
     async def _examine(self, entry: SetEntry) -> Findings:
         world = self._world
         home, views = home_of(entry.key), world.store.held(entry.key)
-        last = last_record(home, views)
+        last = last_record(entry, views, now=world.now())
         record = last[0] if last else None
+        if entry.spec is None:
+            return await self._keep(entry, Step(False, Reason.INVALID_SPEC, entry.problems), last)
         if record is None and (problem := taken(world, entry, home)):
             # A lock that has no place would be made anew by each pass.
             world.forget(entry.key)
             return Findings(resolved=problem, verified=problem, published=problem)
-        if entry.spec is None:
-            return await self._keep(entry, Step(False, Reason.INVALID_SPEC, entry.problems), last)
         if entry.spec.suspend:
             suspended = Step(False, Reason.SUSPENDED, "spec.suspend is true; nothing is refreshed")
             return await self._keep(entry, suspended, last)
@@ -133,20 +133,19 @@ class SetPasses:
         if record is None:
             published = Step(False, Reason.PENDING, "waits for a lock")
         else:
+            if made := making.proposal:
+                await propose(world, entry, made.record, lock=made.lock, before=making.before)
             published = await publish(world, entry, record, new=making.new, before=making.before)
             if secrets_wait:
                 await publish_credentials(world, entry, making.access)
-            if making.proposal:
-                made = making.proposal
-                await propose(world, entry, made.record, lock=made.lock, before=making.before)
         return await self._findings(entry, entry.spec, making, published)
 
     async def _findings(
         self, entry: SetEntry, spec: SetSpec, making: Making, published: Step
     ) -> Findings:
         world, record, again = self._world, making.record, making.again
-        if record and not published.done and published.reason not in STALLED:
-            again.append(patience(entry, ConditionType.PUBLISHED, now=world.now()))
+        if record:
+            again += self._once_more(entry, published)
         if making.access:
             again.append(_SECRETS_AGAIN)
         due = next_refresh(entry, spec, record)
@@ -200,14 +199,21 @@ class SetPasses:
             verified=verified_before(record),
             published=_kept(record) if published.done else published,
             record=record,
+            again=self._once_more(entry, published),
         )
+
+    def _once_more(self, entry: SetEntry, published: Step) -> list[float]:
+        """When to try again to publish what was refused."""
+        if published.done or published.reason in STALLED:
+            return []
+        return [patience(entry, ConditionType.PUBLISHED, now=self._world.now())]
 
     async def _report_error(self, key: SetKey, reason: Reason, message: str) -> None:
         world = self._world
         entry = world.store.sets.get(key)
         if entry is None:
             return
-        found = last_record(home_of(key), world.store.held(key))
+        found = last_record(entry, world.store.held(key), now=world.now())
         failed = Step(False, reason, message)
         record = found[0] if found else None
         findings = Findings(
@@ -254,6 +260,10 @@ class SetPasses:
             newest = next((r for r in status.revisions if r.digest == status.lock.digest), None)
             text = f"{status.lock.revision}: {newest.summary if newest else ''}"
             await self._world.announce(entry, Event.LOCK_PUBLISHED, text)
+        proposed = status.proposed
+        if proposed and (old.proposed is None or old.proposed.digest != proposed.digest):
+            text = f"{proposed.revision}: {proposed.summary}; approve it with spec.revision"
+            await self._world.announce(entry, Event.REVISION_PROPOSED, text)
         known = find_condition(old.conditions, ConditionType.VULNERABLE)
         vulnerable = find_condition(status.conditions, ConditionType.VULNERABLE)
         if vulnerable and vulnerable.status == "True" and vulnerable != known:
@@ -289,6 +299,11 @@ class SetPasses:
             if state and known and signature:
                 # What the pool said was of the set as it was.
                 state.verdicts[key] = Verdict(Reason.SYNCING, "its template is being changed")
+
+
+def _spec_of(entry: SetEntry) -> tuple[str, int]:
+    """Names a spec: the generation alone says nothing of a set that was made anew."""
+    return entry.meta.uid, entry.meta.generation
 
 
 def _kept(record: LockRecord | None) -> Step:

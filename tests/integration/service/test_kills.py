@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from flowdeps.api.config import Config, parse_config
-from flowdeps.api.resource import API_VERSION, PLURAL
+from flowdeps.api.resource import API_VERSION, PLURAL, REFRESH_ANNOTATION
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.prefect import PrefectServer
@@ -20,27 +20,44 @@ from tests.support.accounts import Accounts
 from tests.support.faults import Gate, running
 from tests.support.sets import Body, apply, condition, get_set, names, read, set_body
 
-_TIMES = {"resolvedAt", "createdAt", "nextRefreshAt", "lastTransitionTime", "observedGeneration"}
+_TIMES = {
+    "resolvedAt",
+    "createdAt",
+    "proposedAt",
+    "nextRefreshAt",
+    "lastTransitionTime",
+    "observedGeneration",
+}
 _POOL = "kills"
 _NAME = "survivor"
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a set's life: how it is brought about, and how the state before it is."""
+    """One step of a set's life: what was applied before it, one after the other, and after it; the
+    least number of writes that it takes."""
 
-    before: Body | None
+    before: tuple[Body, ...]
     after: Body | None
+    writes: int = 7
 
 
-def _set(*requirements: str) -> Body:
-    return set_body(_NAME, requirements, pools=[{"name": _POOL, "default": True}])
+def _set(*requirements: str, asked: str = "", **spec: Any) -> Body:
+    body = set_body(_NAME, requirements, pools=[{"name": _POOL, "default": True}], **spec)
+    body["metadata"]["annotations"] = {REFRESH_ANNOTATION: asked} if asked else {}
+    return body
 
 
 STEPS = {
-    "applied": Step(None, _set("alpha")),
-    "changed": Step(_set("alpha"), _set("alpha", "beta")),
-    "deleted": Step(_set("alpha"), None),
+    "applied": Step((), _set("alpha")),
+    "changed": Step((_set("alpha"),), _set("alpha", "beta")),
+    "deleted": Step((_set("alpha"),), None),
+    # Without its bound gamma keeps its pin, until somebody asks for a refresh.
+    "refreshed": Step(
+        (_set("gamma<2", updates="Manual"), _set("gamma", updates="Manual")),
+        _set("gamma", updates="Manual", asked="now"),
+        writes=4,
+    ),
 }
 
 
@@ -53,6 +70,8 @@ def config(
 ) -> Config:
     index.add("alpha", "1.0")
     index.add("beta", "2.0", requires=["alpha"])
+    index.add("gamma", "1.0")
+    index.add("gamma", "2.0")
     monkeypatch.setenv("KUBECONFIG", str(accounts.kubeconfig({})))
     return parse_config(
         {
@@ -87,7 +106,7 @@ async def test_a_kill_at_any_write_ends_in_the_same_state(
         if not gate.killed.is_set():
             break
         kills += 1
-    assert kills >= 7, "the step made too few writes to be the real one"
+    assert kills >= step.writes, "the step made too few writes to be the real one"
 
 
 class _World:
@@ -104,9 +123,9 @@ class _World:
 
     async def run(self, step: Step, gate: Gate) -> Any:
         """Bring the step about with `gate`, restart, and return where it ended."""
-        if step.before:
-            self._apply(step.before)
-            await self._settle(Gate(), step.before)
+        for body in step.before:
+            self._apply(body)
+            await self._settle(Gate(), body)
         async with running(self._config, cache=self._cache, gate=gate):
             await self._bring_about(step.after)
             killed = asyncio.create_task(gate.killed.wait())
@@ -159,6 +178,8 @@ class _World:
             ready.get("status") == "True"
             and ready["observedGeneration"] == body["metadata"]["generation"]
             and body["spec"]["requirements"] == wanted["spec"]["requirements"]
+            and body["status"].get("lastHandledRefreshAt")
+            == wanted["metadata"]["annotations"].get(REFRESH_ANNOTATION)
         )
 
     def _state(self) -> Any:

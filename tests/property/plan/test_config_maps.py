@@ -17,7 +17,7 @@ from flowdeps.plan import (
     revisions_of,
 )
 from flowdeps.store import ConfigMapView, view_config_map
-from tests.unit.plan.builders import HOME, applied, entry, record, view
+from tests.unit.plan.builders import HOME, NOW, applied, entry, record, view
 
 _NAMES = st.from_regex(r"[a-z]([-a-z0-9]{0,8}[a-z0-9])?", fullmatch=True)
 _TEXT = st.text(max_size=40)
@@ -136,12 +136,12 @@ def test_what_the_server_would_refuse_is_replaced(
 @given(made=_RECORDS, summary=_TEXT)
 def test_a_record_survives_its_config_maps(made: LockRecord, summary: str) -> None:
     """Read back from the cluster, by either ConfigMap, a lock is the one that was published; only
-    the request that was met is not in a revision."""
+    when it was refreshed, and at whose request, is not in a revision."""
     revision, current = (view(one) for one in config_maps(entry(), HOME, made, summary=summary))
-    found = last_record(HOME, [revision, current])
+    found = last_record(entry(), [revision, current], now=NOW)
     assert found is not None
     assert found[0] == made
-    stand_in = last_record(HOME, [revision])
+    stand_in = last_record(entry(), [revision], now=NOW)
     assert stand_in is not None
     assert (stand_in[0].digest, stand_in[0].inputs) == (made.digest, made.inputs)
 

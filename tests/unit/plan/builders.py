@@ -1,6 +1,7 @@
 """Entries, records and views in one line."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from flowdeps.api.config import Config, parse_config
@@ -9,6 +10,7 @@ from flowdeps.store import ConfigMapView, PoolView, SetEntry, SetKey, Store, vie
 from tests.unit.store.bodies import Body, set_body
 
 LOCK = "# the text of a lock\n"
+NOW = datetime(2026, 2, 1, tzinfo=UTC)
 
 
 def entry(name: str = "ml", **changes: Any) -> SetEntry:

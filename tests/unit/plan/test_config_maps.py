@@ -1,10 +1,14 @@
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from flowdeps.api.resource import REFRESH_ANNOTATION
+from flowdeps.api.status import LockStatus, SetStatus
 from flowdeps.locks.index import Index
 from flowdeps.plan import (
+    LockRecord,
     Place,
     config_maps,
     keep_history,
@@ -18,6 +22,7 @@ from tests.unit.locks.builders import AMD64, lock, pin
 from tests.unit.plan.builders import (
     HOME,
     LOCK,
+    NOW,
     applied,
     current,
     entry,
@@ -114,13 +119,13 @@ def test_the_record_of_a_lock_counts_packages_not_pins() -> None:
 def test_what_was_published_reads_back_as_its_record() -> None:
     """The record comes from the cluster alone, and is the one that was written."""
     there = current(HOME, "a", at=_T(1))
-    assert last_record(HOME, [there]) == (record("a", at=_T(1)), "flowdeps-ml")
+    assert last_record(entry(), [there], now=NOW) == (record("a", at=_T(1)), "flowdeps-ml")
 
 
 def test_the_current_config_map_comes_before_newer_revisions() -> None:
     """What runs mount is what is in service, also when a revision is newer."""
     views = [revision(HOME, "b", at=_T(5)), current(HOME, "a", at=_T(1))]
-    found = last_record(HOME, views)
+    found = last_record(entry(), views, now=NOW)
     assert found is not None
     assert found[0].short == "a000000000"
 
@@ -138,10 +143,54 @@ def test_without_a_current_config_map_the_newest_intact_revision_stands_in() -> 
         revision(HOME, "b", at=_T(2)),
         view_config_map(changed),
     ]
-    found = last_record(HOME, views)
+    found = last_record(entry(), views, now=NOW)
     assert found is not None
     assert found[1] == "flowdeps-ml-c000000000"
     assert found[0].digest == record("c").digest
+
+
+def _stand_in(**changes: Any) -> LockRecord:
+    """What a set with a newer revision b than a takes up without a current ConfigMap."""
+    found = last_record(
+        entry(**changes),
+        [revision(HOME, "a", at=_T(1)), revision(HOME, "b", at=_T(2))],
+        now=NOW,
+    )
+    assert found is not None
+    return found[0]
+
+
+_LOCK_A = LockStatus(
+    digest=record("a").digest,
+    revision="ml-a000000000",
+    packages=3,
+    python="3.12",
+    platforms=(),
+    resolved_at=NOW,
+    inputs_digest=record("a").inputs,
+)
+_SERVED_A = SetStatus(lock=_LOCK_A).to_dict()
+
+
+def test_what_was_served_stands_in_before_newer_revisions() -> None:
+    """By the status, or else by spec.revision; where neither says, it is the newest."""
+    assert _stand_in(status=_SERVED_A).short == "a000000000"
+    assert _stand_in(status=_SERVED_A, revision="ml-b000000000").short == "a000000000"
+    pinned = _stand_in(revision="ml-a000000000")
+    assert (pinned.short, pinned.pinned) == ("a000000000", True)
+    assert _stand_in(revision="ml-c000000000").short == "b000000000"
+    assert not _stand_in().pinned
+
+
+def test_a_stand_in_counts_as_just_refreshed() -> None:
+    """A revision knows neither when its lock was last refreshed nor which request was met: the
+    status does, and where there is none, what is asked for was."""
+    asked = {"annotations": {REFRESH_ANNOTATION: "now"}}
+    assert _stand_in().refreshed_at == "2026-02-01T00:00:00.000000+00:00"
+    assert _stand_in(metadata=asked).refresh == "now"
+    assert _stand_in(metadata=asked, status=_SERVED_A).refresh == ""
+    handled = SetStatus(lock=_LOCK_A, last_handled_refresh_at="before").to_dict()
+    assert _stand_in(metadata=asked, status=handled).refresh == "before"
 
 
 def test_copies_and_strangers_are_no_record() -> None:
@@ -149,9 +198,9 @@ def test_copies_and_strangers_are_no_record() -> None:
     half = applied(config_maps(entry(), HOME, record(), summary="")[1])
     del half["metadata"]["annotations"]["flowdeps.dev/inputs"]
     views = [current(JOBS, "a", at=_T(1)), revision(Place("flows", "mlx"), "b", at=_T(2))]
-    assert last_record(HOME, views) is None
-    assert last_record(HOME, [view_config_map(half)]) is None
-    assert last_record(HOME, []) is None
+    assert last_record(entry(), views, now=NOW) is None
+    assert last_record(entry(), [view_config_map(half)], now=NOW) is None
+    assert last_record(entry(), [], now=NOW) is None
 
 
 # What is to go

@@ -321,6 +321,16 @@ def test_a_suspended_set_needs_nobody(made: LockRecord | None) -> None:
     assert not {"Reconciling", "Stalled"} & found.keys()
 
 
+def test_a_suspended_set_whose_lock_is_not_where_it_belongs_says_so() -> None:
+    """It is not ready, though nothing else is expected of it."""
+    suspended = Step(False, Reason.SUSPENDED, "spec.suspend is true; nothing is refreshed")
+    refused = Step(False, Reason.FORBIDDEN, "exceeded quota")
+    findings = Findings(resolved=suspended, verified=VERIFIED, published=refused, record=LOCK)
+    ready = _conditions(_status(_entry(), findings))["Ready"]
+    assert (ready["status"], ready["reason"]) == ("False", "Suspended")
+    assert "spec.suspend is true; nothing is refreshed; exceeded quota (in" in ready["message"]
+
+
 def test_a_changed_spec_makes_the_word_of_pools_old() -> None:
     """What a pool said of another generation, under another key, is not said of this one."""
     before = _of(CASES[0])
