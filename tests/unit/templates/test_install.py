@@ -127,6 +127,24 @@ def test_nothing_but_the_volume_is_written(either: Pod, index: Index, tmp_path: 
     assert outcome.code == 0, outcome.lines
 
 
+def test_modules_that_python_has_itself_are_left_out(either: Pod, index: Index) -> None:
+    """They would hide Python's own from the flow, which a package in the image never does; the
+    package counts as installed, and one line says what is missing of it."""
+    both = {"dataclasses.py": "1 / 0\n", "asyncio/__init__.py": "1 / 0\n"}
+    line = pin(index, "dataclasses", "0.8", modules=both)
+    either.write(line, pin(index, "alpha", "1.0"), index=at(index))
+    index.add("typing", "3.7")
+    either.environment["FLOWDEPS_EXTRAS"] = "typing"
+    outcome = either.run()
+    assert outcome.code == 0, outcome.lines
+    assert {"alpha", "dataclasses-0.8.dist-info"} <= set(outcome.installed)
+    assert not {"dataclasses.py", "asyncio", "typing"} & set(outcome.installed)
+    assert outcome.lines[-2] == (
+        "flowdeps: warning: left out asyncio, dataclasses, typing: Python has modules of these "
+        "names itself, which they would hide"
+    )
+
+
 @pytest.mark.parametrize("written", [True, False])
 def test_none_needs_nothing(pod: Pod, images: dict[str, Path], written: bool) -> None:
     """Without a choice the run goes on at once, with or without an empty lock."""
