@@ -6,12 +6,14 @@ Each test has a lock directory, a volume and an environment of its own, and a lo
 import ast
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.cluster import tools
 from tests.cluster.index import Index
-from tests.unit.templates.install_pod import COMMAND, WRONG, Pod, at, pin
+from tests.unit.templates.install_pod import COMMAND, PYTHON, WRONG, Pod, at, pin
 
 
 def test_the_script_is_python_3_9() -> None:
@@ -143,6 +145,20 @@ def test_modules_that_python_has_itself_are_left_out(either: Pod, index: Index) 
         "flowdeps: warning: left out asyncio, dataclasses, typing: Python has modules of these "
         "names itself, which they would hide"
     )
+
+
+def test_a_home_that_cannot_be_looked_at_does_not_matter(
+    pod: Pod, index: Index, closed: Path, tmp_path: Path
+) -> None:
+    """HOME=/root of an image whose runs have another user, for an interpreter that looks there."""
+    pod.programs = tmp_path / "programs"
+    pod.programs.mkdir()
+    (pod.programs / "python3").symlink_to(Path(sys.base_prefix, "bin", f"python{PYTHON}"))
+    (pod.programs / "uv").symlink_to(tools.uv())
+    pod.environment["HOME"] = str(closed / "home")
+    pod.write(pin(index, "alpha", "1.0"), index=at(index))
+    outcome = pod.run()
+    assert outcome.code == 0, outcome.lines
 
 
 @pytest.mark.parametrize("written", [True, False])
