@@ -6,6 +6,7 @@ The command is the one that the fragment carries, run through the shell as in a 
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -29,7 +30,7 @@ def unprivileged() -> tuple[str, ...]:
     """What runs a command so that permissions count, for root as well."""
     if os.geteuid():
         return ()
-    return ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+    return (shutil.which("setpriv") or "setpriv", "--bounding-set=-dac_override,-dac_read_search")
 
 
 @dataclass(frozen=True, kw_only=True)
