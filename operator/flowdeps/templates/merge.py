@@ -138,7 +138,8 @@ def _extras(template: Mapping[str, Any]) -> list[str]:
 def _insert(draft: Draft, fragment: Fragment) -> None:
     _give_image(draft, fragment)
     flow = draft.get(_FLOW)
-    install = pieces.install_container(fragment, flow=flow)
+    context = _security_context(draft, fragment)
+    install = pieces.install_container(fragment, flow=flow, context=context)
     draft.items((*_POD, "volumes")).extend(pieces.fragment_volumes(fragment))
     draft.items((*_POD, "initContainers")).append(install)
     draft.items((*_FLOW, "volumeMounts")).append(pieces.flow_mount())
@@ -204,6 +205,26 @@ def _give_image(draft: Draft, fragment: Fragment) -> None:
             "in the operator's configuration (workPools[].image).",
         )
     draft.replace(path, fragment.default_image)
+
+
+def _security_context(draft: Draft, fragment: Fragment) -> Mapping[str, Any]:
+    """That of the flow's container; where runs choose all of it, that of runs that don't."""
+    path: Path = (*_FLOW, "securityContext")
+    context = draft.get(path)
+    name = defaults.placeholder(context)
+    if name is None:
+        return defaults.mapping(context)
+    default: Path = (*_PROPERTIES, name, "default")
+    found = draft.get(default)
+    if not isinstance(found, Mapping) and not set(pieces.USER) & set(fragment.security_context):
+        raise MergeRefusedError(
+            "SecurityContextIsPlaceholder",
+            f"{written(path)} is {context!r} without a default, so nobody knows the user of the "
+            f"init container, and a namespace may refuse its pods: give {written(default)}, {{}} "
+            "if it is the image's user, or name the user (runAsNonRoot, runAsUser) in the "
+            "operator's configuration (workPools[].install.securityContext).",
+        )
+    return defaults.mapping(found)
 
 
 def _check_kubernetes(draft: Draft) -> None:

@@ -195,6 +195,18 @@ def test_a_search_path_that_nothing_can_precede_is_refused() -> None:
     assert "variables.properties.env.default" in error.message
 
 
+@pytest.mark.parametrize("schema", [None, {}, {"default": None}])
+def test_a_security_context_that_nobody_knows_is_refused_with_both_ways_out(schema: Any) -> None:
+    """Runs that choose no set would fail too, where a namespace wants to know each one's user."""
+    template = with_flow(securityContext="{{ security_context }}")
+    if schema is not None:
+        template["variables"]["properties"]["security_context"] = schema
+    error = refused(template)
+    assert error.reason == "SecurityContextIsPlaceholder"
+    assert "variables.properties.security_context.default" in error.message
+    assert "workPools[].install.securityContext" in error.message
+
+
 def test_pod_labels_may_be_the_workers_own_placeholder() -> None:
     """The worker adds its labels to the pod in any case, so that placeholder may give way."""
     template = pool()
