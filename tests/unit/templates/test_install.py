@@ -147,6 +147,23 @@ def test_modules_that_python_has_itself_are_left_out(either: Pod, index: Index) 
     )
 
 
+def test_what_is_read_in_site_packages_alone_is_said_to_have_no_effect(
+    either: Pod, index: Index
+) -> None:
+    """A .pth file runs code at each start of Python, but not on PYTHONPATH; those of namespaces and
+    of setuptools are no loss."""
+    for name in ("a1_hook", "alpha-1.0-py3.11-nspkg", "distutils-precedence"):
+        line = pin(index, name, "1.0", modules={f"{name}.pth": "import sys\n"})
+        either.write(line, index=at(index))
+        outcome = either.run()
+        assert outcome.code == 0, outcome.lines
+        assert outcome.lines[:-1] == (
+            ["flowdeps: warning: a1_hook.pth has no effect on PYTHONPATH, only in the image itself"]
+            if name == "a1_hook"
+            else []
+        )
+
+
 def test_a_home_that_cannot_be_looked_at_does_not_matter(
     pod: Pod, index: Index, closed: Path, tmp_path: Path
 ) -> None:

@@ -56,7 +56,7 @@ from flowdeps.templates.inside.seen import (
     say,
     search_path,
 )
-from flowdeps.templates.inside.staged import leave_out_pythons_own
+from flowdeps.templates.inside.staged import leave_out_pythons_own, warn_of_pth
 
 SOURCE = Path(os.environ.get("FLOWDEPS_SOURCE", "/etc/flowdeps"))
 IMAGE_ENTRIES = 4
@@ -112,6 +112,7 @@ def install(key: str) -> str:
             added = install_extras(extras, known=known, installer=installer, target=staged)
         announce(variable, added, place="the image" if lock is None else "the lock")
     leave_out_pythons_own(staged)
+    warn_of_pth(staged)
     staged.rename(HOME / "site")
     if lock is None:
         return "no dependency set chosen: the flow sees the packages of its image and its extras"

@@ -1,15 +1,20 @@
 """What is installed must behave on PYTHONPATH as it would in the image's own directory.
 
-PYTHONPATH stands before Python's own modules, site-packages behind them.
+PYTHONPATH stands before Python's own modules, site-packages behind them; and .pth files are read
+there alone.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from pathlib import Path
 
 from flowdeps.templates.inside.seen import say
+
+# What setuptools does for old versions of itself, and what namespaces once needed.
+NO_LOSS = re.compile(r"distutils-precedence\.pth|.*-nspkg\.pth")
 
 
 def leave_out_pythons_own(staged: Path) -> None:
@@ -27,3 +32,10 @@ def leave_out_pythons_own(staged: Path) -> None:
             f"warning: left out {', '.join(names)}: Python has modules of these names itself, "
             "which they would hide"
         )
+
+
+def warn_of_pth(staged: Path) -> None:
+    """Say which files have no effect: they make modules known, or run code as Python starts."""
+    names = sorted(one.name for one in staged.glob("*.pth") if not NO_LOSS.fullmatch(one.name))
+    for name in names:
+        say(f"warning: {name} has no effect on PYTHONPATH, only in the image itself")
