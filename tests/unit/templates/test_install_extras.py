@@ -190,3 +190,10 @@ def test_what_is_no_plain_requirement_is_refused(value: str) -> None:
     with pytest.raises(InstallError) as caught:
         extras.requirements(value)
     assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["httpx, rich", "httpx,rich", '"httpx>=0.27" rich', "'httpx'"])
+def test_what_other_tools_take_is_refused_with_the_form_to_write(value: str) -> None:
+    """Commas and quotes, as they stand in variables of other images."""
+    with pytest.raises(InstallError, match="separate packages by spaces, without commas or quotes"):
+        extras.requirements(value)

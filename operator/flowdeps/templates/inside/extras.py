@@ -59,8 +59,8 @@ def requirements(value: str) -> list[str]:
         if not REQUIREMENT.fullmatch(one) or FILE.search(one) or MORE.search(one):
             shown = without_credentials(" ".join(one.split()))[:100]
             raise InstallError(
-                f'"{shown}" is not a package with versions such as httpx>=0.27: URLs, paths and '
-                "flags are not allowed"
+                f'"{shown}" is not a package with versions such as httpx>=0.27: separate packages '
+                "by spaces, without commas or quotes; URLs, paths and flags are not allowed"
             )
     return found
 
