@@ -147,9 +147,10 @@ def _insert(draft: Draft, fragment: Fragment) -> None:
     _open(draft, (*_FLOW, "env"), "env", [])
     env = draft.items((*_FLOW, "env"))
     env.extend(pieces.flow_env(fragment))
-    pythonpath.put_in_container(env)
+    given = _given(draft)
+    pythonpath.put_in_container(env, given=given)
     for path in _worker_env(draft):
-        pythonpath.put_in_worker_env(draft.get(path), where=written(path))
+        pythonpath.put_in_worker_env(draft.get(path), where=written(path), given=given)
 
     draft.mapping(_LABELS[:-1])
     _open(draft, _LABELS, "labels", {})
@@ -185,16 +186,20 @@ def _worker_env(draft: Draft) -> list[Path]:
     ]
 
 
+def _given(draft: Draft) -> set[str]:
+    """The variables that no run lacks: they have a default, or the server demands a value."""
+    required = _list(draft.get(("variables", "required")))
+    schemas = defaults.properties(draft.content)
+    with_default = {name for name, schema in schemas.items() if schema.get("default")}
+    return with_default | {name for name in required if isinstance(name, str)}
+
+
 def _give_image(draft: Draft, fragment: Fragment) -> None:
     """Make sure that every run has an image: in an init container the worker fills in none."""
     image = draft.get((*_FLOW, "image"))
     name = defaults.placeholder(image)
     path: Path = (*_FLOW, "image") if name is None else (*_PROPERTIES, name, "default")
-    if name is None:
-        given = bool(image)
-    else:
-        required = draft.get(("variables", "required"))
-        given = bool(draft.get(path)) or (isinstance(required, list) and name in required)
+    given = bool(image) if name is None else name in _given(draft)
     if given:
         return
     if fragment.default_image is None or not isinstance(draft.get(path[:-1]), dict):
