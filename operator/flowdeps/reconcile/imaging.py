@@ -66,7 +66,17 @@ def find_image(
         raise GatherError(Reason.named(image.reason), f"spec.python.image: {image.message}")
     if problem := image.facts.problem:
         raise GatherError(Reason.IMAGE_UNUSABLE, f"{ref.image}: {problem}")
-    return image, tuple(_other_images(world, entry, ref.image))
+    return image, (*_without_prefect(entry, image), *_other_images(world, entry, ref.image))
+
+
+def _without_prefect(entry: SetEntry, image: Image) -> Iterator[str]:
+    """Pods of ours go through no ENTRYPOINT, so they may have seen another Python than runs do."""
+    if entry.offers and "prefect" not in image.facts.versions:
+        yield (
+            f"python3 on the PATH of {image.ref.image} is Python {image.facts.full_version},"
+            " without Prefect: if an ENTRYPOINT chooses another Python for runs, set ENV PATH in"
+            " the image so that it comes first"
+        )
 
 
 def _other_images(world: World, entry: SetEntry, image: str) -> Iterator[str]:

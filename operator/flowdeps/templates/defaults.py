@@ -30,10 +30,7 @@ def properties(template: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def container(template: Mapping[str, Any]) -> Mapping[str, Any]:
     """The container that runs the flow; empty where there is none."""
-    node: Any = mapping(template.get("job_configuration")).get("job_manifest")
-    for key in ("spec", "template", "spec"):
-        node = mapping(node).get(key)
-    containers = mapping(node).get("containers")
+    containers = _pod(template).get("containers")
     return mapping(containers[0]) if isinstance(containers, list) and containers else {}
 
 
@@ -49,10 +46,17 @@ def pull_policy(template: Mapping[str, Any]) -> str | None:
 
 def user(template: Mapping[str, Any]) -> tuple[int | None, int | None]:
     """The user and group that a run has by its template; None: those of the image."""
-    context = mapping(container(template).get("securityContext"))
-    found = (context.get("runAsUser"), context.get("runAsGroup"))
-    uid, gid = (one if isinstance(one, int) else None for one in found)
-    return uid, gid
+    schemas = properties(template)
+    found = [
+        mapping(_filled(one.get("securityContext"), schemas))
+        for one in (container(template), _pod(template))
+    ]
+
+    def first(field: str) -> int | None:
+        ids = (_filled(context.get(field), schemas) for context in found)
+        return next((one for one in ids if isinstance(one, int)), None)
+
+    return first("runAsUser"), first("runAsGroup")
 
 
 def job_namespace(template: Mapping[str, Any]) -> str | None:
@@ -77,6 +81,19 @@ def job_namespace(template: Mapping[str, Any]) -> str | None:
 
 def mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _pod(template: Mapping[str, Any]) -> Mapping[str, Any]:
+    node: Any = mapping(template.get("job_configuration")).get("job_manifest")
+    for key in ("spec", "template", "spec"):
+        node = mapping(node).get(key)
+    return mapping(node)
+
+
+def _filled(value: object, schemas: Mapping[str, Any]) -> object:
+    """The value, or of a placeholder its default; None where there is none."""
+    name = placeholder(value)
+    return value if name is None else schemas.get(name, {}).get("default")
 
 
 def _rendered(value: object, schemas: Mapping[str, Any]) -> str | None:

@@ -26,7 +26,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowdeps.templates.defaults import mapping
 from flowdeps.templates.pythonpath import HOME
 from flowdeps.templates.scripts import command
 
@@ -49,7 +48,7 @@ RESTRICTED: Mapping[str, Any] = {
     "capabilities": {"drop": ["ALL"]},
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-_USER = ("runAsUser", "runAsGroup", "runAsNonRoot")
+USER = ("runAsUser", "runAsGroup", "runAsNonRoot")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,8 +177,10 @@ def installation(
     }
 
 
-def install_container(fragment: Fragment, *, flow: Mapping[str, Any]) -> dict[str, Any]:
-    """The init container for the flow's container ``flow``."""
+def install_container(
+    fragment: Fragment, *, flow: Mapping[str, Any], context: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The init container for the flow's container ``flow``, which has this security context."""
     taken = ("image", "imagePullPolicy", "workingDir", "resources")
     built = installation(
         choice=_placeholder(fragment.variable),
@@ -190,8 +191,7 @@ def install_container(fragment: Fragment, *, flow: Mapping[str, Any]) -> dict[st
     built |= {key: flow[key] for key in taken if key in flow}
     if fragment.resources is not None:
         built["resources"] = dict(fragment.resources)
-    context = mapping(flow.get("securityContext"))
-    user = {key: context[key] for key in _USER if key in context}
+    user = {key: context[key] for key in USER if key in context}
     built["securityContext"] = {**user, **fragment.security_context}
     return copy.deepcopy(built)
 

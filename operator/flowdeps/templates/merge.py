@@ -139,7 +139,8 @@ def _extras(template: Mapping[str, Any]) -> list[str]:
 def _insert(draft: Draft, fragment: Fragment) -> None:
     _give_image(draft, fragment)
     flow = draft.get(_FLOW)
-    install = pieces.install_container(fragment, flow=flow)
+    context = _security_context(draft, fragment)
+    install = pieces.install_container(fragment, flow=flow, context=context)
     draft.items((*_POD, "volumes")).extend(pieces.fragment_volumes(fragment))
     draft.items((*_POD, "initContainers")).append(install)
     draft.items((*_FLOW, "volumeMounts")).append(pieces.flow_mount())
@@ -147,9 +148,10 @@ def _insert(draft: Draft, fragment: Fragment) -> None:
     _open(draft, (*_FLOW, "env"), "env", [])
     env = draft.items((*_FLOW, "env"))
     env.extend(pieces.flow_env(fragment))
-    pythonpath.put_in_container(env)
+    given = _given(draft)
+    pythonpath.put_in_container(env, given=given)
     for path in _worker_env(draft):
-        pythonpath.put_in_worker_env(draft.get(path), where=written(path))
+        pythonpath.put_in_worker_env(draft.get(path), where=written(path), given=given)
 
     draft.mapping(_LABELS[:-1])
     _open(draft, _LABELS, "labels", {})
@@ -185,16 +187,20 @@ def _worker_env(draft: Draft) -> list[Path]:
     ]
 
 
+def _given(draft: Draft) -> set[str]:
+    """The variables that no run lacks: they have a default, or the server demands a value."""
+    required = _list(draft.get(("variables", "required")))
+    schemas = defaults.properties(draft.content)
+    with_default = {name for name, schema in schemas.items() if schema.get("default")}
+    return with_default | {name for name in required if isinstance(name, str)}
+
+
 def _give_image(draft: Draft, fragment: Fragment) -> None:
     """Make sure that every run has an image: in an init container the worker fills in none."""
     image = draft.get((*_FLOW, "image"))
     name = defaults.placeholder(image)
     path: Path = (*_FLOW, "image") if name is None else (*_PROPERTIES, name, "default")
-    if name is None:
-        given = bool(image)
-    else:
-        required = draft.get(("variables", "required"))
-        given = bool(draft.get(path)) or (isinstance(required, list) and name in required)
+    given = bool(image) if name is None else name in _given(draft)
     if given:
         return
     if fragment.default_image is None or not isinstance(draft.get(path[:-1]), dict):
@@ -205,6 +211,26 @@ def _give_image(draft: Draft, fragment: Fragment) -> None:
             "in the operator's configuration (workPools[].image).",
         )
     draft.replace(path, fragment.default_image)
+
+
+def _security_context(draft: Draft, fragment: Fragment) -> Mapping[str, Any]:
+    """That of the flow's container; where runs choose all of it, that of runs that don't."""
+    path: Path = (*_FLOW, "securityContext")
+    context = draft.get(path)
+    name = defaults.placeholder(context)
+    if name is None:
+        return defaults.mapping(context)
+    default: Path = (*_PROPERTIES, name, "default")
+    found = draft.get(default)
+    if not isinstance(found, Mapping) and not set(pieces.USER) & set(fragment.security_context):
+        raise MergeRefusedError(
+            "SecurityContextIsPlaceholder",
+            f"{written(path)} is {context!r} without a default, so nobody knows the user of the "
+            f"init container, and a namespace may refuse its pods: give {written(default)}, {{}} "
+            "if it is the image's user, or name the user (runAsNonRoot, runAsUser) in the "
+            "operator's configuration (workPools[].install.securityContext).",
+        )
+    return defaults.mapping(found)
 
 
 def _check_kubernetes(draft: Draft) -> None:

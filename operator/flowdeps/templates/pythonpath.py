@@ -16,8 +16,10 @@ Whatever leads a value and lies under ``/opt/flowdeps`` is ours: that alone tell
 out again, whatever else was written to the value since. An entry with nothing left is ours.
 """
 
+from collections.abc import Container
 from typing import Any, TypeGuard
 
+from flowdeps.templates.defaults import placeholder
 from flowdeps.templates.draft import MergeRefusedError
 
 NAME = "PYTHONPATH"
@@ -28,8 +30,8 @@ OWN = ":".join([SITE, *(f"{HOME}/image/{number}" for number in range(IMAGE_ENTRI
 _REFERENCE = f"$({NAME})"
 
 
-def put_in_container(env: list[Any]) -> None:
-    """Make the container's list lead to us."""
+def put_in_container(env: list[Any], *, given: Container[str]) -> None:
+    """Make the container's list lead to us. ``given``: the variables that no run lacks."""
     entries = _entries(env)
     last = entries[-1] if entries else None
     for entry in entries:
@@ -39,7 +41,7 @@ def put_in_container(env: list[Any]) -> None:
     elif "valueFrom" in last or last.get("value") == _REFERENCE:
         env.append({"name": NAME, "value": f"{SITE}:{_REFERENCE}"})
     elif isinstance(last.get("value"), str) and last["value"]:
-        last["value"] = _with_ours(last["value"])
+        last["value"] = _with_ours(last["value"], given)
     else:  # set to nothing: the image's own path is not wanted
         env.append({"name": NAME, "value": SITE})
 
@@ -57,12 +59,12 @@ def take_from_container(env: list[Any]) -> None:
             entry["value"] = left
 
 
-def put_in_worker_env(env: Any, *, where: str) -> None:
+def put_in_worker_env(env: Any, *, where: str, given: Container[str]) -> None:
     """Put ours before the value that the worker gives to runs, if it gives one."""
     if isinstance(env, dict):
         _refuse_foreign(env.get(NAME))
         if isinstance(env.get(NAME), str):
-            env[NAME] = _with_ours(env[NAME])
+            env[NAME] = _with_ours(env[NAME], given)
     elif isinstance(env, list):
         entries = _entries(env)
         if any("valueFrom" in entry for entry in entries):
@@ -75,7 +77,7 @@ def put_in_worker_env(env: Any, *, where: str) -> None:
         for entry in entries:
             _refuse_foreign(entry.get("value"))
             if isinstance(entry.get("value"), str):
-                entry["value"] = _with_ours(entry["value"])
+                entry["value"] = _with_ours(entry["value"], given)
 
 
 def take_from_worker_env(env: Any) -> None:
@@ -101,14 +103,27 @@ def _leads_to_us(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and _is_ours(value.partition(":")[0])
 
 
-def _with_ours(value: str) -> str:
+def _with_ours(value: str, given: Container[str]) -> str:
     # A path that ends in ":" would put the working directory on it.
+    _refuse_empty(value, given)
     return f"{SITE}:{value}" if value else SITE
 
 
 def _without_ours(value: str) -> str:
     directory, _, rest = value.partition(":")
     return _without_ours(rest) if _is_ours(directory) else value
+
+
+def _refuse_empty(value: str, given: Container[str]) -> None:
+    root = (placeholder(value) or "").partition(".")[0]
+    known = root in {"", "prefect"} or root.startswith("$") or root in given
+    if not known:
+        raise MergeRefusedError(
+            "PythonPathMayBeEmpty",
+            f"{NAME} is {value!r}, which a run may leave empty: behind ours that would be the "
+            "working directory, in place of the image's own path; give "
+            f"variables.properties.{root}.default.",
+        )
 
 
 def _refuse_foreign(value: object) -> None:

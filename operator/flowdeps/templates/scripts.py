@@ -11,10 +11,21 @@ from importlib import resources
 _INSIDE = "flowdeps.templates.inside"
 _FUTURE = "from __future__ import annotations\n"
 
-# Images may have python3 alone. No "$(": Kubernetes would read it as a reference.
+# Images may have python3 alone. A link that leads nowhere for this user is that of the flow's
+# environment: the next Python on the path would be another. No "$(": Kubernetes would read it as
+# a reference.
 _LAUNCHER = """\
+set -f; IFS=:
 for python in python3 python; do
-  if command -v "$python" >/dev/null; then exec "$python" -I -X utf8 -c "$0"; fi
+  for place in $PATH; do
+    if [ -d "$place/$python" ]; then continue; fi
+    if [ -x "$place/$python" ]; then exec "$place/$python" -I -X utf8 -c "$0"; fi
+    if [ -L "$place/$python" ]; then
+      echo "flowdeps: $place/$python can't be run by user `id -u`: put the Python that it links to \
+where every user can read it"
+      exit 1
+    fi
+  done
 done
 echo "flowdeps: the flow's image has no python on its PATH: use an image with Python"
 exit 1

@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from flowdeps.templates import Fragment
+from flowdeps.templates.defaults import placeholder
 from tests.unit.templates.samples import Template, flow_of, pod_of, pool
 
 ABSENT = object()
@@ -20,7 +21,9 @@ _json = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_names, inner, max_size=2),
     max_leaves=4,
 )
-_paths = st.sampled_from(["", "/srv", ":/srv", "/a:$(PYTHONPATH)", "$(PYTHONPATH)", "{{ name }}"])
+_paths = st.sampled_from(
+    ["", "/srv", ":/srv", "/a:$(PYTHONPATH)", "$(PYTHONPATH)", "{{ name }}:/x"]
+)
 _references = st.builds(lambda name: {"secretKeyRef": {"name": name, "key": "k"}}, _names)
 _variables = st.builds(lambda name, value: {"name": name, "value": value}, _names, _texts)
 _secrets = st.builds(lambda name, source: {"name": name, "valueFrom": source}, _names, _references)
@@ -32,6 +35,10 @@ _env_values = st.dictionaries(_names | st.just("PYTHONPATH"), _paths, max_size=3
 _items = st.lists(
     st.builds(lambda name, more: {"name": name, "more": more}, _names, _json), max_size=3
 )
+
+
+def _is_no_placeholder(value: Any) -> bool:
+    return placeholder(value) is None
 
 
 def _optional(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -63,7 +70,7 @@ def templates(draw: st.DrawFn) -> Template:
     put(draw, flow, "volumeMounts", draw(_optional(_items)))
     put(draw, flow, "env", draw(_optional(st.just("{{ env }}") | _env_lists)))
     put(draw, flow, "envFrom", draw(_optional(_items)))
-    put(draw, flow, "securityContext", draw(_optional(_json)))
+    put(draw, flow, "securityContext", draw(_optional(_json.filter(_is_no_placeholder))))
     put(draw, flow, "resources", draw(_optional(_json)))
     if draw(st.booleans()):
         put(draw, flow, "image", draw(_optional(st.just("registry.example.com/{{ name }}"))))

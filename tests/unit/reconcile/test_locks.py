@@ -364,6 +364,26 @@ def test_a_set_whose_pools_have_other_images_is_told_so() -> None:
     play(script)
 
 
+def test_an_image_whose_python_lacks_prefect_is_told_so() -> None:
+    """Runs may have another Python, by an ENTRYPOINT that pods of ours don't go through. The set is
+    served all the same: whoever installs Prefect at the start means it."""
+
+    async def script(sim: Simulation) -> None:
+        sim.prefect.make("k")
+        sim.cluster.pods.images[IMAGE] = MemoryImage(packages={"six": "1.17.0"})
+        sim.cluster.apply("ml", pools=["k"], **image())
+        await settled(sim)
+        assert sim.ready("ml") == ("True", "Ready")
+        told = f"python3 on the PATH of {IMAGE} is Python 3.11.9, without Prefect"
+        assert told in conditions(sim)["Ready"][2]
+        sim.cluster.pods.images[IMAGE] = MemoryImage(id="sha256:2")
+        async with sim.operator():
+            await asyncio.sleep(2 * HOUR)
+        assert told not in conditions(sim)["Ready"][2]
+
+    play(script)
+
+
 def test_a_kill_while_a_pod_runs_costs_no_second_pod() -> None:
     """Whoever comes next finds the pod by its name, and waits for it."""
 

@@ -15,11 +15,12 @@ def test_a_set_made_anew_during_a_pass_is_not_told_what_was_found_of_the_old_one
         delete_config_map, apply_status = sim.cluster.delete_config_map, sim.cluster.apply_status
         told: list[tuple[str, bool]] = []
 
-        async def replace(**given: Any) -> None:
-            await delete_config_map(**given)
+        async def replace(**given: Any) -> bool:
+            gone = await delete_config_map(**given)
             sim.cluster.delete("ml")
             sim.cluster.apply("ml", requirements=["impossible"])
             await asyncio.sleep(0.1)  # until the watch has told it
+            return gone
 
         async def tell(**given: Any) -> Body:
             told.append((given["uid"], "lock" in given["status"]))

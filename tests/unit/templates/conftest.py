@@ -43,6 +43,15 @@ def baked(pod: Pod, tmp_path: Path) -> Path:
     return tmp_path / "baked"
 
 
+@pytest.fixture
+def closed(tmp_path: Path) -> Iterator[Path]:
+    """A directory of somebody else: nothing can be read of it, not even what it holds."""
+    directory = tmp_path / "closed"
+    directory.mkdir(mode=0)
+    yield directory
+    directory.chmod(0o700)
+
+
 @pytest.fixture(params=["uv", "pip"])
 def either(request: pytest.FixtureRequest, pod: Pod, images: dict[str, Path]) -> Pod:
     """A pod whose image has one of the two installers."""

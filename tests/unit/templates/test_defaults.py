@@ -5,7 +5,14 @@ from typing import Any
 import pytest
 
 from flowdeps.templates import default_image, job_namespace, merge, pull_policy, user
-from tests.unit.templates.samples import Template, fragment, pool, prefect_template, with_flow
+from tests.unit.templates.samples import (
+    Template,
+    fragment,
+    pod_of,
+    pool,
+    prefect_template,
+    with_flow,
+)
 
 
 @pytest.mark.parametrize(
@@ -85,16 +92,40 @@ def test_the_pull_policy_is_what_the_worker_would_fill_in(
     assert pull_policy(template) == policy
 
 
+def with_contexts(flow: Any, pod: Any = None, **defaults: Any) -> Template:
+    """Security contexts of container and pod, and variables with these defaults."""
+    template = with_flow(securityContext=flow)
+    if pod is not None:
+        pod_of(template)["securityContext"] = pod
+    properties = template["variables"]["properties"]
+    properties |= {name: {"default": value} for name, value in defaults.items()}
+    return template
+
+
+CONTEXT = {"runAsUser": 1000, "runAsGroup": 0}
+
+
 @pytest.mark.parametrize(
-    ("context", "ids"),
+    ("template", "ids"),
     [
-        ({"runAsUser": 1000, "runAsGroup": 0}, (1000, 0)),
-        ({"runAsUser": "{{ user }}"}, (None, None)),
-        (None, (None, None)),
+        (with_contexts(CONTEXT), (1000, 0)),
+        (with_contexts(None), (None, None)),
+        (with_contexts(None, CONTEXT), (1000, 0)),
+        (with_contexts({"runAsUser": 5}, CONTEXT), (5, 0)),
+        (with_contexts({"runAsUser": "{{ uid }}"}), (None, None)),
+        (with_contexts({"runAsUser": "{{ uid }}"}, CONTEXT), (1000, 0)),
+        (with_contexts({"runAsUser": "{{ uid }}"}, CONTEXT, uid=5), (5, 0)),
+        (with_contexts({"runAsUser": "{{ uid }}"}, CONTEXT, uid=None), (1000, 0)),
+        (with_contexts("{{ context }}", context=CONTEXT), (1000, 0)),
+        (with_contexts("{{ context }}", {"runAsUser": 7}, context=None), (7, None)),
+        (with_contexts(None, "{{ context }}", context=CONTEXT), (1000, 0)),
+        (with_contexts({"runAsUser": "root"}, []), (None, None)),
+        ({}, (None, None)),
     ],
 )
-def test_the_user_is_the_one_of_the_flows_container(
-    context: Any, ids: tuple[int | None, int | None]
+def test_the_user_is_what_a_run_would_have(
+    template: Template, ids: tuple[int | None, int | None]
 ) -> None:
-    """A number that the template names; None where the image decides, or a run."""
-    assert user(with_flow(securityContext=context)) == ids
+    """Each number is the container's, else the pod's, with the defaults of variables; None where
+    the image decides, or a run."""
+    assert user(template) == ids

@@ -6,12 +6,14 @@ Each test has a lock directory, a volume and an environment of its own, and a lo
 import ast
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.cluster import tools
 from tests.cluster.index import Index
-from tests.unit.templates.install_pod import COMMAND, WRONG, Pod, at, pin
+from tests.unit.templates.install_pod import COMMAND, PYTHON, WRONG, Pod, at, pin
 
 
 def test_the_script_is_python_3_9() -> None:
@@ -124,6 +126,55 @@ def test_nothing_but_the_volume_is_written(either: Pod, index: Index, tmp_path: 
     }
     either.write(pin(index, "alpha", "1.0"), index=at(index))
     outcome = either.run()
+    assert outcome.code == 0, outcome.lines
+
+
+def test_modules_that_python_has_itself_are_left_out(either: Pod, index: Index) -> None:
+    """They would hide Python's own from the flow, which a package in the image never does; the
+    package counts as installed, and one line says what is missing of it."""
+    both = {"dataclasses.py": "1 / 0\n", "asyncio/__init__.py": "1 / 0\n"}
+    line = pin(index, "dataclasses", "0.8", modules=both)
+    either.write(line, pin(index, "alpha", "1.0"), index=at(index))
+    index.add("typing", "3.7")
+    either.environment["FLOWDEPS_EXTRAS"] = "typing"
+    outcome = either.run()
+    assert outcome.code == 0, outcome.lines
+    assert {"alpha", "dataclasses-0.8.dist-info"} <= set(outcome.installed)
+    assert not {"dataclasses.py", "asyncio", "typing"} & set(outcome.installed)
+    assert outcome.lines[-2] == (
+        "flowdeps: warning: left out asyncio, dataclasses, typing: Python has modules of these "
+        "names itself, which they would hide"
+    )
+
+
+def test_what_is_read_in_site_packages_alone_is_said_to_have_no_effect(
+    either: Pod, index: Index
+) -> None:
+    """A .pth file runs code at each start of Python, but not on PYTHONPATH; those of namespaces and
+    of setuptools are no loss."""
+    for name in ("a1_hook", "alpha-1.0-py3.11-nspkg", "distutils-precedence"):
+        line = pin(index, name, "1.0", modules={f"{name}.pth": "import sys\n"})
+        either.write(line, index=at(index))
+        outcome = either.run()
+        assert outcome.code == 0, outcome.lines
+        assert outcome.lines[:-1] == (
+            ["flowdeps: warning: a1_hook.pth has no effect on PYTHONPATH, only in the image itself"]
+            if name == "a1_hook"
+            else []
+        )
+
+
+def test_a_home_that_cannot_be_looked_at_does_not_matter(
+    pod: Pod, index: Index, closed: Path, tmp_path: Path
+) -> None:
+    """HOME=/root of an image whose runs have another user, for an interpreter that looks there."""
+    pod.programs = tmp_path / "programs"
+    pod.programs.mkdir()
+    (pod.programs / "python3").symlink_to(Path(sys.base_prefix, "bin", f"python{PYTHON}"))
+    (pod.programs / "uv").symlink_to(tools.uv())
+    pod.environment["HOME"] = str(closed / "home")
+    pod.write(pin(index, "alpha", "1.0"), index=at(index))
+    outcome = pod.run()
     assert outcome.code == 0, outcome.lines
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from flowdeps.templates.inside.installer import find_bundle
 from tests.cluster.index import Index
 from tests.cluster.pki import Authority
 from tests.unit.templates.install_pod import Pod, at, pin
@@ -138,6 +139,27 @@ def test_an_image_with_certificates_of_its_own_needs_no_secret(
     either.write(pin(private, "alpha", "1.0"), index=at(private), credentials=True)
     outcome = either.run()
     assert outcome.code == 0, outcome.lines
+
+
+def test_certificates_that_the_user_cannot_read_are_passed_over(
+    either: Pod, private: Index, authority: Authority, closed: Path
+) -> None:
+    """An image may name a file of root's; what the Secret has counts without it."""
+    either.environment = {"SSL_CERT_FILE": str(closed / "ca.crt")}
+    write(either, ca_crt=authority.own.certificate.read_text())
+    either.write(pin(private, "alpha", "1.0"), index=at(private), credentials=True)
+    outcome = either.run()
+    assert outcome.code == 0, outcome.lines
+
+
+def test_the_installer_is_told_of_no_certificates_that_it_cannot_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """pip ends with an error at a file that is not there; what else the image names counts."""
+    (tmp_path / "ca.crt").touch()
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "gone.crt"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.crt"))
+    assert find_bundle() == str(tmp_path / "ca.crt")
 
 
 def test_an_unknown_authority_is_said(either: Pod, private: Index) -> None:

@@ -10,6 +10,9 @@ from flowdeps.templates.inside.installer import InstallError
 from tests.cluster.index import Index
 from tests.unit.templates.install_pod import Outcome, Pod, at, bake, pin
 
+# Signs that break a line somewhere, as JSON spells them.
+BREAKS = ("000a", "000b", "000c", "000d", "001c", "0085", "2028")
+
 
 def ran(pod: Pod, wanted: str, **more: Any) -> Outcome:
     pod.environment["FLOWDEPS_EXTRAS"] = wanted
@@ -178,6 +181,8 @@ def test_the_value_is_text_or_a_list(value: str, found: list[str]) -> None:
         "['httpx'",
         "{'httpx': 1}",
         '["httpx; a\\nrich"]',
+        *(f"[\"httpx; a > '3'\\u{sign}--pre\"]" for sign in ("0009", *BREAKS)),
+        *(f"[\"httpx; a > '3'\\u{sign}rich\"]" for sign in BREAKS),
     ],
 )
 def test_what_is_no_plain_requirement_is_refused(value: str) -> None:
@@ -185,3 +190,10 @@ def test_what_is_no_plain_requirement_is_refused(value: str) -> None:
     with pytest.raises(InstallError) as caught:
         extras.requirements(value)
     assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["httpx, rich", "httpx,rich", '"httpx>=0.27" rich', "'httpx'"])
+def test_what_other_tools_take_is_refused_with_the_form_to_write(value: str) -> None:
+    """Commas and quotes, as they stand in variables of other images."""
+    with pytest.raises(InstallError, match="separate packages by spaces, without commas or quotes"):
+        extras.requirements(value)

@@ -104,6 +104,46 @@ def test_the_install_container_has_what_the_worker_does_not_fill_in() -> None:
     }
 
 
+def with_context_of_runs(**schema: Any) -> Template:
+    """A template whose runs choose the whole security context by a variable."""
+    template = with_flow(securityContext="{{ security_context }}")
+    template["variables"]["properties"]["security_context"] = {"type": "object", **schema}
+    return template
+
+
+@pytest.mark.parametrize(
+    ("default", "user"),
+    [
+        (
+            {"runAsUser": 1000, "runAsNonRoot": True, "privileged": False},
+            {"runAsUser": 1000, "runAsNonRoot": True},
+        ),
+        ({}, {}),
+    ],
+)
+def test_a_security_context_that_runs_choose_gives_its_default_user(
+    default: dict[str, Any], user: dict[str, Any]
+) -> None:
+    """A namespace may refuse a pod with one container that does not say that it is no root."""
+    template = with_context_of_runs(default=default)
+    merged = merge(template, fragment())
+    install = named(pod_of(merged)["initContainers"], "flowdeps-install")
+    context = install["securityContext"]
+    assert {key: value for key, value in context.items() if key.startswith("runAs")} == user
+    assert context["capabilities"] == {"drop": ["ALL"]}
+    assert flow_of(merged)["securityContext"] == "{{ security_context }}"
+    assert same(remove(merged), template)
+
+
+@pytest.mark.parametrize("schema", [{}, {"default": None}, {"default": "x"}])
+def test_a_security_context_without_a_default_is_the_configurations(schema: Any) -> None:
+    """Runs of such a pool are served where the configuration knows their user."""
+    given = fragment(security_context={"runAsNonRoot": True})
+    merged = merge(with_context_of_runs(**schema), given)
+    install = named(pod_of(merged)["initContainers"], "flowdeps-install")
+    assert install["securityContext"] == {"runAsNonRoot": True}
+
+
 def test_the_operators_configuration_wins_over_the_flows_container() -> None:
     """Configured resources, security context and variables stand in the install container."""
     proxy = {"name": "HTTPS_PROXY", "value": "http://proxy.example.com:3128"}

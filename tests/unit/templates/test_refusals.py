@@ -1,6 +1,7 @@
 """Templates that cannot carry the fragment: refused with a reason, and left alone."""
 
 import copy
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -193,6 +194,64 @@ def test_a_search_path_that_nothing_can_precede_is_refused() -> None:
     error = refused(template)
     assert error.reason == "PythonPathIsReference"
     assert "variables.properties.env.default" in error.message
+
+
+def with_search_path(
+    where: str, value: str = "{{ path }}", *, required: bool = False, **schema: Any
+) -> Template:
+    """A template that takes a run's search path from a variable."""
+    template = pool()
+    if where == "container":
+        template = with_flow(env=[{"name": "PYTHONPATH", "value": value}])
+    else:
+        template["job_configuration"]["env"] = {"PYTHONPATH": value}
+    template["variables"]["properties"]["path"] = {"type": "string", **schema}
+    template["variables"]["required"] = ["path"] if required else []
+    return template
+
+
+@pytest.mark.parametrize("where", ["container", "configuration"])
+@pytest.mark.parametrize("schema", [{}, {"default": None}, {"default": ""}])
+def test_a_search_path_that_runs_may_leave_empty_is_refused(where: str, schema: Any) -> None:
+    """Behind ours an empty entry would be the working directory, in front of Python's own modules,
+    also in runs that choose nothing; and the image's path would be lost."""
+    error = refused(with_search_path(where, **schema))
+    assert error.reason == "PythonPathMayBeEmpty"
+    assert "variables.properties.path.default" in error.message
+
+
+@pytest.mark.parametrize("where", ["container", "configuration"])
+@pytest.mark.parametrize(
+    ("value", "variable"),
+    [
+        ("{{ path }}", {"default": "/srv"}),
+        ("{{ path }}", {"required": True}),
+        ("{{ path.to }}", {"required": True}),
+        ("/srv:{{ path }}", {}),
+        ("{{ prefect.variables.path }}", {}),
+        ("{{ $PATH }}", {}),
+    ],
+)
+def test_a_search_path_that_runs_have_stands_behind_ours(
+    where: str, value: str, variable: dict[str, Any]
+) -> None:
+    """A default, a variable that each run has to give, or what Prefect knows."""
+    template = with_search_path(where, value, **variable)
+    merged = merge(template, fragment())
+    assert f"/opt/flowdeps/site:{value}" in json.dumps(merged)
+    assert same(remove(merged), template)
+
+
+@pytest.mark.parametrize("schema", [None, {}, {"default": None}])
+def test_a_security_context_that_nobody_knows_is_refused_with_both_ways_out(schema: Any) -> None:
+    """Runs that choose no set would fail too, where a namespace wants to know each one's user."""
+    template = with_flow(securityContext="{{ security_context }}")
+    if schema is not None:
+        template["variables"]["properties"]["security_context"] = schema
+    error = refused(template)
+    assert error.reason == "SecurityContextIsPlaceholder"
+    assert "variables.properties.security_context.default" in error.message
+    assert "workPools[].install.securityContext" in error.message
 
 
 def test_pod_labels_may_be_the_workers_own_placeholder() -> None:

@@ -1,6 +1,8 @@
 """The scripts that run in a flow image, as the texts that containers carry."""
 
 import ast
+import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from flowdeps.templates.scripts import command, script
+from tests.unit.templates.install_pod import unprivileged
 
 SCRIPTS = ("install", "probe", "verify")
 
@@ -63,3 +66,57 @@ def test_an_image_without_python_is_named(name: str, tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert done.stdout.startswith("flowdeps: the flow's image has no python on its PATH")
+
+
+@pytest.mark.parametrize("target", ["gone", "closed"])
+@pytest.mark.parametrize("program", ["python3", "python"])
+def test_a_python_that_the_user_cannot_run_is_named(
+    tmp_path: Path, closed: Path, program: str, target: str
+) -> None:
+    """The flow's environment leads there, so another Python further on the path is not the flow's:
+    an environment that root made with an interpreter of its own home, for runs as another user."""
+    places = {"gone": tmp_path / "gone", "closed": closed / "python3"}
+    (tmp_path / "venv").mkdir()
+    (tmp_path / "venv" / program).symlink_to(places[target])
+    further = python_at(tmp_path / "further", program)
+    (further / "id").symlink_to(str(shutil.which("id")))
+    done = run("probe", tmp_path / "none", tmp_path / "venv", further)
+    assert done.returncode == 1
+    assert done.stdout == (
+        f"flowdeps: {tmp_path}/venv/{program} can't be run by user {os.geteuid()}: put the Python "
+        "that it links to where every user can read it\n"
+    )
+
+
+@pytest.mark.parametrize("program", ["python3", "python"])
+def test_what_is_no_program_is_no_python(tmp_path: Path, program: str) -> None:
+    """Directories and files of that name, as a shell passes over them; python3 goes first."""
+    places = [tmp_path / name for name in ("directory", "linked", "file", "old")]
+    for place in places:
+        place.mkdir()
+    (places[0] / program).mkdir()
+    (places[1] / program).symlink_to(tmp_path)
+    (places[2] / program).touch()
+    if program == "python3":
+        python_at(places[3], "python")
+    done = run("probe", *places, python_at(tmp_path / "right", program))
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path}/right/{program} -I -X utf8 -c\n")
+
+
+def python_at(directory: Path, program: str) -> Path:
+    """A directory with a program that prints how it was called, but for its last argument."""
+    directory.mkdir(exist_ok=True)
+    (directory / program).write_text('#!/bin/sh\necho "$0 $1 $2 $3 $4"\n')
+    (directory / program).chmod(0o755)
+    return directory
+
+
+def run(name: str, *path: Path) -> "subprocess.CompletedProcess[str]":
+    """Run a script where PATH has these directories, and no Python but theirs."""
+    return subprocess.run(
+        [*unprivileged(), *command(name)],
+        env={"PATH": ":".join(map(str, path))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )

@@ -109,6 +109,39 @@ def test_nothing_to_import_is_no_failure(trial: Trial) -> None:
     assert "elsewhere is not installed here" in verdict.lines[-2]
 
 
+def bake_prefect(directory: Path, engine: str) -> None:
+    modules = {"prefect/__init__.py": "", "prefect/engine.py": engine}
+    bake(directory, "prefect", "3.0", modules=modules)
+
+
+@pytest.mark.parametrize("asked", [{"names": ["alpha"]}, {"imports": ["alpha"]}])
+def test_a_lock_that_breaks_the_images_prefect_fails(trial: Trial, asked: dict[str, Any]) -> None:
+    """A module of the lock that hides one of the image's, unknown to any metadata."""
+    bake_prefect(trial.home / "image/0", "from helper import needed\n")
+    (trial.home / "image/0/helper.py").write_text("needed = 1\n")
+    bake(trial.site, "alpha", "1.0", modules={"alpha.py": "", "helper.py": "other = 1\n"})
+    result = trial.run(**asked).result
+    assert (result["ok"], result["module"]) == (False, "prefect.engine")
+    assert result["error"].startswith("ImportError: cannot import name 'needed' from 'helper'")
+
+
+def test_a_prefect_that_fails_without_the_lock_is_no_fault_of_it(trial: Trial) -> None:
+    """Only a read-only root or a missing setting may keep it from being imported here."""
+    bake_prefect(trial.home / "image/0", "1 / 0\n")
+    bake(trial.site, "alpha", "1.0")
+    verdict = trial.run(names=["alpha"])
+    assert verdict.result == {"ok": True}
+    assert "prefect.engine cannot be imported without the lock either" in verdict.lines[-3]
+
+
+def test_prefect_hides_no_other_failure_and_is_not_imported_where_nothing_is(trial: Trial) -> None:
+    """The lock's own modules come first; a set with no imports imports nothing."""
+    bake_prefect(trial.home / "image/0", "1 / 0\n")
+    bake(trial.site, "bad", "1.0", modules={"bad.py": "raise ValueError\n"})
+    assert trial.run(names=["bad"]).result["module"] == "bad"
+    assert not any("prefect.engine" in line for line in trial.run().lines)
+
+
 @pytest.mark.parametrize(
     ("code", "error"),
     [

@@ -34,6 +34,7 @@ REQUIREMENT = re.compile(
     re.ASCII,
 )
 FILE = re.compile(r"\.(whl|zip|tar\.gz|tgz|txt|toml)$", re.IGNORECASE)
+MORE = re.compile(r"\s-|[\n\r\f\v]")  # a flag, or what a requirements file takes for another line
 BESIDE_BOTH = "cannot be had beside image and lock: {said}"
 NOWHERE = "{index} has no wheel of {said} for this image"
 RESOLUTION = (
@@ -55,11 +56,11 @@ def requirements(value: str) -> list[str]:
         lines = (re.sub(r"(^|\s)#.*", "", line) for line in text.splitlines())
         found = [one for line in lines for one in split(line)]
     for one in found:
-        if not REQUIREMENT.fullmatch(one) or FILE.search(one) or " -" in one or "\n" in one:
+        if not REQUIREMENT.fullmatch(one) or FILE.search(one) or MORE.search(one):
             shown = without_credentials(" ".join(one.split()))[:100]
             raise InstallError(
-                f'"{shown}" is not a package with versions such as httpx>=0.27: URLs, paths and '
-                "flags are not allowed"
+                f'"{shown}" is not a package with versions such as httpx>=0.27: separate packages '
+                "by spaces, without commas or quotes; URLs, paths and flags are not allowed"
             )
     return found
 

@@ -15,7 +15,8 @@ user, on a root file system that may be read-only. It reads /etc/flowdeps (a Con
                                       "shadow": packages that may go before the image's own,
                                       "credentials": whether the index wants some}
     /etc/flowdeps-credentials         see ``installer``
-    /opt/flowdeps/site                the packages: complete, or not there
+    /opt/flowdeps/site                the packages: complete, or not there; but for modules that
+                                      Python has itself (see ``staged``)
     /opt/flowdeps/image/0 ... 3       links to the directories of the image's own PYTHONPATH
     /opt/flowdeps/lock.json           what was installed
 
@@ -55,6 +56,7 @@ from flowdeps.templates.inside.seen import (
     say,
     search_path,
 )
+from flowdeps.templates.inside.staged import leave_out_pythons_own, warn_of_pth
 
 SOURCE = Path(os.environ.get("FLOWDEPS_SOURCE", "/etc/flowdeps"))
 IMAGE_ENTRIES = 4
@@ -109,6 +111,8 @@ def install(key: str) -> str:
         with saying(variable):
             added = install_extras(extras, known=known, installer=installer, target=staged)
         announce(variable, added, place="the image" if lock is None else "the lock")
+    leave_out_pythons_own(staged)
+    warn_of_pth(staged)
     staged.rename(HOME / "site")
     if lock is None:
         return "no dependency set chosen: the flow sees the packages of its image and its extras"

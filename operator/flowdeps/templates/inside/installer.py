@@ -154,14 +154,16 @@ def read_secrets(path: Path) -> list[str]:
 
 def find_bundle() -> str | None:
     """The certificates to trust, where they are not those that the installer brings along."""
-    named = next((os.environ[name] for name in CERTIFICATES if os.environ.get(name)), None)
+    given = (os.environ.get(name, "") for name in CERTIFICATES)
+    named = next((one for one in given if os.access(one, os.R_OK)), None)
     authority = CREDENTIALS / "ca.crt"
     if not authority.exists():
         return named
     vendored = importlib.util.find_spec("pip")
     certifi = Path(vendored.origin or "").parent / "_vendor/certifi/cacert.pem" if vendored else ""
     places = [named, ssl.get_default_verify_paths().cafile, *BUNDLES, str(certifi)]
-    known = next((Path(place) for place in places if place and Path(place).is_file()), None)
+    # Not Path's: it raises where a parent is closed to the user.
+    known = next((Path(one) for one in places if one and os.path.isfile(one)), None)  # noqa: PTH113
     joined = TEMPORARY / "ca.crt"
     joined.write_text((f"{known.read_text()}\n" if known else "") + authority.read_text())
     return str(joined)

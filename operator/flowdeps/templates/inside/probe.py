@@ -11,7 +11,8 @@ def main() -> int:
     try:
         describe()
     except Exception as error:
-        say(f"cannot tell what the image has: {type(error).__name__}: {error}")
+        why = f"{type(error).__name__}: {error}"
+        say(f"cannot tell what the image has: {why}; use an image with Python 3.9 or newer")
         return 1
     return 0
 

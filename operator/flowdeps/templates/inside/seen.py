@@ -39,7 +39,7 @@ def search_path() -> list[str]:
     path = [*named, *sys.path]
     alone = sys.prefix == sys.base_prefix and not os.environ.get("PYTHONNOUSERSITE")
     users = site.getusersitepackages()
-    if alone and Path(users).is_dir():
+    if alone and os.path.isdir(users):  # noqa: PTH112 - Path raises where a parent is closed
         path.insert(len(named), users)
     return list(dict.fromkeys(path))
 

@@ -2,8 +2,9 @@
 
 Runs after the install script, with PYTHONPATH as a run has it. Prints the packages of image and
 lock together (see ``seen``), so that the operator can check what they require of each other, and
-imports modules: those asked for, or the top-level modules of the named packages. They are imported
-by one interpreter, as a run would, in a child process that may crash, exit or hang.
+imports modules: those asked for, or the top-level modules of the named packages; and, where the
+image has Prefect, what a run begins with. They are imported by one interpreter, as a run would, in
+a child process that may crash, exit or hang.
 
     FLOWDEPS_IMPORTS    modules, a JSON list; empty: those of the packages
     FLOWDEPS_NAMES      packages, a JSON list
@@ -27,13 +28,20 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-from flowdeps.templates.inside.seen import describe, distributions, say, search_path
+from flowdeps.templates.inside.seen import (
+    describe,
+    distributions,
+    python_path,
+    say,
+    search_path,
+)
 
 RESULT_MARK = "flowdeps-verify:"
 INSTALLED = Path(os.environ.get("FLOWDEPS_HOME", "/opt/flowdeps"))
 LEAST_SECONDS = 10  # for the imports, however long the installation took
 MOST_MODULES = 20  # of one package
 TAIL_LINES = 25
+ENGINE = "prefect.engine"
 # What wheels carry beside the modules that they are for.
 BESIDE = {"benchmarks", "conftest", "doc", "docs", "example", "examples", "setup", "test", "tests"}
 
@@ -79,7 +87,7 @@ def main() -> int:
         describe()
         modules = json.loads(os.environ.get("FLOWDEPS_IMPORTS") or "[]") or defaults()
         if modules:
-            import_all(modules)
+            import_as_a_run(modules)
             say(f"imported {', '.join(modules)}")
         result = {"ok": True}
     except ImportFailedError as error:
@@ -131,7 +139,31 @@ def is_public(name: str) -> bool:
     return name.isidentifier() and not name.startswith("_") and name not in BESIDE
 
 
-def import_all(modules: list[str]) -> None:
+def import_as_a_run(modules: list[str]) -> None:
+    """Import the modules beside Prefect, where the image has it. Raises ImportFailedError.
+
+    A lock that hides what Prefect needs would fail each run. An image whose Prefect cannot be
+    imported without the lock either, here at least, proves nothing against it.
+    """
+    lock = str(INSTALLED / "site")
+    image = distributions([entry for entry in search_path() if entry != lock])
+    if "prefect" not in image:
+        return import_all(modules)
+    try:
+        import_all([*modules, ENGINE])
+    except ImportFailedError as error:
+        if error.module != ENGINE:
+            raise
+        without = [entry for entry in python_path() if entry != lock]
+        try:
+            import_all([ENGINE], PYTHONPATH=os.pathsep.join(without))
+        except ImportFailedError:
+            say(f"{ENGINE} cannot be imported without the lock either: no fault of the lock")
+        else:
+            raise
+
+
+def import_all(modules: list[str], **variables: str) -> None:
     """Import the modules in a child process. Raises ImportFailedError."""
     with tempfile.TemporaryDirectory() as directory:
         notes, log = Path(directory, "notes"), Path(directory, "log")
@@ -139,7 +171,7 @@ def import_all(modules: list[str]) -> None:
         with log.open("wb") as output:
             child = subprocess.Popen(
                 [sys.executable, "-u", "-c", IMPORTER, str(notes), *modules],
-                env=environment(directory),
+                env={**environment(directory), **variables},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

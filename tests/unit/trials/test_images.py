@@ -1,0 +1,50 @@
+"""What is said of an image that no pod can look at."""
+
+from datetime import UTC, datetime
+from typing import cast
+
+import pytest
+
+from flowdeps.cluster import Cluster
+from flowdeps.inquiries import FindingError
+from flowdeps.observe import Metrics
+from flowdeps.templates.pods import PodSettings
+from flowdeps.trials.images import ImageRef, Images
+from flowdeps.trials.runner import Ended, Runner
+from tests.unit.reconcile.simulation import MemoryCluster
+
+IMAGE = "registry.example.com/flows:1"
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        ("flowdeps: it can't: do this", "flowdeps: it can't: do this"),
+        ("SyntaxError: x", "SyntaxError: x; use an image with Python 3.9 or newer"),
+        ("", "no such file; use an image with Python 3.9 or newer"),
+    ],
+)
+async def test_a_probe_that_fails_is_told_with_one_way_out(log: str, said: str) -> None:
+    """The script's own line has one; what else was printed, or nothing, gets one."""
+    runner = Fails(Ended("flowdeps-probe", "no such file", log, ""))
+    images = Images(
+        cast("Cluster", MemoryCluster()),
+        runner,
+        settings=PodSettings(),
+        recheck=3600,
+        now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
+        metrics=Metrics(),
+    )
+    with pytest.raises(FindingError) as caught:
+        await images.read(ImageRef("flows", IMAGE), None)
+    assert caught.value.message == f"{IMAGE} can't be looked at: {said}"
+
+
+class Fails(Runner):
+    """Pods whose end is known."""
+
+    def __init__(self, ended: Ended) -> None:
+        self._ended = ended
+
+    async def run(self, body: object) -> Ended:  # noqa: ARG002
+        return self._ended
