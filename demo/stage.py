@@ -150,7 +150,7 @@ class Operator(Service):
         """Nothing: it is installed."""
 
     def _start(self) -> None:
-        self.port = ports.free()
+        self.port = ports.free(ports.ANYWHERE)
         config = self.run.directory / "config.yaml"
         config.write_text(yaml.safe_dump(self.config()))
         variables = {
