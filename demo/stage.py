@@ -29,7 +29,7 @@ NAMESPACE = "flowdeps-demo"
 POOL = "flowdeps-demo"
 PACKAGE = "emoji"
 FLOWS = "/opt/demo"
-_READY_SECONDS = 60.0
+_READY_SECONDS = 240.0
 
 
 class DemoError(RuntimeError):
