@@ -29,7 +29,7 @@ NAMESPACE = "flowdeps-demo"
 POOL = "flowdeps-demo"
 PACKAGE = "emoji"
 FLOWS = "/opt/demo"
-_READY_SECONDS = 60.0
+_READY_SECONDS = 240.0
 
 
 class DemoError(RuntimeError):
@@ -150,7 +150,7 @@ class Operator(Service):
         """Nothing: it is installed."""
 
     def _start(self) -> None:
-        self.port = ports.free()
+        self.port = ports.free(ports.ANYWHERE)
         config = self.run.directory / "config.yaml"
         config.write_text(yaml.safe_dump(self.config()))
         variables = {

@@ -145,8 +145,8 @@ def _wait_ready(stage: Stage, key: str, *, generation: int) -> None:
     try:
         if generation > 1:  # a condition may still be about the set as it was
             seen = f"jsonpath={{.status.observedGeneration}}={generation}"
-            stage.show("wait", f"--for={seen}", *what)
-        stage.show("wait", "--for=condition=Ready", *what, "--timeout=120s")
+            stage.show("wait", f"--for={seen}", *what, "--timeout=120s")
+        stage.show("wait", "--for=condition=Ready", *what, "--timeout=300s")
     except DemoError as error:
         status = stage.kubectl("get", "fds", key, "-n", NAMESPACE, "-o", "wide")
         raise DemoError(f"{error}\n{status}") from None

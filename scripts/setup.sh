@@ -29,8 +29,9 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         say "installing $package"
         export DEBIAN_FRONTEND=noninteractive
-        apt-get install -qq -y "$package" >/dev/null 2>&1 ||
-            { apt-get update -qq && apt-get install -qq -y "$package" >/dev/null; }
+        apt="apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=5 -qq -y"
+        $apt install "$package" >/dev/null 2>&1 ||
+            { $apt update && $apt install "$package" >/dev/null; }
     else
         die "$python cannot make environments; as root, run: apt-get install $package"
     fi

@@ -33,5 +33,6 @@ def _download(at: Path) -> None:
             *PACKAGES,
         ],
         log=cache.root() / "logs" / "bench-wheels.log",
+        attempts=3,
         env=tools.environment(without=("PYTHON",)),
     )

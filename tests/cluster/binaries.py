@@ -110,6 +110,7 @@ def _build(name: str, output: Path) -> None:
         ["nice", "-n", "5", go, *command, "-o", output, program.package],
         log=cache.root() / "logs" / f"build-{name}.log",
         cwd=_MODULES / program.module,
+        attempts=3,
         env=tools.environment(
             {
                 "CGO_ENABLED": "0",

@@ -21,6 +21,8 @@ NODE_PACKAGES: Mapping[str, str] = {
 }
 IMAGE_PACKAGES: Mapping[str, str] = {"debootstrap": "debootstrap"}
 BUILD_PACKAGES: Mapping[str, str] = {"buildah": "buildah"}
+# Another apt may be at work, and a mirror out of reach for a moment.
+_PATIENTLY = ("-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=5")
 
 
 def ensure_packages(wanted: Mapping[str, str]) -> None:
@@ -37,19 +39,21 @@ def ensure_packages(wanted: Mapping[str, str]) -> None:
         try:
             _install(missing)
         except StepFailedError:  # most often the lists of packages are old, or not there at all
-            _apt("updating the lists of Debian packages", "update")
-            _install(missing)
+            _apt("updating the lists of Debian packages", "update", attempts=3)
+            _install(missing, attempts=3)
 
 
-def _install(packages: list[str]) -> None:
-    _apt(f"installing {' '.join(packages)}", "install", "--no-install-recommends", *packages)
+def _install(packages: list[str], *, attempts: int = 1) -> None:
+    words = ("install", "--no-install-recommends", *packages)
+    _apt(f"installing {' '.join(packages)}", *words, attempts=attempts)
 
 
-def _apt(title: str, *arguments: str) -> None:
+def _apt(title: str, *arguments: str, attempts: int) -> None:
     run_step(
         title,
-        ["apt-get", "--quiet", "--yes", *arguments],
+        ["apt-get", *_PATIENTLY, "--quiet", "--yes", *arguments],
         log=cache.root() / "logs" / f"apt-{arguments[0]}.log",
+        attempts=attempts,
         env=tools.environment({"DEBIAN_FRONTEND": "noninteractive"}),
     )
 

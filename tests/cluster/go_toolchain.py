@@ -55,5 +55,6 @@ def _install(into: Path) -> None:
             *("--require-hashes", "--requirement", _LOCK),
         ],
         log=cache.root() / "logs" / "go-toolchain.log",
+        attempts=3,
         env=tools.environment(),
     )

@@ -94,6 +94,7 @@ def _download(at: Path) -> None:
             *("--dest", at, "--requirement", wanted),
         ],
         log=cache.root() / "logs" / "operator-wheels.log",
+        attempts=3,
     )
 
 

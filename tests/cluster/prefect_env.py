@@ -45,6 +45,7 @@ def _install(at: Path) -> None:
             *("--require-hashes", "--compile-bytecode", "--requirement", LOCK),
         ],
         log=log,
+        attempts=3,
         env=environment,
     )
     printed = subprocess.run(

@@ -1,7 +1,8 @@
 """Long steps run visibly: a line when they start, every few seconds, and when they end.
 
 A step's output goes to a log file; when it fails, the error carries the end of that log. A step
-that is interrupted takes its whole process group with it.
+that is interrupted takes its whole process group with it. One that needs the network may be given
+several attempts.
 """
 
 import os
@@ -13,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _EVERY_SECONDS = 5.0
+_PAUSE_SECONDS = 5.0
 _TAIL_LINES = 25
 
 
@@ -32,8 +34,36 @@ def run_step(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     stdin: bytes | None = None,
+    attempts: int = 1,
 ) -> None:
     """Run a command to its end with progress on standard error; its output goes to ``log``."""
+    for left in reversed(range(attempts)):
+        try:
+            _run(title, command, log=log, env=env, cwd=cwd, stdin=stdin)
+        except StepFailedError as error:
+            if not left:
+                raise
+            say(f"{error}\nonce more in {_PAUSE_SECONDS:.0f} s")
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return
+
+
+def tail(log: Path, lines: int = _TAIL_LINES) -> str:
+    if not log.exists():
+        return "(no log)"
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def _run(
+    title: str,
+    command: Sequence[str | Path],
+    *,
+    log: Path,
+    env: Mapping[str, str] | None,
+    cwd: Path | None,
+    stdin: bytes | None,
+) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     say(f"{title} …")
@@ -63,12 +93,6 @@ def run_step(
             f"the log is {log}, it ends:\n{tail(log)}"
         )
     say(f"{title}: done in {seconds:.0f} s")
-
-
-def tail(log: Path, lines: int = _TAIL_LINES) -> str:
-    if not log.exists():
-        return "(no log)"
-    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
 def _wait(process: subprocess.Popen[bytes], *, title: str, started: float, log: Path) -> None:

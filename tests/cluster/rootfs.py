@@ -50,11 +50,13 @@ def _make_debian(at: Path) -> None:
     with tempfile.TemporaryDirectory(dir=at) as temporary:
         tree = Path(temporary) / "rootfs"
         options = ["--variant=minbase", f"--include={','.join(_PACKAGES)}"]
+        script = 'rm -rf "$0" && exec debootstrap "$@"'  # an attempt before may have left half
         run_step(
             f"installing Debian {SUITE} for the flow image",
             # What it mounts on the way goes with it, also when it is killed.
-            ["unshare", "--mount", "debootstrap", *options, SUITE, tree, *_mirror()],
+            ["unshare", "--mount", "sh", "-c", script, tree, *options, SUITE, tree, *_mirror()],
             log=cache.root() / "logs" / "debootstrap.log",
+            attempts=3,
             env=tools.environment({"PATH": f"{_path()}:/usr/sbin:/sbin"}),
         )
         for name in _SUPERFLUOUS:
@@ -82,6 +84,7 @@ def _make_prefect(at: Path) -> None:
                 *("--require-hashes", "--requirement", LOCK),
             ],
             log=cache.root() / "logs" / "prefect-layer.log",
+            attempts=3,
             env=tools.environment(without=("PYTHON",)),
         )
         _make_scripts(packages, environment / "bin")

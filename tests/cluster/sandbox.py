@@ -20,6 +20,7 @@ from tests.cluster.undo import Undo
 
 _NAMESPACES = ("--mount", "--net", "--ipc", "--uts", "--pid")
 _CGROUPS = Path("/sys/fs/cgroup")
+_START_SECONDS = 60.0
 # Directories that node components write to under names they were compiled with. Within the
 # namespaces what they write lands in memory; what the machine has there stays visible.
 _SHADOWED = ("/var/lib", "/var/log")
@@ -48,14 +49,16 @@ class Sandbox:
         self.process.start()
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         self.process.wait_until(
-            lambda: bool(children.read_text().split()), what="the first process", seconds=10
+            lambda: bool(children.read_text().split()),
+            what="the first process",
+            seconds=_START_SECONDS,
         )
         self._target = int(children.read_text().split()[0])
         # The child appears before it has its mounts.
         self.process.wait_until(
             lambda: Path(f"/proc/{self._target}/comm").read_text().strip() == "pause",
             what="the first process",
-            seconds=10,
+            seconds=_START_SECONDS,
         )
         self._mount()
         self._connect()

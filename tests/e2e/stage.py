@@ -95,7 +95,7 @@ class Stage:
 
     def own_lines(self, run: FlowRun) -> list[str]:
         """Our lines in a run's log in Prefect; they arrive a little after its final state."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while True:
             lines = [line for line in self.api.logs(run) if line.startswith("flowdeps:")]
             if lines or time.monotonic() > deadline:

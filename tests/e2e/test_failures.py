@@ -19,8 +19,8 @@ from tests.support import sets
 
 pytestmark = pytest.mark.node
 
-# What a run may wait for its end: a pending run would wait for ever.
-_SECONDS = 120.0
+# What a run may wait for its end, of ten that start together; a pending run would wait for ever.
+_SECONDS = 400.0
 _HASH = r"the lock's hash for {package} 1\.0 does not match what http\S+ serves; nothing was"
 _UNREACHABLE = r"http\S+ cannot be reached or does not answer; nothing was installed"
 _LINES = {
@@ -61,7 +61,7 @@ def runs(stage: Stage) -> Iterator[Mapping[str, FlowRun]]:
         )
     # The run chooses its set while it is there, and starts when it is not.
     waiting = start_later(stage, choice="gone")
-    stage.node.kubectl("delete", "fds", "gone", "-n", TEAM, "--timeout=60s")
+    stage.node.kubectl("delete", "fds", "gone", "-n", TEAM, "--timeout=180s")
     stage.index.corrupt("swapped", "1.0")
     stage.operator.down()  # it would mend what comes now
     try:

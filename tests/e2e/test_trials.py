@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.node, pytest.mark.usefixtures("elsewhere")]
 
 _ODD = "example.com/flowdeps/flow:odd"
 _LIBRARY = "libodd.so.1"
-_MISSING = "example.com/flowdeps/no-such-image:1"
+_MISSING = "127.0.0.1:1/flowdeps/no-such-image:1"  # refused at once, whatever DNS there is
 _QUOTA = "e2e-quota"
 _PURPOSE = "flowdeps.dev/purpose"
 
@@ -125,7 +125,8 @@ def test_an_image_that_cannot_be_looked_at_is_named_with_a_way_out(
 def test_a_mended_image_heals_its_sets_without_anybodys_help(stage: Stage, odd: Path) -> None:
     """The tag leads to an image with the library: the lock is tried again, and runs have it."""
     stage.node.load_image(odd)
-    sets.wait_ready(stage.node, "odd", namespace=TEAM, seconds=SECONDS)
+    # The longer ago it failed, the later it is looked at again.
+    sets.wait_ready(stage.node, "odd", namespace=TEAM, seconds=600)
     packages = stage.seen(stage.start("sound", "odd", choice="odd", image=_ODD))["packages"]
     assert packages["odd"] == {"version": "1.0", "file": f"{SITE}/odd.py"}
 

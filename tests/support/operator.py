@@ -52,7 +52,7 @@ class Operator(Service):
         """Nothing to build: the operator is the code under test."""
 
     def _start(self) -> None:
-        self.port = ports.free()
+        self.port = ports.free(ports.ANYWHERE)
         config = {
             "prefect": {"apiUrl": self._prefect_url, "pollInterval": "1s"},
             "httpPort": self.port,

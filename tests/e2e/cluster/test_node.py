@@ -32,7 +32,7 @@ with signals.terminable(), Node(egress=True) as node:
     node.load_image(images.flow())
     node.kubectl("run", "sleeper", "--image", images.FLOW_PIP, "--image-pull-policy=Never",
                  "--", "python", "-c", "import time; time.sleep(600)")
-    node.kubectl("wait", "--for=condition=Ready", "pod/sleeper", "--timeout=60s")
+    node.kubectl("wait", "--for=condition=Ready", "pod/sleeper", "--timeout=240s")
     print(node.run.name, flush=True)
     time.sleep(600)
 """
@@ -78,7 +78,7 @@ def test_a_pod_installs_from_the_index_without_root(
 def test_kubectl_reads_logs_and_runs_commands_in_pods(node: Node) -> None:
     wait = "import time; print('here', flush=True); time.sleep(600)"
     with running(node, "sleeper", image=images.FLOW_UV, command=["python", "-c", wait]):
-        node.kubectl("wait", "--for=condition=Ready", "pod/sleeper", "--timeout=60s")
+        node.kubectl("wait", "--for=condition=Ready", "pod/sleeper", "--timeout=240s")
         assert node.kubectl("exec", "sleeper", "--", "id", "-u").strip() == "1000"
         assert "here" in node.kubectl("logs", "sleeper")
 
@@ -95,7 +95,7 @@ def test_a_flow_run_tells_what_its_pod_sees(
     run = node_prefect_api.start_run(deployment, packages=["prefect", "absent"])
     ended = node_prefect_api.wait(run)
     assert ended.state == "COMPLETED", node_prefect_api.logs(run)
-    seen = node_prefect_api.probe_result(run)
+    seen = node_prefect_api.probe_result(run, seconds=60)
     assert seen["set"] == "some"
     assert seen["packages"]["prefect"]["file"].startswith("/opt/prefect/lib/")
     assert seen["packages"]["absent"]["version"] is None
@@ -138,6 +138,7 @@ def test_nothing_stays_of_a_node_with_a_running_pod(number: signal.Signals) -> N
     ) as holder:
         assert holder.stdout is not None
         name = holder.stdout.readline().strip()
+        assert name, "the node or its pod did not start"
         [run] = [one for one in runs.all_runs() if one.name == name]
         assert len(leftovers(run)) > 10
         holder.send_signal(number)
@@ -184,7 +185,7 @@ def running(node: Node, name: str, *, image: str, command: list[str]) -> Iterato
 def finished(node: Node, name: str) -> str:
     """What a pod printed by its successful end."""
     code = "{.status.containerStatuses[0].state.terminated.exitCode}"
-    node.kubectl("wait", f"--for=jsonpath={code}", f"pod/{name}", "--timeout=90s")
+    node.kubectl("wait", f"--for=jsonpath={code}", f"pod/{name}", "--timeout=240s")
     printed = node.kubectl("logs", name)
     assert node.kubectl("get", "pod", name, "-o", f"jsonpath={code}") == "0", printed
     return printed

@@ -12,8 +12,9 @@ import pytest
 
 from scripts.chart import CHART
 from tests.cluster.controlplane import KubectlError
-from tests.e2e.install.site import SITE, Site
+from tests.e2e.install.site import SECONDS, SITE, Site
 from tests.integration.chart.helm import RELEASE, Helm, HelmError
+from tests.support import sets
 
 pytestmark = pytest.mark.node
 
@@ -106,7 +107,7 @@ def test_an_uninstall_takes_the_operator_alone(uninstalled: Uninstalled, site: S
     """Its pod and rights are gone; locks and templates are as they were."""
     with pytest.raises(KubectlError, match="NotFound"):
         site.node.kubectl("get", f"clusterrole/{RELEASE}")
-    assert not site.pods()
+    sets.wait(lambda: not site.pods(), what="the operator's pod to go", seconds=SECONDS)
     before, after = uninstalled.made
     assert before
     assert after == before

@@ -54,6 +54,11 @@ def upgraded(site: Site) -> Upgraded:
     # It has no pool, so what it leads to is no part of what is compared.
     site.offer(site.plain_set("new", "alpha"))
     site.node.kubectl("delete", "fds", "new", "-n", TEAM)
+    sets.wait(
+        lambda: not any("flowdeps-new" in one for one in site.made()),
+        what="what was made for it to go",
+        seconds=SECONDS,
+    )
     return Upgraded(
         before=before,
         after=_state(site),
@@ -84,10 +89,12 @@ def taken_over(upgraded: Upgraded, site: Site) -> TakenOver:
     killed = _active(site)
     assert killed is not None
     bodies = [site.plain_set(name, name, pools=(POOL,)) for name in _MANY]
+    site.index.slow(1)  # so that it is not done with all of them by the time that it is killed
     sets.apply(site.node, *bodies)
     sets.wait(lambda: bool(_locked(site)), what="the first lock", seconds=SECONDS)
     site.node.kubectl("delete", "pod", killed, "-n", NAMESPACE, "--grace-period=0", "--force")
     locked = len(_locked(site))
+    site.index.slow(0)
     site.offer(*bodies)
     # The pod is gone at once, its process a moment later: it may hold the Lease until then.
     sets.wait(lambda: _active(site) not in {None, killed}, what="a takeover", seconds=SECONDS)
@@ -144,10 +151,14 @@ def test_a_cleanup_takes_everything_out(cleaned: str, site: Site) -> None:
     for namespace in (TEAM, JOBS):
         assert sets.names(site.node, "cm", namespace=namespace) == _ALWAYS
         assert sets.names(site.node, "secret", namespace=namespace) == set()
-    listed = site.node.kubectl(
-        "get", "pods,cm,secrets,leases,jobs,sa", "-n", NAMESPACE, "-o", "name"
+    # helm waits for a job, not for its pod.
+    kinds = "pods,cm,secrets,leases,jobs,sa"
+    sets.wait(
+        lambda: RELEASE not in site.node.kubectl("get", kinds, "-n", NAMESPACE, "-o", "name"),
+        what="the release's objects to go",
+        seconds=SECONDS,
+        show=lambda: site.node.kubectl("get", kinds, "-n", NAMESPACE),
     )
-    assert RELEASE not in listed
     with pytest.raises(KubectlError, match="NotFound"):
         site.node.kubectl("get", f"clusterrole/{RELEASE}-cleanup")
     assert sets.names(site.node, "fds", namespace=TEAM) >= {*_SETS, *_MANY}

@@ -29,7 +29,7 @@ def _get(port: int, path: str) -> tuple[int, str]:
 
 @pytest.fixture
 def port() -> int:
-    return ports.free()
+    return ports.free(ports.ANYWHERE)
 
 
 @pytest.fixture

@@ -82,20 +82,20 @@ async def test_an_archive_that_could_not_be_read_is_fetched_again(
 
 
 @pytest.mark.parametrize(
-    ("answer", "problem"),
+    ("answer", "silence", "problem"),
     [
-        (Answer(body=b"", status=HTTPStatus.NOT_FOUND), "the answer is 404"),
-        (Answer(body=b"", status=HTTPStatus.NOT_MODIFIED), "the answer is 304"),
-        (Answer(body=b"x" * 5000), "more than 4,000 bytes"),
-        (Answer(body=archive(osv(1)), delay=30), "can't be fetched (no answer in time)"),
+        (Answer(body=b"", status=HTTPStatus.NOT_FOUND), 30, "the answer is 404"),
+        (Answer(body=b"", status=HTTPStatus.NOT_MODIFIED), 30, "the answer is 304"),
+        (Answer(body=b"x" * 5000), 30, "more than 4,000 bytes"),
+        (Answer(body=archive(osv(1)), delay=30), 0.5, "can't be fetched (no answer in time)"),
     ],
 )
 async def test_an_answer_that_is_no_archive_is_a_problem(
-    site: Site, answer: Answer, problem: str
+    site: Site, answer: Answer, silence: float, problem: str
 ) -> None:
     """Errors, floods and silence end within bounds and are told apart."""
     site.answer = answer
-    advisories = Advisories(site.url(), bounds=Bounds(download=4000, silence=0.5))
+    advisories = Advisories(site.url(), bounds=Bounds(download=4000, silence=silence))
     assert not await advisories.load()
     assert advisories.problem == f"{site.url()}: {problem}"
 

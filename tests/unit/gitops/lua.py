@@ -43,6 +43,7 @@ def _build(output: Path) -> None:
         [go_toolchain.find(), "build", "-trimpath", "-o", output, "."],
         log=cache.root() / "logs" / "build-lua.log",
         cwd=_SOURCES,
+        attempts=3,
         env=tools.environment(
             {
                 "CGO_ENABLED": "0",
