@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from flowdeps.cluster.rights import CLUSTER, LEASE, SETS
+from flowdeps.cluster.rights import CLUSTER, IDENTITY, LEASE, SETS
 
 _MANIFEST = Path(__file__).parents[3] / "docs" / "rbac.yaml"
 
@@ -12,11 +12,11 @@ _MANIFEST = Path(__file__).parents[3] / "docs" / "rbac.yaml"
 def test_the_documented_roles_grant_what_is_asked_for_and_no_more() -> None:
     """docs/rbac.yaml has each verb on each resource of the code's tables, and none beside."""
     documents = yaml.safe_load_all(_MANIFEST.read_text())
+    roles = [one for one in documents if one["kind"] in {"ClusterRole", "Role"}]
+    rules = [rule for one in roles for rule in one["rules"]]
     granted = {
         (group, resource, verb)
-        for one in documents
-        if one["kind"] in {"ClusterRole", "Role"}
-        for rule in one["rules"]
+        for rule in rules
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
@@ -26,4 +26,6 @@ def test_the_documented_roles_grant_what_is_asked_for_and_no_more() -> None:
         for rules in (SETS, CLUSTER, LEASE)
         for group, resource, verbs in rules
         for verb in verbs.split()
-    }
+    } | {(IDENTITY.group, IDENTITY.resource, IDENTITY.verb)}
+    [named] = [rule for rule in rules if rule["resources"] == [IDENTITY.resource]]
+    assert named["resourceNames"] == [IDENTITY.name]
