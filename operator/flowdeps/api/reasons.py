@@ -66,7 +66,7 @@ class Reason(StrEnum):
     INVALID_SPEC = "InvalidSpec", "The spec has a mistake that the schema cannot see."
     SOURCE_INVALID = (
         "SourceInvalid",
-        "A source has a line that cannot be accepted.",
+        "A source has a line that cannot be accepted, or is no text.",
     )
     INCLUDE_CYCLE = "IncludeCycle", "Sets include each other."
     INCLUDE_INVALID = (

@@ -14,6 +14,7 @@ from flowdeps.api.resource import ConfigMapSource, SetSpec, Source, parse_spec
 from flowdeps.api.spec import DEFAULT_PLATFORMS
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.manifests import Manifest, Reading, read_manifests
+from flowdeps.gather.texts import TextError, text_under
 from flowdeps.locks.image import ImageError, ImageFacts, parse_image_packages
 from flowdeps.locks.prefect_list import parse_variable
 from flowdeps.locks.request import LockRequest
@@ -116,9 +117,11 @@ class _Gather:
     def _config_map(self, source: ConfigMapSource, place: str) -> str | None:
         for one in self.config_maps:
             if _name(one) == source.name and _together(one, self.manifest):
-                data = one.body.get("data")
-                text = data.get(source.key) if isinstance(data, dict) else None
-                if isinstance(text, str):
+                try:
+                    text = text_under(one.body, source.key)
+                except TextError as error:
+                    raise CommandError(f"{place}: key {source.key!r}: {error}") from None
+                if text is not None:
                     return text
         if source.optional:
             return None

@@ -10,7 +10,14 @@ from typing import cast
 from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import ConfigMapSource, SetSpec, Source, VariableSource
 from flowdeps.gather.credentials import CredentialsError, access_of
-from flowdeps.gather.sources import Absent, ConfigMapKey, SecretName, Thing, Variable
+from flowdeps.gather.sources import (
+    Absent,
+    ConfigMapKey,
+    SecretName,
+    Thing,
+    Unreadable,
+    Variable,
+)
 from flowdeps.inquiries import Failure
 from flowdeps.locks.access import Access
 from flowdeps.locks.index import Index
@@ -160,6 +167,8 @@ def _content(world: World, thing: Thing, *, path: str, optional: bool = False) -
         if optional:
             return None
         raise GatherError(Reason.SOURCE_NOT_FOUND, f"{path}: {found.message}; create it")
+    if isinstance(found, Unreadable):
+        raise GatherError(Reason.SOURCE_INVALID, f"{path}: {found.message}")
     content: object = found.content
     return content
 

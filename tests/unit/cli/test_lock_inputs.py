@@ -1,5 +1,6 @@
 """What a lock is made from, and what is said where something of it isn't given."""
 
+import base64
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -229,3 +230,13 @@ def test_a_python_that_is_not_the_images_is_refused(write: Write) -> None:
     assert "it is of Python 3.12, not --python" in refused(image_packages="image", python="3.11")
     write("image", "six==1.0")
     assert "Python 'x' is not supported" in refused(image_packages="image", python="x")
+
+
+def test_a_config_map_of_a_file_in_utf_16_is_read(write: Write) -> None:
+    """As the operator reads it: kubectl puts such a file under binaryData."""
+    encoded = base64.b64encode("httpx\r\n".encode("utf-16")).decode()
+    made = f"{CONFIG_MAP}binaryData: {{wide: {encoded}, latin: 6Q==}}\n"
+    write("set.yaml", set_of(f"requirementsFrom: [{{{OF_CONFIG_MAP % 'wide'}}}]"), made)
+    assert request().requirements == ("httpx",)
+    write("set.yaml", set_of(f"requirementsFrom: [{{{OF_CONFIG_MAP % 'latin'}}}]"), made)
+    assert "key 'latin': not a text file in UTF-8; save it as one" in refused()

@@ -380,6 +380,31 @@ def test_a_source_that_is_missing_or_wrong_keeps_the_lock_and_is_named() -> None
     play(script)
 
 
+def test_a_source_in_utf_16_is_read_and_one_that_is_no_text_is_told() -> None:
+    """kubectl puts both under binaryData: the key is there, so nobody is told to create it, and
+    that it may be missing doesn't mean that it may be unreadable."""
+
+    async def script(sim: Simulation) -> None:
+        key = "requirements.txt"
+        ref = {"configMapKeyRef": {"name": "reqs", "key": key, "optional": True}}
+        wide = base64.b64encode("alpha\r\n".encode("utf-16")).decode()
+        sim.cluster.put_foreign_map("flows", "reqs", {key: wide}, binary=True)
+        sim.cluster.apply("ml", requirementsFrom=[ref])
+        async with sim.operator():
+            await asyncio.sleep(MINUTE)
+            assert sim.pins("ml") == "alpha==1.0 pandas==1.0"
+            sim.cluster.put_foreign_map("flows", "reqs", {key: "6Q=="}, binary=True)
+            await asyncio.sleep(MINUTE)
+            assert sim.ready("ml") == ("False", "SourceInvalid")
+            assert conditions(sim)["Ready"][2].startswith(
+                'spec.requirementsFrom[0]: key "requirements.txt" of ConfigMap flows/reqs is there,'
+                " but not a text file in UTF-8; save it as one"
+            )
+            assert sim.pins("ml") == "alpha==1.0 pandas==1.0"
+
+    play(script)
+
+
 def test_included_sets_are_resolved_together_and_followed() -> None:
     """A change of what is included, at any depth, reaches whoever includes it; a cycle is named."""
 
