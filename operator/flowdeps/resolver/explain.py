@@ -89,8 +89,13 @@ def yanked(messages: str) -> dict[tuple[str, str], str]:
 
 def clean(text: str) -> str:
     """The text without the user names, passwords and queries of its URLs."""
-    text = re.sub(r"://[^/\s]*@", "://", text)
+    text = re.sub(r"\S+", _without_user, text)
     return re.sub(r"(https?://[^\s?`)]{0,500})\?[^\s`)]*", r"\1", text)
+
+
+def _without_user(word: re.Match[str]) -> str:
+    before, sign, after = word[0].partition("://")
+    return f"{before}{sign}{after.rpartition('@')[2]}"
 
 
 def shorten(text: str, *, longest: int = LONGEST) -> str:

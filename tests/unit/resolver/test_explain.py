@@ -110,6 +110,8 @@ def test_any_other_complaint_is_told_briefly(
     ("text", "cleaned"),
     [
         ("(https://me:p@ss@example.com/a?x=1)", "(https://example.com/a)"),
+        ("http://me:p/ss@example.com/a", "http://example.com/a"),
+        ("http://me:p?ss@example.com/a?x=1", "http://example.com/a"),
         ("`git+ssh://git@example.com/a`", "`git+ssh://example.com/a`"),
         (
             "http://a.example.com/?t=1 and http://b.example.com/x?t=2",
