@@ -21,6 +21,7 @@ from flowdeps.locks import overlay
 from flowdeps.locks.access import Access
 from flowdeps.locks.image import ImageFacts
 from flowdeps.locks.lock import Lock
+from flowdeps.locks.markers import left_out
 from flowdeps.locks.merge import Pins, by_platform, disagreements, merge, preferences, toward_others
 from flowdeps.locks.pylock import PylockError, Resolved, UnusableWheelsError, read_pylock
 from flowdeps.locks.request import LockRequest
@@ -129,7 +130,7 @@ class Resolver:
             _check(request.image, compiled)
         base = {package for one in compiled.values() for package in one.resolved.base.items()}
         return Resolution(
-            merge(request.target, _pins(compiled), base=tuple(base)), _notes(compiled)
+            merge(request.target, _pins(compiled), base=tuple(base)), _notes(request, compiled)
         )
 
     async def _compile(self, job: _Job, platform: str, wanted: Mapping[str, str]) -> _Compiled:
@@ -212,8 +213,8 @@ def _check(image: ImageFacts, compiled: Mapping[str, _Compiled]) -> None:
         raise UnsatisfiableError(shorten("; ".join(broken)))
 
 
-def _notes(compiled: Mapping[str, _Compiled]) -> tuple[str, ...]:
-    notes: set[str] = set()
+def _notes(request: LockRequest, compiled: Mapping[str, _Compiled]) -> tuple[str, ...]:
+    notes = {note} if (note := left_out(request)) else set[str]()
     for one in compiled.values():
         for name, pin in one.pins.items():
             why = one.yanked.get((name, pin.version))
