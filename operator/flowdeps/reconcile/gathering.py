@@ -3,6 +3,7 @@
 Nothing is waited for: what is not known yet is being read, and the set is called when it is.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -64,9 +65,8 @@ def gather(world: World, entry: SetEntry, spec: SetSpec) -> Inputs:
     image, notes = find_image(world, entry, spec)
     if spec.lock_from:
         lock = _foreign_lock(world, entry, spec.lock_from, image)
-        digest = f"{lock.digest}+{image.facts.digest if image else ''}"
         return Inputs(
-            digest=digest,
+            digest=_digest(lock.digest, image.facts.digest if image else ""),
             index=index,
             wanted=lock,
             access=access,
@@ -93,6 +93,11 @@ def gather(world: World, entry: SetEntry, spec: SetSpec) -> Inputs:
         names=tuple(sorted({requirement_name(line) for line in request.requirements})),
         notes=notes,
     )
+
+
+def _digest(*parts: str) -> str:
+    """``sha256:<64 hex digits>``, as of a request: a status has no room for more."""
+    return f"sha256:{hashlib.sha256('+'.join(parts).encode()).hexdigest()}"
 
 
 def access(world: World, entry: SetEntry, spec: SetSpec) -> Access | None:

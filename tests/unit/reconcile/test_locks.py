@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 from typing import Any
 
 from tests.unit.reconcile.simulation import MemoryImage, Simulation
@@ -452,6 +453,25 @@ def test_a_finished_lock_is_published_without_a_resolver() -> None:
             await asyncio.sleep(MINUTE)
             assert sim.ready("ml") == ("False", "LockInvalid")
             assert text(sim, "flowdeps-ml") == lock
+        await settled(sim)
+
+    play(script)
+
+
+def test_a_finished_lock_for_an_image_has_a_status_that_an_api_server_takes() -> None:
+    """What names its inputs, the lock and what the image has, is no longer than the schema says."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.pods.images[IMAGE] = MemoryImage()
+        sim.cluster.apply("made", requirements=["alpha"], **image())
+        async with sim.operator():
+            await asyncio.sleep(MINUTE)
+            source(sim, "lock", **{"lock.txt": text(sim, "flowdeps-made")})
+            ref = {"configMapKeyRef": {"name": "lock", "key": "lock.txt"}}
+            sim.cluster.apply("ml", requirements=None, lockFrom=ref, **image())
+            await asyncio.sleep(MINUTE)
+            assert sim.ready("ml") == ("True", "Ready")
+            assert re.fullmatch("sha256:[0-9a-f]{64}", status(sim)["lock"]["inputsDigest"])
         await settled(sim)
 
     play(script)
