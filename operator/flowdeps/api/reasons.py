@@ -75,7 +75,7 @@ class Reason(StrEnum):
     )
     LOCK_INVALID = (
         "LockInvalid",
-        "What spec.lockFrom names is no complete lock with hashes.",
+        "What spec.lockFrom names is no complete lock with hashes, or not one for the image.",
     )
     INDEX_NOT_ALLOWED = (
         "IndexNotAllowed",

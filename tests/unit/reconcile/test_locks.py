@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import re
 from typing import Any
 
@@ -472,6 +473,42 @@ def test_a_finished_lock_for_an_image_has_a_status_that_an_api_server_takes() ->
             await asyncio.sleep(MINUTE)
             assert sim.ready("ml") == ("True", "Ready")
             assert re.fullmatch("sha256:[0-9a-f]{64}", status(sim)["lock"]["inputsDigest"])
+        await settled(sim)
+
+    play(script)
+
+
+def test_a_finished_lock_moves_only_what_shadow_names() -> None:
+    """A package of the image that the lock has at another version is refused with both versions;
+    named in shadow it is served, and runs aren't warned of it. The same version moves nothing."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.pods.images[IMAGE] = MemoryImage(
+            packages={"prefect": "3.0", "six": "1.16.0", "alpha": "1.0.0"}
+        )
+        python = {"version": "3.11"}
+        sim.cluster.apply("made", requirements=["alpha", "beta", "six"], python=python)
+        async with sim.operator():
+            await asyncio.sleep(MINUTE)
+            lock = text(sim, "flowdeps-made")
+            source(sim, "lock", **{"lock.txt": lock})
+            ref = {"configMapKeyRef": {"name": "lock", "key": "lock.txt"}}
+            changes = {"requirements": None, "lockFrom": ref, **image()}
+            sim.cluster.apply("ml", **changes, shadow=["beta"])
+            await asyncio.sleep(MINUTE)
+            assert sim.ready("ml") == ("False", "LockInvalid")
+            assert conditions(sim)["Ready"][2] == (
+                f"spec.lockFrom: the lock puts other versions before those of {IMAGE}: six 1.0"
+                " before 1.16.0; name them in spec.shadow, or make the lock for this image"
+                " (`flowdeps lock --image-packages`)"
+            )
+            for shadow in (["six"], ["*"]):
+                sim.cluster.apply("ml", **changes, shadow=shadow)
+                await asyncio.sleep(MINUTE)
+                assert sim.ready("ml") == ("True", "Ready")
+                assert text(sim, "flowdeps-ml") == lock
+                manifest = json.loads(sim.cluster.maps["flows", "flowdeps-ml"]["data"]["lock.json"])
+                assert manifest["shadow"] == shadow
         await settled(sim)
 
     play(script)
