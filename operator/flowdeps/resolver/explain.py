@@ -30,6 +30,8 @@ _LONGEST_REASON = 200
 _URL = re.compile(r"https?://[^\s)`]+")
 _NOT_FOUND = re.compile(r"(?<!\S)(\S{1,200}) was not found in the package registry")
 _URL_DEPENDENCY = re.compile(r"`([^`\s]{1,200})` was included as a URL dependency")
+# Not of uv's cache, which names no file so.
+_LOCAL_WHEEL = re.compile(r" file `/(?:[^`/]*/)*([^`/-]{1,200})-[^`/]{1,200}\.whl`")
 _REFUSED = re.compile(r"401 Unauthorized|403 Forbidden|407 Proxy Authentication Required")
 _YANKED = re.compile(
     r"warning: `([^`=\s]{1,200})==([^`\s]{1,200})` is yanked(?: \(reason: \"(.{0,500})\"\))?"
@@ -73,6 +75,11 @@ def explain(messages: str, *, code: int, asked: Asked | None = None) -> ResolveE
                 f"{complaint.error}: it asks for {wanted[1]} at a URL, which is not allowed; "
                 f"choose another version, or publish {wanted[1]} to the index"
             )
+        )
+    if local := _LOCAL_WHEEL.search(text):
+        return UnsatisfiableError(
+            f"the index offers a file of {local[1]} that is not on the network: "
+            "correct the index, or name another in spec.index.url"
         )
     if any(sign in text for sign in _UNREACHABLE):
         return IndexUnavailableError(_outage(complaint, text))
