@@ -159,6 +159,20 @@ def test_a_reader_that_goes_is_no_traceback(shell: Shell, stocked: Index) -> Non
         assert "Traceback" not in process.stderr.read()
 
 
+def test_streams_that_are_closed_are_no_traceback(shell: Shell, stocked: Index) -> None:
+    """Without an output a command is refused before its work; what goes to standard error is in no
+    lock where that is closed; an input that is closed is empty."""
+    shell.write("set.yaml", set_text(["alpha"], index=stocked.url))
+    for command in (("lock", "set.yaml"), ("diff", "a.lock", "b.lock"), ("validate", "set.yaml")):
+        done = shell.flowdeps(*command, redirection=">&-")
+        assert done.status == 1
+        assert done.err.startswith("flowdeps: standard output is closed; ")
+        assert done.err.count("\n") == 1
+    done = shell.flowdeps("lock", "set.yaml", redirection="2>&-")
+    assert parse_lock(done.out).render() == done.out
+    assert shell.flowdeps("validate", "-", redirection="<&-").status == 0
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_disk_is_told(shell: Shell, stocked: Index) -> None:
     """Output that can't be written is exit status 1 with the reason, not half a lock and a 0."""
