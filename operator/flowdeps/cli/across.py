@@ -171,7 +171,4 @@ def _wrong_lock(text: str) -> tuple[str, ...]:
 
 
 def _name(manifest: Manifest) -> _Name:
-    metadata = manifest.body.get("metadata")
-    metadata = metadata if isinstance(metadata, Mapping) else {}
-    namespace = metadata.get("namespace")
-    return str(namespace) if namespace else None, str(metadata.get("name"))
+    return manifest.namespace, manifest.name

@@ -116,7 +116,7 @@ class _Gather:
 
     def _config_map(self, source: ConfigMapSource, place: str) -> str | None:
         for one in self.config_maps:
-            if _name(one) == source.name and _together(one, self.manifest):
+            if one.name == source.name and _together(one, self.manifest):
                 try:
                     text = text_under(one.body, source.key)
                 except TextError as error:
@@ -160,9 +160,7 @@ def _family(
 ) -> Iterator[tuple[Manifest, SetSpec]]:
     """A set and those that it includes, each once."""
     seen: set[str] = set()
-    waiting: list[tuple[Manifest, SetSpec, tuple[str, ...]]] = [
-        (manifest, spec, (_name(manifest),))
-    ]
+    waiting: list[tuple[Manifest, SetSpec, tuple[str, ...]]] = [(manifest, spec, (manifest.name,))]
     while waiting:
         one, its_spec, way = waiting.pop()
         if way[-1] in seen:
@@ -173,7 +171,7 @@ def _family(
             path = f"{manifest.place.file}: spec.includes: {' → '.join((*way, name))}"
             if name in way:
                 raise CommandError(f"{path}: a cycle; remove one of them")
-            found = [o for o in others if _name(o) == name and _together(o, manifest)]
+            found = [o for o in others if o.name == name and _together(o, manifest)]
             if len(found) != 1:
                 raise CommandError(
                     f"{path}: {len(found)} sets of that name in the files; "
@@ -225,15 +223,6 @@ def _target(given: Given, spec: SetSpec, image: ImageFacts | None) -> Target:
     return spec.target
 
 
-def _name(manifest: Manifest) -> str:
-    metadata = manifest.body.get("metadata")
-    return str(metadata.get("name", "")) if isinstance(metadata, dict) else ""
-
-
 def _together(one: Manifest, other: Manifest) -> bool:
     """Whether two documents may be of one namespace; not all name one."""
-    names = []
-    for manifest in (one, other):
-        metadata = manifest.body.get("metadata")
-        names.append(metadata.get("namespace") if isinstance(metadata, dict) else None)
-    return None in names or names[0] == names[1]
+    return None in (one.namespace, other.namespace) or one.namespace == other.namespace
