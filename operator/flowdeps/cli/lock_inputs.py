@@ -6,13 +6,13 @@ what an image has. Here people give them as files; what isn't given is asked for
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from flowdeps.api.config import Config
 from flowdeps.api.problems import InvalidError
 from flowdeps.api.resource import ConfigMapSource, SetSpec, Source, parse_spec
 from flowdeps.api.spec import DEFAULT_PLATFORMS
 from flowdeps.cli.failure import CommandError
+from flowdeps.cli.files import read_text
 from flowdeps.cli.manifests import Manifest, Reading, read_manifests
 from flowdeps.gather.texts import TextError, text_under
 from flowdeps.locks.image import ImageError, ImageFacts, parse_image_packages
@@ -76,16 +76,6 @@ def read_request(given: Given, config: Config) -> tuple[LockRequest, SetSpec]:
         prereleases=spec.index.prereleases,
     )
     return request, spec
-
-
-def read_text(file: str) -> str:
-    """The text of a file. Raises CommandError."""
-    try:
-        return Path(file).read_text(encoding="utf-8")
-    except OSError as error:
-        raise CommandError(f"{file}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise CommandError(f"{file}: not a text file in UTF-8; save it as one") from None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flowdeps.api.config import Config, parse_config
+from flowdeps.cli import main
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.lock_inputs import Given, read_request
 from flowdeps.locks.request import LockRequest, Prereleases
@@ -221,6 +222,23 @@ def test_image_packages_that_can_not_be_used_are_refused(
     write("image", listed)
     assert says in refused(image_packages="image")
     assert "No such file" in refused(image_packages="missing")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_changes_nothing(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str], encoding: str
+) -> None:
+    """What `>` writes in Windows PowerShell: the packages of an image, a lock, a template."""
+    write("set.yaml", set_of("requirements: [six]", python="image: flows"))
+    (tmp_path / "image").write_text(INSPECT, encoding)
+    assert request(image_packages="image").target.python == "3.12"
+    text = "# python: 3.12\n# platforms: linux/amd64\n"
+    (tmp_path / "a.lock").write_text(text, encoding)
+    assert main(["diff", "a.lock", write("b.lock", text)]) == 0
+    assert capsys.readouterr().out == "no change\n"
+    (tmp_path / "base").write_text("{}", encoding)
+    assert main(["template", "set.yaml", "--pool", "k", "--base", "base"]) == 1
+    assert "not a base job template" in capsys.readouterr().err
 
 
 def test_a_python_that_is_not_the_images_is_refused(write: Write) -> None:
