@@ -67,7 +67,7 @@ def read_request(given: Given, config: Config) -> tuple[LockRequest, SetSpec]:
     request = LockRequest(
         requirements=tuple(requirements),
         constraints=tuple(constraints),
-        target=_target(given, spec, image),
+        target=_target(spec, image),
         index=spec.index.index if spec.index.index.url else config.index,
         image=image,
         shadow=spec.shadow,
@@ -174,18 +174,26 @@ def _family(
 
 
 def _image(given: Given, spec: SetSpec) -> ImageFacts | None:
-    if given.image_packages is None:
-        if spec.target is None:
+    if version := spec.python.version:
+        if given.image_packages is not None:
             raise CommandError(
-                f"{given.file}: spec.python: the lock is for an image, and what that has "
-                f"installed is not known here; give it with --image-packages FILE ({_HOW})"
+                f"{given.file}: spec.python.version: the lock is for no image and has every "
+                "package; leave --image-packages out, or name the image in spec.python.image"
+            )
+        if given.python not in (None, version):
+            raise CommandError(
+                f"{given.file}: spec.python.version is {version}, not --python; leave that out"
             )
         return None
+    if given.image_packages is None:
+        raise CommandError(
+            f"{given.file}: spec.python: the lock is for an image, and what that has "
+            f"installed is not known here; give it with --image-packages FILE ({_HOW})"
+        )
     text = read_text(given.image_packages)
     platform = (*spec.python.platforms, *DEFAULT_PLATFORMS)[0]
-    python = spec.python.version or given.python or ""
     try:
-        facts = parse_image_packages(text, python=python, platform=platform)
+        facts = parse_image_packages(text, python=given.python or "", platform=platform)
     except ImageError as error:
         raise CommandError(f"{given.image_packages}: {error}") from None
     if not facts.python:
@@ -200,17 +208,12 @@ def _image(given: Given, spec: SetSpec) -> ImageFacts | None:
     return facts
 
 
-def _target(given: Given, spec: SetSpec, image: ImageFacts | None) -> Target:
-    if spec.target is None:
-        if image is None:
-            raise LookupError("without python.version the image's packages are asked for")
-        return Target(image.python, spec.python.platforms or (image.platform,))
-    if image and image.python != spec.target.python:
-        raise CommandError(
-            f"{given.image_packages}: the image has Python {image.python}, "
-            f"spec.python.version is {spec.target.python}; make them one"
-        )
-    return spec.target
+def _target(spec: SetSpec, image: ImageFacts | None) -> Target:
+    if spec.target:
+        return spec.target
+    if image is None:
+        raise LookupError("without python.version the image's packages are asked for")
+    return Target(image.python, spec.python.platforms or (image.platform,))
 
 
 def _together(one: Manifest, other: Manifest) -> bool:

@@ -192,23 +192,25 @@ IMAGE = """\
  "installed": [{"metadata": {"name": "alpha", "version": "1.0"}},
    {"metadata": {"name": "prefect", "version": "3.8.8", "requires_dist": ["alpha<1.1"]}}]}
 """
-FOR_IMAGE = 'python: {version: "3.11", platforms: ["linux/amd64"]}'
+OF_VERSION = "python: {version: \"3.11\", platforms: ['linux/amd64']}"
+OF_IMAGE = "python: {image: 'flows:1'}"
 
 
 @pytest.mark.parametrize("listed", [IMAGE, "# pip freeze\nalpha==1.0\nprefect==3.8.8\n"])
 def test_image_packages_are_left_out(shell: Shell, stocked: Index, listed: str) -> None:
     """--image-packages: the lock has what the image lacks, and names what it builds on."""
-    text = set_text(["beta"], index=stocked.url)
+    text = set_text(["beta"], index=stocked.url).replace(OF_VERSION, OF_IMAGE)
     shell.write("set.yaml", text)
     shell.write("image", listed)
-    done = shell.flowdeps("lock", "set.yaml", "--image-packages", "image")
+    command = ("lock", "set.yaml", "--image-packages", "image", "--python", "3.11")
+    done = shell.flowdeps(*command)
     assert done.status == 0
     lock = parse_lock(done.out)
     assert [f"{pin.name}=={pin.version}" for pin in lock.pins] == ["beta==2.0"]
     assert lock.base == (("alpha", "1.0"),)
-    assert done.err.splitlines()[-1] == f"1 pins on 1 packages of the image, {lock.digest}"
+    assert done.err.splitlines()[-1] == f"1 pin on 1 package of the image, {lock.digest}"
     shell.write("set.yaml", text.replace("beta", "alpha>1"))
-    done = shell.flowdeps("lock", "set.yaml", "--image-packages", "image")
+    done = shell.flowdeps(*command)
     assert done.status == 1
     assert "flowdeps: Unsatisfiable: alpha 1.0 is in the image" in done.err
     assert ("prefect 3.8.8 requires alpha<1.1" in done.err) == (listed == IMAGE)
@@ -216,7 +218,7 @@ def test_image_packages_are_left_out(shell: Shell, stocked: Index, listed: str) 
 
 def test_an_image_says_which_python_a_lock_is_for(shell: Shell, stocked: Index) -> None:
     """Without python.version, what pip inspect says of the interpreter is the target."""
-    text = set_text(["beta"], index=stocked.url).replace(FOR_IMAGE, "python: {image: flows:1}")
+    text = set_text(["beta"], index=stocked.url).replace(OF_VERSION, OF_IMAGE)
     shell.write("set.yaml", text)
     shell.write("image.json", IMAGE)
     done = shell.flowdeps("lock", "set.yaml", "--image-packages", "image.json")
