@@ -20,6 +20,7 @@ from flowdeps.api.durations import parse_bytes, parse_duration
 from flowdeps.api.problems import Problem
 
 T = TypeVar("T")
+_SHOWN = 80
 _AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?([KMGTPE]i|[numkMGTPE]|[eE][0-9]{1,2})?")
 Check = Callable[[str], str | None]
 """Says what is wrong with a text and what to do; None: nothing."""
@@ -40,6 +41,18 @@ def kind_of(value: object) -> str:
     if isinstance(value, list | tuple):
         return "a list"
     return _KINDS.get(type(value), type(value).__name__)
+
+
+def shown(value: object) -> str:
+    """A JSON value as messages quote it. What has parts is not: aliases of YAML make a short text
+    stand for more than memory holds."""
+    if isinstance(value, Mapping | list | tuple):
+        return kind_of(value)
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of very many digits
+        return kind_of(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
 
 class Fields:
@@ -119,7 +132,7 @@ class Fields:
         value = self._get(name)
         if value is None or isinstance(value, bool):
             return value
-        self.problem(name, f"{value!r} is {kind_of(value)}; write true or false without quotes")
+        self.problem(name, f"{shown(value)} stands there; write true or false without quotes")
         return None
 
     def integer(self, name: str, *, least: int, most: int) -> int | None:
@@ -128,10 +141,10 @@ class Fields:
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int):
-            self.problem(name, f"{value!r} is not a whole number; write one without quotes")
+            self.problem(name, f"{shown(value)} is not a whole number; write one without quotes")
             return None
         if not least <= value <= most:
-            self.problem(name, f"{value} is out of range; choose {least} to {most}")
+            self.problem(name, f"{shown(value)} is out of range; choose {least} to {most}")
             return None
         return value
 
@@ -148,7 +161,7 @@ class Fields:
         value = self._get(name)
         whole = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
         if not whole and not (isinstance(value, str) and _AMOUNT.fullmatch(value)):
-            self.problem(name, f"{value!r} is not an amount; write it such as 100m or 512Mi")
+            self.problem(name, f"{shown(value)} is not an amount; write it such as 100m or 512Mi")
 
     def mapping(self, name: str) -> Mapping[str, Any] | None:
         """A mapping, as it is."""
@@ -180,7 +193,8 @@ class Fields:
 
     def names(self) -> tuple[str, ...]:
         """The names that the mapping has and that no getter has asked for."""
-        return tuple(str(name) for name in self._values if name not in self._known)
+        names = (name for name in self._values if name not in self._known)
+        return tuple(name if isinstance(name, str) else shown(name) for name in names)
 
     def close(self) -> None:
         """Refuse the fields that no getter has asked for."""
@@ -204,7 +218,7 @@ class Fields:
         if not isinstance(value, str):
             if isinstance(value, int | float):
                 example = ', as in "3.10"' if isinstance(value, float) else ""
-                said = f"{value} is {kind_of(value)} without quotes; put it in quotes{example}"
+                said = f"{shown(value)} without quotes is no text; put it in quotes{example}"
             else:
                 said = f"{kind_of(value)} stands where a text is needed"
             self._report(path, said)

@@ -69,7 +69,7 @@ class Reason(StrEnum):
     INVALID_SPEC = "InvalidSpec", "The spec has a mistake that the schema cannot see."
     SOURCE_INVALID = (
         "SourceInvalid",
-        "A source has a line that cannot be accepted.",
+        "A source has a line that cannot be accepted, or is no text.",
     )
     INCLUDE_CYCLE = "IncludeCycle", "Sets include each other."
     INCLUDE_INVALID = (
@@ -78,7 +78,7 @@ class Reason(StrEnum):
     )
     LOCK_INVALID = (
         "LockInvalid",
-        "What spec.lockFrom names is no complete lock with hashes.",
+        "What spec.lockFrom names is no complete lock with hashes, or not one for the image.",
     )
     INDEX_NOT_ALLOWED = (
         "IndexNotAllowed",

@@ -44,7 +44,7 @@ REMEDIES: Mapping[Reason, str] = {
     ),
     Reason.INCLUDE_CYCLE: "take one of the includes that the message names out",
     Reason.INCLUDE_INVALID: "mend that set, or take it out of `spec.includes`",
-    Reason.LOCK_INVALID: "make it with `flowdeps lock`",
+    Reason.LOCK_INVALID: "make it for the image with `flowdeps lock`",
     Reason.INDEX_NOT_ALLOWED: (
         "use an index of `index.allowed`, or have one more allowed in the operator's configuration"
     ),

@@ -103,7 +103,6 @@ _MAKES = (
     "constraints",
     "constraintsFrom",
     "includes",
-    "shadow",
 )
 
 

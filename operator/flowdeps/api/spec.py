@@ -105,8 +105,9 @@ class SetSpec:
     """What is asked for.
 
     `includes` names sets of the same namespace. `lock_from` is a finished lock, and excludes
-    all that says how to make one. `interval` None: pins are refreshed only on change.
-    `revision`: serve this one, resolve nothing.
+    all that says how to make one; `shadow` says what it may put before the image's own.
+    `interval` None: pins are refreshed only on change. `revision`: serve this one, resolve
+    nothing.
     """
 
     requirements: tuple[str, ...] = ()

@@ -7,11 +7,11 @@ not have may be in the cluster, so its absence is a note.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from flowdeps.api.problems import Problem
 from flowdeps.api.resource import ConfigMapSource, SetSpec
 from flowdeps.cli.manifests import Manifest
+from flowdeps.gather.texts import TextError, text_under
 from flowdeps.locks.lock import LockError, parse_lock
 from flowdeps.locks.requirements_file import parse_requirements_file
 
@@ -120,15 +120,14 @@ def _check_sources(sets: Sets, config_maps: list[Manifest], findings: Findings) 
                 note = f"ConfigMap {source.name!r} is not in these files; it is not checked"
                 findings.notes.append(manifest.place.line(Problem(path, note)))
                 continue
-            text = _text(config_map, source.key)
-            if text is None:
+            wrong = _wrong(config_map, source.key, check)
+            if wrong is None:
                 if not source.optional:
                     problem = f"ConfigMap {source.name!r} has no text under {source.key!r}; add it"
                     findings.problems.append(manifest.place.line(Problem(path, problem)))
             elif (name, source.key, check) not in read:
                 at = f"data.{source.key}"
-                lines = (config_map.place.line(Problem(at, one)) for one in check(text))
-                findings.problems += lines
+                findings.problems += (config_map.place.line(Problem(at, one)) for one in wrong)
             read.add((name, source.key, check))
     used = {name for name, _, _ in read}
     for one in config_maps:
@@ -150,6 +149,15 @@ def _sources(spec: SetSpec) -> Iterator[tuple[str, ConfigMapSource, Check]]:
         yield "spec.lockFrom.configMapKeyRef", spec.lock_from, _wrong_lock
 
 
+def _wrong(config_map: Manifest, key: str, check: Check) -> tuple[str, ...] | None:
+    """What is wrong with what stands under a key; None where nothing does."""
+    try:
+        text = text_under(config_map.body, key)
+    except TextError as error:
+        return (str(error),)
+    return None if text is None else check(text)
+
+
 def _wrong_lines(text: str) -> tuple[str, ...]:
     return parse_requirements_file(text).problems
 
@@ -162,14 +170,5 @@ def _wrong_lock(text: str) -> tuple[str, ...]:
     return ()
 
 
-def _text(config_map: Manifest, key: str) -> str | None:
-    data: Any = config_map.body.get("data")
-    text = data.get(key) if isinstance(data, Mapping) else None
-    return text if isinstance(text, str) else None
-
-
 def _name(manifest: Manifest) -> _Name:
-    metadata = manifest.body.get("metadata")
-    metadata = metadata if isinstance(metadata, Mapping) else {}
-    namespace = metadata.get("namespace")
-    return str(namespace) if namespace else None, str(metadata.get("name"))
+    return manifest.namespace, manifest.name

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from flowdeps.api.wording import counted
 from flowdeps.cli.failure import CommandError
-from flowdeps.cli.lock_inputs import Given, read_request, read_text
+from flowdeps.cli.files import read_text
+from flowdeps.cli.lock_inputs import Given, read_request
 from flowdeps.cli.manifests import STDIN
 from flowdeps.cli.settings import add_config, make_resolver, read_config
 from flowdeps.locks.access import Access
@@ -118,9 +119,6 @@ def _variable(text: str) -> tuple[str, str]:
 def read_lock(file: str) -> Lock:
     """The lock in a file (`-`: standard input). Raises CommandError."""
     try:
-        text = sys.stdin.read() if file == STDIN else Path(file).read_text(encoding="utf-8")
-        return parse_lock(text)
-    except OSError as error:
-        raise CommandError(f"{file}: {error.strerror}") from None
+        return parse_lock(sys.stdin.read() if file == STDIN else read_text(file))
     except (LockError, UnicodeDecodeError) as error:
         raise CommandError(f"{file}: {error}") from None

@@ -6,14 +6,15 @@ what an image has. Here people give them as files; what isn't given is asked for
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from flowdeps.api.config import Config
 from flowdeps.api.problems import InvalidError
 from flowdeps.api.resource import ConfigMapSource, SetSpec, Source, parse_spec
 from flowdeps.api.spec import DEFAULT_PLATFORMS
 from flowdeps.cli.failure import CommandError
+from flowdeps.cli.files import read_text
 from flowdeps.cli.manifests import Manifest, Reading, read_manifests
+from flowdeps.gather.texts import TextError, text_under
 from flowdeps.locks.image import ImageError, ImageFacts, parse_image_packages
 from flowdeps.locks.prefect_list import parse_variable
 from flowdeps.locks.request import LockRequest
@@ -66,7 +67,7 @@ def read_request(given: Given, config: Config) -> tuple[LockRequest, SetSpec]:
     request = LockRequest(
         requirements=tuple(requirements),
         constraints=tuple(constraints),
-        target=_target(given, spec, image),
+        target=_target(spec, image),
         index=spec.index.index if spec.index.index.url else config.index,
         image=image,
         shadow=spec.shadow,
@@ -75,16 +76,6 @@ def read_request(given: Given, config: Config) -> tuple[LockRequest, SetSpec]:
         prereleases=spec.index.prereleases,
     )
     return request, spec
-
-
-def read_text(file: str) -> str:
-    """The text of a file. Raises CommandError."""
-    try:
-        return Path(file).read_text(encoding="utf-8")
-    except OSError as error:
-        raise CommandError(f"{file}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise CommandError(f"{file}: not a text file in UTF-8; save it as one") from None
 
 
 @dataclass(frozen=True)
@@ -115,10 +106,12 @@ class _Gather:
 
     def _config_map(self, source: ConfigMapSource, place: str) -> str | None:
         for one in self.config_maps:
-            if _name(one) == source.name and _together(one, self.manifest):
-                data = one.body.get("data")
-                text = data.get(source.key) if isinstance(data, dict) else None
-                if isinstance(text, str):
+            if one.name == source.name and _together(one, self.manifest):
+                try:
+                    text = text_under(one.body, source.key)
+                except TextError as error:
+                    raise CommandError(f"{place}: key {source.key!r}: {error}") from None
+                if text is not None:
                     return text
         if source.optional:
             return None
@@ -157,9 +150,7 @@ def _family(
 ) -> Iterator[tuple[Manifest, SetSpec]]:
     """A set and those that it includes, each once."""
     seen: set[str] = set()
-    waiting: list[tuple[Manifest, SetSpec, tuple[str, ...]]] = [
-        (manifest, spec, (_name(manifest),))
-    ]
+    waiting: list[tuple[Manifest, SetSpec, tuple[str, ...]]] = [(manifest, spec, (manifest.name,))]
     while waiting:
         one, its_spec, way = waiting.pop()
         if way[-1] in seen:
@@ -170,7 +161,7 @@ def _family(
             path = f"{manifest.place.file}: spec.includes: {' → '.join((*way, name))}"
             if name in way:
                 raise CommandError(f"{path}: a cycle; remove one of them")
-            found = [o for o in others if _name(o) == name and _together(o, manifest)]
+            found = [o for o in others if o.name == name and _together(o, manifest)]
             if len(found) != 1:
                 raise CommandError(
                     f"{path}: {len(found)} sets of that name in the files; "
@@ -183,18 +174,26 @@ def _family(
 
 
 def _image(given: Given, spec: SetSpec) -> ImageFacts | None:
-    if given.image_packages is None:
-        if spec.target is None:
+    if version := spec.python.version:
+        if given.image_packages is not None:
             raise CommandError(
-                f"{given.file}: spec.python: the lock is for an image, and what that has "
-                f"installed is not known here; give it with --image-packages FILE ({_HOW})"
+                f"{given.file}: spec.python.version: the lock is for no image and has every "
+                "package; leave --image-packages out, or name the image in spec.python.image"
+            )
+        if given.python not in (None, version):
+            raise CommandError(
+                f"{given.file}: spec.python.version is {version}, not --python; leave that out"
             )
         return None
+    if given.image_packages is None:
+        raise CommandError(
+            f"{given.file}: spec.python: the lock is for an image, and what that has "
+            f"installed is not known here; give it with --image-packages FILE ({_HOW})"
+        )
     text = read_text(given.image_packages)
     platform = (*spec.python.platforms, *DEFAULT_PLATFORMS)[0]
-    python = spec.python.version or given.python or ""
     try:
-        facts = parse_image_packages(text, python=python, platform=platform)
+        facts = parse_image_packages(text, python=given.python or "", platform=platform)
     except ImageError as error:
         raise CommandError(f"{given.image_packages}: {error}") from None
     if not facts.python:
@@ -209,28 +208,14 @@ def _image(given: Given, spec: SetSpec) -> ImageFacts | None:
     return facts
 
 
-def _target(given: Given, spec: SetSpec, image: ImageFacts | None) -> Target:
-    if spec.target is None:
-        if image is None:
-            raise LookupError("without python.version the image's packages are asked for")
-        return Target(image.python, spec.python.platforms or (image.platform,))
-    if image and image.python != spec.target.python:
-        raise CommandError(
-            f"{given.image_packages}: the image has Python {image.python}, "
-            f"spec.python.version is {spec.target.python}; make them one"
-        )
-    return spec.target
-
-
-def _name(manifest: Manifest) -> str:
-    metadata = manifest.body.get("metadata")
-    return str(metadata.get("name", "")) if isinstance(metadata, dict) else ""
+def _target(spec: SetSpec, image: ImageFacts | None) -> Target:
+    if spec.target:
+        return spec.target
+    if image is None:
+        raise LookupError("without python.version the image's packages are asked for")
+    return Target(image.python, spec.python.platforms or (image.platform,))
 
 
 def _together(one: Manifest, other: Manifest) -> bool:
     """Whether two documents may be of one namespace; not all name one."""
-    names = []
-    for manifest in (one, other):
-        metadata = manifest.body.get("metadata")
-        names.append(metadata.get("namespace") if isinstance(metadata, dict) else None)
-    return None in names or names[0] == names[1]
+    return None in (one.namespace, other.namespace) or one.namespace == other.namespace

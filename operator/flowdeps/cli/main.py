@@ -48,6 +48,11 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status and never raises for bad input."""
     args = build_parser().parse_args(argv)
+    # What is closed is None, and print takes a stderr of None for stdout.
+    sys.stdin = sys.stdin or os.fdopen(os.open(os.devnull, os.O_RDONLY))
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    if sys.stdout is None:
+        return _refused(["standard output is closed; write `>/dev/null` where nobody wants it"])
     try:
         code: int = args.run(args)
         sys.stdout.flush()

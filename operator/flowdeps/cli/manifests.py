@@ -18,10 +18,13 @@ from typing import Any
 
 import yaml
 
+from flowdeps.api.fields import shown
 from flowdeps.api.problems import Problem
 from flowdeps.api.resource import API_VERSION, GROUP, KIND
 
 STDIN = "-"
+_ALIASED = 100_000
+"""How many values of a document aliases may stand for."""
 _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
 
@@ -49,6 +52,21 @@ class Manifest:
 
     place: Place
     body: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Its name; empty where it has none."""
+        return self._metadata("name") or ""
+
+    @property
+    def namespace(self) -> str | None:
+        """Its namespace, where the document says one."""
+        return self._metadata("namespace")
+
+    def _metadata(self, field: str) -> str | None:
+        metadata = self.body.get("metadata")
+        text = metadata.get(field) if isinstance(metadata, dict) else None
+        return text if isinstance(text, str) and text else None
 
 
 @dataclass
@@ -83,6 +101,10 @@ def _read(file: str, text: str, reading: Reading) -> None:
     try:
         for node in yaml.compose_all(text, Loader=yaml.SafeLoader):
             place = Place(file, number, node)
+            if _beyond_all_bounds(node):
+                message = "its aliases stand for too much; write out what they stand for"
+                reading.problems.append(place.line(Problem("", message)))
+                break
             for path in _repeated(node):
                 problem = Problem(path, "written twice, and only one counts; remove the other")
                 reading.problems.append(place.line(problem))
@@ -128,7 +150,7 @@ def _sort(place: Place, document: Any, reading: Reading) -> None:
     elif misspelt := _misspelt(kind, version):
         reading.problems.append(place.line(misspelt))
     else:
-        reading.notes.append(f"{place.file}: document {place.number}: a {kind}; skipped")
+        reading.notes.append(f"{place.file}: document {place.number}: a {_plain(kind)}; skipped")
 
 
 def _misspelt(kind: Any, version: Any) -> Problem | None:
@@ -136,11 +158,15 @@ def _misspelt(kind: Any, version: Any) -> Problem | None:
     if kind is None:
         return Problem("kind", f"missing; write `kind: {KIND}` with `apiVersion: {API_VERSION}`")
     if kind == KIND:
-        return Problem("apiVersion", f"{version!r} is not known; write {API_VERSION}")
-    ours = str(version).split("/", maxsplit=1)[0] == GROUP
-    if ours or difflib.get_close_matches(str(kind).lower(), [KIND.lower()], cutoff=0.8):
-        return Problem("kind", f"{kind!r} is not known; write {KIND}")
+        return Problem("apiVersion", f"{shown(version)} is not known; write {API_VERSION}")
+    ours = _plain(version).split("/", maxsplit=1)[0] == GROUP
+    if ours or difflib.get_close_matches(_plain(kind).lower(), [KIND.lower()], cutoff=0.8):
+        return Problem("kind", f"{shown(kind)} is not known; write {KIND}")
     return None
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else shown(value)
 
 
 def _line_of(node: yaml.Node, path: str) -> int:
@@ -158,6 +184,23 @@ def _line_of(node: yaml.Node, path: str) -> int:
         else:
             break
     return line + 1
+
+
+def _beyond_all_bounds(root: yaml.Node) -> bool:
+    """Whether a document is far larger than its text, with what each alias stands for: merge keys
+    (`<<`) copy it, and so does whoever prints a value."""
+    sizes: dict[int, int] = {}
+
+    def size(node: yaml.Node) -> int:
+        if id(node) not in sizes:
+            sizes[id(node)] = 1  # also what one that holds itself finds
+            if isinstance(node, yaml.SequenceNode):
+                sizes[id(node)] += sum(map(size, node.value))
+            elif isinstance(node, yaml.MappingNode):
+                sizes[id(node)] += sum(size(key) + size(value) for key, value in node.value)
+        return sizes[id(node)]
+
+    return size(root) > len(sizes) + _ALIASED
 
 
 def _repeated(root: yaml.Node) -> Iterator[str]:

@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from flowdeps import __version__
@@ -15,6 +14,7 @@ from flowdeps.api.problems import InvalidError, Problem
 from flowdeps.api.resource import parse_spec
 from flowdeps.api.times import parse_time
 from flowdeps.cli.failure import CommandError
+from flowdeps.cli.files import read_text
 from flowdeps.cli.manifests import read_manifests
 from flowdeps.cli.settings import add_config, read_config
 from flowdeps.plan import age, pool_fragment
@@ -142,9 +142,7 @@ def _metadata(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read(file: str) -> dict[str, Any]:
     try:
-        template = json.loads(Path(file).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CommandError(f"{file}: {error.strerror}") from None
+        template = json.loads(read_text(file))
     except ValueError as error:
         raise CommandError(f"{file}: not JSON: {error}") from None
     except RecursionError:

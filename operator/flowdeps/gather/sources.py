@@ -5,7 +5,6 @@ and is read again every half minute. That there is none is a finding, not an err
 deleted on purpose, and its set must say so.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +12,7 @@ from flowdeps.api.reasons import Reason
 from flowdeps.cluster import Cluster, ClusterError
 from flowdeps.followed import Reading
 from flowdeps.gather.credentials import secret_data
+from flowdeps.gather.texts import TextError, keys_of, text_under
 from flowdeps.inquiries import FindingError
 from flowdeps.pools import Pools, PoolsError
 
@@ -68,8 +68,15 @@ class Present:
     content: Any = field(repr=False)
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """What was looked for is there, and is no text; `message` says what to do."""
+
+    message: str
+
+
 Thing = ConfigMapKey | Variable | SecretName
-Content = Present | Absent
+Content = Present | Absent | Unreadable
 
 
 class Sources:
@@ -94,11 +101,14 @@ class Sources:
         body = await self._cluster.get_config_map(thing.namespace, thing.name)
         if body is None:
             return Absent(f"there is no ConfigMap {thing.namespace}/{thing.name}")
-        data: Mapping[str, str] = body.get("data") or {}
-        if thing.key not in data:
-            there = ", ".join(sorted(data)) or "none"
+        try:
+            text = text_under(body, thing.key)
+        except TextError as error:
+            return Unreadable(f"{thing} is there, but {error}")
+        if text is None:
+            there = ", ".join(keys_of(body)) or "none"
             return Absent(f"there is no {thing}; its keys: {there}")
-        return Present(data[thing.key])
+        return Present(text)
 
     async def _secret(self, thing: SecretName) -> Content:
         body = await self._cluster.get_secret(thing.namespace, thing.name)

@@ -124,7 +124,8 @@ class Lock:
 
 
 def parse_lock(text: str) -> Lock:
-    """The lock that `Lock.render` wrote; comments and blank lines in between are ignored.
+    """The lock that `Lock.render` wrote; comments, blank lines in between and a byte order mark are
+    ignored.
 
     Raises `LockError` naming the line.
     """
@@ -133,7 +134,7 @@ def parse_lock(text: str) -> Lock:
     pending: list[tuple[int, str]] = []
     joined = ""
     start = 0
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
         start = start if joined else number
         joined += line.removesuffix("\\")
         if line.endswith("\\"):

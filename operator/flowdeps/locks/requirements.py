@@ -19,11 +19,15 @@ _PUBLISH = "publish the package to an index and name it with a version"
 _FLAG = re.compile(r"-{1,2}[A-Za-z]")
 _PATH = re.compile(r"[.~]|[^;]*/|[A-Za-z]:\\")
 _FILE = re.compile(r"\.(whl|zip|tar\.gz|tgz|txt|toml)$", re.IGNORECASE)
+_URL = re.compile(r"://|@")
+_NAME = re.compile(r"[\w.-]+(\[[\w., -]*\])?\s*@")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SHOWN = 120
 
 
 class RequirementError(ValueError):
-    """A requirement that can't be accepted; the text quotes it and says what to do instead."""
+    """A requirement that can't be accepted; the text quotes it, but no URL, and says what
+    to do instead."""
 
 
 def parse_requirement(text: str) -> Requirement:
@@ -75,7 +79,7 @@ def _refusal(line: str) -> str | None:
         return "a flag is not allowed; list the packages themselves"
     if line.startswith("#") or " #" in line:
         return "a comment is not allowed here; leave it out"
-    if "://" in line or re.search(r"\w\s*@\s*\S", line):
+    if _URL.search(line):
         return f"a URL is not allowed; {_PUBLISH}"
     if _PATH.match(line) or _FILE.search(line):
         return f"a path is not allowed; {_PUBLISH}"
@@ -87,6 +91,13 @@ def _refusal(line: str) -> str | None:
 
 
 def _quoted(line: str) -> str:
-    # A refused URL may hold a password; nothing before its host is shown.
-    shown = re.sub(r"//[^/\s]*@", "//", " ".join(line.split()))
+    shown = " ".join(line.split())
+    if _URL.search(shown):
+        shown = f"{before_url(shown)}…"
     return f'"{shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"}"'
+
+
+def before_url(text: str) -> str:
+    """What may be shown of a text with a URL: each part of that may hold a password or a token."""
+    found = _NAME.match(text) or _SCHEME.match(text)
+    return found[0] if found and len(found[0]) < 80 else ""

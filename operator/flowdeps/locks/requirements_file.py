@@ -19,7 +19,12 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from flowdeps.locks.requirements import RequirementError, normalize, parse_requirement
+from flowdeps.locks.requirements import (
+    RequirementError,
+    before_url,
+    normalize,
+    parse_requirement,
+)
 
 MAX_LINES = 2_000
 MAX_BYTES = 256 * 1024
@@ -31,8 +36,6 @@ _COMMENT = re.compile(r"(?<!\S)#")
 _FLAG = re.compile(r"(?<!\S)-")
 _VARIABLE = re.compile(r"\$\{?\w+\}?")
 _PLAIN = re.compile(r"[\w./-]{1,80}")
-_NAME = re.compile(r"[\w.-]+(\[[\w., -]*\])?\s*@")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 _OWN_INDEX = "set spec.index.url"
 _MORE_INDEXES = "set spec.index.extraUrls"
@@ -129,7 +132,7 @@ def _checked(text: str) -> str:
     if found := _FLAG.search(text):
         raise RequirementError(_flag(text[found.start() :]))
     if "://" in text or "@" in text:
-        raise RequirementError(f'"{_before_url(text)}…": a URL is not allowed; {_PUBLISH}')
+        raise RequirementError(f'"{before_url(text)}…": a URL is not allowed; {_PUBLISH}')
     if found := _VARIABLE.search(text):
         raise RequirementError(
             f'"{found[0][:40]}": a variable is not filled in; write what it stands for'
@@ -159,11 +162,6 @@ def _way_out(name: str) -> str:
     # pip takes a flag by its first letters, too.
     ways = {way for flag, way in _WAYS_OUT.items() if len(name) > 2 and flag.startswith(name)}
     return _WAYS_OUT.get(name) or (ways.pop() if len(ways) == 1 else _REMOVE)
-
-
-def _before_url(text: str) -> str:
-    found = _NAME.match(text) or _SCHEME.match(text)
-    return found[0] if found and len(found[0]) < 80 else ""
 
 
 def _printable(text: str) -> str:

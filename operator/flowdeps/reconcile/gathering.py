@@ -3,15 +3,26 @@
 Nothing is waited for: what is not known yet is being read, and the set is called when it is.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from packaging.version import Version
+
 from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import ConfigMapSource, SetSpec, Source, VariableSource
 from flowdeps.gather.credentials import CredentialsError, access_of
-from flowdeps.gather.sources import Absent, ConfigMapKey, SecretName, Thing, Variable
+from flowdeps.gather.sources import (
+    Absent,
+    ConfigMapKey,
+    SecretName,
+    Thing,
+    Unreadable,
+    Variable,
+)
 from flowdeps.inquiries import Failure
+from flowdeps.locks import overlay
 from flowdeps.locks.access import Access
 from flowdeps.locks.index import Index
 from flowdeps.locks.lock import Lock, LockError, parse_lock
@@ -56,10 +67,10 @@ def gather(world: World, entry: SetEntry, spec: SetSpec) -> Inputs:
     access = _access(world, entry, spec, index)
     image, notes = find_image(world, entry, spec)
     if spec.lock_from:
-        lock = _foreign_lock(world, entry, spec.lock_from, image)
-        digest = f"{lock.digest}+{image.facts.digest if image else ''}"
+        lock = _foreign_lock(world, entry, spec.lock_from, image, shadow=spec.shadow)
+        of_image = (image.facts.digest, *spec.shadow) if image else ()
         return Inputs(
-            digest=digest,
+            digest=_digest(lock.digest, *of_image),
             index=index,
             wanted=lock,
             access=access,
@@ -86,6 +97,11 @@ def gather(world: World, entry: SetEntry, spec: SetSpec) -> Inputs:
         names=tuple(sorted({requirement_name(line) for line in request.requirements})),
         notes=notes,
     )
+
+
+def _digest(*parts: str) -> str:
+    """``sha256:<64 hex digits>``, as of a request: a status has no room for more."""
+    return f"sha256:{hashlib.sha256('+'.join(parts).encode()).hexdigest()}"
 
 
 def access(world: World, entry: SetEntry, spec: SetSpec) -> Access | None:
@@ -160,6 +176,8 @@ def _content(world: World, thing: Thing, *, path: str, optional: bool = False) -
         if optional:
             return None
         raise GatherError(Reason.SOURCE_NOT_FOUND, f"{path}: {found.message}; create it")
+    if isinstance(found, Unreadable):
+        raise GatherError(Reason.SOURCE_INVALID, f"{path}: {found.message}")
     content: object = found.content
     return content
 
@@ -260,7 +278,12 @@ def _access(world: World, entry: SetEntry, spec: SetSpec, index: Index) -> Acces
 
 
 def _foreign_lock(
-    world: World, entry: SetEntry, source: ConfigMapSource, image: Image | None
+    world: World,
+    entry: SetEntry,
+    source: ConfigMapSource,
+    image: Image | None,
+    *,
+    shadow: tuple[str, ...],
 ) -> Lock:
     path = "spec.lockFrom"
     text = _content(world, _thing(entry.key.namespace, source), path=path)
@@ -270,8 +293,13 @@ def _foreign_lock(
         raise GatherError(
             Reason.LOCK_INVALID, f"{path}: {error}; make the lock with `flowdeps lock`"
         ) from None
-    if image is None:
-        return lock
+    if image is not None:
+        _check_fits(lock, image, shadow=shadow, path=path)
+    return lock
+
+
+def _check_fits(lock: Lock, image: Image, *, shadow: tuple[str, ...], path: str) -> None:
+    """Raises GatherError where a lock that was made elsewhere isn't one for an image."""
     facts = image.facts
     if lock.target.python != facts.python:
         raise GatherError(
@@ -286,7 +314,20 @@ def _foreign_lock(
             f"{path}: the lock builds on {', '.join(missing[:_SHOWN])}, which {image.ref.image}"
             " does not have; make the lock for this image (`flowdeps lock --image-packages`)",
         )
-    return lock
+    fixed = facts.versions.keys() - overlay.shadowed(facts, shadow)
+    moved = {
+        f"{pin.name} {pin.version} before {facts.versions[pin.name]}"
+        for pin in lock.pins
+        if pin.name in fixed and Version(pin.version) != Version(facts.versions[pin.name])
+    }
+    if moved:
+        more = f" and {len(moved) - _SHOWN} more" if len(moved) > _SHOWN else ""
+        raise GatherError(
+            Reason.LOCK_INVALID,
+            f"{path}: the lock puts other versions before those of {image.ref.image}:"
+            f" {', '.join(sorted(moved)[:_SHOWN])}{more}; name them in spec.shadow, or make the"
+            " lock for this image (`flowdeps lock --image-packages`)",
+        )
 
 
 def requirement_name(line: str) -> str:

@@ -30,6 +30,8 @@ _LONGEST_REASON = 200
 _URL = re.compile(r"https?://[^\s)`]+")
 _NOT_FOUND = re.compile(r"(?<!\S)(\S{1,200}) was not found in the package registry")
 _URL_DEPENDENCY = re.compile(r"`([^`\s]{1,200})` was included as a URL dependency")
+# Not of uv's cache, which names no file so.
+_LOCAL_WHEEL = re.compile(r" file `/(?:[^`/]*/)*([^`/-]{1,200})-[^`/]{1,200}\.whl`")
 _REFUSED = re.compile(r"401 Unauthorized|403 Forbidden|407 Proxy Authentication Required")
 _YANKED = re.compile(
     r"warning: `([^`=\s]{1,200})==([^`\s]{1,200})` is yanked(?: \(reason: \"(.{0,500})\"\))?"
@@ -74,6 +76,11 @@ def explain(messages: str, *, code: int, asked: Asked | None = None) -> ResolveE
                 f"choose another version, or publish {wanted[1]} to the index"
             )
         )
+    if local := _LOCAL_WHEEL.search(text):
+        return UnsatisfiableError(
+            f"the index offers a file of {local[1]} that is not on the network: "
+            "correct the index, or name another in spec.index.url"
+        )
     if any(sign in text for sign in _UNREACHABLE):
         return IndexUnavailableError(_outage(complaint, text))
     return ResolverError(shorten(": ".join((complaint.error, *complaint.causes[:2]))))
@@ -89,8 +96,13 @@ def yanked(messages: str) -> dict[tuple[str, str], str]:
 
 def clean(text: str) -> str:
     """The text without the user names, passwords and queries of its URLs."""
-    text = re.sub(r"://[^/\s]*@", "://", text)
+    text = re.sub(r"\S+", _without_user, text)
     return re.sub(r"(https?://[^\s?`)]{0,500})\?[^\s`)]*", r"\1", text)
+
+
+def _without_user(word: re.Match[str]) -> str:
+    before, sign, after = word[0].partition("://")
+    return f"{before}{sign}{after.rpartition('@')[2]}"
 
 
 def shorten(text: str, *, longest: int = LONGEST) -> str:

@@ -21,6 +21,7 @@ from flowdeps.locks import overlay
 from flowdeps.locks.access import Access
 from flowdeps.locks.image import ImageFacts
 from flowdeps.locks.lock import Lock
+from flowdeps.locks.markers import left_out
 from flowdeps.locks.merge import Pins, by_platform, disagreements, merge, preferences, toward_others
 from flowdeps.locks.pylock import PylockError, Resolved, UnusableWheelsError, read_pylock
 from flowdeps.locks.request import LockRequest
@@ -271,7 +272,7 @@ def _check(
 
 
 def _notes(job: _Job, compiled: Mapping[str, _Compiled]) -> tuple[str, ...]:
-    notes: set[str] = set()
+    notes = {note} if (note := left_out(job.request)) else set[str]()
     for platform, one in compiled.items():
         if job.previous:
             notes |= lowered(job.request, job.previous, one.pins, platform=platform)

@@ -27,10 +27,14 @@ class Shell:
     directory: Path
     variables: Mapping[str, str]
 
-    def flowdeps(self, *argv: str, stdin: str = "", **variables: str) -> Done:
-        """Run a command to its end; there is no traceback, whatever happened."""
+    def flowdeps(
+        self, *argv: str, stdin: str = "", redirection: str = "", **variables: str
+    ) -> Done:
+        """Run a command to its end, with a `redirection` of the shell such as `>&-`; there is no
+        traceback, whatever happened."""
+        program = [sys.executable, "-m", "flowdeps", *argv]
         done = subprocess.run(
-            [sys.executable, "-m", "flowdeps", *argv],
+            ["sh", "-c", f'exec "$@" {redirection}', "sh", *program] if redirection else program,
             cwd=self.directory,
             env=self.environment(**variables),
             input=stdin,

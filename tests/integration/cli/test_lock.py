@@ -158,6 +158,20 @@ def test_a_reader_that_goes_is_no_traceback(shell: Shell, stocked: Index) -> Non
     assert "Traceback" not in shell.read("stderr")
 
 
+def test_streams_that_are_closed_are_no_traceback(shell: Shell, stocked: Index) -> None:
+    """Without an output a command is refused before its work; what goes to standard error is in no
+    lock where that is closed; an input that is closed is empty."""
+    shell.write("set.yaml", set_text(["alpha"], index=stocked.url))
+    for command in (("lock", "set.yaml"), ("diff", "a.lock", "b.lock"), ("validate", "set.yaml")):
+        done = shell.flowdeps(*command, redirection=">&-")
+        assert done.status == 1
+        assert done.err.startswith("flowdeps: standard output is closed; ")
+        assert done.err.count("\n") == 1
+    done = shell.flowdeps("lock", "set.yaml", redirection="2>&-")
+    assert parse_lock(done.out).render() == done.out
+    assert shell.flowdeps("validate", "-", redirection="<&-").status == 0
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_disk_is_told(shell: Shell, stocked: Index) -> None:
     """Output that can't be written is exit status 1 with the reason, not half a lock and a 0."""
@@ -178,23 +192,25 @@ IMAGE = """\
  "installed": [{"metadata": {"name": "alpha", "version": "1.0"}},
    {"metadata": {"name": "prefect", "version": "3.8.8", "requires_dist": ["alpha<1.1"]}}]}
 """
-FOR_IMAGE = 'python: {version: "3.11", platforms: ["linux/amd64"]}'
+OF_VERSION = "python: {version: \"3.11\", platforms: ['linux/amd64']}"
+OF_IMAGE = "python: {image: 'flows:1'}"
 
 
 @pytest.mark.parametrize("listed", [IMAGE, "# pip freeze\nalpha==1.0\nprefect==3.8.8\n"])
 def test_image_packages_are_left_out(shell: Shell, stocked: Index, listed: str) -> None:
     """--image-packages: the lock has what the image lacks, and names what it builds on."""
-    text = set_text(["beta"], index=stocked.url)
+    text = set_text(["beta"], index=stocked.url).replace(OF_VERSION, OF_IMAGE)
     shell.write("set.yaml", text)
     shell.write("image", listed)
-    done = shell.flowdeps("lock", "set.yaml", "--image-packages", "image")
+    command = ("lock", "set.yaml", "--image-packages", "image", "--python", "3.11")
+    done = shell.flowdeps(*command)
     assert done.status == 0
     lock = parse_lock(done.out)
     assert [f"{pin.name}=={pin.version}" for pin in lock.pins] == ["beta==2.0"]
     assert lock.base == (("alpha", "1.0"),)
     assert done.err.splitlines()[-1] == f"1 pin on 1 package of the image, {lock.digest}"
     shell.write("set.yaml", text.replace("beta", "alpha>1"))
-    done = shell.flowdeps("lock", "set.yaml", "--image-packages", "image")
+    done = shell.flowdeps(*command)
     assert done.status == 1
     assert "flowdeps: Unsatisfiable: alpha 1.0 is in the image" in done.err
     assert ("prefect 3.8.8 requires alpha<1.1" in done.err) == (listed == IMAGE)
@@ -202,7 +218,7 @@ def test_image_packages_are_left_out(shell: Shell, stocked: Index, listed: str) 
 
 def test_an_image_says_which_python_a_lock_is_for(shell: Shell, stocked: Index) -> None:
     """Without python.version, what pip inspect says of the interpreter is the target."""
-    text = set_text(["beta"], index=stocked.url).replace(FOR_IMAGE, "python: {image: flows:1}")
+    text = set_text(["beta"], index=stocked.url).replace(OF_VERSION, OF_IMAGE)
     shell.write("set.yaml", text)
     shell.write("image.json", IMAGE)
     done = shell.flowdeps("lock", "set.yaml", "--image-packages", "image.json")

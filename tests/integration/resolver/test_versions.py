@@ -143,6 +143,24 @@ async def test_markers_are_those_of_the_target(index: Index, resolver: Resolver)
     assert "app==1.0 \\\n" in lock.render()
 
 
+async def test_a_requirement_that_no_platform_asks_for_is_told(
+    index: Index, resolver: Resolver
+) -> None:
+    """A lock without it is made, with a note; on two platforms, one that asks is enough."""
+    index.add("app", "1.0")
+    index.add("fast", "1.0")
+    lines = ("app", "fast; platform_machine == 'x86_64'")
+    done = await resolver.resolve(ask(*lines, index=index.url, platforms=(ARM64,)), previous=None)
+    assert set(done.lock.on(ARM64)) == {"app"}
+    assert done.notes == (
+        "fast is left out: its marker holds on no platform of the set"
+        " (platform_machine is aarch64); correct it if that is not meant",
+    )
+    both = await resolver.resolve(ask(*lines, index=index.url), previous=None)
+    assert set(both.lock.on(AMD64)) == {"app", "fast"}
+    assert both.notes == ()
+
+
 async def test_an_extra_brings_its_requirements(index: Index, resolver: Resolver) -> None:
     """An extra is resolved like the package itself; without it its requirements stay out."""
     index.add("app", "1.0", extras={"fast": ["speed"]})

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flowdeps.locks.target import GLIBCS, OLDEST_GLIBC, PLATFORMS
-from flowdeps.resolver import Resolver, UnsatisfiableError
+from flowdeps.resolver import ResolveError, Resolver, UnsatisfiableError
 from tests.cluster import distributions, tools
 from tests.cluster.index import Index
 from tests.integration.resolver.support import (
@@ -137,6 +137,26 @@ async def test_a_file_of_this_machine_is_refused(resolver: Resolver, tmp_path: P
     pages = {"/simple/app/": link(wheel, base=f"file://{tmp_path}")}
     with served(pages) as base, pytest.raises(UnsatisfiableError, match="not on the network"):
         await lock_of(resolver, ask("app", index=f"{base}/simple/"), previous=None)
+
+
+@pytest.mark.parametrize("fragment", ["", f"#sha256={'0' * 64}"])
+async def test_nothing_is_told_of_a_file_of_this_machine(
+    resolver: Resolver, tmp_path: Path, fragment: str
+) -> None:
+    """A page that names one is said to be wrong, and asked again by nobody, where there is no such
+    file; neither its path nor what it holds is shown where there is."""
+    wheel = distributions.wheel(name="app", version="1.0")
+    pages = {"/simple/app/": link(wheel, base=f"file://{tmp_path}", fragment=fragment)}
+    with served(pages) as base:
+        request = ask("app", index=f"{base}/simple/")
+        said = r"^the index offers a file of app that is not on the network: correct the index"
+        with pytest.raises(UnsatisfiableError, match=said):
+            await lock_of(resolver, request, previous=None)
+        (tmp_path / wheel.filename).write_bytes(b"root:x:0:0")
+        with pytest.raises(ResolveError) as caught:
+            await lock_of(resolver, request, previous=None)
+    assert str(tmp_path) not in caught.value.message
+    assert "root" not in caught.value.message
 
 
 async def test_a_lock_installs_as_it_stands(

@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,3 +49,11 @@ def test_what_starts_like_something_else_never_passes(start: str, rest: str) -> 
     except RequirementError:
         return
     raise AssertionError(f"{start + rest!r} passed")
+
+
+@given(st.from_regex(r"[a-z]{0,5}( @ )?[a-z+]{3,9}://\S{0,9}hunter2\S{0,9}", fullmatch=True))
+def test_no_message_shows_what_follows_a_scheme(text: str) -> None:
+    """Whatever signs stand in a URL, nothing of it is told."""
+    with pytest.raises(RequirementError) as caught:
+        parse_requirement(text)
+    assert "hunter2" not in str(caught.value)

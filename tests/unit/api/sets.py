@@ -58,16 +58,16 @@ def changed(at: str, value: Any) -> dict[str, Any]:
     return body
 
 
-def _requirement(why: str, text: str, says: str, *, server: str = "", whole: bool = False) -> Bad:
-    return Bad(
-        why,
-        "spec.requirements",
-        ["numpy", text],
-        says,
-        "spec.requirements[1]",
-        server,
-        "spec.requirements:" if whole else "spec.requirements[1]:",
-    )
+def _requirement(why: str, text: str, says: str, *, server: str = "") -> Bad:
+    path = "spec.requirements[1]"
+    return Bad(why, "spec.requirements", ["numpy", text], says, path, server, f"{path}:")
+
+
+def _url(why: str, text: str) -> Bad:
+    """What the API server forbids, so that it doesn't show it."""
+    path = "spec.requirements[1]"
+    server_path = f"{path}: Forbidden: a URL is not allowed"
+    return Bad(why, "spec.requirements", ["numpy", text], PUBLISH, path, server_path=server_path)
 
 
 def _name(why: str, name: str, says: str, server: str = "") -> Bad:
@@ -152,13 +152,17 @@ YEAR = "write 365d or less"
 FORM = "numbers with d, h, m or s"
 URL = "https://packages.example.com/simple"
 BAD: tuple[Bad, ...] = (
-    _requirement("url", "pandas @ https://example.com/pandas.whl", PUBLISH),
-    _requirement("bare-url", "https://example.com/pandas.whl", PUBLISH),
-    _requirement("git-url", "git+https://example.com/pandas.git", PUBLISH),
-    _requirement("file-url", "pandas @ file:///tmp/pandas.whl", PUBLISH),
-    _requirement(
-        "url-with-password", "pandas @ https://me:secret@example.com/p", PUBLISH, whole=True
-    ),
+    _url("url", "pandas @ https://example.com/pandas.whl"),
+    _url("bare-url", "https://example.com/pandas.whl"),
+    _url("git-url", "git+https://example.com/pandas.git"),
+    _url("file-url", "pandas @ file:///tmp/pandas.whl"),
+    _url("url-with-password", "pandas @ https://me:secret@example.com/p"),
+    _url("url-with-slash", "pandas @ https://me:se/secret@example.com/p"),
+    _url("url-with-token", "pandas @ https://example.com/p.whl?token=secret"),
+    _url("url-without-scheme", "//me:se/secret@example.com/p"),
+    _url("reference", "pandas @ ./secret"),
+    _url("marker-with-at", "pandas; platform_version == 'secret@x'"),
+    _requirement("long-url", f"https://secret@{'a' * 256}", "at most 256", server="Too long"),
     _requirement("relative-path", "./pandas", PUBLISH),
     _requirement("parent-path", "../pandas", PUBLISH),
     _requirement("absolute-path", "/srv/pandas", PUBLISH),
@@ -201,7 +205,14 @@ BAD: tuple[Bad, ...] = (
     Bad(
         "text-for-list", "spec.requirements", "pandas", "a list", "spec.requirements", "type array"
     ),
-    Bad("constraint-url", "spec.constraints", ["a @ https://b"], PUBLISH, "spec.constraints[0]"),
+    Bad(
+        "constraint-url",
+        "spec.constraints",
+        ["numpy", "a @ https://b?secret"],
+        PUBLISH,
+        "spec.constraints[1]",
+        server_path="spec.constraints[1]: Forbidden: a URL is not allowed",
+    ),
     Bad("constraint-flag", "spec.constraints", ["-c x"], "a flag is not", "spec.constraints[0]"),
     Bad("old-python", "spec.python.version", "3.9", '"3.10"', "spec.python.version"),
     Bad("python-2", "spec.python.version", "2.7", '"3.10"', "spec.python.version"),
@@ -383,14 +394,16 @@ BAD: tuple[Bad, ...] = (
     _beside("constraints", {"constraints": ["numpy<2"]}),
     _beside("constraintsFrom", {"constraintsFrom": [LOCK]}),
     _beside("includes", {"includes": [{"name": "other"}]}),
-    _beside("shadow", {"shadow": ["*"]}),
     _beside("python.version", {"python": {"version": "3.12"}}),
     _beside("python.platforms", {"python": {"platforms": ["linux/amd64"]}}),
     _beside("index.cooldown", {"index": {"cooldown": "7d"}}),
     _beside("index.cooldownExempt", {"index": {"cooldownExempt": ["six"]}}),
     _beside("index.prereleases", {"index": {"prereleases": "Allow"}}),
     _beside("updates: Manual", {"updates": "Manual"}),
-    _beside("constraints, shadow", {"constraints": ["numpy<2"], "shadow": ["*"]}),
+    _beside(
+        "constraints, updates: Manual",
+        {"constraints": ["numpy<2"], "shadow": ["*"], "updates": "Manual"},
+    ),
     Bad("suspend", "spec.suspend", "yes", "true or false", "spec.suspend", "type boolean"),
     Bad("revision", "spec.revision", "latest-please", "status.revisions", "spec.revision"),
     Bad("revision-digest", "spec.revision", "ml-3f9a1c20d", "status.revisions", "spec.revision"),
@@ -463,6 +476,7 @@ FINE: dict[str, dict[str, Any]] = {
     "a lock": {
         "lockFrom": LOCK,
         "python": {"image": "registry.example.com/flows:1"},
+        "shadow": ["six"],
         "index": {"url": URL, "credentialsSecretRef": {"name": "packages.example.com"}},
         "updates": "Automatic",
         "interval": "0s",

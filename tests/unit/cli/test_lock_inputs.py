@@ -1,5 +1,6 @@
 """What a lock is made from, and what is said where something of it isn't given."""
 
+import base64
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flowdeps.api.config import Config, parse_config
+from flowdeps.cli import main
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.lock_inputs import Given, read_request
 from flowdeps.locks.request import LockRequest, Prereleases
@@ -205,9 +207,8 @@ def test_a_cycle_is_named(write: Write) -> None:
 @pytest.mark.parametrize(
     ("listed", "python", "says"),
     [
-        ("six\n", 'version: "3.11"', "image: line 1: 'six' is not name==version"),
+        ("six\n", "image: flows", "image: line 1: 'six' is not name==version"),
         ("six==1.0\n", "image: flows", "image: it doesn't tell the image's Python"),
-        (INSPECT, 'version: "3.11"', "image: the image has Python 3.12, spec.python.version is"),
         (INSPECT.replace("linux", "win32"), "image: flows", "platform 'win32/aarch64' is not"),
         ("{}", "image: flows", "image: not the JSON of `pip inspect`"),
     ],
@@ -222,6 +223,23 @@ def test_image_packages_that_can_not_be_used_are_refused(
     assert "No such file" in refused(image_packages="missing")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_changes_nothing(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str], encoding: str
+) -> None:
+    """What `>` writes in Windows PowerShell: the packages of an image, a lock, a template."""
+    write("set.yaml", set_of("requirements: [six]", python="image: flows"))
+    (tmp_path / "image").write_text(INSPECT, encoding)
+    assert request(image_packages="image").target.python == "3.12"
+    text = "# python: 3.12\n# platforms: linux/amd64\n"
+    (tmp_path / "a.lock").write_text(text, encoding)
+    assert main(["diff", "a.lock", write("b.lock", text)]) == 0
+    assert capsys.readouterr().out == "no change\n"
+    (tmp_path / "base").write_text("{}", encoding)
+    assert main(["template", "set.yaml", "--pool", "k", "--base", "base"]) == 1
+    assert "not a base job template" in capsys.readouterr().err
+
+
 def test_a_python_that_is_not_the_images_is_refused(write: Write) -> None:
     """--python fills in what is missing, and contradicts nothing."""
     write("set.yaml", set_of("requirements: [six]", python="image: flows"))
@@ -229,3 +247,23 @@ def test_a_python_that_is_not_the_images_is_refused(write: Write) -> None:
     assert "it is of Python 3.12, not --python" in refused(image_packages="image", python="3.11")
     write("image", "six==1.0")
     assert "Python 'x' is not supported" in refused(image_packages="image", python="x")
+
+
+def test_a_set_with_a_python_of_its_own_takes_none_of_an_image(write: Write) -> None:
+    """The operator would look into no image, so a lock on top of one would be another lock."""
+    write("set.yaml", set_of("requirements: [six]"))
+    write("image", "six==1.0")
+    said = "set.yaml: spec.python.version: the lock is for no image and has every package"
+    assert refused(image_packages="image").startswith(said)
+    assert "set.yaml: spec.python.version is 3.11, not --python" in refused(python="9")
+    assert request(python="3.11") == request()
+
+
+def test_a_config_map_of_a_file_in_utf_16_is_read(write: Write) -> None:
+    """As the operator reads it: kubectl puts such a file under binaryData."""
+    encoded = base64.b64encode("httpx\r\n".encode("utf-16")).decode()
+    made = f"{CONFIG_MAP}binaryData: {{wide: {encoded}, latin: 6Q==}}\n"
+    write("set.yaml", set_of(f"requirementsFrom: [{{{OF_CONFIG_MAP % 'wide'}}}]"), made)
+    assert request().requirements == ("httpx",)
+    write("set.yaml", set_of(f"requirementsFrom: [{{{OF_CONFIG_MAP % 'latin'}}}]"), made)
+    assert "key 'latin': not a text file in UTF-8; save it as one" in refused()

@@ -146,6 +146,57 @@ def test_what_is_no_set_is_told_plainly(
     assert says in capsys.readouterr().out
 
 
+def _aliased(value: str, *, item: str, levels: int = 6) -> str:
+    """YAML in which `value` stands 10 ** `levels` times, for each level ten aliases of the last."""
+    ten = [", ".join([f"*l{level}"] * 10) for level in range(levels)]
+    lines = [f"l{level}: &l{level} {item.format(names)}" for level, names in enumerate(ten, 1)]
+    return "\n".join([f"l0: &l0 {value}", *lines])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{_aliased('x', item='[{}]')}\n{SET}metadata: {{name: a}}\nspec: {{suspend: *l6}}",
+        f"{_aliased('x', item='[{}]')}\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: *l6}}",
+        f"{_aliased('x', item='[{}]')}\napiVersion: v1\nkind: *l6",
+        f"{_aliased('x', item='[{}]')}\nkind: FlowDependencySet\napiVersion: *l6",
+        _aliased("{x: 1}", item="{{<<: [{}]}}"),
+    ],
+    ids=["field", "name", "kind", "version", "merge"],
+)
+def test_aliases_that_stand_for_more_than_memory_holds_are_told_in_a_line(
+    text: str, write: Callable[[str, str], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pull request of somebody else is checked too; what it repeats is never written out."""
+    assert run(write("sets.yaml", text)) == 1
+    [line] = capsys.readouterr().out.splitlines()
+    assert line == (
+        "sets.yaml:1: document 1: its aliases stand for too much; write out what they stand for"
+    )
+
+
+def test_what_is_wrong_is_quoted_in_short(
+    write: Callable[[str, str], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing that has parts is written out, and no number of very many digits."""
+    number = f"0x{'f' * 5000}"
+    text = f"""\
+{SET}metadata: {{name: a}}
+spec:
+  requirements: [six, {number}]
+  suspend: {["x"] * 5000}
+  interval: {{x: {"y" * 5000}}}
+  revisionHistoryLimit: {number}
+  ? {number}
+  : 1
+"""
+    assert run(write("sets.yaml", text)) == 1
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) == 5
+    assert len(out) < 2000
+    assert "spec.suspend: a list stands there; write true or false without quotes\n" in out
+
+
 def test_an_anchor_that_holds_itself_is_no_endless_loop(
     write: Callable[[str, str], str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,6 @@
 """`flowdeps validate` across documents: included sets, and the ConfigMaps that sets read."""
 
+import base64
 from collections.abc import Callable
 from typing import Any
 
@@ -151,3 +152,15 @@ def test_odd_config_maps_are_no_failure(write: Write) -> None:
     metadata: tuple[Any, ...] = (None, [], {})
     odd = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": one} for one in metadata]
     assert run(write("sets.yaml", _text(_set("a", {"requirements": ["six"]}), *odd))) == 0
+
+
+def test_a_source_that_is_no_text_is_told_once(write: Write, capsys: Output) -> None:
+    """kubectl puts a file that isn't UTF-8 under binaryData; UTF-16 is read by its mark."""
+    files = _files({}) | {"binaryData": {"a.txt": "6Q=="}}
+    assert run(write("sets.yaml", _text(_reading("a"), _reading("b"), files))) == 1
+    [line] = capsys.readouterr().out.splitlines()
+    assert ": document 3: data.a.txt: not a text file in UTF-8; save it as one" in line
+    wide = base64.b64encode("six\r\n-r b\r\n".encode("utf-16")).decode()
+    files = _files({}) | {"binaryData": {"a.txt": wide}}
+    assert run(write("sets.yaml", _text(_reading("a"), files))) == 1
+    assert "data.a.txt: line 2: " in capsys.readouterr().out

@@ -175,9 +175,9 @@ def test_a_new_set_and_a_push_show_the_whole_lock(repository: Repository) -> Non
 
 def test_arguments_reach_the_resolver(repository: Repository) -> None:
     """What `flowdeps lock` doesn't know it refuses, in the summary."""
-    done = repository.check(LOCK_ARGUMENTS="--image-packages missing.json")
+    done = repository.check(LOCK_ARGUMENTS="--netrc missing.netrc")
     assert done.status == 1
-    assert "missing.json" in done.summary
+    assert "missing.netrc" in done.summary
 
 
 def test_the_action_gives_the_script_what_it_reads() -> None:

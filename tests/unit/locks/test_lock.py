@@ -96,6 +96,7 @@ def test_comments_blank_lines_and_joined_lines_do_not_matter() -> None:
         a==1.0   --hash={digest("x")}
     """
     assert parse_lock(text).pins == (Pin("a", "1.0", (digest("x"),), BOTH.platforms),)
+    assert parse_lock(f"\ufeff{text}") == parse_lock(text)  # of a file that Windows saved
 
 
 HEADER = "# python: 3.11\n# platforms: linux/amd64\n"

@@ -105,10 +105,13 @@ class MemoryCluster:
         if not body.get("immutable"):
             self._store(self.maps, "map", {**body, "data": {**body["data"], **data}})
 
-    def put_foreign_map(self, namespace: str, name: str, data: Mapping[str, str]) -> None:
-        """kubectl apply of a ConfigMap that isn't ours."""
+    def put_foreign_map(
+        self, namespace: str, name: str, data: Mapping[str, str], *, binary: bool = False
+    ) -> None:
+        """kubectl apply of a ConfigMap that isn't ours; `binary`: `data` are in base64."""
         meta = {"namespace": namespace, "name": name, "uid": f"uid-{namespace}-{name}"}
-        self._store(self.maps, "map", {"metadata": meta, "data": dict(data)})
+        part = "binaryData" if binary else "data"
+        self._store(self.maps, "map", {"metadata": meta, part: dict(data)})
 
     def put_foreign_secret(self, namespace: str, name: str, data: Mapping[str, str]) -> None:
         """kubectl apply of a Secret that isn't ours."""

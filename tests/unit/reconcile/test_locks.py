@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import json
+import re
 from typing import Any
 
 from flowdeps.advisories import Advisories
@@ -469,6 +471,31 @@ def test_a_source_that_is_missing_or_wrong_keeps_the_lock_and_is_named() -> None
     play(script)
 
 
+def test_a_source_in_utf_16_is_read_and_one_that_is_no_text_is_told() -> None:
+    """kubectl puts both under binaryData: the key is there, so nobody is told to create it, and
+    that it may be missing doesn't mean that it may be unreadable."""
+
+    async def script(sim: Simulation) -> None:
+        key = "requirements.txt"
+        ref = {"configMapKeyRef": {"name": "reqs", "key": key, "optional": True}}
+        wide = base64.b64encode("alpha\r\n".encode("utf-16")).decode()
+        sim.cluster.put_foreign_map("flows", "reqs", {key: wide}, binary=True)
+        sim.cluster.apply("ml", requirementsFrom=[ref])
+        async with sim.operator():
+            await asyncio.sleep(MINUTE)
+            assert sim.pins("ml") == "alpha==1.0 pandas==1.0"
+            sim.cluster.put_foreign_map("flows", "reqs", {key: "6Q=="}, binary=True)
+            await asyncio.sleep(MINUTE)
+            assert sim.ready("ml") == ("False", "SourceInvalid")
+            assert conditions(sim)["Ready"][2].startswith(
+                'spec.requirementsFrom[0]: key "requirements.txt" of ConfigMap flows/reqs is there,'
+                " but not a text file in UTF-8; save it as one"
+            )
+            assert sim.pins("ml") == "alpha==1.0 pandas==1.0"
+
+    play(script)
+
+
 def test_included_sets_are_resolved_together_and_followed() -> None:
     """A change of what is included, at any depth, reaches whoever includes it; a cycle is named."""
 
@@ -516,6 +543,61 @@ def test_a_finished_lock_is_published_without_a_resolver() -> None:
             await asyncio.sleep(MINUTE)
             assert sim.ready("ml") == ("False", "LockInvalid")
             assert text(sim, "flowdeps-ml") == lock
+        await settled(sim)
+
+    play(script)
+
+
+def test_a_finished_lock_for_an_image_has_a_status_that_an_api_server_takes() -> None:
+    """What names its inputs, the lock and what the image has, is no longer than the schema says."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.pods.images[IMAGE] = MemoryImage()
+        sim.cluster.apply("made", requirements=["alpha"], **image())
+        async with sim.operator():
+            await asyncio.sleep(MINUTE)
+            source(sim, "lock", **{"lock.txt": text(sim, "flowdeps-made")})
+            ref = {"configMapKeyRef": {"name": "lock", "key": "lock.txt"}}
+            sim.cluster.apply("ml", requirements=None, lockFrom=ref, **image())
+            await asyncio.sleep(MINUTE)
+            assert sim.ready("ml") == ("True", "Ready")
+            assert re.fullmatch("sha256:[0-9a-f]{64}", status(sim)["lock"]["inputsDigest"])
+        await settled(sim)
+
+    play(script)
+
+
+def test_a_finished_lock_moves_only_what_shadow_names() -> None:
+    """A package of the image that the lock has at another version is refused with both versions;
+    named in shadow it is served, and runs aren't warned of it. The same version moves nothing."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.pods.images[IMAGE] = MemoryImage(
+            packages={"prefect": "3.0", "six": "1.16.0", "alpha": "1.0.0"}
+        )
+        python = {"version": "3.11"}
+        sim.cluster.apply("made", requirements=["alpha", "beta", "six"], python=python)
+        async with sim.operator():
+            await asyncio.sleep(MINUTE)
+            lock = text(sim, "flowdeps-made")
+            source(sim, "lock", **{"lock.txt": lock})
+            ref = {"configMapKeyRef": {"name": "lock", "key": "lock.txt"}}
+            changes = {"requirements": None, "lockFrom": ref, **image()}
+            sim.cluster.apply("ml", **changes, shadow=["beta"])
+            await asyncio.sleep(MINUTE)
+            assert sim.ready("ml") == ("False", "LockInvalid")
+            assert conditions(sim)["Ready"][2] == (
+                f"spec.lockFrom: the lock puts other versions before those of {IMAGE}: six 1.0"
+                " before 1.16.0; name them in spec.shadow, or make the lock for this image"
+                " (`flowdeps lock --image-packages`)"
+            )
+            for shadow in (["six"], ["*"]):
+                sim.cluster.apply("ml", **changes, shadow=shadow)
+                await asyncio.sleep(MINUTE)
+                assert sim.ready("ml") == ("True", "Ready")
+                assert text(sim, "flowdeps-ml") == lock
+                manifest = json.loads(sim.cluster.maps["flows", "flowdeps-ml"]["data"]["lock.json"])
+                assert manifest["shadow"] == shadow
         await settled(sim)
 
     play(script)

@@ -83,6 +83,17 @@ def test_a_signal_tells_which_limit_was_passed(
         ("something else\nbroke", ResolverError, "something else broke"),
         ("error: invalid value\n  cause: why", ResolverError, "invalid value: why"),
         (
+            "error: failed to open file `/srv/a-b/my_app-1.0-py3-none-any.whl`: Permission denied",
+            UnsatisfiableError,
+            "the index offers a file of my_app that is not on the network: "
+            "correct the index, or name another in spec.index.url",
+        ),
+        (
+            "error: failed to open file `/cache/uv/simple-v18/index/app.rkyv`: Permission denied",
+            ResolverError,
+            "failed to open file `/cache/uv/simple-v18/index/app.rkyv`: Permission denied",
+        ),
+        (
             "error: Failed to fetch: https://example.com/a\n"
             "  cause: HTTP status client error (429 Too Many Requests) for url (https://x/a)",
             IndexUnavailableError,
@@ -110,6 +121,8 @@ def test_any_other_complaint_is_told_briefly(
     ("text", "cleaned"),
     [
         ("(https://me:p@ss@example.com/a?x=1)", "(https://example.com/a)"),
+        ("http://me:p/ss@example.com/a", "http://example.com/a"),
+        ("http://me:p?ss@example.com/a?x=1", "http://example.com/a"),
         ("`git+ssh://git@example.com/a`", "`git+ssh://example.com/a`"),
         (
             "http://a.example.com/?t=1 and http://b.example.com/x?t=2",
@@ -125,7 +138,20 @@ def test_urls_lose_what_may_be_secret(text: str, cleaned: str) -> None:
 
 @pytest.mark.parametrize(
     "piece",
-    ["x", "http://", "x://", "` ", " (try: ", "--", "(e.g., ", "http://a?", "\n  hint: ", "@"],
+    [
+        "x",
+        "http://",
+        "x://",
+        "` ",
+        " (try: ",
+        "--",
+        "(e.g., ",
+        "http://a?",
+        "\n  hint: ",
+        "@",
+        " file `/",
+        "/a-b-",
+    ],
 )
 def test_no_text_takes_long(piece: str) -> None:
     """Whatever an index makes uv say, saying it again takes no time."""

@@ -1,0 +1,76 @@
+"""Requirements whose markers hold nowhere: a resolver passes over them without a word.
+
+Mostly that is meant, as with `colorama; sys_platform == "win32"` in a file for every system. It is
+also what becomes of a slip, as in `platform_machine == "amd64"`, which Linux calls x86_64.
+"""
+
+import re
+from collections.abc import Iterable
+
+from packaging.markers import Marker, UndefinedComparison, UndefinedEnvironmentName
+
+from flowdeps.locks.request import LockRequest
+from flowdeps.locks.requirements import parse_requirement
+from flowdeps.locks.target import PLATFORMS
+
+_SHOWN = 5
+
+
+def left_out(request: LockRequest) -> str | None:
+    """What to say of the packages that no platform of a request asks for; None: of none."""
+    environments = [_environment(request, platform) for platform in request.target.platforms]
+    asked: set[str] = set()
+    markers: dict[str, list[Marker]] = {}
+    for requirement in map(parse_requirement, request.requirements):
+        marker = requirement.marker
+        if marker and not any(_holds(marker, one) for one in environments):
+            markers.setdefault(requirement.name, []).append(marker)
+        else:
+            asked.add(requirement.name)
+    names = sorted(markers.keys() - asked)
+    if not names:
+        return None
+    values = _values((one for name in names for one in markers[name]), environments)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    one = len(names) == 1
+    return (
+        f"{', '.join(names[:_SHOWN])}{more} {'is' if one else 'are'} left out:"
+        f" {'its marker holds' if one else 'their markers hold'} on no platform of the set"
+        f" ({values}); correct {'it' if one else 'them'} if that is not meant"
+    )
+
+
+def _environment(request: LockRequest, platform: str) -> dict[str, str]:
+    """The marker environment that a resolver is told."""
+    python = (request.image and request.image.full_version) or f"{request.target.python}.0"
+    return {
+        "implementation_name": "cpython",
+        "implementation_version": python,
+        "os_name": "posix",
+        "platform_machine": PLATFORMS[platform].machine,
+        "platform_python_implementation": "CPython",
+        "platform_release": "",
+        "platform_system": "Linux",
+        "platform_version": "",
+        "python_full_version": python,
+        "python_version": request.target.python,
+        "sys_platform": "linux",
+        "extra": "",
+    }
+
+
+def _holds(marker: Marker, environment: dict[str, str]) -> bool:
+    try:
+        return marker.evaluate(environment)
+    except (UndefinedComparison, UndefinedEnvironmentName):
+        return True  # what can't be compared is no ground for a claim
+
+
+def _values(markers: Iterable[Marker], environments: list[dict[str, str]]) -> str:
+    """What the variables in markers stand for, as in `platform_machine is x86_64 or aarch64`."""
+    said = " ".join(map(str, markers))
+    return "; ".join(
+        f"{name} is {' or '.join(dict.fromkeys(one[name] or 'empty' for one in environments))}"
+        for name in environments[0]
+        if re.search(rf"\b{name}\b", said)
+    )
