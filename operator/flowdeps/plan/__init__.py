@@ -26,6 +26,7 @@ from flowdeps.plan.records import (
     pinned_record,
     proposals_of,
     record_of,
+    refresh_after,
     revisions_of,
 )
 
@@ -55,5 +56,6 @@ __all__ = [
     "pool_fragment",
     "proposals_of",
     "record_of",
+    "refresh_after",
     "revisions_of",
 ]

@@ -6,9 +6,10 @@ never by what a status claims. Only where that ConfigMap is lost, the status say
 revisions it held.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from flowdeps.api.resource import REFRESH_ANNOTATION
@@ -17,6 +18,9 @@ from flowdeps.locks.index import Index
 from flowdeps.locks.lock import Lock
 from flowdeps.plan.places import Place, home_of
 from flowdeps.store import REVISION_LABEL, ConfigMapView, SetEntry
+
+_SPREAD = 0.1
+"""Share of the interval by which refreshes are spread, so that sets don't wake together."""
 
 ANNOTATION_INPUTS = "flowdeps.dev/inputs"
 ANNOTATION_RESOLVED_AT = "flowdeps.dev/resolved-at"
@@ -106,8 +110,9 @@ def _stand_in(
 ) -> tuple[LockRecord, str] | None:
     """The revision that was served, by the status or else spec.revision; failing both the newest.
 
-    What it can't know is when it was refreshed, and whether because somebody asked: no refresh is
-    due before an interval has passed, and none because of an annotation that was met.
+    What it can't know is when it was refreshed, and whether because somebody asked: the next
+    refresh is due when the status says, else after an interval, and none because of an annotation
+    that was met.
     """
     status = parse_status(entry.body)
     served = status.lock.digest if status.lock else ""
@@ -120,8 +125,18 @@ def _stand_in(
     record, name = found
     wanted = entry.meta.annotations.get(REFRESH_ANNOTATION, "")
     met = (status.last_handled_refresh_at or "") if status.lock else wanted
-    refreshed_at = now.isoformat(timespec="microseconds")
+    due, after = status.next_refresh_at, refresh_after(entry)
+    refreshed = min(now, due - after) if due and after else now
+    refreshed_at = refreshed.isoformat(timespec="microseconds")
     return replace(record, pinned=name == asked, refresh=met, refreshed_at=refreshed_at), name
+
+
+def refresh_after(entry: SetEntry) -> timedelta | None:
+    """How long after a refresh the next one is due, a little apart for each set; None: never."""
+    if entry.spec is None or entry.spec.interval is None:
+        return None
+    share = int(hashlib.sha256(entry.meta.uid.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
+    return entry.spec.interval + entry.spec.interval * (_SPREAD * share)
 
 
 def newest_record(home: Place, views: Sequence[ConfigMapView]) -> tuple[LockRecord, str] | None:

@@ -5,10 +5,9 @@ when a refresh is due or was asked for, which lets them move. `safest` says what
 with known vulnerabilities.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import REFRESH_ANNOTATION, SetSpec, Updates
@@ -23,6 +22,7 @@ from flowdeps.plan import (
     newest_record,
     pinned_record,
     record_of,
+    refresh_after,
     revisions_of,
 )
 from flowdeps.reconcile.gathering import Inputs
@@ -33,8 +33,6 @@ from flowdeps.reconcile.world import World
 from flowdeps.resolver import Resolution
 from flowdeps.store import ConfigMapView, SetEntry
 
-_SPREAD = 0.1
-"""Share of the interval by which refreshes are spread, so that sets don't wake together."""
 _NOTES = 800
 
 
@@ -164,14 +162,11 @@ def resolved(inputs: Inputs, record: LockRecord) -> Step:
 
 def next_refresh(entry: SetEntry, spec: SetSpec, record: LockRecord | None) -> datetime | None:
     """When pins may move next; None where they never do by themselves."""
-    if spec.interval is None or record is None or spec.lock_from:
+    after = refresh_after(entry)
+    if after is None or record is None or spec.lock_from:
         return None
     refreshed = parse_time(record.refreshed_at)
-    if refreshed is None:
-        return None
-    share = int(hashlib.sha256(entry.meta.uid.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
-    spread: timedelta = spec.interval * (_SPREAD * share)
-    return refreshed + spec.interval + spread
+    return refreshed + after if refreshed else None
 
 
 def _resolve(
