@@ -208,6 +208,26 @@ def test_the_hook_checks_all_files_in_one_call(
     assert "b.yaml" in capsys.readouterr().out
 
 
+def test_the_hook_passes_over_what_has_nothing_to_do_with_sets(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Values and templates of a chart, workflows, settings of tools: all that a repository such as
+    this one has, without a pattern in its configuration."""
+    [hook] = yaml.safe_load(_HOOKS.read_text())
+    folders = (".github", "charts", "crds", "docs", "integrations", "requirements", "scripts")
+    files = [
+        str(path)
+        for pattern in ("*.*ml", *(f"{folder}/**/*.*" for folder in folders))
+        for path in _ROOT.glob(pattern)
+        if path.suffix in {".yaml", ".yml", ".json"}
+    ]
+    assert len(files) > 30
+    _, *arguments = shlex.split(hook["entry"])
+    assert main([*arguments, *files]) == 0
+    assert main([arguments[0], *files]) == 1
+    assert capsys.readouterr().err.splitlines()[0] == "0 sets are valid"
+
+
 def test_the_page_shows_inputs_and_hooks_that_exist() -> None:
     """The workflow and the configuration of pre-commit in docs/how-to/flux.md."""
     blocks = re.findall(r"^```yml\n(.*?)^```$", _PAGE, re.MULTILINE | re.DOTALL)
