@@ -192,6 +192,37 @@ def test_the_action_gives_the_script_what_it_reads() -> None:
     assert not any("${{" in step.get("run", "") for step in steps)
 
 
+@pytest.mark.parametrize("source", ["", "flowdeps-0.1.0-py3-none-any.whl"])
+def test_flowdeps_comes_from_the_actions_own_repository_unless_source_says_else(
+    tmp_path: Path, source: str
+) -> None:
+    """The runner has the whole repository, and says in which folder of it the action lies."""
+    steps = yaml.safe_load((_ACTION / "action.yml").read_text())["runs"]["steps"]
+    [install] = [step for step in steps if "SOURCE" in step.get("env", {})]
+    python = tmp_path / "flowdeps" / "bin" / "python"  # where it makes an environment
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\nfor last; do :; done\nprintf %s "$last"\n')
+    python.chmod(0o755)
+    done = subprocess.run(
+        ["bash", "-c", install["run"]],
+        env={
+            "PYTHON": "true",
+            "SOURCE": source,
+            "RUNNER_TEMP": str(tmp_path),
+            "GITHUB_ACTION_PATH": str(_ACTION),
+            "PATH": os.environ["PATH"],
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    if source:
+        assert done.stdout == source
+    else:
+        assert Path(done.stdout).is_absolute()
+        assert (Path(done.stdout) / "pyproject.toml").samefile(_ROOT / "pyproject.toml")
+
+
 def test_the_hook_checks_all_files_in_one_call(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
