@@ -21,6 +21,7 @@ import yaml
 from flowdeps.api.fields import shown
 from flowdeps.api.problems import Problem
 from flowdeps.api.resource import API_VERSION, GROUP, KIND
+from flowdeps.cli.others import concerns, meant_as_set, worth_parsing
 
 STDIN = "-"
 _ALIASED = 100_000
@@ -72,17 +73,18 @@ class Manifest:
 @dataclass
 class Reading:
     """What files hold: sets, ConfigMaps, a line for each problem, and notes on what was passed
-    over."""
+    over; with `skip_others` nothing is said of what has nothing to do with sets."""
 
+    skip_others: bool = False
     manifests: list[Manifest] = field(default_factory=list)
     config_maps: list[Manifest] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
-def read_manifests(files: list[str]) -> Reading:
+def read_manifests(files: list[str], *, skip_others: bool = False) -> Reading:
     """The sets of `files`; it never raises for what stands in them or for a file it can't read."""
-    reading = Reading()
+    reading = Reading(skip_others)
     for file in files:
         name = "stdin" if file == STDIN else file
         try:
@@ -90,34 +92,41 @@ def read_manifests(files: list[str]) -> Reading:
         except OSError as error:
             reading.problems.append(f"{name}: {error.strerror}; give the path of a readable file")
         except UnicodeDecodeError:
-            reading.problems.append(f"{name}: not a text file in UTF-8; save it as one")
+            if not skip_others:
+                reading.problems.append(f"{name}: not a text file in UTF-8; save it as one")
         else:
-            _read(name, text, reading)
+            if worth_parsing(text) or not skip_others:
+                _read(name, text, reading)
     return reading
 
 
 def _read(file: str, text: str, reading: Reading) -> None:
     number = 1
+    problems = list[str]()
     try:
         for node in yaml.compose_all(text, Loader=yaml.SafeLoader):
             place = Place(file, number, node)
             if _beyond_all_bounds(node):
                 message = "its aliases stand for too much; write out what they stand for"
-                reading.problems.append(place.line(Problem("", message)))
+                problems.append(place.line(Problem("", message)))
                 break
-            for path in _repeated(node):
-                problem = Problem(path, "written twice, and only one counts; remove the other")
-                reading.problems.append(place.line(problem))
-            _sort(place, _construct(node), reading)
+            document = _construct(node)
+            if concerns(document) or not reading.skip_others:
+                for path in _repeated(node):
+                    problem = Problem(path, "written twice, and only one counts; remove the other")
+                    reading.problems.append(place.line(problem))
+                _sort(place, document, reading)
             number += 1
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         what = getattr(error, "problem", None) or " ".join(str(error).split())
-        reading.problems.append(f"{file}{line}: document {number}: not YAML: {what}; correct it")
+        problems.append(f"{file}{line}: document {number}: not YAML: {what}; correct it")
     except RecursionError:
         message = "nested too deeply; write it with fewer levels"
-        reading.problems.append(f"{file}: document {number}: {message}")
+        problems.append(f"{file}: document {number}: {message}")
+    if meant_as_set(text) or not reading.skip_others:
+        reading.problems += problems
 
 
 def _construct(node: yaml.Node) -> Any:

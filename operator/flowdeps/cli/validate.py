@@ -11,7 +11,8 @@ from flowdeps.cli.manifests import read_manifests
 _DESCRIPTION = """\
 Check FlowDependencySets in files, without a cluster: what the API server would refuse, sets that
 claim one name in one work pool or include each other, and the ConfigMaps that they read, where the
-files have them. Objects of other kinds are skipped with a note.
+files have them. Objects of other kinds are skipped with a note; with --skip-others so is, without
+one, all that has nothing to do with sets: other documents, and files that are no YAML.
 """
 _EPILOG = """\
 examples:
@@ -35,13 +36,18 @@ def add_parser(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="YAML or JSON; - for stdin")
+    parser.add_argument(
+        "--skip-others",
+        action="store_true",
+        help="pass over what has nothing to do with sets, as in all files of a repository",
+    )
     parser.set_defaults(run=run)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Check `args.files`: 0, or 1 with a line for each problem on standard output."""
-    reading = read_manifests(args.files)
+    reading = read_manifests(args.files, skip_others=args.skip_others)
     problems = list(reading.problems)
     valid: Sets = []
     for manifest in reading.manifests:

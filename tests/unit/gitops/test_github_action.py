@@ -192,6 +192,37 @@ def test_the_action_gives_the_script_what_it_reads() -> None:
     assert not any("${{" in step.get("run", "") for step in steps)
 
 
+@pytest.mark.parametrize("source", ["", "flowdeps-0.1.0-py3-none-any.whl"])
+def test_flowdeps_comes_from_the_actions_own_repository_unless_source_says_else(
+    tmp_path: Path, source: str
+) -> None:
+    """The runner has the whole repository, and says in which folder of it the action lies."""
+    steps = yaml.safe_load((_ACTION / "action.yml").read_text())["runs"]["steps"]
+    [install] = [step for step in steps if "SOURCE" in step.get("env", {})]
+    python = tmp_path / "flowdeps" / "bin" / "python"  # where it makes an environment
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\nfor last; do :; done\nprintf %s "$last"\n')
+    python.chmod(0o755)
+    done = subprocess.run(
+        ["bash", "-c", install["run"]],
+        env={
+            "PYTHON": "true",
+            "SOURCE": source,
+            "RUNNER_TEMP": str(tmp_path),
+            "GITHUB_ACTION_PATH": str(_ACTION),
+            "PATH": os.environ["PATH"],
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    if source:
+        assert done.stdout == source
+    else:
+        assert Path(done.stdout).is_absolute()
+        assert (Path(done.stdout) / "pyproject.toml").samefile(_ROOT / "pyproject.toml")
+
+
 def test_the_hook_checks_all_files_in_one_call(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -206,6 +237,26 @@ def test_the_hook_checks_all_files_in_one_call(
     assert main([*arguments, str(files[0])]) == 0
     assert main([*arguments, *map(str, files)]) == 1
     assert "b.yaml" in capsys.readouterr().out
+
+
+def test_the_hook_passes_over_what_has_nothing_to_do_with_sets(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Values and templates of a chart, workflows, settings of tools: all that a repository such as
+    this one has, without a pattern in its configuration."""
+    [hook] = yaml.safe_load(_HOOKS.read_text())
+    folders = (".github", "charts", "crds", "docs", "integrations", "requirements", "scripts")
+    files = [
+        str(path)
+        for pattern in ("*.*ml", *(f"{folder}/**/*.*" for folder in folders))
+        for path in _ROOT.glob(pattern)
+        if path.suffix in {".yaml", ".yml", ".json"}
+    ]
+    assert len(files) > 30
+    _, *arguments = shlex.split(hook["entry"])
+    assert main([*arguments, *files]) == 0
+    assert main([arguments[0], *files]) == 1
+    assert capsys.readouterr().err.splitlines()[0] == "0 sets are valid"
 
 
 def test_the_page_shows_inputs_and_hooks_that_exist() -> None:
