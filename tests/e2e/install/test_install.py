@@ -12,8 +12,8 @@ import pytest
 
 from scripts.chart import CHART
 from tests.cluster.controlplane import KubectlError
-from tests.e2e.install.site import SECONDS, SITE, Site
-from tests.integration.chart.helm import RELEASE, Helm, HelmError
+from tests.e2e.install.site import SECONDS, SITE, TEAM, Site
+from tests.integration.chart.helm import NAMESPACE, RELEASE, Helm, HelmError
 from tests.support import sets
 
 pytestmark = pytest.mark.node
@@ -90,6 +90,15 @@ def test_helm_test_passes(installed: Site) -> None:
     said = installed.run_helm("test", RELEASE, "--timeout", "180s")
     assert "Failed" not in said
     assert "Succeeded" in said
+
+
+def test_the_operators_pod_answers_why_a_set_is_as_it_is(installed: Site) -> None:
+    """As the runbooks and helm's notes say, where nobody has the command at hand."""
+    said = installed.node.kubectl(
+        *("exec", "-n", NAMESPACE, f"deployment/{RELEASE}", "--"),
+        *("flowdeps", "explain", f"{TEAM}/first", "--config", "/etc/flowdeps/config.yaml"),
+    )
+    assert f"{TEAM}/first is ready" in said
 
 
 def test_nothing_is_complained_of(installed: Site) -> None:
