@@ -1,4 +1,5 @@
 import re
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from flowdeps.api.status import (
 from tests.cluster.controlplane import ControlPlane, KubectlError
 from tests.integration.crd.api import CRD, Sets
 from tests.integration.crd.conftest import NAMESPACE
+from tests.support.sets import wait
 from tests.unit.api.sets import GOOD, changed
 from tests.unit.api.test_status import FULL, NOW
 from tests.unit.gitops.test_kstatus import compute
@@ -39,11 +41,23 @@ def test_kubectl_apply_shows_the_message(cluster: ControlPlane, sets: Sets) -> N
 
 def test_kubectl_explain_describes_every_field(cluster: ControlPlane) -> None:
     """`kubectl explain fds --recursive` knows the fields, and each has a description."""
-    shown = cluster.kubectl("explain", "fds.spec")
-    assert "pandas>=2.2,<3" in shown
-    assert "-required-" in cluster.kubectl("explain", "fds.spec.workPools")
+    assert "pandas>=2.2,<3" in _explained(cluster, "fds.spec")
+    assert "-required-" in _explained(cluster, "fds.spec.workPools")
     schema = yaml.safe_load(CRD.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     assert _undescribed(schema, "") == [".apiVersion", ".kind", ".metadata"]
+
+
+def _explained(cluster: ControlPlane, what: str) -> str:
+    """What kubectl says of it, once the API server describes a resource that it only just got."""
+    said: list[str] = []
+
+    def told() -> bool:
+        with suppress(KubectlError):
+            said.append(cluster.kubectl("explain", what))
+        return bool(said)
+
+    wait(told, what=f"kubectl explain {what}")
+    return said[0]
 
 
 def test_kubectl_get_has_the_columns_that_matter(cluster: ControlPlane, sets: Sets) -> None:
