@@ -120,7 +120,7 @@ class Images:
         )
         if ended.failed:
             lines = " ".join(ended.log.split("\n")[-_LAST_LINES:]).strip()
-            way_out = "" if "flowdeps:" in lines else "; use an image with Python 3.9 or newer"
+            way_out = "" if "flowdeps:" in lines else "; use an image with Python 3.10 or newer"
             raise FindingError(
                 f"{ref.image} can't be looked at: {lines or ended.why}{way_out}",
                 reason=Reason.IMAGE_UNUSABLE,
