@@ -20,8 +20,8 @@ IMAGE = "registry.example.com/flows:1"
     ("log", "said"),
     [
         ("flowdeps: it can't: do this", "flowdeps: it can't: do this"),
-        ("SyntaxError: x", "SyntaxError: x; use an image with Python 3.9 or newer"),
-        ("", "no such file; use an image with Python 3.9 or newer"),
+        ("SyntaxError: x", "SyntaxError: x; use an image with Python 3.10 or newer"),
+        ("", "no such file; use an image with Python 3.10 or newer"),
     ],
 )
 async def test_a_probe_that_fails_is_told_with_one_way_out(log: str, said: str) -> None:

@@ -12,7 +12,7 @@ def main() -> int:
         describe()
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
-        say(f"cannot tell what the image has: {why}; use an image with Python 3.9 or newer")
+        say(f"cannot tell what the image has: {why}; use an image with Python 3.10 or newer")
         return 1
     return 0
 
