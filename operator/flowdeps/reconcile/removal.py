@@ -41,7 +41,7 @@ async def remove(world: World, entry: SetEntry) -> float | None:
             return _LOOK_AGAIN
         given_up.append(
             f"could not take the set out of {', '.join(waiting)} within {GIVE_UP / 60:.0f} minutes;"
-            " its key is removed when Prefect answers again"
+            " its key is removed when Prefect answers, and takes a template, again"
         )
     try:
         await sweep(world, entry.key)
