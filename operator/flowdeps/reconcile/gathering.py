@@ -8,10 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from packaging.version import Version
-
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import ConfigMapSource, SetSpec, Source, VariableSource
+from flowdeps.api.resource import SetSpec, Source, VariableSource
 from flowdeps.gather.credentials import CredentialsError, access_of
 from flowdeps.gather.sources import (
     Absent,
@@ -22,14 +20,14 @@ from flowdeps.gather.sources import (
     Variable,
 )
 from flowdeps.inquiries import Failure
-from flowdeps.locks import overlay
 from flowdeps.locks.access import Access
 from flowdeps.locks.index import Index
-from flowdeps.locks.lock import Lock, LockError, parse_lock
+from flowdeps.locks.lock import Lock
 from flowdeps.locks.prefect_list import parse_variable
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.requirements_file import RequirementsFile, parse_requirements_file
 from flowdeps.locks.target import Target
+from flowdeps.reconcile.finished import finished_lock
 from flowdeps.reconcile.imaging import find_image
 from flowdeps.reconcile.report import GatherError
 from flowdeps.reconcile.world import World
@@ -67,7 +65,9 @@ def gather(world: World, entry: SetEntry, spec: SetSpec) -> Inputs:
     access = _access(world, entry, spec, index)
     image, notes = find_image(world, entry, spec)
     if spec.lock_from:
-        lock = _foreign_lock(world, entry, spec.lock_from, image, shadow=spec.shadow)
+        thing = _thing(entry.key.namespace, spec.lock_from)
+        text = str(_content(world, thing, path="spec.lockFrom"))
+        lock = finished_lock(text, image, shadow=spec.shadow)
         of_image = (image.facts.digest, *spec.shadow) if image else ()
         return Inputs(
             digest=_digest(lock.digest, *of_image),
@@ -275,59 +275,6 @@ def _access(world: World, entry: SetEntry, spec: SetSpec, index: Index) -> Acces
         return access_of(data, name=name, index=index)
     except CredentialsError as error:
         raise GatherError(Reason.CREDENTIALS_INVALID, f"{path}: {error}") from None
-
-
-def _foreign_lock(
-    world: World,
-    entry: SetEntry,
-    source: ConfigMapSource,
-    image: Image | None,
-    *,
-    shadow: tuple[str, ...],
-) -> Lock:
-    path = "spec.lockFrom"
-    text = _content(world, _thing(entry.key.namespace, source), path=path)
-    try:
-        lock = parse_lock(str(text))
-    except LockError as error:
-        raise GatherError(
-            Reason.LOCK_INVALID, f"{path}: {error}; make the lock with `flowdeps lock`"
-        ) from None
-    if image is not None:
-        _check_fits(lock, image, shadow=shadow, path=path)
-    return lock
-
-
-def _check_fits(lock: Lock, image: Image, *, shadow: tuple[str, ...], path: str) -> None:
-    """Raises GatherError where a lock that was made elsewhere isn't one for an image."""
-    facts = image.facts
-    if lock.target.python != facts.python:
-        raise GatherError(
-            Reason.LOCK_INVALID,
-            f"{path}: the lock is for Python {lock.target.python}, {image.ref.image} has Python"
-            f" {facts.python}; make the lock for it",
-        )
-    missing = [f"{n} {v}" for n, v in lock.base if facts.versions.get(n) != v]
-    if missing:
-        raise GatherError(
-            Reason.LOCK_INVALID,
-            f"{path}: the lock builds on {', '.join(missing[:_SHOWN])}, which {image.ref.image}"
-            " does not have; make the lock for this image (`flowdeps lock --image-packages`)",
-        )
-    fixed = facts.versions.keys() - overlay.shadowed(facts, shadow)
-    moved = {
-        f"{pin.name} {pin.version} before {facts.versions[pin.name]}"
-        for pin in lock.pins
-        if pin.name in fixed and Version(pin.version) != Version(facts.versions[pin.name])
-    }
-    if moved:
-        more = f" and {len(moved) - _SHOWN} more" if len(moved) > _SHOWN else ""
-        raise GatherError(
-            Reason.LOCK_INVALID,
-            f"{path}: the lock puts other versions before those of {image.ref.image}:"
-            f" {', '.join(sorted(moved)[:_SHOWN])}{more}; name them in spec.shadow, or make the"
-            " lock for this image (`flowdeps lock --image-packages`)",
-        )
 
 
 def requirement_name(line: str) -> str:
