@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from flowdeps.locks.image import Distribution, ImageFacts
-from flowdeps.locks.target import PLATFORMS
+from flowdeps.locks.target import marker_environment
 
 _QUOTED = re.compile(r'"([^"]*)"')
 
@@ -69,19 +69,9 @@ def required(facts: ImageFacts, *, platform: str) -> Iterator[Demand]:
 
 
 def _environment(facts: ImageFacts, platform: str) -> dict[str, str]:
-    machine = PLATFORMS[platform].machine if platform in PLATFORMS else ""
+    full = facts.full_version or facts.python
     return {
-        "implementation_name": "cpython",
-        "implementation_version": facts.full_version or facts.python,
-        "os_name": "posix",
-        "platform_machine": machine,
-        "platform_python_implementation": "CPython",
-        "platform_release": "",
-        "platform_system": "Linux",
-        "platform_version": "",
-        "python_full_version": facts.full_version or facts.python,
-        "python_version": facts.python,
-        "sys_platform": "linux",
+        **marker_environment(facts.python, full_version=full, platform=platform),
         # Of two platforms the image was looked at on one: the other differs in its machine.
         **{name: v for name, v in facts.markers.items() if name != "platform_machine"},
     }

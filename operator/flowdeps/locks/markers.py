@@ -11,7 +11,7 @@ from packaging.markers import Marker, UndefinedComparison, UndefinedEnvironmentN
 
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.requirements import parse_requirement
-from flowdeps.locks.target import PLATFORMS
+from flowdeps.locks.target import marker_environment
 
 _SHOWN = 5
 
@@ -42,21 +42,9 @@ def left_out(request: LockRequest) -> str | None:
 
 def _environment(request: LockRequest, platform: str) -> dict[str, str]:
     """The marker environment that a resolver is told."""
-    python = (request.image and request.image.full_version) or f"{request.target.python}.0"
-    return {
-        "implementation_name": "cpython",
-        "implementation_version": python,
-        "os_name": "posix",
-        "platform_machine": PLATFORMS[platform].machine,
-        "platform_python_implementation": "CPython",
-        "platform_release": "",
-        "platform_system": "Linux",
-        "platform_version": "",
-        "python_full_version": python,
-        "python_version": request.target.python,
-        "sys_platform": "linux",
-        "extra": "",
-    }
+    python = request.target.python
+    full = (request.image and request.image.full_version) or f"{python}.0"
+    return {**marker_environment(python, full_version=full, platform=platform), "extra": ""}
 
 
 def _holds(marker: Marker, environment: dict[str, str]) -> bool:

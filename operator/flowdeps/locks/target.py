@@ -103,3 +103,21 @@ def _tags(python: str, platform: str, glibc: int) -> frozenset[Tag]:
             *compatible_tags((major, minor), interpreter=interpreter, platforms=platforms),
         )
     )
+
+
+def marker_environment(python: str, *, full_version: str, platform: str) -> dict[str, str]:
+    """The variables of markers (PEP 508) for CPython on a platform; the machine of a platform that
+    isn't known is empty."""
+    return {
+        "implementation_name": "cpython",
+        "implementation_version": full_version,
+        "os_name": "posix",
+        "platform_machine": PLATFORMS[platform].machine if platform in PLATFORMS else "",
+        "platform_python_implementation": "CPython",
+        "platform_release": "",
+        "platform_system": "Linux",
+        "platform_version": "",
+        "python_full_version": full_version,
+        "python_version": python,
+        "sys_platform": "linux",
+    }
