@@ -50,7 +50,8 @@ class Cleanup:
     async def run(self) -> None:
         """Take out what there is."""
         try:
-            self._identity = await self.cluster.identity()
+            if not self.config.watch_namespaces:
+                self._identity = await self.cluster.identity()
         except ClusterError as error:
             self.left.append(f"the cluster could not be looked at: {error}")
         if self.pools and not self.left:

@@ -173,7 +173,8 @@ class Service:
         failures = 0
         while True:
             try:
-                self.world.identity = await self.world.cluster.identity()
+                if not self.world.config.watch_namespaces:
+                    self.world.identity = await self.world.cluster.identity()
                 await self._list()
                 # What stood there when the last operator went, whatever became of set and pool.
                 self._elsewhere = self._told()
