@@ -176,10 +176,11 @@ class Service:
                 if not self.world.config.watch_namespaces:
                     self.world.identity = await self.world.cluster.identity()
                 await self._list()
-                # What stood there when the last operator went, whatever became of set and pool.
-                self._elsewhere = self._told()
-                if self._elsewhere and self.world.config.watch_namespaces:
-                    await self._list()
+                if self.world.config.watch_namespaces:
+                    # What stood there when the last operator went, whatever became of set and pool.
+                    self._elsewhere = self._told()
+                    if self._elsewhere:
+                        await self._list()
             except ClusterError as error:
                 failures += 1
                 pause = backoff(failures, longest=30.0)
