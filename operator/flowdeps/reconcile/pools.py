@@ -112,8 +112,6 @@ class PoolPasses:
             self._seen[name] = _hash(pool.template)
             self._settle(name, state, _contended(wanted, pace) if pace.contended else wanted)
             return again
-        other = live.cluster if live and live.cluster != world.identity else ""
-        pace.rival = other if pace.drifted(wanted.fragment) else pace.rival
         return await self._write(pool, template, pace=pace, state=state, wanted=wanted)
 
     def unreachable(self, name: str, error: PoolsError) -> None:
@@ -267,6 +265,8 @@ class PoolPasses:
     ) -> float | None:
         world, now, name = self._world, self._world.queue.time(), pool.name
         if pace.drifted(wanted.fragment):
+            live = find(pool.template)
+            pace.rival = live.cluster if live and live.cluster != world.identity else ""
             if pause := pace.wait_for_others(now):
                 self._tell(name, state, _contended(wanted, pace).verdicts)
                 return pause
