@@ -5,8 +5,8 @@ from prometheus_client.metrics import MetricWrapperBase
 from flowdeps.api.events import Event
 from flowdeps.api.reasons import PASSING, Reason
 from flowdeps.api.remedies import REMEDIES
-from flowdeps.observe import Metrics
-from flowdeps.reconcile.report import STALLED
+from flowdeps.reconcile.dependency_set.status import STALLED
+from flowdeps.telemetry.metrics import Metrics
 from scripts.reference.tables import code, table
 
 _SUFFIX = {"counter": "_total", "info": "_info"}

@@ -24,9 +24,9 @@ from flowdeps.locks.index import Index
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.target import Target
-from flowdeps.plan import config_maps, home_of, record_of
 from flowdeps.resolver import Limits, Resolver, command
-from flowdeps.store import Store
+from flowdeps.state import config_maps, home_of, record_of
+from flowdeps.state.store import Store
 from tests.cluster import tools
 from tests.cluster.progress import say
 from tests.support.sets import set_body

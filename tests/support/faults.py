@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from flowdeps.api.config import Config
-from flowdeps.cluster import Cluster
-from flowdeps.handlers import watch
-from flowdeps.pools import Pools
+from flowdeps.app.handlers import watch
+from flowdeps.app.service import Service
+from flowdeps.clients.kubernetes import Cluster
+from flowdeps.clients.prefect.client import Pools
 from flowdeps.resolver import Limits, Resolver
-from flowdeps.service import Service
 
 CLUSTER_WRITES = frozenset(
     {

@@ -11,7 +11,7 @@ from flowdeps.api.config import Config
 from flowdeps.cli.settings import add_config, read_config
 
 if TYPE_CHECKING:
-    from flowdeps.cluster import Cluster
+    from flowdeps.clients.kubernetes import Cluster
 
 _DESCRIPTION = """\
 Ask, as the account that it runs as, whether an operator with this configuration can do
@@ -70,8 +70,8 @@ async def _told(config: Config) -> int:
 
 
 async def _ask(config: Config) -> AsyncIterator[Finding]:
-    from flowdeps.cluster import Cluster, ClusterError
-    from flowdeps.pools import Pools, PoolsError
+    from flowdeps.clients.kubernetes import Cluster, ClusterError
+    from flowdeps.clients.prefect.client import Pools, PoolsError
 
     yield Finding("the configuration holds")
     try:
@@ -99,7 +99,7 @@ async def _installed(cluster: "Cluster") -> Finding:
 
 async def _allowed(cluster: "Cluster", config: Config) -> list[Finding]:
     """A line for each right that is missing, or one for all."""
-    from flowdeps.cluster.rights import Right, needed
+    from flowdeps.clients.kubernetes.rights import Right, needed
 
     rights = needed(config)
     turns = asyncio.Semaphore(_AT_ONCE)

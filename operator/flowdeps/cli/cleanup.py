@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from flowdeps.api.config import Config
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.settings import add_config, read_config
-from flowdeps.fence import Fence
+from flowdeps.clients.fence import Fence
 
 if TYPE_CHECKING:
-    from flowdeps.election import Election
+    from flowdeps.leadership.election import Election
 
 _DESCRIPTION = """\
 Take out all that the operator with this configuration has made: its part of the base job
@@ -71,11 +71,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _clean_up(config: Config, args: argparse.Namespace) -> int:
-    from flowdeps.cleanup import Cleanup
-    from flowdeps.cluster import Cluster, ClusterError
-    from flowdeps.election import Election, LostError
-    from flowdeps.leading import hold
-    from flowdeps.pools import Pools, PoolsError
+    from flowdeps.app.cleanup import Cleanup
+    from flowdeps.clients.kubernetes import Cluster, ClusterError
+    from flowdeps.clients.prefect.client import Pools, PoolsError
+    from flowdeps.leadership.election import Election, LostError
+    from flowdeps.leadership.lead import hold
 
     identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
     held = config.election.enabled and not args.dry_run

@@ -15,10 +15,10 @@ from flowdeps.api.resource import NAMESPACE_LABEL, SET_LABEL
 from flowdeps.api.status import SetStatus, parse_status
 from flowdeps.cli.explanation import Mounted, Seen
 from flowdeps.cli.failure import CommandError
-from flowdeps.store import DIGEST_FILE
+from flowdeps.state.store import DIGEST_FILE
 
 if TYPE_CHECKING:
-    from flowdeps.cluster import Cluster
+    from flowdeps.clients.kubernetes import Cluster
 
 Body = Mapping[str, Any]
 T = TypeVar("T")
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 async def look(namespace: str | None, name: str, config: Config) -> tuple[Seen, list[str]]:
     """What there is of a set, and what could not be looked at. Raises CommandError."""
-    from flowdeps.cluster import Cluster, ClusterError
+    from flowdeps.clients.kubernetes import Cluster, ClusterError
 
     try:
         async with Cluster.connect() as cluster:
@@ -42,7 +42,7 @@ async def look(namespace: str | None, name: str, config: Config) -> tuple[Seen, 
 
 
 async def _find(cluster: "Cluster", namespace: str | None, name: str) -> Body:
-    from flowdeps.cluster import ClusterError
+    from flowdeps.clients.kubernetes import ClusterError
 
     sets = await cluster.list_sets([namespace] if namespace else [])
     found = [one for one in sets if one["metadata"]["name"] == name]
@@ -104,7 +104,7 @@ async def _look_around(cluster: "Cluster", seen: Seen, config: Config) -> tuple[
 
 
 async def _or_blind(what: str, look: Awaitable[T], blind: list[str]) -> T | None:
-    from flowdeps.cluster import ClusterError
+    from flowdeps.clients.kubernetes import ClusterError
 
     try:
         return await look
@@ -138,8 +138,8 @@ async def _offered(
 ) -> dict[str, Sequence[str] | str]:
     if not status.work_pools:
         return {}
-    from flowdeps.pools import Pools, PoolsError
-    from flowdeps.templates import find
+    from flowdeps.clients.prefect.client import Pools, PoolsError
+    from flowdeps.delivery import find
 
     found: dict[str, Sequence[str] | str] = {}
     try:

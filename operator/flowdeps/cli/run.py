@@ -12,9 +12,9 @@ from functools import partial
 from flowdeps.api.config import Config
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.settings import add_config, make_resolver, read_config
-from flowdeps.fence import Fence
-from flowdeps.logs import set_up_logs
-from flowdeps.observe import Metrics, Server
+from flowdeps.clients.fence import Fence
+from flowdeps.telemetry.logs import set_up_logs
+from flowdeps.telemetry.metrics import Metrics, Server
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +65,13 @@ def run(args: argparse.Namespace) -> int:
 
 async def _serve(config: Config) -> int:
     # Here, not above: kopf and Prefect's client take two seconds to import.
-    from flowdeps.cluster import Cluster, ClusterError
-    from flowdeps.election import Election, LostError
-    from flowdeps.handlers import watch
-    from flowdeps.leading import Candidate, lead
-    from flowdeps.pools import PoolsError
-    from flowdeps.service import Service
+    from flowdeps.app.handlers import watch
+    from flowdeps.app.health import Candidate
+    from flowdeps.app.service import Service
+    from flowdeps.clients.kubernetes import Cluster, ClusterError
+    from flowdeps.clients.prefect.client import PoolsError
+    from flowdeps.leadership.election import Election, LostError
+    from flowdeps.leadership.lead import lead
 
     metrics, identity = Metrics(), f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
     fence = Fence() if config.election.enabled else Fence.open()

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _fetch(namespaces: list[str]) -> list[Mapping[str, Any]]:
-    from flowdeps.cluster import Cluster, ClusterError
+    from flowdeps.clients.kubernetes import Cluster, ClusterError
 
     try:
         async with Cluster.connect() as cluster:

@@ -17,9 +17,9 @@ from flowdeps.cli.failure import CommandError
 from flowdeps.cli.files import read_text
 from flowdeps.cli.manifests import read_manifests
 from flowdeps.cli.settings import add_config, read_config
-from flowdeps.plan import age, pool_fragment
-from flowdeps.store import SetEntry, Store
-from flowdeps.templates import NONE, MergeRefusedError, merge, remove
+from flowdeps.delivery import NONE, MergeRefusedError, merge, remove
+from flowdeps.state import age, pool_fragment
+from flowdeps.state.store import SetEntry, Store
 
 _DESCRIPTION = """\
 Print a work pool's base job template with the fragment for the sets in FILE merged in,
@@ -153,7 +153,7 @@ def _read(file: str) -> dict[str, Any]:
 
 
 async def _fetch(config: Config, name: str) -> dict[str, Any]:
-    from flowdeps.pools import Pools, PoolsError
+    from flowdeps.clients.prefect.client import Pools, PoolsError
 
     try:
         async with Pools.connect(config.prefect.api_url) as pools:

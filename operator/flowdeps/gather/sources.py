@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowdeps.api.reasons import Reason
-from flowdeps.cluster import Cluster, ClusterError
-from flowdeps.followed import Reading
+from flowdeps.clients.kubernetes import Cluster, ClusterError
+from flowdeps.clients.prefect.client import Pools, PoolsError
 from flowdeps.gather.credentials import secret_data
 from flowdeps.gather.texts import TextError, keys_of, text_under
-from flowdeps.inquiries import FindingError
-from flowdeps.pools import Pools, PoolsError
+from flowdeps.scheduling.poller import Reading
+from flowdeps.scheduling.single_flight import FindingError
 
 AGAIN = 30.0
 AGAIN_MISSING = 10.0

@@ -2,10 +2,10 @@
 that share a job namespace, whose set was there first."""
 
 from flowdeps.api.reasons import Reason
-from flowdeps.plan import Place, holder_of
-from flowdeps.reconcile.report import Step
-from flowdeps.reconcile.world import World
-from flowdeps.store import SetEntry, SetKey
+from flowdeps.reconcile.context import World
+from flowdeps.reconcile.dependency_set.status import Step
+from flowdeps.state import Place, holder_of
+from flowdeps.state.store import SetEntry, SetKey
 
 
 def taken(world: World, entry: SetEntry, place: Place) -> Step | None:

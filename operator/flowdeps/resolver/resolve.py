@@ -29,7 +29,7 @@ from flowdeps.resolver import command
 from flowdeps.resolver.advice import Asked, lowered
 from flowdeps.resolver.child import Limits, run
 from flowdeps.resolver.errors import LimitExceededError, ResolverError, UnsatisfiableError
-from flowdeps.resolver.explain import explain, shorten, yanked
+from flowdeps.resolver.failures import explain, shorten, yanked
 from flowdeps.resolver.places import Places
 
 

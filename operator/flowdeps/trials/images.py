@@ -15,12 +15,12 @@ from typing import Any
 from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import MANAGED_BY, MANAGED_BY_LABEL
 from flowdeps.api.times import format_time, parse_time
-from flowdeps.cluster import Cluster
-from flowdeps.followed import Reading
-from flowdeps.inquiries import FindingError
+from flowdeps.clients.kubernetes import Cluster
 from flowdeps.locks.image import ImageError, ImageFacts, parse_probe
-from flowdeps.observe import Metrics, measured
-from flowdeps.templates.pods import PodSettings, probe_pod
+from flowdeps.scheduling.poller import Reading
+from flowdeps.scheduling.single_flight import FindingError
+from flowdeps.telemetry.metrics import Metrics, measured
+from flowdeps.trials.pods import PodSettings, probe_pod
 from flowdeps.trials.runner import Runner
 
 PURPOSE_LABEL = "flowdeps.dev/purpose"

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 
 from flowdeps.api.resource import MANAGED_BY, MANAGED_BY_LABEL
-from flowdeps.cluster import Cluster
+from flowdeps.clients.kubernetes import Cluster
 from flowdeps.trials.images import PURPOSE_LABEL, ImageRef
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowdeps.api.reasons import Reason
-from flowdeps.cluster import Cluster, ClusterError
-from flowdeps.inquiries import FindingError
+from flowdeps.clients.kubernetes import Cluster, ClusterError
+from flowdeps.scheduling.single_flight import FindingError
 
 log = logging.getLogger(__name__)
 

@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flowdeps.api.reasons import Reason
-from flowdeps.cluster import Cluster
-from flowdeps.inquiries import FindingError
+from flowdeps.clients.kubernetes import Cluster
 from flowdeps.locks.image import MARK, ImageError, ImageFacts, parse_probe
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.overlay import unmet
-from flowdeps.store import DIGEST_FILE, LOCK_FILE, MANIFEST_FILE
-from flowdeps.templates.pods import PodSettings, verify_pod
+from flowdeps.scheduling.single_flight import FindingError
+from flowdeps.state.store import DIGEST_FILE, LOCK_FILE, MANIFEST_FILE
 from flowdeps.trials.images import Image, labels, run_as
+from flowdeps.trials.pods import PodSettings, verify_pod
 from flowdeps.trials.runner import Ended, Runner
 
 _RESULT = "flowdeps-verify:"

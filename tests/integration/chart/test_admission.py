@@ -13,7 +13,7 @@ from tests.cluster import binaries, tools
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.chart.helm import CLUSTER_WIDE, Helm, needed, rights
 from tests.support.sets import Body, apply, config_map, names, secret, set_body, wait
-from tests.unit.templates.test_pods import probe, verify
+from tests.unit.delivery.test_pods import probe, verify
 
 pytestmark = pytest.mark.cluster
 

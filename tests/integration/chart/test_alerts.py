@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from flowdeps.observe import Metrics
+from flowdeps.telemetry.metrics import Metrics
 from scripts.chart import CHART, ROOT
 from scripts.chart.comments import leaves, read_values
 from tests.integration.chart.helm import Helm, needed, one_of

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from flowdeps.api.config import parse_config
-from flowdeps.cluster.rights import needed as needed_rights
+from flowdeps.clients.kubernetes.rights import needed as needed_rights
 from scripts.chart import ROOT
 from tests.integration.chart.helm import (
     Helm,

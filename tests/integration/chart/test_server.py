@@ -10,7 +10,7 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 
 from flowdeps.api.config import Config, parse_config
-from flowdeps.templates.pods import PodSettings
+from flowdeps.trials.pods import PodSettings
 from scripts.chart import CHART
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.chart.drawn import drawn_values
@@ -26,7 +26,7 @@ from tests.integration.chart.helm import (
 )
 from tests.integration.chart.server import Refused, Server, monitoring
 from tests.support.sets import apply, names, wait
-from tests.unit.templates.test_pods import probe, verify
+from tests.unit.delivery.test_pods import probe, verify
 
 pytestmark = pytest.mark.cluster
 

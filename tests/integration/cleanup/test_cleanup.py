@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flowdeps.templates import Fragment, find, merge
+from flowdeps.delivery import Fragment, find, merge
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.prefect import PrefectServer

@@ -11,10 +11,10 @@ import pytest
 
 from flowdeps.api.config import Config, parse_config
 from flowdeps.api.resource import FINALIZER
-from flowdeps.cleanup import Cleanup
-from flowdeps.cluster import Cluster, ClusterError
-from flowdeps.pools import Pools
-from flowdeps.templates import Fragment, merge
+from flowdeps.app.cleanup import Cleanup
+from flowdeps.clients.kubernetes import Cluster, ClusterError
+from flowdeps.clients.prefect.client import Pools
+from flowdeps.delivery import Fragment, merge
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.prefect import PrefectServer
 from tests.cluster.prefect_api import PrefectApi

@@ -11,7 +11,7 @@ from aiohttp.test_utils import RawTestServer
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from flowdeps.api.reasons import Reason
-from flowdeps.pools import Pools, PoolsError
+from flowdeps.clients.prefect.client import Pools, PoolsError
 
 SECRET = "hunter2-never-shown"
 
@@ -169,7 +169,7 @@ async def test_a_server_that_hangs_up_is_an_outage() -> None:
 
 async def test_a_server_that_never_answers_is_given_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """After the time that a request may take, a silent server is an outage."""
-    monkeypatch.setattr("flowdeps.pools._TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("flowdeps.clients.prefect.client._TIMEOUT_SECONDS", 0.2)
 
     async def respond(_: web.BaseRequest) -> web.StreamResponse:
         await asyncio.sleep(30)
@@ -187,7 +187,7 @@ async def test_a_server_that_asks_for_long_patience_is_an_outage(
 ) -> None:
     """Prefect's client waits an hour where it is told to, and tries without end during maintenance;
     a pass must come back, and a poll must report what it found."""
-    monkeypatch.setattr("flowdeps.pools._PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("flowdeps.clients.prefect.client._PATIENCE_SECONDS", 0.5)
 
     async def respond(_: web.BaseRequest) -> web.StreamResponse:
         return web.Response(status=503, headers=dict([header]))

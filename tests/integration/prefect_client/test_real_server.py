@@ -15,7 +15,7 @@ from prefect.settings import (
 )
 
 from flowdeps.api.reasons import Reason
-from flowdeps.pools import Pools, PoolsError
+from flowdeps.clients.prefect.client import Pools, PoolsError
 from tests.cluster.prefect import PrefectServer
 from tests.cluster.prefect_api import PrefectApi, kubernetes_template
 

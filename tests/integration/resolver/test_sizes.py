@@ -9,10 +9,10 @@ import pytest
 
 from flowdeps.locks import index as locks_index
 from flowdeps.locks.lock import Lock
-from flowdeps.plan import config_maps, home_of, record_of
-from flowdeps.reconcile.publish import LARGEST_LOCK, too_large
+from flowdeps.reconcile.dependency_set.publish import LARGEST_LOCK, too_large
 from flowdeps.resolver import Resolver
-from flowdeps.store import Store
+from flowdeps.state import config_maps, home_of, record_of
+from flowdeps.state.store import Store
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.integration.resolver.support import ask, lock_of

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from flowdeps.locks.lock import Lock
-from flowdeps.locks.osv import Builder, Database
 from flowdeps.locks.request import LockRequest
-from flowdeps.locks.vulnerabilities import Vulnerability, find
-from flowdeps.reconcile.safest import safest
+from flowdeps.reconcile.dependency_set.least_vulnerable import safest
 from flowdeps.resolver import Resolution, Resolver
+from flowdeps.vulnerabilities.matches import Vulnerability, find
+from flowdeps.vulnerabilities.osv import Builder, Database
 from tests.cluster.index import Index
 from tests.integration.resolver.support import AMD64, ask, lock_of
 

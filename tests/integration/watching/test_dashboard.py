@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flowdeps.observe import Metrics
+from flowdeps.telemetry.metrics import Metrics
 from scripts.chart import CHART
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index

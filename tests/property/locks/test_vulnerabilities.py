@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from flowdeps.locks.osv import Builder, RecordError
 from flowdeps.locks.requirements import parse_requirement
-from flowdeps.locks.vulnerabilities import exclusions, find, fixes
+from flowdeps.vulnerabilities.matches import exclusions, find, fixes
+from flowdeps.vulnerabilities.osv import Builder, RecordError
 from tests.property.locks.strategies import versions
 
 _EVENTS = st.lists(

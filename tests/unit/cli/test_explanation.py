@@ -12,7 +12,7 @@ from flowdeps.api.reasons import Reason
 from flowdeps.api.remedies import REMEDIES
 from flowdeps.api.times import format_time
 from flowdeps.cli.explanation import Explanation, Mounted, Seen, ago, explain
-from flowdeps.reconcile.report import STALLED
+from flowdeps.reconcile.dependency_set.status import STALLED
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DIGEST = f"sha256:{'a' * 64}"

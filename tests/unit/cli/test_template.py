@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from flowdeps.cli import main
-from flowdeps.templates import find
-from tests.unit.templates.samples import customised, pool, same
+from flowdeps.delivery import find
+from tests.unit.delivery.samples import customised, pool, same
 
 Template = dict[str, Any]
 

@@ -10,7 +10,7 @@ import yaml
 from flowdeps.api.config import parse_config
 from flowdeps.api.problems import InvalidError
 from flowdeps.api.reasons import Reason
-from flowdeps.reconcile.report import STALLED
+from flowdeps.reconcile.dependency_set.status import STALLED
 from scripts.reference.commands import parsers
 
 _ROOT = Path(__file__).parents[3]

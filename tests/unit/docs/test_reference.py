@@ -10,7 +10,7 @@ import yaml
 
 from flowdeps.api.conditions import ConditionType
 from flowdeps.api.events import Event
-from flowdeps.observe import Metrics
+from flowdeps.telemetry.metrics import Metrics
 from scripts.chart import CHART
 from scripts.chart.comments import leaves, read_values
 from scripts.reference import BLOCKS, DOCS, ROOT, UnknownTableError, pages, used, with_tables

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from flowdeps.api.reasons import Reason
-from flowdeps.plan import LockRecord
-from flowdeps.reconcile.report import STALLED, Findings, Step, build_status
-from flowdeps.reconcile.world import PoolState
-from tests.unit.plan.builders import ML, entry, pools
-from tests.unit.reconcile.test_report import CASES, LOCK, NOW, PUBLISHED, VERIFIED, WAITS, Case
+from flowdeps.reconcile.context import PoolState
+from flowdeps.reconcile.dependency_set.status import STALLED, Findings, Step, build_status
+from flowdeps.state import LockRecord
+from tests.unit.reconcile.test_status import CASES, LOCK, NOW, PUBLISHED, VERIFIED, WAITS, Case
+from tests.unit.state.builders import ML, entry, pools
 
 Body = dict[str, Any]
 Situation = Literal["ready", "under way", "stuck", "suspended", "suspended, no lock"]

@@ -12,7 +12,7 @@ import yaml
 from flowdeps.api.resource import REFRESH_ANNOTATION
 from tests.unit.gitops import lua
 from tests.unit.gitops.statuses import Body, Situation, Told, all_told
-from tests.unit.store.bodies import set_body
+from tests.unit.state.bodies import set_body
 
 _ROOT = Path(__file__).parents[3]
 _SCRIPTS = _ROOT / "integrations" / "argocd"

@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-from flowdeps.cluster import Cluster
-from flowdeps.plan import config_maps
-from tests.unit.plan.builders import HOME, LOCK, entry, record
+from flowdeps.clients.kubernetes import Cluster
+from flowdeps.state import config_maps
+from tests.unit.state.builders import HOME, LOCK, entry, record
 
 TRACKING = {
     "app.kubernetes.io/instance": "flows",

@@ -22,21 +22,21 @@ from packaging.specifiers import SpecifierSet
 from flowdeps.api.config import parse_config
 from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import SET_LABEL
-from flowdeps.assembly import make_world
-from flowdeps.cluster import Cluster, ClusterError
+from flowdeps.app.assembly import make_world
+from flowdeps.app.service import Service
+from flowdeps.clients.kubernetes import Cluster, ClusterError
+from flowdeps.clients.prefect.client import Pool, Pools, PoolsError, Variable
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock, Pin, parse_lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.requirements import parse_requirement
-from flowdeps.observe import Metrics
-from flowdeps.pools import Pool, Pools, PoolsError, Variable
 from flowdeps.resolver import IndexUnavailableError, Resolution, UnsatisfiableError
-from flowdeps.service import Service
+from flowdeps.telemetry.metrics import Metrics
 from flowdeps.trials.images import PURPOSE_LABEL
-from tests.unit.engine import virtual
+from tests.unit.delivery.samples import pool as pool_template
 from tests.unit.locks.builders import digest
-from tests.unit.store.bodies import set_body
-from tests.unit.templates.samples import pool as pool_template
+from tests.unit.scheduling import virtual
+from tests.unit.state.bodies import set_body
 
 Body = dict[str, Any]
 Watcher = Callable[[str | None, str, Body], None]

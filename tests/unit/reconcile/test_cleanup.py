@@ -7,9 +7,9 @@ from typing import Any, cast
 import pytest
 
 from flowdeps.api.resource import MANAGED_BY, MANAGED_BY_LABEL, NAMESPACE_LABEL
-from flowdeps.cleanup import Cleanup
-from flowdeps.cluster import Cluster, ClusterError
-from flowdeps.pools import Pools
+from flowdeps.app.cleanup import Cleanup
+from flowdeps.clients.kubernetes import Cluster, ClusterError
+from flowdeps.clients.prefect.client import Pools
 from tests.unit.reconcile.simulation import Simulation
 from tests.unit.reconcile.test_life import MINUTE, play
 

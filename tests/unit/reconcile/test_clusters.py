@@ -2,7 +2,7 @@
 
 import asyncio
 
-from flowdeps.templates import Fragment, find, merge
+from flowdeps.delivery import Fragment, find, merge
 from tests.unit.reconcile.simulation import Simulation
 from tests.unit.reconcile.test_life import HOUR, MINUTE, play, settled
 

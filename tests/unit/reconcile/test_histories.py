@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from flowdeps.api.reasons import UNDER_WAY, Reason
-from flowdeps.pools import PoolsError
-from tests.unit.engine import virtual
+from flowdeps.clients.prefect.client import PoolsError
 from tests.unit.reconcile.simulation import MemoryImage, Simulation
+from tests.unit.scheduling import virtual
 
 EXAMPLES = int(os.environ.get("FLOWDEPS_HISTORIES", "40"))
 

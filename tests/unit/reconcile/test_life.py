@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from flowdeps.api.reasons import Reason
-from flowdeps.pools import PoolsError
-from tests.unit.engine import virtual
+from flowdeps.clients.prefect.client import PoolsError
 from tests.unit.reconcile.simulation import Simulation
+from tests.unit.scheduling import virtual
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 

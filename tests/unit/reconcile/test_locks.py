@@ -6,8 +6,8 @@ import json
 import re
 from typing import Any
 
-from flowdeps.advisories import Advisories
-from flowdeps.locks.osv import Builder
+from flowdeps.vulnerabilities import Advisories
+from flowdeps.vulnerabilities.osv import Builder
 from tests.unit.reconcile.simulation import MemoryImage, Simulation
 from tests.unit.reconcile.test_life import DAY, HOUR, MINUTE, play, settled
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from flowdeps.api.resource import REFRESH_ANNOTATION
-from flowdeps.cluster import ClusterError
+from flowdeps.clients.kubernetes import ClusterError
 from tests.unit.reconcile.simulation import Body, Simulation
 from tests.unit.reconcile.test_life import DAY, HOUR, MINUTE, play, settled
 from tests.unit.reconcile.test_locks import status

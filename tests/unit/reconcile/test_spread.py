@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from flowdeps.reconcile.locking import next_refresh
-from tests.unit.plan.builders import entry, record
+from flowdeps.reconcile.dependency_set.lock import next_refresh
+from tests.unit.state.builders import entry, record
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

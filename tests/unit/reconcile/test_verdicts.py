@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flowdeps.pools import Pool
+from flowdeps.clients.prefect.client import Pool
 from tests.unit.reconcile.simulation import Simulation
 from tests.unit.reconcile.test_life import MINUTE, play, settled
 from tests.unit.reconcile.test_locks import conditions

@@ -9,7 +9,7 @@ from flowdeps.locks.index import Index
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.target import Target
 from flowdeps.resolver.advice import Asked, advice, cooldown, lowered
-from flowdeps.resolver.explain import yanked
+from flowdeps.resolver.failures import yanked
 from tests.unit.locks.builders import AMD64, BOTH, lock, pin
 
 GONE = ["The last lock has app 2.0, which the index no longer has."]

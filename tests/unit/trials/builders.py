@@ -2,10 +2,10 @@
 
 from typing import cast
 
-from flowdeps.cluster import Cluster
+from flowdeps.clients.kubernetes import Cluster
 from flowdeps.locks.image import ImageFacts
-from flowdeps.templates.pods import PodSettings
 from flowdeps.trials.images import Image, ImageRef
+from flowdeps.trials.pods import PodSettings
 from flowdeps.trials.runner import Runner
 from flowdeps.trials.verify import Trial, Verifier
 from tests.unit.locks.builders import lock, pin

@@ -5,11 +5,11 @@ from typing import cast
 
 import pytest
 
-from flowdeps.cluster import Cluster
-from flowdeps.inquiries import FindingError
-from flowdeps.observe import Metrics
-from flowdeps.templates.pods import PodSettings
+from flowdeps.clients.kubernetes import Cluster
+from flowdeps.scheduling.single_flight import FindingError
+from flowdeps.telemetry.metrics import Metrics
 from flowdeps.trials.images import ImageRef, Images
+from flowdeps.trials.pods import PodSettings
 from flowdeps.trials.runner import Ended, Runner
 from tests.unit.reconcile.simulation import MemoryCluster
 

@@ -5,9 +5,9 @@ from typing import NoReturn
 
 import pytest
 
-from flowdeps.cluster import ClusterError
-from tests.unit.engine import virtual
+from flowdeps.clients.kubernetes import ClusterError
 from tests.unit.reconcile.simulation import MemoryCluster, MemoryImage
+from tests.unit.scheduling import virtual
 from tests.unit.trials.builders import IMAGE, verify
 
 

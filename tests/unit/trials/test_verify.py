@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from flowdeps.api.reasons import Reason
-from flowdeps.inquiries import FindingError
-from flowdeps.templates.fragment import INSTALL
-from flowdeps.templates.pods import VERIFY
-from tests.unit.engine import virtual
+from flowdeps.delivery.fragment import INSTALL
+from flowdeps.scheduling.single_flight import FindingError
+from flowdeps.trials.pods import VERIFY
 from tests.unit.reconcile.simulation import MemoryCluster, MemoryImage
+from tests.unit.scheduling import virtual
 from tests.unit.trials.builders import verify
 
 PROBED = "\n".join(MemoryImage().lines({"pandas": "1.0"}))

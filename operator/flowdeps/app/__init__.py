@@ -1,0 +1,1 @@
+"""The running process: its loops, its assembly, kopf's events in, health, cleanup."""

@@ -1,0 +1,248 @@
+"""Takes out all that flowdeps has made, so that it can go without a trace.
+
+Templates come first: no run may choose a lock that is about to go. While one of them can't be put
+right, nothing in the cluster is touched. Then pods, Secrets before the ConfigMaps by which they are
+found, and the finalizers and the status of sets, which says where else to look, last, when all else
+is gone. A kill anywhere is mended by another run; where nothing is left, nothing is written.
+
+What is ours is known by the owner and the cluster of a template's fragment, by our labels, and by
+the namespace of the set that an object was made for, which must be watched: other operators' things
+stay.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from flowdeps.api.config import Config
+from flowdeps.api.resource import FINALIZER, MANAGED_BY, MANAGED_BY_LABEL, NAMESPACE_LABEL
+from flowdeps.api.status import parse_status
+from flowdeps.clients.kubernetes import Body, Cluster, ClusterError
+from flowdeps.clients.prefect.client import Pool, Pools, PoolsError
+from flowdeps.delivery import find, job_namespace, remove
+from flowdeps.state import Place, home_of
+from flowdeps.state.store import SELECTOR, SetKey
+from flowdeps.trials.images import PURPOSE_LABEL
+
+_OURS = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+_TRIALS = f"{_OURS},{PURPOSE_LABEL}"
+_AT_ONCE = 16
+_UNSEEN = {"observedGeneration": -1}
+"""The status of a set that no operator has seen: the resource's default."""
+
+Where = tuple[str, str]
+
+
+@dataclass
+class Cleanup:
+    """One run; `pools` None leaves templates alone. `say` is told each thing that goes, `left` has
+    what does not, and why. A dry run only says."""
+
+    config: Config
+    cluster: Cluster
+    pools: Pools | None
+    say: Callable[[str], None]
+    dry: bool = False
+    left: list[str] = field(default_factory=list)
+    _namespaces: set[str] = field(default_factory=set)  # of jobs, by templates and statuses
+    _identity: str = ""
+
+    async def run(self) -> None:
+        """Take out what there is."""
+        try:
+            if not self.config.watch_namespaces:
+                self._identity = await self.cluster.identity()
+        except ClusterError as error:
+            self.left.append(f"the cluster could not be looked at: {error}")
+        if self.pools and not self.left:
+            await self._templates(self.pools)
+        if self.left:
+            return
+        try:
+            sets = await self._sets()
+            told = {where for one in sets for where in _told(one)}
+            self._namespaces |= {namespace for namespace, _ in told}
+            pods = await self.cluster.list_pods(
+                namespaces=self.config.watch_namespaces, selector=_TRIALS
+            )
+            config_maps = [one["metadata"] async for one in self._config_maps()]
+        except ClusterError as error:
+            self.left.append(f"the cluster could not be looked at: {error}")
+            return
+        beside = told | {_where(one) for one in config_maps}
+        await self._all(self._pod(one["metadata"]) for one in pods)
+        await self._all(self._secret(*where) for where in sorted(beside))
+        if not self.left:  # they are how the Secrets are found
+            await self._all(self._config_map(one) for one in config_maps)
+        if not self.left:
+            await self._all(self._set(one) for one in sets)
+
+    # Prefect
+
+    async def _templates(self, pools: Pools) -> None:
+        try:
+            found = await pools.read_all()
+        except PoolsError as error:
+            self.left.append(f"work pools could not be looked at: {error}")
+            return
+        for pool in found.values():
+            if namespace := job_namespace(pool.template):
+                self._namespaces.add(namespace)
+            if self._is_ours(pool):
+                await self._template(pools, pool.name)
+        if self.dry or self.left:
+            return
+        try:
+            again = await pools.read_all()
+        except PoolsError as error:
+            self.left.append(f"work pools could not be looked at again: {error}")
+            return
+        self.left += (
+            f"work pool {name}: something else wrote its template back (a Helm release, Terraform?)"
+            for name, pool in again.items()
+            if self._is_ours(pool)
+        )
+
+    async def _template(self, pools: Pools, name: str) -> None:
+        try:
+            pool = await pools.read(name)
+            if pool is None or not self._is_ours(pool):
+                return
+            if not self.dry:
+                await pools.write(name, remove(pool.template))
+        except PoolsError as error:
+            self.left.append(f"work pool {name}: {error}")
+        else:
+            self.say(f"work pool {name}: our part of its base job template")
+
+    def _is_ours(self, pool: Pool) -> bool:
+        found = find(pool.template)
+        return (
+            found is not None
+            and found.owner == self.config.owner
+            and (not self._identity or found.cluster in ("", self._identity))
+        )
+
+    # The cluster
+
+    async def _sets(self) -> Sequence[Body]:
+        try:
+            return await self.cluster.list_sets(self.config.watch_namespaces)
+        except ClusterError as error:
+            if error.status == 404:  # the resource is gone, and all sets with it
+                return ()
+            raise
+
+    async def _config_maps(self) -> AsyncIterator[Body]:
+        """Those of sets, wherever jobs run, and those of trials."""
+        watched, ours = self.config.watch_namespaces, sorted(self._configured())
+        async for one in self.cluster.each_config_map(namespaces=ours, selector=SELECTOR):
+            if self._is_for_us(one):
+                yield one
+        for namespace in sorted(self._namespaces - {*ours}) if watched else ():
+            try:
+                found = self.cluster.each_config_map(namespaces=[namespace], selector=SELECTOR)
+                async for one in found:
+                    if self._is_for_us(one):
+                        yield one
+            except ClusterError as error:
+                if error.status != 403:  # a template, and so a status, may name any namespace
+                    raise
+        async for one in self.cluster.each_config_map(namespaces=watched, selector=_TRIALS):
+            yield one
+
+    def _configured(self) -> set[str]:
+        """The namespaces that are served, as far as they have names."""
+        watched = self.config.watch_namespaces
+        named = {one for pool in self.config.work_pools for one in pool.job_namespaces}
+        return {*watched, *named} if watched else set()
+
+    def _is_for_us(self, one: Body) -> bool:
+        watched = self.config.watch_namespaces
+        return not watched or one["metadata"]["labels"].get(NAMESPACE_LABEL) in watched
+
+    async def _pod(self, meta: Body) -> None:
+        namespace, name = _where(meta)
+        if not self.dry:
+            await self.cluster.delete_pod(namespace=namespace, name=name, uid=meta["uid"])
+        self.say(f"Pod {namespace}/{name}")
+
+    async def _secret(self, namespace: str, name: str) -> None:
+        try:
+            body = await self.cluster.get_secret(namespace, name)
+        except ClusterError as error:
+            ours = self._configured()
+            if error.status == 403 and ours and namespace not in ours:
+                return
+            raise
+        labels = (body or {}).get("metadata", {}).get("labels") or {}
+        if body is None or labels.get(MANAGED_BY_LABEL) != MANAGED_BY or not self._is_for_us(body):
+            return
+        if not self.dry:
+            uid = body["metadata"]["uid"]
+            await self.cluster.delete_secret(namespace=namespace, name=name, uid=uid)
+        self.say(f"Secret {namespace}/{name}")
+
+    async def _config_map(self, meta: Body) -> None:
+        namespace, name = _where(meta)
+        if not self.dry:
+            await self.cluster.delete_config_map(namespace=namespace, name=name, uid=meta["uid"])
+        self.say(f"ConfigMap {namespace}/{name}")
+
+    async def _set(self, body: Body) -> None:
+        """Take away what nobody would keep true any more, and what only we could."""
+        meta = body["metadata"]
+        held = FINALIZER in meta.get("finalizers", ())
+        told = bool(body.get("status")) and body["status"] != _UNSEEN
+        if not held and not told:
+            return
+        namespace, name = _where(meta)
+        if not self.dry:
+            who = {"namespace": namespace, "name": name, "uid": meta["uid"]}
+            try:
+                if told:
+                    await self.cluster.apply_status(**who, status={})
+                if held:
+                    await self._finalizer(who)
+            except ClusterError as error:
+                if error.status != 404:
+                    raise
+        parts = [*(["status"] if told else []), *(["finalizer"] if held else [])]
+        self.say(f"FlowDependencySet {namespace}/{name}: {' and '.join(parts)}; it stays itself")
+
+    async def _finalizer(self, who: dict[str, str]) -> None:
+        body = await self.cluster.apply_finalizers(**who, finalizers=[])
+        if FINALIZER in body["metadata"].get("finalizers", ()):
+            self.left.append(
+                f"FlowDependencySet {who['namespace']}/{who['name']}: somebody else has set the"
+                f" finalizer {FINALIZER} too; take it out with kubectl edit"
+            )
+
+    async def _all(self, steps: Iterable[Awaitable[None]]) -> None:
+        """Take steps, some at once; what fails is left, and does not keep the others."""
+        room = asyncio.Semaphore(_AT_ONCE)
+
+        async def take(step: Awaitable[None]) -> None:
+            async with room:
+                try:
+                    await step
+                except ClusterError as error:
+                    self.left.append(str(error))
+
+        await asyncio.gather(*map(take, steps))
+
+
+def _told(body: Body) -> Iterator[Where]:
+    """The ConfigMaps that a set has, or had when its status was told: a Secret may stand there
+    without one."""
+    status = parse_status(body)
+    found = [home_of(SetKey(*_where(body["metadata"])))]
+    found += [Place(one, pool.key) for pool in status.work_pools for one in pool.namespaces]
+    for place in found:
+        yield place.namespace, place.current
+        for revision in status.revisions:
+            yield place.namespace, place.revision(revision.digest.removeprefix("sha256:")[:10])
+
+
+def _where(meta: Body) -> Where:
+    return meta["namespace"], meta["name"]

@@ -1,0 +1,87 @@
+"""Gauges, brought up to date for each scrape from what the operator knows at that moment.
+
+All are made anew: what is gone has no series left. A series for each set there is only where few
+sets have one, or where only the first are shown, so that ten thousand sets are no burden.
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from prometheus_client import Gauge
+
+from flowdeps.api.conditions import ConditionType
+from flowdeps.api.times import parse_time
+from flowdeps.reconcile.context import World
+
+STALLED_SHOWN = 100
+_UNSEEN = {"status": "Unknown", "reason": "Pending"}
+
+
+def refresh(world: World) -> None:
+    """Set every gauge to what is."""
+    metrics, queue = world.metrics, world.queue.health()
+    metrics.queue_ready.set(queue.ready)
+    metrics.queue_delayed.set(queue.delayed)
+    metrics.queue_running.set(queue.running)
+    metrics.queue_age.set(queue.oldest_ready)
+    metrics.longest_pass.set(queue.longest_running)
+    metrics.resolving.set(world.resolutions.running())
+    metrics.pods.set(len(world.runner.running))
+    _sets(world)
+    said: Counter[tuple[str, ...]] = Counter(
+        (name, str(verdict.reason))
+        for name, state in world.pool_states.items()
+        for verdict in state.verdicts.values()
+    )
+    _fill(metrics.pool_sets, said)
+
+
+def _sets(world: World) -> None:
+    now = world.now()
+    ready: Counter[tuple[str, ...]] = Counter()
+    conditions: Counter[tuple[str, ...]] = Counter()
+    # Times of one form, in UTC, are in order as texts; so few are parsed.
+    stalled: list[tuple[str, tuple[str, ...]]] = []
+    oldest: dict[tuple[str, ...], str] = {}
+    due: dict[tuple[str, ...], str] = {}
+    vulnerable: dict[tuple[str, ...], float] = {}
+    for key, entry in world.store.sets.items():
+        status: Mapping[str, Any] = entry.body.get("status") or {}
+        found = {one["type"]: one for one in status.get("conditions") or ()}
+        conditions.update([(type_, one["status"], one["reason"]) for type_, one in found.items()])
+        summary = found.get(ConditionType.READY, _UNSEEN)
+        ready[summary["status"], summary["reason"]] += 1
+        if one := found.get(ConditionType.STALLED):
+            labels = (key.namespace, key.name, one["reason"])
+            stalled.append((one["lastTransitionTime"], labels))
+        where = (key.namespace,)
+        if resolved := (status.get("lock") or {}).get("resolvedAt"):
+            oldest[where] = min(resolved, oldest.get(where, resolved))
+        if next_ := status.get("nextRefreshAt"):
+            due[where] = min(next_, due.get(where, next_))
+        if count := status.get("vulnerabilityCount"):
+            vulnerable[key.namespace, key.name] = count
+    metrics = world.metrics
+    _fill(metrics.sets, ready)
+    _fill(metrics.conditions, conditions)
+    longest = heapq.nsmallest(STALLED_SHOWN, stalled)
+    _fill(metrics.stalled, {labels: _since(since, now) for since, labels in longest})
+    _fill(metrics.lock_age, {where: _since(text, now) for where, text in oldest.items()})
+    late = {where: _since(text, now) for where, text in due.items()}
+    _fill(metrics.overdue, {where: seconds for where, seconds in late.items() if seconds > 0})
+    _fill(metrics.vulnerable, vulnerable)
+
+
+def _since(text: str, now: datetime) -> float:
+    """Seconds since a time; less than 0 where it is still to come."""
+    time = parse_time(text)
+    return (now - time).total_seconds() if time else 0.0
+
+
+def _fill(gauge: Gauge, values: Mapping[tuple[str, ...], float]) -> None:
+    gauge.clear()
+    for labels, value in values.items():
+        gauge.labels(*labels).set(value)

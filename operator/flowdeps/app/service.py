@@ -1,0 +1,388 @@
+"""The operator as a whole: lists, loops and the queue, put together.
+
+At the start everything is listed once: no template is touched before all sets are
+known, so a restart never takes a set out of a pool. Then watches feed the store
+(see handlers), and three loops make up for what watches and hints may miss:
+
+- resync: lists again, takes in what differs, and notices a watch that went silent
+- poll: looks at all pools in a few requests, and calls those that are not in line
+- hints: Prefect's events, so that drift is mended in a second instead of a poll
+
+What one of them did not foresee is logged, and it begins anew: it must not end the others.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from typing import Any, Self
+
+from flowdeps.api.config import Config
+from flowdeps.api.status import parse_status
+from flowdeps.app.assembly import make_world, timed
+from flowdeps.app.health import Health
+from flowdeps.clients.fence import Fence
+from flowdeps.clients.kubernetes import Cluster, ClusterError
+from flowdeps.clients.prefect.client import Pools, PoolsError
+from flowdeps.reconcile.claims import is_foreign
+from flowdeps.reconcile.context import Key, World
+from flowdeps.reconcile.dependency_set.reconciler import SetPasses
+from flowdeps.reconcile.work_pool.reconciler import PoolPasses
+from flowdeps.resolver import Resolver
+from flowdeps.scheduling.queue import backoff
+from flowdeps.state.store import (
+    SELECTOR,
+    ConfigMapView,
+    PoolKey,
+    SetEntry,
+    SetKey,
+    slim,
+    view_config_map,
+)
+from flowdeps.telemetry.logs import enter
+from flowdeps.telemetry.metrics import Metrics
+from flowdeps.trials.leftovers import sweep
+from flowdeps.vulnerabilities import Advisories
+
+log = logging.getLogger(__name__)
+
+RESYNC_SECONDS = 600.0
+_WATCH_SECONDS = 60.0
+_OUTAGE_POLLS = 3
+_DATABASE_SECONDS = 60.0
+_ANEW_SECONDS = 60.0
+
+Body = Mapping[str, Any]
+
+
+class Service:
+    """The running operator, without the watches that feed it."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._sets = SetPasses(world)
+        self._pools = PoolPasses(world)
+        self._elsewhere: set[str] = set()  # namespaces of jobs that no configuration names
+        self._foreign: set[str] = set()
+        self.health = Health(world)
+        world.queue.handle = self._handle
+        world.queue.on_error = self._failed
+
+    @classmethod
+    @asynccontextmanager
+    async def assemble(
+        cls,
+        config: Config,
+        *,
+        resolver: Resolver,
+        metrics: Metrics | None = None,
+        fence: Fence | None = None,
+        identity: str | None = None,
+        wrap: Callable[[Cluster, Pools], tuple[Cluster, Pools]] = lambda c, p: (c, p),
+    ) -> AsyncIterator[Self]:
+        """A service with clients for the cluster and Prefect, and locks by `resolver`.
+
+        `fence` stands before all writes, `identity` is who makes them; `wrap` may put
+        something around the clients, as tests of faults do.
+        Raises ClusterError or PoolsError where one of them isn't configured.
+        """
+        metrics = metrics or Metrics()
+
+        async with AsyncExitStack() as stack:
+            cluster = await stack.enter_async_context(
+                Cluster.connect(
+                    observe=metrics.observe_call("kubernetes"), fence=fence, identity=identity
+                )
+            )
+            pools = await stack.enter_async_context(
+                Pools.connect(
+                    config.prefect.api_url, observe=metrics.observe_call("prefect"), fence=fence
+                )
+            )
+            cluster, pools = wrap(cluster, pools)
+            world = make_world(
+                config,
+                cluster=cluster,
+                pools=pools,
+                resolve=timed(resolver, metrics),
+                metrics=metrics,
+            )
+            stack.push_async_callback(world.close)
+            yield cls(world)
+
+    async def run(self, watch: Callable[["Service"], Awaitable[None]]) -> None:
+        """Run until `watch` ends, which feeds `set_event` and `config_map_event`."""
+        await self._first_list()
+        loops: list[Callable[[], Awaitable[None]]] = [self._resync, self._poll, self._hints]
+        if advisories := self.world.advisories:
+            # First of all: no lock is judged, and nothing is said of one, without it; but a
+            # database that is far away must not keep the operator from its work.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_DATABASE_SECONDS):
+                    await self._load(advisories)
+            loops.append(partial(self._follow, advisories))
+        else:
+            log.info("no vulnerabilities.database is configured: pins are not looked up")
+        async with asyncio.TaskGroup() as tasks:
+            steady = (_without_end(loop) for loop in loops)
+            running = [tasks.create_task(one) for one in (self.world.queue.run(), *steady)]
+            await watch(self)
+            for task in running:
+                task.cancel()
+
+    # Events in
+
+    def set_event(self, kind: str | None, body: Body) -> None:
+        """A set was seen (`kind` None), ADDED, MODIFIED or DELETED."""
+        self.health.last_event = self.world.queue.time()
+        store, meta = self.world.store, body["metadata"]
+        key = SetKey(meta["namespace"], meta["name"])
+        known = store.sets.get(key)
+        if kind == "DELETED":
+            if known and known.meta.uid != meta["uid"]:
+                return  # a newer set of the same name
+            self._forget(key)
+        elif store.put_set(body):
+            self.world.queue.add(key)
+            self._call_rivals(known, store.sets[key])
+            if known is None or known.meta.generation != store.sets[key].meta.generation:
+                self._call_includers(key)
+                # Whoever edits a set may just have edited what it refers to.
+                self.world.sources.look(key)
+
+    def config_map_event(self, kind: str | None, body: Body) -> None:
+        """One of our ConfigMaps was seen, changed or deleted."""
+        self.health.last_event = self.world.queue.time()
+        store, meta = self.world.store, body["metadata"]
+        known = store.config_maps.get((meta["namespace"], meta["name"]))
+        if kind == "DELETED":
+            if known is None or known.uid != meta["uid"]:
+                return
+            store.remove_config_map(known.namespace, known.name, known.uid)
+            self.world.queue.add(known.holder)
+        elif view := store.put_config_map(body):
+            for one in (known, view):
+                if one:
+                    self.world.queue.add(one.holder)
+
+    # Loops
+
+    async def _first_list(self) -> None:
+        failures = 0
+        while True:
+            try:
+                if not self.world.config.watch_namespaces:
+                    self.world.identity = await self.world.cluster.identity()
+                await self._list()
+                if self.world.config.watch_namespaces:
+                    # What stood there when the last operator went, whatever became of set and pool.
+                    self._elsewhere = self._told()
+                    if self._elsewhere:
+                        await self._list()
+            except ClusterError as error:
+                failures += 1
+                pause = backoff(failures, longest=30.0)
+                hint = "; is the resource (crds/) installed?" if error.status == 404 else ""
+                log.warning("can't list sets, next try in %.0f s: %s%s", pause, error, hint)
+                await asyncio.sleep(pause)
+            else:
+                break
+        for key in self.world.store.sets:
+            self.world.queue.add(key)
+        for view in self.world.store.config_maps.values():
+            self.world.queue.add(view.holder)
+        self.health.listed = True
+        log.info("found %d dependency sets", len(self.world.store.sets))
+
+    async def _list(self) -> set[SetKey]:
+        namespaces = self.world.config.watch_namespaces
+        known = dict(self.world.store.sets)
+        self.world.store.begin_list()
+        config_maps = await self._list_locks()
+        sets = [slim(one) async for one in self.world.cluster.each_set(namespaces)]
+        changed = self.world.store.replace(sets=sets, config_maps=config_maps)
+        for key in changed:
+            self._call_rivals(known.get(key), self.world.store.sets.get(key))
+        self._tell_foreign()
+        return changed
+
+    def _tell_foreign(self) -> None:
+        """Say which namespaces have copies here that nobody looks after, as far as we know."""
+        holders = {view.holder for view in self.world.store.config_maps.values()}
+        found = {one.namespace for one in holders if is_foreign(self.world, one)}
+        for namespace in sorted(found - self._foreign):
+            log.warning(
+                "there are ConfigMaps of sets in namespace %s, which is not in watchNamespaces:"
+                " unless another operator serves it, watch it again, delete its sets, and then take"
+                " it off",
+                namespace,
+            )
+        self._foreign |= found
+
+    async def _list_locks(self) -> list[ConfigMapView]:
+        config, cluster = self.world.config, self.world.cluster
+        jobs = {namespace for pool in config.work_pools for namespace in pool.job_namespaces}
+        ours = {*config.watch_namespaces, *jobs} if config.watch_namespaces else set()
+
+        async def listed(*namespaces: str) -> list[ConfigMapView]:
+            bodies = cluster.each_config_map(namespaces=namespaces, selector=SELECTOR)
+            return [view_config_map(body) async for body in bodies]
+
+        found = await listed(*sorted(ours))
+        for pool in self.world.store.pools.values():
+            self._elsewhere.update(pool.job_namespaces)
+        for namespace in sorted(self._elsewhere - ours) if ours else ():
+            try:
+                found += await listed(namespace)
+            except ClusterError as error:
+                if error.status != 403:  # a template may name any namespace
+                    raise
+        return found
+
+    def _told(self) -> set[str]:
+        """Where jobs ran when the sets were looked at last, as their statuses say."""
+        sets = self.world.store.sets.values()
+        pools = (pool for entry in sets for pool in parse_status(entry.body).work_pools)
+        return {namespace for pool in pools for namespace in pool.namespaces}
+
+    async def _resync(self) -> None:
+        while True:
+            await asyncio.sleep(RESYNC_SECONDS)
+            start, before = self.world.queue.time(), dict(self.world.store.config_maps)
+            try:
+                missed = await self._list()
+            except ClusterError as error:
+                log.warning("resync failed, next in %.0f s: %s", RESYNC_SECONDS, error)
+                continue
+            watched = missed - self._unwatched(before)
+            for key in missed:
+                self.world.queue.add(key)
+                self._call_includers(key)
+            try:
+                await sweep(
+                    self.world.cluster,
+                    namespaces=self.world.config.watch_namespaces,
+                    running=self.world.runner.running,
+                    images=self.world.images.followed(),
+                )
+            except ClusterError as error:
+                log.warning("can't look for what trials have left: %s", error)
+            # What a list brings first, a watch that works brings soon after.
+            await asyncio.sleep(_WATCH_SECONDS if missed else 0)
+            silent = bool(watched) and self.health.last_event < start
+            self.health.silent_watch = (
+                f"the watch is silent: a list found {len(watched)} changes that it did not bring"
+                if silent
+                else None
+            )
+
+    def _unwatched(self, before: Mapping[tuple[str, str], ConfigMapView]) -> set[SetKey]:
+        """The sets with a ConfigMap that is another than before where nothing is watched."""
+        namespaces, now = self.world.config.watch_namespaces, self.world.store.config_maps
+        return {
+            view.holder
+            for where in (before.keys() | now.keys() if namespaces else ())
+            if where[0] not in namespaces and before.get(where) is not now.get(where)
+            for view in (before.get(where), now.get(where))
+            if view
+        }
+
+    async def _poll(self) -> None:
+        world, every = self.world, self.world.config.prefect.poll_interval.total_seconds()
+        while True:
+            try:
+                pools = await world.pools.read_all()
+            except PoolsError as error:
+                self.health.failed_polls += 1
+                self.health.prefect = str(error)
+                log.warning("can't poll Prefect, next in %.0f s: %s", every, error)
+                if self.health.failed_polls == _OUTAGE_POLLS:
+                    for name in {ref.name for e in world.store.sets.values() for ref in e.offers}:
+                        self._pools.unreachable(name, error)
+            else:
+                self.health.failed_polls, self.health.prefect = 0, None
+                wanted = {ref.name for e in world.store.sets.values() for ref in e.offers}
+                ours = {name for name, pool in pools.items() if self._pools.ours(pool)}
+                world.metrics.keep_pools(wanted | pools.keys())
+                for name in wanted | ours:
+                    pool = pools.get(name)
+                    state = world.pool_states.get(name)
+                    if pool is None or state is None or self._pools.changed(pool):
+                        world.queue.add(PoolKey(name))
+            world.resolutions.tidy()
+            await asyncio.sleep(every)
+
+    async def _follow(self, advisories: Advisories) -> None:
+        world = self.world
+        while True:
+            every = world.config.vulnerabilities.interval.total_seconds()
+            await asyncio.sleep(every if advisories.current else min(every, _DATABASE_SECONDS))
+            before = advisories.version, advisories.problem
+            await self._load(advisories)
+            if (advisories.version, advisories.problem) != before:
+                world.judge_anew()
+
+    async def _load(self, advisories: Advisories) -> None:
+        await advisories.load()
+        if advisories.problem:
+            every = self.world.config.vulnerabilities.interval.total_seconds()
+            log.warning("%s; next try in %.0f s", advisories.problem, every)
+
+    async def _hints(self) -> None:
+        failures = 0
+        while True:
+            try:
+                async for name in self.world.pools.changes():
+                    failures = 0
+                    if name in self.world.pool_states:
+                        self.world.queue.add(PoolKey(name))
+            except PoolsError as error:
+                log.debug("no events from Prefect: %s", error)
+            failures += 1
+            await asyncio.sleep(backoff(failures, first=5.0))
+
+    # Passes
+
+    async def _handle(self, key: Key) -> float | None:
+        kind = "set" if isinstance(key, SetKey) else "pool"
+        # To the end of the queue's task for this pass, which logs how it failed.
+        name = str(key) if isinstance(key, SetKey) else key.name
+        enter(**{kind: name, "pass": uuid.uuid4().hex[:8]})
+        with self.world.metrics.passes.labels(kind).time():
+            if isinstance(key, SetKey):
+                return await self._sets.run(key)
+            return await self._pools.run(key.name)
+
+    def _failed(self, key: Key, error: Exception) -> None:
+        expected = isinstance(error, ClusterError | PoolsError)
+        if not expected:
+            log.error("%s: a mistake in flowdeps", key, exc_info=error)
+        kind = "set" if isinstance(key, SetKey) else "pool"
+        self.world.metrics.failed_passes.labels(kind).inc()
+
+    def _call_includers(self, key: SetKey) -> None:
+        for includer in self.world.store.includers(key):
+            self.world.queue.add(includer)
+
+    def _forget(self, key: SetKey) -> None:
+        self._call_includers(key)
+        self._call_rivals(self.world.store.remove_set(key))
+        self.world.queue.add(key)
+
+    def _call_rivals(self, *entries: SetEntry | None) -> None:
+        """Call the sets that want a key which one of these, a set before and after a change,
+        claims: who serves it may have changed."""
+        for entry in filter(None, entries):
+            for name in {entry.key.name, *(ref.key for ref in entry.offers)}:
+                self.world.call_rivals(name, but=entry.key)
+
+
+async def _without_end(loop: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await loop()
+        except Exception:
+            log.exception("a mistake in flowdeps; what it ended begins anew in a minute")
+            await asyncio.sleep(_ANEW_SECONDS)

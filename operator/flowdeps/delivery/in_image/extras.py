@@ -1,0 +1,158 @@
+"""Packages for one run beside its lock, named by a job variable and pinned by nobody.
+
+The value is text: requirements separated by spaces or lines, or a list (JSON, or as Python prints
+it, which is how a Prefect variable that is a list arrives). What image and lock have stays as it
+is: each of their packages is a constraint and, as a wheel that holds its metadata alone, something
+to choose, also where no index has it. Of what the installer then chooses, the rest is installed.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+from flowdeps.delivery.in_image.installer import (
+    CAUSES,
+    TEMPORARY,
+    WHEELS_ONLY,
+    Installer,
+    InstallError,
+    without_credentials,
+)
+from flowdeps.delivery.in_image.inventory import VERSION, normal_name, normal_version
+
+COMPARISON = r"(?:[<>!=~]=|[<>]|===)\s*[\w.*+!-]+"
+REQUIREMENT = re.compile(
+    r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?"
+    r"(?:\s*\[[\w\s.,-]*\])?"
+    rf"(?:\s*\(?\s*{COMPARISON}(?:\s*,\s*{COMPARISON})*\s*\)?)?"
+    r"(?:\s*;[\w\s.,()<>=!~'\"+*-]+)?",
+    re.ASCII,
+)
+FILE = re.compile(r"\.(whl|zip|tar\.gz|tgz|txt|toml)$", re.IGNORECASE)
+MORE = re.compile(r"\s-|[\n\r\f\v]")  # a flag, or what a requirements file takes for another line
+BESIDE_BOTH = "cannot be had beside image and lock: {said}"
+NOWHERE = "{index} has no wheel of {said} for this image"
+RESOLUTION = (
+    (r"Because (?P<said>\S+) was not found in", NOWHERE),
+    (r"Because (?P<said>.+?), we can conclude that", BESIDE_BOTH),
+    (r"The conflict is caused by: (?P<said>.+?) (To fix|Additionally)", BESIDE_BOTH),
+    (r"No matching distribution found for (?P<said>\S+)", NOWHERE),
+)
+
+
+def requirements(value: str) -> list[str]:
+    """The requirements that the variable's value names. Raises InstallError."""
+    text = value.strip()
+    if text in {"", "None"}:  # a Prefect variable that is null arrives as None
+        return []
+    if text.startswith("["):
+        found = read_list(text)
+    else:
+        lines = (re.sub(r"(^|\s)#.*", "", line) for line in text.splitlines())
+        found = [one for line in lines for one in split(line)]
+    for one in found:
+        if not REQUIREMENT.fullmatch(one) or FILE.search(one) or MORE.search(one):
+            shown = without_credentials(" ".join(one.split()))[:100]
+            raise InstallError(
+                f'"{shown}" is not a package with versions such as httpx>=0.27: separate packages '
+                "by spaces, without commas or quotes; URLs, paths and flags are not allowed"
+            )
+    return found
+
+
+def read_list(text: str) -> list[str]:
+    for read in (json.loads, ast.literal_eval):
+        try:
+            found = read(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(found, list) and all(isinstance(one, str) for one in found):
+            return [one.strip() for one in found if one.strip()]
+    raise InstallError("begins like a list but is no list of texts")
+
+
+def split(line: str) -> list[str]:
+    """The requirements in a line: spaces separate them, unless a marker takes the whole line."""
+    if ";" in line:
+        return [line.strip()]
+    line = re.sub(r"\s*([<>=!~,]+)\s*", r"\1", line)
+    return re.sub(r"\s+(?=[\[(])", "", line).split()
+
+
+def install_extras(
+    wanted: list[str],
+    *,
+    known: dict[str, metadata.Distribution],
+    installer: Installer,
+    target: Path,
+) -> list[str]:
+    """Install what is wanted and not known into the target; return it as ``name version``.
+
+    ``known``: the packages of image and lock by name. Raises InstallError.
+    """
+    scratch = TEMPORARY / "extras"
+    wheels, staged = scratch / "known", scratch / "site"
+    wheels.mkdir(parents=True)
+    versions = {name: normal_version(one.version) for name, one in known.items()}
+    versions = {name: version for name, version in versions.items() if VERSION.fullmatch(version)}
+    for name, version in versions.items():
+        write_stub(known[name], name=name, version=version, directory=wheels)
+    asked, constraints = scratch / "asked.txt", scratch / "constraints.txt"
+    asked.write_text("".join(f"{one}\n" for one in wanted))
+    constraints.write_text("".join(f"{name}=={versions[name]}\n" for name in versions))
+    given = ["-c", str(constraints), "--find-links", str(wheels), *WHEELS_ONLY]
+    chosen = choose(installer, asked, given, scratch)
+    missing = {name: version for name, version in sorted(chosen.items()) if name not in known}
+    if missing:
+        pins = scratch / "missing.txt"
+        pins.write_text("".join(f"{name}=={version}\n" for name, version in missing.items()))
+        installer.install(pins, staged)
+        join(staged, target)
+    return [f"{name} {version}" for name, version in missing.items()]
+
+
+def choose(installer: Installer, asked: Path, given: list[str], scratch: Path) -> dict[str, str]:
+    """What the installer would install: versions by name."""
+    causes = (*CAUSES[:-1], *RESOLUTION, CAUSES[-1])
+    if installer.name == "uv":
+        pins = scratch / "chosen.txt"
+        command = installer.uv_command("compile")
+        command += ["--no-header", "--no-annotate", "-o", str(pins), *given, str(asked)]
+        installer.run(command, causes)
+        found = re.findall(r"^([\w.-]+)==(\S+)", pins.read_text(), re.MULTILINE)
+        return {normal_name(name): version for name, version in found}
+    report = scratch / "report.json"
+    command = [*installer.pip_command(), "--dry-run", "--ignore-installed"]
+    command += ["--report", str(report), *given, "-r", str(asked)]
+    installer.run(command, causes)
+    items = [item["metadata"] for item in json.loads(report.read_text("utf-8"))["install"]]
+    return {normal_name(item["name"]): item["version"] for item in items}
+
+
+def write_stub(one: metadata.Distribution, *, name: str, version: str, directory: Path) -> None:
+    """A wheel with nothing but what an installer asks of a package that is there."""
+    lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
+    lines += [f"Requires-Dist: {' '.join(text.split())}" for text in one.requires or []]
+    about: metadata.PackageMetadata = one.metadata
+    lines += [f"Provides-Extra: {extra}" for extra in about.get_all("Provides-Extra") or []]
+    stem = f"{name.replace('-', '_')}-{version}"
+    wheel = ["Wheel-Version: 1.0", "Root-Is-Purelib: true", "Tag: py3-none-any"]
+    files = {"METADATA": lines, "WHEEL": wheel, "RECORD": []}
+    with zipfile.ZipFile(directory / f"{stem}-py3-none-any.whl", "w") as archive:
+        for file, content in files.items():
+            archive.writestr(f"{stem}.dist-info/{file}", "".join(f"{line}\n" for line in content))
+
+
+def join(source: Path, target: Path) -> None:
+    """Move what is in the source into the target; what is there already stays."""
+    for entry in source.iterdir():
+        place = target / entry.name
+        if not place.exists():
+            entry.rename(place)
+        elif entry.is_dir() and place.is_dir():
+            join(entry, place)

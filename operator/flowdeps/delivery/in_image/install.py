@@ -1,0 +1,257 @@
+"""Install a dependency set beside the flow's own packages: flowdeps' init container.
+
+Runs in the flow's image, with Python 3.9 or newer and nothing but the standard library, as any
+user, on a root file system that may be read-only. It reads /etc/flowdeps (a ConfigMap) and writes
+/opt/flowdeps (an empty volume):
+
+    /etc/flowdeps/requirements.txt    the lock: every package at one version, with hashes; lines
+                                      such as "# image: six==1.17.0" name what of the image it
+                                      builds on
+    /etc/flowdeps/lock.json           what it is for: {"set": "team-a/ml", "key": "ml",
+                                      "digest": "sha256:...", "python": "3.11" or null,
+                                      "platforms": ["linux/amd64"], "packages": 20,
+                                      "index": {"url": "https://..." or null, "extraUrls": []},
+                                      "image": the one it was made for, if any,
+                                      "shadow": packages that may go before the image's own,
+                                      "credentials": whether the index wants some}
+    /etc/flowdeps-credentials         see ``installer``
+    /opt/flowdeps/site                the packages: complete, or not there; but for modules that
+                                      Python has itself (see ``staged``)
+    /opt/flowdeps/image/0 ... 3       links to the directories of the image's own PYTHONPATH
+    /opt/flowdeps/lock.json           what was installed
+
+FLOWDEPS_SET names the set, FLOWDEPS_EXTRAS packages beside it (see ``extras``), FLOWDEPS_INDEX the
+indexes to take these from where there is no set.
+The last line it prints begins with "flowdeps:" and says how it ended. It exits with 0 or 1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from flowdeps.delivery.in_image.extras import install_extras, requirements
+from flowdeps.delivery.in_image.installer import (
+    CREDENTIALS,
+    HOME,
+    TEMPORARY,
+    Installer,
+    InstallError,
+)
+from flowdeps.delivery.in_image.inventory import (
+    distributions,
+    libc,
+    machine,
+    normal_version,
+    python_path,
+    say,
+    search_path,
+)
+from flowdeps.delivery.in_image.postinstall import leave_out_pythons_own, warn_of_pth
+
+SOURCE = Path(os.environ.get("FLOWDEPS_SOURCE", "/etc/flowdeps"))
+IMAGE_ENTRIES = 4
+SHOWN = 5  # packages in a line
+Distributions = dict[str, metadata.Distribution]
+
+
+def main() -> int:
+    os.umask(0o022)  # the flow may run as another user
+    key = os.environ.get("FLOWDEPS_SET", "")
+    try:
+        clean("site", "image", "tmp")  # a restarted pod begins again
+        (HOME / "lock.json").unlink(missing_ok=True)
+        link_image_path(python_path())
+        say(install(key))
+    except InstallError as error:
+        say(str(error))
+        return 1
+    except Exception as error:  # a traceback would hide the cause from those who read the run's log
+        say(f'cannot install "{key}": {type(error).__name__}: {error}')
+        return 1
+    finally:
+        clean("tmp")
+    return 0
+
+
+def install(key: str) -> str:
+    """Install the set and the extras, and return what to say about it."""
+    started = time.monotonic()
+    variable = os.environ.get("FLOWDEPS_EXTRAS_VARIABLE", "extra_py_deps")
+    with saying(variable):
+        extras = requirements(os.environ.get("FLOWDEPS_EXTRAS", ""))
+    lock = read_lock(key) if key != "none" else None
+    if lock is None and not extras:
+        return "no dependency set chosen: the flow sees the packages of its image"
+    staged = TEMPORARY / "site"
+    staged.mkdir(parents=True)
+    image = distributions(search_path())
+    installer = None
+    if lock is not None:
+        check_base(lock, image)
+        if lock["packages"]:
+            check_fits(lock)
+            check_credentials(lock)
+            installer = Installer(index_urls(lock))
+            with saying(lock["set"]):
+                installer.install(SOURCE / "requirements.txt", staged, "--require-hashes")
+            warn_of_shadows(lock, image, distributions([str(staged)]))
+    if extras:
+        installer = installer or Installer(index_urls(lock))
+        known = {**image, **distributions([str(staged)])}
+        with saying(variable):
+            added = install_extras(extras, known=known, installer=installer, target=staged)
+        announce(variable, added, place="the image" if lock is None else "the lock")
+    leave_out_pythons_own(staged)
+    warn_of_pth(staged)
+    staged.rename(HOME / "site")
+    if lock is None:
+        return "no dependency set chosen: the flow sees the packages of its image and its extras"
+    shutil.copyfile(SOURCE / "lock.json", HOME / "lock.json")
+    if not lock["packages"] or not installer:
+        return f"{key} ({lock['digest'][:19]}) adds no packages to those of the image"
+    seconds = time.monotonic() - started
+    count = "1 package" if lock["packages"] == 1 else f"{lock['packages']} packages"
+    with_tool = f"with {installer.name} in {seconds:.1f} s"
+    return f"installed {count} of {key} ({lock['digest'][:19]}) {with_tool}"
+
+
+@contextmanager
+def saying(subject: str) -> Iterator[None]:
+    """Say of an error what it is about."""
+    try:
+        yield
+    except InstallError as error:
+        raise InstallError(f"{subject}: {error}; nothing was installed") from None
+
+
+def announce(variable: str, added: list[str], *, place: str) -> None:
+    if added:
+        say(
+            f"warning: unpinned: installed {', '.join(added)} beside {place}; "
+            "pin them in a dependency set"
+        )
+    else:
+        say(f"{variable}: all of it is there already, nothing was added")
+
+
+def link_image_path(entries: list[str]) -> None:
+    """Link what the image puts on PYTHONPATH: the flow's container sets that to our directories."""
+    links = HOME / "image"
+    links.mkdir()
+    for number, entry in enumerate(entries[:IMAGE_ENTRIES]):
+        (links / str(number)).symlink_to(entry)  # may be missing here: a volume of the flow's alone
+    if len(entries) > IMAGE_ENTRIES:
+        lost = os.pathsep.join(entries[IMAGE_ENTRIES:])
+        say(f"warning: the image's PYTHONPATH is longer than {IMAGE_ENTRIES} entries; lost: {lost}")
+
+
+def read_lock(key: str) -> dict[str, Any]:
+    try:
+        lock: dict[str, Any] = json.loads((SOURCE / "lock.json").read_text("utf-8"))
+    except FileNotFoundError:
+        namespace = os.environ.get("FLOWDEPS_NAMESPACE", "")
+        variable = os.environ.get("FLOWDEPS_VARIABLE", "dependency_set")
+        raise InstallError(
+            f'dependency set "{key}" does not exist for namespace "{namespace}" or has no lock '
+            f'yet: choose another with the job variable "{variable}", or see kubectl get fds -A'
+        ) from None
+    return lock
+
+
+def index_urls(lock: dict[str, Any] | None) -> list[str]:
+    """Where packages come from: the first index that has one wins, in the order of the lock."""
+    if lock is None:
+        return os.environ.get("FLOWDEPS_INDEX", "").split()
+    index = lock["index"]
+    return [url for url in [index["url"], *index["extraUrls"]] if url]
+
+
+def check_fits(lock: dict[str, Any]) -> None:
+    """Wheels are made for an interpreter, a machine and a libc: others fail late and obscurely."""
+    python = "{}.{}".format(*sys.version_info)
+    here = machine()
+    name = lock["set"]
+    if lock["python"] not in {None, python}:
+        raise InstallError(
+            f"the lock of {name} is for Python {lock['python']}, the flow's image has Python "
+            f"{python}: use an image with Python {lock['python']}, or set python.version of {name}"
+        )
+    if here not in lock["platforms"]:
+        raise InstallError(
+            f"the lock of {name} is for {', '.join(lock['platforms'])}, this node is {here}: run "
+            f"the flow on another node, or add {here} to python.platforms of {name}"
+        )
+    if libc() != "glibc":
+        raise InstallError(
+            f"the lock of {name} is for images with glibc, the flow's image has another C library "
+            "(Alpine?): use a Debian, Ubuntu or Red Hat based image"
+        )
+
+
+def check_base(lock: dict[str, Any], image: Distributions) -> None:
+    """A lock leaves out what the image that it was made for has: another image may lack it."""
+    text = (SOURCE / "requirements.txt").read_text("utf-8")
+    base = re.findall(r"^# image: ([^=\s]+)==(\S+)\s*$", text, re.MULTILINE)
+    has = {name: normal_version(image[name].version) for name, _ in base if name in image}
+    wrong = [(name, version) for name, version in base if has.get(name) != version]
+    if not wrong:
+        return
+    wanted = listed([f"{name} {version}" for name, version in wrong])
+    found = listed([f"{name} {has[name]}" if name in has else f"no {name}" for name, _ in wrong])
+    name, made_for = lock["set"], lock.get("image") or "the image that it was made for"
+    raise InstallError(
+        f"the lock of {name} was made for an image that has {wanted}; this one has {found}: run "
+        f"the flow in {made_for}, or name this image in python.image of {name}"
+    )
+
+
+def check_credentials(lock: dict[str, Any]) -> None:
+    if lock.get("credentials") and not any(
+        (CREDENTIALS / file).exists() for file in ("netrc", "ca.crt")
+    ):
+        namespace = os.environ.get("FLOWDEPS_NAMESPACE", "")
+        raise InstallError(
+            f"the index of {lock['set']} wants credentials, and their Secret is not in namespace "
+            f'"{namespace}": see the status of {lock["set"]} and its index.credentialsSecretRef'
+        )
+
+
+def warn_of_shadows(lock: dict[str, Any], image: Distributions, added: Distributions) -> None:
+    """Say what the lock puts before the image's own copy, unless it is meant to."""
+    meant = set(lock.get("shadow") or [])
+    shadows = [
+        f"{name} {one.version} before {image[name].version}"
+        for name, one in sorted(added.items())
+        if name in image
+        and normal_version(image[name].version) != normal_version(one.version)
+        and not meant & {name, "*"}
+    ]
+    if shadows:
+        say(
+            f"warning: {lock['set']} puts other versions before those of the image: "
+            f"{listed(shadows)}; set python.image, or name them in shadow"
+        )
+
+
+def listed(items: list[str]) -> str:
+    more = len(items) - SHOWN
+    return ", ".join(items[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def clean(*names: str) -> None:
+    for name in names:
+        shutil.rmtree(HOME / name, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,21 @@
+"""Tell what an image has: its interpreter and the packages that a flow in it would find."""
+
+from __future__ import annotations
+
+import sys
+
+from flowdeps.delivery.in_image.inventory import describe, say
+
+
+def main() -> int:
+    try:
+        describe()
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        say(f"cannot tell what the image has: {why}; use an image with Python 3.10 or newer")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,230 @@
+"""Try a lock in its image: tell what a run would find installed, and import from it.
+
+Runs after the install script, with PYTHONPATH as a run has it. Prints the packages of image and
+lock together (see ``seen``), so that the operator can check what they require of each other, and
+imports modules: those asked for, or the top-level modules of the named packages; and, where the
+image has Prefect, what a run begins with. They are imported by one interpreter, as a run would, in
+a child process that may crash, exit or hang.
+
+    FLOWDEPS_IMPORTS    modules, a JSON list; empty: those of the packages
+    FLOWDEPS_NAMES      packages, a JSON list
+    FLOWDEPS_TIMEOUT    seconds for installation and imports together
+
+The last line begins with "flowdeps-verify:" and holds JSON: {"ok": true}, or what failed:
+{"ok": false, "module": "foo", "error": "ImportError: libfoo.so.1: cannot open ..."}.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import metadata
+from pathlib import Path
+
+from flowdeps.delivery.in_image.inventory import (
+    describe,
+    distributions,
+    python_path,
+    say,
+    search_path,
+)
+
+RESULT_MARK = "flowdeps-verify:"
+INSTALLED = Path(os.environ.get("FLOWDEPS_HOME", "/opt/flowdeps"))
+LEAST_SECONDS = 10  # for the imports, however long the installation took
+MOST_MODULES = 20  # of one package
+TAIL_LINES = 25
+ENGINE = "prefect.engine"
+# What wheels carry beside the modules that they are for.
+BESIDE = {"benchmarks", "conftest", "doc", "docs", "example", "examples", "setup", "test", "tests"}
+
+# Notes each module before it is imported: whatever ends the interpreter, the last one is to blame.
+IMPORTER = """\
+import importlib, json, os, sys, traceback
+notes, *modules = sys.argv[1:]
+sys.argv[1:] = []
+del sys.path[0]  # the working directory, which a run's interpreter does not begin with
+def note(**what):
+    with open(notes, "a") as file:
+        file.write(json.dumps(what) + chr(10))
+def line(error):
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
+for module in modules:
+    note(module=module)
+    try:
+        importlib.import_module(module)
+    except BaseException as error:
+        traceback.print_exc()
+        first = error
+        while first.__cause__ or (first.__context__ and not first.__suppress_context__):
+            first = first.__cause__ or first.__context__
+        said = line(error) if first is error else f"{line(error)} (from {line(first)})"
+        note(module=module, error=said)
+        os._exit(1)
+note(done=True)
+os._exit(0)
+"""
+
+
+class ImportFailedError(Exception):
+    """What failed, and at which module."""
+
+    def __init__(self, module: str, error: str) -> None:
+        super().__init__(error)
+        self.module = module
+
+
+def main() -> int:
+    result: dict[str, object]
+    try:
+        describe()
+        modules = json.loads(os.environ.get("FLOWDEPS_IMPORTS") or "[]") or defaults()
+        if modules:
+            import_as_a_run(modules)
+            say(f"imported {', '.join(modules)}")
+        result = {"ok": True}
+    except ImportFailedError as error:
+        result = {"ok": False, "module": error.module, "error": str(error)}
+    except Exception as error:
+        result = {"ok": False, "module": "", "error": f"{type(error).__name__}: {error}"}
+    print(f"{RESULT_MARK} {json.dumps(result)}", flush=True)
+    return 0 if result["ok"] else 1
+
+
+def defaults() -> list[str]:
+    """The modules of the named packages."""
+    found = distributions(search_path())
+    modules: list[str] = []
+    for name in json.loads(os.environ.get("FLOWDEPS_NAMES") or "[]"):
+        if name in found:
+            modules += modules_of(found[name])
+        else:  # its marker keeps it from this image; else the requirements' check says so
+            say(f"{name} is not installed here, so nothing of it is imported")
+    return list(dict.fromkeys(modules))
+
+
+def modules_of(distribution: metadata.Distribution) -> list[str]:
+    """What is imported of a package: its outermost packages and the modules beside them.
+
+    That is below a namespace (``google.cloud.storage``), which can be imported in any case.
+    """
+    packages: set[tuple[str, ...]] = set()
+    modules: set[tuple[str, ...]] = set()
+    for file in distribution.files or []:
+        *parents, last = file.parts
+        module = inspect.getmodulename(last)
+        if module == "__init__" and parents and all(map(is_public, parents)):
+            packages.add(tuple(parents))
+        elif module and module != "__init__" and all(map(is_public, [*parents, module])):
+            modules.add((*parents, module))
+    found = {one for one in packages if not any(one[:end] in packages for end in range(len(one)))}
+    found |= {one for one in modules if len(one) == 1}
+    if not found:  # namespaces all the way down
+        found = modules
+    names = [".".join(one) for one in sorted(found, key=lambda one: (len(one), one))]
+    if not names:
+        text = distribution.read_text("top_level.txt") or ""
+        names = [name for name in text.split() if is_public(name)]
+    return names[:MOST_MODULES]
+
+
+def is_public(name: str) -> bool:
+    return name.isidentifier() and not name.startswith("_") and name not in BESIDE
+
+
+def import_as_a_run(modules: list[str]) -> None:
+    """Import the modules beside Prefect, where the image has it. Raises ImportFailedError.
+
+    A lock that hides what Prefect needs would fail each run. An image whose Prefect cannot be
+    imported without the lock either, here at least, proves nothing against it.
+    """
+    lock = str(INSTALLED / "site")
+    image = distributions([entry for entry in search_path() if entry != lock])
+    if "prefect" not in image:
+        return import_all(modules)
+    try:
+        import_all([*modules, ENGINE])
+    except ImportFailedError as error:
+        if error.module != ENGINE:
+            raise
+        without = [entry for entry in python_path() if entry != lock]
+        try:
+            import_all([ENGINE], PYTHONPATH=os.pathsep.join(without))
+        except ImportFailedError:
+            say(f"{ENGINE} cannot be imported without the lock either: no fault of the lock")
+        else:
+            raise
+
+
+def import_all(modules: list[str], **variables: str) -> None:
+    """Import the modules in a child process. Raises ImportFailedError."""
+    with tempfile.TemporaryDirectory() as directory:
+        notes, log = Path(directory, "notes"), Path(directory, "log")
+        # Files, not pipes: what a module starts may live on and hold a pipe open.
+        with log.open("wb") as output:
+            child = subprocess.Popen(
+                [sys.executable, "-u", "-c", IMPORTER, str(notes), *modules],
+                env={**environment(directory), **variables},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        seconds = seconds_left()
+        try:
+            ended = how(child.wait(seconds))
+        except subprocess.TimeoutExpired:
+            ended = f"it did not end within {seconds:.0f} seconds"
+        finally:
+            kill(child)
+        lines = notes.read_text("utf-8").splitlines() if notes.exists() else []
+        last = json.loads(lines[-1]) if lines else {}
+        if not last.get("done"):
+            said = log.read_text("utf-8", "replace").splitlines()[-TAIL_LINES:]
+            print("\n".join(f"  {line}" for line in said), flush=True)
+            raise ImportFailedError(last.get("module", modules[0]), last.get("error", ended))
+
+
+def how(code: int) -> str:
+    """What a child's exit code says of its end."""
+    if code >= 0:
+        return f"it ended the interpreter (exit code {code})"
+    name = signal.Signals(-code).name
+    more = " (out of memory?)" if name == "SIGKILL" else ""
+    return f"it crashed the interpreter: {name}{more}"
+
+
+def kill(child: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def environment(scratch: str) -> dict[str, str]:
+    """The child's variables: a home directory that cannot be written is no fault of a module."""
+    changed = dict(os.environ)
+    home = os.environ.get("HOME", "")
+    if not os.access(home, os.W_OK):
+        changed.update(HOME=scratch)
+        changed.setdefault("PYTHONUSERBASE", str(Path(home, ".local")))
+    return changed
+
+
+def seconds_left() -> float:
+    given = float(os.environ.get("FLOWDEPS_TIMEOUT") or "300")
+    try:
+        spent = time.time() - (INSTALLED / "image").stat().st_mtime  # made first by the install
+    except OSError:
+        spent = 0.0
+    return max(LEAST_SECONDS, given - spent)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

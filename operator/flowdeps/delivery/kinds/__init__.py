@@ -1,0 +1,1 @@
+"""Kinds of work pools, a folder each."""

@@ -1,0 +1,1 @@
+"""Work pools of type kubernetes."""

@@ -1,0 +1,62 @@
+"""Pieces of ours in a template whose marker is gone.
+
+Somebody may take out our variable alone, and the marker goes with it. What is left would stand in
+the way of every later ``merge``, although it is plain whose it is: nobody else writes the install
+container, or a volume of the chosen set's ConfigMap. With one of them there, what has a name of
+ours and the content of ours is ours; what has only the name is not, and is refused.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from flowdeps.delivery import fragment as pieces
+from flowdeps.delivery.kinds.kubernetes.defaults import mapping, placeholder
+from flowdeps.delivery.kinds.kubernetes.python_path import HOME
+
+_OBJECT = re.compile(r"flowdeps-\{\{[^{}]+\}\}")
+
+
+def are_there(items: Iterable[Any]) -> bool:
+    """Whether one of a pod's volumes and init containers is like nothing that others write."""
+    return any(_is_install(mapping(item)) or _is_volume(mapping(item)) for item in items)
+
+
+def is_ours(item: Any) -> bool:
+    """Whether an item of a list has, beside its name, the content of the piece of that name."""
+    item = mapping(item)
+    if item.get("name") == pieces.SITE_VOLUME:
+        return "emptyDir" in item or item.get("mountPath") == HOME
+    source = mapping(mapping(item.get("valueFrom")).get("configMapKeyRef"))
+    return (
+        _is_install(item)
+        or _is_volume(item)
+        or _is_choice(item)
+        or (item.get("name") == pieces.ENV_LOCK and _is_object(source.get("name")))
+    )
+
+
+def _is_install(item: Any) -> bool:
+    command, env = item.get("command"), item.get("env")
+    return (
+        item.get("name") == pieces.INSTALL
+        and isinstance(command, list)
+        and command[:2] == ["/bin/sh", "-c"]
+        and isinstance(env, list)
+        and any(_is_choice(mapping(entry)) for entry in env)
+    )
+
+
+def _is_volume(item: Any) -> bool:
+    if item.get("name") == pieces.CREDENTIALS_VOLUME:
+        return _is_object(mapping(item.get("secret")).get("secretName"))
+    name = mapping(item.get("configMap")).get("name")
+    return item.get("name") == pieces.LOCK_VOLUME and _is_object(name)
+
+
+def _is_choice(item: Any) -> bool:
+    return item.get("name") == pieces.ENV_SET and placeholder(item.get("value")) is not None
+
+
+def _is_object(name: Any) -> bool:
+    return isinstance(name, str) and _OBJECT.fullmatch(name) is not None

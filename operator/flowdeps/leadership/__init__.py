@@ -1,0 +1,1 @@
+"""One active operator of several."""

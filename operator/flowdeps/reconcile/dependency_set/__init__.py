@@ -1,0 +1,1 @@
+"""What is done for one set, a step a module."""

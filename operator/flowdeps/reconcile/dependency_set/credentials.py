@@ -1,0 +1,101 @@
+"""Credentials of a set's index, where its runs need them: Secrets `flowdeps-<key>`.
+
+A Secret stands beside each ConfigMap whose manifest says so, and goes before it does, or before
+another set takes the name over. It is read by name at each pass of a set that has one, and written
+only where it differs.
+"""
+
+import base64
+from typing import Any
+
+from flowdeps.api.resource import (
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    NAMESPACE_LABEL,
+    SET_LABEL,
+)
+from flowdeps.gather.credentials import CA_FILE, NETRC_FILE
+from flowdeps.locks.access import Access
+from flowdeps.reconcile.claims import is_foreign, taken
+from flowdeps.reconcile.context import World
+from flowdeps.state import home_of, owner_of, places, revisions_of
+from flowdeps.state.store import REVISION_LABEL, ConfigMapView, SetEntry, SetKey
+
+
+async def publish_credentials(world: World, entry: SetEntry, access: Access | None) -> bool:
+    """Make the Secrets of a set what they should be; None: it needs none.
+
+    Each revision has one as well: a run may name it instead of a key. Elsewhere than at home, a
+    Secret waits for its ConfigMap, by which it is found when the set goes; returns whether one
+    does.
+    """
+    views = world.store.held(entry.key)
+    if access is None:
+        for view in views:
+            if view.manifest.get("credentials"):
+                await remove_credentials(world, view)
+        return False
+    waits = False
+    there = {(view.namespace, view.name) for view in views}
+    for place in places(entry, config=world.config, pools=world.store.pools):
+        if taken(world, entry, place):
+            continue
+        if place != home_of(entry.key) and (place.namespace, place.current) not in there:
+            waits = True
+            continue
+        revisions = revisions_of(place, views)
+        named = [view.name for view in revisions if view.manifest.get("credentials")]
+        for name in (place.current, *named):
+            await _publish_at(world, entry, place.namespace, name, access)
+    return waits
+
+
+async def remove_credentials(world: World, view: ConfigMapView) -> None:
+    """Delete the Secret that stands beside one of our ConfigMaps, if it is of the same set."""
+    if REVISION_LABEL in view.labels and not view.manifest.get("credentials"):
+        return
+    body = await world.cluster.get_secret(view.namespace, view.name)
+    if body and _is_of(view.holder, body):
+        await world.cluster.delete_secret(
+            namespace=view.namespace, name=view.name, uid=body["metadata"]["uid"]
+        )
+
+
+async def _publish_at(
+    world: World, entry: SetEntry, namespace: str, name: str, access: Access
+) -> None:
+    texts = {NETRC_FILE: access.netrc, CA_FILE: access.ca}
+    data = {file: base64.b64encode(t.encode()).decode() for file, t in texts.items() if t}
+    found = await world.cluster.get_secret(namespace, name)
+    if found and not _is_ours(world, found):
+        return  # somebody else's stands in the way: the trial, or a run, will say so
+    if found and found.get("data") == data and _is_of(entry.key, found):
+        return
+    metadata: dict[str, Any] = {
+        "name": name,
+        "namespace": namespace,
+        "labels": _labels_of(entry.key),
+    }
+    if namespace == entry.key.namespace:
+        metadata["ownerReferences"] = [owner_of(entry)]
+    await world.cluster.apply_secret(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
+    )
+
+
+def _labels_of(key: SetKey) -> dict[str, str]:
+    return {MANAGED_BY_LABEL: MANAGED_BY, SET_LABEL: key.name, NAMESPACE_LABEL: key.namespace}
+
+
+def _is_of(key: SetKey, body: Any) -> bool:
+    return _labels_of(key).items() <= _labels(body).items()
+
+
+def _is_ours(world: World, body: Any) -> bool:
+    labels = _labels(body)
+    holder = SetKey(labels.get(NAMESPACE_LABEL, ""), labels.get(SET_LABEL, ""))
+    return labels.get(MANAGED_BY_LABEL) == MANAGED_BY and not is_foreign(world, holder)
+
+
+def _labels(body: Any) -> dict[str, str]:
+    return body["metadata"].get("labels") or {}

@@ -1,0 +1,211 @@
+"""Makes the ConfigMaps of a set what they should be, and takes out what is not wanted.
+
+The order of writes is what makes a kill between any two of them harmless: home
+before copies, in each place the revision before the current one, deletions last.
+Whatever was not reached is found missing by the next pass.
+"""
+
+from flowdeps.api.reasons import Reason
+from flowdeps.api.resource import MANAGED_BY, MANAGED_BY_LABEL
+from flowdeps.clients.kubernetes import ClusterError
+from flowdeps.locks.diff import diff, summarize
+from flowdeps.locks.lock import Lock, LockError, parse_lock
+from flowdeps.reconcile.claims import is_foreign, taken
+from flowdeps.reconcile.context import World
+from flowdeps.reconcile.dependency_set.credentials import remove_credentials
+from flowdeps.reconcile.dependency_set.status import Step
+from flowdeps.state import (
+    SUMMARY_LIMIT,
+    Desired,
+    LockRecord,
+    Place,
+    config_maps,
+    home_of,
+    keep_history,
+    places,
+)
+from flowdeps.state.store import LOCK_FILE, ConfigMapView, SetEntry
+
+LARGEST_LOCK = 1_000_000
+"""Bytes: what fits a ConfigMap (1 MiB) beside its other fields."""
+
+
+class LockText:
+    """The text of a lock that is published, fetched at most once and only when it is needed.
+
+    `found`: its record and the name of the ConfigMap in `namespace` that holds it.
+    """
+
+    def __init__(self, world: World, namespace: str, found: tuple[LockRecord, str] | None) -> None:
+        self._world, self._namespace, self._found = world, namespace, found
+        self._lock: Lock | None = None
+
+    async def lock(self) -> Lock | None:
+        """The lock; None where there is none, or where its text is not what it was."""
+        if self._lock is None and self._found:
+            record, name = self._found
+            body = await self._world.cluster.get_config_map(self._namespace, name)
+            text = ((body or {}).get("data") or {}).get(LOCK_FILE, "")
+            self._lock = _parse(text, record)
+        return self._lock
+
+
+async def publish(
+    world: World, entry: SetEntry, record: LockRecord, *, new: Lock | None, before: LockText
+) -> Step:
+    """Write what is missing of a lock's ConfigMaps.
+
+    `new` is the lock where it was just made; else its text comes from `before`,
+    the lock in service. Raises ClusterError where the API server is out of reach.
+    """
+    problems: list[Step] = []
+    for place in places(entry, config=world.config, pools=world.store.pools):
+        problem = taken(world, entry, place)
+        if problem is None:
+            try:
+                problem = await _publish_at(world, entry, place, record, new=new, before=before)
+            except ClusterError as error:
+                problem = _refused(error, place)
+        if problem:
+            problems.append(problem)
+    if problems:
+        return problems[0]
+    return Step(True, Reason.PUBLISHED, f"{home_of(entry.key).current} holds {record.short}")
+
+
+async def propose(
+    world: World, entry: SetEntry, record: LockRecord, *, lock: Lock, before: LockText
+) -> None:
+    """Write a lock as a revision that waits for an approval, at home only.
+
+    Before the refresh that found it is written down as met: a kill between the two repeats it.
+    """
+    home = home_of(entry.key)
+    summary = summarize(diff(await before.lock(), lock), SUMMARY_LIMIT)
+    desired, _ = config_maps(entry, home, record, summary=summary, proposed=True)
+    view = world.store.config_maps.get((desired.namespace, desired.name))
+    if view and desired.must_be_replaced(view):
+        await delete(world, view)
+    world.store.put_config_map(await world.cluster.apply_config_map(desired.body(lock.render())))
+
+
+async def delete(world: World, view: ConfigMapView) -> None:
+    """Delete one of our ConfigMaps and forget it, unless another set has taken it over by now."""
+    cluster, store, where = world.cluster, world.store, (view.namespace, view.name)
+    gone = await cluster.delete_config_map(
+        namespace=view.namespace,
+        name=view.name,
+        uid=view.uid,
+        resource_version=view.resource_version,
+    )
+    body = None if gone else await cluster.get_config_map(*where)
+    if body is None:
+        store.remove_config_map(*where, view.uid)
+        return
+    now = store.put_config_map(body) or store.config_maps.get(where)
+    if now and now is not view and now.holder == view.holder:
+        await delete(world, now)
+
+
+def too_large(lock: Lock) -> str | None:
+    """Why a lock can't be published, before anything is written; None where it can."""
+    size = len(lock.render().encode())
+    if size <= LARGEST_LOCK:
+        return None
+    return (
+        f"the lock of {len(lock.pins)} packages has {size:,} bytes, a ConfigMap holds"
+        f" {LARGEST_LOCK:,}; split the set in two, or name fewer platforms"
+    )
+
+
+async def _publish_at(
+    world: World,
+    entry: SetEntry,
+    place: Place,
+    record: LockRecord,
+    *,
+    new: Lock | None,
+    before: LockText,
+) -> Step | None:
+    store = world.store
+    for wanted in config_maps(entry, place, record, summary=""):
+        view = store.config_maps.get((wanted.namespace, wanted.name))
+        if view is None:
+            found = await _look(world, wanted)
+            if isinstance(found, Step):
+                return found
+            view = found
+        if view and is_foreign(world, view.holder):
+            return _foreign(view)
+        desired = keep_history(wanted, view)
+        if desired.met_by(view):
+            continue
+        lock = new or await before.lock()
+        if lock is None or lock.digest != record.digest:
+            # Damaged by hand between two looks: the next pass makes it anew.
+            return Step(False, Reason.PUBLISHING, "the lock in service can't be read")
+        if desired.immutable and (view is None or desired.must_be_replaced(view)):
+            old = await before.lock() if new else None
+            summary = summarize(diff(old, lock), SUMMARY_LIMIT) if new else ""
+            desired = config_maps(entry, place, record, summary=summary)[0]
+        if view and view.holder != entry.key:
+            # First: nothing leads to them once the ConfigMap is ours, and our runs would have them.
+            await remove_credentials(world, view)
+        if view and desired.must_be_replaced(view):
+            await delete(world, view)
+        store.put_config_map(await world.cluster.apply_config_map(desired.body(lock.render())))
+        if view and view.holder != entry.key:
+            world.queue.add(view.holder)  # it serves here no longer
+    return None
+
+
+async def _look(world: World, desired: Desired) -> ConfigMapView | Step | None:
+    """What has the name of a ConfigMap that no list brought, as where a pool's template alone says
+    that its jobs run: one of ours, a problem, or nothing."""
+    body = await world.cluster.get_config_map(desired.namespace, desired.name)
+    if body is None:
+        return None
+    labels = body["metadata"].get("labels") or {}
+    if labels.get(MANAGED_BY_LABEL) != MANAGED_BY:
+        return Step(
+            False,
+            Reason.NAME_TAKEN,
+            f"ConfigMap {desired.namespace}/{desired.name} exists and is not flowdeps';"
+            " delete it, or choose another key",
+        )
+    world.store.put_config_map(body)
+    return world.store.config_maps.get((desired.namespace, desired.name))
+
+
+def _foreign(view: ConfigMapView) -> Step:
+    return Step(
+        False,
+        Reason.NAME_TAKEN,
+        f"ConfigMap {view.namespace}/{view.name} is of the set {view.holder}, which another"
+        " operator serves; choose another key in spec.workPools, or delete it if none does any"
+        " more",
+    )
+
+
+def _refused(error: ClusterError, place: Place) -> Step:
+    if error.status == 404:
+        return Step(
+            False,
+            Reason.NAMESPACE_NOT_FOUND,
+            f'namespace "{place.namespace}" does not exist; create it, or change'
+            " where the pool runs its jobs",
+        )
+    if error.status == 403:
+        return Step(False, Reason.FORBIDDEN, str(error))
+    if error.status == 0:
+        raise error
+    where = f"{place.namespace}/{place.current}"
+    return Step(False, Reason.PUBLISHING, f"ConfigMap {where} can't be written: {error}")
+
+
+def _parse(text: str, record: LockRecord) -> Lock | None:
+    try:
+        lock = parse_lock(text)
+    except LockError:
+        return None
+    return lock if lock.digest == record.digest else None

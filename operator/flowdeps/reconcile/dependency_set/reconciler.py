@@ -1,0 +1,312 @@
+"""One pass over one set: gather → resolve → publish → status.
+
+A pass looks at what is and makes the missing writes; with nothing missing it
+writes nothing. It never waits for a resolver or for Prefect: what isn't there
+yet is said in the status, and the pass is run again when it is.
+"""
+
+import contextlib
+from dataclasses import dataclass, replace
+
+from flowdeps.api.conditions import ConditionType, find_condition
+from flowdeps.api.events import Event, Kind
+from flowdeps.api.reasons import PASSING, Reason
+from flowdeps.api.resource import FINALIZER, OnVulnerable, SetSpec, Updates, WorkPoolRef
+from flowdeps.api.status import SetStatus, parse_status
+from flowdeps.clients.kubernetes import ClusterError
+from flowdeps.reconcile.claims import is_foreign, taken
+from flowdeps.reconcile.context import Verdict, World
+from flowdeps.reconcile.dependency_set.credentials import publish_credentials
+from flowdeps.reconcile.dependency_set.lock import next_refresh
+from flowdeps.reconcile.dependency_set.lock_attempt import Making, make, verified_before
+from flowdeps.reconcile.dependency_set.publish import LockText, propose, publish
+from flowdeps.reconcile.dependency_set.removal import remove, sweep
+from flowdeps.reconcile.dependency_set.retention import prune
+from flowdeps.reconcile.dependency_set.status import STALLED, Findings, Step, build_status, patience
+from flowdeps.state import LockRecord, asked, home_of, last_record, places
+from flowdeps.state.store import REVISION_LABEL, PoolKey, SetEntry, SetKey
+from flowdeps.vulnerabilities.matches import Vulnerability
+
+_SECRETS_AGAIN = 600.0
+"""Seconds until the Secrets of a set are looked at again: no watch and no list tells of them."""
+
+
+@dataclass(frozen=True)
+class _Signature:
+    """All that a pool's template depends on of a set; its pools are called when it changes."""
+
+    offers: tuple[WorkPoolRef, ...]
+    requirements: tuple[str, ...]
+    published: frozenset[tuple[str, str]]
+
+
+class SetPasses:
+    """Passes over sets; remembers only what each set last told its pools."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._signatures: dict[SetKey, _Signature] = {}
+
+    async def run(self, key: SetKey) -> float | None:
+        """Bring one set in line; returns in how many seconds to look again.
+
+        A pass that ends in an error says so in the set's status before it raises.
+        """
+        try:
+            return await self._run(key)
+        except ClusterError as error:
+            if error.status not in {0, 409}:  # neither out of reach, nor another set by now
+                reason = Reason.FORBIDDEN if error.status == 403 else Reason.PUBLISHING
+                await self._report_error(key, reason, str(error))
+            raise
+        except Exception as error:
+            text = f"{type(error).__name__}: a mistake in flowdeps; its log has the details"
+            await self._report_error(key, Reason.INTERNAL_ERROR, text)
+            raise
+
+    async def _run(self, key: SetKey) -> float | None:
+        entry = self._world.store.sets.get(key)
+        if entry is None or not entry.meta.deleting:
+            self._world.removing.pop(key, None)  # somebody took the finalizer out
+        if entry is None:
+            self._world.forget(key)
+            if not is_foreign(self._world, key):
+                await sweep(self._world, key)
+            self._tell_pools(key, None)
+            return None
+        if entry.meta.deleting:
+            self._tell_pools(key, None)
+            return await remove(self._world, entry)
+        await self._ensure_finalizer(entry)
+        findings = await self._examine(entry)
+        try:
+            if findings.record:
+                await prune(self._world, entry, findings.record)
+        finally:
+            self._tell_pools(key, entry)
+        latest = self._world.store.sets.get(key)
+        if latest and _spec_of(latest) == _spec_of(entry):
+            await self._report(latest, findings)
+        elif latest:  # our own write may have brought it, and then no event calls the set
+            self._world.queue.add(key)
+        return min(findings.again, default=None)
+
+    async def _ensure_finalizer(self, entry: SetEntry) -> None:
+        world = self._world
+        # A pool's template is outside, even where its jobs run in the set's own namespace.
+        outside = len(places(entry, config=world.config, pools=world.store.pools)) > 1 or any(
+            ref.name in world.store.pools
+            and world.config.pool(ref.name).admits(entry.key.namespace)
+            for ref in entry.offers
+        )
+        if outside and FINALIZER not in entry.meta.finalizers:
+            body = await world.cluster.apply_finalizers(
+                namespace=entry.key.namespace,
+                name=entry.key.name,
+                uid=entry.meta.uid,
+                finalizers=[FINALIZER],
+            )
+            world.store.put_set(body)
+
+    async def _examine(self, entry: SetEntry) -> Findings:
+        world = self._world
+        home, views = home_of(entry.key), world.store.held(entry.key)
+        last = last_record(entry, views, now=world.now())
+        record = last[0] if last else None
+        if entry.spec is None:
+            return await self._keep(entry, Step(False, Reason.INVALID_SPEC, entry.problems), last)
+        if record is None and (problem := taken(world, entry, home)):
+            # A lock that has no place would be made anew by each pass.
+            world.forget(entry.key)
+            return Findings(resolved=problem, verified=problem, published=problem)
+        if entry.spec.suspend:
+            suspended = Step(False, Reason.SUSPENDED, "spec.suspend is true; nothing is refreshed")
+            return await self._keep(entry, suspended, last)
+        making = make(world, entry, entry.spec, last=last, views=views)
+        secrets_wait = False
+        if making.access_known and (making.record or making.resolved.done):
+            secrets_wait = await publish_credentials(world, entry, making.access)
+            making.record = making.record and replace(
+                making.record, credentials=making.access is not None
+            )
+        record = making.record
+        if record is None:
+            published = Step(False, Reason.PENDING, "waits for a lock")
+        else:
+            if made := making.proposal:
+                await propose(world, entry, made.record, lock=made.lock, before=making.before)
+            published = await publish(world, entry, record, new=making.new, before=making.before)
+            if secrets_wait:
+                await publish_credentials(world, entry, making.access)
+        return await self._findings(entry, entry.spec, making, published)
+
+    async def _findings(
+        self, entry: SetEntry, spec: SetSpec, making: Making, published: Step
+    ) -> Findings:
+        world, record, again = self._world, making.record, making.again
+        if record:
+            again += self._once_more(entry, published)
+        if making.access:
+            again.append(_SECRETS_AGAIN)
+        due = next_refresh(entry, spec, record)
+        if making.pinned and spec.updates is Updates.AUTOMATIC:
+            due = None
+        if due and due > world.now():  # else it is under way, or has failed for now
+            again.append((due - world.now()).total_seconds())
+        problem = None
+        if world.advisories and world.advisories.problem:
+            problem = Step(False, Reason.DATABASE_UNAVAILABLE, world.advisories.problem)
+        elif world.advisories is None and spec.vulnerabilities is OnVulnerable.BLOCK:
+            text = "spec.vulnerabilities is Block, but the operator has no database: it knows of"
+            text += " none, and holds nothing back"
+            problem = Step(False, Reason.VULNERABILITIES_UNKNOWN, text)
+        return Findings(
+            resolved=making.resolved,
+            verified=making.verified,
+            published=published,
+            record=record,
+            image=making.inputs.image if making.inputs else None,
+            vulnerabilities=await self._vulnerabilities(making),
+            database_problem=problem,
+            next_refresh=due,
+            again=again,
+        )
+
+    async def _vulnerabilities(self, making: Making) -> tuple[Vulnerability, ...] | None:
+        """What is known against the lock in service; None where nothing can be said."""
+        world = self._world
+        if making.record is None or world.advisories is None or world.advisories.current is None:
+            return None
+        known = world.vulnerabilities.get(making.record.digest)
+        if known and known[0] == world.advisories.version:
+            return known[1]
+        lock = making.new or await making.before.lock()
+        return world.vulnerable(lock) if lock else None
+
+    async def _keep(
+        self, entry: SetEntry, why: Step, last: tuple[LockRecord, str] | None
+    ) -> Findings:
+        """Keep in service what a set has, though `why` keeps it from more."""
+        self._world.forget(entry.key)
+        verified = Step(False, Reason.PENDING, "waits for a lock")
+        if last is None:
+            return Findings(resolved=why, verified=verified, published=_kept(None))
+        world, record = self._world, last[0]
+        before = LockText(world, home_of(entry.key).namespace, last)
+        published = await publish(world, entry, record, new=None, before=before)
+        return Findings(
+            resolved=why,
+            verified=verified_before(record),
+            published=_kept(record) if published.done else published,
+            record=record,
+            again=self._once_more(entry, published),
+        )
+
+    def _once_more(self, entry: SetEntry, published: Step) -> list[float]:
+        """When to try again to publish what was refused."""
+        if published.done or published.reason in STALLED:
+            return []
+        return [patience(entry, ConditionType.PUBLISHED, now=self._world.now())]
+
+    async def _report_error(self, key: SetKey, reason: Reason, message: str) -> None:
+        world = self._world
+        entry = world.store.sets.get(key)
+        if entry is None:
+            return
+        found = last_record(entry, world.store.held(key), now=world.now())
+        failed = Step(False, reason, message)
+        record = found[0] if found else None
+        findings = Findings(
+            resolved=failed,
+            verified=verified_before(record) if record else failed,
+            published=_kept(record),
+            record=record,
+        )
+        with contextlib.suppress(ClusterError):
+            await self._report(entry, findings)
+
+    async def _report(self, entry: SetEntry, findings: Findings) -> None:
+        world = self._world
+        status = build_status(
+            entry,
+            findings,
+            views=world.store.held(entry.key),
+            pools=world.store.pools,
+            states=world.pool_states,
+            now=world.now(),
+        )
+        if status.to_dict() == dict(entry.body.get("status") or {}):
+            return
+        try:
+            body = await world.cluster.apply_status(
+                namespace=entry.key.namespace,
+                name=entry.key.name,
+                uid=entry.meta.uid,
+                status=status.to_dict(),
+                resource_version=entry.meta.resource_version,
+            )
+        except ClusterError as error:
+            if error.status in {404, 409}:  # another by now: what tells the store calls the set
+                return
+            raise
+        world.store.put_set(body)
+        await self._announce(entry, status)
+
+    async def _announce(self, entry: SetEntry, status: SetStatus) -> None:
+        old = parse_status(entry.body)
+        was = find_condition(old.conditions, ConditionType.READY)
+        ready = find_condition(status.conditions, ConditionType.READY)
+        if status.lock and (old.lock is None or old.lock.digest != status.lock.digest):
+            newest = next((r for r in status.revisions if r.digest == status.lock.digest), None)
+            text = f"{status.lock.revision}: {newest.summary if newest else ''}"
+            await self._world.announce(entry, Event.LOCK_PUBLISHED, text)
+        proposed = status.proposed
+        if proposed and (old.proposed is None or old.proposed.digest != proposed.digest):
+            text = f"{proposed.revision}: {proposed.summary}; approve it with spec.revision"
+            await self._world.announce(entry, Event.REVISION_PROPOSED, text)
+        known = find_condition(old.conditions, ConditionType.VULNERABLE)
+        vulnerable = find_condition(status.conditions, ConditionType.VULNERABLE)
+        if vulnerable and vulnerable.status == "True" and vulnerable != known:
+            await self._world.announce_condition(entry, vulnerable, "Warning")
+        if ready is None or ready.reason in PASSING:
+            return
+        if was is None or (was.status, was.reason) != (ready.status, ready.reason):
+            kind: Kind = "Normal" if ready.status == "True" else "Warning"
+            await self._world.announce_condition(entry, ready, kind)
+
+    def _tell_pools(self, key: SetKey, entry: SetEntry | None) -> None:
+        """Call the pools that a set offers itself to, or did; None: it goes."""
+        known = self._signatures.pop(key, None)
+        signature = None
+        if entry:
+            held = self._world.store.held(key)
+            signature = self._signatures[key] = _Signature(
+                offers=entry.offers,
+                requirements=asked(entry.spec) if entry.spec else (),
+                # What pools offer is the current one: a revision more or less is nothing to them.
+                published=frozenset(
+                    (view.namespace, view.name)
+                    for view in held
+                    if REVISION_LABEL not in view.labels
+                ),
+            )
+        if signature == known:
+            return
+        both = [*(known.offers if known else ()), *(signature.offers if signature else ())]
+        for name in {ref.name for ref in both}:
+            self._world.queue.add(PoolKey(name))
+            state = self._world.pool_states.get(name)
+            if state and known and signature:
+                # What the pool said was of the set as it was.
+                state.verdicts[key] = Verdict(Reason.SYNCING, "its template is being changed")
+
+
+def _spec_of(entry: SetEntry) -> tuple[str, int]:
+    """Names a spec: the generation alone says nothing of a set that was made anew."""
+    return entry.meta.uid, entry.meta.generation
+
+
+def _kept(record: LockRecord | None) -> Step:
+    if record:
+        return Step(True, Reason.PUBLISHED, f"{record.short} stays in service")
+    return Step(False, Reason.PENDING, "no lock was published yet")

@@ -1,0 +1,115 @@
+"""Takes out what a set brought in: its key from the templates, then its ConfigMaps.
+
+Templates come first, so that no run can choose a lock that is about to go; the
+finalizer goes last. Where a pool can't be reached, or a ConfigMap must not be
+deleted, the set does not stay for ever: after a while it goes, says so, and what is
+left of it goes when that is possible (the poll finds a key in our fragment that no set
+offers; a set that is gone is tried again as long as it holds a ConfigMap).
+"""
+
+from contextlib import suppress
+
+from flowdeps.api.events import Event
+from flowdeps.api.resource import FINALIZER
+from flowdeps.clients.kubernetes import ClusterError
+from flowdeps.clients.prefect.client import PoolsError
+from flowdeps.reconcile.context import World
+from flowdeps.reconcile.dependency_set.credentials import remove_credentials
+from flowdeps.reconcile.dependency_set.publish import delete
+from flowdeps.state.store import PoolKey, SetEntry, SetKey
+
+GIVE_UP = 600.0
+"""Seconds that a pool out of reach, or a refusal, may hold up a deletion."""
+_LOOK_AGAIN = 5.0
+
+
+async def remove(world: World, entry: SetEntry) -> float | None:
+    """One pass over a set that is being deleted; returns when to look again.
+
+    Raises ClusterError where something may not be deleted, and there is time left.
+    """
+    if FINALIZER not in entry.meta.finalizers:
+        return None
+    # Not since its deletion: an operator that was away has not tried yet.
+    since = world.removing.setdefault(entry.key, world.queue.time())
+    late = world.queue.time() - since >= GIVE_UP
+    given_up = []
+    if waiting := _still_offered(world, entry):
+        for name in waiting:
+            world.queue.add(PoolKey(name))
+        if not late:
+            return _LOOK_AGAIN
+        given_up.append(
+            f"could not take the set out of {', '.join(waiting)} within {GIVE_UP / 60:.0f} minutes;"
+            " its key is removed when Prefect answers, and takes a template, again"
+        )
+    try:
+        await sweep(world, entry.key)
+    except ClusterError as error:
+        if error.status == 0 or not late:
+            raise
+        given_up.append(f"{error}, for {GIVE_UP / 60:.0f} minutes; it goes when that is allowed")
+    for note in given_up:
+        await world.announce(entry, Event.CLEANUP_GIVEN_UP, note)
+    await _warn(world, entry)
+    try:
+        await world.cluster.apply_finalizers(
+            namespace=entry.key.namespace,
+            name=entry.key.name,
+            uid=entry.meta.uid,
+            finalizers=[],
+        )
+    except ClusterError as error:
+        if error.status != 404:
+            raise
+    world.removing.pop(entry.key, None)
+    world.metrics.cleanups.labels("GivenUp" if given_up else "Done").inc()
+    return None
+
+
+async def sweep(world: World, key: SetKey) -> None:
+    """Delete every ConfigMap of a set that is gone or going; one that may not be deleted keeps no
+    other."""
+    refused: list[ClusterError] = []
+    for view in world.store.held(key):
+        try:
+            await remove_credentials(world, view)
+            await delete(world, view)
+        except ClusterError as error:
+            if error.status == 0:
+                raise
+            text = f"ConfigMap {view.namespace}/{view.name} can't be deleted: {error}"
+            refused.append(ClusterError(error.status, error.reason, text))
+    if refused:
+        raise refused[0]
+
+
+async def _warn(world: World, entry: SetEntry) -> None:
+    """Say which of the set's keys deployments still choose, and no other set offers."""
+    others = [world.store.sets[key] for ref in entry.offers for key in world.store.rivals(ref.key)]
+    left = {
+        (ref.name, ref.key) for other in others if not other.meta.deleting for ref in other.offers
+    }
+    for ref in entry.offers:
+        if (ref.name, ref.key) in left:
+            continue
+        with suppress(PoolsError):  # it goes all the same
+            chosen = await world.pools.chosen(ref.name, world.config.pool(ref.name).variable)
+            if ref.key in chosen:
+                await world.announce(
+                    entry,
+                    Event.KEY_IN_USE,
+                    f'deployments of work pool {ref.name} still choose "{ref.key}", which is gone:'
+                    " Prefect refuses their next runs until they choose another set or none",
+                )
+
+
+def _still_offered(world: World, entry: SetEntry) -> list[str]:
+    names = {ref.name for ref in entry.offers}
+    names |= {n for n, state in world.pool_states.items() if entry.key in state.offered.values()}
+    waiting = []
+    for name in sorted(names):
+        state = world.pool_states.get(name)
+        if state is None or not state.looked or entry.key in state.offered.values():
+            waiting.append(name)
+    return waiting

@@ -1,0 +1,357 @@
+"""Findings of a set pass → status. Pure, so that a state reads the same each time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from flowdeps.api.conditions import (
+    Condition,
+    ConditionType,
+    Status,
+    find_condition,
+    merge_conditions,
+)
+from flowdeps.api.reasons import Reason
+from flowdeps.api.status import (
+    ImageStatus,
+    LockStatus,
+    PoolStatus,
+    ProposedStatus,
+    RevisionStatus,
+    SetStatus,
+    VulnerabilityStatus,
+    parse_status,
+)
+from flowdeps.api.times import parse_time
+from flowdeps.api.wording import counted
+from flowdeps.reconcile.context import PoolState, Verdict
+from flowdeps.state import (
+    ANNOTATION_PROPOSED,
+    ANNOTATION_RESOLVED_AT,
+    ANNOTATION_SUMMARY,
+    LockRecord,
+    Place,
+    home_of,
+    proposals_of,
+    revisions_of,
+)
+from flowdeps.state.store import ConfigMapView, PoolView, SetEntry
+from flowdeps.trials.images import Image
+from flowdeps.vulnerabilities.matches import Vulnerability
+
+STALLED = frozenset(
+    {
+        Reason.INVALID_SPEC,
+        Reason.SOURCE_INVALID,
+        Reason.INCLUDE_CYCLE,
+        Reason.INCLUDE_INVALID,
+        Reason.LOCK_INVALID,
+        Reason.INDEX_NOT_ALLOWED,
+        Reason.IMAGE_NOT_ALLOWED,
+        Reason.IMAGE_UNKNOWN,
+        Reason.IMAGE_UNUSABLE,
+        Reason.UNSATISFIABLE,
+        Reason.VERIFY_FAILED,
+        Reason.VULNERABLE,
+        Reason.LOCK_TOO_LARGE,
+        Reason.REVISION_NOT_FOUND,
+        Reason.CONFLICT,
+        Reason.NOT_ADMITTED,
+        Reason.NO_IMAGE,
+        Reason.NOT_MERGEABLE,
+        Reason.POOL_UNSUPPORTED,
+    }
+)
+"""Reasons that only a change by a person ends; all others are retried."""
+
+_NO_LOCK = "waits for a lock"
+_SHOWN = 5
+_MOST = 1800.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far one step got: done, or why not. `unknown`: done, but nobody knows how well."""
+
+    done: bool
+    reason: Reason
+    message: str = ""
+    unknown: bool = False
+
+
+class GatherError(Exception):
+    """Why the inputs are not together; `step` says it."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.step = Step(False, reason, message)
+
+
+@dataclass(kw_only=True)
+class Findings:
+    """What a pass over a set found; `record` is the lock in service.
+
+    `vulnerabilities` None: no database is configured, or nothing is known of this lock yet.
+    """
+
+    resolved: Step
+    verified: Step
+    published: Step
+    record: LockRecord | None = None
+    image: Image | None = None
+    vulnerabilities: tuple[Vulnerability, ...] | None = None
+    database_problem: Step | None = None
+    next_refresh: datetime | None = None
+    again: list[float] = field(default_factory=list)
+
+
+def build_status(
+    entry: SetEntry,
+    findings: Findings,
+    *,
+    views: Sequence[ConfigMapView],
+    pools: Mapping[str, PoolView],
+    states: Mapping[str, PoolState],
+    now: datetime,
+) -> SetStatus:
+    """The status that findings amount to."""
+    old = parse_status(entry.body)
+    pool_statuses, synced = _pools(entry, old, findings, pools=pools, states=states)
+    proposed = _proposed(entry, home_of(entry.key), views)
+    conditions = _conditions(entry, findings, synced, proposed)
+    record = findings.record
+    home = home_of(entry.key)
+    revisions = revisions_of(home, views)
+    return SetStatus(
+        observed_generation=entry.meta.generation,
+        conditions=merge_conditions(
+            old.conditions, conditions, generation=entry.meta.generation, now=now
+        ),
+        lock=_lock(record, revision=_revision(entry, record)) if record else None,
+        image=_image(findings.image) if findings.image else _image_before(entry, old),
+        proposed=proposed,
+        vulnerabilities=_vulnerabilities(findings.vulnerabilities),
+        revisions=tuple(
+            RevisionStatus(
+                name=view.manifest.get("revision", view.name),
+                digest=view.manifest.get("digest", ""),
+                created_at=parse_time(view.annotations.get(ANNOTATION_RESOLVED_AT))
+                or entry.meta.created_at,
+                summary=view.annotations.get(ANNOTATION_SUMMARY, ""),
+                proposed=ANNOTATION_PROPOSED in view.annotations,
+            )
+            for view in revisions
+        ),
+        work_pools=pool_statuses,
+        next_refresh_at=findings.next_refresh,
+        last_handled_refresh_at=(record.refresh or None) if record else None,
+    )
+
+
+def _conditions(
+    entry: SetEntry, findings: Findings, synced: Step, proposed: ProposedStatus | None
+) -> list[Condition]:
+    steps = {
+        ConditionType.RESOLVED: findings.resolved,
+        ConditionType.VERIFIED: findings.verified,
+        ConditionType.PUBLISHED: findings.published,
+        ConditionType.POOLS_SYNCED: synced,
+    }
+    conditions = [
+        Condition(type_, _status(step), step.reason, step.message) for type_, step in steps.items()
+    ]
+    if (vulnerable := _vulnerable(findings)) is not None:
+        conditions.append(vulnerable)
+    failed = next((step for step in steps.values() if not step.done), None)
+    if failed is None:
+        record = findings.record
+        packages = record.packages if record else 0
+        text = (
+            f"{counted(packages, 'package')}, offered by {counted(len(entry.offers), 'work pool')}"
+        )
+        if findings.resolved.reason is Reason.RESOLVED and findings.resolved.message:
+            text += f"; {findings.resolved.message}"
+        text += f"; a refresh waits for approval: {proposed.revision}" if proposed else ""
+        return [Condition(ConditionType.READY, "True", Reason.READY, text), *conditions]
+    serving = f" (in service: {_revision(entry, findings.record)})" if findings.record else ""
+    ready = Condition(ConditionType.READY, "False", failed.reason, f"{failed.message}{serving}")
+    if failed.reason is Reason.SUSPENDED:
+        # Asked for, so neither under way nor in need of anybody.
+        if findings.published.done:
+            ready = replace(ready, status="True")
+        elif findings.record:
+            text = f"{failed.message}; {findings.published.message}{serving}"
+            ready = replace(ready, message=text)
+        return [ready, *conditions]
+    state = ConditionType.STALLED if failed.reason in STALLED else ConditionType.RECONCILING
+    return [ready, Condition(state, "True", failed.reason, failed.message), *conditions]
+
+
+def _status(step: Step) -> Status:
+    if step.unknown:
+        return "Unknown"
+    return "True" if step.done else "False"
+
+
+def _vulnerable(findings: Findings) -> Condition | None:
+    found, problem = findings.vulnerabilities, findings.database_problem
+    if found is None:
+        if problem is None:
+            return None
+        return Condition(ConditionType.VULNERABLE, "Unknown", problem.reason, problem.message)
+    text = f"; {problem.message}" if problem else ""
+    if not found:
+        return Condition(
+            ConditionType.VULNERABLE,
+            "False",
+            Reason.NO_VULNERABILITIES,
+            f"the database knows of none{text}",
+        )
+    return Condition(
+        ConditionType.VULNERABLE, "True", Reason.VULNERABILITIES_FOUND, f"{told(found)}{text}"
+    )
+
+
+def told(found: tuple[Vulnerability, ...]) -> str:
+    """Vulnerabilities in a line."""
+    texts = [
+        f"{one.package} {one.version} has {one.id}"
+        + (f" (fixed in {one.fixed})" if one.fixed else " (no fixed version is known)")
+        for one in found[:_SHOWN]
+    ]
+    more = len(found) - _SHOWN
+    return ", ".join(texts) + (f", and {more} more" if more > 0 else "")
+
+
+def patience(entry: SetEntry, type_: ConditionType, *, now: datetime, least: float = 30.0) -> float:
+    """Seconds to wait for what somebody may mend: half of how long it has been so already."""
+    for condition in parse_status(entry.body).conditions:
+        since = parse_time(condition.get("lastTransitionTime"))
+        if condition.get("type") == type_ and condition.get("status") == "False" and since:
+            return min(max((now - since).total_seconds() / 2, least), _MOST)
+    return least
+
+
+def _image_before(entry: SetEntry, old: SetStatus) -> ImageStatus | None:
+    versioned = entry.spec is not None and entry.spec.target is not None
+    return None if versioned else old.image
+
+
+def _image(image: Image) -> ImageStatus:
+    facts = image.facts
+    return ImageStatus(
+        name=image.ref.image,
+        id=image.id,
+        python=facts.full_version or facts.python,
+        packages=len(facts.distributions),
+    )
+
+
+def _proposed(
+    entry: SetEntry, home: Place, views: Sequence[ConfigMapView]
+) -> ProposedStatus | None:
+    for view in proposals_of(home, views):
+        return ProposedStatus(
+            revision=view.manifest.get("revision", view.name),
+            digest=view.manifest.get("digest", ""),
+            proposed_at=parse_time(view.annotations.get(ANNOTATION_RESOLVED_AT))
+            or entry.meta.created_at,
+            summary=view.annotations.get(ANNOTATION_SUMMARY, ""),
+        )
+    return None
+
+
+def _vulnerabilities(
+    found: tuple[Vulnerability, ...] | None,
+) -> tuple[VulnerabilityStatus, ...] | None:
+    if found is None:
+        return None
+    return tuple(
+        VulnerabilityStatus(
+            id=one.id,
+            package=one.package,
+            version=one.version,
+            fixed=one.fixed,
+            summary=one.summary,
+        )
+        for one in found
+    )
+
+
+def _revision(entry: SetEntry, record: LockRecord) -> str:
+    return f"{home_of(entry.key).key}-{record.short}"
+
+
+def _pools(
+    entry: SetEntry,
+    old: SetStatus,
+    findings: Findings,
+    *,
+    pools: Mapping[str, PoolView],
+    states: Mapping[str, PoolState],
+) -> tuple[tuple[PoolStatus, ...], Step]:
+    before = {pool.name: pool for pool in old.work_pools}
+    statuses: list[PoolStatus] = []
+    failures: list[tuple[str, Verdict]] = []
+    for ref in entry.offers:
+        state, known = states.get(ref.name), before.get(ref.name)
+        verdict = state.verdicts.get(entry.key) if state else None
+        same = old.observed_generation == entry.meta.generation
+        if verdict is None and known and same:
+            # Not looked at since the start: what was said last still stands.
+            statuses.append(known)
+            if not known.synced:
+                failures.append((ref.name, _said_before(old, known)))
+            continue
+        verdict = verdict or Verdict(Reason.PENDING, "waits for the first look at the pool")
+        view = pools.get(ref.name)
+        statuses.append(
+            PoolStatus(
+                name=ref.name,
+                key=ref.key,
+                synced=verdict.synced,
+                namespaces=view.job_namespaces if view else (known.namespaces if known else ()),
+                message=verdict.message,
+            )
+        )
+        if not verdict.synced:
+            failures.append((ref.name, verdict))
+    if not entry.offers:
+        return (), Step(True, Reason.NO_POOLS, "spec.workPools is empty: no run can choose the set")
+    if not failures:
+        return tuple(statuses), Step(True, Reason.SYNCED)
+    # What a person must mend comes before what mends itself.
+    name, worst = min(failures, key=lambda failure: failure[1].reason not in STALLED)
+    message = _at(name, worst.message)
+    if findings.record is None and worst.reason is Reason.PENDING:
+        message = _NO_LOCK
+    return tuple(statuses), Step(False, worst.reason, message)
+
+
+def _said_before(old: SetStatus, pool: PoolStatus) -> Verdict:
+    """Of several pools, the condition has the reason of the one that it names."""
+    condition = find_condition(old.conditions, ConditionType.POOLS_SYNCED)
+    said = _at(pool.name, pool.message.removesuffix("…"))  # the pool's own message is shorter
+    if condition and (condition.message.startswith(said) or condition.message == _NO_LOCK):
+        return Verdict(Reason.named(condition.reason), pool.message)
+    return Verdict(Reason.PENDING, pool.message)
+
+
+def _at(pool: str, message: str) -> str:
+    return f'work pool "{pool}": {message}'
+
+
+def _lock(record: LockRecord, *, revision: str) -> LockStatus | None:
+    resolved_at = parse_time(record.resolved_at)
+    if resolved_at is None:
+        return None
+    return LockStatus(
+        digest=record.digest,
+        revision=revision,
+        packages=record.packages,
+        python=record.python,
+        platforms=record.platforms,
+        resolved_at=resolved_at,
+        inputs_digest=record.inputs,
+        image=record.image,
+    )

@@ -1,0 +1,1 @@
+"""A queue, single flight and polling: generic."""

@@ -1,0 +1,61 @@
+"""What should be, from what is. Pure: values in, values out; others make the writes.
+
+`places` says where a set's lock belongs, `records` which lock is in service, `config_maps`
+what stands there, `fragments` what a pool's template should carry.
+"""
+
+from flowdeps.state.config_maps import (
+    ANNOTATION_SUMMARY,
+    SUMMARY_LIMIT,
+    Desired,
+    config_maps,
+    keep_history,
+    obsolete,
+)
+from flowdeps.state.fragments import asked, pool_fragment
+from flowdeps.state.locations import Place, age, holder_of, home_of, owner_of, places
+from flowdeps.state.records import (
+    ANNOTATION_INPUTS,
+    ANNOTATION_PROPOSED,
+    ANNOTATION_REFRESH,
+    ANNOTATION_REFRESHED_AT,
+    ANNOTATION_RESOLVED_AT,
+    LockRecord,
+    last_record,
+    newest_record,
+    pinned_record,
+    proposals_of,
+    record_of,
+    refresh_after,
+    revisions_of,
+)
+
+__all__ = [
+    "ANNOTATION_INPUTS",
+    "ANNOTATION_PROPOSED",
+    "ANNOTATION_REFRESH",
+    "ANNOTATION_REFRESHED_AT",
+    "ANNOTATION_RESOLVED_AT",
+    "ANNOTATION_SUMMARY",
+    "SUMMARY_LIMIT",
+    "Desired",
+    "LockRecord",
+    "Place",
+    "age",
+    "asked",
+    "config_maps",
+    "holder_of",
+    "home_of",
+    "keep_history",
+    "last_record",
+    "newest_record",
+    "obsolete",
+    "owner_of",
+    "pinned_record",
+    "places",
+    "pool_fragment",
+    "proposals_of",
+    "record_of",
+    "refresh_after",
+    "revisions_of",
+]

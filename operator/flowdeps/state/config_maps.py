@@ -1,0 +1,227 @@
+"""The ConfigMaps of a lock as they should be, and which of those that are there are not wanted.
+
+In each place stand two of one shape:
+
+    flowdeps-<key>           what runs mount; at home annotated with what made the lock
+    flowdeps-<key>-<digest>  the revision, immutable, kept for its history
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from flowdeps.api.resource import (
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    NAMESPACE_LABEL,
+    SET_LABEL,
+)
+from flowdeps.state.locations import Place, home_of, owner_of
+from flowdeps.state.records import (
+    ANNOTATION_INPUTS,
+    ANNOTATION_NOTES,
+    ANNOTATION_PINNED,
+    ANNOTATION_PROPOSED,
+    ANNOTATION_REFRESH,
+    ANNOTATION_REFRESHED_AT,
+    ANNOTATION_RESOLVED_AT,
+    ANNOTATION_VERIFIED,
+    LockRecord,
+    proposals_of,
+    served_revisions,
+)
+from flowdeps.state.store import (
+    ANNOTATION_CONTENT,
+    DIGEST_FILE,
+    LOCK_FILE,
+    MANIFEST_FILE,
+    REVISION_LABEL,
+    ConfigMapView,
+    SetEntry,
+    content_hash,
+)
+
+ANNOTATION_SUMMARY = "flowdeps.dev/summary"
+SUMMARY_LIMIT = 240
+"""Characters of a revision's one-line diff."""
+
+_OWNED_ANNOTATIONS = (
+    ANNOTATION_INPUTS,
+    ANNOTATION_RESOLVED_AT,
+    ANNOTATION_REFRESHED_AT,
+    ANNOTATION_REFRESH,
+    ANNOTATION_PINNED,
+    ANNOTATION_VERIFIED,
+    ANNOTATION_NOTES,
+    ANNOTATION_PROPOSED,
+    ANNOTATION_SUMMARY,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desired:
+    """A ConfigMap as it should be, all but the text of its lock."""
+
+    namespace: str
+    name: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    owner: Mapping[str, Any] | None
+    immutable: bool
+    manifest: Mapping[str, Any]
+
+    def met_by(self, view: ConfigMapView | None) -> bool:
+        """Whether what is there needs no write."""
+        return (
+            view is not None
+            and view.intact
+            and view.immutable == self.immutable
+            and view.manifest == self.manifest
+            and all(view.labels.get(k) == v for k, v in self.labels.items())
+            and all(view.annotations.get(k) == self.annotations.get(k) for k in _OWNED_ANNOTATIONS)
+            and (self.owner is None or self.owner["uid"] in view.owners)
+        )
+
+    def must_be_replaced(self, view: ConfigMapView | None) -> bool:
+        """Whether the API server would refuse the write: immutable, other data."""
+        return (
+            view is not None
+            and view.immutable
+            and not (view.intact and view.manifest == self.manifest)
+        )
+
+    def body(self, lock_text: str) -> dict[str, Any]:
+        """The ConfigMap to apply."""
+        data = {
+            LOCK_FILE: lock_text,
+            MANIFEST_FILE: json.dumps(dict(self.manifest), indent=1) + "\n",
+            DIGEST_FILE: self.manifest["digest"],
+        }
+        annotations = {**self.annotations, ANNOTATION_CONTENT: content_hash(data)}
+        metadata: dict[str, Any] = {
+            "name": self.name,
+            "namespace": self.namespace,
+            "labels": dict(self.labels),
+            "annotations": annotations,
+        }
+        if self.owner:
+            metadata["ownerReferences"] = [dict(self.owner)]
+        body: dict[str, Any] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+        if self.immutable:
+            body["immutable"] = True
+        return {**body, "data": data}
+
+
+def config_maps(
+    entry: SetEntry, place: Place, record: LockRecord, *, summary: str, proposed: bool = False
+) -> tuple[Desired, Desired]:
+    """The revision and the current ConfigMap of a lock in a place, in the order of writing.
+
+    `proposed`: the revision waits for an approval, and is not to become the current one.
+    """
+    key = entry.key
+    labels = {
+        MANAGED_BY_LABEL: MANAGED_BY,
+        SET_LABEL: key.name,
+        NAMESPACE_LABEL: key.namespace,
+    }
+    owner = owner_of(entry) if place.namespace == key.namespace else None
+    manifest = {
+        "set": str(key),
+        "key": place.key,
+        "revision": f"{place.key}-{record.short}",
+        "digest": record.digest,
+        "python": record.python,
+        "platforms": list(record.platforms),
+        "packages": record.packages,
+        "index": dict(record.index),
+        **_only_if_there(record),
+    }
+    at_home = place == home_of(key)
+    revision = Desired(
+        namespace=place.namespace,
+        name=place.revision(record.short),
+        labels={**labels, REVISION_LABEL: record.short},
+        annotations={
+            **_made(record),
+            ANNOTATION_SUMMARY: summary,
+            **({ANNOTATION_VERIFIED: record.verified} if record.verified else {}),
+            **({ANNOTATION_PROPOSED: "true"} if proposed else {}),
+        },
+        owner=owner,
+        immutable=True,
+        manifest=manifest,
+    )
+    current = Desired(
+        namespace=place.namespace,
+        name=place.current,
+        labels=labels,
+        # A refresh that moves no pin touches this one ConfigMap only.
+        annotations=_at_home(record) if at_home else {},
+        owner=owner,
+        immutable=False,
+        manifest=manifest,
+    )
+    return revision, current
+
+
+def _made(record: LockRecord) -> dict[str, str]:
+    return {
+        ANNOTATION_INPUTS: record.inputs,
+        ANNOTATION_RESOLVED_AT: record.resolved_at,
+        ANNOTATION_REFRESHED_AT: record.refreshed_at,
+    }
+
+
+def _at_home(record: LockRecord) -> dict[str, str]:
+    told = {
+        ANNOTATION_PINNED: "true" if record.pinned else "",
+        ANNOTATION_VERIFIED: record.verified,
+        ANNOTATION_NOTES: record.notes,
+    }
+    kept = {name: text for name, text in told.items() if text}
+    return {**_made(record), ANNOTATION_REFRESH: record.refresh, **kept}
+
+
+def _only_if_there(record: LockRecord) -> dict[str, Any]:
+    """What the manifests of locks without it go without."""
+    found = {
+        "image": record.image,
+        "shadow": list(record.shadow),
+        "credentials": record.credentials,
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def keep_history(desired: Desired, view: ConfigMapView | None) -> Desired:
+    """A revision that is there already keeps what it says of its making."""
+    if view is None or desired.must_be_replaced(view) or not desired.immutable:
+        return desired
+    made = [name for name in _OWNED_ANNOTATIONS if name != ANNOTATION_PROPOSED]
+    kept = {k: v for k, v in view.annotations.items() if k in made}
+    return replace(desired, annotations={**desired.annotations, **kept})
+
+
+def obsolete(
+    wanted: Sequence[Place],
+    views: Sequence[ConfigMapView],
+    *,
+    serving: str,
+    limit: int,
+    proposals: int = 0,
+) -> list[ConfigMapView]:
+    """The ConfigMaps of a set to delete: places it left, revisions beyond its history.
+
+    `serving` is the short digest in service, which is kept whatever the limit, as are
+    the newest `proposals` that wait for an approval.
+    """
+    kept: set[tuple[str, str]] = set()
+    for place in wanted:
+        kept.add((place.namespace, place.current))
+        kept |= {(v.namespace, v.name) for v in proposals_of(place, views)[:proposals]}
+        revisions = served_revisions(place, views)
+        old = [v for v in revisions if v.labels[REVISION_LABEL] != serving]
+        kept |= {(v.namespace, v.name) for v in revisions if v not in old}
+        kept |= {(v.namespace, v.name) for v in old[:limit]}
+    return [v for v in views if (v.namespace, v.name) not in kept]

@@ -1,0 +1,78 @@
+"""What a pool's base job template should carry for the sets that it offers.
+
+Each write of a template carries all of it, and a server or a proxy before it may refuse one of more
+than 1 MiB: what is said of the sets is bounded, so that a thousand of them fit.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from flowdeps.api.poolconfig import PoolConfig
+from flowdeps.api.resource import SetSpec
+from flowdeps.delivery import Fragment
+from flowdeps.locks.index import Index
+from flowdeps.state.store import SetEntry
+
+_SHOWN = 6
+_LONGEST = 200
+_MOST_BYTES = 64 * 1024
+
+
+def pool_fragment(
+    offered: Mapping[str, SetEntry],
+    *,
+    settings: PoolConfig,
+    default: str,
+    index: Index,
+    owner: str,
+    cluster: str,
+    version: str,
+) -> Fragment:
+    """What a pool's template should carry: `offered` says which set each key stands for, `index`
+    where extras of a run without a set come from."""
+    install = settings.install
+    fragment = Fragment(
+        owner=owner,
+        cluster=cluster,
+        version=version,
+        variable=settings.variable,
+        keys=tuple(sorted(offered)),
+        default=default,
+        descriptions=_descriptions(offered),
+        default_image=settings.image,
+        extras=settings.extra_packages,
+        index_urls=index.urls,
+        resources=install.resources or None,
+        env=tuple({"name": one.name, "value": one.value} for one in install.env),
+    )
+    if install.security_context:
+        return replace(fragment, security_context=install.security_context)
+    return fragment
+
+
+def _descriptions(offered: Mapping[str, SetEntry]) -> dict[str, str]:
+    """What each key stands for, by key, as far as there is room."""
+    found: dict[str, str] = {}
+    room = _MOST_BYTES
+    for key, entry in sorted(offered.items()):
+        text = _describe(entry)
+        room -= len(f"{key}: {text}\n".encode())
+        if room < 0:
+            break
+        found[key] = text
+    return found
+
+
+def asked(spec: SetSpec) -> tuple[str, ...]:
+    """What a set asks for, in words where it says so elsewhere."""
+    sources = (*spec.requirements_from, *((spec.lock_from,) if spec.lock_from else ()))
+    named = tuple(f"what {source.name} lists" for source in sources)
+    return (*spec.requirements, *named, *(f"all of {name}" for name in spec.includes))
+
+
+def _describe(entry: SetEntry) -> str:
+    requirements = asked(entry.spec) if entry.spec else ()
+    shown = ", ".join(requirements[:_SHOWN])
+    more = f" and {len(requirements) - _SHOWN} more" if len(requirements) > _SHOWN else ""
+    text = f"{entry.key}: {shown}{more}"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -1,0 +1,208 @@
+"""Which lock is in service, and what made it.
+
+The current ConfigMap at home is where everything else is derived from: its annotations say
+which inputs the lock answers, so a set is settled or not by what stands in the cluster,
+never by what a status claims. Only where that ConfigMap is lost, the status says which of the
+revisions it held.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from flowdeps.api.resource import REFRESH_ANNOTATION
+from flowdeps.api.status import parse_status
+from flowdeps.locks.index import Index
+from flowdeps.locks.lock import Lock
+from flowdeps.state.locations import Place, home_of
+from flowdeps.state.store import REVISION_LABEL, ConfigMapView, SetEntry
+
+_SPREAD = 0.1
+"""Share of the interval by which refreshes are spread, so that sets don't wake together."""
+
+ANNOTATION_INPUTS = "flowdeps.dev/inputs"
+ANNOTATION_RESOLVED_AT = "flowdeps.dev/resolved-at"
+ANNOTATION_REFRESHED_AT = "flowdeps.dev/refreshed-at"
+ANNOTATION_REFRESH = "flowdeps.dev/refresh-handled"
+ANNOTATION_PINNED = "flowdeps.dev/pinned"
+ANNOTATION_VERIFIED = "flowdeps.dev/verified"
+ANNOTATION_NOTES = "flowdeps.dev/notes"
+ANNOTATION_PROPOSED = "flowdeps.dev/proposed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockRecord:
+    """A lock in service, without its text.
+
+    `digest` as of the lock (`sha256:…`), `inputs` the digest of the request that
+    made it; `resolved_at` and `refreshed_at` (when pins were last free to move)
+    in RFC 3339 with microseconds; `refresh` the refresh annotation that was met;
+    `pinned`: served because spec.revision asked for it; `verified`: the trial that it
+    passed, and `notes` what its making has to say; `image`: what it was made
+    for; `shadow`: what it may put before the image's own; `credentials`: whether
+    runs need the Secret of the lock's name.
+    """
+
+    digest: str
+    inputs: str
+    resolved_at: str
+    refreshed_at: str
+    refresh: str
+    python: str
+    platforms: tuple[str, ...]
+    packages: int
+    index: Mapping[str, Any]
+    pinned: bool = False
+    verified: str = ""
+    notes: str = ""
+    image: str = ""
+    shadow: tuple[str, ...] = ()
+    credentials: bool = False
+
+    @property
+    def short(self) -> str:
+        """The ten hex digits that name the revision."""
+        return self.digest.removeprefix("sha256:")[:10]
+
+
+def record_of(
+    lock: Lock,
+    *,
+    inputs: str,
+    index: Index,
+    resolved_at: str,
+    refreshed_at: str,
+    refresh: str,
+    **more: Any,
+) -> LockRecord:
+    """The record of a lock that was just made; `more` are further fields."""
+    return LockRecord(
+        digest=lock.digest,
+        inputs=inputs,
+        resolved_at=resolved_at,
+        refreshed_at=refreshed_at,
+        refresh=refresh,
+        python=lock.target.python,
+        platforms=lock.target.platforms,
+        packages=len({pin.name for pin in lock.pins}),
+        index={"url": index.url, "extraUrls": list(index.extra_urls)},
+        **more,
+    )
+
+
+def last_record(
+    entry: SetEntry, views: Sequence[ConfigMapView], *, now: datetime
+) -> tuple[LockRecord, str] | None:
+    """The lock in service at home, and the name of the ConfigMap that holds it.
+
+    Where the current ConfigMap is gone or damaged, an intact revision stands in: a slip of
+    `kubectl delete` must not move a pin.
+    """
+    home = home_of(entry.key)
+    current = [v for v in views if (v.namespace, v.name) == (home.namespace, home.current)]
+    return _first(current) or _stand_in(entry, served_revisions(home, views), now=now)
+
+
+def _stand_in(
+    entry: SetEntry, revisions: Sequence[ConfigMapView], *, now: datetime
+) -> tuple[LockRecord, str] | None:
+    """The revision that was served, by the status or else spec.revision; failing both the newest.
+
+    What it can't know is when it was refreshed, and whether because somebody asked: the next
+    refresh is due when the status says, else after an interval, and none because of an annotation
+    that was met.
+    """
+    status = parse_status(entry.body)
+    served = status.lock.digest if status.lock else ""
+    asked = f"flowdeps-{entry.spec.revision}" if entry.spec and entry.spec.revision else ""
+    found = _first(
+        sorted(revisions, key=lambda v: (v.manifest.get("digest") != served, v.name != asked))
+    )
+    if found is None:
+        return None
+    record, name = found
+    wanted = entry.meta.annotations.get(REFRESH_ANNOTATION, "")
+    met = (status.last_handled_refresh_at or "") if status.lock else wanted
+    due, after = status.next_refresh_at, refresh_after(entry)
+    refreshed = min(now, due - after) if due and after else now
+    refreshed_at = refreshed.isoformat(timespec="microseconds")
+    return replace(record, pinned=name == asked, refresh=met, refreshed_at=refreshed_at), name
+
+
+def refresh_after(entry: SetEntry) -> timedelta | None:
+    """How long after a refresh the next one is due, a little apart for each set; None: never."""
+    if entry.spec is None or entry.spec.interval is None:
+        return None
+    share = int(hashlib.sha256(entry.meta.uid.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
+    return entry.spec.interval + entry.spec.interval * (_SPREAD * share)
+
+
+def newest_record(home: Place, views: Sequence[ConfigMapView]) -> tuple[LockRecord, str] | None:
+    """The lock that was resolved last, whichever is in service."""
+    return _first(served_revisions(home, views))
+
+
+def pinned_record(
+    home: Place, views: Sequence[ConfigMapView], revision: str
+) -> tuple[LockRecord, str] | None:
+    """The lock of a revision by its name, as spec.revision asks for it."""
+    named = [v for v in revisions_of(home, views) if v.name == f"flowdeps-{revision}"]
+    found = _first(named)
+    return (replace(found[0], pinned=True), found[1]) if found else None
+
+
+def served_revisions(place: Place, views: Iterable[ConfigMapView]) -> list[ConfigMapView]:
+    """The revisions of a place that were in service or are, newest first: no proposals."""
+    return [v for v in revisions_of(place, views) if ANNOTATION_PROPOSED not in v.annotations]
+
+
+def proposals_of(place: Place, views: Iterable[ConfigMapView]) -> list[ConfigMapView]:
+    """The revisions of a place that wait for an approval, newest first."""
+    return [v for v in revisions_of(place, views) if ANNOTATION_PROPOSED in v.annotations]
+
+
+def revisions_of(place: Place, views: Iterable[ConfigMapView]) -> list[ConfigMapView]:
+    """The revisions of a place, newest first."""
+    found = [
+        v
+        for v in views
+        if v.namespace == place.namespace
+        and REVISION_LABEL in v.labels
+        and v.name == place.revision(v.labels[REVISION_LABEL])
+    ]
+    return sorted(
+        found, key=lambda v: (v.annotations.get(ANNOTATION_RESOLVED_AT, ""), v.name), reverse=True
+    )
+
+
+def _first(views: Iterable[ConfigMapView]) -> tuple[LockRecord, str] | None:
+    for view in views:
+        if view.intact and (record := _record(view)):
+            return record, view.name
+    return None
+
+
+def _record(view: ConfigMapView) -> LockRecord | None:
+    manifest = view.manifest
+    try:
+        return LockRecord(
+            digest=manifest["digest"],
+            inputs=view.annotations[ANNOTATION_INPUTS],
+            resolved_at=view.annotations[ANNOTATION_RESOLVED_AT],
+            refreshed_at=view.annotations[ANNOTATION_REFRESHED_AT],
+            refresh=view.annotations.get(ANNOTATION_REFRESH, ""),
+            python=manifest["python"],
+            platforms=tuple(manifest["platforms"]),
+            packages=manifest["packages"],
+            index=manifest["index"],
+            pinned=ANNOTATION_PINNED in view.annotations,
+            verified=view.annotations.get(ANNOTATION_VERIFIED, ""),
+            notes=view.annotations.get(ANNOTATION_NOTES, ""),
+            image=manifest.get("image") or "",
+            shadow=tuple(manifest.get("shadow") or ()),
+            credentials=bool(manifest.get("credentials")),
+        )
+    except KeyError:
+        return None

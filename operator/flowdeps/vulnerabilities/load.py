@@ -1,0 +1,144 @@
+"""Keeping the database of known vulnerabilities up to date: from files, or over HTTP.
+
+``load`` looks whether anything changed (names, sizes and times of files; the ETag of a URL), and
+only then reads, in a thread. Whatever fails, the last good database stays `current`, and `problem`
+says what is wrong. Neither a password nor a query of the URL is ever shown.
+"""
+
+import asyncio
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Callable
+from io import FileIO
+from pathlib import Path
+from typing import IO, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+
+from flowdeps.vulnerabilities.osv import Database
+from flowdeps.vulnerabilities.read import (
+    Bounds,
+    Found,
+    LoadError,
+    Reading,
+    read_archive,
+    read_files,
+)
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Advisories:
+    """The database at ``location``: a directory of ``*.json`` and ``*.zip`` files, one such file,
+    or the http(s) URL of a zip file. One ``load`` at a time."""
+
+    def __init__(self, location: str, *, bounds: Bounds | None = None) -> None:
+        self._location, self._shown = location, _shown(location)
+        self._bounds = bounds or Bounds()
+        self._seen = self._said = ""
+        self.current: Database | None = None
+        self.problem: str | None = f"{self._shown}: not read yet"
+
+    @property
+    def version(self) -> str:
+        """The digest of `current`; empty without one."""
+        return self.current.digest if self.current else ""
+
+    async def load(self) -> bool:
+        """Bring `current` and `problem` up to date; True if `current` changed. Raises nothing."""
+        before = self.version
+        try:
+            found = await (self._fetch() if _is_url(self._location) else self._look())
+        except LoadError as error:
+            self.problem = f"{self._shown}: {error}"
+            return False
+        except OSError as error:
+            self.problem = f"{self._shown}: can't be read ({error.strerror or error})"
+            return False
+        self.problem = None
+        if found:
+            self.current, self._seen = found.database, found.seen
+            self._say(found)
+        return self.version != before
+
+    async def _look(self) -> Found | None:
+        root, known = Path(self._location), self._seen if self.current else ""
+        return await _in_thread(
+            lambda stopped: read_files(root, known=known, reading=Reading(self._bounds, stopped))
+        )
+
+    async def _fetch(self) -> Found | None:
+        with tempfile.TemporaryFile() as file:
+            seen = await self._download(file)
+            if seen is None:
+                return None
+            raw = FileIO(os.dup(file.fileno()))
+            return await _in_thread(
+                lambda stopped: read_archive(raw, seen=seen, reading=Reading(self._bounds, stopped))
+            )
+
+    async def _download(self, file: IO[bytes]) -> str | None:
+        """Write the archive to ``file``; its ETag, or None where it is the one that we know."""
+        known = self._seen if self.current else ""
+        headers = {"Accept-Encoding": "identity"} | ({"If-None-Match": known} if known else {})
+        size = 0
+        try:
+            async with (
+                asyncio.timeout(self._bounds.timeout),
+                httpx.AsyncClient(follow_redirects=True, timeout=self._bounds.silence) as client,
+                client.stream("GET", self._location, headers=headers) as response,
+            ):
+                if known and response.status_code == httpx.codes.NOT_MODIFIED:
+                    return None
+                if response.status_code != httpx.codes.OK:
+                    raise LoadError(f"the answer is {response.status_code}")
+                async for chunk in response.aiter_bytes():
+                    size += len(chunk)
+                    if size > self._bounds.download:
+                        raise LoadError(f"more than {self._bounds.download:,} bytes")
+                    file.write(chunk)
+                file.flush()
+                return str(response.headers.get("ETag", ""))
+        except httpx.InvalidURL:
+            raise LoadError("not a URL") from None
+        except (httpx.HTTPError, TimeoutError) as error:
+            why = str(error) or "no answer in time"
+            raise LoadError(f"can't be fetched ({why})") from None
+
+    def _say(self, found: Found) -> None:
+        log.info("%s: %d advisories", self._shown, found.database.records)
+        if found.broken and found.broken != self._said:
+            log.warning("%s: %s", self._shown, found.broken)
+        self._said = found.broken
+
+
+async def _in_thread(read: Callable[[threading.Event], T]) -> T:
+    """Run ``read`` in a thread; a cancellation asks it to stop, and waits until it has."""
+    stopped = threading.Event()
+    task = asyncio.create_task(asyncio.to_thread(read, stopped))
+    try:
+        return await asyncio.shield(task)
+    finally:
+        stopped.set()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _is_url(location: str) -> bool:
+    return location.lower().startswith(("http://", "https://"))
+
+
+def _shown(location: str) -> str:
+    if not _is_url(location):
+        return location
+    try:
+        parts = urlsplit(location)
+        host = parts.hostname if parts.port is None else f"{parts.hostname}:{parts.port}"
+    except ValueError:
+        return "the URL"
+    # A password with a slash in it ends in what looks like the path.
+    return "the URL" if "@" in parts.path else f"{parts.scheme}://{host}{parts.path}"

@@ -1,0 +1,153 @@
+"""Known vulnerabilities: which pins of a lock a database knows about, and what a way out may be.
+
+A version is affected where an advisory lists it or a range holds it; its local part (``+cu118``)
+doesn't matter, since a rebuild has the flaws of what it was built from. A version that isn't
+PEP 440 is only looked for in lists.
+
+Databases tell one flaw several times (GHSA-…, PYSEC-…) and link the tellings by aliases. It is
+reported as long as one telling says so, and once: by its CVE where it has one, because that is the
+name that other tools and people know it by.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from flowdeps.vulnerabilities.osv import Advisory, Database, Stretch, normal_version, public_version
+
+_FAMILIES = ("CVE-", "GHSA-", "PYSEC-")
+_MAX_LISTED = 20
+
+
+@dataclass(frozen=True, order=True)
+class Vulnerability:
+    """A flaw of a pin.
+
+    ``since``: the version with which it came, empty where it was always there. ``fixed``: the
+    lowest fixed version above the pin's, empty where none is known. ``forbid``: the condition that
+    rules the flaw out, see `exclusions`. ``severity``: low, moderate, medium, high, critical or
+    empty. ``aliases``: the flaw's other names.
+    """
+
+    package: str
+    version: str
+    id: str
+    fixed: str = ""
+    summary: str = ""
+    severity: str = ""
+    aliases: tuple[str, ...] = ()
+    forbid: str = ""
+    since: str = ""
+
+
+def find(database: Database, pins: Iterable[tuple[str, str]]) -> tuple[Vulnerability, ...]:
+    """The vulnerabilities of ``pins`` (names and versions), sorted."""
+    found = set[Vulnerability]()
+    for name, version in pins:
+        package = canonicalize_name(name)
+        for tellings in database.flaws.get(package, ()):
+            if any(_affects(one, version) for one in tellings):
+                found.add(_vulnerability(package, version, tellings))
+    return tuple(sorted(found))
+
+
+def exclusions(
+    vulnerabilities: Iterable[Vulnerability], *, before: bool = False
+) -> tuple[str, ...]:
+    """Constraints with which a resolver looks for versions without ``vulnerabilities``, sorted.
+
+    All that a condition can say is ruled out, or a resolver would try one affected version after
+    the other: ``urllib3>=2.0.7`` where the flaw was always there, ``urllib3<2`` where it came and
+    wasn't fixed, and ``urllib3!=2.0.4`` (or all listed versions) for others. A flaw of every
+    version gives no line: no version is without it.
+
+    A flaw that came and was fixed leaves versions on both sides, which no condition can say. Where
+    ``!=`` leads to the next affected one, those ``before`` the flaw are left: ``urllib3<2.0.0``.
+    """
+    lines = {
+        f"{one.package}<{one.since}" if before and one.since else f"{one.package}{one.forbid}"
+        for one in vulnerabilities
+        if one.forbid
+    }
+    return tuple(sorted(lines))
+
+
+def fixes(vulnerabilities: Iterable[Vulnerability]) -> dict[str, str]:
+    """The packages with a known fixed version, which may be younger than the cooldown, each with
+    the constraint that keeps it from what came after that: ``urllib3<=2.0.7``."""
+    found = sorted((Version(one.fixed), one.package) for one in vulnerabilities if one.fixed)
+    return {package: f"{package}<={fixed}" for fixed, package in found}  # the highest comes last
+
+
+def _affects(advisory: Advisory, version: str) -> bool:
+    listed = normal_version(version) in advisory.versions
+    return listed or any(_within(one, version) for one in advisory.stretches)
+
+
+def _within(stretch: Stretch, version: str) -> bool:
+    own, since, until = map(public_version, (version, stretch.since, stretch.until))
+    if own is None or (since is not None and own < since):
+        return False
+    return until is None or own < until or (stretch.closed and own == until)
+
+
+def _vulnerability(package: str, version: str, tellings: tuple[Advisory, ...]) -> Vulnerability:
+    names = {name for one in tellings for name in (one.id, *one.aliases)}
+    best = min(names, key=_preference)
+    by_preference = sorted(tellings, key=lambda one: _preference(one.id))
+    since, fixed = _since(version, tellings), _fixed(version, tellings)
+    return Vulnerability(
+        package,
+        version,
+        best,
+        fixed=fixed,
+        summary=next((one.summary for one in by_preference if one.summary), ""),
+        severity=next((one.severity for one in by_preference if one.severity), ""),
+        aliases=tuple(sorted(names - {best})),
+        forbid=_forbid(version, since, fixed, tellings),
+        since=since,
+    )
+
+
+def _around(version: str, tellings: tuple[Advisory, ...]) -> list[Stretch]:
+    return [one for each in tellings for one in each.stretches if _within(one, version)]
+
+
+def _since(version: str, tellings: tuple[Advisory, ...]) -> str:
+    starts = [public_version(one.since) for one in _around(version, tellings)]
+    return str(min(filter(None, starts))) if starts and all(starts) else ""
+
+
+def _fixed(version: str, tellings: tuple[Advisory, ...]) -> str:
+    own = public_version(version)
+    ends = {one.until for telling in tellings for one in telling.stretches if not one.closed}
+    above = [end for text in ends if own and (end := public_version(text)) and end > own]
+    for end in sorted(above):
+        if not any(_affects(one, str(end)) for one in tellings):
+            return str(end)
+    return ""
+
+
+def _forbid(version: str, since: str, fixed: str, tellings: tuple[Advisory, ...]) -> str:
+    own = public_version(version)
+    if own is None:
+        return ""
+    around = _around(version, tellings)
+    if not around:
+        listed = {public_version(text) for each in tellings for text in each.versions}
+        every = sorted(one for one in listed if one)
+        return ",".join(f"!={one}" for one in (every if len(every) <= _MAX_LISTED else [own]))
+    ends = [end for one in around if (end := public_version(one.until))]
+    endless = len(ends) < len(around)
+    if since:
+        return f"<{since}" if endless else f"!={own}"
+    if fixed:
+        return f">={fixed}"
+    return "" if endless else f">{max(ends)}"
+
+
+def _preference(name: str) -> tuple[int, str]:
+    family = (at for at, start in enumerate(_FAMILIES) if name.startswith(start))
+    return (next(family, len(_FAMILIES)), name)

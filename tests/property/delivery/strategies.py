@@ -1,0 +1,126 @@
+"""Base job templates as people make them: Prefect's own, customised in any combination.
+
+Every template can carry the fragment; names and paths of ours never occur in it.
+"""
+
+import copy
+import json
+from typing import Any
+
+from hypothesis import strategies as st
+
+from flowdeps.delivery import Fragment
+from flowdeps.delivery.kinds.kubernetes.defaults import placeholder
+from tests.unit.delivery.samples import Template, flow_of, pod_of, pool
+
+ABSENT = object()
+_names = st.sampled_from(["alpha", "beta", "gamma", "delta"])
+_texts = st.sampled_from(["", "x", "{{ namespace }}", "a {{ name }} b", "$(HOME)/lib", "ünï"])
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 9) | _texts,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_names, inner, max_size=2),
+    max_leaves=4,
+)
+_paths = st.sampled_from(
+    ["", "/srv", ":/srv", "/a:$(PYTHONPATH)", "$(PYTHONPATH)", "{{ name }}:/x"]
+)
+_references = st.builds(lambda name: {"secretKeyRef": {"name": name, "key": "k"}}, _names)
+_variables = st.builds(lambda name, value: {"name": name, "value": value}, _names, _texts)
+_secrets = st.builds(lambda name, source: {"name": name, "valueFrom": source}, _names, _references)
+_python_paths = st.builds(lambda value: {"name": "PYTHONPATH", "value": value}, _paths) | st.builds(
+    lambda source: {"name": "PYTHONPATH", "valueFrom": source}, _references
+)
+_env_lists = st.lists(_variables | _secrets | _python_paths | st.just("{{ name }}"), max_size=4)
+_env_values = st.dictionaries(_names | st.just("PYTHONPATH"), _paths, max_size=3)
+_items = st.lists(
+    st.builds(lambda name, more: {"name": name, "more": more}, _names, _json), max_size=3
+)
+
+
+def _is_no_placeholder(value: Any) -> bool:
+    return placeholder(value) is None
+
+
+def _optional(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.just(ABSENT) | st.none() | strategy
+
+
+def put(draw: st.DrawFn, parent: dict[str, Any], key: str, value: Any) -> None:
+    """Write or take out one key, at the position it has or anywhere."""
+    items = [(name, old) for name, old in parent.items() if name != key]
+    if value is not ABSENT:
+        items.insert(draw(st.integers(0, len(items))), (key, value))
+    parent.clear()
+    parent.update(items)
+
+
+@st.composite
+def templates(draw: st.DrawFn) -> Template:
+    """A template that can carry the fragment."""
+    template = pool(image=draw(st.sampled_from(["registry.example.com/a:1", None])))
+    configuration, pod, flow = template["job_configuration"], pod_of(template), flow_of(template)
+    pod_template = configuration["job_manifest"]["spec"]["template"]
+    properties = template["variables"]["properties"]
+    labels = st.dictionaries(_names, _texts, max_size=2)
+    metadata = st.fixed_dictionaries({}, optional={"labels": labels | st.none(), "x": _json})
+
+    put(draw, pod, "volumes", draw(_optional(_items)))
+    put(draw, pod, "initContainers", draw(_optional(_items)))
+    put(draw, pod, "alpha", draw(_optional(_json)))
+    put(draw, flow, "volumeMounts", draw(_optional(_items)))
+    put(draw, flow, "env", draw(_optional(st.just("{{ env }}") | _env_lists)))
+    put(draw, flow, "envFrom", draw(_optional(_items)))
+    put(draw, flow, "securityContext", draw(_optional(_json.filter(_is_no_placeholder))))
+    put(draw, flow, "resources", draw(_optional(_json)))
+    if draw(st.booleans()):
+        put(draw, flow, "image", draw(_optional(st.just("registry.example.com/{{ name }}"))))
+    put(draw, pod_template, "metadata", draw(_optional(metadata)))
+    put(draw, properties["env"], "default", draw(_optional(_env_values)))
+    put(draw, properties, draw(_names), draw(_json))
+    put(draw, template["variables"], "required", draw(_optional(st.lists(_names, max_size=2))))
+    put(draw, template, "alpha", draw(_optional(_json)))
+    worker_env = st.just("{{ env }}") | _env_values
+    if flow.get("env") != "{{ env }}":
+        worker_env = _optional(worker_env | st.lists(_variables, max_size=2))
+    put(draw, configuration, "env", draw(worker_env))
+    if flow.get("image") not in {None, "{{ image }}"} and draw(st.booleans()):
+        if draw(st.booleans()):
+            del template["variables"]["properties"]
+        else:
+            put(draw, template, "variables", draw(_optional(st.just({}))))
+    return template
+
+
+@st.composite
+def fragments(draw: st.DrawFn) -> Fragment:
+    """A fragment of one owner."""
+    keys = tuple(sorted(draw(st.sets(st.sampled_from(["etl", "ml", "web"])))))
+    return Fragment(
+        owner="flowdeps/flowdeps",
+        version=draw(st.sampled_from(["0.1.0", "0.2.0"])),
+        variable=draw(st.sampled_from(["dependency_set", "packages"])),
+        keys=keys,
+        default=draw(st.sampled_from(["none", *keys])),
+        default_image=draw(
+            st.sampled_from(["registry.example.com/b:1", "registry.example.com/c:1"])
+        ),
+        resources=draw(st.none() | st.just({"limits": {"memory": "1Gi"}})),
+        extras=draw(st.booleans()),
+        extras_variable=draw(st.sampled_from(["extra_py_deps", "extras"])),
+    )
+
+
+@st.composite
+def edits(draw: st.DrawFn, template: Template) -> Template:
+    """The merged template after somebody else changed things outside our fragment."""
+    edited = copy.deepcopy(template)
+    pod, flow = pod_of(edited), flow_of(edited)
+    for items in (pod["volumes"], pod["initContainers"], flow["volumeMounts"], flow["env"]):
+        for number in range(draw(st.integers(0, 2))):
+            items.insert(draw(st.integers(0, len(items))), {"name": f"added-{number}"})
+    put(draw, edited["variables"]["properties"], "added", draw(_json))
+    put(draw, flow, "added", draw(_json))
+    pod["containers"].append({"name": "added"})
+    if draw(st.booleans()):  # a database may give keys back in its own order
+        edited = json.loads(json.dumps(edited, sort_keys=True))
+    return edited

@@ -1,0 +1,65 @@
+"""Images, pods and an index for the tests of the install script."""
+
+import shutil
+import venv
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import tools
+from tests.cluster.index import Index
+from tests.unit.delivery.install_pod import Pod
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Directories for PATH: an interpreter with nothing, with uv, and with pip."""
+    root = tmp_path_factory.mktemp("images")
+    venv.create(root / "bare", symlinks=True)
+    venv.create(root / "pip", symlinks=True, with_pip=True)
+    shutil.copytree(root / "bare", root / "uv", symlinks=True)
+    (root / "uv/bin/uv").symlink_to(tools.uv())
+    return {name: root / name / "bin" for name in ("bare", "pip", "uv")}
+
+
+@pytest.fixture
+def pod(images: dict[str, Path], tmp_path: Path) -> Pod:
+    (tmp_path / "lock").mkdir()
+    (tmp_path / "home").mkdir()
+    return Pod(
+        programs=images["uv"],
+        lock=tmp_path / "lock",
+        home=tmp_path / "home",
+        secret=tmp_path / "secret",  # not there: the volume's Secret is optional
+    )
+
+
+@pytest.fixture
+def baked(pod: Pod, tmp_path: Path) -> Path:
+    """A directory of packages that the image has: its PYTHONPATH leads there."""
+    (tmp_path / "baked").mkdir()
+    pod.environment["PYTHONPATH"] = str(tmp_path / "baked")
+    return tmp_path / "baked"
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Iterator[Path]:
+    """A directory of somebody else: nothing can be read of it, not even what it holds."""
+    directory = tmp_path / "closed"
+    directory.mkdir(mode=0)
+    yield directory
+    directory.chmod(0o700)
+
+
+@pytest.fixture(params=["uv", "pip"])
+def either(request: pytest.FixtureRequest, pod: Pod, images: dict[str, Path]) -> Pod:
+    """A pod whose image has one of the two installers."""
+    pod.programs = images[request.param]
+    return pod
+
+
+@pytest.fixture
+def index() -> Iterator[Index]:
+    with Index() as running:
+        yield running

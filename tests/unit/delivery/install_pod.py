@@ -1,0 +1,129 @@
+"""What the install container sees: an image, a lock, a volume; and the script run in it.
+
+The command is the one that the fragment carries, run through the shell as in a pod.
+"""
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flowdeps.delivery import merge
+from tests.cluster import distributions
+from tests.cluster.index import Index
+from tests.unit.delivery.samples import fragment, pod_of, pool
+
+COMMAND = pod_of(merge(pool(), fragment()))["initContainers"][0]["command"]
+PYTHON = "{}.{}".format(*sys.version_info)
+MACHINE = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
+WRONG = "0" * 64
+
+
+def unprivileged() -> tuple[str, ...]:
+    """What runs a command so that permissions count, for root as well."""
+    if os.geteuid():
+        return ()
+    return (shutil.which("setpriv") or "setpriv", "--bounding-set=-dac_override,-dac_read_search")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a run of the script ended."""
+
+    code: int
+    lines: list[str]
+    site: Path
+
+    @property
+    def last(self) -> str:
+        return self.lines[-1]
+
+    @property
+    def installed(self) -> list[str]:
+        return sorted(path.name for path in self.site.iterdir()) if self.site.exists() else []
+
+
+@dataclass(kw_only=True)
+class Pod:
+    """What the install container sees: an image's programs, the lock, the volume."""
+
+    programs: Path
+    lock: Path
+    home: Path
+    secret: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def write(self, *pins: str, **changes: Any) -> None:
+        """The ConfigMap's content for these lines of a requirements file."""
+        about: dict[str, Any] = {
+            "set": "team-a/ml",
+            "key": "ml",
+            "revision": "ml-3f9a1c20de",
+            "digest": "sha256:3f9a1c20de" + WRONG[10:],
+            "python": PYTHON,
+            "platforms": [f"linux/{MACHINE}"],
+            "packages": len(pins),
+            "index": {"url": None, "extraUrls": []},
+        }
+        (self.lock / "requirements.txt").write_text("".join(f"{pin}\n" for pin in pins))
+        (self.lock / "lock.json").write_text(json.dumps(about | changes))
+
+    def run(self, key: str = "ml") -> Outcome:
+        done = subprocess.run(
+            [*unprivileged(), *COMMAND],
+            env={
+                "PATH": f"{self.programs}:/usr/bin:/bin",
+                "FLOWDEPS_SET": key,
+                "FLOWDEPS_VARIABLE": "dependency_set",
+                "FLOWDEPS_NAMESPACE": "jobs",
+                "FLOWDEPS_SOURCE": str(self.lock),
+                "FLOWDEPS_HOME": str(self.home),
+                "FLOWDEPS_CREDENTIALS": str(self.secret),
+                **self.environment,
+            },
+            cwd=self.lock,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        outcome = Outcome(
+            code=done.returncode, lines=done.stdout.splitlines(), site=self.home / "site"
+        )
+        assert "Traceback" not in done.stdout
+        assert outcome.last.startswith("flowdeps: ")
+        assert (outcome.code == 0) == outcome.site.exists() or key == "none"
+        assert not (self.home / "tmp").exists()
+        return outcome
+
+
+def bake(
+    directory: Path,
+    name: str,
+    version: str,
+    *,
+    requires: Sequence[str] = (),
+    modules: Mapping[str, str] | None = None,
+) -> None:
+    """Put a distribution into a directory that the image's PYTHONPATH leads to."""
+    made = distributions.wheel(name=name, version=version, requires=requires, modules=modules)
+    with zipfile.ZipFile(io.BytesIO(made.content)) as archive:
+        archive.extractall(directory)
+
+
+def pin(index: Index, name: str, version: str, **more: Any) -> str:
+    """Publish a package and return its line in a lock."""
+    published = index.add(name, version, **more)
+    hashes = " ".join(f"--hash=sha256:{one.sha256}" for one in published)
+    return f"{name}=={version} {hashes}"
+
+
+def at(index: Index, *extra: Index) -> dict[str, Any]:
+    return {"url": index.url, "extraUrls": [one.url for one in extra]}

@@ -1,0 +1,131 @@
+"""What runs of a pool get when they choose nothing."""
+
+from typing import Any
+
+import pytest
+
+from flowdeps.delivery import default_image, job_namespace, merge, pull_policy, user
+from tests.unit.delivery.samples import (
+    Template,
+    fragment,
+    pod_of,
+    pool,
+    prefect_template,
+    with_flow,
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "image"),
+    [
+        (pool(), "registry.example.com/flows:1"),
+        (prefect_template(), None),
+        (with_flow(image="registry.example.com/x:1"), "registry.example.com/x:1"),
+        (with_flow(image="registry.example.com/{{ namespace }}"), "registry.example.com/default"),
+        (with_flow(image="registry.example.com/{{ name }}"), None),
+        (with_flow(image=None), None),
+        (pool(image="{{ prefect.variables.image }}"), None),
+        (pool(image={"$ref": {"block_document_id": "x"}}), None),
+        ({}, None),
+        (prefect_template("process"), None),
+    ],
+)
+def test_the_default_image_is_what_the_worker_would_fill_in(
+    template: Template, image: str | None
+) -> None:
+    """A literal, a default or both together; None where a run's image cannot be known."""
+    assert default_image(template) == image
+
+
+def test_a_configured_image_is_the_default_once_it_is_merged() -> None:
+    """After merging, the pool's default image is the one that the configuration names."""
+    merged = merge(prefect_template(), fragment(default_image="registry.example.com/base:3"))
+    assert default_image(merged) == "registry.example.com/base:3"
+
+
+def with_namespace(value: Any, *, default: Any = "default", manifest: Any = None) -> Template:
+    template = pool()
+    configuration = template["job_configuration"]
+    configuration["namespace"] = value
+    if value is None:
+        del configuration["namespace"]
+    if manifest is not None:
+        configuration["job_manifest"]["metadata"]["namespace"] = manifest
+    template["variables"]["properties"]["namespace"]["default"] = default
+    return template
+
+
+@pytest.mark.parametrize(
+    ("template", "namespace"),
+    [
+        (pool(), "default"),
+        (with_namespace("{{ namespace }}", default="jobs"), "jobs"),
+        (with_namespace("{{ namespace }}", default=None), "default"),
+        (with_namespace("jobs"), "jobs"),
+        (with_namespace("{{ namespace }}-jobs", default="a"), "a-jobs"),
+        (with_namespace("{{ name }}-jobs"), None),
+        (with_namespace("{{ namespace }}", default="{{ prefect.variables.ns }}"), None),
+        (with_namespace(None, manifest="jobs"), "jobs"),
+        ({}, None),
+    ],
+)
+def test_the_job_namespace_is_where_the_worker_would_create_the_job(
+    template: Template, namespace: str | None
+) -> None:
+    """The configuration's namespace counts, the worker's own default where it has none."""
+    assert job_namespace(template) == namespace
+
+
+@pytest.mark.parametrize(
+    ("template", "policy"),
+    [
+        (pool(), "IfNotPresent"),
+        (with_flow(imagePullPolicy="Always"), "Always"),
+        (with_flow(imagePullPolicy=None), None),
+        ({}, None),
+    ],
+)
+def test_the_pull_policy_is_what_the_worker_would_fill_in(
+    template: Template, policy: str | None
+) -> None:
+    """A literal or a default; None where Kubernetes decides."""
+    assert pull_policy(template) == policy
+
+
+def with_contexts(flow: Any, pod: Any = None, **defaults: Any) -> Template:
+    """Security contexts of container and pod, and variables with these defaults."""
+    template = with_flow(securityContext=flow)
+    if pod is not None:
+        pod_of(template)["securityContext"] = pod
+    properties = template["variables"]["properties"]
+    properties |= {name: {"default": value} for name, value in defaults.items()}
+    return template
+
+
+CONTEXT = {"runAsUser": 1000, "runAsGroup": 0}
+
+
+@pytest.mark.parametrize(
+    ("template", "ids"),
+    [
+        (with_contexts(CONTEXT), (1000, 0)),
+        (with_contexts(None), (None, None)),
+        (with_contexts(None, CONTEXT), (1000, 0)),
+        (with_contexts({"runAsUser": 5}, CONTEXT), (5, 0)),
+        (with_contexts({"runAsUser": "{{ uid }}"}), (None, None)),
+        (with_contexts({"runAsUser": "{{ uid }}"}, CONTEXT), (1000, 0)),
+        (with_contexts({"runAsUser": "{{ uid }}"}, CONTEXT, uid=5), (5, 0)),
+        (with_contexts({"runAsUser": "{{ uid }}"}, CONTEXT, uid=None), (1000, 0)),
+        (with_contexts("{{ context }}", context=CONTEXT), (1000, 0)),
+        (with_contexts("{{ context }}", {"runAsUser": 7}, context=None), (7, None)),
+        (with_contexts(None, "{{ context }}", context=CONTEXT), (1000, 0)),
+        (with_contexts({"runAsUser": "root"}, []), (None, None)),
+        ({}, (None, None)),
+    ],
+)
+def test_the_user_is_what_a_run_would_have(
+    template: Template, ids: tuple[int | None, int | None]
+) -> None:
+    """Each number is the container's, else the pod's, with the defaults of variables; None where
+    the image decides, or a run."""
+    assert user(template) == ids

@@ -1,0 +1,255 @@
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from flowdeps.api.resource import REFRESH_ANNOTATION
+from flowdeps.api.status import LockStatus, SetStatus
+from flowdeps.locks.index import Index
+from flowdeps.state import (
+    LockRecord,
+    Place,
+    config_maps,
+    keep_history,
+    last_record,
+    obsolete,
+    record_of,
+    revisions_of,
+)
+from flowdeps.state.store import ConfigMapView, view_config_map
+from tests.unit.locks.builders import AMD64, lock, pin
+from tests.unit.state.builders import (
+    HOME,
+    LOCK,
+    NOW,
+    applied,
+    current,
+    entry,
+    record,
+    revision,
+    view,
+)
+
+JOBS = Place("jobs", "etl")
+_T = "2026-01-0{}T00:00:00.000000+00:00".format
+
+
+def test_a_revision_and_the_current_config_map_have_one_shape() -> None:
+    """A deployment may name a revision as it names a key: the same files, the same content."""
+    revision_, current_ = config_maps(entry(), HOME, record("abc"), summary="+pandas 2.3.3")
+    assert revision_.name == "flowdeps-ml-abc0000000"
+    assert current_.name == "flowdeps-ml"
+    assert revision_.body(LOCK)["data"] == current_.body(LOCK)["data"]
+    assert set(current_.body(LOCK)["data"]) == {"requirements.txt", "lock.json", "digest"}
+    assert revision_.body(LOCK)["immutable"] is True
+    assert "immutable" not in current_.body(LOCK)
+
+
+def test_the_manifest_tells_what_the_lock_is_and_where_its_wheels_are() -> None:
+    """lock.json: the set, its key, the revision, the target, and the index without credentials."""
+    _, current_ = config_maps(entry(), JOBS, record("abc"), summary="")
+    assert json.loads(current_.body(LOCK)["data"]["lock.json"]) == {
+        "set": "flows/ml",
+        "key": "etl",
+        "revision": "etl-abc0000000",
+        "digest": record("abc").digest,
+        "python": "3.12",
+        "platforms": ["linux/amd64"],
+        "packages": 3,
+        "index": {"url": "https://packages.example.com/simple", "extraUrls": []},
+    }
+
+
+def test_config_maps_at_home_are_owned_by_the_set_and_copies_are_labelled() -> None:
+    """Kubernetes collects what stands in the set's namespace; elsewhere an owner can't be named,
+    and labels say whose it is."""
+    for desired in config_maps(entry(uid="u1"), HOME, record(), summary=""):
+        owners = desired.body(LOCK)["metadata"]["ownerReferences"]
+        assert [(one["kind"], one["uid"]) for one in owners] == [("FlowDependencySet", "u1")]
+    for desired in config_maps(entry(uid="u1"), JOBS, record(), summary=""):
+        metadata = desired.body(LOCK)["metadata"]
+        assert "ownerReferences" not in metadata
+        assert metadata["labels"]["flowdeps.dev/set"] == "ml"
+        assert metadata["labels"]["flowdeps.dev/namespace"] == "flows"
+        assert metadata["labels"]["app.kubernetes.io/managed-by"] == "flowdeps"
+
+
+def test_only_home_says_when_pins_were_last_free_to_move() -> None:
+    """A refresh that moves no pin touches one ConfigMap: copies and revisions stay as they are."""
+    before, after = record("a", at=_T(1)), replace(record("a", at=_T(1)), refreshed_at=_T(2))
+    for place, changed in ((HOME, ["flowdeps-ml"]), (JOBS, [])):
+        views = [view(one) for one in config_maps(entry(), place, before, summary="x")]
+        wanted = config_maps(entry(), place, after, summary="")
+        unmet = [
+            one.name
+            for one, there in zip(wanted, views, strict=True)
+            if not keep_history(one, there).met_by(there)
+        ]
+        assert unmet == changed
+
+
+def test_a_revision_keeps_what_it_says_of_its_making() -> None:
+    """Serving an old lock again leaves its revision with the time and the summary that it has."""
+    first = config_maps(entry(), HOME, record("a", at=_T(1)), summary="first")[0]
+    again = config_maps(entry(), HOME, record("a", at=_T(5)), summary="again")[0]
+    there = view(first)
+    assert not again.met_by(there)
+    assert keep_history(again, there).met_by(there)
+    assert keep_history(again, None) == again
+
+
+def test_the_record_of_a_lock_counts_packages_not_pins() -> None:
+    """A package with one version for each platform is one package."""
+    made = lock(pin("a", "1.0", AMD64), pin("a", "2.0", "linux/arm64"), pin("b", "1.0"))
+    index = Index("https://p.example.com/simple")
+    found = record_of(
+        made, inputs="sha256:i", index=index, resolved_at="r", refreshed_at="f", refresh="x"
+    )
+    assert found.packages == 2
+    assert found.digest == made.digest
+    assert found.short == made.short
+    assert found.inputs == "sha256:i"
+    assert found.index == {"url": "https://p.example.com/simple", "extraUrls": []}
+
+
+# The lock in service
+
+
+def test_what_was_published_reads_back_as_its_record() -> None:
+    """The record comes from the cluster alone, and is the one that was written."""
+    there = current(HOME, "a", at=_T(1))
+    assert last_record(entry(), [there], now=NOW) == (record("a", at=_T(1)), "flowdeps-ml")
+
+
+def test_the_current_config_map_comes_before_newer_revisions() -> None:
+    """What runs mount is what is in service, also when a revision is newer."""
+    views = [revision(HOME, "b", at=_T(5)), current(HOME, "a", at=_T(1))]
+    found = last_record(entry(), views, now=NOW)
+    assert found is not None
+    assert found[0].short == "a000000000"
+
+
+def test_without_a_current_config_map_the_newest_intact_revision_stands_in() -> None:
+    """A deleted or damaged ConfigMap moves no pin: the newest revision is served again."""
+    damaged = applied(config_maps(entry(), HOME, record("d", at=_T(9)), summary="")[0])
+    damaged["data"]["requirements.txt"] = "tampered==1.0"
+    changed = applied(config_maps(entry(), HOME, record("e"), summary="")[1])
+    changed["data"]["digest"] = "sha256:tampered"
+    views = [
+        revision(HOME, "a", at=_T(1)),
+        view_config_map(damaged),
+        revision(HOME, "c", at=_T(3)),
+        revision(HOME, "b", at=_T(2)),
+        view_config_map(changed),
+    ]
+    found = last_record(entry(), views, now=NOW)
+    assert found is not None
+    assert found[1] == "flowdeps-ml-c000000000"
+    assert found[0].digest == record("c").digest
+
+
+def _stand_in(**changes: Any) -> LockRecord:
+    """What a set with a newer revision b than a takes up without a current ConfigMap."""
+    found = last_record(
+        entry(**changes),
+        [revision(HOME, "a", at=_T(1)), revision(HOME, "b", at=_T(2))],
+        now=NOW,
+    )
+    assert found is not None
+    return found[0]
+
+
+_LOCK_A = LockStatus(
+    digest=record("a").digest,
+    revision="ml-a000000000",
+    packages=3,
+    python="3.12",
+    platforms=(),
+    resolved_at=NOW,
+    inputs_digest=record("a").inputs,
+)
+_SERVED_A = SetStatus(lock=_LOCK_A).to_dict()
+
+
+def test_what_was_served_stands_in_before_newer_revisions() -> None:
+    """By the status, or else by spec.revision; where neither says, it is the newest."""
+    assert _stand_in(status=_SERVED_A).short == "a000000000"
+    assert _stand_in(status=_SERVED_A, revision="ml-b000000000").short == "a000000000"
+    pinned = _stand_in(revision="ml-a000000000")
+    assert (pinned.short, pinned.pinned) == ("a000000000", True)
+    assert _stand_in(revision="ml-c000000000").short == "b000000000"
+    assert not _stand_in().pinned
+
+
+def test_a_stand_in_counts_as_just_refreshed() -> None:
+    """A revision knows neither when its lock was last refreshed nor which request was met: the
+    status does, and where there is none, what is asked for was."""
+    asked = {"annotations": {REFRESH_ANNOTATION: "now"}}
+    assert _stand_in().refreshed_at == "2026-02-01T00:00:00.000000+00:00"
+    assert _stand_in(metadata=asked).refresh == "now"
+    assert _stand_in(metadata=asked, status=_SERVED_A).refresh == ""
+    handled = SetStatus(lock=_LOCK_A, last_handled_refresh_at="before").to_dict()
+    assert _stand_in(metadata=asked, status=handled).refresh == "before"
+
+
+def test_copies_and_strangers_are_no_record() -> None:
+    """Only home counts: a copy, another key's revision or a half-written manifest is no lock."""
+    half = applied(config_maps(entry(), HOME, record(), summary="")[1])
+    del half["metadata"]["annotations"]["flowdeps.dev/inputs"]
+    views = [current(JOBS, "a", at=_T(1)), revision(Place("flows", "mlx"), "b", at=_T(2))]
+    assert last_record(entry(), views, now=NOW) is None
+    assert last_record(entry(), [view_config_map(half)], now=NOW) is None
+    assert last_record(entry(), [], now=NOW) is None
+
+
+# What is to go
+
+
+def _names(views: list[ConfigMapView]) -> set[str]:
+    return {f"{one.namespace}/{one.name}" for one in views}
+
+
+@pytest.mark.parametrize(
+    ("limit", "kept"), [(0, "a"), (1, "ae"), (2, "aed"), (3, "aedc"), (9, "aedcb")]
+)
+def test_revisions_beyond_the_history_go_the_oldest_first(limit: int, kept: str) -> None:
+    """Besides the one in service, however old, the `limit` newest are kept."""
+    views = [revision(HOME, seed, at=_T(day)) for day, seed in enumerate("abcde", start=1)]
+    views.append(current(HOME, "a", at=_T(1)))
+    gone = obsolete([HOME], views, serving=record("a").short, limit=limit)
+    wanted = {f"flows/flowdeps-ml-{seed}000000000" for seed in "abcde" if seed not in kept}
+    assert _names(gone) == wanted
+
+
+def test_everything_in_a_place_that_was_left_goes() -> None:
+    """Of a job namespace that no pool names any more, also the lock in service goes."""
+    views = [
+        current(HOME, "a", at=_T(1)),
+        revision(HOME, "a", at=_T(1)),
+        current(JOBS, "a", at=_T(1)),
+        revision(JOBS, "a", at=_T(1)),
+    ]
+    gone = obsolete([HOME], views, serving=record("a").short, limit=5)
+    assert _names(gone) == {"jobs/flowdeps-etl", "jobs/flowdeps-etl-a000000000"}
+    assert obsolete([HOME, JOBS], views, serving=record("a").short, limit=5) == []
+
+
+def test_each_place_has_a_history_of_its_own() -> None:
+    """The limit holds in each job namespace."""
+    views = [
+        revision(place, seed, at=_T(day))
+        for place in (HOME, JOBS)
+        for day, seed in enumerate("abc", start=1)
+    ]
+    gone = obsolete([HOME, JOBS], views, serving=record("c").short, limit=1)
+    assert _names(gone) == {"flows/flowdeps-ml-a000000000", "jobs/flowdeps-etl-a000000000"}
+
+
+def test_revisions_are_listed_newest_first() -> None:
+    """By the time of resolution, and always in the same order."""
+    views = [revision(HOME, seed, at=_T(day)) for seed, day in (("b", 2), ("a", 1), ("c", 2))]
+    views.append(current(HOME, "b", at=_T(2)))
+    expected = ["flowdeps-ml-c000000000", "flowdeps-ml-b000000000", "flowdeps-ml-a000000000"]
+    assert [one.name for one in revisions_of(HOME, views)] == expected
+    assert [one.name for one in revisions_of(HOME, views[::-1])] == expected

@@ -1,0 +1,315 @@
+from typing import Any
+
+import pytest
+
+from flowdeps.state.store import SetKey, Store, view_config_map
+from tests.unit.state.bodies import config_map, set_body
+
+ML = SetKey("flows", "ml")
+CURRENT = ("flows", "flowdeps-ml")
+
+
+@pytest.mark.parametrize("version", [1, 9, 10])
+def test_an_older_or_equal_version_of_a_set_changes_nothing(version: int) -> None:
+    """Versions are numbers; what is not newer is not taken in, and the store says so."""
+    store = Store()
+    assert store.put_set(set_body(version=10, pools=["new"])) == ML
+    assert store.put_set(set_body(version=version, pools=["old"])) is None
+    assert store.sets[ML].meta.resource_version == "10"
+    assert store.offering("old") == set()
+    assert store.offering("new") == {ML}
+
+
+@pytest.mark.parametrize("version", [1, 9, 10])
+def test_an_older_or_equal_version_of_a_config_map_changes_nothing(version: int) -> None:
+    """The same for ConfigMaps: a late answer to an old write never hides a newer one."""
+    store = Store()
+    assert store.put_config_map(config_map(version=10))
+    assert store.put_config_map(config_map(version=version, holder=("flows", "other"))) is None
+    assert [view.name for view in store.held(ML)] == ["flowdeps-ml"]
+    assert store.held(SetKey("flows", "other")) == []
+
+
+def test_a_newer_version_takes_the_place_of_the_older() -> None:
+    """What a set no longer names is forgotten with its older version."""
+    store = Store()
+    store.put_set(set_body(version=1, pools=[{"name": "a", "key": "x"}]))
+    store.put_set(set_body(version=2, pools=[{"name": "b", "key": "y"}]))
+    assert store.offering("a") == store.rivals("x") == set()
+    assert store.offering("b") == store.rivals("y") == store.rivals("ml") == {ML}
+
+
+def test_a_set_claims_its_own_name_and_every_key() -> None:
+    """Rivals are found by name and by key, in all namespaces."""
+    store = Store()
+    store.put_set(set_body(pools=["a", {"name": "b", "key": "etl"}]))
+    store.put_set(set_body("etl", namespace="team"))
+    assert store.rivals("etl") == {ML, SetKey("team", "etl")}
+    assert store.rivals("ml") == {ML}
+    assert store.rivals("unknown") == set()
+
+
+def test_a_removed_set_is_forgotten_everywhere() -> None:
+    """After its removal no look-up finds a set; removing what isn't known says so."""
+    store = Store()
+    store.put_set(set_body(pools=["a"]))
+    removed = store.remove_set(ML)
+    assert removed is not None
+    assert removed.key == ML
+    assert store.remove_set(ML) is None
+    assert store.offering("a") == store.rivals("ml") == set()
+
+
+def test_the_answer_to_an_old_write_never_brings_a_deleted_set_back() -> None:
+    """The answer to a write may come after the watch told of the deletion: the set stays gone."""
+    store = Store()
+    store.put_set(set_body(version=1))
+    store.remove_set(ML)
+    assert store.put_set(set_body(version=2)) is None
+    assert store.sets == {}
+
+
+def test_a_set_made_anew_under_its_old_name_is_another_set() -> None:
+    """A new uid is a new set, whatever happened to the one before."""
+    store = Store()
+    store.put_set(set_body(version=1, uid="old"))
+    store.remove_set(ML)
+    assert store.put_set(set_body(version=3, uid="new")) == ML
+    assert store.sets[ML].meta.uid == "new"
+
+
+def test_a_config_map_may_lose_our_label_and_get_it_back() -> None:
+    """To a watch by label a ConfigMap without the label is deleted; it may return with its uid."""
+    store = Store()
+    store.put_config_map(config_map(version=1))
+    assert store.remove_config_map(*CURRENT, uid="uid-flows-flowdeps-ml")
+    assert store.held(ML) == []
+    assert store.put_config_map(config_map(version=3))
+    assert [view.resource_version for view in store.held(ML)] == ["3"]
+
+
+def test_removing_a_config_map_spares_a_newer_one_of_its_name() -> None:
+    """A deletion is of one object: its successor under the same name stays known."""
+    store = Store()
+    store.put_config_map(config_map(version=1, uid="old"))
+    store.put_config_map(config_map(version=2, uid="new"))
+    assert store.remove_config_map(*CURRENT, uid="old") is None
+    assert store.config_maps[CURRENT].uid == "new"
+
+
+def test_a_config_map_moves_to_the_set_that_its_labels_name() -> None:
+    """A newer version with other labels belongs to the other set alone."""
+    store = Store()
+    store.put_config_map(config_map(version=1))
+    store.put_config_map(config_map(version=2, holder=("team", "etl")))
+    assert store.held(ML) == []
+    assert [view.name for view in store.held(SetKey("team", "etl"))] == ["flowdeps-ml"]
+
+
+# Lists
+
+
+def test_a_list_takes_in_what_is_new_and_forgets_what_is_gone() -> None:
+    """The sets whose picture changed are reported: new, changed, gone, or with such ConfigMaps."""
+    store = Store()
+    for name in ("same", "changed", "gone", "mapped", "bereft"):
+        store.put_set(set_body(name, version=1))
+    store.put_config_map(config_map("flowdeps-bereft", holder=("flows", "bereft")))
+    store.put_config_map(config_map("flowdeps-same", holder=("flows", "same")))
+    store.begin_list()
+    changed = store.replace(
+        sets=[
+            set_body("same", version=1),
+            set_body("changed", version=2),
+            set_body("mapped", version=1),
+            set_body("bereft", version=1),
+            set_body("new", version=3),
+        ],
+        config_maps=[
+            view_config_map(config_map("flowdeps-same", holder=("flows", "same"))),
+            view_config_map(config_map("flowdeps-mapped", holder=("flows", "mapped"))),
+        ],
+    )
+    assert changed == {SetKey("flows", n) for n in ("changed", "gone", "mapped", "bereft", "new")}
+    assert {key.name for key in store.sets} == {"same", "changed", "mapped", "bereft", "new"}
+    assert set(store.config_maps) == {("flows", "flowdeps-same"), ("flows", "flowdeps-mapped")}
+
+
+def test_the_same_lists_again_report_nothing() -> None:
+    """Lists that tell nothing new change nothing."""
+    store = Store()
+    config_maps = [view_config_map(config_map(version=6))]
+    store.begin_list()
+    assert store.replace(sets=[set_body(version=5)], config_maps=config_maps) == {ML}
+    store.begin_list()
+    assert store.replace(sets=[set_body(version=5)], config_maps=config_maps) == set()
+
+
+def test_a_list_never_forgets_what_came_while_it_was_read() -> None:
+    """A set and a ConfigMap made after the list was asked for are not in it, and are not gone."""
+    store = Store()
+    store.begin_list()
+    store.put_set(set_body(version=20, pools=["a"]))
+    store.put_config_map(config_map(version=21))
+    assert store.replace(sets=[], config_maps=[]) == set()
+    assert store.offering("a") == {ML}
+    assert len(store.held(ML)) == 1
+
+
+def test_what_came_before_a_list_was_asked_for_is_forgotten_if_it_lacks_it() -> None:
+    """A deletion that the watch missed is found by the next list."""
+    store = Store()
+    store.begin_list()
+    store.replace(sets=[], config_maps=[])
+    store.put_set(set_body())
+    store.put_config_map(config_map())
+    store.begin_list()
+    assert store.replace(sets=[], config_maps=[]) == {ML}
+    assert not store.sets
+    assert not store.config_maps
+
+
+def test_a_list_never_brings_back_what_went_while_it_was_read() -> None:
+    """A set and a ConfigMap deleted after the list was asked for are in it, and stay gone."""
+    store = Store()
+    store.put_set(set_body(version=1))
+    store.put_config_map(config_map(version=2))
+    store.begin_list()
+    store.remove_set(ML)
+    store.remove_config_map(*CURRENT, uid="uid-flows-flowdeps-ml")
+    listed = view_config_map(config_map(version=2))
+    store.replace(sets=[set_body(version=1)], config_maps=[listed])
+    assert not store.sets
+    assert not store.config_maps
+
+
+def test_an_older_list_never_takes_back_what_a_watch_told() -> None:
+    """Where a list holds an older version, what the watch told since stands."""
+    store = Store()
+    store.put_set(set_body(version=1, pools=["old"]))
+    store.begin_list()
+    store.put_set(set_body(version=9, pools=["new"]))
+    assert store.replace(sets=[set_body(version=1, pools=["old"])], config_maps=[]) == set()
+    assert store.offering("new") == {ML}
+
+
+# Sets that can't be used
+
+
+@pytest.mark.parametrize(
+    ("pools", "offers"),
+    [
+        ([{"name": "a"}], [("a", "ml", False)]),
+        (
+            [{"name": "a", "key": "x", "default": True}, {"name": "b", "default": "yes"}],
+            [("a", "x", True), ("b", "ml", False)],
+        ),
+        (
+            [{"name": 5}, "a", None, {}, {"name": "a", "key": 5}, {"name": "a", "key": ""}],
+            [("a", "ml", False)],
+        ),
+        ({"name": "a"}, []),
+        ("a", []),
+        (None, []),
+        (7, []),
+    ],
+)
+def test_a_set_with_a_mistake_keeps_its_offers(
+    pools: Any, offers: list[tuple[str, str, bool]]
+) -> None:
+    """A bad requirement does not take a set out of its pools; what is no offer is left out."""
+    store = Store()
+    body = set_body(requirements=["pandas @ https://example.com/p.whl"])
+    body["spec"]["workPools"] = pools
+    assert store.put_set(body) == ML
+    entry = store.sets[ML]
+    assert entry.spec is None
+    assert "spec.requirements[0]" in entry.problems
+    assert [(ref.name, ref.key, ref.default) for ref in entry.offers] == offers
+    assert store.offering("a") == ({ML} if offers else set())
+
+
+@pytest.mark.parametrize("spec", [None, [], "x", 5, {"workPools": 5}])
+def test_any_spec_is_taken_in(spec: Any) -> None:
+    """Whatever stands in the place of a spec, the set is known, with what is wrong with it."""
+    store = Store()
+    assert store.put_set({**set_body(), "spec": spec}) == ML
+    assert store.sets[ML].problems
+    assert store.sets[ML].offers == ()
+
+
+def test_every_problem_of_a_spec_is_told() -> None:
+    """The problems of a set name each field that is wrong."""
+    store = Store()
+    store.put_set(set_body(requirements=["a b", "-r x"], interval="1s"))
+    problems = store.sets[ML].problems
+    for path in ("spec.requirements[0]", "spec.requirements[1]", "spec.interval"):
+        assert path in problems
+
+
+def test_a_list_reports_both_sets_of_a_config_map_that_changed_hands() -> None:
+    """The set that had it has lost something, the other has got something."""
+    store = Store()
+    store.put_config_map(config_map(version=1))
+    store.begin_list()
+    theirs = view_config_map(config_map(version=2, holder=("team", "etl")))
+    assert store.replace(sets=[], config_maps=[theirs]) == {ML, SetKey("team", "etl")}
+
+
+# Views of ConfigMaps
+
+
+def test_a_view_holds_what_passes_need_and_not_the_lock() -> None:
+    """The text of the lock, which may have a megabyte, is not kept."""
+    lock = "numpy==2.3.3\n" * 1000
+    view = view_config_map(
+        config_map(
+            data={"requirements.txt": lock, "lock.json": '{"packages": 1}', "digest": "sha256:1"}
+        )
+    )
+    assert view.intact
+    assert view.holder == ML
+    assert view.manifest == {"packages": 1}
+    assert lock not in repr(view)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"requirements.txt": "numpy==2.3.3"},
+        {"lock.json": '{"packages": 2}'},
+        {"digest": ""},
+        {"digest": None},
+        {"lock.json": None},
+        {"requirements.txt": None},
+    ],
+)
+def test_any_change_of_our_files_is_seen(change: dict[str, str | None]) -> None:
+    """A file of ours that was changed or taken out makes a ConfigMap not intact."""
+    body = config_map()
+    data = {**body["data"], **change}
+    body["data"] = {name: text for name, text in data.items() if text is not None}
+    assert not view_config_map(body).intact
+
+
+def test_files_of_others_are_no_damage() -> None:
+    """What others add beside our files is theirs: nothing we write would take it out."""
+    body = config_map()
+    body["data"]["note.txt"] = "kept by team a"
+    assert view_config_map(body).intact
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "5", "null", '"x"', "[" * 200_000])
+def test_a_manifest_that_is_none_reads_as_empty(text: str) -> None:
+    """A damaged lock.json is no error: the ConfigMap is made anew."""
+    data = {"requirements.txt": "", "lock.json": text, "digest": ""}
+    assert view_config_map(config_map(data=data)).manifest == {}
+
+
+def test_a_config_map_without_anything_can_be_viewed() -> None:
+    """No data, no annotations, no owners: not intact, and held by nobody."""
+    meta = {"name": "x", "namespace": "y", "uid": "u", "resourceVersion": "1"}
+    view = view_config_map({"metadata": meta})
+    assert not view.intact
+    assert not view.immutable
+    assert (view.holder, view.owners, view.manifest) == (SetKey("", ""), (), {})
