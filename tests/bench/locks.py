@@ -25,7 +25,7 @@ from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.target import Target
 from flowdeps.resolver import Limits, Resolver, command
-from flowdeps.state import config_maps, home_of, record_of
+from flowdeps.state import config_maps, primary_location, record_of
 from flowdeps.state.store import Store
 from tests.cluster import tools
 from tests.cluster.progress import say
@@ -187,7 +187,7 @@ def _size(lock: Lock) -> Size:
         refreshed_at=now,
         refresh="",
     )
-    _, current = config_maps(store.sets[key], home_of(key), record, summary="")
+    _, current = config_maps(store.sets[key], primary_location(key), record, summary="")
     return Size(
         platforms=len(lock.target.platforms),
         pins=len(lock.pins),

@@ -14,11 +14,11 @@ from flowdeps.gather.sources import Sources
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
-from flowdeps.reconcile.context import Key, Resolve, World
+from flowdeps.reconcile.context import Context, Key, Resolve
 from flowdeps.resolver import Resolution, ResolveError, Resolver
-from flowdeps.scheduling.poller import Followed
+from flowdeps.scheduling.poller import Poller
 from flowdeps.scheduling.queue import Queue
-from flowdeps.scheduling.single_flight import FindingError, Inquiries
+from flowdeps.scheduling.single_flight import FindingError, SingleFlight
 from flowdeps.state.store import Store
 from flowdeps.telemetry.metrics import Metrics, measured
 from flowdeps.trials.images import Images
@@ -37,7 +37,7 @@ _KEEP_VERIFICATION = 3600.0
 """Seconds that answers are kept: a lock waits for its trial, and a trial's result is small."""
 
 
-def make_world(
+def make_context(
     config: Config,
     *,
     cluster: Cluster,
@@ -45,7 +45,7 @@ def make_world(
     resolve: Resolve,
     metrics: Metrics,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> World:
+) -> Context:
     """What passes share, for these clients."""
     queue: Queue[Key] = Queue(_unset, workers=_WORKERS)
     runner = Runner(cluster, at_once=config.pods.concurrency)
@@ -60,21 +60,21 @@ def make_world(
     recheck = config.images.recheck.total_seconds()
     images = Images(cluster, runner, settings=settings, recheck=recheck, now=now, metrics=metrics)
     database = config.vulnerabilities.database
-    return World(
+    return Context(
         config=config,
         store=Store(),
         cluster=cluster,
         pools=pools,
         resolve=resolve,
-        resolutions=Inquiries(
+        resolutions=SingleFlight(
             queue.add, what="a resolution", explain=_explain, keep=_KEEP_RESOLUTION
         ),
         verifier=Verifier(cluster, runner, settings=settings),
-        verifications=Inquiries(
+        verifications=SingleFlight(
             queue.add, what="a verification", explain=_explain, keep=_KEEP_VERIFICATION
         ),
-        sources=Followed(Sources(cluster, pools).read, queue.add, explain=sources.explain),
-        images=Followed(images.read, queue.add, explain=sources.explain, at_once=_IMAGES),
+        sources=Poller(Sources(cluster, pools).read, queue.add, explain=sources.explain),
+        images=Poller(images.read, queue.add, explain=sources.explain, at_once=_IMAGES),
         runner=runner,
         queue=queue,
         metrics=metrics,

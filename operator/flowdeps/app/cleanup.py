@@ -20,7 +20,7 @@ from flowdeps.api.status import parse_status
 from flowdeps.clients.kubernetes import Body, Cluster, ClusterError
 from flowdeps.clients.prefect.client import Pool, Pools, PoolsError
 from flowdeps.delivery import find, job_namespace, remove
-from flowdeps.state import Place, home_of
+from flowdeps.state import Location, primary_location
 from flowdeps.state.store import SELECTOR, SetKey
 from flowdeps.trials.images import PURPOSE_LABEL
 
@@ -236,8 +236,8 @@ def _told(body: Body) -> Iterator[Where]:
     """The ConfigMaps that a set has, or had when its status was told: a Secret may stand there
     without one."""
     status = parse_status(body)
-    found = [home_of(SetKey(*_where(body["metadata"])))]
-    found += [Place(one, pool.key) for pool in status.work_pools for one in pool.namespaces]
+    found = [primary_location(SetKey(*_where(body["metadata"])))]
+    found += [Location(one, pool.key) for pool in status.work_pools for one in pool.namespaces]
     for place in found:
         yield place.namespace, place.current
         for revision in status.revisions:

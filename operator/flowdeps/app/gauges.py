@@ -14,33 +14,33 @@ from prometheus_client import Gauge
 
 from flowdeps.api.conditions import ConditionType
 from flowdeps.api.times import parse_time
-from flowdeps.reconcile.context import World
+from flowdeps.reconcile.context import Context
 
 STALLED_SHOWN = 100
 _UNSEEN = {"status": "Unknown", "reason": "Pending"}
 
 
-def refresh(world: World) -> None:
+def refresh(context: Context) -> None:
     """Set every gauge to what is."""
-    metrics, queue = world.metrics, world.queue.health()
+    metrics, queue = context.metrics, context.queue.health()
     metrics.queue_ready.set(queue.ready)
     metrics.queue_delayed.set(queue.delayed)
     metrics.queue_running.set(queue.running)
     metrics.queue_age.set(queue.oldest_ready)
     metrics.longest_pass.set(queue.longest_running)
-    metrics.resolving.set(world.resolutions.running())
-    metrics.pods.set(len(world.runner.running))
-    _sets(world)
+    metrics.resolving.set(context.resolutions.running())
+    metrics.pods.set(len(context.runner.running))
+    _sets(context)
     said: Counter[tuple[str, ...]] = Counter(
         (name, str(verdict.reason))
-        for name, state in world.pool_states.items()
+        for name, state in context.pool_states.items()
         for verdict in state.verdicts.values()
     )
     _fill(metrics.pool_sets, said)
 
 
-def _sets(world: World) -> None:
-    now = world.now()
+def _sets(context: Context) -> None:
+    now = context.now()
     ready: Counter[tuple[str, ...]] = Counter()
     conditions: Counter[tuple[str, ...]] = Counter()
     # Times of one form, in UTC, are in order as texts; so few are parsed.
@@ -48,7 +48,7 @@ def _sets(world: World) -> None:
     oldest: dict[tuple[str, ...], str] = {}
     due: dict[tuple[str, ...], str] = {}
     vulnerable: dict[tuple[str, ...], float] = {}
-    for key, entry in world.store.sets.items():
+    for key, entry in context.store.sets.items():
         status: Mapping[str, Any] = entry.body.get("status") or {}
         found = {one["type"]: one for one in status.get("conditions") or ()}
         conditions.update([(type_, one["status"], one["reason"]) for type_, one in found.items()])
@@ -64,7 +64,7 @@ def _sets(world: World) -> None:
             due[where] = min(next_, due.get(where, next_))
         if count := status.get("vulnerabilityCount"):
             vulnerable[key.namespace, key.name] = count
-    metrics = world.metrics
+    metrics = context.metrics
     _fill(metrics.sets, ready)
     _fill(metrics.conditions, conditions)
     longest = heapq.nsmallest(STALLED_SHOWN, stalled)

@@ -24,7 +24,7 @@ async def watch(service: Service, *, started: Callable[[], None] = lambda: None)
     """
     ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     ready.add_done_callback(lambda _: started())
-    namespaces: Collection[str] = service.world.config.watch_namespaces
+    namespaces: Collection[str] = service.context.config.watch_namespaces
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.peering.standalone = True
@@ -67,7 +67,7 @@ def _registry(service: Service) -> kopf.OperatorRegistry:
 
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.ConnectionInfo:
-        found = await service.world.cluster.login()
+        found = await service.context.cluster.login()
         return kopf.ConnectionInfo(
             server=found.server,
             ca_path=found.ca_path,

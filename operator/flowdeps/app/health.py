@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from flowdeps.app.gauges import refresh
 from flowdeps.leadership.election import Election
-from flowdeps.reconcile.context import World
+from flowdeps.reconcile.context import Context
 
 STUCK_SECONDS = 900.0
 """How long a key may wait or a pass may run; a resolution is neither."""
@@ -18,7 +18,7 @@ STUCK_SECONDS = 900.0
 class Health:
     """What the service's loops found out last; `last_event` is in queue time."""
 
-    world: World
+    context: Context
     listed: bool = False
     silent_watch: str | None = None
     last_event: float = float("-inf")
@@ -27,7 +27,7 @@ class Health:
 
     def alive(self) -> str | None:
         """Why the process should be restarted; None while it should not."""
-        queue = self.world.queue.health()
+        queue = self.context.queue.health()
         if queue.oldest_ready > STUCK_SECONDS or queue.longest_running > STUCK_SECONDS:
             return (
                 f"the queue is stuck: oldest key waits {queue.oldest_ready:.0f} s,"
@@ -43,7 +43,7 @@ class Health:
 
     def before_scrape(self) -> None:
         """Bring the gauges up to date."""
-        refresh(self.world)
+        refresh(self.context)
 
 
 @dataclass

@@ -21,15 +21,15 @@ from typing import Any, Self
 
 from flowdeps.api.config import Config
 from flowdeps.api.status import parse_status
-from flowdeps.app.assembly import make_world, timed
+from flowdeps.app.assembly import make_context, timed
 from flowdeps.app.health import Health
 from flowdeps.clients.fence import Fence
 from flowdeps.clients.kubernetes import Cluster, ClusterError
 from flowdeps.clients.prefect.client import Pools, PoolsError
 from flowdeps.reconcile.claims import is_foreign
-from flowdeps.reconcile.context import Key, World
-from flowdeps.reconcile.dependency_set.reconciler import SetPasses
-from flowdeps.reconcile.work_pool.reconciler import PoolPasses
+from flowdeps.reconcile.context import Context, Key
+from flowdeps.reconcile.dependency_set.reconciler import SetReconciler
+from flowdeps.reconcile.work_pool.reconciler import PoolReconciler
 from flowdeps.resolver import Resolver
 from flowdeps.scheduling.queue import backoff
 from flowdeps.state.store import (
@@ -38,8 +38,8 @@ from flowdeps.state.store import (
     PoolKey,
     SetEntry,
     SetKey,
-    slim,
     view_config_map,
+    without_managed_fields,
 )
 from flowdeps.telemetry.logs import enter
 from flowdeps.telemetry.metrics import Metrics
@@ -60,15 +60,15 @@ Body = Mapping[str, Any]
 class Service:
     """The running operator, without the watches that feed it."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self._sets = SetPasses(world)
-        self._pools = PoolPasses(world)
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._sets = SetReconciler(context)
+        self._pools = PoolReconciler(context)
         self._elsewhere: set[str] = set()  # namespaces of jobs that no configuration names
         self._foreign: set[str] = set()
-        self.health = Health(world)
-        world.queue.handle = self._handle
-        world.queue.on_error = self._failed
+        self.health = Health(context)
+        context.queue.handle = self._handle
+        context.queue.on_error = self._failed
 
     @classmethod
     @asynccontextmanager
@@ -102,21 +102,21 @@ class Service:
                 )
             )
             cluster, pools = wrap(cluster, pools)
-            world = make_world(
+            context = make_context(
                 config,
                 cluster=cluster,
                 pools=pools,
                 resolve=timed(resolver, metrics),
                 metrics=metrics,
             )
-            stack.push_async_callback(world.close)
-            yield cls(world)
+            stack.push_async_callback(context.close)
+            yield cls(context)
 
     async def run(self, watch: Callable[["Service"], Awaitable[None]]) -> None:
         """Run until `watch` ends, which feeds `set_event` and `config_map_event`."""
         await self._first_list()
         loops: list[Callable[[], Awaitable[None]]] = [self._resync, self._poll, self._hints]
-        if advisories := self.world.advisories:
+        if advisories := self.context.advisories:
             # First of all: no lock is judged, and nothing is said of one, without it; but a
             # database that is far away must not keep the operator from its work.
             with suppress(TimeoutError):
@@ -127,7 +127,7 @@ class Service:
             log.info("no vulnerabilities.database is configured: pins are not looked up")
         async with asyncio.TaskGroup() as tasks:
             steady = (_without_end(loop) for loop in loops)
-            running = [tasks.create_task(one) for one in (self.world.queue.run(), *steady)]
+            running = [tasks.create_task(one) for one in (self.context.queue.run(), *steady)]
             await watch(self)
             for task in running:
                 task.cancel()
@@ -136,8 +136,8 @@ class Service:
 
     def set_event(self, kind: str | None, body: Body) -> None:
         """A set was seen (`kind` None), ADDED, MODIFIED or DELETED."""
-        self.health.last_event = self.world.queue.time()
-        store, meta = self.world.store, body["metadata"]
+        self.health.last_event = self.context.queue.time()
+        store, meta = self.context.store, body["metadata"]
         key = SetKey(meta["namespace"], meta["name"])
         known = store.sets.get(key)
         if kind == "DELETED":
@@ -145,27 +145,27 @@ class Service:
                 return  # a newer set of the same name
             self._forget(key)
         elif store.put_set(body):
-            self.world.queue.add(key)
-            self._call_rivals(known, store.sets[key])
+            self.context.queue.add(key)
+            self._requeue_competitors(known, store.sets[key])
             if known is None or known.meta.generation != store.sets[key].meta.generation:
                 self._call_includers(key)
                 # Whoever edits a set may just have edited what it refers to.
-                self.world.sources.look(key)
+                self.context.sources.look(key)
 
     def config_map_event(self, kind: str | None, body: Body) -> None:
         """One of our ConfigMaps was seen, changed or deleted."""
-        self.health.last_event = self.world.queue.time()
-        store, meta = self.world.store, body["metadata"]
+        self.health.last_event = self.context.queue.time()
+        store, meta = self.context.store, body["metadata"]
         known = store.config_maps.get((meta["namespace"], meta["name"]))
         if kind == "DELETED":
             if known is None or known.uid != meta["uid"]:
                 return
             store.remove_config_map(known.namespace, known.name, known.uid)
-            self.world.queue.add(known.holder)
+            self.context.queue.add(known.holder)
         elif view := store.put_config_map(body):
             for one in (known, view):
                 if one:
-                    self.world.queue.add(one.holder)
+                    self.context.queue.add(one.holder)
 
     # Loops
 
@@ -173,10 +173,10 @@ class Service:
         failures = 0
         while True:
             try:
-                if not self.world.config.watch_namespaces:
-                    self.world.identity = await self.world.cluster.identity()
+                if not self.context.config.watch_namespaces:
+                    self.context.identity = await self.context.cluster.identity()
                 await self._list()
-                if self.world.config.watch_namespaces:
+                if self.context.config.watch_namespaces:
                     # What stood there when the last operator went, whatever became of set and pool.
                     self._elsewhere = self._told()
                     if self._elsewhere:
@@ -189,29 +189,31 @@ class Service:
                 await asyncio.sleep(pause)
             else:
                 break
-        for key in self.world.store.sets:
-            self.world.queue.add(key)
-        for view in self.world.store.config_maps.values():
-            self.world.queue.add(view.holder)
+        for key in self.context.store.sets:
+            self.context.queue.add(key)
+        for view in self.context.store.config_maps.values():
+            self.context.queue.add(view.holder)
         self.health.listed = True
-        log.info("found %d dependency sets", len(self.world.store.sets))
+        log.info("found %d dependency sets", len(self.context.store.sets))
 
     async def _list(self) -> set[SetKey]:
-        namespaces = self.world.config.watch_namespaces
-        known = dict(self.world.store.sets)
-        self.world.store.begin_list()
+        namespaces = self.context.config.watch_namespaces
+        known = dict(self.context.store.sets)
+        self.context.store.begin_list()
         config_maps = await self._list_locks()
-        sets = [slim(one) async for one in self.world.cluster.each_set(namespaces)]
-        changed = self.world.store.replace(sets=sets, config_maps=config_maps)
+        sets = [
+            without_managed_fields(one) async for one in self.context.cluster.each_set(namespaces)
+        ]
+        changed = self.context.store.replace(sets=sets, config_maps=config_maps)
         for key in changed:
-            self._call_rivals(known.get(key), self.world.store.sets.get(key))
+            self._requeue_competitors(known.get(key), self.context.store.sets.get(key))
         self._tell_foreign()
         return changed
 
     def _tell_foreign(self) -> None:
         """Say which namespaces have copies here that nobody looks after, as far as we know."""
-        holders = {view.holder for view in self.world.store.config_maps.values()}
-        found = {one.namespace for one in holders if is_foreign(self.world, one)}
+        holders = {view.holder for view in self.context.store.config_maps.values()}
+        found = {one.namespace for one in holders if is_foreign(self.context, one)}
         for namespace in sorted(found - self._foreign):
             log.warning(
                 "there are ConfigMaps of sets in namespace %s, which is not in watchNamespaces:"
@@ -222,7 +224,7 @@ class Service:
         self._foreign |= found
 
     async def _list_locks(self) -> list[ConfigMapView]:
-        config, cluster = self.world.config, self.world.cluster
+        config, cluster = self.context.config, self.context.cluster
         jobs = {namespace for pool in config.work_pools for namespace in pool.job_namespaces}
         ours = {*config.watch_namespaces, *jobs} if config.watch_namespaces else set()
 
@@ -231,7 +233,7 @@ class Service:
             return [view_config_map(body) async for body in bodies]
 
         found = await listed(*sorted(ours))
-        for pool in self.world.store.pools.values():
+        for pool in self.context.store.pools.values():
             self._elsewhere.update(pool.job_namespaces)
         for namespace in sorted(self._elsewhere - ours) if ours else ():
             try:
@@ -243,14 +245,14 @@ class Service:
 
     def _told(self) -> set[str]:
         """Where jobs ran when the sets were looked at last, as their statuses say."""
-        sets = self.world.store.sets.values()
+        sets = self.context.store.sets.values()
         pools = (pool for entry in sets for pool in parse_status(entry.body).work_pools)
         return {namespace for pool in pools for namespace in pool.namespaces}
 
     async def _resync(self) -> None:
         while True:
             await asyncio.sleep(RESYNC_SECONDS)
-            start, before = self.world.queue.time(), dict(self.world.store.config_maps)
+            start, before = self.context.queue.time(), dict(self.context.store.config_maps)
             try:
                 missed = await self._list()
             except ClusterError as error:
@@ -258,14 +260,14 @@ class Service:
                 continue
             watched = missed - self._unwatched(before)
             for key in missed:
-                self.world.queue.add(key)
+                self.context.queue.add(key)
                 self._call_includers(key)
             try:
                 await sweep(
-                    self.world.cluster,
-                    namespaces=self.world.config.watch_namespaces,
-                    running=self.world.runner.running,
-                    images=self.world.images.followed(),
+                    self.context.cluster,
+                    namespaces=self.context.config.watch_namespaces,
+                    running=self.context.runner.running,
+                    images=self.context.images.followed(),
                 )
             except ClusterError as error:
                 log.warning("can't look for what trials have left: %s", error)
@@ -280,7 +282,7 @@ class Service:
 
     def _unwatched(self, before: Mapping[tuple[str, str], ConfigMapView]) -> set[SetKey]:
         """The sets with a ConfigMap that is another than before where nothing is watched."""
-        namespaces, now = self.world.config.watch_namespaces, self.world.store.config_maps
+        namespaces, now = self.context.config.watch_namespaces, self.context.store.config_maps
         return {
             view.holder
             for where in (before.keys() | now.keys() if namespaces else ())
@@ -290,54 +292,54 @@ class Service:
         }
 
     async def _poll(self) -> None:
-        world, every = self.world, self.world.config.prefect.poll_interval.total_seconds()
+        context, every = self.context, self.context.config.prefect.poll_interval.total_seconds()
         while True:
             try:
-                pools = await world.pools.read_all()
+                pools = await context.pools.read_all()
             except PoolsError as error:
                 self.health.failed_polls += 1
                 self.health.prefect = str(error)
                 log.warning("can't poll Prefect, next in %.0f s: %s", every, error)
                 if self.health.failed_polls == _OUTAGE_POLLS:
-                    for name in {ref.name for e in world.store.sets.values() for ref in e.offers}:
+                    for name in {ref.name for e in context.store.sets.values() for ref in e.offers}:
                         self._pools.unreachable(name, error)
             else:
                 self.health.failed_polls, self.health.prefect = 0, None
-                wanted = {ref.name for e in world.store.sets.values() for ref in e.offers}
+                wanted = {ref.name for e in context.store.sets.values() for ref in e.offers}
                 ours = {name for name, pool in pools.items() if self._pools.ours(pool)}
-                world.metrics.keep_pools(wanted | pools.keys())
+                context.metrics.keep_pools(wanted | pools.keys())
                 for name in wanted | ours:
                     pool = pools.get(name)
-                    state = world.pool_states.get(name)
+                    state = context.pool_states.get(name)
                     if pool is None or state is None or self._pools.changed(pool):
-                        world.queue.add(PoolKey(name))
-            world.resolutions.tidy()
+                        context.queue.add(PoolKey(name))
+            context.resolutions.tidy()
             await asyncio.sleep(every)
 
     async def _follow(self, advisories: Advisories) -> None:
-        world = self.world
+        context = self.context
         while True:
-            every = world.config.vulnerabilities.interval.total_seconds()
+            every = context.config.vulnerabilities.interval.total_seconds()
             await asyncio.sleep(every if advisories.current else min(every, _DATABASE_SECONDS))
             before = advisories.version, advisories.problem
             await self._load(advisories)
             if (advisories.version, advisories.problem) != before:
-                world.judge_anew()
+                context.recheck_all()
 
     async def _load(self, advisories: Advisories) -> None:
         await advisories.load()
         if advisories.problem:
-            every = self.world.config.vulnerabilities.interval.total_seconds()
+            every = self.context.config.vulnerabilities.interval.total_seconds()
             log.warning("%s; next try in %.0f s", advisories.problem, every)
 
     async def _hints(self) -> None:
         failures = 0
         while True:
             try:
-                async for name in self.world.pools.changes():
+                async for name in self.context.pools.changes():
                     failures = 0
-                    if name in self.world.pool_states:
-                        self.world.queue.add(PoolKey(name))
+                    if name in self.context.pool_states:
+                        self.context.queue.add(PoolKey(name))
             except PoolsError as error:
                 log.debug("no events from Prefect: %s", error)
             failures += 1
@@ -350,7 +352,7 @@ class Service:
         # To the end of the queue's task for this pass, which logs how it failed.
         name = str(key) if isinstance(key, SetKey) else key.name
         enter(**{kind: name, "pass": uuid.uuid4().hex[:8]})
-        with self.world.metrics.passes.labels(kind).time():
+        with self.context.metrics.passes.labels(kind).time():
             if isinstance(key, SetKey):
                 return await self._sets.run(key)
             return await self._pools.run(key.name)
@@ -360,23 +362,23 @@ class Service:
         if not expected:
             log.error("%s: a mistake in flowdeps", key, exc_info=error)
         kind = "set" if isinstance(key, SetKey) else "pool"
-        self.world.metrics.failed_passes.labels(kind).inc()
+        self.context.metrics.failed_passes.labels(kind).inc()
 
     def _call_includers(self, key: SetKey) -> None:
-        for includer in self.world.store.includers(key):
-            self.world.queue.add(includer)
+        for includer in self.context.store.includers(key):
+            self.context.queue.add(includer)
 
     def _forget(self, key: SetKey) -> None:
         self._call_includers(key)
-        self._call_rivals(self.world.store.remove_set(key))
-        self.world.queue.add(key)
+        self._requeue_competitors(self.context.store.remove_set(key))
+        self.context.queue.add(key)
 
-    def _call_rivals(self, *entries: SetEntry | None) -> None:
+    def _requeue_competitors(self, *entries: SetEntry | None) -> None:
         """Call the sets that want a key which one of these, a set before and after a change,
         claims: who serves it may have changed."""
         for entry in filter(None, entries):
             for name in {entry.key.name, *(ref.key for ref in entry.offers)}:
-                self.world.call_rivals(name, but=entry.key)
+                self.context.requeue_competitors(name, but=entry.key)
 
 
 async def _without_end(loop: Callable[[], Awaitable[None]]) -> None:

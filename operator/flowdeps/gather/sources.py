@@ -75,7 +75,7 @@ class Unreadable:
     message: str
 
 
-Thing = ConfigMapKey | Variable | SecretName
+SourceRef = ConfigMapKey | Variable | SecretName
 Content = Present | Absent | Unreadable
 
 
@@ -86,7 +86,7 @@ class Sources:
         self._cluster = cluster
         self._pools = pools
 
-    async def read(self, thing: Thing, _known: Content | None) -> Reading[Content]:
+    async def read(self, thing: SourceRef, _known: Content | None) -> Reading[Content]:
         """What a source holds now."""
         match thing:
             case ConfigMapKey():

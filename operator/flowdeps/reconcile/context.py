@@ -12,14 +12,14 @@ from flowdeps.api.events import Event, Kind
 from flowdeps.api.reasons import Reason
 from flowdeps.clients.kubernetes import Cluster, ClusterError
 from flowdeps.clients.prefect.client import Pools
-from flowdeps.gather.sources import Content, Thing
+from flowdeps.gather.sources import Content, SourceRef
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.resolver import Resolution
-from flowdeps.scheduling.poller import Followed
+from flowdeps.scheduling.poller import Poller
 from flowdeps.scheduling.queue import Queue
-from flowdeps.scheduling.single_flight import Inquiries
+from flowdeps.scheduling.single_flight import SingleFlight
 from flowdeps.state.store import PoolKey, SetEntry, SetKey, Store
 from flowdeps.telemetry.metrics import Metrics
 from flowdeps.trials.images import Image, ImageRef
@@ -68,7 +68,7 @@ class PoolState:
 
 
 @dataclass
-class World:
+class Context:
     """Everything that a pass may look at or use."""
 
     config: Config
@@ -76,11 +76,11 @@ class World:
     cluster: Cluster
     pools: Pools
     resolve: Resolve
-    resolutions: Inquiries[Hashable, Resolution]
+    resolutions: SingleFlight[Hashable, Resolution]
     verifier: Verifier
-    verifications: Inquiries[Trial, str]
-    sources: Followed[Thing, Content]
-    images: Followed[ImageRef, Image]
+    verifications: SingleFlight[Trial, str]
+    sources: Poller[SourceRef, Content]
+    images: Poller[ImageRef, Image]
     runner: Runner
     queue: Queue[Key]
     metrics: Metrics
@@ -114,7 +114,7 @@ class World:
             self.vulnerabilities[lock.digest] = known
         return known[1]
 
-    def judge_anew(self) -> None:
+    def recheck_all(self) -> None:
         """Look at all locks again, also at those that were made a moment ago: the database of
         vulnerabilities has changed."""
         self.vulnerabilities.clear()
@@ -132,7 +132,7 @@ class World:
         for one in (self.resolutions, self.verifications, self.sources, self.images):
             await one.close()
 
-    def call_rivals(self, name: str, *, but: Key) -> None:
+    def requeue_competitors(self, name: str, *, but: Key) -> None:
         """Call the sets that want a key, and their pools: who serves it may have changed."""
         for key in self.store.rivals(name) - {but}:
             self.queue.add(key)

@@ -45,7 +45,7 @@ class _State(Generic[V]):
     task: "asyncio.Task[None] | None" = None
 
 
-class Followed(Generic[T, V]):
+class Poller(Generic[T, V]):
     """Things and what they are; `call` is told each set whose things changed."""
 
     def __init__(

@@ -79,7 +79,7 @@ class _Answer(Generic[A]):
     waiting: set[SetKey] = field(default_factory=set)
 
 
-class Inquiries(Generic[Q, A]):
+class SingleFlight(Generic[Q, A]):
     """Questions and answers; `call` is told each set whose answer has come."""
 
     def __init__(

@@ -13,7 +13,7 @@ from flowdeps.state.config_maps import (
     obsolete,
 )
 from flowdeps.state.fragments import asked, pool_fragment
-from flowdeps.state.locations import Place, age, holder_of, home_of, owner_of, places
+from flowdeps.state.locations import Location, age, holder_of, owner_of, places, primary_location
 from flowdeps.state.records import (
     ANNOTATION_INPUTS,
     ANNOTATION_PROPOSED,
@@ -39,13 +39,12 @@ __all__ = [
     "ANNOTATION_SUMMARY",
     "SUMMARY_LIMIT",
     "Desired",
+    "Location",
     "LockRecord",
-    "Place",
     "age",
     "asked",
     "config_maps",
     "holder_of",
-    "home_of",
     "keep_history",
     "last_record",
     "newest_record",
@@ -54,6 +53,7 @@ __all__ = [
     "pinned_record",
     "places",
     "pool_fragment",
+    "primary_location",
     "proposals_of",
     "record_of",
     "refresh_after",

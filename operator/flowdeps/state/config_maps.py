@@ -17,7 +17,7 @@ from flowdeps.api.resource import (
     NAMESPACE_LABEL,
     SET_LABEL,
 )
-from flowdeps.state.locations import Place, home_of, owner_of
+from flowdeps.state.locations import Location, owner_of, primary_location
 from flowdeps.state.records import (
     ANNOTATION_INPUTS,
     ANNOTATION_NOTES,
@@ -114,7 +114,7 @@ class Desired:
 
 
 def config_maps(
-    entry: SetEntry, place: Place, record: LockRecord, *, summary: str, proposed: bool = False
+    entry: SetEntry, place: Location, record: LockRecord, *, summary: str, proposed: bool = False
 ) -> tuple[Desired, Desired]:
     """The revision and the current ConfigMap of a lock in a place, in the order of writing.
 
@@ -138,7 +138,7 @@ def config_maps(
         "index": dict(record.index),
         **_only_if_there(record),
     }
-    at_home = place == home_of(key)
+    at_home = place == primary_location(key)
     revision = Desired(
         namespace=place.namespace,
         name=place.revision(record.short),
@@ -204,7 +204,7 @@ def keep_history(desired: Desired, view: ConfigMapView | None) -> Desired:
 
 
 def obsolete(
-    wanted: Sequence[Place],
+    wanted: Sequence[Location],
     views: Sequence[ConfigMapView],
     *,
     serving: str,

@@ -14,7 +14,7 @@ from flowdeps.state.store import PoolView, SetEntry, SetKey
 
 
 @dataclass(frozen=True, order=True)
-class Place:
+class Location:
     """Where a lock is published: a namespace and the key that names it there."""
 
     namespace: str
@@ -30,24 +30,24 @@ class Place:
         return f"flowdeps-{self.key}-{short}"
 
 
-def home_of(key: SetKey) -> Place:
+def primary_location(key: SetKey) -> Location:
     """The place in a set's own namespace, which no pool decides."""
-    return Place(key.namespace, key.name)
+    return Location(key.namespace, key.name)
 
 
-def places(entry: SetEntry, *, config: Config, pools: Mapping[str, PoolView]) -> list[Place]:
+def places(entry: SetEntry, *, config: Config, pools: Mapping[str, PoolView]) -> list[Location]:
     """Where a set's lock belongs, home first.
 
     For a pool not looked at since the start, what the set's status last said
     holds; one that nobody ever saw adds nothing yet.
     """
-    found = {home_of(entry.key): None}
+    found = {primary_location(entry.key): None}
     for ref in entry.offers:
         if not config.pool(ref.name).admits(entry.key.namespace):
             continue
         view = pools.get(ref.name)
         namespaces = view.job_namespaces if view else _told(entry).get(ref.name, ())
-        found |= dict.fromkeys(Place(namespace, ref.key) for namespace in namespaces)
+        found |= dict.fromkeys(Location(namespace, ref.key) for namespace in namespaces)
     return list(found)
 
 
@@ -71,7 +71,7 @@ def age(meta: SetMeta) -> tuple[datetime, str, str]:
 
 
 def holder_of(
-    place: Place,
+    place: Location,
     rivals: Iterable[SetEntry],
     *,
     config: Config,

@@ -16,7 +16,7 @@ from flowdeps.api.resource import REFRESH_ANNOTATION
 from flowdeps.api.status import parse_status
 from flowdeps.locks.index import Index
 from flowdeps.locks.lock import Lock
-from flowdeps.state.locations import Place, home_of
+from flowdeps.state.locations import Location, primary_location
 from flowdeps.state.store import REVISION_LABEL, ConfigMapView, SetEntry
 
 _SPREAD = 0.1
@@ -100,7 +100,7 @@ def last_record(
     Where the current ConfigMap is gone or damaged, an intact revision stands in: a slip of
     `kubectl delete` must not move a pin.
     """
-    home = home_of(entry.key)
+    home = primary_location(entry.key)
     current = [v for v in views if (v.namespace, v.name) == (home.namespace, home.current)]
     return _first(current) or _stand_in(entry, served_revisions(home, views), now=now)
 
@@ -139,13 +139,13 @@ def refresh_after(entry: SetEntry) -> timedelta | None:
     return entry.spec.interval + entry.spec.interval * (_SPREAD * share)
 
 
-def newest_record(home: Place, views: Sequence[ConfigMapView]) -> tuple[LockRecord, str] | None:
+def newest_record(home: Location, views: Sequence[ConfigMapView]) -> tuple[LockRecord, str] | None:
     """The lock that was resolved last, whichever is in service."""
     return _first(served_revisions(home, views))
 
 
 def pinned_record(
-    home: Place, views: Sequence[ConfigMapView], revision: str
+    home: Location, views: Sequence[ConfigMapView], revision: str
 ) -> tuple[LockRecord, str] | None:
     """The lock of a revision by its name, as spec.revision asks for it."""
     named = [v for v in revisions_of(home, views) if v.name == f"flowdeps-{revision}"]
@@ -153,17 +153,17 @@ def pinned_record(
     return (replace(found[0], pinned=True), found[1]) if found else None
 
 
-def served_revisions(place: Place, views: Iterable[ConfigMapView]) -> list[ConfigMapView]:
+def served_revisions(place: Location, views: Iterable[ConfigMapView]) -> list[ConfigMapView]:
     """The revisions of a place that were in service or are, newest first: no proposals."""
     return [v for v in revisions_of(place, views) if ANNOTATION_PROPOSED not in v.annotations]
 
 
-def proposals_of(place: Place, views: Iterable[ConfigMapView]) -> list[ConfigMapView]:
+def proposals_of(place: Location, views: Iterable[ConfigMapView]) -> list[ConfigMapView]:
     """The revisions of a place that wait for an approval, newest first."""
     return [v for v in revisions_of(place, views) if ANNOTATION_PROPOSED in v.annotations]
 
 
-def revisions_of(place: Place, views: Iterable[ConfigMapView]) -> list[ConfigMapView]:
+def revisions_of(place: Location, views: Iterable[ConfigMapView]) -> list[ConfigMapView]:
     """The revisions of a place, newest first."""
     found = [
         v

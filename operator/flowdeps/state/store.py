@@ -161,7 +161,9 @@ class Store:
         except InvalidError as error:
             problems = "; ".join(f"{p.path}: {p.message}" for p in error.problems)
         self._forget_names(key)
-        entry = SetEntry(key=key, meta=meta, spec=spec, problems=problems, body=slim(body))
+        entry = SetEntry(
+            key=key, meta=meta, spec=spec, problems=problems, body=without_managed_fields(body)
+        )
         self.sets[key] = entry
         self._fresh.add(key)
         for name in _claimed_keys(entry):
@@ -328,7 +330,7 @@ def _newer(version: str, known: str) -> bool:
         return version != known
 
 
-def slim(body: Body) -> Body:
+def without_managed_fields(body: Body) -> Body:
     """A set's body without what is kept for others: who wrote which field."""
     meta = {k: v for k, v in body["metadata"].items() if k != "managedFields"}
     return {**body, "metadata": meta}

@@ -15,7 +15,13 @@ from dataclasses import dataclass
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from flowdeps.vulnerabilities.osv import Advisory, Database, Stretch, normal_version, public_version
+from flowdeps.vulnerabilities.osv import (
+    Advisory,
+    AffectedRange,
+    Database,
+    normal_version,
+    public_version,
+)
 
 _FAMILIES = ("CVE-", "GHSA-", "PYSEC-")
 _MAX_LISTED = 20
@@ -86,7 +92,7 @@ def _affects(advisory: Advisory, version: str) -> bool:
     return listed or any(_within(one, version) for one in advisory.stretches)
 
 
-def _within(stretch: Stretch, version: str) -> bool:
+def _within(stretch: AffectedRange, version: str) -> bool:
     own, since, until = map(public_version, (version, stretch.since, stretch.until))
     if own is None or (since is not None and own < since):
         return False
@@ -111,7 +117,7 @@ def _vulnerability(package: str, version: str, tellings: tuple[Advisory, ...]) -
     )
 
 
-def _around(version: str, tellings: tuple[Advisory, ...]) -> list[Stretch]:
+def _around(version: str, tellings: tuple[Advisory, ...]) -> list[AffectedRange]:
     return [one for each in tellings for one in each.stretches if _within(one, version)]
 
 

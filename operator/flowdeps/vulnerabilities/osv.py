@@ -32,7 +32,7 @@ class RecordError(ValueError):
     """Data that isn't an OSV record."""
 
 
-class Stretch(NamedTuple):
+class AffectedRange(NamedTuple):
     """Affected versions from `since` (empty: the first) to `until` (empty: no end).
 
     `until` is the first version that is fixed, or, if `closed`, the last one that is affected.
@@ -50,7 +50,7 @@ class Advisory(NamedTuple):
     aliases: tuple[str, ...]
     summary: str
     severity: str
-    stretches: tuple[Stretch, ...]
+    stretches: tuple[AffectedRange, ...]
     versions: tuple[str, ...]
 
 
@@ -168,7 +168,7 @@ def _advisory(
     )
 
 
-def _stretches(events: list[dict[str, Any]]) -> list[Stretch]:
+def _stretches(events: list[dict[str, Any]]) -> list[AffectedRange]:
     ordered: list[tuple[bool, Version, int, str]] = []
     for event in events:
         for kind in _RANKS.keys() & event.keys():
@@ -179,14 +179,14 @@ def _stretches(events: list[dict[str, Any]]) -> list[Stretch]:
             if version is None:
                 return []
             ordered.append((not first, version, _RANKS[kind], "" if first else str(version)))
-    stretches, since = list[Stretch](), None
+    stretches, since = list[AffectedRange](), None
     for _, _, rank, text in sorted(ordered):
         if rank == _RANKS["introduced"]:
             since = text if since is None else since
         elif since is not None:
-            stretches.append(Stretch(since, text, closed=rank == _RANKS["last_affected"]))
+            stretches.append(AffectedRange(since, text, closed=rank == _RANKS["last_affected"]))
             since = None
-    return stretches if since is None else [*stretches, Stretch(since, "", closed=False)]
+    return stretches if since is None else [*stretches, AffectedRange(since, "", closed=False)]
 
 
 def _flaws(advisories: list[Advisory]) -> tuple[tuple[Advisory, ...], ...]:

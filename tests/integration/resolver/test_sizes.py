@@ -11,7 +11,7 @@ from flowdeps.locks import index as locks_index
 from flowdeps.locks.lock import Lock
 from flowdeps.reconcile.dependency_set.publish import LARGEST_LOCK, too_large
 from flowdeps.resolver import Resolver
-from flowdeps.state import config_maps, home_of, record_of
+from flowdeps.state import config_maps, primary_location, record_of
 from flowdeps.state.store import Store
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
@@ -131,5 +131,5 @@ def _config_map(lock: Lock, *, text: str, **changes: Any) -> dict[str, Any]:
         refresh="",
     )
     record = replace(record, **changes)
-    _, current = config_maps(store.sets[key], home_of(key), record, summary="")
+    _, current = config_maps(store.sets[key], primary_location(key), record, summary="")
     return current.body(text)

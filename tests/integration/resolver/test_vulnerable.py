@@ -7,7 +7,7 @@ import pytest
 
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
-from flowdeps.reconcile.dependency_set.least_vulnerable import safest
+from flowdeps.reconcile.dependency_set.least_vulnerable import least_vulnerable
 from flowdeps.resolver import Resolution, Resolver
 from flowdeps.vulnerabilities.matches import Vulnerability, find
 from flowdeps.vulnerabilities.osv import Builder, Database
@@ -46,7 +46,7 @@ async def safest_of(
     def known(lock: Lock) -> tuple[Vulnerability, ...]:
         return find(database, [(pin.name, pin.version) for pin in lock.pins])
 
-    made = await safest(request, ask=answer, known=known)
+    made = await least_vulnerable(request, ask=answer, known=known)
     return {pin.name: pin.version for pin in made.lock.pins}
 
 

@@ -93,15 +93,15 @@ async def test_a_kill_at_any_write_ends_in_the_same_state(
     tmp_path: Path,
 ) -> None:
     """Whichever write a kill comes before or after, a restart ends where no kill would have."""
-    world = _World(config, cluster, prefect_api, tmp_path / "uv")
-    world.prepare()
-    expected = await world.run(step, Gate())
+    context = _World(config, cluster, prefect_api, tmp_path / "uv")
+    context.prepare()
+    expected = await context.run(step, Gate())
     # Stopped before the first write, then after each: the state after one write is the state
     # before the next.
     gates = itertools.chain([Gate(at=1)], (Gate(at=at, after=True) for at in itertools.count(1)))
     kills = 0
     for gate in gates:
-        found = await world.run(step, gate)
+        found = await context.run(step, gate)
         assert found == expected, f"killed at {gate.writes}"
         if not gate.killed.is_set():
             break

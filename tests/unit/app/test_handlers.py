@@ -19,7 +19,7 @@ async def test_kopf_makes_no_copy_of_a_lock(monkeypatch: pytest.MonkeyPatch) -> 
         told.update(arguments)
 
     monkeypatch.setattr(kopf, "operator", operator)
-    service = SimpleNamespace(world=SimpleNamespace(config=SimpleNamespace(watch_namespaces=())))
+    service = SimpleNamespace(context=SimpleNamespace(config=SimpleNamespace(watch_namespaces=())))
     await watch(cast("Service", service))
     storage = told["settings"].persistence.diffbase_storage
     body = kopf.Body(cast("Any", {"data": {"requirements.txt": "alpha==1.0"}}))

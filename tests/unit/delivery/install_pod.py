@@ -34,7 +34,7 @@ def unprivileged() -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class Step:
     """How a run of the script ended."""
 
     code: int
@@ -75,7 +75,7 @@ class Pod:
         (self.lock / "requirements.txt").write_text("".join(f"{pin}\n" for pin in pins))
         (self.lock / "lock.json").write_text(json.dumps(about | changes))
 
-    def run(self, key: str = "ml") -> Outcome:
+    def run(self, key: str = "ml") -> Step:
         done = subprocess.run(
             [*unprivileged(), *COMMAND],
             env={
@@ -94,7 +94,7 @@ class Pod:
             text=True,
             check=False,
         )
-        outcome = Outcome(
+        outcome = Step(
             code=done.returncode, lines=done.stdout.splitlines(), site=self.home / "site"
         )
         assert "Traceback" not in done.stdout

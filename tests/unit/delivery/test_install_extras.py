@@ -8,18 +8,18 @@ import pytest
 from flowdeps.delivery.in_image import extras
 from flowdeps.delivery.in_image.installer import InstallError
 from tests.cluster.index import Index
-from tests.unit.delivery.install_pod import Outcome, Pod, at, bake, pin
+from tests.unit.delivery.install_pod import Pod, Step, at, bake, pin
 
 # Signs that break a line somewhere, as JSON spells them.
 BREAKS = ("000a", "000b", "000c", "000d", "001c", "0085", "2028")
 
 
-def ran(pod: Pod, wanted: str, **more: Any) -> Outcome:
+def ran(pod: Pod, wanted: str, **more: Any) -> Step:
     pod.environment["FLOWDEPS_EXTRAS"] = wanted
     return pod.run(**more)
 
 
-def modules(outcome: Outcome) -> list[str]:
+def modules(outcome: Step) -> list[str]:
     return [name for name in outcome.installed if "." not in name and name != "bin"]
 
 

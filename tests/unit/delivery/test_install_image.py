@@ -8,7 +8,7 @@ from packaging.version import InvalidVersion, Version
 
 from flowdeps.delivery.in_image.inventory import normal_version
 from tests.cluster.index import Index
-from tests.unit.delivery.install_pod import Outcome, Pod, at, bake, pin
+from tests.unit.delivery.install_pod import Pod, Step, at, bake, pin
 
 
 def test_a_lock_is_installed_where_the_image_has_what_it_builds_on(
@@ -57,7 +57,7 @@ def test_of_two_copies_the_one_counts_that_an_import_finds(
     assert pod.run().code == 0
 
 
-def shadowing(pod: Pod, index: Index, baked: Path, **about: Any) -> Outcome:
+def shadowing(pod: Pod, index: Index, baked: Path, **about: Any) -> Step:
     bake(baked, "alpha", "1.0")
     bake(baked, "beta", "1.0")
     bake(baked, "gamma", "2.0")

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.reconcile.context import PoolState
-from flowdeps.reconcile.dependency_set.status import STALLED, Findings, Step, build_status
+from flowdeps.reconcile.dependency_set.status import STALLED, ReconcileResult, build_status
 from flowdeps.state import LockRecord
 from tests.unit.reconcile.test_status import CASES, LOCK, NOW, PUBLISHED, VERIFIED, WAITS, Case
 from tests.unit.state.builders import ML, entry, pools
@@ -55,7 +56,7 @@ def _suspended(record: LockRecord | None) -> Body:
     return _set(
         Case(
             name="suspended",
-            resolved=Step(False, Reason.SUSPENDED, "spec.suspend is true; nothing is refreshed"),
+            resolved=Outcome.failed(Reason.SUSPENDED, "spec.suspend is true; nothing is refreshed"),
             published=PUBLISHED if record else WAITS,
             record=record,
             ready=("False", Reason.SUSPENDED),
@@ -72,7 +73,7 @@ def _set(case: Case) -> Body:
     }
     status = build_status(
         of,
-        Findings(
+        ReconcileResult(
             resolved=case.resolved,
             verified=VERIFIED,
             published=case.published,

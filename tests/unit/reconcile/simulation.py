@@ -22,7 +22,7 @@ from packaging.specifiers import SpecifierSet
 from flowdeps.api.config import parse_config
 from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import SET_LABEL
-from flowdeps.app.assembly import make_world
+from flowdeps.app.assembly import make_context
 from flowdeps.app.service import Service
 from flowdeps.clients.kubernetes import Cluster, ClusterError
 from flowdeps.clients.prefect.client import Pool, Pools, PoolsError, Variable
@@ -566,7 +566,7 @@ class Simulation:
     @asynccontextmanager
     async def operator(self) -> AsyncIterator[Service]:
         """A running operator; at the end it is dropped, as by a kill."""
-        world = make_world(
+        context = make_context(
             self.config,
             cluster=cast("Cluster", self.cluster),
             pools=cast("Pools", self.prefect),
@@ -574,8 +574,8 @@ class Simulation:
             metrics=Metrics(),
             now=clock,
         )
-        service = Service(world)
-        queue = world.queue
+        service = Service(context)
+        queue = context.queue
         handle = queue.handle
 
         async def counted(key: Any) -> float | None:
@@ -591,7 +591,7 @@ class Simulation:
             self.cluster.watcher = lambda *_: None
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            await world.close()
+            await context.close()
 
     async def _watch(self, service: Service) -> None:
         def watcher(event: str | None, kind: str, body: Body) -> None:

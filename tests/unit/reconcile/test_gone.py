@@ -20,13 +20,13 @@ def test_a_set_whose_finalizer_was_taken_out_leaves_its_successor_all_its_time()
             sim.prefect.outage = OUTAGE
             sim.cluster.delete("ml")
             await asyncio.sleep(MINUTE)
-            assert service.world.removing
+            assert service.context.removing
             meta = sim.cluster.sets["flows", "ml"]["metadata"]
             await sim.cluster.apply_finalizers(
                 namespace="flows", name="ml", uid=meta["uid"], finalizers=[]
             )
             await asyncio.sleep(HOUR)
-            assert not service.world.removing
+            assert not service.context.removing
             sim.prefect.outage = None
             sim.cluster.apply("ml", pools=["k"])
             await asyncio.sleep(5 * MINUTE)
@@ -50,9 +50,9 @@ def test_nothing_is_read_for_a_set_whose_end_no_watch_told() -> None:
         sim.cluster.apply("ml", pools=["k"], python={}, requirementsFrom=[source])
         async with sim.operator() as service:
             await asyncio.sleep(MINUTE)
-            world = service.world
-            assert world.sources.followed()
-            assert world.images.followed()
+            context = service.context
+            assert context.sources.followed()
+            assert context.images.followed()
             meta = sim.cluster.sets["flows", "ml"]["metadata"]
             watcher, sim.cluster.watcher = sim.cluster.watcher, lambda *_: None
             await sim.cluster.apply_finalizers(
@@ -62,8 +62,8 @@ def test_nothing_is_read_for_a_set_whose_end_no_watch_told() -> None:
             await asyncio.sleep(1)
             sim.cluster.watcher = watcher
             await asyncio.sleep(HOUR)
-            assert not world.sources.followed()
-            assert not world.images.followed()
+            assert not context.sources.followed()
+            assert not context.images.followed()
 
     play(script)
 

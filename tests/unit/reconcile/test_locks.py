@@ -107,7 +107,7 @@ def test_a_thousand_sets_on_one_image_are_one_probe() -> None:
         async with sim.operator() as service:
             await asyncio.sleep(HOUR)
             assert sim.cluster.pods.made == {"probe": 1, "verify": 10}
-            assert sim.cluster.pods.most <= service.world.config.pods.concurrency
+            assert sim.cluster.pods.most <= service.context.config.pods.concurrency
             assert len(sim.index.resolved) == 10
         ready = [sim.ready(f"set-{number}")[0] for number in range(1000)]
         assert ready == ["True"] * 1000
@@ -757,7 +757,7 @@ def test_a_lock_without_known_vulnerabilities_comes_however_long_it_takes() -> N
         sim.index.release, sim.index.seconds = 2, HOUR
         async with sim.operator() as service:
             await asyncio.sleep(1)
-            service.world.advisories = advisories("alpha", introduced="2.0")
+            service.context.advisories = advisories("alpha", introduced="2.0")
             sim.cluster.apply("ml", requirements=["alpha", "beta"], interval="0s")
             await asyncio.sleep(DAY)
             assert sim.ready("ml") == ("True", "Ready")
@@ -775,8 +775,8 @@ def test_what_a_database_learns_counts_for_answers_that_are_still_kept() -> None
         async with sim.operator() as service:
             sim.cluster.apply("first", requirements=["alpha"])
             await asyncio.sleep(MINUTE)
-            service.world.advisories = advisories("alpha", introduced="2.0")
-            service.world.judge_anew()
+            service.context.advisories = advisories("alpha", introduced="2.0")
+            service.context.recheck_all()
             sim.cluster.apply("second", requirements=["alpha"])
             await asyncio.sleep(MINUTE)
             assert (sim.pins("first"), sim.pins("second")) == ("alpha==2.0", "alpha==1.0")

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.reconcile.context import PoolState, Verdict
-from flowdeps.reconcile.dependency_set.status import STALLED, Findings, Step, build_status
+from flowdeps.reconcile.dependency_set.status import STALLED, ReconcileResult, build_status
 from flowdeps.resolver import (
     IndexUnavailableError,
     LimitExceededError,
@@ -24,10 +25,10 @@ from tests.unit.state.builders import HOME, ML, entry, pools, record, revision, 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
 
-RESOLVED = Step(True, Reason.RESOLVED)
-VERIFIED = Step(True, Reason.VERIFIED)
-PUBLISHED = Step(True, Reason.PUBLISHED, "flowdeps-ml holds abc")
-WAITS = Step(False, Reason.PENDING, "waits for a lock")
+RESOLVED = Outcome.done(Reason.RESOLVED)
+VERIFIED = Outcome.done(Reason.VERIFIED)
+PUBLISHED = Outcome.done(Reason.PUBLISHED, "flowdeps-ml holds abc")
+WAITS = Outcome.waits(Reason.PENDING, "waits for a lock")
 SYNCED = Verdict(Reason.SYNCED)
 LOCK = record("abc")
 
@@ -37,8 +38,8 @@ class Case:
     """A situation, and the conditions that it amounts to: type → (status, reason)."""
 
     name: str
-    resolved: Step = RESOLVED
-    published: Step = PUBLISHED
+    resolved: Outcome = RESOLVED
+    published: Outcome = PUBLISHED
     record: LockRecord | None = LOCK
     verdicts: Mapping[str, Verdict | None] = field(default_factory=lambda: {"k": SYNCED})
     ready: tuple[str, Reason]
@@ -47,8 +48,8 @@ class Case:
     synced: tuple[str, Reason] | None = None
 
 
-_UNSATISFIABLE = Step(False, Reason.UNSATISFIABLE, "a and b do not fit together")
-_OUTAGE = Step(False, Reason.INDEX_UNAVAILABLE, "the index did not answer")
+_UNSATISFIABLE = Outcome.failed(Reason.UNSATISFIABLE, "a and b do not fit together")
+_OUTAGE = Outcome.failed(Reason.INDEX_UNAVAILABLE, "the index did not answer")
 _IN_SERVICE = "(in service: ml-abc0000000)"
 
 CASES = [
@@ -66,7 +67,7 @@ CASES = [
     ),
     Case(
         name="the first lock is being made",
-        resolved=Step(False, Reason.RESOLVING, "uv is looking"),
+        resolved=Outcome.waits(Reason.RESOLVING, "uv is looking"),
         published=WAITS,
         record=None,
         verdicts={"k": Verdict(Reason.PENDING, "waits for the lock's ConfigMap")},
@@ -77,7 +78,7 @@ CASES = [
     ),
     Case(
         name="another lock is being made",
-        resolved=Step(False, Reason.RESOLVING, "uv is looking"),
+        resolved=Outcome.waits(Reason.RESOLVING, "uv is looking"),
         ready=("False", Reason.RESOLVING),
         also=("Reconciling",),
         says=f"uv is looking {_IN_SERVICE}",
@@ -109,26 +110,26 @@ CASES = [
     ),
     Case(
         name="the resolver's limits",
-        resolved=Step(False, Reason.RESOLVER_LIMIT, "no resolution within 300 seconds"),
+        resolved=Outcome.failed(Reason.RESOLVER_LIMIT, "no resolution within 300 seconds"),
         ready=("False", Reason.RESOLVER_LIMIT),
         also=("Reconciling",),
     ),
     Case(
         name="a lock too large",
-        resolved=Step(False, Reason.LOCK_TOO_LARGE, "split the set"),
+        resolved=Outcome.failed(Reason.LOCK_TOO_LARGE, "split the set"),
         ready=("False", Reason.LOCK_TOO_LARGE),
         also=("Stalled",),
     ),
     Case(
         name="an invalid spec",
-        resolved=Step(False, Reason.INVALID_SPEC, "spec.requirements[0]: no good"),
+        resolved=Outcome.failed(Reason.INVALID_SPEC, "spec.requirements[0]: no good"),
         ready=("False", Reason.INVALID_SPEC),
         also=("Stalled",),
         says="spec.requirements[0]: no good",
     ),
     Case(
         name="an older set has the name",
-        published=Step(False, Reason.CONFLICT, "the older set team/ml serves the key"),
+        published=Outcome.failed(Reason.CONFLICT, "the older set team/ml serves the key"),
         verdicts={"k": Verdict(Reason.CONFLICT, "the older set team/ml serves the key")},
         ready=("False", Reason.CONFLICT),
         also=("Stalled",),
@@ -137,7 +138,7 @@ CASES = [
     ),
     Case(
         name="the API server refuses a write",
-        published=Step(False, Reason.FORBIDDEN, "configmaps is forbidden"),
+        published=Outcome.failed(Reason.FORBIDDEN, "configmaps is forbidden"),
         ready=("False", Reason.FORBIDDEN),
         also=("Reconciling",),
     ),
@@ -187,7 +188,7 @@ CASES = [
     Case(
         name="the first failing step is the summary",
         resolved=_OUTAGE,
-        published=Step(False, Reason.FORBIDDEN, "forbidden"),
+        published=Outcome.failed(Reason.FORBIDDEN, "forbidden"),
         verdicts={"k": Verdict(Reason.NOT_ADMITTED, "not admitted")},
         ready=("False", Reason.INDEX_UNAVAILABLE),
         also=("Reconciling",),
@@ -210,7 +211,7 @@ def _entry(names: Sequence[str] = ("k",), **changes: Any) -> SetEntry:
 
 def _status(
     of: SetEntry,
-    findings: Findings,
+    findings: ReconcileResult,
     *,
     verdicts: Mapping[str, Verdict | None] | None = None,
     views: Sequence[ConfigMapView] = (),
@@ -233,7 +234,7 @@ def _status(
 
 
 def _of(case: Case, of: SetEntry | None = None, *, now: datetime = NOW) -> dict[str, Any]:
-    findings = Findings(
+    findings = ReconcileResult(
         resolved=case.resolved, verified=VERIFIED, published=case.published, record=case.record
     )
     return _status(of or _entry(list(case.verdicts)), findings, verdicts=case.verdicts, now=now)
@@ -250,8 +251,8 @@ def test_each_situation_reads_as_its_conditions(case: Case) -> None:
     found = _conditions(status)
     told = {type_: (one["status"], one["reason"]) for type_, one in found.items()}
     assert told["Ready"] == case.ready
-    assert told["Resolved"] == (str(case.resolved.done), case.resolved.reason)
-    assert told["Published"] == (str(case.published.done), case.published.reason)
+    assert told["Resolved"] == (str(case.resolved.is_done), case.resolved.reason)
+    assert told["Published"] == (str(case.published.is_done), case.published.reason)
     assert told["PoolsSynced"] == (case.synced or ("True", Reason.SYNCED))
     assert case.says in found["Ready"]["message"]
     assert tuple(t for t in found if t in ("Reconciling", "Stalled")) == case.also
@@ -285,7 +286,7 @@ def test_after_a_restart_what_pools_said_last_still_stands(case: Case) -> None:
     """Before the first look at its pools, a restarted operator says of them what was said last."""
     names = list(case.verdicts)
     before = _of(case)
-    findings = Findings(
+    findings = ReconcileResult(
         resolved=case.resolved, verified=VERIFIED, published=case.published, record=case.record
     )
     after = _status(_entry(names, status=before), findings, verdicts={}, now=LATER)
@@ -295,7 +296,9 @@ def test_after_a_restart_what_pools_said_last_still_stands(case: Case) -> None:
 def test_a_transition_moves_the_time_of_its_condition_alone() -> None:
     """lastTransitionTime is when the status changed, not when the message or another did."""
     ready = _of(CASES[0])
-    findings = Findings(resolved=_OUTAGE, verified=VERIFIED, published=PUBLISHED, record=LOCK)
+    findings = ReconcileResult(
+        resolved=_OUTAGE, verified=VERIFIED, published=PUBLISHED, record=LOCK
+    )
     after = _status(_entry(status=ready), findings, now=LATER)
     times = {type_: one["lastTransitionTime"] for type_, one in _conditions(after).items()}
     assert times == {
@@ -312,9 +315,11 @@ def test_a_transition_moves_the_time_of_its_condition_alone() -> None:
 def test_a_suspended_set_needs_nobody(made: LockRecord | None) -> None:
     """Suspended is asked for: neither under way nor stalled; ready as far as a lock is in
     service."""
-    suspended = Step(False, Reason.SUSPENDED, "spec.suspend is true; nothing is refreshed")
+    suspended = Outcome.failed(Reason.SUSPENDED, "spec.suspend is true; nothing is refreshed")
     published = PUBLISHED if made else WAITS
-    findings = Findings(resolved=suspended, verified=VERIFIED, published=published, record=made)
+    findings = ReconcileResult(
+        resolved=suspended, verified=VERIFIED, published=published, record=made
+    )
     found = _conditions(_status(_entry(), findings))
     assert found["Ready"]["reason"] == "Suspended"
     assert found["Ready"]["status"] == ("True" if made else "False")
@@ -323,9 +328,11 @@ def test_a_suspended_set_needs_nobody(made: LockRecord | None) -> None:
 
 def test_a_suspended_set_whose_lock_is_not_where_it_belongs_says_so() -> None:
     """It is not ready, though nothing else is expected of it."""
-    suspended = Step(False, Reason.SUSPENDED, "spec.suspend is true; nothing is refreshed")
-    refused = Step(False, Reason.FORBIDDEN, "exceeded quota")
-    findings = Findings(resolved=suspended, verified=VERIFIED, published=refused, record=LOCK)
+    suspended = Outcome.failed(Reason.SUSPENDED, "spec.suspend is true; nothing is refreshed")
+    refused = Outcome.failed(Reason.FORBIDDEN, "exceeded quota")
+    findings = ReconcileResult(
+        resolved=suspended, verified=VERIFIED, published=refused, record=LOCK
+    )
     ready = _conditions(_status(_entry(), findings))["Ready"]
     assert (ready["status"], ready["reason"]) == ("False", "Suspended")
     assert "spec.suspend is true; nothing is refreshed; exceeded quota (in" in ready["message"]
@@ -337,7 +344,9 @@ def test_a_changed_spec_makes_the_word_of_pools_old() -> None:
     renamed = entry(
         pools=[{"name": "k", "key": "other"}], metadata={"generation": 2}, status=before
     )
-    findings = Findings(resolved=RESOLVED, verified=VERIFIED, published=PUBLISHED, record=LOCK)
+    findings = ReconcileResult(
+        resolved=RESOLVED, verified=VERIFIED, published=PUBLISHED, record=LOCK
+    )
     found = _status(renamed, findings, verdicts={})
     [pool] = found["workPools"]
     assert (pool["key"], pool["synced"]) == ("other", False)
@@ -347,7 +356,9 @@ def test_a_changed_spec_makes_the_word_of_pools_old() -> None:
 def test_each_pool_is_shown_with_what_it_says() -> None:
     """status.workPools has one entry for each pool of the spec, in its order."""
     verdicts = {"b": SYNCED, "a": Verdict(Reason.NOT_ADMITTED, "not from here")}
-    findings = Findings(resolved=RESOLVED, verified=VERIFIED, published=PUBLISHED, record=LOCK)
+    findings = ReconcileResult(
+        resolved=RESOLVED, verified=VERIFIED, published=PUBLISHED, record=LOCK
+    )
     status = _status(_entry(["b", "a"]), findings, verdicts=verdicts)
     assert status["workPools"] == [
         {"name": "b", "key": "ml", "synced": True, "namespaces": ["jobs"], "message": ""},
@@ -366,7 +377,7 @@ def test_the_lock_and_its_revisions_are_those_in_the_cluster() -> None:
     """status.lock is the record in service; status.revisions are the ConfigMaps, newest first."""
     days = [f"2026-01-0{day}T00:00:00.000000+00:00" for day in (1, 2)]
     views = [revision(HOME, seed, at=day) for seed, day in zip("ab", days, strict=True)]
-    findings = Findings(
+    findings = ReconcileResult(
         resolved=RESOLVED,
         verified=VERIFIED,
         published=PUBLISHED,
@@ -389,15 +400,17 @@ def test_a_revision_whose_time_was_taken_away_does_not_move_the_status() -> None
     bare = view(made)
     annotations = {k: v for k, v in bare.annotations.items() if not k.endswith("resolved-at")}
     damaged = ConfigMapView(**{**vars(bare), "annotations": annotations})
-    findings = Findings(resolved=RESOLVED, verified=VERIFIED, published=PUBLISHED, record=LOCK)
+    findings = ReconcileResult(
+        resolved=RESOLVED, verified=VERIFIED, published=PUBLISHED, record=LOCK
+    )
     first = _status(_entry(), findings, views=[damaged])
     assert _status(_entry(status=first), findings, views=[damaged], now=LATER) == first
 
 
 def test_a_message_of_any_length_fits_the_schema() -> None:
     """uv's explanation may have pages: the status is cut to what the API server accepts."""
-    findings = Findings(
-        resolved=Step(False, Reason.UNSATISFIABLE, "because " * 5000),
+    findings = ReconcileResult(
+        resolved=Outcome.failed(Reason.UNSATISFIABLE, "because " * 5000),
         verified=VERIFIED,
         published=PUBLISHED,
         record=LOCK,

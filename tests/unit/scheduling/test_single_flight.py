@@ -6,7 +6,7 @@ import pytest
 
 from flowdeps.locks.lock import Lock
 from flowdeps.resolver import IndexUnavailableError, ResolveError, UnsatisfiableError
-from flowdeps.scheduling.single_flight import RETRY_SETTLED, Failure, FindingError, Inquiries
+from flowdeps.scheduling.single_flight import RETRY_SETTLED, Failure, FindingError, SingleFlight
 from flowdeps.state.store import SetKey
 from tests.unit.locks.builders import lock, pin
 from tests.unit.scheduling import virtual
@@ -26,7 +26,7 @@ class Desk:
         self.resolved: list[tuple[float, Lock | None]] = []
         self.cancelled = 0
         self._answers = list(answers)
-        self.resolutions: Inquiries[Any, Lock] = Inquiries(
+        self.resolutions: SingleFlight[Any, Lock] = SingleFlight(
             self._call, what="a resolution", explain=_explain
         )
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flowdeps.api.config import Config, parse_config
-from flowdeps.state import Desired, LockRecord, Place, config_maps
+from flowdeps.state import Desired, Location, LockRecord, config_maps
 from flowdeps.state.store import ConfigMapView, PoolView, SetEntry, SetKey, Store, view_config_map
 from tests.unit.state.bodies import Body, set_body
 
@@ -63,17 +63,17 @@ def view(desired: Desired, *, text: str = LOCK) -> ConfigMapView:
 
 
 def revision(
-    place: Place, seed: str, *, at: str, of: SetEntry | None = None, **changes: Any
+    place: Location, seed: str, *, at: str, of: SetEntry | None = None, **changes: Any
 ) -> ConfigMapView:
     """A published revision of a set."""
     made = config_maps(of or entry(), place, record(seed, at=at, **changes), summary=seed)
     return view(made[0])
 
 
-def current(place: Place, seed: str, *, at: str, of: SetEntry | None = None) -> ConfigMapView:
+def current(place: Location, seed: str, *, at: str, of: SetEntry | None = None) -> ConfigMapView:
     """The ConfigMap that runs mount."""
     return view(config_maps(of or entry(), place, record(seed, at=at), summary="")[1])
 
 
-HOME = Place("flows", "ml")
+HOME = Location("flows", "ml")
 ML = SetKey("flows", "ml")

@@ -8,8 +8,8 @@ from flowdeps.api.resource import REFRESH_ANNOTATION
 from flowdeps.api.status import LockStatus, SetStatus
 from flowdeps.locks.index import Index
 from flowdeps.state import (
+    Location,
     LockRecord,
-    Place,
     config_maps,
     keep_history,
     last_record,
@@ -31,7 +31,7 @@ from tests.unit.state.builders import (
     view,
 )
 
-JOBS = Place("jobs", "etl")
+JOBS = Location("jobs", "etl")
 _T = "2026-01-0{}T00:00:00.000000+00:00".format
 
 
@@ -197,7 +197,7 @@ def test_copies_and_strangers_are_no_record() -> None:
     """Only home counts: a copy, another key's revision or a half-written manifest is no lock."""
     half = applied(config_maps(entry(), HOME, record(), summary="")[1])
     del half["metadata"]["annotations"]["flowdeps.dev/inputs"]
-    views = [current(JOBS, "a", at=_T(1)), revision(Place("flows", "mlx"), "b", at=_T(2))]
+    views = [current(JOBS, "a", at=_T(1)), revision(Location("flows", "mlx"), "b", at=_T(2))]
     assert last_record(entry(), views, now=NOW) is None
     assert last_record(entry(), [view_config_map(half)], now=NOW) is None
     assert last_record(entry(), [], now=NOW) is None

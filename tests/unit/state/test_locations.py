@@ -1,19 +1,19 @@
 import pytest
 
-from flowdeps.state import Place, age, holder_of, home_of, places
+from flowdeps.state import Location, age, holder_of, places, primary_location
 from flowdeps.state.store import SetKey
 from tests.unit.state.builders import HOME, ML, config, entry, pools
 
 
 def test_a_sets_lock_belongs_to_its_own_namespace_first() -> None:
     """Home stands first, whatever pools say, and with no pool it is all."""
-    assert home_of(ML) == HOME
+    assert primary_location(ML) == HOME
     assert places(entry(), config=config(), pools={}) == [HOME]
     offering = entry(pools=[{"name": "a", "key": "x"}])
     assert places(offering, config=config(), pools=pools(a=["jobs", "flows"])) == [
         HOME,
-        Place("jobs", "x"),
-        Place("flows", "x"),
+        Location("jobs", "x"),
+        Location("flows", "x"),
     ]
 
 
@@ -21,7 +21,7 @@ def test_each_place_is_named_once() -> None:
     """Two pools with one job namespace and key, or a pool at home under the set's name, are one."""
     offering = entry(pools=["a", "b", {"name": "c", "key": "x"}])
     found = places(offering, config=config(), pools=pools(a="jobs", b="jobs", c="flows"))
-    assert found == [HOME, Place("jobs", "ml"), Place("flows", "x")]
+    assert found == [HOME, Location("jobs", "ml"), Location("flows", "x")]
 
 
 def test_a_pool_that_was_not_looked_at_adds_no_place() -> None:
@@ -36,23 +36,23 @@ def test_a_pool_that_does_not_admit_the_namespace_gets_no_lock() -> None:
     both = pools(a="jobs", b="jobs-b")
     assert places(entry(pools=["a", "b"]), config=strict, pools=both) == [
         HOME,
-        Place("jobs-b", "ml"),
+        Location("jobs-b", "ml"),
     ]
     trusted = entry(namespace="team-a", pools=["a"])
-    assert Place("jobs", "ml") in places(trusted, config=strict, pools=both)
+    assert Location("jobs", "ml") in places(trusted, config=strict, pools=both)
 
 
 def test_a_set_with_a_mistake_keeps_its_places() -> None:
     """The lock in service stays where it is while the spec is being mended."""
     broken = entry(requirements=["no good"], pools=["a"])
     assert broken.spec is None
-    assert places(broken, config=config(), pools=pools(a="jobs")) == [HOME, Place("jobs", "ml")]
+    assert places(broken, config=config(), pools=pools(a="jobs")) == [HOME, Location("jobs", "ml")]
 
 
 def test_names_of_config_maps_follow_from_the_key() -> None:
     """`flowdeps-<key>` is what runs mount, `flowdeps-<key>-<digest>` a revision."""
-    assert Place("jobs", "x").current == "flowdeps-x"
-    assert Place("jobs", "x").revision("0123456789") == "flowdeps-x-0123456789"
+    assert Location("jobs", "x").current == "flowdeps-x"
+    assert Location("jobs", "x").revision("0123456789") == "flowdeps-x-0123456789"
 
 
 # Who serves a place
@@ -66,7 +66,7 @@ def test_the_older_of_two_sets_serves_a_place() -> None:
     old = entry("x", namespace="n", pools=["a"], created=_OLD)
     new = entry("y", namespace="m", pools=[{"name": "b", "key": "x"}], created=_NEW)
     for rivals in ([old, new], [new, old]):
-        holder = holder_of(Place("jobs", "x"), rivals, config=config(), pools=_AT_JOBS)
+        holder = holder_of(Location("jobs", "x"), rivals, config=config(), pools=_AT_JOBS)
         assert holder == SetKey("n", "x")
 
 
@@ -76,7 +76,7 @@ def test_of_sets_made_in_one_second_all_passes_choose_the_same() -> None:
     other = entry("x", namespace="b", pools=["a"])
     assert age(one.meta) < age(other.meta)
     for rivals in ([one, other], [other, one]):
-        holder = holder_of(Place("jobs", "x"), rivals, config=config(), pools=_AT_JOBS)
+        holder = holder_of(Location("jobs", "x"), rivals, config=config(), pools=_AT_JOBS)
         assert holder == SetKey("a", "x")
 
 
@@ -85,9 +85,9 @@ def test_a_set_that_is_being_deleted_serves_nothing() -> None:
     going = entry("x", namespace="n", pools=["a"], metadata={"deletionTimestamp": _NEW})
     staying = entry("x", namespace="m", pools=["a"], created=_NEW)
     rivals = [going, staying]
-    holder = holder_of(Place("jobs", "x"), rivals, config=config(), pools=_AT_JOBS)
+    holder = holder_of(Location("jobs", "x"), rivals, config=config(), pools=_AT_JOBS)
     assert holder == SetKey("m", "x")
-    assert holder_of(Place("jobs", "x"), [going], config=config(), pools=_AT_JOBS) is None
+    assert holder_of(Location("jobs", "x"), [going], config=config(), pools=_AT_JOBS) is None
 
 
 def test_equal_keys_in_different_job_namespaces_are_no_conflict() -> None:
@@ -96,8 +96,8 @@ def test_equal_keys_in_different_job_namespaces_are_no_conflict() -> None:
     other = entry("x", namespace="m", pools=["b"], created=_NEW)
     where = pools(a="jobs-a", b="jobs-b")
     rivals = [one, other]
-    assert holder_of(Place("jobs-a", "x"), rivals, config=config(), pools=where) == one.key
-    assert holder_of(Place("jobs-b", "x"), rivals, config=config(), pools=where) == other.key
+    assert holder_of(Location("jobs-a", "x"), rivals, config=config(), pools=where) == one.key
+    assert holder_of(Location("jobs-b", "x"), rivals, config=config(), pools=where) == other.key
 
 
 @pytest.mark.parametrize(("created", "serves"), [(_OLD, "guest"), (_NEW, "x")])
@@ -111,7 +111,7 @@ def test_age_alone_decides_between_a_sets_home_and_another_sets_key(
         "guest", namespace="other", pools=[{"name": "a", "key": "x"}], created=created
     )  # fmt: skip
     holder = holder_of(
-        Place("flows", "x"), [host, guest], config=config(), pools=pools(a="flows")
+        Location("flows", "x"), [host, guest], config=config(), pools=pools(a="flows")
     )  # fmt: skip
     assert holder is not None
     assert holder.name == serves
@@ -123,5 +123,5 @@ def test_a_set_that_is_not_admitted_is_no_rival() -> None:
     stranger = entry("x", namespace="other", pools=["a"], created=_OLD)
     member = entry("x", namespace="team-a", pools=["a"], created=_NEW)
     rivals = [stranger, member]
-    holder = holder_of(Place("jobs", "x"), rivals, config=strict, pools=_AT_JOBS)
+    holder = holder_of(Location("jobs", "x"), rivals, config=strict, pools=_AT_JOBS)
     assert holder == member.key

@@ -20,7 +20,7 @@ def scrape(service: Service) -> Samples:
     service.health.before_scrape()
     return {
         (sample.name, frozenset(sample.labels.values())): sample.value
-        for family in service.world.metrics.registry.collect()
+        for family in service.context.metrics.registry.collect()
         for sample in family.samples
     }
 
@@ -88,7 +88,7 @@ def test_nothing_is_left_of_what_is_gone() -> None:
             sim.cluster.apply("bad-x", namespace="team", requirements=["impossible"])
             await asyncio.sleep(10 * MINUTE)
             scrape(service)
-            before = generate_latest(service.world.metrics.registry).decode()
+            before = generate_latest(service.context.metrics.registry).decode()
             for name in ("pool-x", '"team"', "bad-x"):
                 assert name in before, name
             for name in ("set-x", "bad-x"):
@@ -97,7 +97,7 @@ def test_nothing_is_left_of_what_is_gone() -> None:
             del sim.prefect.pools["pool-x"]
             await asyncio.sleep(10 * MINUTE)
             scrape(service)
-            after = generate_latest(service.world.metrics.registry).decode()
+            after = generate_latest(service.context.metrics.registry).decode()
         for name in ("pool-x", '"team"', "bad-x", 'reason="Unsatisfiable"'):
             assert name not in after, name
 

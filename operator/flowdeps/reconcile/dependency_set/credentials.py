@@ -17,57 +17,57 @@ from flowdeps.api.resource import (
 from flowdeps.gather.credentials import CA_FILE, NETRC_FILE
 from flowdeps.locks.access import Access
 from flowdeps.reconcile.claims import is_foreign, taken
-from flowdeps.reconcile.context import World
-from flowdeps.state import home_of, owner_of, places, revisions_of
+from flowdeps.reconcile.context import Context
+from flowdeps.state import owner_of, places, primary_location, revisions_of
 from flowdeps.state.store import REVISION_LABEL, ConfigMapView, SetEntry, SetKey
 
 
-async def publish_credentials(world: World, entry: SetEntry, access: Access | None) -> bool:
+async def publish_credentials(context: Context, entry: SetEntry, access: Access | None) -> bool:
     """Make the Secrets of a set what they should be; None: it needs none.
 
     Each revision has one as well: a run may name it instead of a key. Elsewhere than at home, a
     Secret waits for its ConfigMap, by which it is found when the set goes; returns whether one
     does.
     """
-    views = world.store.held(entry.key)
+    views = context.store.held(entry.key)
     if access is None:
         for view in views:
             if view.manifest.get("credentials"):
-                await remove_credentials(world, view)
+                await remove_credentials(context, view)
         return False
     waits = False
     there = {(view.namespace, view.name) for view in views}
-    for place in places(entry, config=world.config, pools=world.store.pools):
-        if taken(world, entry, place):
+    for place in places(entry, config=context.config, pools=context.store.pools):
+        if taken(context, entry, place):
             continue
-        if place != home_of(entry.key) and (place.namespace, place.current) not in there:
+        if place != primary_location(entry.key) and (place.namespace, place.current) not in there:
             waits = True
             continue
         revisions = revisions_of(place, views)
         named = [view.name for view in revisions if view.manifest.get("credentials")]
         for name in (place.current, *named):
-            await _publish_at(world, entry, place.namespace, name, access)
+            await _publish_at(context, entry, place.namespace, name, access)
     return waits
 
 
-async def remove_credentials(world: World, view: ConfigMapView) -> None:
+async def remove_credentials(context: Context, view: ConfigMapView) -> None:
     """Delete the Secret that stands beside one of our ConfigMaps, if it is of the same set."""
     if REVISION_LABEL in view.labels and not view.manifest.get("credentials"):
         return
-    body = await world.cluster.get_secret(view.namespace, view.name)
+    body = await context.cluster.get_secret(view.namespace, view.name)
     if body and _is_of(view.holder, body):
-        await world.cluster.delete_secret(
+        await context.cluster.delete_secret(
             namespace=view.namespace, name=view.name, uid=body["metadata"]["uid"]
         )
 
 
 async def _publish_at(
-    world: World, entry: SetEntry, namespace: str, name: str, access: Access
+    context: Context, entry: SetEntry, namespace: str, name: str, access: Access
 ) -> None:
     texts = {NETRC_FILE: access.netrc, CA_FILE: access.ca}
     data = {file: base64.b64encode(t.encode()).decode() for file, t in texts.items() if t}
-    found = await world.cluster.get_secret(namespace, name)
-    if found and not _is_ours(world, found):
+    found = await context.cluster.get_secret(namespace, name)
+    if found and not _is_ours(context, found):
         return  # somebody else's stands in the way: the trial, or a run, will say so
     if found and found.get("data") == data and _is_of(entry.key, found):
         return
@@ -78,7 +78,7 @@ async def _publish_at(
     }
     if namespace == entry.key.namespace:
         metadata["ownerReferences"] = [owner_of(entry)]
-    await world.cluster.apply_secret(
+    await context.cluster.apply_secret(
         {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
     )
 
@@ -91,10 +91,10 @@ def _is_of(key: SetKey, body: Any) -> bool:
     return _labels_of(key).items() <= _labels(body).items()
 
 
-def _is_ours(world: World, body: Any) -> bool:
+def _is_ours(context: Context, body: Any) -> bool:
     labels = _labels(body)
     holder = SetKey(labels.get(NAMESPACE_LABEL, ""), labels.get(SET_LABEL, ""))
-    return labels.get(MANAGED_BY_LABEL) == MANAGED_BY and not is_foreign(world, holder)
+    return labels.get(MANAGED_BY_LABEL) == MANAGED_BY and not is_foreign(context, holder)
 
 
 def _labels(body: Any) -> dict[str, str]:

@@ -4,19 +4,19 @@ from collections.abc import Iterator
 
 from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import SetSpec
-from flowdeps.reconcile.context import World
+from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.status import GatherError
 from flowdeps.scheduling.single_flight import Failure
 from flowdeps.state.store import SetEntry
 from flowdeps.trials.images import Image, ImageRef
 
 
-def _image_ref(world: World, entry: SetEntry, spec: SetSpec) -> ImageRef | None:
+def _image_ref(context: Context, entry: SetEntry, spec: SetSpec) -> ImageRef | None:
     """The image that a set is for, as its pools' runs get it; None: none is named."""
     views = []
     for ref in entry.offers:
-        state = world.pool_states.get(ref.name)
-        if view := world.store.pools.get(ref.name):
+        state = context.pool_states.get(ref.name)
+        if view := context.store.pools.get(ref.name):
             views.append(view)
         elif state is None or entry.key not in state.verdicts:
             raise GatherError(Reason.PENDING, "waits for the first look at the work pool")
@@ -32,18 +32,18 @@ def _image_ref(world: World, entry: SetEntry, spec: SetSpec) -> ImageRef | None:
 
 
 def find_image(
-    world: World, entry: SetEntry, spec: SetSpec
+    context: Context, entry: SetEntry, spec: SetSpec
 ) -> tuple[Image | None, tuple[str, ...]]:
     """What the set's image has, and notes on it; None with python.version, or a lock from elsewhere
     that no image is named for."""
     if spec.target is not None:
-        world.images.need(entry.key, frozenset())
+        context.images.need(entry.key, frozenset())
         return None, ()
-    ref = _image_ref(world, entry, spec)
-    allowed = ref is not None and world.config.allows_image(ref.image)
-    world.images.need(entry.key, frozenset({ref} if ref and allowed else ()))
+    ref = _image_ref(context, entry, spec)
+    allowed = ref is not None and context.config.allows_image(ref.image)
+    context.images.need(entry.key, frozenset({ref} if ref and allowed else ()))
     if ref is None:
-        if any(one.name not in world.store.pools for one in entry.offers):
+        if any(one.name not in context.store.pools for one in entry.offers):
             raise GatherError(Reason.PENDING, "waits for a look at the work pool, for its image")
         if spec.lock_from:
             return None, ()
@@ -56,17 +56,17 @@ def find_image(
         raise GatherError(
             Reason.IMAGE_NOT_ALLOWED,
             f"spec.python.image: {ref.image} is not among the images that the operator allows"
-            f" ({', '.join(world.config.images.allowed)}); use one of them, or ask whoever runs"
+            f" ({', '.join(context.config.images.allowed)}); use one of them, or ask whoever runs"
             " flowdeps to allow it in images.allowed",
         )
-    image = world.images.get(ref)
+    image = context.images.get(ref)
     if image is None:
         raise GatherError(Reason.PROBING, f"a pod looks at what {ref.image} has installed")
     if isinstance(image, Failure):
         raise GatherError(Reason.named(image.reason), f"spec.python.image: {image.message}")
     if problem := image.facts.problem:
         raise GatherError(Reason.IMAGE_UNUSABLE, f"{ref.image}: {problem}")
-    return image, (*_without_prefect(entry, image), *_other_images(world, entry, ref.image))
+    return image, (*_without_prefect(entry, image), *_other_images(context, entry, ref.image))
 
 
 def _without_prefect(entry: SetEntry, image: Image) -> Iterator[str]:
@@ -79,9 +79,9 @@ def _without_prefect(entry: SetEntry, image: Image) -> Iterator[str]:
         )
 
 
-def _other_images(world: World, entry: SetEntry, image: str) -> Iterator[str]:
+def _other_images(context: Context, entry: SetEntry, image: str) -> Iterator[str]:
     for ref in entry.offers:
-        view = world.store.pools.get(ref.name)
+        view = context.store.pools.get(ref.name)
         if view and view.image and view.image != image:
             yield (
                 f'work pool "{ref.name}" has the image {view.image}, the lock is made for {image}:'

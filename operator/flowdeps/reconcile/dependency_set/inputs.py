@@ -15,7 +15,7 @@ from flowdeps.gather.sources import (
     Absent,
     ConfigMapKey,
     SecretName,
-    Thing,
+    SourceRef,
     Unreadable,
     Variable,
 )
@@ -26,7 +26,7 @@ from flowdeps.locks.prefect_list import parse_variable
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.requirements_file import RequirementsFile, parse_requirements_file
 from flowdeps.locks.target import Target
-from flowdeps.reconcile.context import World
+from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.external_lock import finished_lock
 from flowdeps.reconcile.dependency_set.image import find_image
 from flowdeps.reconcile.dependency_set.status import GatherError
@@ -54,19 +54,19 @@ class Inputs:
     notes: tuple[str, ...] = ()
 
 
-def gather(world: World, entry: SetEntry, spec: SetSpec) -> Inputs:
+def gather(context: Context, entry: SetEntry, spec: SetSpec) -> Inputs:
     """All inputs of a set. Raises GatherError where one is missing, wrong or not known yet."""
-    family = list(_family(world, entry, spec))
+    family = list(_family(context, entry, spec))
     things = {thing for _, one in family for thing in _things(entry.key.namespace, one)}
     if spec.index.credentials:
         things.add(SecretName(entry.key.namespace, spec.index.credentials))
-    world.sources.need(entry.key, frozenset(things))
-    index = _index(world, spec)
-    access = _access(world, entry, spec, index)
-    image, notes = find_image(world, entry, spec)
+    context.sources.need(entry.key, frozenset(things))
+    index = _index(context, spec)
+    access = _access(context, entry, spec, index)
+    image, notes = find_image(context, entry, spec)
     if spec.lock_from:
         thing = _thing(entry.key.namespace, spec.lock_from)
-        text = str(_content(world, thing, path="spec.lockFrom"))
+        text = str(_content(context, thing, path="spec.lockFrom"))
         lock = finished_lock(text, image, shadow=spec.shadow)
         of_image = (image.facts.digest, *spec.shadow) if image else ()
         return Inputs(
@@ -80,7 +80,7 @@ def gather(world: World, entry: SetEntry, spec: SetSpec) -> Inputs:
             notes=notes,
         )
     request = _request(
-        world,
+        context,
         family,
         entry.key.namespace,
         target=_target(spec, image),
@@ -104,17 +104,17 @@ def _digest(*parts: str) -> str:
     return f"sha256:{hashlib.sha256('+'.join(parts).encode()).hexdigest()}"
 
 
-def access(world: World, entry: SetEntry, spec: SetSpec) -> Access | None:
+def access(context: Context, entry: SetEntry, spec: SetSpec) -> Access | None:
     """What a set's Secret gives access with, where only that is needed. Raises GatherError."""
-    things: set[Thing] = set()
+    things: set[SourceRef] = set()
     if spec.index.credentials:
         things.add(SecretName(entry.key.namespace, spec.index.credentials))
-    world.sources.need(entry.key, frozenset(things))
-    world.images.need(entry.key, frozenset())
-    return _access(world, entry, spec, _index(world, spec))
+    context.sources.need(entry.key, frozenset(things))
+    context.images.need(entry.key, frozenset())
+    return _access(context, entry, spec, _index(context, spec))
 
 
-def _family(world: World, entry: SetEntry, spec: SetSpec) -> Iterator[tuple[str, SetSpec]]:
+def _family(context: Context, entry: SetEntry, spec: SetSpec) -> Iterator[tuple[str, SetSpec]]:
     """The specs of a set and of those that it includes, each once, by name."""
     seen: set[str] = set()
     waiting: list[tuple[SetSpec, tuple[str, ...]]] = [(spec, (entry.key.name,))]
@@ -130,11 +130,11 @@ def _family(world: World, entry: SetEntry, spec: SetSpec) -> Iterator[tuple[str,
                 raise GatherError(
                     Reason.INCLUDE_CYCLE, f"spec.includes: {path}: a cycle; remove one of them"
                 )
-            waiting.append((_included(world, entry.key.namespace, name, path), (*way, name)))
+            waiting.append((_included(context, entry.key.namespace, name, path), (*way, name)))
 
 
-def _included(world: World, namespace: str, name: str, path: str) -> SetSpec:
-    found = world.store.sets.get(SetKey(namespace, name))
+def _included(context: Context, namespace: str, name: str, path: str) -> SetSpec:
+    found = context.store.sets.get(SetKey(namespace, name))
     if found is None or found.meta.deleting:
         raise GatherError(
             Reason.INCLUDE_NOT_FOUND,
@@ -152,22 +152,22 @@ def _included(world: World, namespace: str, name: str, path: str) -> SetSpec:
     return found.spec
 
 
-def _things(namespace: str, spec: SetSpec) -> Iterator[Thing]:
+def _things(namespace: str, spec: SetSpec) -> Iterator[SourceRef]:
     for source in (*spec.requirements_from, *spec.constraints_from):
         yield _thing(namespace, source)
     if spec.lock_from:
         yield _thing(namespace, spec.lock_from)
 
 
-def _thing(namespace: str, source: Source) -> Thing:
+def _thing(namespace: str, source: Source) -> SourceRef:
     if isinstance(source, VariableSource):
         return Variable(source.name)
     return ConfigMapKey(namespace, source.name, source.key)
 
 
-def _content(world: World, thing: Thing, *, path: str, optional: bool = False) -> object:
+def _content(context: Context, thing: SourceRef, *, path: str, optional: bool = False) -> object:
     """What a source holds; None where it is absent and may be. Raises GatherError."""
-    found = world.sources.get(thing)
+    found = context.sources.get(thing)
     if found is None:
         raise GatherError(Reason.GATHERING, f"{path}: {thing} is being read")
     if isinstance(found, Failure):
@@ -183,13 +183,13 @@ def _content(world: World, thing: Thing, *, path: str, optional: bool = False) -
 
 
 def _lines(
-    world: World, namespace: str, sources: tuple[Source, ...], *, field: str
+    context: Context, namespace: str, sources: tuple[Source, ...], *, field: str
 ) -> Iterator[str]:
     """The lines of all sources of one field."""
     for number, source in enumerate(sources):
         path = f"{field}[{number}]"
         thing = _thing(namespace, source)
-        content = _content(world, thing, path=path, optional=source.optional)
+        content = _content(context, thing, path=path, optional=source.optional)
         if content is None:
             continue
         file: RequirementsFile
@@ -205,7 +205,7 @@ def _lines(
 
 
 def _request(
-    world: World,
+    context: Context,
     family: list[tuple[str, SetSpec]],
     namespace: str,
     *,
@@ -219,10 +219,10 @@ def _request(
         spec_of = f"included set {name}: spec" if number else "spec"
         field = f"{spec_of}.requirementsFrom"
         requirements += one.requirements
-        requirements += _lines(world, namespace, one.requirements_from, field=field)
+        requirements += _lines(context, namespace, one.requirements_from, field=field)
         field = f"{spec_of}.constraintsFrom"
         constraints += one.constraints
-        constraints += _lines(world, namespace, one.constraints_from, field=field)
+        constraints += _lines(context, namespace, one.constraints_from, field=field)
     spec = family[0][1]
     cooldown = spec.index.cooldown
     return LockRequest(
@@ -232,7 +232,7 @@ def _request(
         index=index,
         image=image.facts if image else None,
         shadow=spec.shadow if image else (),
-        cooldown=(world.config.cooldown if cooldown is None else cooldown) or None,
+        cooldown=(context.config.cooldown if cooldown is None else cooldown) or None,
         cooldown_exempt=spec.index.cooldown_exempt,
         prereleases=spec.index.prereleases,
     )
@@ -246,31 +246,31 @@ def _target(spec: SetSpec, image: Image | None) -> Target:
     return Target(image.facts.python, spec.python.platforms or (image.facts.platform,))
 
 
-def _index(world: World, spec: SetSpec) -> Index:
+def _index(context: Context, spec: SetSpec) -> Index:
     if not spec.index.index.url:
-        return world.config.index
+        return context.config.index
     for number, url in enumerate(spec.index.index.urls):
-        if not world.config.allows_index(url):
+        if not context.config.allows_index(url):
             path = f"spec.index.extraUrls[{number - 1}]" if number else "spec.index.url"
             raise GatherError(
                 Reason.INDEX_NOT_ALLOWED,
                 f"{path}: {url} is not among the indexes that the operator allows"
-                f" ({', '.join(world.config.allowed_indexes)}); use one of them, or ask whoever"
+                f" ({', '.join(context.config.allowed_indexes)}); use one of them, or ask whoever"
                 " runs flowdeps to allow it in index.allowed",
             )
     return spec.index.index
 
 
-def _access(world: World, entry: SetEntry, spec: SetSpec, index: Index) -> Access | None:
+def _access(context: Context, entry: SetEntry, spec: SetSpec, index: Index) -> Access | None:
     name = spec.index.credentials
     if not name:
         return None
     path = "spec.index.credentialsSecretRef"
     thing = SecretName(entry.key.namespace, name)
-    found = world.sources.get(thing)
+    found = context.sources.get(thing)
     if isinstance(found, Absent):
         raise GatherError(Reason.CREDENTIALS_INVALID, f"{path}: {found.message}; create it")
-    data = cast("Mapping[str, str]", _content(world, thing, path=path))
+    data = cast("Mapping[str, str]", _content(context, thing, path=path))
     try:
         return access_of(data, name=name, index=index)
     except CredentialsError as error:

@@ -18,7 +18,7 @@ Ask = Callable[[LockRequest], Awaitable[Resolution]]
 Known = Callable[[Lock], tuple[Vulnerability, ...]]
 
 
-async def safest(request: LockRequest, *, ask: Ask, known: Known) -> Resolution:
+async def least_vulnerable(request: LockRequest, *, ask: Ask, known: Known) -> Resolution:
     """What `ask` answers to `request`, or to a narrower one, by what is `known` of their locks.
 
     The first answer stands where others are no better. Raises a `ResolveError` where there is none.

@@ -9,22 +9,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import REFRESH_ANNOTATION, SetSpec, Updates
 from flowdeps.api.times import parse_time
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
-from flowdeps.reconcile.context import World
+from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.inputs import Inputs
-from flowdeps.reconcile.dependency_set.least_vulnerable import safest
+from flowdeps.reconcile.dependency_set.least_vulnerable import least_vulnerable
 from flowdeps.reconcile.dependency_set.publish import LockText, too_large
-from flowdeps.reconcile.dependency_set.status import Step
 from flowdeps.resolver import Resolution
 from flowdeps.scheduling.single_flight import Failure
 from flowdeps.state import (
+    Location,
     LockRecord,
-    Place,
     newest_record,
     pinned_record,
     record_of,
@@ -53,7 +53,7 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
+class NewLock:
     """A new lock with its record; `refresh`: pins were free to move."""
 
     lock: Lock
@@ -61,13 +61,13 @@ class Made:
     refresh: bool
 
 
-def chosen(
+def lock_to_serve(
     spec: SetSpec,
     last: tuple[LockRecord, str] | None,
     *,
-    home: Place,
+    home: Location,
     views: Sequence[ConfigMapView],
-) -> tuple[tuple[LockRecord, str] | None, Step | None]:
+) -> tuple[tuple[LockRecord, str] | None, Outcome | None]:
     """The lock to serve as long as no other is made, and what spec.revision makes of it.
 
     Without spec.revision there is nothing to say; a revision that was served because of it gives
@@ -77,12 +77,12 @@ def chosen(
     said = None
     if spec.revision:
         found = pinned_record(home, views, spec.revision)
-        said = Step(True, Reason.PINNED, f"{spec.revision}, as spec.revision says")
+        said = Outcome.done(Reason.PINNED, f"{spec.revision}, as spec.revision says")
         if found is None:
             kept = [view.name.removeprefix("flowdeps-") for view in revisions_of(home, views)]
             text = f'spec.revision: there is no revision "{spec.revision}"; '
             text += f"there are: {', '.join(kept)}" if kept else "there is none yet"
-            return last, Step(False, Reason.REVISION_NOT_FOUND, text)
+            return last, Outcome.failed(Reason.REVISION_NOT_FOUND, text)
     elif last and last[0].pinned:
         found = newest_record(home, views) or last
     if found and last and found[0].digest == last[0].digest:
@@ -95,7 +95,7 @@ def chosen(
 
 
 def ask(
-    world: World,
+    context: Context,
     entry: SetEntry,
     spec: SetSpec,
     inputs: Inputs,
@@ -103,13 +103,13 @@ def ask(
     record: LockRecord | None,
     settled: str,
     before: LockText,
-) -> Made | Failure | Step:
+) -> NewLock | Failure | Outcome:
     """A new lock and its record, a failure, or a step: done where the record holds.
 
     `record` is the lock in service, `settled` the digest of further inputs that need no new lock
     (those of a proposal, which waits for an approval).
     """
-    now = world.now()
+    now = context.now()
     wanted = entry.meta.annotations.get(REFRESH_ANNOTATION, "")
     due = next_refresh(entry, spec, record)
     changed = record is None or inputs.digest not in {record.inputs, settled}
@@ -132,13 +132,13 @@ def ask(
             stamp=wanted,
             access=inputs.access,
         )
-        answer = _resolve(world, entry, question, request, before=before)
+        answer = _resolve(context, entry, question, request, before=before)
     if answer is None:
-        return Step(False, Reason.RESOLVING, "uv is looking for versions that fit together")
+        return Outcome.waits(Reason.RESOLVING, "uv is looking for versions that fit together")
     if isinstance(answer, Failure):
         return answer
     if problem := too_large(answer.lock):
-        return Step(False, Reason.LOCK_TOO_LARGE, problem)
+        return Outcome.failed(Reason.LOCK_TOO_LARGE, problem)
     made = record_of(
         answer.lock,
         inputs=inputs.digest,
@@ -151,13 +151,13 @@ def ask(
         shadow=spec.shadow if inputs.image else (),
         credentials=inputs.access is not None,
     )
-    return Made(lock=answer.lock, record=made, refresh=refresh)
+    return NewLock(lock=answer.lock, record=made, refresh=refresh)
 
 
-def resolved(inputs: Inputs, record: LockRecord) -> Step:
+def resolved(inputs: Inputs, record: LockRecord) -> Outcome:
     """That there is a lock, and what people should know of it."""
     notes = filter(None, (*inputs.notes, record.notes))
-    return Step(True, Reason.RESOLVED, "; ".join(notes))
+    return Outcome.done(Reason.RESOLVED, "; ".join(notes))
 
 
 def next_refresh(entry: SetEntry, spec: SetSpec, record: LockRecord | None) -> datetime | None:
@@ -170,7 +170,7 @@ def next_refresh(entry: SetEntry, spec: SetSpec, record: LockRecord | None) -> d
 
 
 def _resolve(
-    world: World,
+    context: Context,
     entry: SetEntry,
     question: Question,
     request: LockRequest,
@@ -181,10 +181,10 @@ def _resolve(
         previous = await before.lock()
 
         async def answer(one: LockRequest) -> Resolution:
-            return await world.resolve(
+            return await context.resolve(
                 one, previous=previous, keep=question.keep, access=question.access
             )
 
-        return await safest(request, ask=answer, known=world.vulnerable)
+        return await least_vulnerable(request, ask=answer, known=context.vulnerable)
 
-    return world.resolutions.ask(entry.key, question, find)
+    return context.resolutions.ask(entry.key, question, find)

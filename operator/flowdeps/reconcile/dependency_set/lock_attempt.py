@@ -8,25 +8,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from flowdeps.api.conditions import ConditionType, find_condition
+from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import UNDER_WAY, Reason
 from flowdeps.api.resource import SetSpec, Updates
 from flowdeps.api.status import parse_status
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
-from flowdeps.reconcile.context import World
+from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set import inputs as gathering
 from flowdeps.reconcile.dependency_set.inputs import Inputs, gather
-from flowdeps.reconcile.dependency_set.lock import Made, ask, chosen, resolved
+from flowdeps.reconcile.dependency_set.lock import NewLock, ask, lock_to_serve, resolved
 from flowdeps.reconcile.dependency_set.publish import LockText
-from flowdeps.reconcile.dependency_set.status import GatherError, Step, patience
+from flowdeps.reconcile.dependency_set.status import GatherError, retry_after
 from flowdeps.reconcile.dependency_set.verify import Proof, blocked, prove
 from flowdeps.scheduling.single_flight import Failure
-from flowdeps.state import ANNOTATION_INPUTS, LockRecord, home_of, proposals_of
+from flowdeps.state import ANNOTATION_INPUTS, LockRecord, primary_location, proposals_of
 from flowdeps.state.store import ConfigMapView, SetEntry
 
 
 @dataclass(kw_only=True)
-class Making:
+class LockAttempt:
     """How far a set's lock got.
 
     `record`: the lock to serve, with its text in `new` where it was just made; `proposal`: a lock
@@ -34,12 +35,12 @@ class Making:
     (`access_known`).
     """
 
-    resolved: Step
-    verified: Step
+    resolved: Outcome
+    verified: Outcome
     record: LockRecord | None
     before: LockText
     new: Lock | None = None
-    proposal: Made | None = None
+    proposal: NewLock | None = None
     pinned: bool = False
     access: Access | None = None
     access_known: bool = False
@@ -48,63 +49,63 @@ class Making:
 
 
 def make(
-    world: World,
+    context: Context,
     entry: SetEntry,
     spec: SetSpec,
     *,
     last: tuple[LockRecord, str] | None,
     views: Sequence[ConfigMapView],
-) -> Making:
+) -> LockAttempt:
     """The lock that a set should serve now, as far as that is known."""
-    home = home_of(entry.key)
-    serving, said = chosen(spec, last, home=home, views=views)
+    home = primary_location(entry.key)
+    serving, said = lock_to_serve(spec, last, home=home, views=views)
     record = serving[0] if serving else None
-    making = Making(
-        resolved=said or Step(True, Reason.RESOLVED),
+    making = LockAttempt(
+        resolved=said or Outcome.done(Reason.RESOLVED),
         verified=_verified_so_far(entry, record),
         record=record,
-        before=LockText(world, home.namespace, serving),
-        pinned=said is not None and said.done,
+        before=LockText(context, home.namespace, serving),
+        pinned=said is not None and said.is_done,
     )
-    if said and not said.done:
+    if said and not said.is_done:
         return making
     try:
         if making.pinned and record and spec.updates is Updates.AUTOMATIC:
             making.verified = verified_before(record)
-            making.access = gathering.access(world, entry, spec)
+            making.access = gathering.access(context, entry, spec)
             making.access_known = True
             return making
-        inputs = gather(world, entry, spec)
+        inputs = gather(context, entry, spec)
     except GatherError as error:
         making.resolved = _under_way(entry, ConditionType.RESOLVED, error.step)
         return making
     making.inputs, making.access, making.access_known = inputs, inputs.access, True
     proposals = proposals_of(home, views) if making.pinned else []
     settled = proposals[0].annotations.get(ANNOTATION_INPUTS, "") if proposals else ""
-    answer = ask(world, entry, spec, inputs, record=record, settled=settled, before=making.before)
+    answer = ask(context, entry, spec, inputs, record=record, settled=settled, before=making.before)
     match answer:
         case Failure():
             making.resolved = _unresolved(spec, answer)
-            making.again.append(max(1.0, answer.until - world.queue.time()))
-        case Step(done=False):
+            making.again.append(max(1.0, answer.until - context.queue.time()))
+        case Outcome(is_done=False):
             making.resolved = _under_way(entry, ConditionType.RESOLVED, answer)
-        case Step():
+        case Outcome():
             making.resolved = said or answer
-            _prove_served(world, entry, spec, making, inputs)
-        case Made():
-            _take(world, entry, spec, making, inputs, answer, said=said)
+            _prove_served(context, entry, spec, making, inputs)
+        case NewLock():
+            _take(context, entry, spec, making, inputs, answer, said=said)
     return making
 
 
 def _take(
-    world: World,
+    context: Context,
     entry: SetEntry,
     spec: SetSpec,
-    making: Making,
+    making: LockAttempt,
     inputs: Inputs,
-    made: Made,
+    made: NewLock,
     *,
-    said: Step | None,
+    said: Outcome | None,
 ) -> None:
     """Let a new lock take the place of the one in service, or propose it, once it is proven."""
     making.resolved = said or resolved(inputs, made.record)
@@ -112,9 +113,9 @@ def _take(
     if served and made.lock.digest == served.digest:
         # Only what is said of it is new.
         making.record = replace(made.record, verified=served.verified, pinned=served.pinned)
-        _prove_served(world, entry, spec, making, inputs)
+        _prove_served(context, entry, spec, making, inputs)
         return
-    if problem := blocked(world, spec, made.lock):
+    if problem := blocked(context, spec, made.lock):
         making.resolved = problem
         making.again.append(3600.0)
         return
@@ -122,9 +123,9 @@ def _take(
     async def lock() -> Lock:
         return made.lock
 
-    proof = prove(world, entry, spec, inputs, record=made.record, lock=lock)
-    if not proof.step.done:
-        _failed(world, entry, making, proof)
+    proof = prove(context, entry, spec, inputs, record=made.record, lock=lock)
+    if not proof.step.is_done:
+        _failed(context, entry, making, proof)
         return
     made = replace(made, record=replace(made.record, verified=proof.passed))
     if served and (making.pinned or (spec.updates is Updates.MANUAL and made.refresh)):
@@ -138,47 +139,47 @@ def _take(
 
 
 def _prove_served(
-    world: World, entry: SetEntry, spec: SetSpec, making: Making, inputs: Inputs
+    context: Context, entry: SetEntry, spec: SetSpec, making: LockAttempt, inputs: Inputs
 ) -> None:
     """Try the lock in service where its image is another by now, or it was never tried."""
     if making.record is None or making.pinned:
         return
-    proof = prove(world, entry, spec, inputs, record=making.record, lock=making.before.lock)
-    if proof.step.done:
+    proof = prove(context, entry, spec, inputs, record=making.record, lock=making.before.lock)
+    if proof.step.is_done:
         making.verified = proof.step
         making.record = replace(making.record, verified=proof.passed)
     else:
-        _failed(world, entry, making, proof)
+        _failed(context, entry, making, proof)
 
 
-def _failed(world: World, entry: SetEntry, making: Making, proof: Proof) -> None:
+def _failed(context: Context, entry: SetEntry, making: LockAttempt, proof: Proof) -> None:
     """Say why a lock is not proven, and come back when that may be otherwise.
 
     Another image mends a failed trial as well: look at it, ever more rarely.
     """
     making.verified = _under_way(entry, ConditionType.VERIFIED, proof.step)
     if proof.until is not None:
-        making.again.append(max(1.0, proof.until - world.queue.time()))
+        making.again.append(max(1.0, proof.until - context.queue.time()))
     if proof.step.reason is Reason.VERIFY_FAILED and making.inputs and making.inputs.image:
-        pause = patience(entry, ConditionType.VERIFIED, now=world.now(), least=60.0)
-        world.images.look_at(making.inputs.image.ref, older_than=pause)
+        pause = retry_after(entry, ConditionType.VERIFIED, now=context.now(), least=60.0)
+        context.images.look_at(making.inputs.image.ref, older_than=pause)
         making.again.append(pause)
 
 
-def _verified_so_far(entry: SetEntry, record: LockRecord | None) -> Step:
+def _verified_so_far(entry: SetEntry, record: LockRecord | None) -> Outcome:
     if record is None:
-        return Step(False, Reason.PENDING, "waits for a lock")
+        return Outcome.waits(Reason.PENDING, "waits for a lock")
     return _said(entry, ConditionType.VERIFIED) or verified_before(record)
 
 
-def verified_before(record: LockRecord) -> Step:
+def verified_before(record: LockRecord) -> Outcome:
     """What can be said of the lock in service without a new trial."""
     if record.verified:
-        return Step(True, Reason.VERIFIED, "it was tried in its image before it was published")
-    return Step(True, Reason.NO_IMAGE_TO_VERIFY, "it was published without a trial", unknown=True)
+        return Outcome.done(Reason.VERIFIED, "it was tried in its image before it was published")
+    return Outcome.done(Reason.NO_IMAGE_TO_VERIFY, "it was published without a trial", unknown=True)
 
 
-def _unresolved(spec: SetSpec, answer: Failure) -> Step:
+def _unresolved(spec: SetSpec, answer: Failure) -> Outcome:
     reason, message = Reason.named(answer.reason), answer.message
     if reason is Reason.UNSATISFIABLE:  # which a resolver says of packages, not of fields
         named = {
@@ -190,22 +191,22 @@ def _unresolved(spec: SetSpec, answer: Failure) -> Step:
         }
         fields = ", ".join(f"spec.{name}" for name, value in named.items() if value)
         message = f"{fields}: {message.rstrip('. ')}. Widen one side, or correct a name"
-    return Step(False, reason, message)
+    return Outcome.failed(reason, message)
 
 
-def _under_way(entry: SetEntry, type_: ConditionType, step: Step) -> Step:
+def _under_way(entry: SetEntry, type_: ConditionType, step: Outcome) -> Outcome:
     """What was said of this spec before, as long as nothing new is known."""
     return (_said(entry, type_) if step.reason in UNDER_WAY else None) or step
 
 
-def _said(entry: SetEntry, type_: ConditionType) -> Step | None:
+def _said(entry: SetEntry, type_: ConditionType) -> Outcome | None:
     """What was said of this spec; None where that, too, was under way."""
     status = parse_status(entry.body)
     condition = find_condition(status.conditions, type_)
     told = status.observed_generation == entry.meta.generation
     if condition is None or not told or condition.reason in UNDER_WAY:
         return None
-    return Step(
+    return Outcome(
         condition.status != "False",
         Reason.named(condition.reason),
         condition.message,

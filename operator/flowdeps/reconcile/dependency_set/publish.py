@@ -5,24 +5,24 @@ before copies, in each place the revision before the current one, deletions last
 Whatever was not reached is found missing by the next pass.
 """
 
+from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import MANAGED_BY, MANAGED_BY_LABEL
 from flowdeps.clients.kubernetes import ClusterError
 from flowdeps.locks.diff import diff, summarize
 from flowdeps.locks.lock import Lock, LockError, parse_lock
 from flowdeps.reconcile.claims import is_foreign, taken
-from flowdeps.reconcile.context import World
+from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.credentials import remove_credentials
-from flowdeps.reconcile.dependency_set.status import Step
 from flowdeps.state import (
     SUMMARY_LIMIT,
     Desired,
+    Location,
     LockRecord,
-    Place,
     config_maps,
-    home_of,
     keep_history,
     places,
+    primary_location,
 )
 from flowdeps.state.store import LOCK_FILE, ConfigMapView, SetEntry
 
@@ -36,62 +36,68 @@ class LockText:
     `found`: its record and the name of the ConfigMap in `namespace` that holds it.
     """
 
-    def __init__(self, world: World, namespace: str, found: tuple[LockRecord, str] | None) -> None:
-        self._world, self._namespace, self._found = world, namespace, found
+    def __init__(
+        self, context: Context, namespace: str, found: tuple[LockRecord, str] | None
+    ) -> None:
+        self._context, self._namespace, self._found = context, namespace, found
         self._lock: Lock | None = None
 
     async def lock(self) -> Lock | None:
         """The lock; None where there is none, or where its text is not what it was."""
         if self._lock is None and self._found:
             record, name = self._found
-            body = await self._world.cluster.get_config_map(self._namespace, name)
+            body = await self._context.cluster.get_config_map(self._namespace, name)
             text = ((body or {}).get("data") or {}).get(LOCK_FILE, "")
             self._lock = _parse(text, record)
         return self._lock
 
 
 async def publish(
-    world: World, entry: SetEntry, record: LockRecord, *, new: Lock | None, before: LockText
-) -> Step:
+    context: Context, entry: SetEntry, record: LockRecord, *, new: Lock | None, before: LockText
+) -> Outcome:
     """Write what is missing of a lock's ConfigMaps.
 
     `new` is the lock where it was just made; else its text comes from `before`,
     the lock in service. Raises ClusterError where the API server is out of reach.
     """
-    problems: list[Step] = []
-    for place in places(entry, config=world.config, pools=world.store.pools):
-        problem = taken(world, entry, place)
+    problems: list[Outcome] = []
+    for place in places(entry, config=context.config, pools=context.store.pools):
+        problem = taken(context, entry, place)
         if problem is None:
             try:
-                problem = await _publish_at(world, entry, place, record, new=new, before=before)
+                problem = await _publish_at(context, entry, place, record, new=new, before=before)
             except ClusterError as error:
                 problem = _refused(error, place)
         if problem:
             problems.append(problem)
     if problems:
         return problems[0]
-    return Step(True, Reason.PUBLISHED, f"{home_of(entry.key).current} holds {record.short}")
+    return Outcome.done(
+        Reason.PUBLISHED, f"{primary_location(entry.key).current} holds {record.short}"
+    )
 
 
 async def propose(
-    world: World, entry: SetEntry, record: LockRecord, *, lock: Lock, before: LockText
+    context: Context, entry: SetEntry, record: LockRecord, *, lock: Lock, before: LockText
 ) -> None:
     """Write a lock as a revision that waits for an approval, at home only.
 
     Before the refresh that found it is written down as met: a kill between the two repeats it.
     """
-    home = home_of(entry.key)
+    home = primary_location(entry.key)
     summary = summarize(diff(await before.lock(), lock), SUMMARY_LIMIT)
     desired, _ = config_maps(entry, home, record, summary=summary, proposed=True)
-    view = world.store.config_maps.get((desired.namespace, desired.name))
+    view = context.store.config_maps.get((desired.namespace, desired.name))
     if view and desired.must_be_replaced(view):
-        await delete(world, view)
-    world.store.put_config_map(await world.cluster.apply_config_map(desired.body(lock.render())))
+        await delete(context, view)
+    context.store.put_config_map(
+        await context.cluster.apply_config_map(desired.body(lock.render()))
+    )
 
 
-async def delete(world: World, view: ConfigMapView) -> None:
+async def delete(context: Context, view: ConfigMapView) -> None:
     """Delete one of our ConfigMaps and forget it, unless another set has taken it over by now."""
-    cluster, store, where = world.cluster, world.store, (view.namespace, view.name)
+    cluster, store, where = context.cluster, context.store, (view.namespace, view.name)
     gone = await cluster.delete_config_map(
         namespace=view.namespace,
         name=view.name,
@@ -104,7 +110,7 @@ async def delete(world: World, view: ConfigMapView) -> None:
         return
     now = store.put_config_map(body) or store.config_maps.get(where)
     if now and now is not view and now.holder == view.holder:
-        await delete(world, now)
+        await delete(context, now)
 
 
 def too_large(lock: Lock) -> str | None:
@@ -119,23 +125,23 @@ def too_large(lock: Lock) -> str | None:
 
 
 async def _publish_at(
-    world: World,
+    context: Context,
     entry: SetEntry,
-    place: Place,
+    place: Location,
     record: LockRecord,
     *,
     new: Lock | None,
     before: LockText,
-) -> Step | None:
-    store = world.store
+) -> Outcome | None:
+    store = context.store
     for wanted in config_maps(entry, place, record, summary=""):
         view = store.config_maps.get((wanted.namespace, wanted.name))
         if view is None:
-            found = await _look(world, wanted)
-            if isinstance(found, Step):
+            found = await _look(context, wanted)
+            if isinstance(found, Outcome):
                 return found
             view = found
-        if view and is_foreign(world, view.holder):
+        if view and is_foreign(context, view.holder):
             return _foreign(view)
         desired = keep_history(wanted, view)
         if desired.met_by(view):
@@ -143,43 +149,41 @@ async def _publish_at(
         lock = new or await before.lock()
         if lock is None or lock.digest != record.digest:
             # Damaged by hand between two looks: the next pass makes it anew.
-            return Step(False, Reason.PUBLISHING, "the lock in service can't be read")
+            return Outcome.failed(Reason.PUBLISHING, "the lock in service can't be read")
         if desired.immutable and (view is None or desired.must_be_replaced(view)):
             old = await before.lock() if new else None
             summary = summarize(diff(old, lock), SUMMARY_LIMIT) if new else ""
             desired = config_maps(entry, place, record, summary=summary)[0]
         if view and view.holder != entry.key:
             # First: nothing leads to them once the ConfigMap is ours, and our runs would have them.
-            await remove_credentials(world, view)
+            await remove_credentials(context, view)
         if view and desired.must_be_replaced(view):
-            await delete(world, view)
-        store.put_config_map(await world.cluster.apply_config_map(desired.body(lock.render())))
+            await delete(context, view)
+        store.put_config_map(await context.cluster.apply_config_map(desired.body(lock.render())))
         if view and view.holder != entry.key:
-            world.queue.add(view.holder)  # it serves here no longer
+            context.queue.add(view.holder)  # it serves here no longer
     return None
 
 
-async def _look(world: World, desired: Desired) -> ConfigMapView | Step | None:
+async def _look(context: Context, desired: Desired) -> ConfigMapView | Outcome | None:
     """What has the name of a ConfigMap that no list brought, as where a pool's template alone says
     that its jobs run: one of ours, a problem, or nothing."""
-    body = await world.cluster.get_config_map(desired.namespace, desired.name)
+    body = await context.cluster.get_config_map(desired.namespace, desired.name)
     if body is None:
         return None
     labels = body["metadata"].get("labels") or {}
     if labels.get(MANAGED_BY_LABEL) != MANAGED_BY:
-        return Step(
-            False,
+        return Outcome.failed(
             Reason.NAME_TAKEN,
             f"ConfigMap {desired.namespace}/{desired.name} exists and is not flowdeps';"
             " delete it, or choose another key",
         )
-    world.store.put_config_map(body)
-    return world.store.config_maps.get((desired.namespace, desired.name))
+    context.store.put_config_map(body)
+    return context.store.config_maps.get((desired.namespace, desired.name))
 
 
-def _foreign(view: ConfigMapView) -> Step:
-    return Step(
-        False,
+def _foreign(view: ConfigMapView) -> Outcome:
+    return Outcome.failed(
         Reason.NAME_TAKEN,
         f"ConfigMap {view.namespace}/{view.name} is of the set {view.holder}, which another"
         " operator serves; choose another key in spec.workPools, or delete it if none does any"
@@ -187,20 +191,19 @@ def _foreign(view: ConfigMapView) -> Step:
     )
 
 
-def _refused(error: ClusterError, place: Place) -> Step:
+def _refused(error: ClusterError, place: Location) -> Outcome:
     if error.status == 404:
-        return Step(
-            False,
+        return Outcome.failed(
             Reason.NAMESPACE_NOT_FOUND,
             f'namespace "{place.namespace}" does not exist; create it, or change'
             " where the pool runs its jobs",
         )
     if error.status == 403:
-        return Step(False, Reason.FORBIDDEN, str(error))
+        return Outcome.failed(Reason.FORBIDDEN, str(error))
     if error.status == 0:
         raise error
     where = f"{place.namespace}/{place.current}"
-    return Step(False, Reason.PUBLISHING, f"ConfigMap {where} can't be written: {error}")
+    return Outcome.failed(Reason.PUBLISHING, f"ConfigMap {where} can't be written: {error}")
 
 
 def _parse(text: str, record: LockRecord) -> Lock | None:

@@ -10,20 +10,26 @@ from dataclasses import dataclass, replace
 
 from flowdeps.api.conditions import ConditionType, find_condition
 from flowdeps.api.events import Event, Kind
+from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import PASSING, Reason
 from flowdeps.api.resource import FINALIZER, OnVulnerable, SetSpec, Updates, WorkPoolRef
 from flowdeps.api.status import SetStatus, parse_status
 from flowdeps.clients.kubernetes import ClusterError
 from flowdeps.reconcile.claims import is_foreign, taken
-from flowdeps.reconcile.context import Verdict, World
+from flowdeps.reconcile.context import Context, Verdict
 from flowdeps.reconcile.dependency_set.credentials import publish_credentials
 from flowdeps.reconcile.dependency_set.lock import next_refresh
-from flowdeps.reconcile.dependency_set.lock_attempt import Making, make, verified_before
+from flowdeps.reconcile.dependency_set.lock_attempt import LockAttempt, make, verified_before
 from flowdeps.reconcile.dependency_set.publish import LockText, propose, publish
 from flowdeps.reconcile.dependency_set.removal import remove, sweep
 from flowdeps.reconcile.dependency_set.retention import prune
-from flowdeps.reconcile.dependency_set.status import STALLED, Findings, Step, build_status, patience
-from flowdeps.state import LockRecord, asked, home_of, last_record, places
+from flowdeps.reconcile.dependency_set.status import (
+    STALLED,
+    ReconcileResult,
+    build_status,
+    retry_after,
+)
+from flowdeps.state import LockRecord, asked, last_record, places, primary_location
 from flowdeps.state.store import REVISION_LABEL, PoolKey, SetEntry, SetKey
 from flowdeps.vulnerabilities.matches import Vulnerability
 
@@ -40,11 +46,11 @@ class _Signature:
     published: frozenset[tuple[str, str]]
 
 
-class SetPasses:
+class SetReconciler:
     """Passes over sets; remembers only what each set last told its pools."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._signatures: dict[SetKey, _Signature] = {}
 
     async def run(self, key: SetKey) -> float | None:
@@ -65,85 +71,89 @@ class SetPasses:
             raise
 
     async def _run(self, key: SetKey) -> float | None:
-        entry = self._world.store.sets.get(key)
+        entry = self._context.store.sets.get(key)
         if entry is None or not entry.meta.deleting:
-            self._world.removing.pop(key, None)  # somebody took the finalizer out
+            self._context.removing.pop(key, None)  # somebody took the finalizer out
         if entry is None:
-            self._world.forget(key)
-            if not is_foreign(self._world, key):
-                await sweep(self._world, key)
+            self._context.forget(key)
+            if not is_foreign(self._context, key):
+                await sweep(self._context, key)
             self._tell_pools(key, None)
             return None
         if entry.meta.deleting:
             self._tell_pools(key, None)
-            return await remove(self._world, entry)
+            return await remove(self._context, entry)
         await self._ensure_finalizer(entry)
         findings = await self._examine(entry)
         try:
             if findings.record:
-                await prune(self._world, entry, findings.record)
+                await prune(self._context, entry, findings.record)
         finally:
             self._tell_pools(key, entry)
-        latest = self._world.store.sets.get(key)
+        latest = self._context.store.sets.get(key)
         if latest and _spec_of(latest) == _spec_of(entry):
             await self._report(latest, findings)
         elif latest:  # our own write may have brought it, and then no event calls the set
-            self._world.queue.add(key)
+            self._context.queue.add(key)
         return min(findings.again, default=None)
 
     async def _ensure_finalizer(self, entry: SetEntry) -> None:
-        world = self._world
+        context = self._context
         # A pool's template is outside, even where its jobs run in the set's own namespace.
-        outside = len(places(entry, config=world.config, pools=world.store.pools)) > 1 or any(
-            ref.name in world.store.pools
-            and world.config.pool(ref.name).admits(entry.key.namespace)
+        outside = len(places(entry, config=context.config, pools=context.store.pools)) > 1 or any(
+            ref.name in context.store.pools
+            and context.config.pool(ref.name).admits(entry.key.namespace)
             for ref in entry.offers
         )
         if outside and FINALIZER not in entry.meta.finalizers:
-            body = await world.cluster.apply_finalizers(
+            body = await context.cluster.apply_finalizers(
                 namespace=entry.key.namespace,
                 name=entry.key.name,
                 uid=entry.meta.uid,
                 finalizers=[FINALIZER],
             )
-            world.store.put_set(body)
+            context.store.put_set(body)
 
-    async def _examine(self, entry: SetEntry) -> Findings:
-        world = self._world
-        home, views = home_of(entry.key), world.store.held(entry.key)
-        last = last_record(entry, views, now=world.now())
+    async def _examine(self, entry: SetEntry) -> ReconcileResult:
+        context = self._context
+        home, views = primary_location(entry.key), context.store.held(entry.key)
+        last = last_record(entry, views, now=context.now())
         record = last[0] if last else None
         if entry.spec is None:
-            return await self._keep(entry, Step(False, Reason.INVALID_SPEC, entry.problems), last)
-        if record is None and (problem := taken(world, entry, home)):
+            return await self._keep(
+                entry, Outcome.failed(Reason.INVALID_SPEC, entry.problems), last
+            )
+        if record is None and (problem := taken(context, entry, home)):
             # A lock that has no place would be made anew by each pass.
-            world.forget(entry.key)
-            return Findings(resolved=problem, verified=problem, published=problem)
+            context.forget(entry.key)
+            return ReconcileResult(resolved=problem, verified=problem, published=problem)
         if entry.spec.suspend:
-            suspended = Step(False, Reason.SUSPENDED, "spec.suspend is true; nothing is refreshed")
+            suspended = Outcome.failed(
+                Reason.SUSPENDED, "spec.suspend is true; nothing is refreshed"
+            )
             return await self._keep(entry, suspended, last)
-        making = make(world, entry, entry.spec, last=last, views=views)
+        making = make(context, entry, entry.spec, last=last, views=views)
         secrets_wait = False
-        if making.access_known and (making.record or making.resolved.done):
-            secrets_wait = await publish_credentials(world, entry, making.access)
+        if making.access_known and (making.record or making.resolved.is_done):
+            secrets_wait = await publish_credentials(context, entry, making.access)
             making.record = making.record and replace(
                 making.record, credentials=making.access is not None
             )
         record = making.record
         if record is None:
-            published = Step(False, Reason.PENDING, "waits for a lock")
+            published = Outcome.waits(Reason.PENDING, "waits for a lock")
         else:
             if made := making.proposal:
-                await propose(world, entry, made.record, lock=made.lock, before=making.before)
-            published = await publish(world, entry, record, new=making.new, before=making.before)
+                await propose(context, entry, made.record, lock=made.lock, before=making.before)
+            published = await publish(context, entry, record, new=making.new, before=making.before)
             if secrets_wait:
-                await publish_credentials(world, entry, making.access)
+                await publish_credentials(context, entry, making.access)
         return await self._findings(entry, entry.spec, making, published)
 
     async def _findings(
-        self, entry: SetEntry, spec: SetSpec, making: Making, published: Step
-    ) -> Findings:
-        world, record, again = self._world, making.record, making.again
+        self, entry: SetEntry, spec: SetSpec, making: LockAttempt, published: Outcome
+    ) -> ReconcileResult:
+        context, record, again = self._context, making.record, making.again
         if record:
             again += self._once_more(entry, published)
         if making.access:
@@ -151,16 +161,16 @@ class SetPasses:
         due = next_refresh(entry, spec, record)
         if making.pinned and spec.updates is Updates.AUTOMATIC:
             due = None
-        if due and due > world.now():  # else it is under way, or has failed for now
-            again.append((due - world.now()).total_seconds())
+        if due and due > context.now():  # else it is under way, or has failed for now
+            again.append((due - context.now()).total_seconds())
         problem = None
-        if world.advisories and world.advisories.problem:
-            problem = Step(False, Reason.DATABASE_UNAVAILABLE, world.advisories.problem)
-        elif world.advisories is None and spec.vulnerabilities is OnVulnerable.BLOCK:
+        if context.advisories and context.advisories.problem:
+            problem = Outcome.failed(Reason.DATABASE_UNAVAILABLE, context.advisories.problem)
+        elif context.advisories is None and spec.vulnerabilities is OnVulnerable.BLOCK:
             text = "spec.vulnerabilities is Block, but the operator has no database: it knows of"
             text += " none, and holds nothing back"
-            problem = Step(False, Reason.VULNERABILITIES_UNKNOWN, text)
-        return Findings(
+            problem = Outcome.failed(Reason.VULNERABILITIES_UNKNOWN, text)
+        return ReconcileResult(
             resolved=making.resolved,
             verified=making.verified,
             published=published,
@@ -172,51 +182,55 @@ class SetPasses:
             again=again,
         )
 
-    async def _vulnerabilities(self, making: Making) -> tuple[Vulnerability, ...] | None:
+    async def _vulnerabilities(self, making: LockAttempt) -> tuple[Vulnerability, ...] | None:
         """What is known against the lock in service; None where nothing can be said."""
-        world = self._world
-        if making.record is None or world.advisories is None or world.advisories.current is None:
+        context = self._context
+        if (
+            making.record is None
+            or context.advisories is None
+            or context.advisories.current is None
+        ):
             return None
-        known = world.vulnerabilities.get(making.record.digest)
-        if known and known[0] == world.advisories.version:
+        known = context.vulnerabilities.get(making.record.digest)
+        if known and known[0] == context.advisories.version:
             return known[1]
         lock = making.new or await making.before.lock()
-        return world.vulnerable(lock) if lock else None
+        return context.vulnerable(lock) if lock else None
 
     async def _keep(
-        self, entry: SetEntry, why: Step, last: tuple[LockRecord, str] | None
-    ) -> Findings:
+        self, entry: SetEntry, why: Outcome, last: tuple[LockRecord, str] | None
+    ) -> ReconcileResult:
         """Keep in service what a set has, though `why` keeps it from more."""
-        self._world.forget(entry.key)
-        verified = Step(False, Reason.PENDING, "waits for a lock")
+        self._context.forget(entry.key)
+        verified = Outcome.waits(Reason.PENDING, "waits for a lock")
         if last is None:
-            return Findings(resolved=why, verified=verified, published=_kept(None))
-        world, record = self._world, last[0]
-        before = LockText(world, home_of(entry.key).namespace, last)
-        published = await publish(world, entry, record, new=None, before=before)
-        return Findings(
+            return ReconcileResult(resolved=why, verified=verified, published=_kept(None))
+        context, record = self._context, last[0]
+        before = LockText(context, primary_location(entry.key).namespace, last)
+        published = await publish(context, entry, record, new=None, before=before)
+        return ReconcileResult(
             resolved=why,
             verified=verified_before(record),
-            published=_kept(record) if published.done else published,
+            published=_kept(record) if published.is_done else published,
             record=record,
             again=self._once_more(entry, published),
         )
 
-    def _once_more(self, entry: SetEntry, published: Step) -> list[float]:
+    def _once_more(self, entry: SetEntry, published: Outcome) -> list[float]:
         """When to try again to publish what was refused."""
-        if published.done or published.reason in STALLED:
+        if published.is_done or published.reason in STALLED:
             return []
-        return [patience(entry, ConditionType.PUBLISHED, now=self._world.now())]
+        return [retry_after(entry, ConditionType.PUBLISHED, now=self._context.now())]
 
     async def _report_error(self, key: SetKey, reason: Reason, message: str) -> None:
-        world = self._world
-        entry = world.store.sets.get(key)
+        context = self._context
+        entry = context.store.sets.get(key)
         if entry is None:
             return
-        found = last_record(entry, world.store.held(key), now=world.now())
-        failed = Step(False, reason, message)
+        found = last_record(entry, context.store.held(key), now=context.now())
+        failed = Outcome.failed(reason, message)
         record = found[0] if found else None
-        findings = Findings(
+        findings = ReconcileResult(
             resolved=failed,
             verified=verified_before(record) if record else failed,
             published=_kept(record),
@@ -225,20 +239,20 @@ class SetPasses:
         with contextlib.suppress(ClusterError):
             await self._report(entry, findings)
 
-    async def _report(self, entry: SetEntry, findings: Findings) -> None:
-        world = self._world
+    async def _report(self, entry: SetEntry, findings: ReconcileResult) -> None:
+        context = self._context
         status = build_status(
             entry,
             findings,
-            views=world.store.held(entry.key),
-            pools=world.store.pools,
-            states=world.pool_states,
-            now=world.now(),
+            views=context.store.held(entry.key),
+            pools=context.store.pools,
+            states=context.pool_states,
+            now=context.now(),
         )
         if status.to_dict() == dict(entry.body.get("status") or {}):
             return
         try:
-            body = await world.cluster.apply_status(
+            body = await context.cluster.apply_status(
                 namespace=entry.key.namespace,
                 name=entry.key.name,
                 uid=entry.meta.uid,
@@ -249,7 +263,7 @@ class SetPasses:
             if error.status in {404, 409}:  # another by now: what tells the store calls the set
                 return
             raise
-        world.store.put_set(body)
+        context.store.put_set(body)
         await self._announce(entry, status)
 
     async def _announce(self, entry: SetEntry, status: SetStatus) -> None:
@@ -259,27 +273,27 @@ class SetPasses:
         if status.lock and (old.lock is None or old.lock.digest != status.lock.digest):
             newest = next((r for r in status.revisions if r.digest == status.lock.digest), None)
             text = f"{status.lock.revision}: {newest.summary if newest else ''}"
-            await self._world.announce(entry, Event.LOCK_PUBLISHED, text)
+            await self._context.announce(entry, Event.LOCK_PUBLISHED, text)
         proposed = status.proposed
         if proposed and (old.proposed is None or old.proposed.digest != proposed.digest):
             text = f"{proposed.revision}: {proposed.summary}; approve it with spec.revision"
-            await self._world.announce(entry, Event.REVISION_PROPOSED, text)
+            await self._context.announce(entry, Event.REVISION_PROPOSED, text)
         known = find_condition(old.conditions, ConditionType.VULNERABLE)
         vulnerable = find_condition(status.conditions, ConditionType.VULNERABLE)
         if vulnerable and vulnerable.status == "True" and vulnerable != known:
-            await self._world.announce_condition(entry, vulnerable, "Warning")
+            await self._context.announce_condition(entry, vulnerable, "Warning")
         if ready is None or ready.reason in PASSING:
             return
         if was is None or (was.status, was.reason) != (ready.status, ready.reason):
             kind: Kind = "Normal" if ready.status == "True" else "Warning"
-            await self._world.announce_condition(entry, ready, kind)
+            await self._context.announce_condition(entry, ready, kind)
 
     def _tell_pools(self, key: SetKey, entry: SetEntry | None) -> None:
         """Call the pools that a set offers itself to, or did; None: it goes."""
         known = self._signatures.pop(key, None)
         signature = None
         if entry:
-            held = self._world.store.held(key)
+            held = self._context.store.held(key)
             signature = self._signatures[key] = _Signature(
                 offers=entry.offers,
                 requirements=asked(entry.spec) if entry.spec else (),
@@ -294,8 +308,8 @@ class SetPasses:
             return
         both = [*(known.offers if known else ()), *(signature.offers if signature else ())]
         for name in {ref.name for ref in both}:
-            self._world.queue.add(PoolKey(name))
-            state = self._world.pool_states.get(name)
+            self._context.queue.add(PoolKey(name))
+            state = self._context.pool_states.get(name)
             if state and known and signature:
                 # What the pool said was of the set as it was.
                 state.verdicts[key] = Verdict(Reason.SYNCING, "its template is being changed")
@@ -306,7 +320,7 @@ def _spec_of(entry: SetEntry) -> tuple[str, int]:
     return entry.meta.uid, entry.meta.generation
 
 
-def _kept(record: LockRecord | None) -> Step:
+def _kept(record: LockRecord | None) -> Outcome:
     if record:
-        return Step(True, Reason.PUBLISHED, f"{record.short} stays in service")
-    return Step(False, Reason.PENDING, "no lock was published yet")
+        return Outcome.done(Reason.PUBLISHED, f"{record.short} stays in service")
+    return Outcome.waits(Reason.PENDING, "no lock was published yet")

@@ -13,7 +13,7 @@ from flowdeps.api.events import Event
 from flowdeps.api.resource import FINALIZER
 from flowdeps.clients.kubernetes import ClusterError
 from flowdeps.clients.prefect.client import PoolsError
-from flowdeps.reconcile.context import World
+from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.credentials import remove_credentials
 from flowdeps.reconcile.dependency_set.publish import delete
 from flowdeps.state.store import PoolKey, SetEntry, SetKey
@@ -23,7 +23,7 @@ GIVE_UP = 600.0
 _LOOK_AGAIN = 5.0
 
 
-async def remove(world: World, entry: SetEntry) -> float | None:
+async def remove(context: Context, entry: SetEntry) -> float | None:
     """One pass over a set that is being deleted; returns when to look again.
 
     Raises ClusterError where something may not be deleted, and there is time left.
@@ -31,12 +31,12 @@ async def remove(world: World, entry: SetEntry) -> float | None:
     if FINALIZER not in entry.meta.finalizers:
         return None
     # Not since its deletion: an operator that was away has not tried yet.
-    since = world.removing.setdefault(entry.key, world.queue.time())
-    late = world.queue.time() - since >= GIVE_UP
+    since = context.removing.setdefault(entry.key, context.queue.time())
+    late = context.queue.time() - since >= GIVE_UP
     given_up = []
-    if waiting := _still_offered(world, entry):
+    if waiting := _still_offered(context, entry):
         for name in waiting:
-            world.queue.add(PoolKey(name))
+            context.queue.add(PoolKey(name))
         if not late:
             return _LOOK_AGAIN
         given_up.append(
@@ -44,16 +44,16 @@ async def remove(world: World, entry: SetEntry) -> float | None:
             " its key is removed when Prefect answers, and takes a template, again"
         )
     try:
-        await sweep(world, entry.key)
+        await sweep(context, entry.key)
     except ClusterError as error:
         if error.status == 0 or not late:
             raise
         given_up.append(f"{error}, for {GIVE_UP / 60:.0f} minutes; it goes when that is allowed")
     for note in given_up:
-        await world.announce(entry, Event.CLEANUP_GIVEN_UP, note)
-    await _warn(world, entry)
+        await context.announce(entry, Event.CLEANUP_GIVEN_UP, note)
+    await _warn(context, entry)
     try:
-        await world.cluster.apply_finalizers(
+        await context.cluster.apply_finalizers(
             namespace=entry.key.namespace,
             name=entry.key.name,
             uid=entry.meta.uid,
@@ -62,19 +62,19 @@ async def remove(world: World, entry: SetEntry) -> float | None:
     except ClusterError as error:
         if error.status != 404:
             raise
-    world.removing.pop(entry.key, None)
-    world.metrics.cleanups.labels("GivenUp" if given_up else "Done").inc()
+    context.removing.pop(entry.key, None)
+    context.metrics.cleanups.labels("GivenUp" if given_up else "Done").inc()
     return None
 
 
-async def sweep(world: World, key: SetKey) -> None:
+async def sweep(context: Context, key: SetKey) -> None:
     """Delete every ConfigMap of a set that is gone or going; one that may not be deleted keeps no
     other."""
     refused: list[ClusterError] = []
-    for view in world.store.held(key):
+    for view in context.store.held(key):
         try:
-            await remove_credentials(world, view)
-            await delete(world, view)
+            await remove_credentials(context, view)
+            await delete(context, view)
         except ClusterError as error:
             if error.status == 0:
                 raise
@@ -84,9 +84,11 @@ async def sweep(world: World, key: SetKey) -> None:
         raise refused[0]
 
 
-async def _warn(world: World, entry: SetEntry) -> None:
+async def _warn(context: Context, entry: SetEntry) -> None:
     """Say which of the set's keys deployments still choose, and no other set offers."""
-    others = [world.store.sets[key] for ref in entry.offers for key in world.store.rivals(ref.key)]
+    others = [
+        context.store.sets[key] for ref in entry.offers for key in context.store.rivals(ref.key)
+    ]
     left = {
         (ref.name, ref.key) for other in others if not other.meta.deleting for ref in other.offers
     }
@@ -94,9 +96,9 @@ async def _warn(world: World, entry: SetEntry) -> None:
         if (ref.name, ref.key) in left:
             continue
         with suppress(PoolsError):  # it goes all the same
-            chosen = await world.pools.chosen(ref.name, world.config.pool(ref.name).variable)
+            chosen = await context.pools.chosen(ref.name, context.config.pool(ref.name).variable)
             if ref.key in chosen:
-                await world.announce(
+                await context.announce(
                     entry,
                     Event.KEY_IN_USE,
                     f'deployments of work pool {ref.name} still choose "{ref.key}", which is gone:'
@@ -104,12 +106,12 @@ async def _warn(world: World, entry: SetEntry) -> None:
                 )
 
 
-def _still_offered(world: World, entry: SetEntry) -> list[str]:
+def _still_offered(context: Context, entry: SetEntry) -> list[str]:
     names = {ref.name for ref in entry.offers}
-    names |= {n for n, state in world.pool_states.items() if entry.key in state.offered.values()}
+    names |= {n for n, state in context.pool_states.items() if entry.key in state.offered.values()}
     waiting = []
     for name in sorted(names):
-        state = world.pool_states.get(name)
+        state = context.pool_states.get(name)
         if state is None or not state.looked or entry.key in state.offered.values():
             waiting.append(name)
     return waiting

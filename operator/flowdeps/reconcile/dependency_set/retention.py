@@ -11,32 +11,32 @@ from collections.abc import Collection, Sequence
 from flowdeps.api.resource import SET_LABEL, Updates
 from flowdeps.clients.kubernetes import ClusterError
 from flowdeps.clients.prefect.client import PoolsError
-from flowdeps.reconcile.context import World
+from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.credentials import remove_credentials
 from flowdeps.reconcile.dependency_set.publish import delete
-from flowdeps.state import LockRecord, Place, obsolete, places
+from flowdeps.state import Location, LockRecord, obsolete, places
 from flowdeps.state.store import REVISION_LABEL, ConfigMapView, SetEntry
 
 log = logging.getLogger(__name__)
 
 
-async def prune(world: World, entry: SetEntry, record: LockRecord) -> None:
+async def prune(context: Context, entry: SetEntry, record: LockRecord) -> None:
     """Delete the ConfigMaps that are not wanted any more.
 
     A place that a template still offers, or that may belong to a pool not yet
     looked at, is left for a later pass.
     """
-    states = [world.pool_states.get(ref.name) for ref in entry.offers]
+    states = [context.pool_states.get(ref.name) for ref in entry.offers]
     spec = entry.spec
     if spec is None or not all(state and state.looked for state in states):
         return
-    wanted = places(entry, config=world.config, pools=world.store.pools)
-    views = world.store.held(entry.key)
+    wanted = places(entry, config=context.config, pools=context.store.pools)
+    views = context.store.held(entry.key)
     keys = {_key(view) for view in views}
-    for name, state in world.pool_states.items():
-        pool = world.store.pools.get(name)
+    for name, state in context.pool_states.items():
+        pool = context.store.pools.get(name)
         wanted += [
-            Place(namespace, key)
+            Location(namespace, key)
             for key in keys
             if state.offered.get(key) == entry.key
             for namespace in (pool.job_namespaces if pool else ())
@@ -48,15 +48,15 @@ async def prune(world: World, entry: SetEntry, record: LockRecord) -> None:
         limit=spec.revision_history_limit,
         proposals=1 if spec.updates is Updates.MANUAL else 0,
     )
-    used = await _in_use(world, entry, victims)
+    used = await _in_use(context, entry, victims)
     for view in victims:
         if _choice(view) not in used or REVISION_LABEL not in view.labels:
-            await remove_credentials(world, view)
-            await delete(world, view)
+            await remove_credentials(context, view)
+            await delete(context, view)
 
 
 async def _in_use(
-    world: World, entry: SetEntry, victims: Sequence[ConfigMapView]
+    context: Context, entry: SetEntry, victims: Sequence[ConfigMapView]
 ) -> Collection[str]:
     """The revisions among `victims` that somebody names; all where that can't be found out."""
     revisions = {_choice(view) for view in victims if REVISION_LABEL in view.labels}
@@ -65,11 +65,11 @@ async def _in_use(
     used: set[str] = set()
     try:
         for ref in entry.offers:
-            variable = world.config.pool(ref.name).variable
-            used |= await world.pools.chosen(ref.name, variable)
+            variable = context.config.pool(ref.name).variable
+            used |= await context.pools.chosen(ref.name, variable)
         selector = f"{SET_LABEL} in ({', '.join(sorted(revisions))})"
         namespaces = sorted({view.namespace for view in victims})
-        for pod in await world.cluster.list_pods(namespaces=namespaces, selector=selector):
+        for pod in await context.cluster.list_pods(namespaces=namespaces, selector=selector):
             if (pod.get("status") or {}).get("phase") not in {"Succeeded", "Failed"}:
                 used.add(pod["metadata"]["labels"][SET_LABEL])
     except (PoolsError, ClusterError) as error:

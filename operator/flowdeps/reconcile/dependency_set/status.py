@@ -11,6 +11,7 @@ from flowdeps.api.conditions import (
     find_condition,
     merge_conditions,
 )
+from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.status import (
     ImageStatus,
@@ -29,9 +30,9 @@ from flowdeps.state import (
     ANNOTATION_PROPOSED,
     ANNOTATION_RESOLVED_AT,
     ANNOTATION_SUMMARY,
+    Location,
     LockRecord,
-    Place,
-    home_of,
+    primary_location,
     proposals_of,
     revisions_of,
 )
@@ -69,45 +70,35 @@ _SHOWN = 5
 _MOST = 1800.0
 
 
-@dataclass(frozen=True)
-class Step:
-    """How far one step got: done, or why not. `unknown`: done, but nobody knows how well."""
-
-    done: bool
-    reason: Reason
-    message: str = ""
-    unknown: bool = False
-
-
 class GatherError(Exception):
     """Why the inputs are not together; `step` says it."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
-        self.step = Step(False, reason, message)
+        self.step = Outcome.failed(reason, message)
 
 
 @dataclass(kw_only=True)
-class Findings:
+class ReconcileResult:
     """What a pass over a set found; `record` is the lock in service.
 
     `vulnerabilities` None: no database is configured, or nothing is known of this lock yet.
     """
 
-    resolved: Step
-    verified: Step
-    published: Step
+    resolved: Outcome
+    verified: Outcome
+    published: Outcome
     record: LockRecord | None = None
     image: Image | None = None
     vulnerabilities: tuple[Vulnerability, ...] | None = None
-    database_problem: Step | None = None
+    database_problem: Outcome | None = None
     next_refresh: datetime | None = None
     again: list[float] = field(default_factory=list)
 
 
 def build_status(
     entry: SetEntry,
-    findings: Findings,
+    findings: ReconcileResult,
     *,
     views: Sequence[ConfigMapView],
     pools: Mapping[str, PoolView],
@@ -117,10 +108,10 @@ def build_status(
     """The status that findings amount to."""
     old = parse_status(entry.body)
     pool_statuses, synced = _pools(entry, old, findings, pools=pools, states=states)
-    proposed = _proposed(entry, home_of(entry.key), views)
+    proposed = _proposed(entry, primary_location(entry.key), views)
     conditions = _conditions(entry, findings, synced, proposed)
     record = findings.record
-    home = home_of(entry.key)
+    home = primary_location(entry.key)
     revisions = revisions_of(home, views)
     return SetStatus(
         observed_generation=entry.meta.generation,
@@ -149,7 +140,7 @@ def build_status(
 
 
 def _conditions(
-    entry: SetEntry, findings: Findings, synced: Step, proposed: ProposedStatus | None
+    entry: SetEntry, findings: ReconcileResult, synced: Outcome, proposed: ProposedStatus | None
 ) -> list[Condition]:
     steps = {
         ConditionType.RESOLVED: findings.resolved,
@@ -162,7 +153,7 @@ def _conditions(
     ]
     if (vulnerable := _vulnerable(findings)) is not None:
         conditions.append(vulnerable)
-    failed = next((step for step in steps.values() if not step.done), None)
+    failed = next((step for step in steps.values() if not step.is_done), None)
     if failed is None:
         record = findings.record
         packages = record.packages if record else 0
@@ -177,7 +168,7 @@ def _conditions(
     ready = Condition(ConditionType.READY, "False", failed.reason, f"{failed.message}{serving}")
     if failed.reason is Reason.SUSPENDED:
         # Asked for, so neither under way nor in need of anybody.
-        if findings.published.done:
+        if findings.published.is_done:
             ready = replace(ready, status="True")
         elif findings.record:
             text = f"{failed.message}; {findings.published.message}{serving}"
@@ -187,13 +178,13 @@ def _conditions(
     return [ready, Condition(state, "True", failed.reason, failed.message), *conditions]
 
 
-def _status(step: Step) -> Status:
+def _status(step: Outcome) -> Status:
     if step.unknown:
         return "Unknown"
-    return "True" if step.done else "False"
+    return "True" if step.is_done else "False"
 
 
-def _vulnerable(findings: Findings) -> Condition | None:
+def _vulnerable(findings: ReconcileResult) -> Condition | None:
     found, problem = findings.vulnerabilities, findings.database_problem
     if found is None:
         if problem is None:
@@ -223,7 +214,9 @@ def told(found: tuple[Vulnerability, ...]) -> str:
     return ", ".join(texts) + (f", and {more} more" if more > 0 else "")
 
 
-def patience(entry: SetEntry, type_: ConditionType, *, now: datetime, least: float = 30.0) -> float:
+def retry_after(
+    entry: SetEntry, type_: ConditionType, *, now: datetime, least: float = 30.0
+) -> float:
     """Seconds to wait for what somebody may mend: half of how long it has been so already."""
     for condition in parse_status(entry.body).conditions:
         since = parse_time(condition.get("lastTransitionTime"))
@@ -248,7 +241,7 @@ def _image(image: Image) -> ImageStatus:
 
 
 def _proposed(
-    entry: SetEntry, home: Place, views: Sequence[ConfigMapView]
+    entry: SetEntry, home: Location, views: Sequence[ConfigMapView]
 ) -> ProposedStatus | None:
     for view in proposals_of(home, views):
         return ProposedStatus(
@@ -279,17 +272,17 @@ def _vulnerabilities(
 
 
 def _revision(entry: SetEntry, record: LockRecord) -> str:
-    return f"{home_of(entry.key).key}-{record.short}"
+    return f"{primary_location(entry.key).key}-{record.short}"
 
 
 def _pools(
     entry: SetEntry,
     old: SetStatus,
-    findings: Findings,
+    findings: ReconcileResult,
     *,
     pools: Mapping[str, PoolView],
     states: Mapping[str, PoolState],
-) -> tuple[tuple[PoolStatus, ...], Step]:
+) -> tuple[tuple[PoolStatus, ...], Outcome]:
     before = {pool.name: pool for pool in old.work_pools}
     statuses: list[PoolStatus] = []
     failures: list[tuple[str, Verdict]] = []
@@ -317,15 +310,17 @@ def _pools(
         if not verdict.synced:
             failures.append((ref.name, verdict))
     if not entry.offers:
-        return (), Step(True, Reason.NO_POOLS, "spec.workPools is empty: no run can choose the set")
+        return (), Outcome.done(
+            Reason.NO_POOLS, "spec.workPools is empty: no run can choose the set"
+        )
     if not failures:
-        return tuple(statuses), Step(True, Reason.SYNCED)
+        return tuple(statuses), Outcome.done(Reason.SYNCED)
     # What a person must mend comes before what mends itself.
     name, worst = min(failures, key=lambda failure: failure[1].reason not in STALLED)
     message = _at(name, worst.message)
     if findings.record is None and worst.reason is Reason.PENDING:
         message = _NO_LOCK
-    return tuple(statuses), Step(False, worst.reason, message)
+    return tuple(statuses), Outcome.failed(worst.reason, message)
 
 
 def _said_before(old: SetStatus, pool: PoolStatus) -> Verdict:

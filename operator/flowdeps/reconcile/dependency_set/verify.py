@@ -3,16 +3,17 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from flowdeps.api.outcome import Outcome
 from flowdeps.api.poolconfig import PoolConfig
 from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import OnVulnerable, SetSpec
 from flowdeps.locks.lock import Lock
-from flowdeps.reconcile.context import World
+from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.credentials import publish_credentials
 from flowdeps.reconcile.dependency_set.inputs import Inputs
-from flowdeps.reconcile.dependency_set.status import Step, told
+from flowdeps.reconcile.dependency_set.status import told
 from flowdeps.scheduling.single_flight import Failure
-from flowdeps.state import LockRecord, config_maps, home_of, owner_of
+from flowdeps.state import LockRecord, config_maps, owner_of, primary_location
 from flowdeps.state.store import SetEntry
 from flowdeps.telemetry.metrics import measured
 from flowdeps.trials.verify import Trial
@@ -25,20 +26,19 @@ class Proof:
     """What a trial says of a lock: the name of the trial that it passed ("": none was made), or
     from when on it is worth another one (queue time)."""
 
-    step: Step
+    step: Outcome
     passed: str = ""
     until: float | None = None
 
 
-def blocked(world: World, spec: SetSpec, lock: Lock) -> Step | None:
+def blocked(context: Context, spec: SetSpec, lock: Lock) -> Outcome | None:
     """Why known vulnerabilities keep a lock back; None where they don't."""
     if spec.vulnerabilities is not OnVulnerable.BLOCK:
         return None
-    found = world.vulnerable(lock)
+    found = context.vulnerable(lock)
     if not found:
         return None
-    return Step(
-        False,
+    return Outcome.failed(
         Reason.VULNERABLE,
         f"the lock is not published, as spec.vulnerabilities is Block: {told(found)}; ask for a"
         " fixed version, or set Report",
@@ -46,7 +46,7 @@ def blocked(world: World, spec: SetSpec, lock: Lock) -> Step | None:
 
 
 def prove(
-    world: World,
+    context: Context,
     entry: SetEntry,
     spec: SetSpec,
     inputs: Inputs,
@@ -57,11 +57,11 @@ def prove(
     """Whether a lock works in its image."""
     if not spec.verify.enabled:
         text = "spec.verify.mode is Disabled: nobody has tried whether the lock works in the image"
-        return Proof(Step(True, Reason.VERIFY_DISABLED, text, unknown=True))
+        return Proof(Outcome.done(Reason.VERIFY_DISABLED, text, unknown=True))
     image = inputs.image
     if image is None:
         text = "without an image (spec.python.image) there is nothing to try the lock in"
-        return Proof(Step(True, Reason.NO_IMAGE_TO_VERIFY, text, unknown=True))
+        return Proof(Outcome.done(Reason.NO_IMAGE_TO_VERIFY, text, unknown=True))
     trial = Trial(
         namespace=entry.key.namespace,
         digest=record.digest,
@@ -74,9 +74,9 @@ def prove(
     )
     if record.verified == trial.short:
         return _passed(trial)
-    revision, _ = config_maps(entry, home_of(entry.key), record, summary="")
+    revision, _ = config_maps(entry, primary_location(entry.key), record, summary="")
 
-    pool = world.config.pool(entry.offers[0].name) if entry.offers else PoolConfig()
+    pool = context.config.pool(entry.offers[0].name) if entry.offers else PoolConfig()
     env = [{"name": one.name, "value": one.value} for one in pool.install.env]
 
     async def find() -> str:
@@ -84,9 +84,9 @@ def prove(
         if found is None:
             raise LookupError("the lock in service can't be read")
         if inputs.access:
-            await publish_credentials(world, entry, inputs.access)
-        with measured(world.metrics.verifications, well="Verified"):
-            return await world.verifier.verify(
+            await publish_credentials(context, entry, inputs.access)
+        with measured(context.metrics.verifications, well="Verified"):
+            return await context.verifier.verify(
                 trial,
                 lock=found,
                 image=image,
@@ -95,20 +95,20 @@ def prove(
                 env=env,
             )
 
-    answer = world.verifications.ask(entry.key, trial, find)
+    answer = context.verifications.ask(entry.key, trial, find)
     if answer is None:
         text = f"a pod installs and imports the lock {record.short} in {image.ref.image}"
-        return Proof(Step(False, Reason.VERIFYING, text))
+        return Proof(Outcome.waits(Reason.VERIFYING, text))
     if isinstance(answer, Failure):
         reason = Reason.named(answer.reason)
         text = f"{record.short} was not tried in {image.ref.image}: {answer.message}"
         if reason is Reason.VERIFY_FAILED:
             text = f"{record.short} does not work in {image.ref.image}: {answer.message}"
             text += "; mend the image, or choose another version; see spec.verify.imports"
-        return Proof(Step(False, reason, text), until=answer.until)
+        return Proof(Outcome.failed(reason, text), until=answer.until)
     return _passed(trial)
 
 
 def _passed(trial: Trial) -> Proof:
     text = f"installs, its requirements hold, and it imports in {trial.image}"
-    return Proof(Step(True, Reason.VERIFIED, text), passed=trial.short)
+    return Proof(Outcome.done(Reason.VERIFIED, text), passed=trial.short)

@@ -28,9 +28,9 @@ from flowdeps.delivery import (
     remove,
     user,
 )
-from flowdeps.reconcile.context import PoolState, Verdict, World
-from flowdeps.reconcile.work_pool.write_throttle import Pace
-from flowdeps.state import Place, age, holder_of, pool_fragment
+from flowdeps.reconcile.context import Context, PoolState, Verdict
+from flowdeps.reconcile.work_pool.write_throttle import WriteThrottle
+from flowdeps.state import Location, age, holder_of, pool_fragment
 from flowdeps.state.store import PoolKey, PoolView, SetEntry, SetKey
 
 log = logging.getLogger(__name__)
@@ -57,12 +57,12 @@ class _Wanted:
     verdicts: Mapping[SetKey, Verdict]
 
 
-class PoolPasses:
+class PoolReconciler:
     """Passes over pools; remembers each pool's pace."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._paces: dict[str, Pace] = {}
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._paces: dict[str, WriteThrottle] = {}
         self._seen: dict[str, str] = {}
 
     async def run(self, name: str) -> float | None:
@@ -77,23 +77,23 @@ class PoolPasses:
             raise
         except Exception as error:
             text = f"{type(error).__name__}: {Reason.INTERNAL_ERROR.description}"
-            state = self._world.pool_states.setdefault(name, PoolState())
+            state = self._context.pool_states.setdefault(name, PoolState())
             self._tell(name, state, self._all(name, Reason.INTERNAL_ERROR, text))
             raise
 
     async def _run(self, name: str) -> float | None:
-        world = self._world
-        pace = self._paces.setdefault(name, Pace())
-        sets = world.store.offering(name)
-        if wait := pace.wait(world.queue.time(), lambda: any(map(world.working_on, sets))):
+        context = self._context
+        pace = self._paces.setdefault(name, WriteThrottle())
+        sets = context.store.offering(name)
+        if wait := pace.wait(context.queue.time(), lambda: any(map(context.working_on, sets))):
             return wait
-        pool = await world.pools.read(name)
-        state = world.pool_states.setdefault(name, PoolState())
+        pool = await context.pools.read(name)
+        state = context.pool_states.setdefault(name, PoolState())
         if self._view(name, pool):
             # Locks belong elsewhere now, or are for another image, and others may serve there: the
             # sets come first, then this pool again.
             for offer in self._offers(name):
-                world.call_rivals(offer.ref.key, but=PoolKey(name))
+                context.requeue_competitors(offer.ref.key, but=PoolKey(name))
         if pool is None:
             self._settle(name, state, _Wanted({}, None, self._all(name, Reason.POOL_NOT_FOUND)))
             return None
@@ -108,7 +108,7 @@ class PoolPasses:
             self._settle(name, state, _Wanted(self._left(pool), None, verdicts))
             return None
         if template == pool.template:
-            again = pace.settled(world.queue.time(), wanted.fragment)
+            again = pace.settled(context.queue.time(), wanted.fragment)
             self._seen[name] = _hash(pool.template)
             self._settle(name, state, _contended(wanted, pace) if pace.contended else wanted)
             return again
@@ -117,7 +117,7 @@ class PoolPasses:
     def unreachable(self, name: str, error: PoolsError) -> None:
         """Tell the sets of a pool that it can't be looked at; the next poll calls it."""
         self._seen.pop(name, None)
-        state = self._world.pool_states.setdefault(name, PoolState())
+        state = self._context.pool_states.setdefault(name, PoolState())
         self._tell(name, state, self._all(name, error.reason, str(error)))
 
     def ours(self, pool: Pool) -> bool:
@@ -127,14 +127,14 @@ class PoolPasses:
         its sets. What names no cluster (`flowdeps template` wrote it) is ours while our sets are
         concerned.
         """
-        world, live = self._world, find(pool.template)
-        if live is None or live.owner != world.config.owner:
+        context, live = self._context, find(pool.template)
+        if live is None or live.owner != context.config.owner:
             return False
-        if world.identity and live.cluster:
-            return live.cluster == world.identity
-        state = world.pool_states.get(pool.name)
-        known = world.store.offering(pool.name) or (state and state.offered)
-        return bool(known) or not world.identity
+        if context.identity and live.cluster:
+            return live.cluster == context.identity
+        state = context.pool_states.get(pool.name)
+        known = context.store.offering(pool.name) or (state and state.offered)
+        return bool(known) or not context.identity
 
     def changed(self, pool: Pool) -> bool:
         """Whether a poll shows a template other than the one last found in line."""
@@ -145,7 +145,7 @@ class PoolPasses:
     def _view(self, name: str, pool: Pool | None) -> bool:
         """Take in what a pool looks like; returns whether its jobs run elsewhere now, or in another
         image."""
-        store, settings = self._world.store, self._world.config.pool(name)
+        store, settings = self._context.store, self._context.config.pool(name)
         known = store.pools.get(name)
         view = PoolView(name=name, job_namespaces=())
         if pool is not None and pool.type == KUBERNETES:
@@ -161,9 +161,9 @@ class PoolPasses:
         return known != view
 
     def _wanted(self, pool: Pool, live: Found | None) -> _Wanted:
-        world = self._world
-        settings = world.config.pool(pool.name)
-        live_keys = set(live.keys) if live and live.owner == world.config.owner else set()
+        context = self._context
+        settings = context.config.pool(pool.name)
+        live_keys = set(live.keys) if live and live.owner == context.config.owner else set()
         verdicts: dict[SetKey, Verdict] = {}
         offered: dict[str, _Offer] = {}
         for offer in self._offers(pool.name):
@@ -186,17 +186,17 @@ class PoolPasses:
             {key: offer.entry for key, offer in offered.items()},
             settings=settings,
             default=default.ref.key if default else NONE,
-            index=world.config.index,
-            owner=world.config.owner,
+            index=context.config.index,
+            owner=context.config.owner,
             # What `flowdeps template` wrote, and Helm writes again, is in line as it is.
-            cluster="" if live and not live.cluster else world.identity,
-            version=world.version,
+            cluster="" if live and not live.cluster else context.identity,
+            version=context.version,
         )
         return _Wanted({key: o.entry.key for key, o in offered.items()}, fragment, verdicts)
 
     def _judge(self, offer: _Offer, pool: Pool, live_keys: set[str]) -> Verdict:
-        world, entry, ref = self._world, offer.entry, offer.ref
-        settings = world.config.pool(pool.name)
+        context, entry, ref = self._context, offer.entry, offer.ref
+        settings = context.config.pool(pool.name)
         if not settings.admits(entry.key.namespace):
             return Verdict(
                 Reason.NOT_ADMITTED,
@@ -209,27 +209,27 @@ class PoolPasses:
                 Reason.POOL_UNSUPPORTED,
                 f'the pool\'s type is "{pool.type}"; only kubernetes pools are supported',
             )
-        namespaces = world.store.pools[pool.name].job_namespaces
+        namespaces = context.store.pools[pool.name].job_namespaces
         if not namespaces:
             return Verdict(
                 Reason.NOT_MERGEABLE,
                 "where the pool's jobs run can't be read from its base job template;"
                 " name it in workPools[].jobNamespaces of the operator's configuration",
             )
-        if entry.spec is None and not world.store.held(entry.key):
+        if entry.spec is None and not context.store.held(entry.key):
             return Verdict(Reason.PENDING, "waits for a lock")  # others may serve its key
-        rivals = world.rivals(ref.key)
+        rivals = context.rivals(ref.key)
         missing = False
         for namespace in namespaces:
-            place = Place(namespace, ref.key)
-            holder = holder_of(place, rivals, config=world.config, pools=world.store.pools)
+            place = Location(namespace, ref.key)
+            holder = holder_of(place, rivals, config=context.config, pools=context.store.pools)
             if holder != entry.key:
                 return Verdict(
                     Reason.CONFLICT,
                     f'the older set {holder} serves the key "{ref.key}" in namespace {namespace};'
                     " choose another key in spec.workPools",
                 )
-            view = world.store.config_maps.get((namespace, place.current))
+            view = context.store.config_maps.get((namespace, place.current))
             missing = missing or view is None or view.holder != entry.key
         # A ConfigMap that was deleted by hand is on its way back; its key stays meanwhile.
         if missing and ref.key not in live_keys:
@@ -244,14 +244,14 @@ class PoolPasses:
     def _left(self, pool: Pool) -> dict[str, SetKey]:
         """Key → set of a fragment of ours that can't be replaced: runs may still choose what they
         can mount."""
-        store, live = self._world.store, find(pool.template)
+        store, live = self._context.store, find(pool.template)
         if live is None or not self.ours(pool):
             return {}
         return {
             key: view.holder
             for key in live.keys
             for namespace in store.pools[pool.name].job_namespaces
-            if (view := store.config_maps.get((namespace, Place(namespace, key).current)))
+            if (view := store.config_maps.get((namespace, Location(namespace, key).current)))
         }
 
     async def _write(
@@ -259,22 +259,22 @@ class PoolPasses:
         pool: Pool,
         template: dict[str, Any],
         *,
-        pace: Pace,
+        pace: WriteThrottle,
         state: PoolState,
         wanted: _Wanted,
     ) -> float | None:
-        world, now, name = self._world, self._world.queue.time(), pool.name
+        context, now, name = self._context, self._context.queue.time(), pool.name
         if pace.drifted(wanted.fragment):
             live = find(pool.template)
-            pace.rival = live.cluster if live and live.cluster != world.identity else ""
+            pace.rival = live.cluster if live and live.cluster != context.identity else ""
             if pause := pace.wait_for_others(now):
                 self._tell(name, state, _contended(wanted, pace).verdicts)
                 return pause
-            world.metrics.template_drifts.labels(name).inc()
+            context.metrics.template_drifts.labels(name).inc()
             log.warning("work pool %s was changed by others; mending it", name)
         told = dict(state.verdicts)
-        await world.pools.write(name, template)
-        world.metrics.template_writes.labels(name).inc()
+        await context.pools.write(name, template)
+        context.metrics.template_writes.labels(name).inc()
         log.info("work pool %s offers %s", name, ", ".join(wanted.offered) or "nothing")
         again = pace.wrote(now, wanted.fragment)
         self._seen[name] = _hash(template)
@@ -291,7 +291,7 @@ class PoolPasses:
     # What sets are told
 
     def _offers(self, name: str) -> list[_Offer]:
-        entries = [self._world.store.sets[key] for key in self._world.store.offering(name)]
+        entries = [self._context.store.sets[key] for key in self._context.store.offering(name)]
         alive = sorted((e for e in entries if not e.meta.deleting), key=lambda e: age(e.meta))
         return [_Offer(e, ref) for e in alive for ref in e.offers if ref.name == name]
 
@@ -301,19 +301,21 @@ class PoolPasses:
 
     def _settle(self, name: str, state: PoolState, wanted: _Wanted) -> None:
         before, state.offered, state.looked = state.offered, dict(wanted.offered), True
-        waiting = {key for key in self._world.removing if key in self._world.store.offering(name)}
+        waiting = {
+            key for key in self._context.removing if key in self._context.store.offering(name)
+        }
         for key in (waiting | set(before.values())) - set(wanted.offered.values()):
-            self._world.queue.add(key)
+            self._context.queue.add(key)
         self._tell(name, state, wanted.verdicts)
 
     def _tell(self, name: str, state: PoolState, verdicts: Mapping[SetKey, Verdict]) -> None:
         before, state.verdicts = state.verdicts, dict(verdicts)
-        for key in self._world.store.offering(name):
+        for key in self._context.store.offering(name):
             if before.get(key) != verdicts.get(key):
-                self._world.queue.add(key)
+                self._context.queue.add(key)
 
 
-def _contended(wanted: _Wanted, pace: Pace) -> _Wanted:
+def _contended(wanted: _Wanted, pace: WriteThrottle) -> _Wanted:
     text = (
         "something else keeps overwriting the pool's base job template (a Helm release, Terraform,"
         " a PrefectWorkPool resource?): let it leave the template alone, or give the pool to it"

@@ -26,7 +26,7 @@ _FIRST_DRIFT_PAUSE = 15.0
 
 
 @dataclass
-class Pace:
+class WriteThrottle:
     """One pool's writes and drifts; all times are queue time, in seconds.
 
     `rival`: the cluster whose operator wrote what stood there at the last drift, if one did.
