@@ -239,7 +239,7 @@ def _told(body: Body) -> Iterator[Where]:
     found = [primary_location(SetKey(*_where(body["metadata"])))]
     found += [Location(one, pool.key) for pool in status.work_pools for one in pool.namespaces]
     for place in found:
-        yield place.namespace, place.current
+        yield place.namespace, place.live_name
         for revision in status.revisions:
             yield place.namespace, place.revision(revision.digest.removeprefix("sha256:")[:10])
 

@@ -301,11 +301,13 @@ class Service:
                 self.health.prefect = str(error)
                 log.warning("can't poll Prefect, next in %.0f s: %s", every, error)
                 if self.health.failed_polls == _OUTAGE_POLLS:
-                    for name in {ref.name for e in context.store.sets.values() for ref in e.offers}:
+                    for name in {
+                        ref.name for e in context.store.sets.values() for ref in e.pool_refs
+                    }:
                         self._pools.unreachable(name, error)
             else:
                 self.health.failed_polls, self.health.prefect = 0, None
-                wanted = {ref.name for e in context.store.sets.values() for ref in e.offers}
+                wanted = {ref.name for e in context.store.sets.values() for ref in e.pool_refs}
                 ours = {name for name, pool in pools.items() if self._pools.ours(pool)}
                 context.metrics.keep_pools(wanted | pools.keys())
                 for name in wanted | ours:
@@ -377,7 +379,7 @@ class Service:
         """Call the sets that want a key which one of these, a set before and after a change,
         claims: who serves it may have changed."""
         for entry in filter(None, entries):
-            for name in {entry.key.name, *(ref.key for ref in entry.offers)}:
+            for name in {entry.key.name, *(ref.key for ref in entry.pool_refs)}:
                 self.context.requeue_competitors(name, but=entry.key)
 
 

@@ -136,7 +136,7 @@ class Context:
         """Call the sets that want a key, and their pools: who serves it may have changed."""
         for key in self.store.rivals(name) - {but}:
             self.queue.add(key)
-            for ref in self.store.sets[key].offers:
+            for ref in self.store.sets[key].pool_refs:
                 if ref.key == name and PoolKey(ref.name) != but:
                     self.queue.add(PoolKey(ref.name))
 

@@ -155,7 +155,7 @@ def config_maps(
     )
     current = Desired(
         namespace=place.namespace,
-        name=place.current,
+        name=place.live_name,
         labels=labels,
         # A refresh that moves no pin touches this one ConfigMap only.
         annotations=_at_home(record) if at_home else {},
@@ -218,7 +218,7 @@ def obsolete(
     """
     kept: set[tuple[str, str]] = set()
     for place in wanted:
-        kept.add((place.namespace, place.current))
+        kept.add((place.namespace, place.live_name))
         kept |= {(v.namespace, v.name) for v in proposals_of(place, views)[:proposals]}
         revisions = served_revisions(place, views)
         old = [v for v in revisions if v.labels[REVISION_LABEL] != serving]

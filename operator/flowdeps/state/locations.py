@@ -21,7 +21,7 @@ class Location:
     key: str
 
     @property
-    def current(self) -> str:
+    def live_name(self) -> str:
         """The name of the ConfigMap that runs mount."""
         return f"flowdeps-{self.key}"
 
@@ -42,7 +42,7 @@ def places(entry: SetEntry, *, config: Config, pools: Mapping[str, PoolView]) ->
     holds; one that nobody ever saw adds nothing yet.
     """
     found = {primary_location(entry.key): None}
-    for ref in entry.offers:
+    for ref in entry.pool_refs:
         if not config.pool(ref.name).admits(entry.key.namespace):
             continue
         view = pools.get(ref.name)

@@ -101,7 +101,7 @@ def last_record(
     `kubectl delete` must not move a pin.
     """
     home = primary_location(entry.key)
-    current = [v for v in views if (v.namespace, v.name) == (home.namespace, home.current)]
+    current = [v for v in views if (v.namespace, v.name) == (home.namespace, home.live_name)]
     return _first(current) or _stand_in(entry, served_revisions(home, views), now=now)
 
 

@@ -73,7 +73,7 @@ class SetEntry:
     body: Body
 
     @property
-    def offers(self) -> tuple[WorkPoolRef, ...]:
+    def pool_refs(self) -> tuple[WorkPoolRef, ...]:
         """The pools that the set offers itself to.
 
         Read leniently where the spec can't be used: a mistake in a requirement
@@ -168,7 +168,7 @@ class Store:
         self._fresh.add(key)
         for name in _claimed_keys(entry):
             self._by_key[name].add(key)
-        for ref in entry.offers:
+        for ref in entry.pool_refs:
             self._by_pool[ref.name].add(key)
         for included in _included(entry):
             self._by_included[included].add(key)
@@ -206,7 +206,7 @@ class Store:
             return
         for name in _claimed_keys(entry):
             self._by_key[name].discard(key)
-        for ref in entry.offers:
+        for ref in entry.pool_refs:
             self._by_pool[ref.name].discard(key)
         for included in _included(entry):
             self._by_included[included].discard(key)
@@ -315,7 +315,7 @@ def content_hash(data: Mapping[str, str]) -> str:
 
 
 def _claimed_keys(entry: SetEntry) -> set[str]:
-    return {entry.key.name, *(ref.key for ref in entry.offers)}
+    return {entry.key.name, *(ref.key for ref in entry.pool_refs)}
 
 
 def _included(entry: SetEntry) -> set[SetKey]:

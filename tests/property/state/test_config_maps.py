@@ -177,12 +177,12 @@ def test_what_goes_is_what_no_place_and_no_history_keeps(
     gone = obsolete(wanted, views, serving=short, limit=limit)
     left = [one for one in views if one not in gone]
     for place in {Location("jobs", "x"), Location("jobs", "x-y"), HOME} - set(wanted):
-        names = {place.current, *(place.revision(record(s).short) for s in "abcd")}
-        others = {n for w in wanted for n in [w.current] if w.namespace == place.namespace}
+        names = {place.live_name, *(place.revision(record(s).short) for s in "abcd")}
+        others = {n for w in wanted for n in [w.live_name] if w.namespace == place.namespace}
         assert not {v.name for v in left if v.namespace == place.namespace} & (names - others)
     for place in wanted:
         here = [one for one in views if one.namespace == place.namespace]
-        assert {v.name for v in here if v.name in (place.current, place.revision(short))} <= {
+        assert {v.name for v in here if v.name in (place.live_name, place.revision(short))} <= {
             v.name for v in left
         }
         old = [v for v in revisions_of(place, left) if v.name != place.revision(short)]

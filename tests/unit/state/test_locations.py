@@ -51,7 +51,7 @@ def test_a_set_with_a_mistake_keeps_its_places() -> None:
 
 def test_names_of_config_maps_follow_from_the_key() -> None:
     """`flowdeps-<key>` is what runs mount, `flowdeps-<key>-<digest>` a revision."""
-    assert Location("jobs", "x").current == "flowdeps-x"
+    assert Location("jobs", "x").live_name == "flowdeps-x"
     assert Location("jobs", "x").revision("0123456789") == "flowdeps-x-0123456789"
 
 

@@ -40,12 +40,12 @@ async def publish_credentials(context: Context, entry: SetEntry, access: Access 
     for place in places(entry, config=context.config, pools=context.store.pools):
         if taken(context, entry, place):
             continue
-        if place != primary_location(entry.key) and (place.namespace, place.current) not in there:
+        if place != primary_location(entry.key) and (place.namespace, place.live_name) not in there:
             waits = True
             continue
         revisions = revisions_of(place, views)
         named = [view.name for view in revisions if view.manifest.get("credentials")]
-        for name in (place.current, *named):
+        for name in (place.live_name, *named):
             await _publish_at(context, entry, place.namespace, name, access)
     return waits
 

@@ -14,7 +14,7 @@ from flowdeps.trials.images import Image, ImageRef
 def _image_ref(context: Context, entry: SetEntry, spec: SetSpec) -> ImageRef | None:
     """The image that a set is for, as its pools' runs get it; None: none is named."""
     views = []
-    for ref in entry.offers:
+    for ref in entry.pool_refs:
         state = context.pool_states.get(ref.name)
         if view := context.store.pools.get(ref.name):
             views.append(view)
@@ -43,7 +43,7 @@ def find_image(
     allowed = ref is not None and context.config.allows_image(ref.image)
     context.images.need(entry.key, frozenset({ref} if ref and allowed else ()))
     if ref is None:
-        if any(one.name not in context.store.pools for one in entry.offers):
+        if any(one.name not in context.store.pools for one in entry.pool_refs):
             raise GatherError(Reason.PENDING, "waits for a look at the work pool, for its image")
         if spec.lock_from:
             return None, ()
@@ -71,7 +71,7 @@ def find_image(
 
 def _without_prefect(entry: SetEntry, image: Image) -> Iterator[str]:
     """Pods of ours go through no ENTRYPOINT, so they may have seen another Python than runs do."""
-    if entry.offers and "prefect" not in image.facts.versions:
+    if entry.pool_refs and "prefect" not in image.facts.versions:
         yield (
             f"python3 on the PATH of {image.ref.image} is Python {image.facts.full_version},"
             " without Prefect: if an ENTRYPOINT chooses another Python for runs, set ENV PATH in"
@@ -80,7 +80,7 @@ def _without_prefect(entry: SetEntry, image: Image) -> Iterator[str]:
 
 
 def _other_images(context: Context, entry: SetEntry, image: str) -> Iterator[str]:
-    for ref in entry.offers:
+    for ref in entry.pool_refs:
         view = context.store.pools.get(ref.name)
         if view and view.image and view.image != image:
             yield (

@@ -73,7 +73,7 @@ async def publish(
     if problems:
         return problems[0]
     return Outcome.done(
-        Reason.PUBLISHED, f"{primary_location(entry.key).current} holds {record.short}"
+        Reason.PUBLISHED, f"{primary_location(entry.key).live_name} holds {record.short}"
     )
 
 
@@ -202,7 +202,7 @@ def _refused(error: ClusterError, place: Location) -> Outcome:
         return Outcome.failed(Reason.FORBIDDEN, str(error))
     if error.status == 0:
         raise error
-    where = f"{place.namespace}/{place.current}"
+    where = f"{place.namespace}/{place.live_name}"
     return Outcome.failed(Reason.PUBLISHING, f"ConfigMap {where} can't be written: {error}")
 
 

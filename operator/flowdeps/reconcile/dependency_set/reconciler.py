@@ -41,7 +41,7 @@ _SECRETS_AGAIN = 600.0
 class _Signature:
     """All that a pool's template depends on of a set; its pools are called when it changes."""
 
-    offers: tuple[WorkPoolRef, ...]
+    pool_refs: tuple[WorkPoolRef, ...]
     requirements: tuple[str, ...]
     published: frozenset[tuple[str, str]]
 
@@ -103,7 +103,7 @@ class SetReconciler:
         outside = len(places(entry, config=context.config, pools=context.store.pools)) > 1 or any(
             ref.name in context.store.pools
             and context.config.pool(ref.name).admits(entry.key.namespace)
-            for ref in entry.offers
+            for ref in entry.pool_refs
         )
         if outside and FINALIZER not in entry.meta.finalizers:
             body = await context.cluster.apply_finalizers(
@@ -295,7 +295,7 @@ class SetReconciler:
         if entry:
             held = self._context.store.held(key)
             signature = self._signatures[key] = _Signature(
-                offers=entry.offers,
+                pool_refs=entry.pool_refs,
                 requirements=asked(entry.spec) if entry.spec else (),
                 # What pools offer is the current one: a revision more or less is nothing to them.
                 published=frozenset(
@@ -306,7 +306,7 @@ class SetReconciler:
             )
         if signature == known:
             return
-        both = [*(known.offers if known else ()), *(signature.offers if signature else ())]
+        both = [*(known.pool_refs if known else ()), *(signature.pool_refs if signature else ())]
         for name in {ref.name for ref in both}:
             self._context.queue.add(PoolKey(name))
             state = self._context.pool_states.get(name)

@@ -87,12 +87,15 @@ async def sweep(context: Context, key: SetKey) -> None:
 async def _warn(context: Context, entry: SetEntry) -> None:
     """Say which of the set's keys deployments still choose, and no other set offers."""
     others = [
-        context.store.sets[key] for ref in entry.offers for key in context.store.rivals(ref.key)
+        context.store.sets[key] for ref in entry.pool_refs for key in context.store.rivals(ref.key)
     ]
     left = {
-        (ref.name, ref.key) for other in others if not other.meta.deleting for ref in other.offers
+        (ref.name, ref.key)
+        for other in others
+        if not other.meta.deleting
+        for ref in other.pool_refs
     }
-    for ref in entry.offers:
+    for ref in entry.pool_refs:
         if (ref.name, ref.key) in left:
             continue
         with suppress(PoolsError):  # it goes all the same
@@ -107,7 +110,7 @@ async def _warn(context: Context, entry: SetEntry) -> None:
 
 
 def _still_offered(context: Context, entry: SetEntry) -> list[str]:
-    names = {ref.name for ref in entry.offers}
+    names = {ref.name for ref in entry.pool_refs}
     names |= {n for n, state in context.pool_states.items() if entry.key in state.offered.values()}
     waiting = []
     for name in sorted(names):

@@ -26,7 +26,7 @@ async def prune(context: Context, entry: SetEntry, record: LockRecord) -> None:
     A place that a template still offers, or that may belong to a pool not yet
     looked at, is left for a later pass.
     """
-    states = [context.pool_states.get(ref.name) for ref in entry.offers]
+    states = [context.pool_states.get(ref.name) for ref in entry.pool_refs]
     spec = entry.spec
     if spec is None or not all(state and state.looked for state in states):
         return
@@ -64,7 +64,7 @@ async def _in_use(
         return ()
     used: set[str] = set()
     try:
-        for ref in entry.offers:
+        for ref in entry.pool_refs:
             variable = context.config.pool(ref.name).variable
             used |= await context.pools.chosen(ref.name, variable)
         selector = f"{SET_LABEL} in ({', '.join(sorted(revisions))})"

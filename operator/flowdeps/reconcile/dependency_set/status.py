@@ -157,9 +157,8 @@ def _conditions(
     if failed is None:
         record = findings.record
         packages = record.packages if record else 0
-        text = (
-            f"{counted(packages, 'package')}, offered by {counted(len(entry.offers), 'work pool')}"
-        )
+        pools = counted(len(entry.pool_refs), "work pool")
+        text = f"{counted(packages, 'package')}, offered by {pools}"
         if findings.resolved.reason is Reason.RESOLVED and findings.resolved.message:
             text += f"; {findings.resolved.message}"
         text += f"; a refresh waits for approval: {proposed.revision}" if proposed else ""
@@ -286,7 +285,7 @@ def _pools(
     before = {pool.name: pool for pool in old.work_pools}
     statuses: list[PoolStatus] = []
     failures: list[tuple[str, Verdict]] = []
-    for ref in entry.offers:
+    for ref in entry.pool_refs:
         state, known = states.get(ref.name), before.get(ref.name)
         verdict = state.verdicts.get(entry.key) if state else None
         same = old.observed_generation == entry.meta.generation
@@ -309,7 +308,7 @@ def _pools(
         )
         if not verdict.synced:
             failures.append((ref.name, verdict))
-    if not entry.offers:
+    if not entry.pool_refs:
         return (), Outcome.done(
             Reason.NO_POOLS, "spec.workPools is empty: no run can choose the set"
         )

@@ -76,7 +76,7 @@ def prove(
         return _passed(trial)
     revision, _ = config_maps(entry, primary_location(entry.key), record, summary="")
 
-    pool = context.config.pool(entry.offers[0].name) if entry.offers else PoolConfig()
+    pool = context.config.pool(entry.pool_refs[0].name) if entry.pool_refs else PoolConfig()
     env = [{"name": one.name, "value": one.value} for one in pool.install.env]
 
     async def find() -> str:

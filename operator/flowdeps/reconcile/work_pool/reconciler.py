@@ -229,7 +229,7 @@ class PoolReconciler:
                     f'the older set {holder} serves the key "{ref.key}" in namespace {namespace};'
                     " choose another key in spec.workPools",
                 )
-            view = context.store.config_maps.get((namespace, place.current))
+            view = context.store.config_maps.get((namespace, place.live_name))
             missing = missing or view is None or view.holder != entry.key
         # A ConfigMap that was deleted by hand is on its way back; its key stays meanwhile.
         if missing and ref.key not in live_keys:
@@ -251,7 +251,7 @@ class PoolReconciler:
             key: view.holder
             for key in live.keys
             for namespace in store.pools[pool.name].job_namespaces
-            if (view := store.config_maps.get((namespace, Location(namespace, key).current)))
+            if (view := store.config_maps.get((namespace, Location(namespace, key).live_name)))
         }
 
     async def _write(
@@ -293,7 +293,7 @@ class PoolReconciler:
     def _offers(self, name: str) -> list[_Offer]:
         entries = [self._context.store.sets[key] for key in self._context.store.offering(name)]
         alive = sorted((e for e in entries if not e.meta.deleting), key=lambda e: age(e.meta))
-        return [_Offer(e, ref) for e in alive for ref in e.offers if ref.name == name]
+        return [_Offer(e, ref) for e in alive for ref in e.pool_refs if ref.name == name]
 
     def _all(self, name: str, reason: Reason, message: str = "") -> dict[SetKey, Verdict]:
         message = message or f'Prefect has no work pool "{name}"; create it or correct the name'
