@@ -13,6 +13,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from flowdeps.api.problems import InvalidError
@@ -27,6 +28,7 @@ from flowdeps.api.resource import (
     parse_meta,
     parse_spec,
 )
+from flowdeps.api.status import SetStatus, parse_status
 
 REVISION_LABEL = "flowdeps.dev/revision"
 SELECTOR = f"{MANAGED_BY_LABEL}={MANAGED_BY},{SET_LABEL}"
@@ -64,7 +66,7 @@ class PoolKey:
 
 @dataclass(frozen=True, kw_only=True)
 class SetEntry:
-    """A set as last seen; `spec` is None where it can't be used, see `problems`."""
+    """One version of a set; `spec` is None where it can't be used, see `problems`."""
 
     key: SetKey
     meta: SetMeta
@@ -73,8 +75,18 @@ class SetEntry:
     body: Body
 
     @property
+    def spec_id(self) -> tuple[str, int]:
+        """Names the spec: the generation alone says nothing of a set that was made anew."""
+        return self.meta.uid, self.meta.generation
+
+    @cached_property
+    def status(self) -> SetStatus:
+        """What earlier reconciles reported. See `state.reported` for what may be read from it."""
+        return parse_status(self.body)
+
+    @cached_property
     def pool_refs(self) -> tuple[WorkPoolRef, ...]:
-        """The pools that the set offers itself to.
+        """The pools that the set names.
 
         Read leniently where the spec can't be used: a mistake in a requirement
         must not take a set that is in service out of its pools.
@@ -132,11 +144,15 @@ class PoolView:
 
 @dataclass
 class Store:
-    """Sets, ConfigMaps and pools by name, with the look-ups that passes need."""
+    """Sets, ConfigMaps and pools by name, with the look-ups that reconciles need.
+
+    `version` grows with each change that may decide which set has which location.
+    """
 
     sets: dict[SetKey, SetEntry] = field(default_factory=dict)
     config_maps: dict[tuple[str, str], ConfigMapView] = field(default_factory=dict)
     pools: dict[str, PoolView] = field(default_factory=dict)
+    version: int = 0
     _by_key: dict[str, set[SetKey]] = field(default_factory=lambda: defaultdict(set))
     _by_pool: dict[str, set[SetKey]] = field(default_factory=lambda: defaultdict(set))
     _by_included: dict[SetKey, set[SetKey]] = field(default_factory=lambda: defaultdict(set))
@@ -155,17 +171,15 @@ class Store:
         known = self.sets.get(key)
         if known and not _newer(meta.resource_version, known.meta.resource_version):
             return None
-        spec, problems = None, ""
-        try:
-            spec = parse_spec(body)
-        except InvalidError as error:
-            problems = "; ".join(f"{p.path}: {p.message}" for p in error.problems)
+        spec, problems = _spec_of(body, known)
         self._forget_names(key)
         entry = SetEntry(
             key=key, meta=meta, spec=spec, problems=problems, body=without_managed_fields(body)
         )
         self.sets[key] = entry
         self._fresh.add(key)
+        if known is None or _claims_of(known) != _claims_of(entry):
+            self.version += 1
         for name in _claimed_keys(entry):
             self._by_key[name].add(key)
         for ref in entry.pool_refs:
@@ -180,6 +194,7 @@ class Store:
         entry = self.sets.pop(key, None)
         if entry:
             self._gone.add(entry.meta.uid)
+            self.version += 1
         return entry
 
     def rivals(self, key: str) -> set[SetKey]:
@@ -211,6 +226,15 @@ class Store:
         for included in _included(entry):
             self._by_included[included].discard(key)
 
+    # Pools
+
+    def put_pool(self, view: PoolView) -> bool:
+        """Take in what a pool looks like; returns whether that is news."""
+        news = self.pools.get(view.name) != view
+        self.pools[view.name] = view
+        self.version += news
+        return news
+
     # ConfigMaps
 
     def put_config_map(self, body: Body) -> ConfigMapView | None:
@@ -229,6 +253,8 @@ class Store:
         self.config_maps[where] = view
         self._fresh.add(where)
         self._by_holder[view.holder].add(where)
+        if known is None or known.holder != view.holder:
+            self._holders_changed(view, known)
         return view
 
     def remove_config_map(self, namespace: str, name: str, uid: str) -> ConfigMapView | None:
@@ -240,7 +266,15 @@ class Store:
         del self.config_maps[where]
         self._fresh.add(where)
         self._by_holder[view.holder].discard(where)
+        self._holders_changed(view)
         return view
+
+    def _holders_changed(self, *views: ConfigMapView | None) -> None:
+        for view in filter(None, views):
+            # What a set holds decides nothing where its spec and all of its pools are known.
+            entry = self.sets.get(view.holder)
+            if not (entry and entry.spec and all(r.name in self.pools for r in entry.pool_refs)):
+                self.version += 1
 
     def held(self, key: SetKey) -> list[ConfigMapView]:
         """The ConfigMaps written for a set, wherever they are, by name."""
@@ -312,6 +346,22 @@ def view_config_map(body: Body) -> ConfigMapView:
 def content_hash(data: Mapping[str, str]) -> str:
     """A hash of a ConfigMap's data, to tell whether it is what we wrote."""
     return hashlib.sha256(json.dumps(dict(data), sort_keys=True).encode()).hexdigest()
+
+
+def _spec_of(body: Body, known: SetEntry | None) -> tuple[SetSpec | None, str]:
+    """The spec of a body, and what is wrong with it; parsed only where it is another than known."""
+    if known and known.body.get("spec") == body.get("spec"):
+        return known.spec, known.problems
+    try:
+        return parse_spec(body), ""
+    except InvalidError as error:
+        return None, "; ".join(f"{p.path}: {p.message}" for p in error.problems)
+
+
+def _claims_of(entry: SetEntry) -> tuple[object, ...]:
+    """All of a set that decides which locations it has."""
+    meta = entry.meta
+    return meta.uid, meta.created_at, meta.deleting, entry.spec is None, entry.pool_refs
 
 
 def _claimed_keys(entry: SetEntry) -> set[str]:

@@ -12,7 +12,7 @@ from flowdeps.state import (
     LockRecord,
     config_maps,
     keep_history,
-    last_record,
+    lock_in_service,
     obsolete,
     revisions_of,
 )
@@ -138,12 +138,12 @@ def test_a_record_survives_its_config_maps(made: LockRecord, summary: str) -> No
     """Read back from the cluster, by either ConfigMap, a lock is the one that was published; only
     when it was refreshed, and at whose request, is not in a revision."""
     revision, current = (view(one) for one in config_maps(entry(), HOME, made, summary=summary))
-    found = last_record(entry(), [revision, current], now=NOW)
+    found = lock_in_service(entry(), [revision, current], now=NOW)
     assert found is not None
-    assert found[0] == made
-    stand_in = last_record(entry(), [revision], now=NOW)
+    assert found.record == made
+    stand_in = lock_in_service(entry(), [revision], now=NOW)
     assert stand_in is not None
-    assert (stand_in[0].digest, stand_in[0].inputs) == (made.digest, made.inputs)
+    assert (stand_in.record.digest, stand_in.record.inputs) == (made.digest, made.inputs)
 
 
 _VIEWS = st.lists(
