@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flowdeps.api.conditions import Condition, ConditionType, find_condition
+from flowdeps.api.names import mounted_name
 from flowdeps.api.reasons import PASSING, Reason
 from flowdeps.api.remedies import REMEDIES
 from flowdeps.api.status import LockStatus, PoolStatus, SetStatus, parse_status
@@ -255,7 +256,7 @@ def _problems(seen: Seen, pool: PoolStatus, lock: LockStatus) -> Iterator[str]:
             continue
         there = seen.mounted[namespace, key]
         if there is None:
-            yield f"namespace {namespace} has no ConfigMap flowdeps-{key}"
+            yield f"namespace {namespace} has no ConfigMap {mounted_name(key)}"
         elif there.holder != own:
             yield f"in namespace {namespace} the key is of the set {there.holder}"
         elif there.digest != lock.digest:

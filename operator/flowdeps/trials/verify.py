@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from flowdeps.api.names import VERIFY_CONTAINER
 from flowdeps.api.reasons import Reason
 from flowdeps.clients.kubernetes import Cluster
 from flowdeps.locks.image import MARK, ImageError, ImageFacts, parse_probe
@@ -20,10 +21,9 @@ from flowdeps.locks.overlay import unmet
 from flowdeps.scheduling.single_flight import FindingError
 from flowdeps.state.store import DIGEST_FILE, LOCK_FILE, MANIFEST_FILE
 from flowdeps.trials.images import Image, labels, run_as
-from flowdeps.trials.pods import PodSettings, verify_pod
+from flowdeps.trials.pods import VERIFY_RESULT, PodSettings, verify_pod
 from flowdeps.trials.runner import Ended, Runner
 
-_RESULT = "flowdeps-verify:"
 _LAST_LINES = 8
 _LONGEST = 1500
 
@@ -77,7 +77,7 @@ class Verifier:
         `manifest` is the lock.json that runs will see, `env` what their install container has, such
         as a proxy.
         """
-        name = f"flowdeps-verify-{trial.short}"
+        name = f"{VERIFY_CONTAINER}-{trial.short}"
         candidate = await self._cluster.apply_config_map(
             _candidate(name, trial.namespace, lock=lock, manifest=manifest, owner=owner)
         )
@@ -160,9 +160,9 @@ def _broken(image: ImageFacts, overlay: ImageFacts) -> list[str]:
 
 def _result(log: str) -> Mapping[str, Any]:
     for line in reversed(log.splitlines()):
-        if line.startswith(_RESULT):
+        if line.startswith(VERIFY_RESULT):
             try:
-                found = json.loads(line.removeprefix(_RESULT))
+                found = json.loads(line.removeprefix(VERIFY_RESULT))
             except ValueError:
                 return {}
             return found if isinstance(found, dict) else {}

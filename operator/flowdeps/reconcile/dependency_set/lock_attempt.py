@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from flowdeps.api.conditions import ConditionType, find_condition
+from flowdeps.api.names import INPUTS_ANNOTATION
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import UNDER_WAY, Reason
 from flowdeps.api.resource import SetSpec, Updates
@@ -22,7 +23,7 @@ from flowdeps.reconcile.dependency_set.publish import LockText
 from flowdeps.reconcile.dependency_set.status import GatherError, retry_after
 from flowdeps.reconcile.dependency_set.verify import Proof, blocked, prove
 from flowdeps.scheduling.single_flight import Failure
-from flowdeps.state import ANNOTATION_INPUTS, LockRecord, primary_location, proposals_of
+from flowdeps.state import LockRecord, primary_location, proposals_of
 from flowdeps.state.store import ConfigMapView, SetEntry
 
 
@@ -81,7 +82,7 @@ def make(
         return making
     making.inputs, making.access, making.access_known = inputs, inputs.access, True
     proposals = proposals_of(home, views) if making.pinned else []
-    settled = proposals[0].annotations.get(ANNOTATION_INPUTS, "") if proposals else ""
+    settled = proposals[0].annotations.get(INPUTS_ANNOTATION, "") if proposals else ""
     answer = ask(context, entry, spec, inputs, record=record, settled=settled, before=making.before)
     match answer:
         case Failure():

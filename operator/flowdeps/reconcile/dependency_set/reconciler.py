@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 
 from flowdeps.api.conditions import ConditionType, find_condition
 from flowdeps.api.events import Event, Kind
+from flowdeps.api.names import FINALIZER, REVISION_LABEL
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import PASSING, Reason
-from flowdeps.api.resource import FINALIZER, OnVulnerable, SetSpec, Updates, WorkPoolRef
+from flowdeps.api.resource import OnVulnerable, SetSpec, Updates, WorkPoolRef
 from flowdeps.api.status import SetStatus, parse_status
 from flowdeps.clients.kubernetes import ClusterError
 from flowdeps.reconcile.claims import is_foreign, taken
@@ -30,7 +31,7 @@ from flowdeps.reconcile.dependency_set.status import (
     retry_after,
 )
 from flowdeps.state import LockRecord, asked, last_record, places, primary_location
-from flowdeps.state.store import REVISION_LABEL, PoolKey, SetEntry, SetKey
+from flowdeps.state.store import PoolKey, SetEntry, SetKey
 from flowdeps.vulnerabilities.matches import Vulnerability
 
 _SECRETS_AGAIN = 600.0

@@ -11,6 +11,12 @@ from flowdeps.api.conditions import (
     find_condition,
     merge_conditions,
 )
+from flowdeps.api.names import (
+    PROPOSED_ANNOTATION,
+    RESOLVED_AT_ANNOTATION,
+    SUMMARY_ANNOTATION,
+    revision_choice,
+)
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.status import (
@@ -26,16 +32,7 @@ from flowdeps.api.status import (
 from flowdeps.api.times import parse_time
 from flowdeps.api.wording import counted
 from flowdeps.reconcile.context import PoolState, Verdict
-from flowdeps.state import (
-    ANNOTATION_PROPOSED,
-    ANNOTATION_RESOLVED_AT,
-    ANNOTATION_SUMMARY,
-    Location,
-    LockRecord,
-    primary_location,
-    proposals_of,
-    revisions_of,
-)
+from flowdeps.state import Location, LockRecord, primary_location, proposals_of, revisions_of
 from flowdeps.state.store import ConfigMapView, PoolView, SetEntry
 from flowdeps.trials.images import Image
 from flowdeps.vulnerabilities.matches import Vulnerability
@@ -126,10 +123,10 @@ def build_status(
             RevisionStatus(
                 name=view.manifest.get("revision", view.name),
                 digest=view.manifest.get("digest", ""),
-                created_at=parse_time(view.annotations.get(ANNOTATION_RESOLVED_AT))
+                created_at=parse_time(view.annotations.get(RESOLVED_AT_ANNOTATION))
                 or entry.meta.created_at,
-                summary=view.annotations.get(ANNOTATION_SUMMARY, ""),
-                proposed=ANNOTATION_PROPOSED in view.annotations,
+                summary=view.annotations.get(SUMMARY_ANNOTATION, ""),
+                proposed=PROPOSED_ANNOTATION in view.annotations,
             )
             for view in revisions
         ),
@@ -247,9 +244,9 @@ def _proposed(
         return ProposedStatus(
             revision=view.manifest.get("revision", view.name),
             digest=view.manifest.get("digest", ""),
-            proposed_at=parse_time(view.annotations.get(ANNOTATION_RESOLVED_AT))
+            proposed_at=parse_time(view.annotations.get(RESOLVED_AT_ANNOTATION))
             or entry.meta.created_at,
-            summary=view.annotations.get(ANNOTATION_SUMMARY, ""),
+            summary=view.annotations.get(SUMMARY_ANNOTATION, ""),
         )
     return None
 
@@ -272,7 +269,7 @@ def _vulnerabilities(
 
 
 def _revision(entry: SetEntry, record: LockRecord) -> str:
-    return f"{primary_location(entry.key).key}-{record.short}"
+    return revision_choice(primary_location(entry.key).key, record.short)
 
 
 def _pools(

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from flowdeps.api.names import mounted_name
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.poolconfig import PoolConfig
 from flowdeps.api.reasons import Reason
@@ -69,7 +70,7 @@ def prove(
         image_id=image.id,
         imports=spec.verify.imports or (),
         names=inputs.names if spec.verify.imports is None else (),
-        secret=f"flowdeps-{entry.key.name}" if inputs.access else None,
+        secret=mounted_name(entry.key.name) if inputs.access else None,
         timeout=round(spec.verify.timeout.total_seconds()),
     )
     if record.verified == trial.short:
