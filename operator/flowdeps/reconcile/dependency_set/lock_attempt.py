@@ -12,14 +12,14 @@ from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import UNDER_WAY, Reason
 from flowdeps.api.resource import SetSpec, Updates
 from flowdeps.api.status import parse_status
+from flowdeps.gather.inputs import Inputs, gather, gather_access
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.reconcile.context import Context
-from flowdeps.reconcile.dependency_set import inputs as gathering
-from flowdeps.reconcile.dependency_set.inputs import Inputs, gather
+from flowdeps.reconcile.dependency_set.inputs import OperatorLookup
 from flowdeps.reconcile.dependency_set.lock import NewLock, ask, lock_to_serve, resolved
 from flowdeps.reconcile.dependency_set.publish import LockText
-from flowdeps.reconcile.dependency_set.status import GatherError, retry_after
+from flowdeps.reconcile.dependency_set.status import retry_after
 from flowdeps.reconcile.dependency_set.verify import Proof, blocked, prove
 from flowdeps.scheduling.single_flight import Failure
 from flowdeps.state import ANNOTATION_INPUTS, LockRecord, primary_location, proposals_of
@@ -69,15 +69,18 @@ def make(
     )
     if said and not said.is_done:
         return making
-    try:
-        if making.pinned and record and spec.updates is Updates.AUTOMATIC:
-            making.verified = verified_before(record)
-            making.access = gathering.access(context, entry, spec)
-            making.access_known = True
-            return making
-        inputs = gather(context, entry, spec)
-    except GatherError as error:
-        making.resolved = _under_way(entry, ConditionType.RESOLVED, error.step)
+    lookup = OperatorLookup(context, entry)
+    if making.pinned and record and spec.updates is Updates.AUTOMATIC:
+        making.verified = verified_before(record)
+        access = gather_access(lookup, spec)
+        if isinstance(access, Outcome):
+            making.resolved = _under_way(entry, ConditionType.RESOLVED, access)
+        else:
+            making.access, making.access_known = access, True
+        return making
+    inputs = gather(lookup, spec)
+    if isinstance(inputs, Outcome):
+        making.resolved = _under_way(entry, ConditionType.RESOLVED, inputs)
         return making
     making.inputs, making.access, making.access_known = inputs, inputs.access, True
     proposals = proposals_of(home, views) if making.pinned else []

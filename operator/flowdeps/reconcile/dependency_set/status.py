@@ -70,14 +70,6 @@ _SHOWN = 5
 _MOST = 1800.0
 
 
-class GatherError(Exception):
-    """Why the inputs are not together; `step` says it."""
-
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(message)
-        self.step = Outcome.failed(reason, message)
-
-
 @dataclass(kw_only=True)
 class ReconcileResult:
     """What a pass over a set found; `record` is the lock in service.

@@ -7,10 +7,10 @@ from flowdeps.api.outcome import Outcome
 from flowdeps.api.poolconfig import PoolConfig
 from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import OnVulnerable, SetSpec
+from flowdeps.gather.inputs import Inputs
 from flowdeps.locks.lock import Lock
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.credentials import publish_credentials
-from flowdeps.reconcile.dependency_set.inputs import Inputs
 from flowdeps.reconcile.dependency_set.status import told
 from flowdeps.scheduling.single_flight import Failure
 from flowdeps.state import LockRecord, config_maps, owner_of, primary_location
