@@ -43,7 +43,7 @@ def find_image(lookup: Lookup, spec: SetSpec) -> Image | Outcome | None:
     if image is None:
         return Outcome.waits(Reason.PROBING, f"a pod looks at what {ref.image} has installed")
     if isinstance(image, Failure):
-        return Outcome.failed(Reason.named(image.reason), f"spec.python.image: {image.message}")
+        return Outcome.failed(image.reason, f"spec.python.image: {image.message}")
     if problem := image.facts.problem:
         return Outcome.failed(Reason.IMAGE_UNUSABLE, f"{ref.image}: {problem}")
     return image

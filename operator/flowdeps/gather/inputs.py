@@ -164,7 +164,7 @@ def _content(
         case None:
             return Outcome.waits(Reason.GATHERING, f"{path}: {ref} is being read")
         case Failure(reason=reason, message=message):
-            return Outcome.failed(Reason.named(reason), f"{path}: {ref}: {message}")
+            return Outcome.failed(reason, f"{path}: {ref}: {message}")
         case Absent(message=message):
             return Outcome.failed(missing, f"{path}: {message}")
         case Unreadable(message=message):

@@ -37,31 +37,6 @@ from flowdeps.state.store import ConfigMapView, PoolView, SetEntry
 from flowdeps.trials.images import Image
 from flowdeps.vulnerabilities.matches import Vulnerability, describe
 
-STALLED = frozenset(
-    {
-        Reason.INVALID_SPEC,
-        Reason.SOURCE_INVALID,
-        Reason.INCLUDE_CYCLE,
-        Reason.INCLUDE_INVALID,
-        Reason.LOCK_INVALID,
-        Reason.INDEX_NOT_ALLOWED,
-        Reason.IMAGE_NOT_ALLOWED,
-        Reason.IMAGE_UNKNOWN,
-        Reason.IMAGE_UNUSABLE,
-        Reason.UNSATISFIABLE,
-        Reason.VERIFY_FAILED,
-        Reason.VULNERABLE,
-        Reason.LOCK_TOO_LARGE,
-        Reason.REVISION_NOT_FOUND,
-        Reason.CONFLICT,
-        Reason.NOT_ADMITTED,
-        Reason.NO_IMAGE,
-        Reason.NOT_MERGEABLE,
-        Reason.POOL_UNSUPPORTED,
-    }
-)
-"""Reasons that only a change by a person ends; all others are retried."""
-
 _NO_LOCK = "waits for a lock"
 _MOST = 1800.0
 
@@ -162,7 +137,7 @@ def _conditions(
             text = f"{failed.message}; {findings.published.message}{serving}"
             ready = replace(ready, message=text)
         return [ready, *conditions]
-    state = ConditionType.STALLED if failed.reason in STALLED else ConditionType.RECONCILING
+    state = ConditionType.STALLED if failed.reason.is_stalled else ConditionType.RECONCILING
     return [ready, Condition(state, "True", failed.reason, failed.message), *conditions]
 
 
@@ -293,7 +268,7 @@ def _pools(
     if not failures:
         return tuple(statuses), Outcome.done(Reason.SYNCED)
     # What a person must mend comes before what mends itself.
-    name, worst = min(failures, key=lambda failure: failure[1].reason not in STALLED)
+    name, worst = min(failures, key=lambda failure: not failure[1].reason.is_stalled)
     message = _at(name, worst.message)
     if findings.record is None and worst.reason is Reason.PENDING:
         message = _NO_LOCK
@@ -304,9 +279,9 @@ def _said_before(old: SetStatus, pool: PoolStatus) -> Verdict:
     """Of several pools, the condition has the reason of the one that it names."""
     condition = find_condition(old.conditions, ConditionType.POOLS_SYNCED)
     said = _at(pool.name, pool.message.removesuffix("…"))  # the pool's own message is shorter
-    if condition and (condition.message.startswith(said) or condition.message == _NO_LOCK):
-        return Verdict(Reason.named(condition.reason), pool.message)
-    return Verdict(Reason.PENDING, pool.message)
+    told = condition and (condition.message.startswith(said) or condition.message == _NO_LOCK)
+    reason = condition.reason if condition and told else None
+    return Verdict(reason if isinstance(reason, Reason) else Reason.PENDING, pool.message)
 
 
 def _at(pool: str, message: str) -> str:

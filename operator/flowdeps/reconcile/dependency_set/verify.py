@@ -86,12 +86,11 @@ def prove(
         text = f"a pod installs and imports the lock {record.short} in {image.ref.image}"
         return Proof(Outcome.waits(Reason.VERIFYING, text))
     if isinstance(answer, Failure):
-        reason = Reason.named(answer.reason)
         text = f"{record.short} was not tried in {image.ref.image}: {answer.message}"
-        if reason is Reason.VERIFY_FAILED:
+        if answer.reason is Reason.VERIFY_FAILED:
             text = f"{record.short} does not work in {image.ref.image}: {answer.message}"
             text += "; mend the image, or choose another version; see spec.verify.imports"
-        return Proof(Outcome.failed(reason, text), until=answer.until)
+        return Proof(Outcome.failed(answer.reason, text), until=answer.until)
     return _passed(trial)
 
 
