@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from flowdeps.api.reasons import Reason
 from flowdeps.api.times import format_time
+from flowdeps.api.wording import shorten
 
 Status = Literal["True", "False", "Unknown"]
 MESSAGE_LIMIT = 4096
@@ -94,8 +95,3 @@ def find_condition(
             message = str(item.get("message", ""))
             return Condition(type_, item["status"], Reason.known(reason) or reason, message)
     return None
-
-
-def shorten(text: str, limit: int) -> str:
-    """`text`, cut with an ellipsis where it is longer than `limit` characters."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"

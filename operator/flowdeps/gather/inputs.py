@@ -12,6 +12,7 @@ from typing import cast
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import SetSpec, Source, VariableSource
+from flowdeps.api.wording import listed
 from flowdeps.gather.credentials import CredentialsError, access_of
 from flowdeps.gather.external_lock import external_lock
 from flowdeps.gather.image import find_image, image_notes
@@ -186,8 +187,7 @@ def _lines(lookup: Lookup, source: Source, *, path: str) -> Sequence[str] | Outc
         else parse_requirements_file(str(content))
     )
     if file.problems:
-        more = len(file.problems) - _SHOWN
-        text = "; ".join(file.problems[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+        text = listed(file.problems, most=_SHOWN, separator="; ")
         return Outcome.failed(Reason.SOURCE_INVALID, f"{path}: {ref}: {text}")
     return file.lines
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from flowdeps.api.names import VERIFY_CONTAINER
 from flowdeps.api.reasons import Reason
+from flowdeps.api.wording import shorten
 from flowdeps.clients.kubernetes import Cluster
 from flowdeps.locks.image import MARK, ImageError, ImageFacts, parse_probe
 from flowdeps.locks.lock import Lock
@@ -118,7 +119,7 @@ class Verifier:
         except ImageError as error:
             raise FindingError(str(error), reason=Reason.PODS_FAILED) from None
         if problems := _broken(image.facts, overlay):
-            text = _shorten("; ".join(problems))
+            text = shorten("; ".join(problems), _LONGEST)
             raise FindingError(text, reason=Reason.VERIFY_FAILED, retry=False)
         return f"installs, its requirements hold, and it imports in {trial.image}"
 
@@ -173,12 +174,8 @@ def _why(ended: Ended, result: Mapping[str, Any]) -> str:
     """What failed: the trial's own word, else what ended its container and what that said last."""
     if error := result.get("error"):
         module = result.get("module")
-        return _shorten(f"import {module}: {error}" if module else f"the check: {error}")
+        return shorten(f"import {module}: {error}" if module else f"the check: {error}", _LONGEST)
     lines = [one for one in ended.log.splitlines() if one.strip() and not one.startswith(MARK)]
     said = [one for one in lines if one.startswith("flowdeps:")][-1:] or lines[-_LAST_LINES:]
     why = ended.why or "it ended without a result"
-    return _shorten(f"{ended.failed or 'the check'}: {' | '.join([why, *said])}")
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return shorten(f"{ended.failed or 'the check'}: {' | '.join([why, *said])}", _LONGEST)
