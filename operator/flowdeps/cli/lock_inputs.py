@@ -13,7 +13,7 @@ from flowdeps.api.resource import ConfigMapSource, SetSpec, Source, parse_spec
 from flowdeps.api.spec import DEFAULT_PLATFORMS
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.files import read_text
-from flowdeps.cli.manifests import Manifest, Reading, read_manifests
+from flowdeps.cli.manifests import Manifest, Manifests, read_manifests
 from flowdeps.gather.texts import TextError, text_under
 from flowdeps.locks.image import ImageError, ImageFacts, parse_image_packages
 from flowdeps.locks.prefect_list import parse_variable
@@ -39,21 +39,21 @@ class Given:
 def read_request(given: Given, config: Config) -> tuple[LockRequest, SetSpec]:
     """What a resolver is to be asked, and the set's spec. Raises CommandError."""
     reading = _reading([given.file])
-    if len(reading.manifests) != 1:
+    if len(reading.sets) != 1:
         raise CommandError(
-            f"{given.file}: {len(reading.manifests)} FlowDependencySets; "
+            f"{given.file}: {len(reading.sets)} FlowDependencySets; "
             "give a file with exactly one, and what it includes as further files"
         )
-    [manifest] = reading.manifests
+    [manifest] = reading.sets
     spec = _spec(manifest)
     if spec.lock_from:
         raise CommandError(
             f"{given.file}: spec.lockFrom: the lock is made already; "
             "lock a set that lists requirements"
         )
-    beside = _reading(list(given.beside)) if given.beside else Reading()
+    beside = _reading(list(given.beside)) if given.beside else Manifests()
     config_maps = [*reading.config_maps, *beside.config_maps]
-    family = list(_family(manifest, spec, beside.manifests))
+    family = list(_family(manifest, spec, beside.sets))
     image = _image(given, spec)
     cooldown = config.cooldown if spec.index.cooldown is None else spec.index.cooldown
     requirements: list[str] = []
@@ -88,7 +88,7 @@ class _Gather:
 
     def lines(self, sources: Sequence[Source], *, path: str) -> Iterator[str]:
         for number, source in enumerate(sources):
-            place = f"{self.manifest.place.file}: {path}[{number}]"
+            place = f"{self.manifest.origin.file}: {path}[{number}]"
             text = (
                 self._config_map(source, place)
                 if isinstance(source, ConfigMapSource)
@@ -131,7 +131,7 @@ class _Gather:
         )
 
 
-def _reading(files: list[str]) -> Reading:
+def _reading(files: list[str]) -> Manifests:
     reading = read_manifests(files)
     if reading.problems:
         raise CommandError(*reading.problems)
@@ -142,7 +142,7 @@ def _spec(manifest: Manifest) -> SetSpec:
     try:
         return parse_spec(manifest.body)
     except InvalidError as error:
-        raise CommandError.invalid(manifest.place.file, error) from None
+        raise CommandError.invalid(manifest.origin.file, error) from None
 
 
 def _family(
@@ -158,7 +158,7 @@ def _family(
         seen.add(way[-1])
         yield one, its_spec
         for name in its_spec.includes:
-            path = f"{manifest.place.file}: spec.includes: {' → '.join((*way, name))}"
+            path = f"{manifest.origin.file}: spec.includes: {' → '.join((*way, name))}"
             if name in way:
                 raise CommandError(f"{path}: a cycle; remove one of them")
             found = [o for o in others if o.name == name and _together(o, manifest)]
