@@ -157,8 +157,8 @@ def test_the_image_is_the_target_where_the_set_names_none(write: Write) -> None:
         (
             f"requirementsFrom: [{{{OF_CONFIG_MAP % 'in'}}}]",
             'version: "3.11"',
-            'SourceNotFound: spec.requirementsFrom[0]: there is no key "in" of ConfigMap flows/lines'
-            " in the files; give the file that has it after the set's",
+            'SourceNotFound: spec.requirementsFrom[0]: there is no key "in" of ConfigMap'
+            " flows/lines in the files; give the file that has it after the set's",
         ),
         (
             "constraintsFrom: [{prefectVariable: {name: extra}}]\n  requirements: [six]",
