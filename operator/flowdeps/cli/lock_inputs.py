@@ -15,6 +15,7 @@ from flowdeps.api.spec import DEFAULT_PLATFORMS
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.files import read_text
 from flowdeps.cli.manifests import Manifest, Manifests, read_manifests
+from flowdeps.gather.credentials import NETRC_FILE
 from flowdeps.gather.inputs import Inputs, gather
 from flowdeps.gather.sources import (
     Absent,
@@ -25,9 +26,9 @@ from flowdeps.gather.sources import (
     SourceRef,
     Unreadable,
     Variable,
+    key_content,
 )
-from flowdeps.gather.texts import TextError, text_under
-from flowdeps.locks.image import ImageError, ImageFacts, parse_image_packages
+from flowdeps.locks.image import ImageError, parse_image_packages
 from flowdeps.state.store import SetKey
 from flowdeps.trials.images import Image, ImageRef
 
@@ -54,28 +55,28 @@ class Given:
 
 @dataclass(frozen=True, kw_only=True)
 class FileLookup:
-    """The `Lookup` of the set in `manifest`, in the files beside it."""
+    """The `flowdeps.gather.lookup.Lookup` of the set in `manifest`, in files."""
 
-    manifest: Manifest
+    key: SetKey
     config: Config
+    given: Given
+    manifest: Manifest
     sets: Sequence[Manifest]
     config_maps: Sequence[Manifest]
-    facts: ImageFacts | None
-    given: Given
-
-    @property
-    def key(self) -> SetKey:
-        """The set's namespace and name."""
-        return SetKey(self.manifest.namespace or "default", self.manifest.name)
+    of_image: Image | None
 
     def need_sources(self, refs: frozenset[SourceRef]) -> None:
-        """Do nothing: files are read when they are asked for."""
+        pass
+
+    def need_image(self, ref: ImageRef | None) -> None:
+        pass
 
     def source(self, ref: SourceRef) -> Content:
-        """What a source holds. Raises CommandError for a file that can't be read."""
         match ref:
             case SecretName():
-                return Present({"netrc": read_text(self.given.netrc)} if self.given.netrc else {})
+                return Present(
+                    {NETRC_FILE: read_text(self.given.netrc)} if self.given.netrc else {}
+                )
             case Variable(name):
                 if file := self.given.variables.get(name):
                     return Present(read_text(file))
@@ -84,21 +85,14 @@ class FileLookup:
                     f" --variable {name}=FILE"
                 )
             case ConfigMapKey():
-                return self._config_map(ref)
-
-    def _config_map(self, ref: ConfigMapKey) -> Content:
-        for one in self._together(self.config_maps, ref.name):
-            try:
-                text = text_under(one.body, ref.key)
-            except TextError as error:
-                return Unreadable(f"{ref} is there, but {error}")
-            if text is not None:
-                return Present(text)
-        return Absent(f"there is no {ref} in the files; give the file that has it after the set's")
+                there = [key_content(ref, one.body) for one in self._of(self.config_maps, ref.name)]
+                lacking = (
+                    f"there is no {ref} in the files; give the file that has it after the set's"
+                )
+                return min(there, key=lambda one: isinstance(one, Absent), default=Absent(lacking))
 
     def included(self, name: str) -> SetSpec | Absent | Unreadable:
-        """The spec of another set in the files."""
-        found = list(self._together(self.sets, name))
+        found = list(self._of(self.sets, name))
         if not found:
             return Absent(
                 "there is no set of that name in the files; give the file that has it after the"
@@ -112,27 +106,19 @@ class FileLookup:
             return Unreadable("; ".join(map(str, error.problems)))
 
     def image_ref(self, spec: SetSpec) -> ImageRef | None:
-        """The set's image; where only a work pool names it, it is called by the file about it."""
-        if self.facts is None or self.given.image_packages is None:
-            return None
-        return ImageRef(self.key.namespace, spec.python.image or self.given.image_packages)
-
-    def need_image(self, ref: ImageRef | None) -> None:
-        """Do nothing: what the image has is read already."""
+        return self.of_image.ref if self.of_image and not spec.target else None
 
     def image(self, ref: ImageRef) -> Image | None:
-        """What the file about the image says."""
-        return Image(ref, "", self.facts) if self.facts else None
+        return self.of_image if ref else None
 
     def pool_images(self) -> Mapping[str, str]:
-        """Nothing: no work pool is asked."""
         return {}
 
-    def _together(self, manifests: Sequence[Manifest], name: str) -> Iterator[Manifest]:
-        """Those of a name that may be in the set's namespace; not all documents name one."""
+    def _of(self, manifests: Sequence[Manifest], name: str) -> Iterator[Manifest]:
+        """Those of a name that may be in the set's namespace: not all documents say theirs."""
         for one in manifests:
-            namespaces = {one.namespace, self.manifest.namespace}
-            if one.name == name and (None in namespaces or len(namespaces) == 1):
+            namespaces = {one.namespace, self.manifest.namespace} - {None}
+            if one.name == name and len(namespaces) < 2:
                 yield one
 
 
@@ -153,17 +139,18 @@ def read_inputs(given: Given, config: Config) -> tuple[Inputs, SetSpec, list[str
     except InvalidError as error:
         raise CommandError.invalid(given.file, error) from None
     beside = _read(given.beside) if given.beside else Manifests()
-    facts = _image_facts(given, spec)
     notes = list(_notes(given, spec, config))
     if spec.python.image is None:
         config = replace(config, images=replace(config.images, allowed=()))
+    key = SetKey(manifest.namespace or "default", manifest.name)
     lookup = FileLookup(
-        manifest=manifest,
+        key=key,
         config=config,
+        given=given,
+        manifest=manifest,
         sets=beside.sets,
         config_maps=[*files.config_maps, *beside.config_maps],
-        facts=facts,
-        given=given,
+        of_image=_read_image(given, spec, key.namespace),
     )
     secret = given.netrc and (spec.index.credentials or given.netrc)
     spec = replace(spec, index=replace(spec.index, credentials=secret))
@@ -203,7 +190,7 @@ def _notes(given: Given, spec: SetSpec, config: Config) -> Iterator[str]:
         )
 
 
-def _image_facts(given: Given, spec: SetSpec) -> ImageFacts | None:
+def _read_image(given: Given, spec: SetSpec, namespace: str) -> Image | None:
     """What the file about the set's image says; None: the lock is for no image, or not known."""
     if version := spec.python.version:
         if given.image_packages is not None:
@@ -216,24 +203,25 @@ def _image_facts(given: Given, spec: SetSpec) -> ImageFacts | None:
                 f"{given.file}: spec.python.version is {version}, not --python; leave that out"
             )
         return None
-    if given.image_packages is None:
+    file = given.image_packages
+    if file is None:
         if spec.lock_from:
             return None
         raise CommandError(
             f"{given.file}: spec.python: the lock is for an image, and what that has "
             f"installed is not known here; give it with --image-packages FILE ({_HOW})"
         )
-    text = read_text(given.image_packages)
     platform = (*spec.python.platforms, *DEFAULT_PLATFORMS)[0]
     try:
-        facts = parse_image_packages(text, python=given.python or "", platform=platform)
+        facts = parse_image_packages(read_text(file), python=given.python or "", platform=platform)
     except ImageError as error:
-        raise CommandError(f"{given.image_packages}: {error}") from None
+        raise CommandError(f"{file}: {error}") from None
     if not facts.python:
         raise CommandError(
-            f"{given.image_packages}: it doesn't tell the image's Python; give that with --python, "
+            f"{file}: it doesn't tell the image's Python; give that with --python, "
             f"or the JSON of `pip inspect` ({_HOW})"
         )
     if given.python and facts.python != given.python:
-        raise CommandError(f"{given.image_packages}: it is of Python {facts.python}, not --python")
-    return facts
+        raise CommandError(f"{file}: it is of Python {facts.python}, not --python")
+    # An image that only a work pool names is called by its file.
+    return Image(ImageRef(namespace, spec.python.image or file), "", facts)

@@ -16,31 +16,26 @@ from flowdeps.trials.images import Image, ImageRef
 
 @dataclass(frozen=True)
 class OperatorLookup:
-    """The `Lookup` of one set."""
+    """The `flowdeps.gather.lookup.Lookup` of one set."""
 
     context: Context
     entry: SetEntry
 
     @property
     def key(self) -> SetKey:
-        """The set's namespace and name."""
         return self.entry.key
 
     @property
     def config(self) -> Config:
-        """The operator's configuration."""
         return self.context.config
 
     def need_sources(self, refs: frozenset[SourceRef]) -> None:
-        """Start to read these sources for the set; release all that it needed before."""
         self.context.sources.need(self.key, refs)
 
     def source(self, ref: SourceRef) -> Content | Failure | None:
-        """What a needed source holds."""
         return self.context.sources.get(ref)
 
     def included(self, name: str) -> SetSpec | Absent | Unreadable:
-        """The spec of another set in the namespace."""
         found = self.context.store.sets.get(SetKey(self.key.namespace, name))
         if found is None or found.meta.deleting:
             return Absent(
@@ -50,7 +45,6 @@ class OperatorLookup:
         return found.spec or Unreadable(found.problems)
 
     def image_ref(self, spec: SetSpec) -> ImageRef | Outcome | None:
-        """The image that the set is for, as its pools' runs get it; None: nobody names one."""
         context = self.context
         views = {one.name: context.store.pools.get(one.name) for one in spec.work_pools}
         for pool, view in views.items():
@@ -71,15 +65,12 @@ class OperatorLookup:
         return ImageRef(self.key.namespace, name, policy, like.user)
 
     def need_image(self, ref: ImageRef | None) -> None:
-        """Start to look into this image for the set; release the one that it needed before."""
         self.context.images.need(self.key, frozenset({ref} if ref else ()))
 
     def image(self, ref: ImageRef) -> Image | Failure | None:
-        """What a needed image has."""
         return self.context.images.get(ref)
 
     def pool_images(self) -> Mapping[str, str]:
-        """The image of each of the set's work pools, as far as they are known."""
         pools = self.context.store.pools
         named = [pools[ref.name] for ref in self.entry.offers if ref.name in pools]
         return {pool.name: pool.image for pool in named if pool.image}
