@@ -140,7 +140,7 @@ def ask(
     if isinstance(answer, Failure):
         return answer
     if problem := too_large(answer.lock):
-        return Outcome.failed(Reason.LOCK_TOO_LARGE, problem)
+        return problem
     made = record_of(
         answer.lock,
         inputs=inputs.digest,
