@@ -15,7 +15,6 @@ from typing import Any
 
 from flowdeps.api.reasons import Reason
 from flowdeps.clients.kubernetes import Cluster, ClusterError
-from flowdeps.scheduling.single_flight import FindingError
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +36,20 @@ _PULL = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverP
 _BROKEN = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 _KILLED = {137, 143}
 """Exit codes of what SIGKILL or SIGTERM ended."""
+
+
+class TrialError(Exception):
+    """A pod could not find out what it was run for, or found out that a lock does not work.
+
+    `reason` is a condition's; `retry` says whether another try may end otherwise, with nothing
+    changed.
+    """
+
+    def __init__(self, message: str, *, reason: Reason, retry: bool = True) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason
+        self.retry = retry
 
 
 @dataclass(frozen=True)
@@ -63,7 +76,7 @@ class Runner:
         self.running: set[tuple[str, str]] = set()
 
     async def run(self, body: Body) -> Ended:
-        """Run a pod to its end and delete it. Raises FindingError where it could not run.
+        """Run a pod to its end and delete it. Raises TrialError where it could not run.
 
         A cancellation or a ClusterError leaves the pod, for whoever asks next.
         """
@@ -81,7 +94,7 @@ class Runner:
         try:
             pod = await self._wait(pod, seconds=body["spec"]["activeDeadlineSeconds"])
             ended = await self._read(pod)
-        except FindingError as error:
+        except TrialError as error:
             _tell_end(pod, since=start, outcome=error.reason, why=error.message)
             await self._delete(pod)
             raise
@@ -100,9 +113,9 @@ class Runner:
                 if found := await self._get(body):
                     log.info("pod %s is there already", _name(found), extra=_told(found))
                     return found
-                raise FindingError("a pod came and went", reason=Reason.PROBING) from error
+                raise TrialError("a pod came and went", reason=Reason.PROBING) from error
             if error.status in {403, 422, 400}:
-                raise FindingError(
+                raise TrialError(
                     f"a pod in the flow's image was refused: {error}; allow it (quota, policy or"
                     " the operator's role)",
                     reason=Reason.PODS_FORBIDDEN,
@@ -124,7 +137,7 @@ class Runner:
                 raise problem
             if waited > seconds + _START_SLACK:
                 text = f"the pod did not end within {waited:.0f} s"
-                raise FindingError(text, reason=Reason.VERIFY_TIMEOUT)
+                raise TrialError(text, reason=Reason.VERIFY_TIMEOUT)
             pod = await self._look(pod)
 
     async def _look(self, pod: Body) -> Body:
@@ -141,7 +154,7 @@ class Runner:
                     raise
             else:
                 if found is None or found["metadata"].get("uid") != pod["metadata"].get("uid"):
-                    raise FindingError("somebody deleted the pod", reason=Reason.PROBING)
+                    raise TrialError("somebody deleted the pod", reason=Reason.PROBING)
                 return found
 
     async def _read(self, pod: Body) -> Ended:
@@ -196,11 +209,11 @@ def _containers(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [*(init or ()), *(main or ())]
 
 
-def _stuck(status: Mapping[str, Any], waited: float) -> FindingError | None:
+def _stuck(status: Mapping[str, Any], waited: float) -> TrialError | None:
     """Why a pod that does not run never will, as long as nobody mends it."""
     for condition in status.get("conditions") or () if waited > _NODE_PATIENCE else ():
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return FindingError(
+            return TrialError(
                 f"no node took the pod within {_NODE_PATIENCE:.0f} s:"
                 f" {condition.get('message') or condition.get('reason', '')}",
                 reason=Reason.PODS_UNSCHEDULABLE,
@@ -209,14 +222,14 @@ def _stuck(status: Mapping[str, Any], waited: float) -> FindingError | None:
         waiting = (container.get("state") or {}).get("waiting") or {}
         reason, message = waiting.get("reason", ""), waiting.get("message", "")
         if reason in _PULL:
-            return FindingError(
+            return TrialError(
                 f"the image {container.get('image', '')} can't be pulled: {message or reason};"
                 " check its name, and that the namespace's default service account has a pull"
                 " secret for it",
                 reason=Reason.IMAGE_UNAVAILABLE,
             )
         if reason in _BROKEN:
-            return FindingError(
+            return TrialError(
                 f"a container of the image {container.get('image', '')} can't start: "
                 f"{message or reason}",
                 reason=Reason.IMAGE_UNUSABLE,
@@ -224,20 +237,20 @@ def _stuck(status: Mapping[str, Any], waited: float) -> FindingError | None:
     return None
 
 
-def _cut_off(status: Mapping[str, Any]) -> FindingError | None:
+def _cut_off(status: Mapping[str, Any]) -> TrialError | None:
     """Why a pod was ended from outside, which says nothing of its image or lock; None where it
     ended by itself."""
     reason, message = status.get("reason", ""), status.get("message", "")
     if reason and status.get("phase") == "Failed":  # evicted, not admitted, a node that goes, late
         late = reason == "DeadlineExceeded"
-        return FindingError(
+        return TrialError(
             f"the pod was ended ({reason}): {message}",
             reason=Reason.VERIFY_TIMEOUT if late else Reason.PODS_FAILED,
         )
     for container in _containers(status):
         ended = (container.get("state") or {}).get("terminated") or {}
         if ended.get("exitCode") in _KILLED:
-            return FindingError(f"{container['name']}: {_end(ended)}", reason=Reason.PODS_FAILED)
+            return TrialError(f"{container['name']}: {_end(ended)}", reason=Reason.PODS_FAILED)
     return None
 
 

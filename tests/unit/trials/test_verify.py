@@ -7,8 +7,8 @@ import pytest
 
 from flowdeps.api.reasons import Reason
 from flowdeps.delivery.fragment import INSTALL
-from flowdeps.scheduling.single_flight import FindingError
 from flowdeps.trials.pods import VERIFY
+from flowdeps.trials.runner import TrialError
 from tests.unit.reconcile.simulation import MemoryCluster, MemoryImage
 from tests.unit.scheduling import virtual
 from tests.unit.trials.builders import verify
@@ -32,11 +32,11 @@ def result(**what: Any) -> str:
     return f"{PROBED}\nflowdeps-verify: {json.dumps(what)}"
 
 
-async def tried(status: dict[str, Any], log: str) -> FindingError:
+async def tried(status: dict[str, Any], log: str) -> TrialError:
     """What a trial says whose pod ends like this."""
     memory = MemoryCluster()
     memory.pods.instead = (status, log)
-    with pytest.raises(FindingError) as caught:
+    with pytest.raises(TrialError) as caught:
         await verify(memory)
     return caught.value
 

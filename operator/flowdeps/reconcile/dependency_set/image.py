@@ -6,7 +6,7 @@ from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import SetSpec
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.status import GatherError
-from flowdeps.scheduling.single_flight import Failure
+from flowdeps.scheduling.lookups import Failure
 from flowdeps.state.store import SetEntry
 from flowdeps.trials.images import Image, ImageRef
 
@@ -63,7 +63,7 @@ def find_image(
     if image is None:
         raise GatherError(Reason.PROBING, f"a pod looks at what {ref.image} has installed")
     if isinstance(image, Failure):
-        raise GatherError(Reason.named(image.reason), f"spec.python.image: {image.message}")
+        raise GatherError(image.reason, f"spec.python.image: {image.message}")
     if problem := image.facts.problem:
         raise GatherError(Reason.IMAGE_UNUSABLE, f"{ref.image}: {problem}")
     return image, (*_without_prefect(entry, image), *_other_images(context, entry, ref.image))

@@ -30,7 +30,7 @@ from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.external_lock import finished_lock
 from flowdeps.reconcile.dependency_set.image import find_image
 from flowdeps.reconcile.dependency_set.status import GatherError
-from flowdeps.scheduling.single_flight import Failure
+from flowdeps.scheduling.lookups import Failure
 from flowdeps.state.store import SetEntry, SetKey
 from flowdeps.trials.images import Image
 
@@ -171,7 +171,7 @@ def _content(context: Context, thing: SourceRef, *, path: str, optional: bool = 
     if found is None:
         raise GatherError(Reason.GATHERING, f"{path}: {thing} is being read")
     if isinstance(found, Failure):
-        raise GatherError(Reason.named(found.reason), f"{path}: {thing}: {found.message}")
+        raise GatherError(found.reason, f"{path}: {thing}: {found.message}")
     if isinstance(found, Absent):
         if optional:
             return None

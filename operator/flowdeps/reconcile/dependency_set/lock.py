@@ -21,7 +21,7 @@ from flowdeps.reconcile.dependency_set.inputs import Inputs
 from flowdeps.reconcile.dependency_set.least_vulnerable import least_vulnerable
 from flowdeps.reconcile.dependency_set.publish import LockText, too_large
 from flowdeps.resolver import Resolution
-from flowdeps.scheduling.single_flight import Failure
+from flowdeps.scheduling.lookups import Failure
 from flowdeps.state import (
     Location,
     LockRecord,
@@ -103,7 +103,7 @@ def ask(
     record: LockRecord | None,
     settled: str,
     before: LockText,
-) -> NewLock | Failure | Outcome:
+) -> NewLock | Failure[Reason] | Outcome:
     """A new lock and its record, a failure, or a step: done where the record holds.
 
     `record` is the lock in service, `settled` the digest of further inputs that need no new lock
@@ -120,7 +120,7 @@ def ask(
         return resolved(inputs, record)
     stamp = now.isoformat(timespec="microseconds")
     keeps = record if record and not refresh else None
-    answer: Resolution | Failure | None
+    answer: Resolution | Failure[Reason] | None
     request = inputs.wanted
     if isinstance(request, Lock):
         answer = Resolution(request)
@@ -176,7 +176,7 @@ def _resolve(
     request: LockRequest,
     *,
     before: LockText,
-) -> Resolution | Failure | None:
+) -> Resolution | Failure[Reason] | None:
     async def find() -> Resolution:
         previous = await before.lock()
 

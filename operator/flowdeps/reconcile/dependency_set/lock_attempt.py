@@ -21,7 +21,7 @@ from flowdeps.reconcile.dependency_set.lock import NewLock, ask, lock_to_serve, 
 from flowdeps.reconcile.dependency_set.publish import LockText
 from flowdeps.reconcile.dependency_set.status import GatherError, retry_after
 from flowdeps.reconcile.dependency_set.verify import Proof, blocked, prove
-from flowdeps.scheduling.single_flight import Failure
+from flowdeps.scheduling.lookups import Failure
 from flowdeps.state import ANNOTATION_INPUTS, LockRecord, primary_location, proposals_of
 from flowdeps.state.store import ConfigMapView, SetEntry
 
@@ -179,8 +179,8 @@ def verified_before(record: LockRecord) -> Outcome:
     return Outcome.done(Reason.NO_IMAGE_TO_VERIFY, "it was published without a trial", unknown=True)
 
 
-def _unresolved(spec: SetSpec, answer: Failure) -> Outcome:
-    reason, message = Reason.named(answer.reason), answer.message
+def _unresolved(spec: SetSpec, answer: Failure[Reason]) -> Outcome:
+    reason, message = answer.reason, answer.message
     if reason is Reason.UNSATISFIABLE:  # which a resolver says of packages, not of fields
         named = {
             "requirements": spec.requirements,

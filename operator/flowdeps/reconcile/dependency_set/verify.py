@@ -12,7 +12,7 @@ from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.credentials import publish_credentials
 from flowdeps.reconcile.dependency_set.inputs import Inputs
 from flowdeps.reconcile.dependency_set.status import told
-from flowdeps.scheduling.single_flight import Failure
+from flowdeps.scheduling.lookups import Failure
 from flowdeps.state import LockRecord, config_maps, owner_of, primary_location
 from flowdeps.state.store import SetEntry
 from flowdeps.telemetry.metrics import measured
@@ -100,7 +100,7 @@ def prove(
         text = f"a pod installs and imports the lock {record.short} in {image.ref.image}"
         return Proof(Outcome.waits(Reason.VERIFYING, text))
     if isinstance(answer, Failure):
-        reason = Reason.named(answer.reason)
+        reason = answer.reason
         text = f"{record.short} was not tried in {image.ref.image}: {answer.message}"
         if reason is Reason.VERIFY_FAILED:
             text = f"{record.short} does not work in {image.ref.image}: {answer.message}"
