@@ -7,8 +7,9 @@ import pytest
 from prometheus_client import generate_latest
 
 from flowdeps.api.reasons import Reason
-from flowdeps.telemetry.metrics import Check, Metrics, Server, measured
-from flowdeps.trials.runner import TrialError
+from flowdeps.telemetry.metrics import Metrics, measured
+from flowdeps.telemetry.server import Check, Server
+from flowdeps.trials.errors import TrialError
 
 
 async def _get(port: int, path: str) -> tuple[int, str, str]:
