@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from flowdeps import __version__
 from flowdeps.api.config import Config
@@ -24,9 +25,10 @@ from flowdeps.scheduling.queue import Queue
 from flowdeps.scheduling.single_flight import SingleFlight
 from flowdeps.state.store import Store
 from flowdeps.telemetry.metrics import Metrics, measured
+from flowdeps.trials.errors import TrialError
 from flowdeps.trials.images import Images
 from flowdeps.trials.pods import PodSettings
-from flowdeps.trials.runner import Runner, TrialError
+from flowdeps.trials.runner import Runner
 from flowdeps.trials.verify import Verifier
 from flowdeps.vulnerabilities import Advisories
 
@@ -67,33 +69,18 @@ def make_context(
     images = Images(cluster, runner, settings=settings, recheck=recheck, now=now, metrics=metrics)
     database = config.vulnerabilities.database
     retry = replace(RETRY, jitter=jitter)
+    lookups: Any = {"call": queue.add, "to_failure": to_failure, "backoff": retry}
     return Context(
         config=config,
         store=Store(),
         cluster=cluster,
         pools=pools,
         resolve=resolve,
-        resolutions=SingleFlight(
-            queue.add,
-            what="a resolution",
-            to_failure=to_failure,
-            keep=_KEEP_RESOLUTION,
-            backoff=retry,
-        ),
+        resolutions=SingleFlight(what="a resolution", keep=_KEEP_RESOLUTION, **lookups),
         verifier=Verifier(cluster, runner, settings=settings),
-        verifications=SingleFlight(
-            queue.add,
-            what="a verification",
-            to_failure=to_failure,
-            keep=_KEEP_VERIFICATION,
-            backoff=retry,
-        ),
-        sources=Poller(
-            Sources(cluster, pools).read, queue.add, to_failure=to_failure, backoff=retry
-        ),
-        images=Poller(
-            images.read, queue.add, to_failure=to_failure, at_once=_IMAGES, backoff=retry
-        ),
+        verifications=SingleFlight(what="a verification", keep=_KEEP_VERIFICATION, **lookups),
+        sources=Poller(read=Sources(cluster, pools).read, **lookups),
+        images=Poller(read=images.read, at_once=_IMAGES, **lookups),
         runner=runner,
         queue=queue,
         metrics=metrics,

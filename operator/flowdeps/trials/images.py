@@ -18,8 +18,9 @@ from flowdeps.api.times import format_time, parse_time
 from flowdeps.clients.kubernetes import Cluster
 from flowdeps.locks.image import ImageError, ImageFacts, parse_probe
 from flowdeps.telemetry.metrics import Metrics, measured
+from flowdeps.trials.errors import TrialError
 from flowdeps.trials.pods import PodSettings, probe_pod
-from flowdeps.trials.runner import Runner, TrialError
+from flowdeps.trials.runner import Runner
 
 PURPOSE_LABEL = "flowdeps.dev/purpose"
 """On our pods and their ConfigMaps: `probe`, `verify` or, on kept facts, `image`."""

@@ -18,9 +18,10 @@ from flowdeps.locks.image import MARK, ImageError, ImageFacts, parse_probe
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.overlay import unmet
 from flowdeps.state.store import DIGEST_FILE, LOCK_FILE, MANIFEST_FILE
+from flowdeps.trials.errors import TrialError
 from flowdeps.trials.images import Image, labels, run_as
 from flowdeps.trials.pods import PodSettings, verify_pod
-from flowdeps.trials.runner import Ended, Runner, TrialError
+from flowdeps.trials.runner import Ended, Runner
 
 _RESULT = "flowdeps-verify:"
 _LAST_LINES = 8

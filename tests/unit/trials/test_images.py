@@ -7,9 +7,10 @@ import pytest
 
 from flowdeps.clients.kubernetes import Cluster
 from flowdeps.telemetry.metrics import Metrics
+from flowdeps.trials.errors import TrialError
 from flowdeps.trials.images import ImageRef, Images
 from flowdeps.trials.pods import PodSettings
-from flowdeps.trials.runner import Ended, Runner, TrialError
+from flowdeps.trials.runner import Ended, Runner
 from tests.unit.reconcile.simulation import MemoryCluster
 
 IMAGE = "registry.example.com/flows:1"

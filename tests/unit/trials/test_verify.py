@@ -7,8 +7,8 @@ import pytest
 
 from flowdeps.api.reasons import Reason
 from flowdeps.delivery.fragment import INSTALL
+from flowdeps.trials.errors import TrialError
 from flowdeps.trials.pods import VERIFY
-from flowdeps.trials.runner import TrialError
 from tests.unit.reconcile.simulation import MemoryCluster, MemoryImage
 from tests.unit.scheduling import virtual
 from tests.unit.trials.builders import verify
