@@ -67,23 +67,16 @@ class Lookup(Generic[K, V, R]):
         return self.failure if self.value is None else self.value
 
 
+@dataclass(kw_only=True)
 class Lookups(Generic[K, T, V, R]):
     """Things and what is known of them."""
 
-    def __init__(
-        self,
-        call: Callable[[K], None],
-        *,
-        to_failure: ToFailure[R],
-        backoff: Backoff = RETRY,
-        clock: Clock = loop_time,
-    ) -> None:
-        """`call` is called with each key for which something has become known."""
-        self._call = call
-        self._clock = clock
-        self._to_failure = to_failure
-        self._backoff = backoff
-        self._lookups: dict[T, Lookup[K, V, R]] = {}
+    call: Callable[[K], None]
+    """Called with each key for which something has become known."""
+    to_failure: ToFailure[R]
+    backoff: Backoff = RETRY
+    clock: Clock = loop_time
+    _lookups: dict[T, Lookup[K, V, R]] = field(default_factory=dict, init=False)
 
     async def close(self) -> None:
         """End all lookups."""
@@ -99,10 +92,10 @@ class Lookups(Generic[K, T, V, R]):
         try:
             lookup.value = await find()
         except Exception as error:
-            failure = self._to_failure(error, what)
+            failure = self.to_failure(error, what)
             lookup.failures += 1
-            pause = self._backoff(lookup.failures) if failure.retry else RETRY_SETTLED
-            lookup.failure = replace(failure, until=self._clock() + pause)
+            pause = self.backoff(lookup.failures) if failure.retry else RETRY_SETTLED
+            lookup.failure = replace(failure, until=self.clock() + pause)
         else:
             lookup.failure, lookup.failures = None, 0
-        lookup.tried = self._clock()
+        lookup.tried = self.clock()

@@ -9,31 +9,23 @@ import asyncio
 import contextvars
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Generic
+from dataclasses import dataclass, field
 
-from flowdeps.scheduling.clock import Backoff, Clock, loop_time
-from flowdeps.scheduling.lookups import RETRY, Failure, K, Lookup, Lookups, R, T, ToFailure, V
+from flowdeps.scheduling.lookups import Failure, K, Lookup, Lookups, R, T, V
 
 
-class Poller(Lookups[K, T, V, R], Generic[K, T, V, R]):
+@dataclass(kw_only=True)
+class Poller(Lookups[K, T, V, R]):
     """Things and what they are."""
 
-    def __init__(
-        self,
-        read: Callable[[T, V | None], Awaitable[tuple[V, float]]],
-        call: Callable[[K], None],
-        *,
-        to_failure: ToFailure[R],
-        at_once: int = 8,
-        backoff: Backoff = RETRY,
-        clock: Clock = loop_time,
-    ) -> None:
-        """`read` gets a thing and what it was, and returns what it is and in how many seconds to
-        read it again; at most `at_once` reads run at a time."""
-        super().__init__(call, to_failure=to_failure, backoff=backoff, clock=clock)
-        self._read = read
-        self._turn = asyncio.Semaphore(at_once)
-        self._needs: dict[K, frozenset[T]] = {}
+    read: Callable[[T, V | None], Awaitable[tuple[V, float]]]
+    """Gets a thing and what it was, returns what it is and in how many seconds to read it again."""
+    at_once: int = 8
+    """How many reads run at a time."""
+    _needs: dict[K, frozenset[T]] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self._turn = asyncio.Semaphore(self.at_once)
         self._context = contextvars.copy_context()
 
     def need(self, key: K, things: frozenset[T]) -> None:
@@ -63,7 +55,7 @@ class Poller(Lookups[K, T, V, R], Generic[K, T, V, R]):
     def look_at(self, thing: T, *, older_than: float = 0.0) -> None:
         """Read a needed thing now if it was read at least so many seconds ago."""
         lookup = self._lookups[thing]
-        if self._clock() - lookup.tried >= older_than:
+        if self.clock() - lookup.tried >= older_than:
             lookup.wake.set()
 
     def waits(self, key: K) -> bool:
@@ -75,20 +67,19 @@ class Poller(Lookups[K, T, V, R], Generic[K, T, V, R]):
         return frozenset(thing for thing, lookup in self._lookups.items() if lookup.keys)
 
     async def _begin(self, thing: T, lookup: Lookup[K, V, R]) -> None:
-        pause = await self._poll(thing, lookup)
+        pause = await self._poll(thing, lookup) if lookup.keys else 0.0
         # What follows is done for all who need the thing, in the context of none of them.
         lookup.task = asyncio.create_task(
             self._go_on(thing, lookup, pause), context=self._context.copy()
         )
 
     async def _go_on(self, thing: T, lookup: Lookup[K, V, R], pause: float) -> None:
-        while True:
+        while lookup.keys:
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await lookup.wake.wait()
-            if not lookup.keys:
-                break
-            pause = await self._poll(thing, lookup)
+            if lookup.keys:
+                pause = await self._poll(thing, lookup)
         del self._lookups[thing]
 
     async def _poll(self, thing: T, lookup: Lookup[K, V, R]) -> float:
@@ -99,13 +90,13 @@ class Poller(Lookups[K, T, V, R], Generic[K, T, V, R]):
         async def find() -> V:
             nonlocal pause
             async with self._turn:
-                value, pause = await self._read(thing, lookup.value)
+                value, pause = await self.read(thing, lookup.value)
             return value
 
         await self._try(lookup, find, what=f"reading {thing}")
         if _differs(before, lookup.known):
             for key in lookup.keys:
-                self._call(key)
+                self.call(key)
         return lookup.failure.until - lookup.tried if lookup.failure else pause
 
 

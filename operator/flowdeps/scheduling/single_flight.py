@@ -6,41 +6,20 @@ resolution.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Generic
+from dataclasses import dataclass, field
 
-from flowdeps.scheduling.clock import Backoff, Clock, loop_time
-from flowdeps.scheduling.lookups import (
-    RETRY,
-    RETRY_SETTLED,
-    Failure,
-    K,
-    Lookup,
-    Lookups,
-    R,
-    T,
-    ToFailure,
-    V,
-)
+from flowdeps.scheduling.lookups import RETRY_SETTLED, Failure, K, Lookup, Lookups, R, T, V
 
 
-class SingleFlight(Lookups[K, T, V, R], Generic[K, T, V, R]):
+@dataclass(kw_only=True)
+class SingleFlight(Lookups[K, T, V, R]):
     """Questions and answers; whoever asked is called when the answer is there."""
 
-    def __init__(
-        self,
-        call: Callable[[K], None],
-        *,
-        what: str,
-        to_failure: ToFailure[R],
-        keep: float = 60.0,
-        backoff: Backoff = RETRY,
-        clock: Clock = loop_time,
-    ) -> None:
-        """`what` names the questions in the log; an answer is kept for `keep` seconds."""
-        super().__init__(call, to_failure=to_failure, backoff=backoff, clock=clock)
-        self._what = what
-        self._keep = keep
-        self._waiting: dict[K, T] = {}
+    what: str
+    """Names the questions in the log."""
+    keep: float = 60.0
+    """Seconds that an answer is kept."""
+    _waiting: dict[K, T] = field(default_factory=dict, init=False)
 
     def ask(self, key: K, question: T, find: Callable[[], Awaitable[V]]) -> V | Failure[R] | None:
         """Return the answer to a question; None: `key` is called when it is there.
@@ -51,7 +30,7 @@ class SingleFlight(Lookups[K, T, V, R], Generic[K, T, V, R]):
         lookup = self._lookups.setdefault(question, Lookup())
         if lookup.value is not None:
             return lookup.value
-        if lookup.failure and self._clock() < lookup.failure.until:
+        if lookup.failure and self.clock() < lookup.failure.until:
             return lookup.failure
         lookup.keys.add(key)
         self._waiting[key] = question
@@ -69,9 +48,9 @@ class SingleFlight(Lookups[K, T, V, R], Generic[K, T, V, R]):
 
     def tidy(self) -> None:
         """Forget answers that everybody has had; called now and then."""
-        now = self._clock()
+        now = self.clock()
         for question, lookup in list(self._lookups.items()):
-            kept = self._keep if lookup.value is not None else 2 * RETRY_SETTLED
+            kept = self.keep if lookup.value is not None else 2 * RETRY_SETTLED
             if lookup.task is None and now - lookup.tried > kept:
                 del self._lookups[question]
 
@@ -84,10 +63,10 @@ class SingleFlight(Lookups[K, T, V, R], Generic[K, T, V, R]):
     async def _answer(
         self, question: T, lookup: Lookup[K, V, R], find: Callable[[], Awaitable[V]]
     ) -> None:
-        await self._try(lookup, find, what=self._what)
+        await self._try(lookup, find, what=self.what)
         lookup.task = None
         keys, lookup.keys = lookup.keys, set()
         for key in keys:
             if self._waiting.get(key) == question:  # else it has asked something else since
                 del self._waiting[key]
-            self._call(key)
+            self.call(key)

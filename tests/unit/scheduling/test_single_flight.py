@@ -30,7 +30,7 @@ class Desk:
         self.cancelled = 0
         self._answers = list(answers)
         self.resolutions: SingleFlight[SetKey, Any, Lock, Reason] = SingleFlight(
-            self._call, what="a resolution", to_failure=to_failure
+            call=self._call, what="a resolution", to_failure=to_failure
         )
 
     def ask(
