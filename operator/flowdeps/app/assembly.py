@@ -1,4 +1,4 @@
-"""The operator's parts, put together: clients, lookups, and what reconciles share."""
+"""The operator's parts, put together: clients, what is looked up, and what reconciles share."""
 
 import logging
 import random
@@ -19,10 +19,10 @@ from flowdeps.locks.request import LockRequest
 from flowdeps.reconcile.context import Context, Key, Resolve
 from flowdeps.resolver import Resolution, ResolveError, Resolver
 from flowdeps.scheduling.clock import Backoff, Clock, Jitter, loop_time
-from flowdeps.scheduling.lookups import RETRY, Failure
 from flowdeps.scheduling.poller import Poller
 from flowdeps.scheduling.queue import Queue
 from flowdeps.scheduling.single_flight import SingleFlight
+from flowdeps.scheduling.tracking import RETRY, Failure
 from flowdeps.state.store import Store
 from flowdeps.telemetry.metrics import Metrics, measured
 from flowdeps.trials.errors import TrialError
@@ -69,18 +69,18 @@ def make_context(
     images = Images(cluster, runner, settings=settings, recheck=recheck, now=now, metrics=metrics)
     database = config.vulnerabilities.database
     retry = replace(RETRY, jitter=jitter)
-    lookups: Any = {"call": queue.add, "to_failure": to_failure, "backoff": retry}
+    tracking: Any = {"call": queue.add, "to_failure": to_failure, "backoff": retry}
     return Context(
         config=config,
         store=Store(),
         cluster=cluster,
         pools=pools,
         resolve=resolve,
-        resolutions=SingleFlight(what="a resolution", keep=_KEEP_RESOLUTION, **lookups),
+        resolutions=SingleFlight(what="a resolution", keep=_KEEP_RESOLUTION, **tracking),
         verifier=Verifier(cluster, runner, settings=settings),
-        verifications=SingleFlight(what="a verification", keep=_KEEP_VERIFICATION, **lookups),
-        sources=Poller(read=Sources(cluster, pools).read, **lookups),
-        images=Poller(read=images.read, at_once=_IMAGES, **lookups),
+        verifications=SingleFlight(what="a verification", keep=_KEEP_VERIFICATION, **tracking),
+        sources=Poller(read=Sources(cluster, pools).read, **tracking),
+        images=Poller(read=images.read, at_once=_IMAGES, **tracking),
         runner=runner,
         queue=queue,
         metrics=metrics,

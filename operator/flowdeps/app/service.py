@@ -150,7 +150,7 @@ class Service:
             if known is None or known.meta.generation != store.sets[key].meta.generation:
                 self._call_includers(key)
                 # Whoever edits a set may just have edited what it refers to.
-                self.context.sources.look(key)
+                self.context.sources.poll(key)
 
     def config_map_event(self, kind: str | None, body: Body) -> None:
         """One of our ConfigMaps was seen, changed or deleted."""
@@ -267,7 +267,7 @@ class Service:
                     self.context.cluster,
                     namespaces=self.context.config.watch_namespaces,
                     running=self.context.runner.running,
-                    images=self.context.images.followed(),
+                    images=self.context.images.needed(),
                 )
             except ClusterError as error:
                 log.warning("can't look for what trials have left: %s", error)

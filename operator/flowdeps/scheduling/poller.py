@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from flowdeps.scheduling.lookups import Failure, K, Lookup, Lookups, R, T, V
+from flowdeps.scheduling.tracking import Failure, K, R, T, Tracked, Tracker, V
 
 
 @dataclass(kw_only=True)
-class Poller(Lookups[K, T, V, R]):
+class Poller(Tracker[K, T, V, R]):
     """Things and what they are."""
 
     read: Callable[[T, V | None], Awaitable[tuple[V, float]]]
@@ -31,73 +31,73 @@ class Poller(Lookups[K, T, V, R]):
     def need(self, key: K, things: frozenset[T]) -> None:
         """Name all things that `key` needs; others that it needed before are let go."""
         for thing in self._needs.pop(key, frozenset()) - things:
-            lookup = self._lookups[thing]
-            lookup.keys.discard(key)
-            if not lookup.keys:
-                lookup.wake.set()
+            tracked = self._tracked[thing]
+            tracked.keys.discard(key)
+            if not tracked.keys:
+                tracked.wake.set()
         if things:
             self._needs[key] = things
         for thing in things:
-            lookup = self._lookups.setdefault(thing, Lookup())
-            lookup.keys.add(key)
-            if lookup.task is None:
-                lookup.task = asyncio.create_task(self._begin(thing, lookup))
+            tracked = self._tracked.setdefault(thing, Tracked())
+            tracked.keys.add(key)
+            if tracked.task is None:
+                tracked.task = asyncio.create_task(self._begin(thing, tracked))
 
     def get(self, thing: T) -> V | Failure[R] | None:
         """Return what a needed thing is; None: not known yet, whoever needs it is called."""
-        return self._lookups[thing].known
+        return self._tracked[thing].known
 
-    def look(self, key: K) -> None:
+    def poll(self, key: K) -> None:
         """Read now what `key` needs."""
         for thing in self._needs.get(key, ()):
-            self._lookups[thing].wake.set()
+            self._tracked[thing].wake.set()
 
-    def look_at(self, thing: T, *, older_than: float = 0.0) -> None:
+    def poll_thing(self, thing: T, *, older_than: float = 0.0) -> None:
         """Read a needed thing now if it was read at least so many seconds ago."""
-        lookup = self._lookups[thing]
-        if self.clock() - lookup.tried >= older_than:
-            lookup.wake.set()
+        tracked = self._tracked[thing]
+        if self.clock() - tracked.tried >= older_than:
+            tracked.wake.set()
 
     def waits(self, key: K) -> bool:
         """Return whether something that `key` needs is being read for the first time."""
         return any(self.get(thing) is None for thing in self._needs.get(key, ()))
 
-    def followed(self) -> frozenset[T]:
+    def needed(self) -> frozenset[T]:
         """Return all things that somebody needs."""
-        return frozenset(thing for thing, lookup in self._lookups.items() if lookup.keys)
+        return frozenset(thing for thing, tracked in self._tracked.items() if tracked.keys)
 
-    async def _begin(self, thing: T, lookup: Lookup[K, V, R]) -> None:
-        pause = await self._poll(thing, lookup) if lookup.keys else 0.0
+    async def _begin(self, thing: T, tracked: Tracked[K, V, R]) -> None:
+        pause = await self._read_once(thing, tracked) if tracked.keys else 0.0
         # What follows is done for all who need the thing, in the context of none of them.
-        lookup.task = asyncio.create_task(
-            self._go_on(thing, lookup, pause), context=self._context.copy()
+        tracked.task = asyncio.create_task(
+            self._go_on(thing, tracked, pause), context=self._context.copy()
         )
 
-    async def _go_on(self, thing: T, lookup: Lookup[K, V, R], pause: float) -> None:
-        while lookup.keys:
+    async def _go_on(self, thing: T, tracked: Tracked[K, V, R], pause: float) -> None:
+        while tracked.keys:
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
-                    await lookup.wake.wait()
-            if lookup.keys:
-                pause = await self._poll(thing, lookup)
-        del self._lookups[thing]
+                    await tracked.wake.wait()
+            if tracked.keys:
+                pause = await self._read_once(thing, tracked)
+        del self._tracked[thing]
 
-    async def _poll(self, thing: T, lookup: Lookup[K, V, R]) -> float:
+    async def _read_once(self, thing: T, tracked: Tracked[K, V, R]) -> float:
         """Read a thing, call whom that concerns, and return how long to wait."""
-        before, pause = lookup.known, 0.0
-        lookup.wake.clear()
+        before, pause = tracked.known, 0.0
+        tracked.wake.clear()
 
         async def find() -> V:
             nonlocal pause
             async with self._turn:
-                value, pause = await self.read(thing, lookup.value)
+                value, pause = await self.read(thing, tracked.value)
             return value
 
-        await self._try(lookup, find, what=f"reading {thing}")
-        if _differs(before, lookup.known):
-            for key in lookup.keys:
+        await self._try(tracked, find, what=f"reading {thing}")
+        if _differs(before, tracked.known):
+            for key in tracked.keys:
                 self.call(key)
-        return lookup.failure.until - lookup.tried if lookup.failure else pause
+        return tracked.failure.until - tracked.tried if tracked.failure else pause
 
 
 def _differs(before: object, now: object) -> bool:

@@ -8,11 +8,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from flowdeps.scheduling.lookups import RETRY_SETTLED, Failure, K, Lookup, Lookups, R, T, V
+from flowdeps.scheduling.tracking import RETRY_SETTLED, Failure, K, R, T, Tracked, Tracker, V
 
 
 @dataclass(kw_only=True)
-class SingleFlight(Lookups[K, T, V, R]):
+class SingleFlight(Tracker[K, T, V, R]):
     """Questions and answers; whoever asked is called when the answer is there."""
 
     what: str
@@ -27,15 +27,15 @@ class SingleFlight(Lookups[K, T, V, R]):
         `find` finds it, and is only called where nobody is at it already.
         """
         self.tidy()
-        lookup = self._lookups.setdefault(question, Lookup())
-        if lookup.value is not None:
-            return lookup.value
-        if lookup.failure and self.clock() < lookup.failure.until:
-            return lookup.failure
-        lookup.keys.add(key)
+        tracked = self._tracked.setdefault(question, Tracked())
+        if tracked.value is not None:
+            return tracked.value
+        if tracked.failure and self.clock() < tracked.failure.until:
+            return tracked.failure
+        tracked.keys.add(key)
         self._waiting[key] = question
-        if lookup.task is None:
-            lookup.task = asyncio.create_task(self._answer(question, lookup, find))
+        if tracked.task is None:
+            tracked.task = asyncio.create_task(self._answer(question, tracked, find))
         return None
 
     def waits(self, key: K) -> bool:
@@ -44,28 +44,28 @@ class SingleFlight(Lookups[K, T, V, R]):
 
     def running(self) -> int:
         """Return how many questions wait for their answer."""
-        return sum(lookup.task is not None for lookup in self._lookups.values())
+        return sum(tracked.task is not None for tracked in self._tracked.values())
 
     def tidy(self) -> None:
         """Forget answers that everybody has had; called now and then."""
         now = self.clock()
-        for question, lookup in list(self._lookups.items()):
-            kept = self.keep if lookup.value is not None else 2 * RETRY_SETTLED
-            if lookup.task is None and now - lookup.tried > kept:
-                del self._lookups[question]
+        for question, tracked in list(self._tracked.items()):
+            kept = self.keep if tracked.value is not None else 2 * RETRY_SETTLED
+            if tracked.task is None and now - tracked.tried > kept:
+                del self._tracked[question]
 
     def forget(self) -> None:
         """Forget all answers, because the next would be others; failures stay, and so does what is
         under way."""
-        for question in [one for one, lookup in self._lookups.items() if lookup.value is not None]:
-            del self._lookups[question]
+        kept = {one: tracked for one, tracked in self._tracked.items() if tracked.value is None}
+        self._tracked = kept
 
     async def _answer(
-        self, question: T, lookup: Lookup[K, V, R], find: Callable[[], Awaitable[V]]
+        self, question: T, tracked: Tracked[K, V, R], find: Callable[[], Awaitable[V]]
     ) -> None:
-        await self._try(lookup, find, what=self.what)
-        lookup.task = None
-        keys, lookup.keys = lookup.keys, set()
+        await self._try(tracked, find, what=self.what)
+        tracked.task = None
+        keys, tracked.keys = tracked.keys, set()
         for key in keys:
             if self._waiting.get(key) == question:  # else it has asked something else since
                 del self._waiting[key]

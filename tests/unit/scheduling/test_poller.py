@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from flowdeps.scheduling.clock import Backoff
-from flowdeps.scheduling.lookups import Failure
 from flowdeps.scheduling.poller import Poller
+from flowdeps.scheduling.tracking import Failure
 from tests.unit.scheduling import virtual
 
 EVERY = 30.0
@@ -177,7 +177,7 @@ def test_a_thing_that_nobody_needs_any_more_is_not_read_and_is_forgotten() -> No
         things.need("b", "y")
         await asyncio.sleep(10)
         things.need("a")
-        assert things.poller.followed() == {"y"}
+        assert things.poller.needed() == {"y"}
         await asyncio.sleep(90)
         things.need("a", "x")
         assert things.poller.get("x") is None
@@ -211,7 +211,7 @@ def test_what_is_let_go_before_it_was_read_is_never_read() -> None:
         things.need("a", "x")
         things.need("a")
         await asyncio.sleep(100)
-        assert things.poller.followed() == frozenset()
+        assert things.poller.needed() == frozenset()
 
     assert play(script).reads == []
 
@@ -222,11 +222,11 @@ def test_a_thing_can_be_read_before_its_time() -> None:
     async def script(things: Things) -> None:
         things.need("a", "x", "y")
         await asyncio.sleep(10)
-        things.poller.look("a")
+        things.poller.poll("a")
         await asyncio.sleep(10)
-        things.poller.look_at("x", older_than=9.5)
-        things.poller.look_at("x", older_than=8.5)
-        things.poller.look_at("y", older_than=9.5)
+        things.poller.poll_thing("x", older_than=9.5)
+        things.poller.poll_thing("x", older_than=8.5)
+        things.poller.poll_thing("y", older_than=9.5)
         await asyncio.sleep(5)
 
     things = play(script)
@@ -240,7 +240,7 @@ def test_a_look_while_a_thing_is_being_read_has_it_read_once_more() -> None:
     async def script(things: Things) -> None:
         things.need("a", "x")
         await asyncio.sleep(0.5)
-        things.poller.look("a")
+        things.poller.poll("a")
         await asyncio.sleep(10)
 
     assert play(script).times() == [0, 1]

@@ -8,8 +8,8 @@ from flowdeps.api.reasons import Reason
 from flowdeps.app.assembly import to_failure
 from flowdeps.locks.lock import Lock
 from flowdeps.resolver import IndexUnavailableError, ResolveError, UnsatisfiableError
-from flowdeps.scheduling.lookups import RETRY_SETTLED, Failure
 from flowdeps.scheduling.single_flight import SingleFlight
+from flowdeps.scheduling.tracking import RETRY_SETTLED, Failure
 from flowdeps.state.store import SetKey
 from tests.unit.locks.builders import lock, pin
 from tests.unit.scheduling import virtual

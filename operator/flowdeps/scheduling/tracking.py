@@ -27,14 +27,14 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Failure(Generic[R]):
-    """Why a lookup gave no value."""
+    """Why a tracked gave no value."""
 
     reason: R
     """The caller's own name for it."""
     message: str
     """What went wrong, for people."""
     retry: bool = True
-    """Whether the same lookup may succeed soon, with nothing changed."""
+    """Whether the same tracked may succeed soon, with nothing changed."""
     until: float = 0.0
     """Time of the clock until which it is not worth another try; set by what tries again."""
 
@@ -44,7 +44,7 @@ ToFailure = Callable[[Exception, str], Failure[R]]
 
 
 @dataclass
-class Lookup(Generic[K, V, R]):
+class Tracked(Generic[K, V, R]):
     """A thing that is looked up."""
 
     value: V | None = None
@@ -68,7 +68,7 @@ class Lookup(Generic[K, V, R]):
 
 
 @dataclass(kw_only=True)
-class Lookups(Generic[K, T, V, R]):
+class Tracker(Generic[K, T, V, R]):
     """Things and what is known of them."""
 
     call: Callable[[K], None]
@@ -76,26 +76,26 @@ class Lookups(Generic[K, T, V, R]):
     to_failure: ToFailure[R]
     backoff: Backoff = RETRY
     clock: Clock = loop_time
-    _lookups: dict[T, Lookup[K, V, R]] = field(default_factory=dict, init=False)
+    _tracked: dict[T, Tracked[K, V, R]] = field(default_factory=dict, init=False)
 
     async def close(self) -> None:
         """End all lookups."""
-        tasks = [lookup.task for lookup in self._lookups.values() if lookup.task]
+        tasks = [tracked.task for tracked in self._tracked.values() if tracked.task]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _try(
-        self, lookup: Lookup[K, V, R], find: Callable[[], Awaitable[V]], *, what: str
+        self, tracked: Tracked[K, V, R], find: Callable[[], Awaitable[V]], *, what: str
     ) -> None:
         """Look something up once, and keep what that gives."""
         try:
-            lookup.value = await find()
+            tracked.value = await find()
         except Exception as error:
             failure = self.to_failure(error, what)
-            lookup.failures += 1
-            pause = self.backoff(lookup.failures) if failure.retry else RETRY_SETTLED
-            lookup.failure = replace(failure, until=self.clock() + pause)
+            tracked.failures += 1
+            pause = self.backoff(tracked.failures) if failure.retry else RETRY_SETTLED
+            tracked.failure = replace(failure, until=self.clock() + pause)
         else:
-            lookup.failure, lookup.failures = None, 0
-        lookup.tried = self.clock()
+            tracked.failure, tracked.failures = None, 0
+        tracked.tried = self.clock()
