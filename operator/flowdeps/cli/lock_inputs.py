@@ -16,7 +16,7 @@ from flowdeps.cli.files import read_text
 from flowdeps.cli.manifests import Manifest, Reading, read_manifests
 from flowdeps.gather.texts import TextError, text_under
 from flowdeps.locks.image import ImageError, ImageFacts, parse_image_packages
-from flowdeps.locks.prefect_list import parse_variable
+from flowdeps.locks.prefect_variable import parse_variable
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.requirements_file import parse_requirements_file
 from flowdeps.locks.target import Target

@@ -39,12 +39,12 @@ class Asked:
     credentials: bool
 
 
-def advice(explanation: str, messages: str, asked: Asked) -> list[str]:
+def advise(explanation: str, messages: str, asked: Asked) -> list[str]:
     """Sentences that go before uv's ``explanation`` of why there is no solution; ``messages`` are
     all that it said."""
     found = _gone(explanation, asked, but=_young(messages).keys())
     if image := asked.request.image:
-        found += overlay.explain(
+        found += overlay.describe_limits(
             image, explanation, shadow=asked.request.shadow, platform=asked.platform
         )
     needs = max(map(int, _NEEDS_GLIBC.findall(messages)), default=0)
@@ -56,7 +56,7 @@ def advice(explanation: str, messages: str, asked: Asked) -> list[str]:
     return found
 
 
-def cooldown(messages: str) -> list[str]:
+def advise_on_cooldown(messages: str) -> list[str]:
     """Sentences on releases that a cooldown keeps out, from all that uv said."""
     if file := _NO_TIME.search(messages):
         return [
@@ -71,7 +71,7 @@ def cooldown(messages: str) -> list[str]:
     ]
 
 
-def lowered(
+def lowered_pins(
     request: LockRequest, previous: Lock, pins: Mapping[str, Pin], *, platform: str
 ) -> set[str]:
     """Which ``pins`` are lower than the last lock's, though what is asked for allows those: where

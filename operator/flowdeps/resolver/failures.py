@@ -14,7 +14,7 @@ import signal
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from flowdeps.resolver.advice import TOO_YOUNG, Asked, advice, cooldown
+from flowdeps.resolver.advice import TOO_YOUNG, Asked, advise, advise_on_cooldown
 from flowdeps.resolver.errors import (
     IndexUnauthorizedError,
     IndexUnavailableError,
@@ -59,7 +59,7 @@ class _Complaint:
     hints: tuple[str, ...]
 
 
-def explain(messages: str, *, code: int, asked: Asked | None = None) -> ResolveError:
+def to_error(messages: str, *, code: int, asked: Asked | None = None) -> ResolveError:
     """The error for uv's ``messages`` and exit ``code`` (negative: the signal that ended it)."""
     text = clean(messages)
     if code < 0:
@@ -133,8 +133,8 @@ def _conflict(complaint: _Complaint, text: str, asked: Asked | None) -> str:
     explanation = " ".join(complaint.causes)
     missing = sorted(set(_NOT_FOUND.findall(explanation)))
     parts = [f"There is no package named {' or '.join(missing)} in the index."] if missing else []
-    parts += cooldown(text)
-    parts += advice(explanation, text, asked) if asked else ()
+    parts += advise_on_cooldown(text)
+    parts += advise(explanation, text, asked) if asked else ()
     parts.append(explanation.replace(TOO_YOUNG, "is too young"))
     parts += filter(None, map(_without_flags, complaint.hints))
     if any(sign in text for sign in _ONLY_SDISTS for text in (explanation, *complaint.hints)):

@@ -22,15 +22,22 @@ from flowdeps.locks.access import Access
 from flowdeps.locks.image import ImageFacts
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.markers import left_out
-from flowdeps.locks.merge import Pins, by_platform, disagreements, merge, preferences, toward_others
+from flowdeps.locks.merge import (
+    Pins,
+    by_platform,
+    disagreements,
+    merge,
+    preferred_versions,
+    toward_others,
+)
 from flowdeps.locks.pylock import PylockError, Resolved, UnusableWheelsError, read_pylock
 from flowdeps.locks.request import LockRequest
 from flowdeps.resolver import command
-from flowdeps.resolver.advice import Asked, lowered
+from flowdeps.resolver.advice import Asked, lowered_pins
 from flowdeps.resolver.child import Limits, run
+from flowdeps.resolver.directories import Directories
 from flowdeps.resolver.errors import LimitExceededError, ResolverError, UnsatisfiableError
-from flowdeps.resolver.failures import explain, shorten, yanked
-from flowdeps.resolver.places import Places
+from flowdeps.resolver.failures import shorten, to_error, yanked
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ class _BreaksImageError(UnsatisfiableError):
     def __init__(
         self, conflicts: Collection[overlay.Conflict], *, others_moved: bool = False
     ) -> None:
-        super().__init__(shorten(overlay.told(conflicts, others_moved=others_moved)))
+        super().__init__(shorten(overlay.describe_conflicts(conflicts, others_moved=others_moved)))
         self.conflicts = conflicts
 
 
@@ -94,7 +101,7 @@ class Resolver:
     ) -> None:
         self._limits = limits
         self._turn = asyncio.Semaphore(concurrency)
-        self._places = Places(cache.absolute())
+        self._directories = Directories(cache.absolute())
         self._uv = str(uv or find_uv_bin())
         self._now = now
 
@@ -138,7 +145,7 @@ class Resolver:
             return await self._resolve(job)
         except _BreaksImageError as error:
             broken = error
-        for other in overlay.ways_out(job.request, broken.conflicts):
+        for other in overlay.alternative_requests(job.request, broken.conflicts):
             try:
                 return await self._resolve(replace(job, request=other))
             except _BreaksImageError as error:
@@ -152,7 +159,9 @@ class Resolver:
         image = request.image.versions if request.image else {}
         compiled: dict[str, _Compiled] = {}
         for platform in request.target.platforms:
-            wanted = preferences(platform, resolved=_pins(compiled), previous=previous, image=image)
+            wanted = preferred_versions(
+                platform, resolved=_pins(compiled), previous=previous, image=image
+            )
             try:
                 compiled[platform] = await self._compile(job, platform, wanted)
             except UnsatisfiableError as error:
@@ -181,7 +190,7 @@ class Resolver:
 
     async def _run(self, job: _Job, platform: str, wanted: Mapping[str, str]) -> _Compiled:
         request, image = job.request, job.request.image
-        cache, stubs = self._directories(job)
+        cache, stubs = self._prepare(job)
         with tempfile.TemporaryDirectory(prefix="flowdeps-") as name:
             directory = Path(name)
             files = command.files(
@@ -214,7 +223,7 @@ class Resolver:
             except OSError as error:
                 raise ResolverError(f"uv can't be started: {error.strerror}") from error
             if ended.code != 0:
-                raise explain(
+                raise to_error(
                     ended.messages,
                     code=ended.code,
                     asked=Asked(
@@ -239,14 +248,16 @@ class Resolver:
             raise ResolverError(str(error)) from error
         return _Compiled(resolved, yanked(ended.messages))
 
-    def _directories(self, job: _Job) -> tuple[Path, Path | None]:
+    def _prepare(self, job: _Job) -> tuple[Path, Path | None]:
         """Where uv caches, and the stub wheels of the request's image."""
         image = job.request.image
         try:
-            return self._places.cache(job.access), self._places.stubs(image) if image else None
+            return self._directories.cache(job.access), self._directories.stubs(
+                image
+            ) if image else None
         except OSError as error:
             raise ResolverError(
-                f"the cache directory {self._places.root} can't be used ({error.strerror}); "
+                f"the cache directory {self._directories.root} can't be used ({error.strerror}); "
                 "mend it, or name another in resolver.cacheDirectory of the configuration"
             ) from error
 
@@ -275,7 +286,7 @@ def _notes(job: _Job, compiled: Mapping[str, _Compiled]) -> tuple[str, ...]:
     notes = {note} if (note := left_out(job.request)) else set[str]()
     for platform, one in compiled.items():
         if job.previous:
-            notes |= lowered(job.request, job.previous, one.pins, platform=platform)
+            notes |= lowered_pins(job.request, job.previous, one.pins, platform=platform)
         for name, pin in one.pins.items():
             why = one.yanked.get((name, pin.version))
             if why is not None:

@@ -8,7 +8,7 @@ from flowdeps.locks.image import Distribution, ImageFacts
 from flowdeps.locks.index import Index
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.target import Target
-from flowdeps.resolver.advice import Asked, advice, cooldown, lowered
+from flowdeps.resolver.advice import Asked, advise, advise_on_cooldown, lowered_pins
 from flowdeps.resolver.failures import yanked
 from tests.unit.locks.builders import AMD64, BOTH, lock, pin
 
@@ -39,7 +39,7 @@ def asked(line: str = "app>1", *, image: ImageFacts | None = None) -> Asked:
 )
 def test_a_pin_that_the_index_lost_is_named(explanation: str) -> None:
     """Where the requirement would still allow it, and the index has it no more."""
-    assert advice(explanation, "", asked()) == GONE
+    assert advise(explanation, "", asked()) == GONE
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_pin_that_the_index_lost_is_named(explanation: str) -> None:
 )
 def test_a_pin_that_may_be_there_is_not_named(explanation: str, line: str) -> None:
     """No claim without a ground."""
-    assert advice(explanation, "", asked(line)) == []
+    assert advise(explanation, "", asked(line)) == []
 
 
 @pytest.mark.parametrize("tag", ["manylinux_2_31_x86_64", "manylinux_2_39_aarch64"])
@@ -64,13 +64,13 @@ def test_who_bounds_glibc_is_told(tag: str) -> None:
     messages = f"tag (e.g., `manylinux_2_28_x86_64`) … on the following platform: `{tag}`."
     facts = ImageFacts(python="3.11", platform=AMD64)
     for image in (None, facts):
-        [told] = advice("", messages, asked(image=image))
+        [told] = advise("", messages, asked(image=image))
         assert told == (
             "Only wheels for glibc 2.28 and older are used as long as flowdeps has not looked at "
             "the image: choose another version, or name the image in spec.python.image."
         )
-    assert advice("", messages, asked(image=replace(facts, libc_version="2.28"))) == []
-    assert advice("", messages.replace(tag, "manylinux_2_17_i686"), asked()) == []
+    assert advise("", messages, asked(image=replace(facts, libc_version="2.28"))) == []
+    assert advise("", messages.replace(tag, "manylinux_2_17_i686"), asked()) == []
 
 
 def test_a_pin_that_is_too_young_is_not_lost() -> None:
@@ -80,8 +80,8 @@ def test_a_pin_that_is_too_young_is_not_lost() -> None:
         "hint: `app` was filtered by `exclude-newer` to only include packages uploaded before "
         "2026-11-16T06:41:28Z. The requested version, v2.0, was published at 2026-11-23T06:55Z."
     )
-    assert advice(explanation, hint, asked()) == []
-    assert cooldown(hint) == [
+    assert advise(explanation, hint, asked()) == []
+    assert advise_on_cooldown(hint) == [
         "app 2.0, uploaded on 2026-11-23, is younger than spec.index.cooldown allows: "
         "wait, or name app in spec.index.cooldownExempt."
     ]
@@ -110,7 +110,7 @@ def test_a_pin_that_went_down_is_told_unless_it_was_asked_for(
         replace(request, constraints=(line,)),
         replace(request, exclude=(line,)),
     ):
-        found = lowered(one, previous, pins, platform=AMD64)
+        found = lowered_pins(one, previous, pins, platform=AMD64)
         assert [text.split(":")[0] for text in found] == (
             ["app 2.0 of the last lock is no longer chosen, 1.5 is"] if told else []
         )
@@ -120,7 +120,7 @@ def test_an_image_has_its_part_after_what_was_lost() -> None:
     """Both are told."""
     image = ImageFacts(python="3.11", platform=AMD64, distributions=(Distribution("six", "1.0"),))
     explanation = "Because there is no version of app==2.0 and six==1.0 depends on app==2.0, …"
-    told = advice(explanation, "", asked(image=image))
+    told = advise(explanation, "", asked(image=image))
     assert told[:1] == GONE
     assert told[1].startswith("six 1.0 is in the image: ")
 
