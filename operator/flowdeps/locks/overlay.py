@@ -13,7 +13,6 @@ it is asked for; a resolution that would break it is a `Conflict`, and has ways 
 What was broken in the image before isn't charged to a lock.
 """
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -31,8 +30,7 @@ from flowdeps.locks.installed_requirements import (
 from flowdeps.locks.request import ANY, LockRequest
 from flowdeps.locks.requirements import RequirementError
 
-_WAYS_NAMED = 3
-_BOUNDS = re.compile(r"(?<![\w.-])([a-z0-9][a-z0-9-]{0,100})([<>=!~]=?[^\s`)]{1,100})")
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -139,35 +137,31 @@ def describe_conflicts(found: Collection[Conflict], *, others_moved: bool) -> st
 
 
 def describe_limits(
-    facts: ImageFacts, explanation: str, *, shadow: tuple[str, ...], platform: str
-) -> tuple[str, ...]:
-    """For a resolver's ``explanation`` of why there is no solution: the image's part in it, with
-    who needs it and the way out, a sentence for each package."""
-    free = shadowed(facts, shadow)
-    versions = facts.versions
-    asked: dict[str, list[InstalledRequirement]] = {}
-    for requirement in installed_requirements(facts, platform=platform):
-        asked.setdefault(requirement.requires, []).append(requirement)
-    said: dict[str, list[str]] = {}
-    for name, bounds in _BOUNDS.findall(explanation):
-        said.setdefault(name, []).append(bounds.rstrip(",."))
+    facts: ImageFacts,
+    ranges: Mapping[str, list[str]],
+    *,
+    shadow: tuple[str, ...],
+    platform: str,
+) -> list[str]:
+    """Describe the image's part in a conflict, with who requires what and what to do, in a sentence
+    for each package; ``ranges``: those that a resolver names in its explanation, by package."""
+    versions = {
+        name: version
+        for name, version in facts.versions.items()
+        if name not in shadowed(facts, shadow)
+    }
+    required: dict[str, list[InstalledRequirement]] = {}
+    for one in installed_requirements(facts, platform=platform):
+        required.setdefault(one.requires, []).append(one)
     found = [
         name
-        for name, bounds in said.items()
-        if (
-            f"=={versions[name]}" in bounds
-            if name in versions and name not in free
-            else name in asked
-        )
+        for name, named in ranges.items()
+        if (f"=={versions[name]}" in named if name in versions else name in required)
     ]
-    return tuple(
-        _both_sides(
-            name,
-            None if name in free else versions.get(name),
-            _nearest(asked.get(name, []), said[name]),
-        )
-        for name in found[:_WAYS_NAMED]
-    )
+    return [
+        _both_sides(name, versions.get(name), _nearest(required.get(name, []), ranges[name]))
+        for name in found[:_MOST_NAMED]
+    ]
 
 
 def _nearest(asked: list[InstalledRequirement], bounds: list[str]) -> list[str]:
@@ -177,7 +171,7 @@ def _nearest(asked: list[InstalledRequirement], bounds: list[str]) -> list[str]:
         with suppress(InvalidSpecifier):
             others.append(SpecifierSet(text))
     ranked = sorted(asked, key=lambda one: all(_meet(one.specifier, other) for other in others))
-    return list(dict.fromkeys(map(str, ranked)))[:_WAYS_NAMED]
+    return list(dict.fromkeys(map(str, ranked)))[:_MOST_NAMED]
 
 
 def _meet(one: SpecifierSet, other: SpecifierSet) -> bool:

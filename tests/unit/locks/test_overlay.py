@@ -8,6 +8,7 @@ from flowdeps.locks.image import Distribution, ImageFacts
 from flowdeps.locks.installed_requirements import InstalledRequirement, installed_requirements
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.target import Target
+from flowdeps.resolver.messages import ranges
 from tests.unit.locks.builders import AMD64, ARM64
 
 PREFECT = Distribution(
@@ -193,8 +194,8 @@ def test_an_explanation_is_told_the_images_part_in_it(
     explanation: str, shadow: tuple[str, ...], told: str | None
 ) -> None:
     """What the image has or wants of the packages that uv names, and what to do about it."""
-    found = overlay.describe_limits(FACTS, explanation, shadow=shadow, platform=AMD64)
-    assert found == ((told,) if told else ())
+    found = overlay.describe_limits(FACTS, ranges(explanation), shadow=shadow, platform=AMD64)
+    assert found == ([told] if told else [])
 
 
 def test_who_in_the_image_is_in_the_way_is_named_first() -> None:
@@ -209,7 +210,7 @@ def test_who_in_the_image_is_in_the_way_is_named_first() -> None:
         ("<2", "a0 1.0 requires python-dateutil>=2.7"),
     ):
         text = f"Because you require python-dateutil{bounds} and python-dateutil==2.9.0, …"
-        [told] = overlay.describe_limits(facts, text, shadow=(), platform=AMD64)
+        [told] = overlay.describe_limits(facts, ranges(text), shadow=(), platform=AMD64)
         assert told.split("where ")[1].startswith(f"{first}; a")
         assert told.count("prefect") <= 1
 

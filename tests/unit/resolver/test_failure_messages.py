@@ -150,6 +150,12 @@ def test_urls_lose_what_may_be_secret(text: str, cleaned: str) -> None:
         "\n  hint: ",
         "@",
         " file `/",
+        "only ",
+        "only a available ",
+        "no version of a==",
+        "there are no versions of a",
+        "`a` was filtered by `exclude-newer` ",
+        "warning: `a==1` is yanked (",
         "/a-b-",
     ],
 )
