@@ -8,21 +8,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from flowdeps.api.conditions import ConditionType, find_condition
+from flowdeps.api.names import INPUTS_ANNOTATION
 from flowdeps.api.outcome import Outcome
-from flowdeps.api.reasons import UNDER_WAY, Reason
+from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import SetSpec, Updates
 from flowdeps.api.status import parse_status
+from flowdeps.gather.inputs import Inputs, gather, gather_access
+from flowdeps.gather.refusals import blocked, unresolved
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.reconcile.context import Context
-from flowdeps.reconcile.dependency_set import inputs as gathering
-from flowdeps.reconcile.dependency_set.inputs import Inputs, gather
+from flowdeps.reconcile.dependency_set.inputs import OperatorLookup
 from flowdeps.reconcile.dependency_set.lock import NewLock, ask, lock_to_serve, resolved
 from flowdeps.reconcile.dependency_set.publish import LockText
-from flowdeps.reconcile.dependency_set.status import GatherError, retry_after
-from flowdeps.reconcile.dependency_set.verify import Proof, blocked, prove
-from flowdeps.scheduling.single_flight import Failure
-from flowdeps.state import ANNOTATION_INPUTS, LockRecord, primary_location, proposals_of
+from flowdeps.reconcile.dependency_set.status import retry_after
+from flowdeps.reconcile.dependency_set.verify import Proof, prove
+from flowdeps.scheduling.tracking import Failure
+from flowdeps.state import LockRecord, primary_location, proposals_of
 from flowdeps.state.store import ConfigMapView, SetEntry
 
 
@@ -69,23 +71,26 @@ def make(
     )
     if said and not said.is_done:
         return making
-    try:
-        if making.pinned and record and spec.updates is Updates.AUTOMATIC:
-            making.verified = verified_before(record)
-            making.access = gathering.access(context, entry, spec)
-            making.access_known = True
-            return making
-        inputs = gather(context, entry, spec)
-    except GatherError as error:
-        making.resolved = _under_way(entry, ConditionType.RESOLVED, error.step)
+    lookup = OperatorLookup(context, entry)
+    if making.pinned and record and spec.updates is Updates.AUTOMATIC:
+        making.verified = verified_before(record)
+        access = gather_access(lookup, spec)
+        if isinstance(access, Outcome):
+            making.resolved = _under_way(entry, ConditionType.RESOLVED, access)
+        else:
+            making.access, making.access_known = access, True
+        return making
+    inputs = gather(lookup, spec)
+    if isinstance(inputs, Outcome):
+        making.resolved = _under_way(entry, ConditionType.RESOLVED, inputs)
         return making
     making.inputs, making.access, making.access_known = inputs, inputs.access, True
     proposals = proposals_of(home, views) if making.pinned else []
-    settled = proposals[0].annotations.get(ANNOTATION_INPUTS, "") if proposals else ""
+    settled = proposals[0].annotations.get(INPUTS_ANNOTATION, "") if proposals else ""
     answer = ask(context, entry, spec, inputs, record=record, settled=settled, before=making.before)
     match answer:
         case Failure():
-            making.resolved = _unresolved(spec, answer)
+            making.resolved = unresolved(spec, answer.reason, answer.message)
             making.again.append(max(1.0, answer.until - context.queue.time()))
         case Outcome(is_done=False):
             making.resolved = _under_way(entry, ConditionType.RESOLVED, answer)
@@ -115,7 +120,7 @@ def _take(
         making.record = replace(made.record, verified=served.verified, pinned=served.pinned)
         _prove_served(context, entry, spec, making, inputs)
         return
-    if problem := blocked(context, spec, made.lock):
+    if problem := blocked(spec, context.vulnerable(made.lock)):
         making.resolved = problem
         making.again.append(3600.0)
         return
@@ -162,7 +167,7 @@ def _failed(context: Context, entry: SetEntry, making: LockAttempt, proof: Proof
         making.again.append(max(1.0, proof.until - context.queue.time()))
     if proof.step.reason is Reason.VERIFY_FAILED and making.inputs and making.inputs.image:
         pause = retry_after(entry, ConditionType.VERIFIED, now=context.now(), least=60.0)
-        context.images.look_at(making.inputs.image.ref, older_than=pause)
+        context.images.poll_thing(making.inputs.image.ref, older_than=pause)
         making.again.append(pause)
 
 
@@ -179,24 +184,9 @@ def verified_before(record: LockRecord) -> Outcome:
     return Outcome.done(Reason.NO_IMAGE_TO_VERIFY, "it was published without a trial", unknown=True)
 
 
-def _unresolved(spec: SetSpec, answer: Failure) -> Outcome:
-    reason, message = Reason.named(answer.reason), answer.message
-    if reason is Reason.UNSATISFIABLE:  # which a resolver says of packages, not of fields
-        named = {
-            "requirements": spec.requirements,
-            "requirementsFrom": spec.requirements_from,
-            "constraints": spec.constraints,
-            "constraintsFrom": spec.constraints_from,
-            "includes": spec.includes,
-        }
-        fields = ", ".join(f"spec.{name}" for name, value in named.items() if value)
-        message = f"{fields}: {message.rstrip('. ')}. Widen one side, or correct a name"
-    return Outcome.failed(reason, message)
-
-
 def _under_way(entry: SetEntry, type_: ConditionType, step: Outcome) -> Outcome:
     """What was said of this spec before, as long as nothing new is known."""
-    return (_said(entry, type_) if step.reason in UNDER_WAY else None) or step
+    return (_said(entry, type_) if step.reason.is_under_way else None) or step
 
 
 def _said(entry: SetEntry, type_: ConditionType) -> Outcome | None:
@@ -204,11 +194,13 @@ def _said(entry: SetEntry, type_: ConditionType) -> Outcome | None:
     status = parse_status(entry.body)
     condition = find_condition(status.conditions, type_)
     told = status.observed_generation == entry.meta.generation
-    if condition is None or not told or condition.reason in UNDER_WAY:
+    if condition is None or not told or condition.is_under_way:
+        return None
+    if not isinstance(condition.reason, Reason):
         return None
     return Outcome(
         condition.status != "False",
-        Reason.named(condition.reason),
+        condition.reason,
         condition.message,
         unknown=condition.status == "Unknown",
     )

@@ -5,9 +5,9 @@ before copies, in each place the revision before the current one, deletions last
 Whatever was not reached is found missing by the next pass.
 """
 
+from flowdeps.api.names import is_managed
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import MANAGED_BY, MANAGED_BY_LABEL
 from flowdeps.clients.kubernetes import ClusterError
 from flowdeps.locks.diff import diff, summarize
 from flowdeps.locks.lock import Lock, LockError, parse_lock
@@ -25,9 +25,6 @@ from flowdeps.state import (
     primary_location,
 )
 from flowdeps.state.store import LOCK_FILE, ConfigMapView, SetEntry
-
-LARGEST_LOCK = 1_000_000
-"""Bytes: what fits a ConfigMap (1 MiB) beside its other fields."""
 
 
 class LockText:
@@ -113,17 +110,6 @@ async def delete(context: Context, view: ConfigMapView) -> None:
         await delete(context, now)
 
 
-def too_large(lock: Lock) -> str | None:
-    """Why a lock can't be published, before anything is written; None where it can."""
-    size = len(lock.render().encode())
-    if size <= LARGEST_LOCK:
-        return None
-    return (
-        f"the lock of {len(lock.pins)} packages has {size:,} bytes, a ConfigMap holds"
-        f" {LARGEST_LOCK:,}; split the set in two, or name fewer platforms"
-    )
-
-
 async def _publish_at(
     context: Context,
     entry: SetEntry,
@@ -172,7 +158,7 @@ async def _look(context: Context, desired: Desired) -> ConfigMapView | Outcome |
     if body is None:
         return None
     labels = body["metadata"].get("labels") or {}
-    if labels.get(MANAGED_BY_LABEL) != MANAGED_BY:
+    if not is_managed(labels):
         return Outcome.failed(
             Reason.NAME_TAKEN,
             f"ConfigMap {desired.namespace}/{desired.name} exists and is not flowdeps';"

@@ -3,16 +3,16 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from flowdeps.api.names import mounted_name
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.poolconfig import PoolConfig
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import OnVulnerable, SetSpec
+from flowdeps.api.resource import SetSpec
+from flowdeps.gather.inputs import Inputs
 from flowdeps.locks.lock import Lock
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.credentials import publish_credentials
-from flowdeps.reconcile.dependency_set.inputs import Inputs
-from flowdeps.reconcile.dependency_set.status import told
-from flowdeps.scheduling.single_flight import Failure
+from flowdeps.scheduling.tracking import Failure
 from flowdeps.state import LockRecord, config_maps, owner_of, primary_location
 from flowdeps.state.store import SetEntry
 from flowdeps.telemetry.metrics import measured
@@ -29,20 +29,6 @@ class Proof:
     step: Outcome
     passed: str = ""
     until: float | None = None
-
-
-def blocked(context: Context, spec: SetSpec, lock: Lock) -> Outcome | None:
-    """Why known vulnerabilities keep a lock back; None where they don't."""
-    if spec.vulnerabilities is not OnVulnerable.BLOCK:
-        return None
-    found = context.vulnerable(lock)
-    if not found:
-        return None
-    return Outcome.failed(
-        Reason.VULNERABLE,
-        f"the lock is not published, as spec.vulnerabilities is Block: {told(found)}; ask for a"
-        " fixed version, or set Report",
-    )
 
 
 def prove(
@@ -69,7 +55,7 @@ def prove(
         image_id=image.id,
         imports=spec.verify.imports or (),
         names=inputs.names if spec.verify.imports is None else (),
-        secret=f"flowdeps-{entry.key.name}" if inputs.access else None,
+        secret=mounted_name(entry.key.name) if inputs.access else None,
         timeout=round(spec.verify.timeout.total_seconds()),
     )
     if record.verified == trial.short:
@@ -100,12 +86,11 @@ def prove(
         text = f"a pod installs and imports the lock {record.short} in {image.ref.image}"
         return Proof(Outcome.waits(Reason.VERIFYING, text))
     if isinstance(answer, Failure):
-        reason = Reason.named(answer.reason)
         text = f"{record.short} was not tried in {image.ref.image}: {answer.message}"
-        if reason is Reason.VERIFY_FAILED:
+        if answer.reason is Reason.VERIFY_FAILED:
             text = f"{record.short} does not work in {image.ref.image}: {answer.message}"
             text += "; mend the image, or choose another version; see spec.verify.imports"
-        return Proof(Outcome.failed(reason, text), until=answer.until)
+        return Proof(Outcome.failed(answer.reason, text), until=answer.until)
     return _passed(trial)
 
 
