@@ -6,7 +6,6 @@ a pool's template should carry. `reported` is all that may be read from a status
 """
 
 from flowdeps.state.config_maps import (
-    ANNOTATION_SUMMARY,
     SUMMARY_LIMIT,
     Desired,
     config_maps,
@@ -24,11 +23,6 @@ from flowdeps.state.locations import (
     primary_location,
 )
 from flowdeps.state.records import (
-    ANNOTATION_INPUTS,
-    ANNOTATION_PROPOSED,
-    ANNOTATION_REFRESH,
-    ANNOTATION_REFRESHED_AT,
-    ANNOTATION_RESOLVED_AT,
     LockRecord,
     Served,
     lock_in_service,
@@ -41,12 +35,6 @@ from flowdeps.state.records import (
 )
 
 __all__ = [
-    "ANNOTATION_INPUTS",
-    "ANNOTATION_PROPOSED",
-    "ANNOTATION_REFRESH",
-    "ANNOTATION_REFRESHED_AT",
-    "ANNOTATION_RESOLVED_AT",
-    "ANNOTATION_SUMMARY",
     "SUMMARY_LIMIT",
     "Claims",
     "Desired",

@@ -7,11 +7,13 @@ than 1 MiB: what is said of the sets is bounded, so that a thousand of them fit.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from flowdeps.api.names import REVISION_LABEL
 from flowdeps.api.poolconfig import PoolConfig
 from flowdeps.api.resource import SetSpec, WorkPoolRef
+from flowdeps.api.wording import listed, shorten
 from flowdeps.delivery import Fragment
 from flowdeps.locks.index import Index
-from flowdeps.state.store import REVISION_LABEL, ConfigMapView, SetEntry
+from flowdeps.state.store import ConfigMapView, SetEntry
 
 _SHOWN = 6
 _LONGEST = 200
@@ -95,7 +97,4 @@ def _requirements(spec: SetSpec) -> tuple[str, ...]:
 
 def _describe(entry: SetEntry) -> str:
     requirements = _requirements(entry.spec) if entry.spec else ()
-    shown = ", ".join(requirements[:_SHOWN])
-    more = f" and {len(requirements) - _SHOWN} more" if len(requirements) > _SHOWN else ""
-    text = f"{entry.key}: {shown}{more}"
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return shorten(f"{entry.key}: {listed(requirements, most=_SHOWN)}", _LONGEST)

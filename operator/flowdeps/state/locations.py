@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from flowdeps.api.config import Config
-from flowdeps.api.resource import API_VERSION, KIND, SetMeta, WorkPoolRef
+from flowdeps.api.names import API_VERSION, KIND, mounted_name, revision_choice
+from flowdeps.api.resource import SetMeta, WorkPoolRef
 from flowdeps.state.store import PoolView, SetEntry, SetKey, Store
 
 
@@ -27,11 +28,11 @@ class Location:
     @property
     def live_name(self) -> str:
         """The name of the ConfigMap that runs mount."""
-        return f"flowdeps-{self.key}"
+        return mounted_name(self.key)
 
     def revision(self, short: str) -> str:
         """The name of a revision's ConfigMap."""
-        return f"flowdeps-{self.key}-{short}"
+        return mounted_name(revision_choice(self.key, short))
 
 
 def primary_location(key: SetKey) -> Location:

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from flowdeps.api.conditions import ConditionType, find_condition
 from flowdeps.api.outcome import Outcome
-from flowdeps.api.reasons import UNDER_WAY, Reason
+from flowdeps.api.reasons import Reason
 from flowdeps.api.status import SetStatus
 from flowdeps.api.times import parse_time
 from flowdeps.state.locations import Location
@@ -24,11 +24,13 @@ def previous_condition(entry: SetEntry, type_: ConditionType) -> Outcome | None:
     status = entry.status
     condition = find_condition(status.conditions, type_)
     same = status.observed_generation == entry.meta.generation
-    if condition is None or not same or condition.reason in UNDER_WAY:
+    if condition is None or not same or condition.is_under_way:
+        return None
+    if not isinstance(condition.reason, Reason):
         return None
     return Outcome(
         condition.status != "False",
-        Reason.named(condition.reason),
+        condition.reason,
         condition.message,
         unknown=condition.status == "Unknown",
     )
@@ -39,7 +41,7 @@ def unless_under_way(entry: SetEntry, type_: ConditionType, outcome: Outcome) ->
 
     So a refresh or a restart doesn't make a set that is well look otherwise.
     """
-    return (outcome.reason in UNDER_WAY and previous_condition(entry, type_)) or outcome
+    return (outcome.reason.is_under_way and previous_condition(entry, type_)) or outcome
 
 
 def retry_after(

@@ -8,15 +8,15 @@ one, and written only where it differs.
 import base64
 from typing import Any
 
+from flowdeps.api.names import NAMESPACE_LABEL, REVISION_LABEL, SET_LABEL, is_managed, set_labels
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import MANAGED_BY, MANAGED_BY_LABEL, NAMESPACE_LABEL, SET_LABEL
 from flowdeps.gather.credentials import CA_FILE, NETRC_FILE
 from flowdeps.locks.access import Access
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.progress import Progress
 from flowdeps.state import owner_of, primary_location, revisions_of
-from flowdeps.state.store import REVISION_LABEL, ConfigMapView, SetEntry, SetKey
+from flowdeps.state.store import ConfigMapView, SetEntry, SetKey
 
 _POLL_SECONDS = 600.0
 """How often the Secrets of a set are checked: no watch and no list brings them."""
@@ -96,7 +96,7 @@ async def _write(
 
 
 def _labels_of(key: SetKey) -> dict[str, str]:
-    return {MANAGED_BY_LABEL: MANAGED_BY, SET_LABEL: key.name, NAMESPACE_LABEL: key.namespace}
+    return set_labels(namespace=key.namespace, name=key.name)
 
 
 def _is_of(key: SetKey, body: Any) -> bool:
@@ -106,7 +106,7 @@ def _is_of(key: SetKey, body: Any) -> bool:
 def _is_ours(context: Context, body: Any) -> bool:
     labels = _labels(body)
     holder = SetKey(labels.get(NAMESPACE_LABEL, ""), labels.get(SET_LABEL, ""))
-    return labels.get(MANAGED_BY_LABEL) == MANAGED_BY and not context.is_foreign(holder)
+    return is_managed(labels) and not context.is_foreign(holder)
 
 
 def _labels(body: Any) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """Step: keeps a set until what is outside of its namespace was removed."""
 
+from flowdeps.api.names import FINALIZER
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import FINALIZER
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.progress import Progress
 

@@ -2,10 +2,10 @@
 
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.resource import Updates
+from flowdeps.gather.inputs import gather, gather_access
 from flowdeps.reconcile.context import Context
-from flowdeps.reconcile.dependency_set.inputs import access, gather
+from flowdeps.reconcile.dependency_set.inputs import OperatorLookup
 from flowdeps.reconcile.dependency_set.progress import Progress
-from flowdeps.reconcile.dependency_set.status import GatherError
 
 
 async def gather_inputs(context: Context, progress: Progress) -> Outcome:
@@ -15,13 +15,16 @@ async def gather_inputs(context: Context, progress: Progress) -> Outcome:
         context.forget(entry.key)
     if not progress.selected.is_done or spec is None:
         return progress.selected
-    try:
-        if progress.pinned and spec.updates is Updates.AUTOMATIC:
-            # No other lock will be made, but runs install this one.
-            progress.access = access(context, entry, spec)
-        else:
-            progress.inputs = gather(context, entry, spec)
-            progress.access = progress.inputs.access
-    except GatherError as error:
-        return error.step
+    lookup = OperatorLookup(context, entry)
+    if progress.pinned and spec.updates is Updates.AUTOMATIC:
+        # No other lock will be made, but runs install this one.
+        access = gather_access(lookup, spec)
+        if isinstance(access, Outcome):
+            return access
+        progress.access = access
+    else:
+        inputs = gather(lookup, spec)
+        if isinstance(inputs, Outcome):
+            return inputs
+        progress.inputs, progress.access = inputs, inputs.access
     return progress.selected

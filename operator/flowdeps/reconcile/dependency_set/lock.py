@@ -8,23 +8,22 @@ with known vulnerabilities.
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from flowdeps.api.names import INPUTS_ANNOTATION, REFRESH_REQUESTED_ANNOTATION
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import REFRESH_ANNOTATION, OnVulnerable, SetSpec, Updates
+from flowdeps.api.resource import SetSpec, Updates
 from flowdeps.api.times import parse_time
+from flowdeps.gather.inputs import Inputs
+from flowdeps.gather.least_vulnerable import least_vulnerable
+from flowdeps.gather.refusals import blocked, too_large, unresolved
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.reconcile.context import Context
-from flowdeps.reconcile.dependency_set.inputs import Inputs
-from flowdeps.reconcile.dependency_set.least_vulnerable import least_vulnerable
 from flowdeps.reconcile.dependency_set.progress import NewLock, Progress
-from flowdeps.reconcile.dependency_set.publish import too_large
-from flowdeps.reconcile.dependency_set.status import describe_vulnerabilities
 from flowdeps.resolver import Resolution
-from flowdeps.scheduling.single_flight import RETRY_SETTLED, Failure
+from flowdeps.scheduling.tracking import RETRY_SETTLED, Failure
 from flowdeps.state import (
-    ANNOTATION_INPUTS,
     LockRecord,
     primary_location,
     proposals_of,
@@ -65,8 +64,8 @@ async def resolve(context: Context, progress: Progress) -> Outcome:
         # Only what is known of it is new.
         record = replace(found.record, verified=served.verified, pinned=served.pinned)
         found = replace(found, record=record)
-    elif found and (problem := _blocked(context, spec, found.lock)):
-        return problem
+    elif found and (problem := blocked(spec, context.vulnerable(found.lock))):
+        return replace(problem, retry_after=RETRY_SETTLED)
     progress.made = found
     if progress.pinned or record is None:
         return progress.selected
@@ -102,7 +101,7 @@ def _new_lock(
 ) -> NewLock | Outcome | None:
     """A new lock, None where the one in service is right, or why there is none."""
     entry, now = progress.entry, context.now()
-    wanted = entry.meta.annotations.get(REFRESH_ANNOTATION, "")
+    wanted = entry.meta.annotations.get(REFRESH_REQUESTED_ANNOTATION, "")
     due = next_refresh(entry, spec, served)
     changed = served is None or inputs.digest not in {served.inputs, _proposed(context, progress)}
     # What somebody changed is published; what a refresh moves may have to wait for an approval.
@@ -111,7 +110,7 @@ def _new_lock(
     if served and not changed and not refresh:
         return None
     keeps = served if served and not refresh else None
-    answer: Resolution | Failure | None
+    answer: Resolution | Failure[Reason] | None
     if isinstance(inputs.wanted, Lock):
         answer = Resolution(inputs.wanted)
     else:
@@ -126,9 +125,10 @@ def _new_lock(
     if answer is None:
         return Outcome.waits(Reason.RESOLVING, "uv is looking for versions that fit together")
     if isinstance(answer, Failure):
-        return _unresolved(context, spec, answer)
+        again = max(1.0, answer.until - context.queue.time())
+        return replace(unresolved(spec, answer.reason, answer.message), retry_after=again)
     if problem := too_large(answer.lock):
-        return Outcome.failed(Reason.LOCK_TOO_LARGE, problem)
+        return problem
     stamp = now.isoformat(timespec="microseconds")
     record = record_of(
         answer.lock,
@@ -151,12 +151,12 @@ def _proposed(context: Context, progress: Progress) -> str:
     if not progress.pinned:
         return ""
     proposals = proposals_of(primary_location(key), context.store.held(key))
-    return proposals[0].annotations.get(ANNOTATION_INPUTS, "") if proposals else ""
+    return proposals[0].annotations.get(INPUTS_ANNOTATION, "") if proposals else ""
 
 
 def _resolution(
     context: Context, progress: Progress, question: Question, request: LockRequest
-) -> Resolution | Failure | None:
+) -> Resolution | Failure[Reason] | None:
     async def find() -> Resolution:
         previous = await progress.served_text(context.cluster)
 
@@ -168,34 +168,3 @@ def _resolution(
         return await least_vulnerable(request, ask=ask, known=context.vulnerable)
 
     return context.resolutions.ask(progress.entry.key, question, find)
-
-
-def _unresolved(context: Context, spec: SetSpec, answer: Failure) -> Outcome:
-    reason, message = Reason.named(answer.reason), answer.message
-    if reason is Reason.UNSATISFIABLE:  # which a resolver says of packages, not of fields
-        named = {
-            "requirements": spec.requirements,
-            "requirementsFrom": spec.requirements_from,
-            "constraints": spec.constraints,
-            "constraintsFrom": spec.constraints_from,
-            "includes": spec.includes,
-        }
-        fields = ", ".join(f"spec.{name}" for name, value in named.items() if value)
-        message = f"{fields}: {message.rstrip('. ')}. Widen one side, or correct a name"
-    again = max(1.0, answer.until - context.queue.time())
-    return Outcome.failed(reason, message, retry_after=again)
-
-
-def _blocked(context: Context, spec: SetSpec, lock: Lock) -> Outcome | None:
-    """Why known vulnerabilities keep a lock back; None where they don't."""
-    if spec.vulnerabilities is not OnVulnerable.BLOCK:
-        return None
-    found = context.vulnerable(lock)
-    if not found:
-        return None
-    return Outcome.failed(
-        Reason.VULNERABLE,
-        "the lock is not published, as spec.vulnerabilities is Block:"
-        f" {describe_vulnerabilities(found)}; ask for a fixed version, or set Report",
-        retry_after=RETRY_SETTLED,
-    )

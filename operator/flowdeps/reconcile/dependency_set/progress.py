@@ -6,9 +6,9 @@ from datetime import datetime
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.clients.kubernetes import Cluster
+from flowdeps.gather.inputs import Inputs
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock, LockError, parse_lock
-from flowdeps.reconcile.dependency_set.inputs import Inputs
 from flowdeps.state import LockRecord, Served
 from flowdeps.state.store import LOCK_FILE, SetEntry
 from flowdeps.vulnerabilities.matches import Vulnerability

@@ -8,16 +8,15 @@ was not reached is found missing by the next reconcile.
 from dataclasses import replace
 
 from flowdeps.api.conditions import ConditionType
+from flowdeps.api.names import is_managed
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import MANAGED_BY, MANAGED_BY_LABEL
 from flowdeps.clients.kubernetes import ClusterError
 from flowdeps.locks.diff import diff, summarize
 from flowdeps.locks.lock import Lock
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.credentials import remove_credentials
 from flowdeps.reconcile.dependency_set.progress import NO_LOCK, NewLock, Progress, kept
-from flowdeps.reconcile.dependency_set.status import STALLED
 from flowdeps.state import (
     SUMMARY_LIMIT,
     Desired,
@@ -27,11 +26,8 @@ from flowdeps.state import (
     keep_history,
     primary_location,
 )
-from flowdeps.state.reported import retry_after
+from flowdeps.state.reported import previous_condition, retry_after
 from flowdeps.state.store import ConfigMapView
-
-LARGEST_LOCK = 1_000_000
-"""Bytes: what fits a ConfigMap (1 MiB) beside its other fields."""
 
 
 async def publish(context: Context, progress: Progress) -> Outcome:
@@ -56,11 +52,15 @@ async def publish(context: Context, progress: Progress) -> Outcome:
                 problem = _refused(error, location)
         if problem:
             problems.append(problem)
-    if problems and problems[0].reason in STALLED:
+    if problems and problems[0].reason.is_stalled:
         return problems[0]
     if problems:
         again = retry_after(entry, ConditionType.PUBLISHED, now=context.now())
         return replace(problems[0], retry_after=again)
+    before = previous_condition(entry, ConditionType.PUBLISHED)
+    seen = all(ref.name in context.pool_states for ref in entry.pool_refs)
+    if before and not before.is_done and not seen:
+        return before  # it may be about a location that is not known yet
     if progress.rests:
         return kept(record)
     live = primary_location(entry.key).live_name
@@ -83,17 +83,6 @@ async def delete(context: Context, view: ConfigMapView) -> None:
     now = store.put_config_map(body) or store.config_maps.get(where)
     if now and now is not view and now.holder == view.holder:
         await delete(context, now)
-
-
-def too_large(lock: Lock) -> str | None:
-    """Return why a lock can't be published, before anything is written; None where it can."""
-    size = len(lock.render().encode())
-    if size <= LARGEST_LOCK:
-        return None
-    return (
-        f"the lock of {len(lock.pins)} packages has {size:,} bytes, a ConfigMap holds"
-        f" {LARGEST_LOCK:,}; split the set in two, or name fewer platforms"
-    )
 
 
 async def _propose(context: Context, progress: Progress, made: NewLock) -> None:
@@ -160,7 +149,7 @@ async def _unlisted(context: Context, desired: Desired) -> ConfigMapView | Outco
     if body is None:
         return None
     labels = body["metadata"].get("labels") or {}
-    if labels.get(MANAGED_BY_LABEL) != MANAGED_BY:
+    if not is_managed(labels):
         return Outcome.failed(
             Reason.NAME_TAKEN,
             f"ConfigMap {desired.namespace}/{desired.name} exists and is not flowdeps';"

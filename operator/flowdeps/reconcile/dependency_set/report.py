@@ -3,7 +3,7 @@
 from flowdeps.api.conditions import ConditionType, find_condition
 from flowdeps.api.events import Event, Kind
 from flowdeps.api.outcome import Outcome
-from flowdeps.api.reasons import PASSING, Reason
+from flowdeps.api.reasons import Reason
 from flowdeps.api.status import SetStatus
 from flowdeps.clients.kubernetes import ClusterError
 from flowdeps.reconcile.context import Context
@@ -67,11 +67,11 @@ async def _post_events(context: Context, entry: SetEntry, status: SetStatus) -> 
     known = find_condition(old.conditions, ConditionType.VULNERABLE)
     vulnerable = find_condition(status.conditions, ConditionType.VULNERABLE)
     if vulnerable and vulnerable.status == "True" and vulnerable != known:
-        await post("Warning", Reason.named(vulnerable.reason), vulnerable.message)
+        await post("Warning", vulnerable.reason, vulnerable.message)
     was = find_condition(old.conditions, ConditionType.READY)
     ready = find_condition(status.conditions, ConditionType.READY)
-    if ready is None or ready.reason in PASSING:
+    if ready is None or ready.is_under_way:
         return
     if was is None or (was.status, was.reason) != (ready.status, ready.reason):
         kind: Kind = "Normal" if ready.status == "True" else "Warning"
-        await post(kind, Reason.named(ready.reason), ready.message)
+        await post(kind, ready.reason, ready.message)

@@ -1,5 +1,6 @@
 """Step: which lock a set serves as long as no other is made."""
 
+from flowdeps.api.names import choice_of
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.reconcile.context import Context
@@ -32,7 +33,7 @@ async def select_lock(context: Context, progress: Progress) -> Outcome:
     if spec.revision:
         found = pinned_lock(home, views, spec.revision)
         if found is None:
-            names = [view.name.removeprefix("flowdeps-") for view in revisions_of(home, views)]
+            names = [choice_of(view.name) for view in revisions_of(home, views)]
             text = f'spec.revision: there is no revision "{spec.revision}"; '
             text += f"there are: {', '.join(names)}" if names else "there is none yet"
             return Outcome.failed(Reason.REVISION_NOT_FOUND, text)

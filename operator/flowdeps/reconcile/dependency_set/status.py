@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from flowdeps.api.conditions import (
     Condition,
@@ -11,6 +10,12 @@ from flowdeps.api.conditions import (
     Status,
     find_condition,
     merge_conditions,
+)
+from flowdeps.api.names import (
+    PROPOSED_ANNOTATION,
+    RESOLVED_AT_ANNOTATION,
+    SUMMARY_ANNOTATION,
+    revision_choice,
 )
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
@@ -26,10 +31,8 @@ from flowdeps.api.status import (
 from flowdeps.api.times import parse_time
 from flowdeps.api.wording import counted
 from flowdeps.reconcile.context import PoolState, Verdict
+from flowdeps.reconcile.dependency_set.progress import Progress
 from flowdeps.state import (
-    ANNOTATION_PROPOSED,
-    ANNOTATION_RESOLVED_AT,
-    ANNOTATION_SUMMARY,
     Location,
     LockRecord,
     Signature,
@@ -41,50 +44,13 @@ from flowdeps.state import (
 from flowdeps.state.reported import unless_under_way
 from flowdeps.state.store import ConfigMapView, PoolView, SetEntry
 from flowdeps.trials.images import Image
-from flowdeps.vulnerabilities.matches import Vulnerability
-
-if TYPE_CHECKING:
-    from flowdeps.reconcile.dependency_set.progress import Progress
-
-STALLED = frozenset(
-    {
-        Reason.INVALID_SPEC,
-        Reason.SOURCE_INVALID,
-        Reason.INCLUDE_CYCLE,
-        Reason.INCLUDE_INVALID,
-        Reason.LOCK_INVALID,
-        Reason.INDEX_NOT_ALLOWED,
-        Reason.IMAGE_NOT_ALLOWED,
-        Reason.IMAGE_UNKNOWN,
-        Reason.IMAGE_UNUSABLE,
-        Reason.UNSATISFIABLE,
-        Reason.VERIFY_FAILED,
-        Reason.VULNERABLE,
-        Reason.LOCK_TOO_LARGE,
-        Reason.REVISION_NOT_FOUND,
-        Reason.CONFLICT,
-        Reason.NOT_ADMITTED,
-        Reason.NO_IMAGE,
-        Reason.NOT_MERGEABLE,
-        Reason.POOL_UNSUPPORTED,
-    }
-)
-"""Reasons that only a change by a person ends; all others are retried."""
+from flowdeps.vulnerabilities.matches import Vulnerability, describe
 
 _NO_LOCK = "waits for a lock"
-_SHOWN = 5
-
-
-class GatherError(Exception):
-    """Why the inputs are not together; `step` says it."""
-
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(message)
-        self.step = Outcome.failed(reason, message)
 
 
 def build_status(
-    progress: "Progress",
+    progress: Progress,
     *,
     views: Sequence[ConfigMapView],
     pools: Mapping[str, PoolView],
@@ -112,10 +78,10 @@ def build_status(
             RevisionStatus(
                 name=view.manifest.get("revision", view.name),
                 digest=view.manifest.get("digest", ""),
-                created_at=parse_time(view.annotations.get(ANNOTATION_RESOLVED_AT))
+                created_at=parse_time(view.annotations.get(RESOLVED_AT_ANNOTATION))
                 or entry.meta.created_at,
-                summary=view.annotations.get(ANNOTATION_SUMMARY, ""),
-                proposed=ANNOTATION_PROPOSED in view.annotations,
+                summary=view.annotations.get(SUMMARY_ANNOTATION, ""),
+                proposed=PROPOSED_ANNOTATION in view.annotations,
             )
             for view in revisions
         ),
@@ -126,7 +92,7 @@ def build_status(
 
 
 def _conditions(
-    progress: "Progress", synced: Outcome, proposed: ProposedStatus | None
+    progress: Progress, synced: Outcome, proposed: ProposedStatus | None
 ) -> list[Condition]:
     entry, published = progress.entry, progress.published
     resolved = unless_under_way(entry, ConditionType.RESOLVED, progress.resolved)
@@ -162,7 +128,7 @@ def _conditions(
             text = f"{failed.message}; {published.message}{serving}"
             ready = replace(ready, message=text)
         return [ready, *conditions]
-    state = ConditionType.STALLED if failed.reason in STALLED else ConditionType.RECONCILING
+    state = ConditionType.STALLED if failed.reason.is_stalled else ConditionType.RECONCILING
     return [ready, Condition(state, "True", failed.reason, failed.message), *conditions]
 
 
@@ -172,7 +138,7 @@ def _status(step: Outcome) -> Status:
     return "True" if step.is_done else "False"
 
 
-def _vulnerable(progress: "Progress") -> Condition | None:
+def _vulnerable(progress: Progress) -> Condition | None:
     found = progress.vulnerabilities
     problem = None if progress.checked.is_done else progress.checked
     if found is None:
@@ -191,19 +157,8 @@ def _vulnerable(progress: "Progress") -> Condition | None:
         ConditionType.VULNERABLE,
         "True",
         Reason.VULNERABILITIES_FOUND,
-        f"{describe_vulnerabilities(found)}{text}",
+        f"{describe(found)}{text}",
     )
-
-
-def describe_vulnerabilities(found: tuple[Vulnerability, ...]) -> str:
-    """Return vulnerabilities in a line."""
-    texts = [
-        f"{one.package} {one.version} has {one.id}"
-        + (f" (fixed in {one.fixed})" if one.fixed else " (no fixed version is known)")
-        for one in found[:_SHOWN]
-    ]
-    more = len(found) - _SHOWN
-    return ", ".join(texts) + (f", and {more} more" if more > 0 else "")
 
 
 def _image_before(entry: SetEntry, old: SetStatus) -> ImageStatus | None:
@@ -228,9 +183,9 @@ def _proposed(
         return ProposedStatus(
             revision=view.manifest.get("revision", view.name),
             digest=view.manifest.get("digest", ""),
-            proposed_at=parse_time(view.annotations.get(ANNOTATION_RESOLVED_AT))
+            proposed_at=parse_time(view.annotations.get(RESOLVED_AT_ANNOTATION))
             or entry.meta.created_at,
-            summary=view.annotations.get(ANNOTATION_SUMMARY, ""),
+            summary=view.annotations.get(SUMMARY_ANNOTATION, ""),
         )
     return None
 
@@ -253,11 +208,11 @@ def _vulnerabilities(
 
 
 def _revision(entry: SetEntry, record: LockRecord) -> str:
-    return f"{primary_location(entry.key).key}-{record.short}"
+    return revision_choice(primary_location(entry.key).key, record.short)
 
 
 def _pools(
-    progress: "Progress",
+    progress: Progress,
     signature: Signature,
     pools: Mapping[str, PoolView],
     states: Mapping[str, PoolState],
@@ -296,7 +251,7 @@ def _pools(
     if not failures:
         return tuple(statuses), Outcome.done(Reason.SYNCED)
     # What a person must fix comes before what ends by itself.
-    name, worst = min(failures, key=lambda failure: failure[1].reason not in STALLED)
+    name, worst = min(failures, key=lambda failure: not failure[1].reason.is_stalled)
     message = _at(name, worst.message)
     if progress.record is None and worst.reason is Reason.PENDING:
         message = _NO_LOCK
@@ -307,9 +262,9 @@ def _previous_verdict(old: SetStatus, pool: PoolStatus) -> Verdict:
     """Of several pools, the condition has the reason of the one that it names."""
     condition = find_condition(old.conditions, ConditionType.POOLS_SYNCED)
     own = _at(pool.name, pool.message.removesuffix("…"))  # the pool's own message is shorter
-    if condition and (condition.message.startswith(own) or condition.message == _NO_LOCK):
-        return Verdict(Reason.named(condition.reason), pool.message)
-    return Verdict(Reason.PENDING, pool.message)
+    reported = condition and (condition.message.startswith(own) or condition.message == _NO_LOCK)
+    reason = condition.reason if condition and reported else None
+    return Verdict(reason if isinstance(reason, Reason) else Reason.PENDING, pool.message)
 
 
 def _at(pool: str, message: str) -> str:

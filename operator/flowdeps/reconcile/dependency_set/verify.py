@@ -7,12 +7,12 @@ from flowdeps.api.outcome import Outcome
 from flowdeps.api.poolconfig import PoolConfig
 from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import SetSpec, Updates
+from flowdeps.gather.inputs import Inputs
 from flowdeps.locks.lock import Lock
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.credentials import write_credentials
-from flowdeps.reconcile.dependency_set.inputs import Inputs
 from flowdeps.reconcile.dependency_set.progress import NO_LOCK, Progress, verified_before
-from flowdeps.scheduling.single_flight import Failure
+from flowdeps.scheduling.tracking import Failure
 from flowdeps.state import LockRecord, manifest_of, owner_of, primary_location
 from flowdeps.state.reported import previous_condition, retry_after, unless_under_way
 from flowdeps.state.store import SetEntry
@@ -49,10 +49,10 @@ def _verify(context: Context, progress: Progress) -> Outcome:
         if progress.record is None or progress.pinned:
             return before
         outcome, progress.record = _try(context, progress, spec, inputs, progress.record)
-        return outcome
+        return unless_under_way(entry, ConditionType.VERIFIED, outcome)
     outcome, record = _try(context, progress, spec, inputs, made.record, text=made.lock)
     if not outcome.is_done:
-        return outcome
+        return unless_under_way(entry, ConditionType.VERIFIED, outcome)
     if served and (progress.pinned or (spec.updates is Updates.MANUAL and made.refresh)):
         progress.proposal = replace(made, record=record)
         # What was asked for is done: the next refresh is an interval away.
@@ -93,7 +93,7 @@ def _try(
         untried = Outcome.done(Reason.NO_IMAGE_TO_VERIFY, message, unknown=True)
         return untried, replace(record, verified="")
     trial = _trial(progress.entry, spec, inputs, inputs.image, record)
-    answer: str | Failure | None = ""
+    answer: str | Failure[Reason] | None = ""
     if record.verified != trial.short:
         answer = _ask(context, progress, trial, inputs, inputs.image, record, text)
     if isinstance(answer, str):
@@ -101,10 +101,8 @@ def _try(
         return Outcome.done(Reason.VERIFIED, message), replace(record, verified=trial.short)
     if answer is None:
         message = f"a pod installs and imports the lock {record.short} in {trial.image}"
-        outcome = Outcome.waits(Reason.VERIFYING, message)
-    else:
-        outcome = _failed(context, progress.entry, inputs.image, record, answer)
-    return unless_under_way(progress.entry, ConditionType.VERIFIED, outcome), record
+        return Outcome.waits(Reason.VERIFYING, message), record
+    return _failed(context, progress.entry, inputs.image, record, answer), record
 
 
 def _trial(
@@ -130,7 +128,7 @@ def _ask(
     image: Image,
     record: LockRecord,
     text: Lock | None,
-) -> str | Failure | None:
+) -> str | Failure[Reason] | None:
     entry = progress.entry
 
     async def find() -> str:
@@ -155,17 +153,17 @@ def _ask(
 
 
 def _failed(
-    context: Context, entry: SetEntry, image: Image, record: LockRecord, answer: Failure
+    context: Context, entry: SetEntry, image: Image, record: LockRecord, answer: Failure[Reason]
 ) -> Outcome:
     """Why a lock is not known to work, and when that may be otherwise."""
-    reason, name = Reason.named(answer.reason), image.ref.image
+    reason, name = answer.reason, image.ref.image
     again = max(1.0, answer.until - context.queue.time())
     if reason is not Reason.VERIFY_FAILED:
         text = f"{record.short} was not tried in {name}: {answer.message}"
         return Outcome.failed(reason, text, retry_after=again)
     # Another image fixes it as well: check the image, ever more rarely.
     pause = retry_after(entry, ConditionType.VERIFIED, now=context.now(), least=_FIRST_RETRY)
-    context.images.look_at(image.ref, older_than=pause)
+    context.images.poll_thing(image.ref, older_than=pause)
     text = (
         f"{record.short} does not work in {name}: {answer.message}; fix the image, or choose"
         " another version; see spec.verify.imports"

@@ -44,6 +44,11 @@ log = logging.getLogger(__name__)
 
 KUBERNETES = "kubernetes"
 
+_SETS_FIRST = 5.0
+"""Seconds that sets have at most to publish where the pool's jobs run now."""
+_PAUSE = 0.2
+"""Seconds until it is checked again whether they have."""
+
 _REFUSALS = {"NoImage": Reason.NO_IMAGE, "NotKubernetes": Reason.POOL_UNSUPPORTED}
 
 
@@ -77,6 +82,7 @@ class PoolReconciler:
         self._context = context
         self._throttles: dict[str, WriteThrottle] = {}
         self._in_line: dict[str, str] = {}
+        self._moved_at: dict[str, float] = {}
 
     async def reconcile(self, name: str) -> float | None:
         """Bring one pool in line; returns in how many seconds to do so again.
@@ -95,7 +101,7 @@ class PoolReconciler:
 
     async def _reconcile(self, name: str) -> float | None:
         context = self._context
-        throttle = self._throttles.setdefault(name, WriteThrottle())
+        throttle = self._throttles.setdefault(name, WriteThrottle(context.jitter))
         sets = context.store.offering(name)
         if wait := throttle.wait(context.queue.time(), lambda: any(map(context.working_on, sets))):
             return wait
@@ -103,8 +109,14 @@ class PoolReconciler:
         if self._view(name, pool):
             # Locks are published elsewhere now, or are for another image, and others may have
             # those locations: the sets come first, then this pool again.
-            for offer in self._offers(name):
+            offers = self._offers(name)
+            for offer in offers:
                 context.requeue_competitors(offer.ref.key, but=PoolKey(name))
+            if pool and offers and self.ours(pool):
+                self._moved_at[name] = context.queue.time()
+        moved = context.queue.time() - self._moved_at.get(name, float("-inf"))
+        if moved < _PAUSE or (moved < _SETS_FIRST and any(map(context.working_on, sets))):
+            return _PAUSE  # what the template offers stays meanwhile
         if pool is None:
             self._settle(name, self._nothing(name, Reason.POOL_NOT_FOUND))
             return None
