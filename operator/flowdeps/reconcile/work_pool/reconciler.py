@@ -317,19 +317,19 @@ class PoolReconciler:
         context, state = self._context, self._state(name)
         before, state.offered, state.looked = state.offered, dict(wanted.offered), True
         waiting = context.removing.keys() & context.store.offering(name)
-        for key in (waiting | set(before.values())) - set(wanted.offered.values()):
-            context.queue.add(key)
+        context.requeue((waiting | set(before.values())) - set(wanted.offered.values()))
         self._tell(name, wanted)
 
     def _tell(self, name: str, wanted: _Wanted) -> None:
         """Keep the verdicts; requeue the sets for which something has changed."""
         state, before = self._state(name), replace(self._state(name))
         state.verdicts, state.merged = dict(wanted.verdicts), dict(wanted.signatures)
-        for key in self._context.store.offering(name):
-            verdicts = before.verdicts.get(key), state.verdicts.get(key)
-            versions = before.merged.get(key), state.merged.get(key)
-            if verdicts[0] != verdicts[1] or versions[0] != versions[1]:
-                self._context.queue.add(key)
+        self._context.requeue(
+            key
+            for key in self._context.store.offering(name)
+            if before.verdicts.get(key) != state.verdicts.get(key)
+            or before.merged.get(key) != state.merged.get(key)
+        )
 
     def _state(self, name: str) -> PoolState:
         return self._context.pool_states.setdefault(name, PoolState())
