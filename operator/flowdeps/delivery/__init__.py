@@ -7,7 +7,7 @@ images. ``inside`` holds no modules of the operator but the scripts that fragmen
 into an image; ``scripts`` makes a text of each.
 """
 
-from flowdeps.delivery.fragment import NONE, Found, Fragment
+from flowdeps.delivery.choice import NONE, Found, Fragment
 from flowdeps.delivery.kinds.kubernetes.defaults import (
     default_image,
     job_namespace,

@@ -14,15 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowdeps.delivery.fragment import (
-    ENV_SET,
-    INSTALL,
-    RESTRICTED,
-    SITE_VOLUME,
-    installation,
-    volumes,
-)
+from flowdeps.delivery.choice import RESTRICTED
 from flowdeps.delivery.kinds.kubernetes.python_path import HOME, NAME, OWN
+from flowdeps.delivery.methods.install import ENV_SET, INSTALL, SITE_VOLUME, installation, volumes
 from flowdeps.delivery.scripts import command
 
 PROBE = "flowdeps-probe"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from flowdeps.api.reasons import Reason
-from flowdeps.delivery.fragment import INSTALL
+from flowdeps.delivery.methods.install import INSTALL
 from flowdeps.scheduling.single_flight import FindingError
 from flowdeps.trials.pods import VERIFY
 from tests.unit.reconcile.simulation import MemoryCluster, MemoryImage

@@ -11,7 +11,7 @@ The template belongs to somebody else, so these hold for every template ``t`` an
 
 Our pieces are known by their names, the places we had to make by the edits in our marker, the extra
 key ``flowdeps.dev`` in our variable's schema; the variable for extras bears a mark of its own.
-Without a marker only what has our content as well is ours (see ``strays``).
+Without a marker only what has our content as well is ours (see ``orphans``).
 
 The install container stands last among the init containers: others may set up the network or
 fetch certificates that it needs.
@@ -20,12 +20,11 @@ fetch certificates that it needs.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flowdeps.delivery import fragment as pieces
-from flowdeps.delivery.fragment import Found, Fragment
-from flowdeps.delivery.kinds.kubernetes import defaults
-from flowdeps.delivery.kinds.kubernetes import orphans as strays
-from flowdeps.delivery.kinds.kubernetes import python_path as pythonpath
+from flowdeps.delivery import choice
+from flowdeps.delivery.choice import Found, Fragment
+from flowdeps.delivery.kinds.kubernetes import defaults, orphans, python_path
 from flowdeps.delivery.kinds.kubernetes.draft import Draft, Edit, MergeRefusedError, Path, written
+from flowdeps.delivery.methods import install as method
 
 _CONFIGURATION: Path = ("job_configuration",)
 _MANIFEST: Path = (*_CONFIGURATION, "job_manifest")
@@ -39,13 +38,13 @@ _PROPERTIES: Path = ("variables", "properties")
 # Names of ours in the pod's and the flow container's lists.
 _LISTS: Mapping[Path, tuple[str, ...]] = {
     (*_POD, "volumes"): (
-        pieces.LOCK_VOLUME,
-        pieces.CREDENTIALS_VOLUME,
-        pieces.SITE_VOLUME,
+        method.LOCK_VOLUME,
+        method.CREDENTIALS_VOLUME,
+        method.SITE_VOLUME,
     ),
-    (*_POD, "initContainers"): (pieces.INSTALL,),
-    (*_FLOW, "volumeMounts"): (pieces.SITE_VOLUME,),
-    (*_FLOW, "env"): (pieces.ENV_SET, pieces.ENV_LOCK),
+    (*_POD, "initContainers"): (method.INSTALL,),
+    (*_FLOW, "volumeMounts"): (method.SITE_VOLUME,),
+    (*_FLOW, "env"): (method.ENV_SET, method.ENV_LOCK),
 }
 _ANCHORS = ((*_POD, "volumes"), (*_POD, "initContainers"))
 
@@ -79,7 +78,7 @@ def remove(template: Mapping[str, Any]) -> dict[str, Any]:
     """The template without our fragment, whoever owns it; unchanged where there is none."""
     draft = Draft(template)
     found, extras = list(_found(template)), _extras(template)
-    if not (found or extras) and not strays.are_there(
+    if not (found or extras) and not orphans.are_there(
         item for path in _ANCHORS for item in _list(draft.get(path))
     ):
         return draft.content
@@ -92,18 +91,18 @@ def remove(template: Mapping[str, Any]) -> dict[str, Any]:
             items[:] = [
                 item
                 for item in items
-                if _name(item) not in names or not (found or strays.is_ours(item))
+                if _name(item) not in names or not (found or orphans.is_ours(item))
             ]
     env = draft.get((*_FLOW, "env"))
     if isinstance(env, list):
-        pythonpath.take_from_container(env)
+        python_path.take_from_container(env)
     for path in _worker_env(draft):
-        pythonpath.take_from_worker_env(draft.get(path))
+        python_path.take_from_worker_env(draft.get(path))
     labels = draft.get(_LABELS)
-    if isinstance(labels, dict) and (found or defaults.placeholder(labels.get(pieces.LABEL))):
-        labels.pop(pieces.LABEL, None)
+    if isinstance(labels, dict) and (found or defaults.placeholder(labels.get(method.LABEL))):
+        labels.pop(method.LABEL, None)
     for schema in own:
-        replaced = schema[pieces.MARKER].get("replaced")
+        replaced = schema[choice.MARKER].get("replaced")
         edits = map(Edit.from_json, replaced if isinstance(replaced, list) else [])
         draft.undo(edit for edit in edits if edit is not None)
     return draft.content
@@ -111,7 +110,7 @@ def remove(template: Mapping[str, Any]) -> dict[str, Any]:
 
 def _found(template: Mapping[str, Any]) -> Iterator[Found]:
     for name, schema in defaults.properties(template).items():
-        marker = schema.get(pieces.MARKER)
+        marker = schema.get(choice.MARKER)
         if not isinstance(marker, Mapping) or not isinstance(marker.get("owner"), str):
             continue
         enum = schema.get("enum")
@@ -123,9 +122,9 @@ def _found(template: Mapping[str, Any]) -> Iterator[Found]:
             keys=tuple(
                 key
                 for key in (enum if isinstance(enum, list) else [])
-                if isinstance(key, str) and key != pieces.NONE
+                if isinstance(key, str) and key != choice.NONE
             ),
-            default=str(schema.get("default", pieces.NONE)),
+            default=str(schema.get("default", choice.NONE)),
         )
 
 
@@ -134,7 +133,7 @@ def _extras(template: Mapping[str, Any]) -> list[str]:
     return [
         name
         for name, schema in defaults.properties(template).items()
-        if pieces.EXTRAS in defaults.mapping(schema.get(pieces.MARKER))
+        if choice.EXTRAS in defaults.mapping(schema.get(choice.MARKER))
     ]
 
 
@@ -142,29 +141,29 @@ def _insert(draft: Draft, fragment: Fragment) -> None:
     _give_image(draft, fragment)
     flow = draft.get(_FLOW)
     context = _security_context(draft, fragment)
-    install = pieces.install_container(fragment, flow=flow, context=context)
-    draft.items((*_POD, "volumes")).extend(pieces.fragment_volumes(fragment))
-    draft.items((*_POD, "initContainers")).append(install)
-    draft.items((*_FLOW, "volumeMounts")).append(pieces.flow_mount())
+    container = method.install_container(fragment, flow=flow, context=context)
+    draft.items((*_POD, "volumes")).extend(method.fragment_volumes(fragment))
+    draft.items((*_POD, "initContainers")).append(container)
+    draft.items((*_FLOW, "volumeMounts")).append(method.flow_mount())
 
     _open(draft, (*_FLOW, "env"), "env", [])
     env = draft.items((*_FLOW, "env"))
-    env.extend(pieces.flow_env(fragment))
+    env.extend(method.flow_env(fragment))
     given = _given(draft)
-    pythonpath.put_in_container(env, given=given)
+    python_path.put_in_container(env, given=given)
     for path in _worker_env(draft):
-        pythonpath.put_in_worker_env(draft.get(path), where=written(path), given=given)
+        python_path.put_in_worker_env(draft.get(path), where=written(path), given=given)
 
     draft.mapping(_LABELS[:-1])
     _open(draft, _LABELS, "labels", {})
-    draft.mapping(_LABELS)[pieces.LABEL] = pieces.label(fragment)
+    draft.mapping(_LABELS)[method.LABEL] = method.label(fragment)
 
     draft.mapping(_PROPERTIES[:-1])
     properties = draft.mapping(_PROPERTIES)
     replaced = [edit.as_json() for edit in draft.edits]
-    properties[fragment.variable] = pieces.variable(fragment, replaced=replaced)
+    properties[fragment.variable] = choice.variable(fragment, replaced=replaced)
     if fragment.extras:
-        properties[fragment.extras_variable] = pieces.extras_variable(fragment)
+        properties[fragment.extras_variable] = choice.extras_variable(fragment)
 
 
 def _open(draft: Draft, path: Path, key: str, empty: Any) -> None:
@@ -224,7 +223,7 @@ def _security_context(draft: Draft, fragment: Fragment) -> Mapping[str, Any]:
         return defaults.mapping(context)
     default: Path = (*_PROPERTIES, name, "default")
     found = draft.get(default)
-    if not isinstance(found, Mapping) and not set(pieces.USER) & set(fragment.security_context):
+    if not isinstance(found, Mapping) and not set(method.USER) & set(fragment.security_context):
         raise MergeRefusedError(
             "SecurityContextIsPlaceholder",
             f"{written(path)} is {context!r} without a default, so nobody knows the user of the "
@@ -274,13 +273,13 @@ def _check_names(draft: Draft, fragment: Fragment) -> None:
         if _name(item) in names
     ]
     mounts = _list(draft.get((*_FLOW, "volumeMounts")))
-    if any(isinstance(item, dict) and item.get("mountPath") == pythonpath.HOME for item in mounts):
-        taken.append(((*_FLOW, "volumeMounts"), pythonpath.HOME))
-    if any(_name(item) == pieces.INSTALL for item in draft.get(_CONTAINERS)):
-        taken.append((_CONTAINERS, pieces.INSTALL))
+    if any(isinstance(item, dict) and item.get("mountPath") == python_path.HOME for item in mounts):
+        taken.append(((*_FLOW, "volumeMounts"), python_path.HOME))
+    if any(_name(item) == method.INSTALL for item in draft.get(_CONTAINERS)):
+        taken.append((_CONTAINERS, method.INSTALL))
     labels = draft.get(_LABELS)
-    if isinstance(labels, dict) and pieces.LABEL in labels:
-        taken.append((_LABELS, pieces.LABEL))
+    if isinstance(labels, dict) and method.LABEL in labels:
+        taken.append((_LABELS, method.LABEL))
     properties = draft.get(_PROPERTIES)
     variables = (fragment.variable, *([fragment.extras_variable] if fragment.extras else []))
     if isinstance(properties, dict):

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from flowdeps.delivery import fragment as pieces
 from flowdeps.delivery.kinds.kubernetes.defaults import mapping, placeholder
 from flowdeps.delivery.kinds.kubernetes.python_path import HOME
+from flowdeps.delivery.methods import install
 
 _OBJECT = re.compile(r"flowdeps-\{\{[^{}]+\}\}")
 
@@ -25,21 +25,21 @@ def are_there(items: Iterable[Any]) -> bool:
 def is_ours(item: Any) -> bool:
     """Whether an item of a list has, beside its name, the content of the piece of that name."""
     item = mapping(item)
-    if item.get("name") == pieces.SITE_VOLUME:
+    if item.get("name") == install.SITE_VOLUME:
         return "emptyDir" in item or item.get("mountPath") == HOME
     source = mapping(mapping(item.get("valueFrom")).get("configMapKeyRef"))
     return (
         _is_install(item)
         or _is_volume(item)
         or _is_choice(item)
-        or (item.get("name") == pieces.ENV_LOCK and _is_object(source.get("name")))
+        or (item.get("name") == install.ENV_LOCK and _is_object(source.get("name")))
     )
 
 
 def _is_install(item: Any) -> bool:
     command, env = item.get("command"), item.get("env")
     return (
-        item.get("name") == pieces.INSTALL
+        item.get("name") == install.INSTALL
         and isinstance(command, list)
         and command[:2] == ["/bin/sh", "-c"]
         and isinstance(env, list)
@@ -48,14 +48,14 @@ def _is_install(item: Any) -> bool:
 
 
 def _is_volume(item: Any) -> bool:
-    if item.get("name") == pieces.CREDENTIALS_VOLUME:
+    if item.get("name") == install.CREDENTIALS_VOLUME:
         return _is_object(mapping(item.get("secret")).get("secretName"))
     name = mapping(item.get("configMap")).get("name")
-    return item.get("name") == pieces.LOCK_VOLUME and _is_object(name)
+    return item.get("name") == install.LOCK_VOLUME and _is_object(name)
 
 
 def _is_choice(item: Any) -> bool:
-    return item.get("name") == pieces.ENV_SET and placeholder(item.get("value")) is not None
+    return item.get("name") == install.ENV_SET and placeholder(item.get("value")) is not None
 
 
 def _is_object(name: Any) -> bool:

@@ -1,0 +1,1 @@
+"""Methods of delivery: how a chosen lock reaches a run."""
