@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 
-from flowdeps.reconcile.dependency_set.publish import LARGEST_LOCK
+from flowdeps.gather.refusals import LARGEST_LOCK
 from tests.bench.applies import Applied
 from tests.bench.locks import KEPT, STATES, Locks
 from tests.bench.mirror import PACKAGES

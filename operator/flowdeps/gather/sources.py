@@ -100,25 +100,25 @@ class Sources:
     async def _config_map(self, thing: ConfigMapKey) -> Content:
         body = await self._cluster.get_config_map(thing.namespace, thing.name)
         if body is None:
-            return Absent(f"there is no ConfigMap {thing.namespace}/{thing.name}")
+            return Absent(f"there is no ConfigMap {thing.namespace}/{thing.name}; create it")
         try:
             text = text_under(body, thing.key)
         except TextError as error:
             return Unreadable(f"{thing} is there, but {error}")
         if text is None:
             there = ", ".join(keys_of(body)) or "none"
-            return Absent(f"there is no {thing}; its keys: {there}")
+            return Absent(f"there is no {thing}; its keys: {there}; create it")
         return Present(text)
 
     async def _secret(self, thing: SecretName) -> Content:
         body = await self._cluster.get_secret(thing.namespace, thing.name)
         if body is None:
-            return Absent(f"there is no {thing}")
+            return Absent(f"there is no {thing}; create it")
         return Present(secret_data(body))
 
     async def _variable(self, thing: Variable) -> Content:
         found = await self._pools.variable(thing.name)
-        return Absent(f"there is no {thing}") if found is None else Present(found.value)
+        return Present(found.value) if found else Absent(f"there is no {thing}; create it")
 
 
 def explain(error: Exception) -> FindingError | None:

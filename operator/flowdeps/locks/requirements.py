@@ -51,6 +51,11 @@ def parse_requirement(text: str) -> Requirement:
     return requirement
 
 
+def requirement_name(line: str) -> str:
+    """The canonical name of the package that a normalized requirement is about."""
+    return re.split(r"[^\w.-]", line, maxsplit=1)[0]
+
+
 def normalize(requirement: Requirement) -> str:
     """The one text that all requirements equal to ``requirement`` share."""
     name = canonicalize_name(requirement.name)

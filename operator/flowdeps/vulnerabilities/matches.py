@@ -9,7 +9,7 @@ reported as long as one telling says so, and once: by its CVE where it has one, 
 name that other tools and people know it by.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from packaging.utils import canonicalize_name
@@ -25,6 +25,7 @@ from flowdeps.vulnerabilities.osv import (
 
 _FAMILIES = ("CVE-", "GHSA-", "PYSEC-")
 _MAX_LISTED = 20
+_SHOWN = 5
 
 
 @dataclass(frozen=True, order=True)
@@ -85,6 +86,17 @@ def fixes(vulnerabilities: Iterable[Vulnerability]) -> dict[str, str]:
     the constraint that keeps it from what came after that: ``urllib3<=2.0.7``."""
     found = sorted((Version(one.fixed), one.package) for one in vulnerabilities if one.fixed)
     return {package: f"{package}<={fixed}" for fixed, package in found}  # the highest comes last
+
+
+def describe(found: Sequence[Vulnerability]) -> str:
+    """Return vulnerabilities as one line for people."""
+    texts = [
+        f"{one.package} {one.version} has {one.id}"
+        + (f" (fixed in {one.fixed})" if one.fixed else " (no fixed version is known)")
+        for one in found[:_SHOWN]
+    ]
+    more = len(found) - _SHOWN
+    return ", ".join(texts) + (f", and {more} more" if more > 0 else "")
 
 
 def _affects(advisory: Advisory, version: str) -> bool:

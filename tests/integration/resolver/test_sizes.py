@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from flowdeps.gather.refusals import LARGEST_LOCK, too_large
 from flowdeps.locks import index as locks_index
 from flowdeps.locks.lock import Lock
-from flowdeps.reconcile.dependency_set.publish import LARGEST_LOCK, too_large
 from flowdeps.resolver import Resolver
 from flowdeps.state import config_maps, primary_location, record_of
 from flowdeps.state.store import Store

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from flowdeps.gather.least_vulnerable import least_vulnerable
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
-from flowdeps.reconcile.dependency_set.least_vulnerable import least_vulnerable
 from flowdeps.resolver import Resolution, Resolver
 from flowdeps.vulnerabilities.matches import Vulnerability, find
 from flowdeps.vulnerabilities.osv import Builder, Database

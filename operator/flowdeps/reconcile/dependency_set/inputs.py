@@ -1,285 +1,91 @@
-"""Everything that goes into a set's lock, from wherever it stands: the first step of a pass.
+"""How a gathering looks things up in the operator: in its store, and by its pollers."""
 
-Nothing is waited for: what is not known yet is being read, and the set is called when it is.
-"""
-
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 
+from flowdeps.api.config import Config
+from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import SetSpec, Source, VariableSource
-from flowdeps.gather.credentials import CredentialsError, access_of
-from flowdeps.gather.sources import (
-    Absent,
-    ConfigMapKey,
-    SecretName,
-    SourceRef,
-    Unreadable,
-    Variable,
-)
-from flowdeps.locks.access import Access
-from flowdeps.locks.index import Index
-from flowdeps.locks.lock import Lock
-from flowdeps.locks.prefect_list import parse_variable
-from flowdeps.locks.request import LockRequest
-from flowdeps.locks.requirements_file import RequirementsFile, parse_requirements_file
-from flowdeps.locks.target import Target
+from flowdeps.api.resource import SetSpec
+from flowdeps.gather.sources import Absent, Content, SourceRef, Unreadable
 from flowdeps.reconcile.context import Context
-from flowdeps.reconcile.dependency_set.external_lock import finished_lock
-from flowdeps.reconcile.dependency_set.image import find_image
-from flowdeps.reconcile.dependency_set.status import GatherError
 from flowdeps.scheduling.single_flight import Failure
 from flowdeps.state.store import SetEntry, SetKey
-from flowdeps.trials.images import Image
-
-_SHOWN = 5
+from flowdeps.trials.images import Image, ImageRef
 
 
-@dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """What a lock is made from: a request, or a lock that was made elsewhere.
+@dataclass(frozen=True)
+class OperatorLookup:
+    """The `Lookup` of one set."""
 
-    `digest` is equal for equal inputs; `notes` are for people.
-    """
+    context: Context
+    entry: SetEntry
 
-    digest: str
-    index: Index
-    wanted: LockRequest | Lock
-    access: Access | None = None
-    secret: str | None = None
-    image: Image | None = None
-    names: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    @property
+    def namespace(self) -> str:
+        """The set's namespace."""
+        return self.entry.key.namespace
 
+    @property
+    def name(self) -> str:
+        """The set's name."""
+        return self.entry.key.name
 
-def gather(context: Context, entry: SetEntry, spec: SetSpec) -> Inputs:
-    """All inputs of a set. Raises GatherError where one is missing, wrong or not known yet."""
-    family = list(_family(context, entry, spec))
-    things = {thing for _, one in family for thing in _things(entry.key.namespace, one)}
-    if spec.index.credentials:
-        things.add(SecretName(entry.key.namespace, spec.index.credentials))
-    context.sources.need(entry.key, frozenset(things))
-    index = _index(context, spec)
-    access = _access(context, entry, spec, index)
-    image, notes = find_image(context, entry, spec)
-    if spec.lock_from:
-        thing = _thing(entry.key.namespace, spec.lock_from)
-        text = str(_content(context, thing, path="spec.lockFrom"))
-        lock = finished_lock(text, image, shadow=spec.shadow)
-        of_image = (image.facts.digest, *spec.shadow) if image else ()
-        return Inputs(
-            digest=_digest(lock.digest, *of_image),
-            index=index,
-            wanted=lock,
-            access=access,
-            secret=spec.index.credentials,
-            image=image,
-            names=tuple(sorted({pin.name for pin in lock.pins})),
-            notes=notes,
-        )
-    request = _request(
-        context,
-        family,
-        entry.key.namespace,
-        target=_target(spec, image),
-        index=index,
-        image=image,
-    )
-    return Inputs(
-        digest=request.digest,
-        index=index,
-        wanted=request,
-        access=access,
-        secret=spec.index.credentials,
-        image=image,
-        names=tuple(sorted({requirement_name(line) for line in request.requirements})),
-        notes=notes,
-    )
+    @property
+    def config(self) -> Config:
+        """The operator's configuration."""
+        return self.context.config
 
+    def need_sources(self, refs: frozenset[SourceRef]) -> None:
+        """Start to read these sources for the set; release all that it needed before."""
+        self.context.sources.need(self.entry.key, refs)
 
-def _digest(*parts: str) -> str:
-    """``sha256:<64 hex digits>``, as of a request: a status has no room for more."""
-    return f"sha256:{hashlib.sha256('+'.join(parts).encode()).hexdigest()}"
+    def source(self, ref: SourceRef) -> Content | Failure | None:
+        """What a needed source holds."""
+        return self.context.sources.get(ref)
 
-
-def access(context: Context, entry: SetEntry, spec: SetSpec) -> Access | None:
-    """What a set's Secret gives access with, where only that is needed. Raises GatherError."""
-    things: set[SourceRef] = set()
-    if spec.index.credentials:
-        things.add(SecretName(entry.key.namespace, spec.index.credentials))
-    context.sources.need(entry.key, frozenset(things))
-    context.images.need(entry.key, frozenset())
-    return _access(context, entry, spec, _index(context, spec))
-
-
-def _family(context: Context, entry: SetEntry, spec: SetSpec) -> Iterator[tuple[str, SetSpec]]:
-    """The specs of a set and of those that it includes, each once, by name."""
-    seen: set[str] = set()
-    waiting: list[tuple[SetSpec, tuple[str, ...]]] = [(spec, (entry.key.name,))]
-    while waiting:
-        one, way = waiting.pop()
-        if way[-1] in seen:
-            continue
-        seen.add(way[-1])
-        yield way[-1], one
-        for name in one.includes:
-            path = " → ".join((*way, name))
-            if name in way:
-                raise GatherError(
-                    Reason.INCLUDE_CYCLE, f"spec.includes: {path}: a cycle; remove one of them"
-                )
-            waiting.append((_included(context, entry.key.namespace, name, path), (*way, name)))
-
-
-def _included(context: Context, namespace: str, name: str, path: str) -> SetSpec:
-    found = context.store.sets.get(SetKey(namespace, name))
-    if found is None or found.meta.deleting:
-        raise GatherError(
-            Reason.INCLUDE_NOT_FOUND,
-            f"spec.includes: {path}: there is no set of that name in namespace {namespace};"
-            " create it or remove it here",
-        )
-    if found.spec is None:
-        raise GatherError(Reason.INCLUDE_INVALID, f"spec.includes: {path}: {found.problems}")
-    if found.spec.lock_from:
-        raise GatherError(
-            Reason.INCLUDE_INVALID,
-            f"spec.includes: {path}: it has a finished lock (lockFrom), which can't be resolved"
-            " together with others; include a set that lists requirements",
-        )
-    return found.spec
-
-
-def _things(namespace: str, spec: SetSpec) -> Iterator[SourceRef]:
-    for source in (*spec.requirements_from, *spec.constraints_from):
-        yield _thing(namespace, source)
-    if spec.lock_from:
-        yield _thing(namespace, spec.lock_from)
-
-
-def _thing(namespace: str, source: Source) -> SourceRef:
-    if isinstance(source, VariableSource):
-        return Variable(source.name)
-    return ConfigMapKey(namespace, source.name, source.key)
-
-
-def _content(context: Context, thing: SourceRef, *, path: str, optional: bool = False) -> object:
-    """What a source holds; None where it is absent and may be. Raises GatherError."""
-    found = context.sources.get(thing)
-    if found is None:
-        raise GatherError(Reason.GATHERING, f"{path}: {thing} is being read")
-    if isinstance(found, Failure):
-        raise GatherError(Reason.named(found.reason), f"{path}: {thing}: {found.message}")
-    if isinstance(found, Absent):
-        if optional:
-            return None
-        raise GatherError(Reason.SOURCE_NOT_FOUND, f"{path}: {found.message}; create it")
-    if isinstance(found, Unreadable):
-        raise GatherError(Reason.SOURCE_INVALID, f"{path}: {found.message}")
-    content: object = found.content
-    return content
-
-
-def _lines(
-    context: Context, namespace: str, sources: tuple[Source, ...], *, field: str
-) -> Iterator[str]:
-    """The lines of all sources of one field."""
-    for number, source in enumerate(sources):
-        path = f"{field}[{number}]"
-        thing = _thing(namespace, source)
-        content = _content(context, thing, path=path, optional=source.optional)
-        if content is None:
-            continue
-        file: RequirementsFile
-        if isinstance(source, VariableSource):
-            file = parse_variable(content)
-        else:
-            file = parse_requirements_file(str(content))
-        if file.problems:
-            more = len(file.problems) - _SHOWN
-            text = "; ".join(file.problems[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
-            raise GatherError(Reason.SOURCE_INVALID, f"{path}: {thing}: {text}")
-        yield from file.lines
-
-
-def _request(
-    context: Context,
-    family: list[tuple[str, SetSpec]],
-    namespace: str,
-    *,
-    target: Target,
-    index: Index,
-    image: Image | None,
-) -> LockRequest:
-    requirements: list[str] = []
-    constraints: list[str] = []
-    for number, (name, one) in enumerate(family):
-        spec_of = f"included set {name}: spec" if number else "spec"
-        field = f"{spec_of}.requirementsFrom"
-        requirements += one.requirements
-        requirements += _lines(context, namespace, one.requirements_from, field=field)
-        field = f"{spec_of}.constraintsFrom"
-        constraints += one.constraints
-        constraints += _lines(context, namespace, one.constraints_from, field=field)
-    spec = family[0][1]
-    cooldown = spec.index.cooldown
-    return LockRequest(
-        requirements=tuple(requirements),
-        constraints=tuple(constraints),
-        target=target,
-        index=index,
-        image=image.facts if image else None,
-        shadow=spec.shadow if image else (),
-        cooldown=(context.config.cooldown if cooldown is None else cooldown) or None,
-        cooldown_exempt=spec.index.cooldown_exempt,
-        prereleases=spec.index.prereleases,
-    )
-
-
-def _target(spec: SetSpec, image: Image | None) -> Target:
-    if spec.target:
-        return spec.target
-    if image is None:
-        raise LookupError("a set without python.version has an image")
-    return Target(image.facts.python, spec.python.platforms or (image.facts.platform,))
-
-
-def _index(context: Context, spec: SetSpec) -> Index:
-    if not spec.index.index.url:
-        return context.config.index
-    for number, url in enumerate(spec.index.index.urls):
-        if not context.config.allows_index(url):
-            path = f"spec.index.extraUrls[{number - 1}]" if number else "spec.index.url"
-            raise GatherError(
-                Reason.INDEX_NOT_ALLOWED,
-                f"{path}: {url} is not among the indexes that the operator allows"
-                f" ({', '.join(context.config.allowed_indexes)}); use one of them, or ask whoever"
-                " runs flowdeps to allow it in index.allowed",
+    def included(self, name: str) -> SetSpec | Absent | Unreadable:
+        """The spec of another set in the namespace."""
+        found = self.context.store.sets.get(SetKey(self.namespace, name))
+        if found is None or found.meta.deleting:
+            return Absent(
+                f"there is no set of that name in namespace {self.namespace}; create it or remove"
+                " it here"
             )
-    return spec.index.index
+        return found.spec or Unreadable(found.problems)
 
+    def image_ref(self, spec: SetSpec) -> ImageRef | Outcome | None:
+        """The image that the set is for, as its pools' runs get it; None: nobody names one."""
+        context, key = self.context, self.entry.key
+        views = {one.name: context.store.pools.get(one.name) for one in spec.work_pools}
+        for pool, view in views.items():
+            state = context.pool_states.get(pool)
+            if view is None and (state is None or key not in state.verdicts):
+                return Outcome.waits(Reason.PENDING, "waits for the first look at the work pool")
+        seen = [view for view in views.values() if view and view.image]
+        name = spec.python.image or (seen[0].image if seen else None)
+        if name is None:
+            if None in views.values():
+                text = "waits for a look at the work pool, for its image"
+                return Outcome.waits(Reason.PENDING, text)
+            return None
+        like = next((view for view in seen if view.image == name), seen[0] if seen else None)
+        if like is None:
+            return ImageRef(self.namespace, name)
+        policy = like.pull_policy if like.image == name else None
+        return ImageRef(self.namespace, name, policy, like.user)
 
-def _access(context: Context, entry: SetEntry, spec: SetSpec, index: Index) -> Access | None:
-    name = spec.index.credentials
-    if not name:
-        return None
-    path = "spec.index.credentialsSecretRef"
-    thing = SecretName(entry.key.namespace, name)
-    found = context.sources.get(thing)
-    if isinstance(found, Absent):
-        raise GatherError(Reason.CREDENTIALS_INVALID, f"{path}: {found.message}; create it")
-    data = cast("Mapping[str, str]", _content(context, thing, path=path))
-    try:
-        return access_of(data, name=name, index=index)
-    except CredentialsError as error:
-        raise GatherError(Reason.CREDENTIALS_INVALID, f"{path}: {error}") from None
+    def image(self, ref: ImageRef) -> Image | Failure | None:
+        """What an image has; releases any other image."""
+        self.context.images.need(self.entry.key, frozenset({ref}))
+        return self.context.images.get(ref)
 
+    def release_image(self) -> None:
+        """Note that the set needs no image."""
+        self.context.images.need(self.entry.key, frozenset())
 
-def requirement_name(line: str) -> str:
-    """The canonical name of the package that a normalized requirement is about."""
-    for position, sign in enumerate(line):
-        if not (sign.isalnum() or sign in "-._"):
-            return line[:position]
-    return line
+    def pool_images(self) -> Mapping[str, str]:
+        """The image of each of the set's work pools, as far as they are known."""
+        pools = self.context.store.pools
+        named = [pools[ref.name] for ref in self.entry.offers if ref.name in pools]
+        return {pool.name: pool.image for pool in named if pool.image}

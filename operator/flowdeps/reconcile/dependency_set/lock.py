@@ -13,13 +13,14 @@ from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import REFRESH_ANNOTATION, SetSpec, Updates
 from flowdeps.api.times import parse_time
+from flowdeps.gather.inputs import Inputs
+from flowdeps.gather.least_vulnerable import least_vulnerable
+from flowdeps.gather.refusals import too_large
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.reconcile.context import Context
-from flowdeps.reconcile.dependency_set.inputs import Inputs
-from flowdeps.reconcile.dependency_set.least_vulnerable import least_vulnerable
-from flowdeps.reconcile.dependency_set.publish import LockText, too_large
+from flowdeps.reconcile.dependency_set.publish import LockText
 from flowdeps.resolver import Resolution
 from flowdeps.scheduling.single_flight import Failure
 from flowdeps.state import (

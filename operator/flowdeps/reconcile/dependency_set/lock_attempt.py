@@ -12,15 +12,16 @@ from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import UNDER_WAY, Reason
 from flowdeps.api.resource import SetSpec, Updates
 from flowdeps.api.status import parse_status
+from flowdeps.gather.inputs import Inputs, gather, gather_access
+from flowdeps.gather.refusals import blocked, unresolved
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.reconcile.context import Context
-from flowdeps.reconcile.dependency_set import inputs as gathering
-from flowdeps.reconcile.dependency_set.inputs import Inputs, gather
+from flowdeps.reconcile.dependency_set.inputs import OperatorLookup
 from flowdeps.reconcile.dependency_set.lock import NewLock, ask, lock_to_serve, resolved
 from flowdeps.reconcile.dependency_set.publish import LockText
-from flowdeps.reconcile.dependency_set.status import GatherError, retry_after
-from flowdeps.reconcile.dependency_set.verify import Proof, blocked, prove
+from flowdeps.reconcile.dependency_set.status import retry_after
+from flowdeps.reconcile.dependency_set.verify import Proof, prove
 from flowdeps.scheduling.single_flight import Failure
 from flowdeps.state import ANNOTATION_INPUTS, LockRecord, primary_location, proposals_of
 from flowdeps.state.store import ConfigMapView, SetEntry
@@ -69,15 +70,18 @@ def make(
     )
     if said and not said.is_done:
         return making
-    try:
-        if making.pinned and record and spec.updates is Updates.AUTOMATIC:
-            making.verified = verified_before(record)
-            making.access = gathering.access(context, entry, spec)
-            making.access_known = True
-            return making
-        inputs = gather(context, entry, spec)
-    except GatherError as error:
-        making.resolved = _under_way(entry, ConditionType.RESOLVED, error.step)
+    lookup = OperatorLookup(context, entry)
+    if making.pinned and record and spec.updates is Updates.AUTOMATIC:
+        making.verified = verified_before(record)
+        access = gather_access(lookup, spec)
+        if isinstance(access, Outcome):
+            making.resolved = _under_way(entry, ConditionType.RESOLVED, access)
+        else:
+            making.access, making.access_known = access, True
+        return making
+    inputs = gather(lookup, spec)
+    if isinstance(inputs, Outcome):
+        making.resolved = _under_way(entry, ConditionType.RESOLVED, inputs)
         return making
     making.inputs, making.access, making.access_known = inputs, inputs.access, True
     proposals = proposals_of(home, views) if making.pinned else []
@@ -85,7 +89,7 @@ def make(
     answer = ask(context, entry, spec, inputs, record=record, settled=settled, before=making.before)
     match answer:
         case Failure():
-            making.resolved = _unresolved(spec, answer)
+            making.resolved = unresolved(spec, answer.reason, answer.message)
             making.again.append(max(1.0, answer.until - context.queue.time()))
         case Outcome(is_done=False):
             making.resolved = _under_way(entry, ConditionType.RESOLVED, answer)
@@ -115,7 +119,7 @@ def _take(
         making.record = replace(made.record, verified=served.verified, pinned=served.pinned)
         _prove_served(context, entry, spec, making, inputs)
         return
-    if problem := blocked(context, spec, made.lock):
+    if problem := blocked(spec, context.vulnerable(made.lock)):
         making.resolved = problem
         making.again.append(3600.0)
         return
@@ -177,21 +181,6 @@ def verified_before(record: LockRecord) -> Outcome:
     if record.verified:
         return Outcome.done(Reason.VERIFIED, "it was tried in its image before it was published")
     return Outcome.done(Reason.NO_IMAGE_TO_VERIFY, "it was published without a trial", unknown=True)
-
-
-def _unresolved(spec: SetSpec, answer: Failure) -> Outcome:
-    reason, message = Reason.named(answer.reason), answer.message
-    if reason is Reason.UNSATISFIABLE:  # which a resolver says of packages, not of fields
-        named = {
-            "requirements": spec.requirements,
-            "requirementsFrom": spec.requirements_from,
-            "constraints": spec.constraints,
-            "constraintsFrom": spec.constraints_from,
-            "includes": spec.includes,
-        }
-        fields = ", ".join(f"spec.{name}" for name, value in named.items() if value)
-        message = f"{fields}: {message.rstrip('. ')}. Widen one side, or correct a name"
-    return Outcome.failed(reason, message)
 
 
 def _under_way(entry: SetEntry, type_: ConditionType, step: Outcome) -> Outcome:

@@ -26,9 +26,6 @@ from flowdeps.state import (
 )
 from flowdeps.state.store import LOCK_FILE, ConfigMapView, SetEntry
 
-LARGEST_LOCK = 1_000_000
-"""Bytes: what fits a ConfigMap (1 MiB) beside its other fields."""
-
 
 class LockText:
     """The text of a lock that is published, fetched at most once and only when it is needed.
@@ -111,17 +108,6 @@ async def delete(context: Context, view: ConfigMapView) -> None:
     now = store.put_config_map(body) or store.config_maps.get(where)
     if now and now is not view and now.holder == view.holder:
         await delete(context, now)
-
-
-def too_large(lock: Lock) -> str | None:
-    """Why a lock can't be published, before anything is written; None where it can."""
-    size = len(lock.render().encode())
-    if size <= LARGEST_LOCK:
-        return None
-    return (
-        f"the lock of {len(lock.pins)} packages has {size:,} bytes, a ConfigMap holds"
-        f" {LARGEST_LOCK:,}; split the set in two, or name fewer platforms"
-    )
 
 
 async def _publish_at(

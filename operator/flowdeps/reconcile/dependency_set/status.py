@@ -38,7 +38,7 @@ from flowdeps.state import (
 )
 from flowdeps.state.store import ConfigMapView, PoolView, SetEntry
 from flowdeps.trials.images import Image
-from flowdeps.vulnerabilities.matches import Vulnerability
+from flowdeps.vulnerabilities.matches import Vulnerability, describe
 
 STALLED = frozenset(
     {
@@ -66,16 +66,7 @@ STALLED = frozenset(
 """Reasons that only a change by a person ends; all others are retried."""
 
 _NO_LOCK = "waits for a lock"
-_SHOWN = 5
 _MOST = 1800.0
-
-
-class GatherError(Exception):
-    """Why the inputs are not together; `step` says it."""
-
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(message)
-        self.step = Outcome.failed(reason, message)
 
 
 @dataclass(kw_only=True)
@@ -199,19 +190,8 @@ def _vulnerable(findings: ReconcileResult) -> Condition | None:
             f"the database knows of none{text}",
         )
     return Condition(
-        ConditionType.VULNERABLE, "True", Reason.VULNERABILITIES_FOUND, f"{told(found)}{text}"
+        ConditionType.VULNERABLE, "True", Reason.VULNERABILITIES_FOUND, f"{describe(found)}{text}"
     )
-
-
-def told(found: tuple[Vulnerability, ...]) -> str:
-    """Vulnerabilities in a line."""
-    texts = [
-        f"{one.package} {one.version} has {one.id}"
-        + (f" (fixed in {one.fixed})" if one.fixed else " (no fixed version is known)")
-        for one in found[:_SHOWN]
-    ]
-    more = len(found) - _SHOWN
-    return ", ".join(texts) + (f", and {more} more" if more > 0 else "")
 
 
 def retry_after(

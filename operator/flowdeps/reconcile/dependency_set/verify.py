@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.poolconfig import PoolConfig
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import OnVulnerable, SetSpec
+from flowdeps.api.resource import SetSpec
+from flowdeps.gather.inputs import Inputs
 from flowdeps.locks.lock import Lock
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.credentials import publish_credentials
-from flowdeps.reconcile.dependency_set.inputs import Inputs
-from flowdeps.reconcile.dependency_set.status import told
 from flowdeps.scheduling.single_flight import Failure
 from flowdeps.state import LockRecord, config_maps, owner_of, primary_location
 from flowdeps.state.store import SetEntry
@@ -29,20 +28,6 @@ class Proof:
     step: Outcome
     passed: str = ""
     until: float | None = None
-
-
-def blocked(context: Context, spec: SetSpec, lock: Lock) -> Outcome | None:
-    """Why known vulnerabilities keep a lock back; None where they don't."""
-    if spec.vulnerabilities is not OnVulnerable.BLOCK:
-        return None
-    found = context.vulnerable(lock)
-    if not found:
-        return None
-    return Outcome.failed(
-        Reason.VULNERABLE,
-        f"the lock is not published, as spec.vulnerabilities is Block: {told(found)}; ask for a"
-        " fixed version, or set Report",
-    )
 
 
 def prove(

@@ -1,0 +1,275 @@
+"""Everything that goes into a set's lock, from wherever it is: the operator's first step, and that
+of `flowdeps lock`.
+
+Nothing is waited for: what is not known yet is being read, and the set is requeued when it is.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from flowdeps.api.outcome import Outcome
+from flowdeps.api.reasons import Reason
+from flowdeps.api.resource import SetSpec, Source, VariableSource
+from flowdeps.gather.credentials import CredentialsError, access_of
+from flowdeps.gather.external_lock import external_lock
+from flowdeps.gather.image import find_image, image_notes
+from flowdeps.gather.lookup import Lookup
+from flowdeps.gather.sources import (
+    Absent,
+    ConfigMapKey,
+    SecretName,
+    SourceRef,
+    Unreadable,
+    Variable,
+)
+from flowdeps.locks.access import Access
+from flowdeps.locks.index import Index
+from flowdeps.locks.lock import Lock
+from flowdeps.locks.prefect_list import parse_variable
+from flowdeps.locks.request import LockRequest
+from flowdeps.locks.requirements import requirement_name
+from flowdeps.locks.requirements_file import parse_requirements_file
+from flowdeps.locks.target import Target
+from flowdeps.scheduling.single_flight import Failure
+from flowdeps.trials.images import Image
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What a lock is made from: a request, or a lock that was made elsewhere."""
+
+    digest: str
+    """Equal for equal inputs."""
+    index: Index
+    wanted: LockRequest | Lock
+    access: Access | None = None
+    """What opens the index."""
+    image: Image | None = None
+    names: tuple[str, ...] = ()
+    """The packages that the set asks for."""
+    notes: tuple[str, ...] = ()
+    """What people should know."""
+
+
+def gather(lookup: Lookup, spec: SetSpec) -> Inputs | Outcome:
+    """Gather all inputs of a set; an Outcome says what is missing, wrong or not known yet."""
+    family = _family(lookup, spec)
+    if isinstance(family, Outcome):
+        return family
+    refs = {ref for one in family.values() for ref in _refs(lookup.namespace, one)}
+    lookup.need_sources(frozenset(refs | _secrets(lookup, spec)))
+    index = _index(lookup, spec)
+    if isinstance(index, Outcome):
+        return index
+    access = _access(lookup, spec, index)
+    if isinstance(access, Outcome):
+        return access
+    image = find_image(lookup, spec)
+    if isinstance(image, Outcome):
+        return image
+    wanted = (
+        _external_lock(lookup, spec, spec.lock_from, image)
+        if spec.lock_from
+        else _request(lookup, family, index=index, image=image)
+    )
+    match wanted:
+        case Outcome():
+            return wanted
+        case Lock():
+            of_image = (image.facts.digest, *spec.shadow) if image else ()
+            digest = _digest(wanted.digest, *of_image)
+            names = {pin.name for pin in wanted.pins}
+        case LockRequest():
+            digest = wanted.digest
+            names = {requirement_name(line) for line in wanted.requirements}
+    return Inputs(
+        digest=digest,
+        index=index,
+        wanted=wanted,
+        access=access,
+        image=image,
+        names=tuple(sorted(names)),
+        notes=tuple(image_notes(lookup, spec, image)) if image else (),
+    )
+
+
+def gather_access(lookup: Lookup, spec: SetSpec) -> Access | Outcome | None:
+    """Gather only what opens a set's index; None: it needs nothing."""
+    lookup.need_sources(_secrets(lookup, spec))
+    lookup.release_image()
+    index = _index(lookup, spec)
+    return index if isinstance(index, Outcome) else _access(lookup, spec, index)
+
+
+def _digest(*parts: str) -> str:
+    """``sha256:<64 hex digits>``, as of a request: a status has no room for more."""
+    return f"sha256:{hashlib.sha256('+'.join(parts).encode()).hexdigest()}"
+
+
+def _family(lookup: Lookup, spec: SetSpec) -> dict[str, SetSpec] | Outcome:
+    """The specs of a set and of those that it includes, by name, the set itself first."""
+    family: dict[str, SetSpec] = {}
+    waiting: list[tuple[SetSpec, tuple[str, ...]]] = [(spec, (lookup.name,))]
+    while waiting:
+        one, way = waiting.pop()
+        if way[-1] in family:
+            continue
+        family[way[-1]] = one
+        for name in one.includes:
+            path = f"spec.includes: {' → '.join((*way, name))}"
+            if name in way:
+                return Outcome.failed(Reason.INCLUDE_CYCLE, f"{path}: a cycle; remove one of them")
+            found = lookup.included(name)
+            if isinstance(found, Absent):
+                return Outcome.failed(Reason.INCLUDE_NOT_FOUND, f"{path}: {found.message}")
+            if isinstance(found, Unreadable):
+                return Outcome.failed(Reason.INCLUDE_INVALID, f"{path}: {found.message}")
+            if found.lock_from:
+                return Outcome.failed(
+                    Reason.INCLUDE_INVALID,
+                    f"{path}: it has a finished lock (lockFrom), which can't be resolved together"
+                    " with others; include a set that lists requirements",
+                )
+            waiting.append((found, (*way, name)))
+    return family
+
+
+def _refs(namespace: str, spec: SetSpec) -> Iterator[SourceRef]:
+    for source in (*spec.requirements_from, *spec.constraints_from):
+        yield _ref(namespace, source)
+    if spec.lock_from:
+        yield _ref(namespace, spec.lock_from)
+
+
+def _ref(namespace: str, source: Source) -> SourceRef:
+    if isinstance(source, VariableSource):
+        return Variable(source.name)
+    return ConfigMapKey(namespace, source.name, source.key)
+
+
+def _secrets(lookup: Lookup, spec: SetSpec) -> frozenset[SourceRef]:
+    name = spec.index.credentials
+    return frozenset({SecretName(lookup.namespace, name)} if name else ())
+
+
+def _content(
+    lookup: Lookup, ref: SourceRef, *, path: str, missing: Reason = Reason.SOURCE_NOT_FOUND
+) -> object | Outcome:
+    """What a source holds; `missing` is the reason if it holds nothing."""
+    match lookup.source(ref):
+        case None:
+            return Outcome.waits(Reason.GATHERING, f"{path}: {ref} is being read")
+        case Failure(reason=reason, message=message):
+            return Outcome.failed(Reason.named(reason), f"{path}: {ref}: {message}")
+        case Absent(message=message):
+            return Outcome.failed(missing, f"{path}: {message}")
+        case Unreadable(message=message):
+            return Outcome.failed(Reason.SOURCE_INVALID, f"{path}: {message}")
+        case found:
+            return cast("object", found.content)
+
+
+def _lines(lookup: Lookup, source: Source, *, path: str) -> Sequence[str] | Outcome:
+    """The requirements that a source holds."""
+    ref = _ref(lookup.namespace, source)
+    content = _content(lookup, ref, path=path)
+    if isinstance(content, Outcome):
+        absent = content.reason is Reason.SOURCE_NOT_FOUND
+        return () if absent and source.optional else content
+    file = (
+        parse_variable(content)
+        if isinstance(source, VariableSource)
+        else parse_requirements_file(str(content))
+    )
+    if file.problems:
+        more = len(file.problems) - _SHOWN
+        text = "; ".join(file.problems[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+        return Outcome.failed(Reason.SOURCE_INVALID, f"{path}: {ref}: {text}")
+    return file.lines
+
+
+def _request(
+    lookup: Lookup, family: Mapping[str, SetSpec], *, index: Index, image: Image | None
+) -> LockRequest | Outcome:
+    """What a resolver is asked for a set and those that it includes."""
+    requirements: list[str] = []
+    constraints: list[str] = []
+    for name, one in family.items():
+        of = "spec" if name == lookup.name else f"included set {name}: spec"
+        for field, lines, own, sources in (
+            ("requirementsFrom", requirements, one.requirements, one.requirements_from),
+            ("constraintsFrom", constraints, one.constraints, one.constraints_from),
+        ):
+            lines += own
+            for number, source in enumerate(sources):
+                found = _lines(lookup, source, path=f"{of}.{field}[{number}]")
+                if isinstance(found, Outcome):
+                    return found
+                lines += found
+    spec = family[lookup.name]
+    cooldown = spec.index.cooldown
+    return LockRequest(
+        requirements=tuple(requirements),
+        constraints=tuple(constraints),
+        target=_target(spec, image),
+        index=index,
+        image=image.facts if image else None,
+        shadow=spec.shadow if image else (),
+        cooldown=(lookup.config.cooldown if cooldown is None else cooldown) or None,
+        cooldown_exempt=spec.index.cooldown_exempt,
+        prereleases=spec.index.prereleases,
+    )
+
+
+def _external_lock(
+    lookup: Lookup, spec: SetSpec, source: Source, image: Image | None
+) -> Lock | Outcome:
+    content = _content(lookup, _ref(lookup.namespace, source), path="spec.lockFrom")
+    if isinstance(content, Outcome):
+        return content
+    return external_lock(str(content), image, shadow=spec.shadow)
+
+
+def _target(spec: SetSpec, image: Image | None) -> Target:
+    if spec.target:
+        return spec.target
+    if image is None:
+        raise LookupError("a set without python.version has an image")
+    return Target(image.facts.python, spec.python.platforms or (image.facts.platform,))
+
+
+def _index(lookup: Lookup, spec: SetSpec) -> Index | Outcome:
+    """The set's index, or the operator's; an Outcome where the operator does not allow it."""
+    config = lookup.config
+    if not spec.index.index.url:
+        return config.index
+    for number, url in enumerate(spec.index.index.urls):
+        if not config.allows_index(url):
+            path = f"spec.index.extraUrls[{number - 1}]" if number else "spec.index.url"
+            return Outcome.failed(
+                Reason.INDEX_NOT_ALLOWED,
+                f"{path}: {url} is not among the indexes that the operator allows"
+                f" ({', '.join(config.allowed_indexes)}); use one of them, or ask whoever runs"
+                " flowdeps to allow it in index.allowed",
+            )
+    return spec.index.index
+
+
+def _access(lookup: Lookup, spec: SetSpec, index: Index) -> Access | Outcome | None:
+    """What opens the index by the set's Secret; None: the set names none."""
+    name = spec.index.credentials
+    if not name:
+        return None
+    path, missing = "spec.index.credentialsSecretRef", Reason.CREDENTIALS_INVALID
+    ref = SecretName(lookup.namespace, name)
+    data = _content(lookup, ref, path=path, missing=missing)
+    if isinstance(data, Outcome):
+        return data
+    try:
+        return access_of(cast("Mapping[str, str]", data), name=name, index=index)
+    except CredentialsError as error:
+        return Outcome.failed(Reason.CREDENTIALS_INVALID, f"{path}: {error}")

@@ -1,0 +1,52 @@
+"""What a gathering asks of those who know a cluster, or files."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from flowdeps.api.config import Config
+from flowdeps.api.outcome import Outcome
+from flowdeps.api.resource import SetSpec
+from flowdeps.gather.sources import Absent, Content, SourceRef, Unreadable
+from flowdeps.scheduling.single_flight import Failure
+from flowdeps.trials.images import Image, ImageRef
+
+
+class Lookup(Protocol):
+    """Looks up what one set names: in the operator's store and pollers, or in files.
+
+    Nothing is waited for. None means that the answer is not known yet, and that the set is
+    requeued when it is.
+    """
+
+    @property
+    def namespace(self) -> str:
+        """The set's namespace."""
+
+    @property
+    def name(self) -> str:
+        """The set's name."""
+
+    @property
+    def config(self) -> Config:
+        """The operator's configuration."""
+
+    def need_sources(self, refs: frozenset[SourceRef]) -> None:
+        """Start to read these sources for the set; release all that it needed before."""
+
+    def source(self, ref: SourceRef) -> Content | Failure | None:
+        """What a needed source holds."""
+
+    def included(self, name: str) -> SetSpec | Absent | Unreadable:
+        """The spec of another set in the namespace."""
+
+    def image_ref(self, spec: SetSpec) -> ImageRef | Outcome | None:
+        """The image that the set is for, as its pools' runs get it; None: nobody names one."""
+
+    def image(self, ref: ImageRef) -> Image | Failure | None:
+        """What an image has; releases any other image."""
+
+    def release_image(self) -> None:
+        """Note that the set needs no image."""
+
+    def pool_images(self) -> Mapping[str, str]:
+        """The image of each of the set's work pools, as far as they are known."""

@@ -1,0 +1,47 @@
+"""Why a lock is not made, or not served: the texts that the operator and `flowdeps lock` share."""
+
+from flowdeps.api.outcome import Outcome
+from flowdeps.api.reasons import Reason
+from flowdeps.api.resource import OnVulnerable, SetSpec
+from flowdeps.locks.lock import Lock
+from flowdeps.vulnerabilities.matches import Vulnerability, describe
+
+LARGEST_LOCK = 1_000_000
+"""Bytes: what fits a ConfigMap (1 MiB) beside its other fields."""
+
+
+def unresolved(spec: SetSpec, reason: str, message: str) -> Outcome:
+    """Return why a resolver finds no lock, with the fields that it is about."""
+    named = {
+        "requirements": spec.requirements,
+        "requirementsFrom": spec.requirements_from,
+        "constraints": spec.constraints,
+        "constraintsFrom": spec.constraints_from,
+        "includes": spec.includes,
+    }
+    if reason == Reason.UNSATISFIABLE:  # which a resolver says of packages, not of fields
+        fields = ", ".join(f"spec.{name}" for name, value in named.items() if value)
+        message = f"{fields}: {message.rstrip('. ')}. Widen one side, or correct a name"
+    return Outcome.failed(Reason.named(reason), message)
+
+
+def blocked(spec: SetSpec, found: tuple[Vulnerability, ...]) -> Outcome | None:
+    """Return why the vulnerabilities `found` in a lock keep it back; None: they do not."""
+    if not found or spec.vulnerabilities is not OnVulnerable.BLOCK:
+        return None
+    return Outcome.failed(
+        Reason.VULNERABLE,
+        f"the lock is not published, as spec.vulnerabilities is Block: {describe(found)}; ask for"
+        " a fixed version, or set Report",
+    )
+
+
+def too_large(lock: Lock) -> str | None:
+    """Return why a lock can't be published, before anything is written; None: it can."""
+    size = len(lock.render().encode())
+    if size <= LARGEST_LOCK:
+        return None
+    return (
+        f"the lock of {len(lock.pins)} packages has {size:,} bytes, a ConfigMap holds"
+        f" {LARGEST_LOCK:,}; split the set in two, or name fewer platforms"
+    )
