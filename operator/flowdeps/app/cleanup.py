@@ -19,7 +19,7 @@ from flowdeps.api.resource import FINALIZER, MANAGED_BY, MANAGED_BY_LABEL, NAMES
 from flowdeps.api.status import parse_status
 from flowdeps.clients.kubernetes import Body, Cluster, ClusterError
 from flowdeps.clients.prefect.client import Pool, Pools, PoolsError
-from flowdeps.delivery import find, job_namespace, remove
+from flowdeps.delivery import find, for_type, remove
 from flowdeps.state import Location, primary_location
 from flowdeps.state.store import SELECTOR, SetKey
 from flowdeps.trials.images import PURPOSE_LABEL
@@ -86,7 +86,8 @@ class Cleanup:
             self.left.append(f"work pools could not be looked at: {error}")
             return
         for pool in found.values():
-            if namespace := job_namespace(pool.template):
+            kind = for_type(pool.type)
+            if kind and (namespace := kind.view(pool.template).location):
                 self._namespaces.add(namespace)
             if self._is_ours(pool):
                 await self._template(pools, pool.name)

@@ -14,9 +14,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowdeps.delivery.choice import RESTRICTED
-from flowdeps.delivery.kinds.kubernetes.python_path import HOME, NAME, OWN
-from flowdeps.delivery.methods.install import ENV_SET, INSTALL, SITE_VOLUME, installation, volumes
+from flowdeps.delivery.methods.install import (
+    ENV_SET,
+    IMAGE_PATH,
+    INSTALL,
+    PYTHON_PATH,
+    RESTRICTED,
+    SITE_MOUNT,
+    installation,
+    volumes,
+)
 from flowdeps.delivery.scripts import command
 
 PROBE = "flowdeps-probe"
@@ -110,15 +117,12 @@ def verify_pod(
         "command": command("verify"),
         "env": [
             {"name": ENV_SET, "value": set_name},
-            {"name": NAME, "value": OWN},
+            {"name": "PYTHONPATH", "value": ":".join((*PYTHON_PATH, *IMAGE_PATH))},
             {"name": "FLOWDEPS_IMPORTS", "value": json.dumps(list(imports))},
             {"name": "FLOWDEPS_NAMES", "value": json.dumps([] if imports else list(names))},
             {"name": "FLOWDEPS_TIMEOUT", "value": str(timeout_seconds)},
         ],
-        "volumeMounts": [
-            {"name": SITE_VOLUME, "mountPath": HOME, "readOnly": True},
-            _TEMPORARY_MOUNT,
-        ],
+        "volumeMounts": [SITE_MOUNT, _TEMPORARY_MOUNT],
     }
     pod = _pod(name=name, namespace=namespace, labels=labels, settings=settings)
     pod["spec"] |= {

@@ -1,1 +1,1 @@
-"""Methods of delivery: how a chosen lock reaches a run."""
+"""Methods of delivery: how the lock that a run chooses reaches it."""

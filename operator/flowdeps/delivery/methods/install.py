@@ -1,32 +1,25 @@
-"""What we add to a base job template, as values.
+"""The method Install: an init container in the flow's own image installs the lock at each start.
 
-A run chooses a set with a job variable, ``dependency_set`` unless configured otherwise, whose value
-is a key. Everything else follows from it by placeholder:
+It works everywhere and needs nothing built. Everything follows from the job variable's value, the
+key, by placeholder:
 
-- ``variables.properties.dependency_set``: the choice, and our marker beside it
-- ``variables.properties.extra_py_deps``, where the pool allows it: packages for one run beside the
-  lock, as text; ours by a mark of its own
 - volumes: ``flowdeps-lock``, the ConfigMap ``flowdeps-<key>`` (optional: a missing one must fail in
   our container with a clear line, not leave the pod waiting), ``flowdeps-credentials``, the Secret
   of the same name for the index, and ``flowdeps-site``, an emptyDir
-- init container ``flowdeps-install``: installs the lock into the emptyDir (see ``inside.install``);
-  it alone sees the credentials
+- init container ``flowdeps-install``, which runs ``in_image/install.py``: installs the lock into
+  the emptyDir. Only it sees the credentials
 - in the flow's container: the emptyDir, read-only, and ``FLOWDEPS_SET``, ``FLOWDEPS_LOCK`` (the
-  digest), ``PYTHONPATH`` (see ``pythonpath``)
+  digest), ``PYTHONPATH``
 - the pod label ``flowdeps.dev/set``
-
-The worker fills in nothing in an init container, so ours takes over what the flow's container has:
-image and pull policy, user and group (a namespace may demand non-root of every container), working
-directory (relative entries of the image's ``PYTHONPATH``), and, unless configured, its resources:
-a pod asks for the larger of its init container and its containers, so this costs nothing.
 """
 
-import copy
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from flowdeps.delivery.choice import Fragment, placeholder_of
-from flowdeps.delivery.kinds.kubernetes.python_path import HOME
+from flowdeps.delivery.choice import Choice
+from flowdeps.delivery.methods.method import HOME, Item, Pieces
+from flowdeps.delivery.placeholders import placeholder_of
 from flowdeps.delivery.scripts import command
 
 LABEL = "flowdeps.dev/set"
@@ -36,98 +29,98 @@ SITE_VOLUME = "flowdeps-site"
 INSTALL = "flowdeps-install"
 ENV_SET = "FLOWDEPS_SET"
 ENV_LOCK = "FLOWDEPS_LOCK"
-LOCK_PATH = "/etc/flowdeps"
-CREDENTIALS_PATH = "/etc/flowdeps-credentials"
+PYTHON_PATH = (f"{HOME}/site",)
+IMAGE_PATH = tuple(f"{HOME}/image/{number}" for number in range(4))
+"""Links to the entries of the image's own PYTHONPATH, which the init container makes."""
+SITE_MOUNT: Item = {"name": SITE_VOLUME, "mountPath": HOME, "readOnly": True}
 
-USER = ("runAsUser", "runAsGroup", "runAsNonRoot")
+RESTRICTED: Mapping[str, Any] = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
 
 
-def volumes(name: str, *, credentials: str | None) -> list[dict[str, Any]]:
-    """Of a ConfigMap with a lock, of the Secret for its index, and for what is installed."""
+@dataclass(frozen=True, kw_only=True)
+class Install:
+    """Installs the lock in an init container, which is as the configuration says."""
+
+    resources: Mapping[str, Any] | None = None
+    """Its resources; None: those of the flow's container. A pod asks for the larger of its init
+    container and its containers, so these cost nothing."""
+    security_context: Mapping[str, Any] = field(default_factory=lambda: RESTRICTED)
+    """Its security context, added to the user of the flow's container."""
+    env: tuple[Mapping[str, Any], ...] = ()
+    """More entries of its environment, e.g. a proxy."""
+    index_urls: tuple[str, ...] = ()
+    """Where extras of a run without a set come from, in order; empty: the installer's default."""
+
+    def pieces(self, choice: Choice) -> Pieces:
+        """Return what installs the lock of the chosen key."""
+        chosen = placeholder_of(choice.variable)
+        name = f"flowdeps-{chosen}"
+        container = installation(
+            choice=chosen,
+            variable=choice.variable,
+            env=[*(self._extras_env(choice) if choice.extras else []), *self.env],
+            credentials=True,
+        )
+        if self.resources is not None:
+            container["resources"] = self.resources
+        digest = {"name": name, "key": "digest", "optional": True}
+        return Pieces(
+            volumes=volumes(name, credentials=name),
+            init_containers=({**container, "securityContext": self.security_context},),
+            flow_mounts=(SITE_MOUNT,),
+            flow_env=(
+                {"name": ENV_SET, "value": chosen},
+                {"name": ENV_LOCK, "valueFrom": {"configMapKeyRef": digest}},
+            ),
+            python_path=PYTHON_PATH,
+            image_path=IMAGE_PATH,
+            labels={LABEL: chosen},
+        )
+
+    def _extras_env(self, choice: Choice) -> list[Item]:
+        # The space makes text of every value: a placeholder alone may become a list, which
+        # Kubernetes refuses, where the value leads to a Prefect variable.
+        value = " " + placeholder_of(choice.extras_variable)
+        return [
+            {"name": "FLOWDEPS_EXTRAS", "value": value},
+            {"name": "FLOWDEPS_EXTRAS_VARIABLE", "value": choice.extras_variable},
+            {"name": "FLOWDEPS_INDEX", "value": " ".join(self.index_urls)},
+        ]
+
+
+def volumes(config_map: str, *, credentials: str | None) -> tuple[Item, ...]:
+    """Return the volumes of a lock, of the Secret for its index, and of what is installed."""
     secret = {"secretName": credentials, "optional": True}
-    return [
-        {"name": LOCK_VOLUME, "configMap": {"name": name, "optional": True}},
+    return (
+        {"name": LOCK_VOLUME, "configMap": {"name": config_map, "optional": True}},
         *([{"name": CREDENTIALS_VOLUME, "secret": secret}] if credentials else []),
         {"name": SITE_VOLUME, "emptyDir": {}},
-    ]
-
-
-def fragment_volumes(fragment: Fragment) -> list[dict[str, Any]]:
-    return volumes(_object(fragment), credentials=_object(fragment))
+    )
 
 
 def installation(
-    *, choice: str, variable: str, env: Iterable[Mapping[str, Any]], credentials: bool
+    *, choice: str, variable: str, env: Iterable[Item], credentials: bool
 ) -> dict[str, Any]:
-    """What a container has that installs the lock of a choice."""
-    secret = {"name": CREDENTIALS_VOLUME, "mountPath": CREDENTIALS_PATH, "readOnly": True}
+    """Return what a container has that installs the lock of a choice."""
+    secret = {"name": CREDENTIALS_VOLUME, "mountPath": "/etc/flowdeps-credentials"}
+    namespace = {"fieldRef": {"fieldPath": "metadata.namespace"}}
     return {
         "name": INSTALL,
         "command": command("install"),
         "env": [
             {"name": ENV_SET, "value": choice},
             {"name": "FLOWDEPS_VARIABLE", "value": variable},
-            {
-                "name": "FLOWDEPS_NAMESPACE",
-                "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}},
-            },
+            {"name": "FLOWDEPS_NAMESPACE", "valueFrom": namespace},
             *env,
         ],
         "volumeMounts": [
-            {"name": LOCK_VOLUME, "mountPath": LOCK_PATH, "readOnly": True},
-            *([secret] if credentials else []),
+            {"name": LOCK_VOLUME, "mountPath": "/etc/flowdeps", "readOnly": True},
+            *([{**secret, "readOnly": True}] if credentials else []),
             {"name": SITE_VOLUME, "mountPath": HOME},
         ],
     }
-
-
-def install_container(
-    fragment: Fragment, *, flow: Mapping[str, Any], context: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The init container for the flow's container ``flow``, which has this security context."""
-    taken = ("image", "imagePullPolicy", "workingDir", "resources")
-    built = installation(
-        choice=placeholder_of(fragment.variable),
-        variable=fragment.variable,
-        env=[*_extras_env(fragment), *fragment.env],
-        credentials=True,
-    )
-    built |= {key: flow[key] for key in taken if key in flow}
-    if fragment.resources is not None:
-        built["resources"] = dict(fragment.resources)
-    user = {key: context[key] for key in USER if key in context}
-    built["securityContext"] = {**user, **fragment.security_context}
-    return copy.deepcopy(built)
-
-
-def flow_mount() -> dict[str, Any]:
-    return {"name": SITE_VOLUME, "mountPath": HOME, "readOnly": True}
-
-
-def flow_env(fragment: Fragment) -> list[dict[str, Any]]:
-    digest = {"name": _object(fragment), "key": "digest", "optional": True}
-    return [
-        {"name": ENV_SET, "value": placeholder_of(fragment.variable)},
-        {"name": ENV_LOCK, "valueFrom": {"configMapKeyRef": digest}},
-    ]
-
-
-def label(fragment: Fragment) -> str:
-    return placeholder_of(fragment.variable)
-
-
-def _extras_env(fragment: Fragment) -> list[dict[str, Any]]:
-    if not fragment.extras:
-        return []
-    # The space makes text of every value: a placeholder alone may become a list, which Kubernetes
-    # refuses, where the value leads to a Prefect variable.
-    value = " " + placeholder_of(fragment.extras_variable)
-    return [
-        {"name": "FLOWDEPS_EXTRAS", "value": value},
-        {"name": "FLOWDEPS_EXTRAS_VARIABLE", "value": fragment.extras_variable},
-        {"name": "FLOWDEPS_INDEX", "value": " ".join(fragment.index_urls)},
-    ]
-
-
-def _object(fragment: Fragment) -> str:
-    return f"flowdeps-{placeholder_of(fragment.variable)}"

@@ -1,6 +1,6 @@
-"""Pieces of ours in a template whose marker is gone.
+"""Recognize what ``Install`` left in a template whose marker is gone.
 
-Somebody may take out our variable alone, and the marker goes with it. What is left would stand in
+Somebody may take out our variable alone, and the marker goes with it. What is left would be in
 the way of every later ``merge``, although it is plain whose it is: nobody else writes the install
 container, or a volume of the chosen set's ConfigMap. With one of them there, what has a name of
 ours and the content of ours is ours; what has only the name is not, and is refused.
@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from flowdeps.delivery.kinds.kubernetes.defaults import mapping, placeholder
-from flowdeps.delivery.kinds.kubernetes.python_path import HOME
 from flowdeps.delivery.methods import install
+from flowdeps.delivery.methods.method import HOME
+from flowdeps.delivery.placeholders import mapping, placeholder
 
 _OBJECT = re.compile(r"flowdeps-\{\{[^{}]+\}\}")
 
@@ -34,6 +34,11 @@ def is_ours(item: Any) -> bool:
         or _is_choice(item)
         or (item.get("name") == install.ENV_LOCK and _is_object(source.get("name")))
     )
+
+
+def is_label(name: str, value: Any) -> bool:
+    """Whether a label of a pod is ours."""
+    return name == install.LABEL and placeholder(value) is not None
 
 
 def _is_install(item: Any) -> bool:
