@@ -43,6 +43,19 @@ def test_merging_over_the_version_before_equals_merging_without_it(case: Any) ->
     assert same(merge(case["merged"], given), merge(case["template"], given))
 
 
+def test_an_altered_piece_of_the_version_before_is_healed() -> None:
+    """It is known by its name, though its content is no longer ours."""
+    case = _CASES[0]
+    damaged = copy.deepcopy(case["merged"])
+    for items in (pod_of(damaged)["volumes"], pod_of(damaged)["initContainers"]):
+        items[:] = [{"name": item["name"]} for item in items]
+    flow_of(damaged)["volumeMounts"] = [{"name": "flowdeps-site", "mountPath": "/srv"}]
+    for name in ("FLOWDEPS_SET", "FLOWDEPS_LOCK"):
+        flow_of(damaged)["env"].append({"name": name, "value": "x"})
+    labels_of(damaged)["flowdeps.dev/set"] = "x"
+    assert same(remove(damaged), case["template"])
+
+
 def test_the_marker_names_what_was_inserted() -> None:
     """Every list is there, so that one that is missing is seen to be damage."""
     assert marker_of(merge(pool(), fragment()))["names"] == {
