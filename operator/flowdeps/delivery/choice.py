@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from flowdeps.api.names import MARKER
 from flowdeps.delivery.placeholders import mapping, properties
 
 NONE = "none"
-_MARKER = "flowdeps.dev"
 _EXTRAS = "extras"
 
 
@@ -78,7 +78,7 @@ def find_all(template: Mapping[str, Any]) -> list[LiveFragment]:
     """Return what every marker in the template says; somebody may have copied one."""
     found = []
     for name, schema in properties(template).items():
-        marker = mapping(schema.get(_MARKER))
+        marker = mapping(schema.get(MARKER))
         if not isinstance(marker.get("owner"), str):
             continue
         enum = schema.get("enum")
@@ -99,7 +99,7 @@ def find_all(template: Mapping[str, Any]) -> list[LiveFragment]:
 def find_extras(template: Mapping[str, Any]) -> list[str]:
     """Return the names of the variables for extras that carry our mark."""
     schemas = properties(template).items()
-    return [name for name, schema in schemas if _EXTRAS in mapping(schema.get(_MARKER))]
+    return [name for name, schema in schemas if _EXTRAS in mapping(schema.get(MARKER))]
 
 
 def schemas_of(choice: Choice, *, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def schemas_of(choice: Choice, *, record: Mapping[str, Any]) -> dict[str, Any]:
             "type": "string",
             "enum": [NONE, *choice.keys],
             "default": choice.default,
-            _MARKER: {
+            MARKER: {
                 "owner": choice.owner,
                 **({"cluster": choice.cluster} if choice.cluster else {}),
                 "version": choice.version,
@@ -137,6 +137,6 @@ def schemas_of(choice: Choice, *, record: Mapping[str, Any]) -> dict[str, Any]:
             "is needed again.",
             "type": "string",
             "default": "",
-            _MARKER: {_EXTRAS: choice.owner},
+            MARKER: {_EXTRAS: choice.owner},
         }
     return schemas

@@ -17,16 +17,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from flowdeps.api.names import (
+    CREDENTIALS_VOLUME,
+    INSTALL_CONTAINER,
+    LOCK_VOLUME,
+    SET_LABEL,
+    SITE_VOLUME,
+    mounted_name,
+)
 from flowdeps.delivery.choice import Choice
 from flowdeps.delivery.methods.method import HOME, Item, Pieces
 from flowdeps.delivery.placeholders import placeholder_of
 from flowdeps.delivery.scripts import command
 
-LABEL = "flowdeps.dev/set"
-LOCK_VOLUME = "flowdeps-lock"
-CREDENTIALS_VOLUME = "flowdeps-credentials"
-SITE_VOLUME = "flowdeps-site"
-INSTALL = "flowdeps-install"
 ENV_SET = "FLOWDEPS_SET"
 ENV_LOCK = "FLOWDEPS_LOCK"
 PYTHON_PATH = (f"{HOME}/site",)
@@ -59,7 +62,7 @@ class Install:
     def pieces(self, choice: Choice) -> Pieces:
         """Return what installs the lock of the chosen key."""
         chosen = placeholder_of(choice.variable)
-        name = f"flowdeps-{chosen}"
+        name = mounted_name(chosen)
         container = installation(
             choice=chosen,
             variable=choice.variable,
@@ -79,7 +82,7 @@ class Install:
             ),
             python_path=PYTHON_PATH,
             image_path=IMAGE_PATH,
-            labels={LABEL: chosen},
+            labels={SET_LABEL: chosen},
         )
 
     def _extras_env(self, choice: Choice) -> list[Item]:
@@ -110,7 +113,7 @@ def installation(
     secret = {"name": CREDENTIALS_VOLUME, "mountPath": "/etc/flowdeps-credentials"}
     namespace = {"fieldRef": {"fieldPath": "metadata.namespace"}}
     return {
-        "name": INSTALL,
+        "name": INSTALL_CONTAINER,
         "command": command("install"),
         "env": [
             {"name": ENV_SET, "value": choice},

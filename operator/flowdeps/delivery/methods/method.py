@@ -9,15 +9,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from flowdeps.api.names import GROUP, PIECE_PREFIX
 from flowdeps.delivery.choice import Choice
 
 Item = Mapping[str, Any]
 
 HOME = "/opt/flowdeps"
 """The directory of the flow's container in which everything of ours lies."""
-PREFIX = "flowdeps-"
 ENV_PREFIX = "FLOWDEPS_"
-LABEL_PREFIX = "flowdeps.dev/"
+LABEL_PREFIX = f"{GROUP}/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Pieces:
 
     def __post_init__(self) -> None:
         named = (*self.volumes, *self.init_containers, *self.flow_mounts)
-        _check((item["name"] for item in named), PREFIX)
+        _check((item["name"] for item in named), PIECE_PREFIX)
         _check((item["name"] for item in self.flow_env), ENV_PREFIX)
         _check(self.labels, LABEL_PREFIX)
         mounts = [item["mountPath"] for item in self.flow_mounts]

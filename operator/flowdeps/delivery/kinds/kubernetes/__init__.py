@@ -7,6 +7,7 @@
 
 from collections.abc import Callable, Sequence
 
+from flowdeps.api.names import mounted_name
 from flowdeps.delivery.kinds.kind import Kind
 from flowdeps.delivery.kinds.kubernetes.merge import merge, remove
 from flowdeps.delivery.kinds.kubernetes.view import view
@@ -15,7 +16,7 @@ __all__ = ["KUBERNETES", "merge", "remove", "view"]
 
 
 def _missing(key: str, namespaces: Sequence[str], has: Callable[[str, str], bool]) -> str:
-    lacking = [one for one in namespaces if not has(one, f"flowdeps-{key}")]
+    lacking = [one for one in namespaces if not has(one, mounted_name(key))]
     return "the lock's ConfigMap" if lacking else ""
 
 

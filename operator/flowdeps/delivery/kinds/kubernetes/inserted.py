@@ -8,23 +8,31 @@ of an older version, which inserted names that are known here.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flowdeps.delivery.methods.method import ENV_PREFIX, LABEL_PREFIX, PREFIX, Item, Pieces
+from flowdeps.api.names import (
+    CREDENTIALS_VOLUME,
+    INSTALL_CONTAINER,
+    LOCK_VOLUME,
+    PIECE_PREFIX,
+    SET_LABEL,
+    SITE_VOLUME,
+)
+from flowdeps.delivery.methods.method import ENV_PREFIX, LABEL_PREFIX, Item, Pieces
 from flowdeps.delivery.placeholders import mapping
 
 _PREFIXES = {
-    "volumes": PREFIX,
-    "initContainers": PREFIX,
-    "volumeMounts": PREFIX,
+    "volumes": PIECE_PREFIX,
+    "initContainers": PIECE_PREFIX,
+    "volumeMounts": PIECE_PREFIX,
     "env": ENV_PREFIX,
     "labels": LABEL_PREFIX,
 }
 # What versions inserted whose markers hold no names. Nothing is ever added here.
 _UNNAMED: Mapping[str, Sequence[str]] = {
-    "volumes": ("flowdeps-lock", "flowdeps-credentials", "flowdeps-site"),
-    "initContainers": ("flowdeps-install",),
-    "volumeMounts": ("flowdeps-site",),
+    "volumes": (LOCK_VOLUME, CREDENTIALS_VOLUME, SITE_VOLUME),
+    "initContainers": (INSTALL_CONTAINER,),
+    "volumeMounts": (SITE_VOLUME,),
     "env": ("FLOWDEPS_SET", "FLOWDEPS_LOCK"),
-    "labels": ("flowdeps.dev/set",),
+    "labels": (SET_LABEL,),
 }
 
 
