@@ -74,9 +74,7 @@ class FileLookup:
     def source(self, ref: SourceRef) -> Content:
         match ref:
             case SecretName():
-                return Present(
-                    {NETRC_FILE: read_text(self.given.netrc)} if self.given.netrc else {}
-                )
+                return Present({NETRC_FILE: read_text(self.given.netrc or "")})
             case Variable(name):
                 if file := self.given.variables.get(name):
                     return Present(read_text(file))
@@ -85,18 +83,20 @@ class FileLookup:
                     f" --variable {name}=FILE"
                 )
             case ConfigMapKey():
-                there = [key_content(ref, one.body) for one in self._of(self.config_maps, ref.name)]
-                lacking = (
-                    f"there is no {ref} in the files; give the file that has it after the set's"
+                lacking = f"there is no {ref} in the files; give its file after the set's"
+                maps = self._of(self.config_maps, ref.name)
+                return min(
+                    (key_content(ref, one.body) for one in maps),
+                    key=lambda one: isinstance(one, Absent),
+                    default=Absent(lacking),
                 )
-                return min(there, key=lambda one: isinstance(one, Absent), default=Absent(lacking))
 
     def included(self, name: str) -> SetSpec | Absent | Unreadable:
         found = list(self._of(self.sets, name))
         if not found:
             return Absent(
-                "there is no set of that name in the files; give the file that has it after the"
-                " set's, or remove it here"
+                "there is no set of that name in the files; give its file after the set's, or"
+                " remove it here"
             )
         if len(found) > 1:
             return Unreadable(f"{len(found)} sets of that name in the files; keep one")
