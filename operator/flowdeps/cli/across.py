@@ -6,11 +6,9 @@ not have may be in the cluster, so its absence is a note.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 
-from flowdeps.api.problems import Problem
 from flowdeps.api.resource import ConfigMapSource, SetSpec
-from flowdeps.cli.manifests import Manifest
+from flowdeps.cli.manifests import Manifest, Manifests
 from flowdeps.gather.texts import TextError, text_under
 from flowdeps.locks.lock import LockError, parse_lock
 from flowdeps.locks.requirements_file import parse_requirements_file
@@ -22,21 +20,12 @@ _Name = tuple[str | None, str]
 """Namespace, where the document says one, and name."""
 
 
-@dataclass
-class Findings:
-    """A line for each problem and each note."""
-
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-
-def check_across(sets: Sets, config_maps: list[Manifest]) -> Findings:
-    """Check valid sets against each other, and against the ConfigMaps that they read."""
-    findings = Findings()
-    findings.problems += _clashes(sets)
-    _check_includes({_name(manifest): (manifest, spec) for manifest, spec in sets}, findings)
-    _check_sources(sets, config_maps, findings)
-    return findings
+def check_across(sets: Sets, found: Manifests) -> None:
+    """Check valid sets against each other, and against the ConfigMaps that they read; add to the
+    problems and notes of `found`."""
+    found.problems += _clashes(sets)
+    _check_includes({_name(manifest): (manifest, spec) for manifest, spec in sets}, found)
+    _check_sources(sets, found)
 
 
 def _clashes(sets: Sets) -> Iterator[str]:
@@ -49,7 +38,7 @@ def _clashes(sets: Sets) -> Iterator[str]:
         where = f"{name} ({manifest.origin.file}, document {manifest.origin.number})"
         if name in names:
             message = f"{names[name]} is the same set; keep one"
-            yield manifest.origin.line(Problem("metadata.name", message))
+            yield manifest.origin.line("metadata.name", message)
             continue
         names[name] = where
         for index, pool in enumerate(spec.work_pools):
@@ -57,14 +46,14 @@ def _clashes(sets: Sets) -> Iterator[str]:
             other = keys.setdefault((pool.name, pool.key), where)
             if other != where:
                 message = f"{pool.key!r} is what {pool.name!r} offers {other} as; choose another"
-                yield manifest.origin.line(Problem(f"{path}.key", message))
+                yield manifest.origin.line(f"{path}.key", message)
             other = defaults.setdefault(pool.name, where) if pool.default else where
             if other != where:
                 message = f"{other} is the default of {pool.name!r} already; keep one default"
-                yield manifest.origin.line(Problem(f"{path}.default", message))
+                yield manifest.origin.line(f"{path}.default", message)
 
 
-def _check_includes(sets: Mapping[_Name, tuple[Manifest, SetSpec]], findings: Findings) -> None:
+def _check_includes(sets: Mapping[_Name, tuple[Manifest, SetSpec]], found: Manifests) -> None:
     """Find cycles, each once, at the set of it that comes first; sets that can't be included; and
     those that aren't here."""
     done: set[_Name] = set()
@@ -75,7 +64,7 @@ def _check_includes(sets: Mapping[_Name, tuple[Manifest, SetSpec]], findings: Fi
             path = f"spec.includes[{index}].name"
             if other is None:
                 note = f"{included!r} is not in these files; it must be in the cluster"
-                findings.notes.append(manifest.origin.line(Problem(path, note)))
+                found.notes.append(manifest.origin.line(path, note))
             elif other[1].lock_from:
                 problem = (
                     f"{included!r} has a finished lock (lockFrom), which cannot be resolved"
@@ -84,7 +73,7 @@ def _check_includes(sets: Mapping[_Name, tuple[Manifest, SetSpec]], findings: Fi
             elif way := _way_back(name, included, sets, done):
                 problem = f"{' → '.join(way)}: a cycle; remove one of them"
             if problem:
-                findings.problems.append(manifest.origin.line(Problem(path, problem)))
+                found.problems.append(manifest.origin.line(path, problem))
         done.add(name)
 
 
@@ -108,9 +97,9 @@ def _way_back(
     return None
 
 
-def _check_sources(sets: Sets, config_maps: list[Manifest], findings: Findings) -> None:
+def _check_sources(sets: Sets, found: Manifests) -> None:
     """Read the ConfigMaps that sets name, as the operator would; note those nobody reads."""
-    known = {_name(one): one for one in config_maps}
+    known = {_name(one): one for one in found.config_maps}
     read: set[tuple[_Name, str, Check]] = set()
     for manifest, spec in sets:
         for path, source, check in _sources(spec):
@@ -118,22 +107,22 @@ def _check_sources(sets: Sets, config_maps: list[Manifest], findings: Findings) 
             config_map = known.get(name)
             if config_map is None:
                 note = f"ConfigMap {source.name!r} is not in these files; it is not checked"
-                findings.notes.append(manifest.origin.line(Problem(path, note)))
+                found.notes.append(manifest.origin.line(path, note))
                 continue
             wrong = _wrong(config_map, source.key, check)
             if wrong is None:
                 if not source.optional:
                     problem = f"ConfigMap {source.name!r} has no text under {source.key!r}; add it"
-                    findings.problems.append(manifest.origin.line(Problem(path, problem)))
+                    found.problems.append(manifest.origin.line(path, problem))
             elif (name, source.key, check) not in read:
                 at = f"data.{source.key}"
-                findings.problems += (config_map.origin.line(Problem(at, one)) for one in wrong)
+                found.problems += (config_map.origin.line(at, one) for one in wrong)
             read.add((name, source.key, check))
     used = {name for name, _, _ in read}
-    for one in config_maps:
+    for one in found.config_maps:
         if _name(one) not in used:
             place = f"{one.origin.file}: document {one.origin.number}"
-            findings.notes.append(f"{place}: a ConfigMap; skipped")
+            found.notes.append(f"{place}: a ConfigMap; skipped")
 
 
 def _sources(spec: SetSpec) -> Iterator[tuple[str, ConfigMapSource, Check]]:

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from flowdeps.api.fields import shown
-from flowdeps.api.problems import Problem
+from flowdeps.api.problems import InvalidError, Problem
 from flowdeps.api.resource import API_VERSION, GROUP, KIND
 from flowdeps.cli.others import concerns, meant_as_set, worth_parsing
 
@@ -39,12 +39,16 @@ class Origin:
     node: yaml.Node | None = field(default=None, repr=False, compare=False)
     base: str = ""
 
-    def line(self, problem: Problem) -> str:
-        """The problem as one line that begins with its place."""
-        path = ".".join(part for part in (self.base, problem.path) if part)
+    def line(self, path: str, message: str) -> str:
+        """Return a problem as one line that begins with where it is."""
+        path = ".".join(part for part in (self.base, path) if part)
         mark = f":{_line_of(self.node, path)}" if self.node else ""
-        message = " ".join(problem.message.split())
-        return f"{self.file}{mark}: document {self.number}: {Problem(path, message)}"
+        text = Problem(path, " ".join(message.split()))
+        return f"{self.file}{mark}: document {self.number}: {text}"
+
+    def lines(self, error: InvalidError) -> list[str]:
+        """Return all problems of the document, a line each."""
+        return [self.line(problem.path, problem.message) for problem in error.problems]
 
 
 @dataclass(frozen=True)
@@ -108,13 +112,13 @@ def _read(file: str, text: str, found: Manifests) -> None:
             origin = Origin(file, number, node)
             if _beyond_all_bounds(node):
                 message = "its aliases stand for too much; write out what they stand for"
-                problems.append(origin.line(Problem("", message)))
+                problems.append(origin.line("", message))
                 break
             document = _construct(node)
             if concerns(document) or not found.skip_others:
                 for path in _repeated(node):
-                    problem = Problem(path, "written twice, and only one counts; remove the other")
-                    found.problems.append(origin.line(problem))
+                    message = "written twice, and only one counts; remove the other"
+                    found.problems.append(origin.line(path, message))
                 _sort(origin, document, found)
             number += 1
     except yaml.YAMLError as error:
@@ -144,8 +148,8 @@ def _sort(origin: Origin, document: Any, found: Manifests) -> None:
     if document is None:
         return
     if not isinstance(document, dict):
-        problem = Problem("", "not an object of Kubernetes; begin with apiVersion and kind")
-        found.problems.append(origin.line(problem))
+        message = "not an object of Kubernetes; begin with apiVersion and kind"
+        found.problems.append(origin.line("", message))
         return
     kind, version = document.get("kind"), document.get("apiVersion")
     items = document.get("items")
@@ -157,20 +161,20 @@ def _sort(origin: Origin, document: Any, found: Manifests) -> None:
     elif (kind, version) == ("ConfigMap", "v1"):
         found.config_maps.append(Manifest(origin, document))
     elif misspelt := _misspelt(kind, version):
-        found.problems.append(origin.line(misspelt))
+        found.problems.append(origin.line(*misspelt))
     else:
         found.notes.append(f"{origin.file}: document {origin.number}: a {_plain(kind)}; skipped")
 
 
-def _misspelt(kind: Any, version: Any) -> Problem | None:
-    """What is wrong with kind or apiVersion, if the object is meant to be a set."""
+def _misspelt(kind: Any, version: Any) -> tuple[str, str] | None:
+    """The field and what is wrong with it, if the object is meant to be a set."""
     if kind is None:
-        return Problem("kind", f"missing; write `kind: {KIND}` with `apiVersion: {API_VERSION}`")
+        return ("kind", f"missing; write `kind: {KIND}` with `apiVersion: {API_VERSION}`")
     if kind == KIND:
-        return Problem("apiVersion", f"{shown(version)} is not known; write {API_VERSION}")
+        return ("apiVersion", f"{shown(version)} is not known; write {API_VERSION}")
     ours = _plain(version).split("/", maxsplit=1)[0] == GROUP
     if ours or difflib.get_close_matches(_plain(kind).lower(), [KIND.lower()], cutoff=0.8):
-        return Problem("kind", f"{shown(kind)} is not known; write {KIND}")
+        return ("kind", f"{shown(kind)} is not known; write {KIND}")
     return None
 
 

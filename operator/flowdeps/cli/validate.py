@@ -47,21 +47,19 @@ def add_parser(
 
 def run(args: argparse.Namespace) -> int:
     """Check `args.files`: 0, or 1 with a line for each problem on standard output."""
-    reading = read_manifests(args.files, skip_others=args.skip_others)
-    problems = list(reading.problems)
+    found = read_manifests(args.files, skip_others=args.skip_others)
     valid: Sets = []
-    for manifest in reading.sets:
+    for manifest in found.sets:
         try:
             valid.append((manifest, parse_spec(manifest.body)))
         except InvalidError as error:
-            problems += [manifest.origin.line(problem) for problem in error.problems]
-    across = check_across(valid, reading.config_maps)
-    problems += across.problems
-    for note in (*reading.notes, *across.notes):
+            found.problems += manifest.origin.lines(error)
+    check_across(valid, found)
+    for note in found.notes:
         print(f"note: {note}", file=sys.stderr)
-    for problem in problems:
+    for problem in found.problems:
         print(problem)
-    if problems:
+    if found.problems:
         return 1
     count = len(valid)
     print(f"{count} {'set is' if count == 1 else 'sets are'} valid", file=sys.stderr)

@@ -17,7 +17,10 @@ from flowdeps.locks.index import Index
 
 NETRC_FILE = "netrc"
 CA_FILE = "ca.crt"
-_KEYS = ("username", "password", NETRC_FILE, CA_FILE)
+_LOGIN = ("username", "password")
+_KEYS = (*_LOGIN, NETRC_FILE, CA_FILE)
+_UNWRITABLE = re.compile(r"[\s\"'\\#]|[^\x21-\x7e]")
+"""What a netrc file has no way to write."""
 _LIMIT = 256 * 1024
 _CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 
@@ -45,27 +48,25 @@ def access_of(data: Mapping[str, str], *, name: str, index: Index) -> Access:
             raise CredentialsError(f'Secret {name}: key "{key}" is empty or no text; fill it in')
         if len(text) > _LIMIT:
             raise CredentialsError(f'Secret {name}: key "{key}" is longer than {_LIMIT} bytes')
-    lines = []
-    user, password = data.get("username"), data.get("password")
-    if (user is None) != (password is None):
-        missing = "password" if password is None else "username"
+    login = {key: data[key].strip("\n") for key in _LOGIN if key in data}
+    if len(login) == 1:
+        [missing] = set(_LOGIN) - login.keys()
         raise CredentialsError(f'Secret {name}: key "{missing}" is missing; add it')
-    if user is not None and password is not None:
-        for key, text in (("username", user.strip("\n")), ("password", password.strip("\n"))):
-            # A netrc file has no way to write these.
-            if re.search(r"[\s\"'\\#]|[^\x21-\x7e]", text):
-                raise CredentialsError(
-                    f'Secret {name}: key "{key}" has a space, quote, "#" or sign outside ASCII,'
-                    " which a netrc file can't hold; choose another"
-                )
+    for key, text in login.items():
+        if _UNWRITABLE.search(text):
+            raise CredentialsError(
+                f'Secret {name}: key "{key}" has a space, quote, "#" or sign outside ASCII,'
+                " which a netrc file can't hold; choose another"
+            )
+    lines = []
+    if login:
         if not index.urls:
             raise CredentialsError(
                 f"Secret {name} has a username, but no index is named; set spec.index.url, or use"
                 ' the key "netrc"'
             )
         host = urlsplit(index.urls[0]).hostname
-        user, password = user.strip("\n"), password.strip("\n")
-        lines.append(f"machine {host} login {user} password {password}")
+        lines.append(f"machine {host} login {login['username']} password {login['password']}")
     if netrc := data.get(NETRC_FILE):
         lines.append(netrc.strip("\n"))
     ca = data.get(CA_FILE, "")
