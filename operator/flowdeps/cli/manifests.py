@@ -19,8 +19,8 @@ from typing import Any
 import yaml
 
 from flowdeps.api.fields import shown
+from flowdeps.api.names import API_VERSION, GROUP, KIND
 from flowdeps.api.problems import InvalidError, Problem
-from flowdeps.api.resource import API_VERSION, GROUP, KIND
 from flowdeps.cli.others import concerns, meant_as_set, worth_parsing
 
 STDIN = "-"

@@ -6,7 +6,7 @@ from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import SetSpec
 from flowdeps.gather.lookup import Lookup
-from flowdeps.scheduling.single_flight import Failure
+from flowdeps.scheduling.tracking import Failure
 from flowdeps.trials.images import Image
 
 
@@ -40,7 +40,7 @@ def find_image(lookup: Lookup, spec: SetSpec) -> Image | Outcome | None:
     if image is None:
         return Outcome.waits(Reason.PROBING, f"a pod looks at what {ref.image} has installed")
     if isinstance(image, Failure):
-        return Outcome.failed(Reason.named(image.reason), f"spec.python.image: {image.message}")
+        return Outcome.failed(image.reason, f"spec.python.image: {image.message}")
     if problem := image.facts.problem:
         return Outcome.failed(Reason.IMAGE_UNUSABLE, f"{ref.image}: {problem}")
     return image

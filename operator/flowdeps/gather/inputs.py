@@ -12,6 +12,7 @@ from typing import cast
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import SetSpec, Source, VariableSource
+from flowdeps.api.wording import listed
 from flowdeps.gather.credentials import CredentialsError, access_of
 from flowdeps.gather.external_lock import external_lock
 from flowdeps.gather.image import find_image, image_notes
@@ -32,7 +33,7 @@ from flowdeps.locks.request import LockRequest
 from flowdeps.locks.requirements import requirement_name
 from flowdeps.locks.requirements_file import parse_requirements_file
 from flowdeps.locks.target import Target
-from flowdeps.scheduling.single_flight import Failure
+from flowdeps.scheduling.tracking import Failure
 from flowdeps.trials.images import Image
 
 _SHOWN = 5
@@ -164,7 +165,7 @@ def _content(
         case None:
             return Outcome.waits(Reason.GATHERING, f"{path}: {ref} is being read")
         case Failure(reason=reason, message=message):
-            return Outcome.failed(Reason.named(reason), f"{path}: {ref}: {message}")
+            return Outcome.failed(reason, f"{path}: {ref}: {message}")
         case Absent(message=message):
             return Outcome.failed(missing, f"{path}: {message}")
         case Unreadable(message=message):
@@ -186,8 +187,7 @@ def _lines(lookup: Lookup, source: Source, *, path: str) -> Sequence[str] | Outc
         else parse_requirements_file(str(content))
     )
     if file.problems:
-        more = len(file.problems) - _SHOWN
-        text = "; ".join(file.problems[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+        text = listed(file.problems, most=_SHOWN, separator="; ")
         return Outcome.failed(Reason.SOURCE_INVALID, f"{path}: {ref}: {text}")
     return file.lines
 

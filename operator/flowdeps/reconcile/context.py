@@ -1,6 +1,7 @@
 """What passes share: the picture, the outside systems, the queue, what pools said."""
 
 import logging
+import random
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.resolver import Resolution
+from flowdeps.scheduling.clock import Jitter
 from flowdeps.scheduling.poller import Poller
 from flowdeps.scheduling.queue import Queue
 from flowdeps.scheduling.single_flight import SingleFlight
@@ -76,11 +78,11 @@ class Context:
     cluster: Cluster
     pools: Pools
     resolve: Resolve
-    resolutions: SingleFlight[Hashable, Resolution]
+    resolutions: SingleFlight[SetKey, Hashable, Resolution, Reason]
     verifier: Verifier
-    verifications: SingleFlight[Trial, str]
-    sources: Poller[SourceRef, Content]
-    images: Poller[ImageRef, Image]
+    verifications: SingleFlight[SetKey, Trial, str, Reason]
+    sources: Poller[SetKey, SourceRef, Content, Reason]
+    images: Poller[SetKey, ImageRef, Image, Reason]
     runner: Runner
     queue: Queue[Key]
     metrics: Metrics
@@ -91,6 +93,7 @@ class Context:
     removing: dict[SetKey, float] = field(default_factory=dict)  # since when, in queue time
     vulnerabilities: dict[str, tuple[str, tuple[Vulnerability, ...]]] = field(default_factory=dict)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    jitter: Jitter = random.random  # of pauses
 
     def working_on(self, key: SetKey) -> bool:
         """Whether a set's next state is still being made."""
@@ -146,8 +149,7 @@ class Context:
 
     async def announce_condition(self, entry: SetEntry, condition: Condition, kind: Kind) -> None:
         """Post that a condition has another reason, or a message worth telling."""
-        reason = Reason.named(condition.reason)
-        await self._post(entry, kind=kind, reason=reason, note=condition.message)
+        await self._post(entry, kind=kind, reason=condition.reason, note=condition.message)
 
     async def _post(self, entry: SetEntry, *, kind: Kind, reason: str, note: str) -> None:
         log.info("%s: %s: %s", entry.key, reason, note, extra={"set": str(entry.key)})

@@ -17,6 +17,7 @@ from pathlib import Path
 import certifi
 from uv import find_uv_bin
 
+from flowdeps.api.names import TEMPORARY
 from flowdeps.locks import overlay
 from flowdeps.locks.access import Access
 from flowdeps.locks.image import ImageFacts
@@ -182,7 +183,7 @@ class Resolver:
     async def _run(self, job: _Job, platform: str, wanted: Mapping[str, str]) -> _Compiled:
         request, image = job.request, job.request.image
         cache, stubs = self._directories(job)
-        with tempfile.TemporaryDirectory(prefix="flowdeps-") as name:
+        with tempfile.TemporaryDirectory(prefix=TEMPORARY) as name:
             directory = Path(name)
             files = command.files(
                 request,

@@ -22,7 +22,7 @@ from flowdeps.gather.sources import (
     Variable,
 )
 from flowdeps.locks.access import Access
-from flowdeps.scheduling.single_flight import Failure
+from flowdeps.scheduling.tracking import Failure
 from flowdeps.state.store import SetKey
 from flowdeps.trials.images import Image, ImageRef
 from tests.unit.state.bodies import set_body
@@ -32,7 +32,7 @@ IMAGE = ImageRef("flows", "registry.example.com/flows:1")
 LINES = ConfigMapKey("flows", "lines", "in")
 EXTRA = Variable("extra")
 SECRET = SecretName("flows", "index")
-AWAY = Failure("PrefectUnavailable", "the API did not answer", until=10.0)
+AWAY = Failure(Reason.PREFECT_UNAVAILABLE, "the API did not answer")
 
 
 @dataclass
@@ -41,9 +41,9 @@ class MemoryLookup:
 
     key: SetKey = KEY
     config: Config = field(default_factory=Config)
-    contents: dict[SourceRef, Content | Failure] = field(default_factory=dict)
+    contents: dict[SourceRef, Content | Failure[Reason]] = field(default_factory=dict)
     sets: dict[str, SetSpec] = field(default_factory=dict)
-    found: Image | Failure | None = None
+    found: Image | Failure[Reason] | None = None
     needed: list[object] = field(default_factory=list)
 
     def need_sources(self, refs: frozenset[SourceRef]) -> None:
@@ -52,7 +52,7 @@ class MemoryLookup:
     def need_image(self, ref: ImageRef | None) -> None:
         self.needed.append(ref)
 
-    def source(self, ref: SourceRef) -> Content | Failure | None:
+    def source(self, ref: SourceRef) -> Content | Failure[Reason] | None:
         return self.contents.get(ref)
 
     def included(self, name: str) -> SetSpec | Absent | Unreadable:
@@ -61,7 +61,7 @@ class MemoryLookup:
     def image_ref(self, spec: SetSpec) -> ImageRef | Outcome | None:
         return IMAGE if spec.python.image else Outcome.waits(Reason.PENDING, "waits for the pool")
 
-    def image(self, ref: ImageRef) -> Image | Failure | None:
+    def image(self, ref: ImageRef) -> Image | Failure[Reason] | None:
         assert ref is IMAGE
         return self.found
 
@@ -80,7 +80,7 @@ SPEC = spec_of(
     index={"url": "https://example.com/simple", "credentialsSecretRef": {"name": "index"}},
 )
 BASE = spec_of(constraintsFrom=[{"prefectVariable": {"name": "extra"}}])
-KNOWN: dict[SourceRef, Content | Failure] = {
+KNOWN: dict[SourceRef, Content | Failure[Reason]] = {
     LINES: Present("alpha"),
     EXTRA: Present("beta<2"),
     SECRET: Present({"netrc": "machine a login b password c"}),
@@ -112,7 +112,11 @@ def test_all_sources_are_needed_at_once() -> None:
     ],
 )
 def test_a_source_that_is_not_known_is_an_outcome(
-    ref: SourceRef, path: str, content: Content | Failure | None, reason: Reason | None, says: str
+    ref: SourceRef,
+    path: str,
+    content: Content | Failure[Reason] | None,
+    reason: Reason | None,
+    says: str,
 ) -> None:
     """With its field and, while it can't be read, why; nothing is raised."""
     contents = dict(KNOWN)
@@ -128,12 +132,12 @@ def test_a_source_that_is_not_known_is_an_outcome(
     ("python", "found", "expected"),
     [
         ({"image": IMAGE.image}, None, Reason.PROBING),
-        ({"image": IMAGE.image}, Failure("ImageUnusable", "no such image", 1.0), "ImageUnusable"),
+        ({"image": IMAGE.image}, Failure(Reason.IMAGE_UNUSABLE, "no image"), Reason.IMAGE_UNUSABLE),
         ({}, None, Reason.PENDING),
     ],
 )
 def test_an_image_that_is_not_known_is_an_outcome(
-    python: dict[str, str], found: Failure | None, expected: str
+    python: dict[str, str], found: Failure[Reason] | None, expected: Reason
 ) -> None:
     """While a pod looks into it, when none can, and while its pool is not known."""
     outcome = gather(MemoryLookup(found=found), spec_of(python=python))

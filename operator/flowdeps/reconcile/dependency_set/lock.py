@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from flowdeps.api.names import REFRESH_REQUESTED_ANNOTATION, choice_of
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import REFRESH_ANNOTATION, SetSpec, Updates
+from flowdeps.api.resource import SetSpec, Updates
 from flowdeps.api.times import parse_time
 from flowdeps.gather.inputs import Inputs
 from flowdeps.gather.least_vulnerable import least_vulnerable
@@ -22,7 +23,7 @@ from flowdeps.locks.request import LockRequest
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.publish import LockText
 from flowdeps.resolver import Resolution
-from flowdeps.scheduling.single_flight import Failure
+from flowdeps.scheduling.tracking import Failure
 from flowdeps.state import (
     Location,
     LockRecord,
@@ -80,7 +81,7 @@ def lock_to_serve(
         found = pinned_record(home, views, spec.revision)
         said = Outcome.done(Reason.PINNED, f"{spec.revision}, as spec.revision says")
         if found is None:
-            kept = [view.name.removeprefix("flowdeps-") for view in revisions_of(home, views)]
+            kept = [choice_of(view.name) for view in revisions_of(home, views)]
             text = f'spec.revision: there is no revision "{spec.revision}"; '
             text += f"there are: {', '.join(kept)}" if kept else "there is none yet"
             return last, Outcome.failed(Reason.REVISION_NOT_FOUND, text)
@@ -104,14 +105,14 @@ def ask(
     record: LockRecord | None,
     settled: str,
     before: LockText,
-) -> NewLock | Failure | Outcome:
+) -> NewLock | Failure[Reason] | Outcome:
     """A new lock and its record, a failure, or a step: done where the record holds.
 
     `record` is the lock in service, `settled` the digest of further inputs that need no new lock
     (those of a proposal, which waits for an approval).
     """
     now = context.now()
-    wanted = entry.meta.annotations.get(REFRESH_ANNOTATION, "")
+    wanted = entry.meta.annotations.get(REFRESH_REQUESTED_ANNOTATION, "")
     due = next_refresh(entry, spec, record)
     changed = record is None or inputs.digest not in {record.inputs, settled}
     # What somebody changed is published; what a refresh moves may have to wait for an approval.
@@ -121,7 +122,7 @@ def ask(
         return resolved(inputs, record)
     stamp = now.isoformat(timespec="microseconds")
     keeps = record if record and not refresh else None
-    answer: Resolution | Failure | None
+    answer: Resolution | Failure[Reason] | None
     request = inputs.wanted
     if isinstance(request, Lock):
         answer = Resolution(request)
@@ -177,7 +178,7 @@ def _resolve(
     request: LockRequest,
     *,
     before: LockText,
-) -> Resolution | Failure | None:
+) -> Resolution | Failure[Reason] | None:
     async def find() -> Resolution:
         previous = await before.lock()
 
