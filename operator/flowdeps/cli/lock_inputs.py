@@ -30,7 +30,7 @@ from flowdeps.gather.sources import (
 )
 from flowdeps.locks.image import ImageError, parse_image_packages
 from flowdeps.state.store import SetKey
-from flowdeps.trials.images import Image, ImageRef
+from flowdeps.trials.image import Image, ImageRef
 
 _HOW = "`flowdeps lock --help` says how to make the file"
 

@@ -7,7 +7,7 @@ from flowdeps.api.reasons import Reason
 from flowdeps.api.wording import listed
 from flowdeps.locks import overlay
 from flowdeps.locks.lock import Lock, LockError, parse_lock
-from flowdeps.trials.images import Image
+from flowdeps.trials.image import Image
 
 _SHOWN = 5
 

@@ -7,7 +7,7 @@ from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import SetSpec
 from flowdeps.gather.lookup import Lookup
 from flowdeps.scheduling.tracking import Failure
-from flowdeps.trials.images import Image
+from flowdeps.trials.image import Image
 
 
 def find_image(lookup: Lookup, spec: SetSpec) -> Image | Outcome | None:

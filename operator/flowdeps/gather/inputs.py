@@ -34,7 +34,7 @@ from flowdeps.locks.requirements import requirement_name
 from flowdeps.locks.requirements_file import parse_requirements_file
 from flowdeps.locks.target import Target
 from flowdeps.scheduling.tracking import Failure
-from flowdeps.trials.images import Image
+from flowdeps.trials.image import Image
 
 _SHOWN = 5
 

@@ -10,7 +10,7 @@ from flowdeps.api.resource import SetSpec
 from flowdeps.gather.sources import Absent, Content, SourceRef, Unreadable
 from flowdeps.scheduling.tracking import Failure
 from flowdeps.state.store import SetKey
-from flowdeps.trials.images import Image, ImageRef
+from flowdeps.trials.image import Image, ImageRef
 
 
 class Lookup(Protocol):

@@ -24,7 +24,7 @@ from flowdeps.scheduling.queue import Queue
 from flowdeps.scheduling.single_flight import SingleFlight
 from flowdeps.state.store import PoolKey, SetEntry, SetKey, Store
 from flowdeps.telemetry.metrics import Metrics
-from flowdeps.trials.images import Image, ImageRef
+from flowdeps.trials.image import Image, ImageRef
 from flowdeps.trials.runner import Runner
 from flowdeps.trials.verify import Trial, Verifier
 from flowdeps.vulnerabilities import Advisories

@@ -24,7 +24,7 @@ from flowdeps.gather.sources import (
 from flowdeps.locks.access import Access
 from flowdeps.scheduling.tracking import Failure
 from flowdeps.state.store import SetKey
-from flowdeps.trials.images import Image, ImageRef
+from flowdeps.trials.image import Image, ImageRef
 from tests.unit.state.bodies import set_body
 
 KEY = SetKey("flows", "ml")

@@ -34,7 +34,7 @@ from flowdeps.api.wording import counted
 from flowdeps.reconcile.context import PoolState, Verdict
 from flowdeps.state import Location, LockRecord, primary_location, proposals_of, revisions_of
 from flowdeps.state.store import ConfigMapView, PoolView, SetEntry
-from flowdeps.trials.images import Image
+from flowdeps.trials.image import Image
 from flowdeps.vulnerabilities.matches import Vulnerability, describe
 
 _NO_LOCK = "waits for a lock"
