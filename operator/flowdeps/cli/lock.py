@@ -27,8 +27,8 @@ from flowdeps.vulnerabilities.osv import Database
 
 _DESCRIPTION = """\
 Resolve a FlowDependencySet to a lock: every package at one version, with the hashes of
-its wheels that fit the set's Python and platforms. No cluster is needed: what the set
-refers to (ConfigMaps, included sets) is given in further files.
+its wheels that fit the set's Python and platforms. No cluster is needed: pass what the set
+refers to (ConfigMaps, included sets) in further files.
 """
 _EPILOG = """\
 examples:
@@ -38,9 +38,12 @@ examples:
 
 With --previous, pins that are still allowed keep their versions.
 
+With --config, the command chooses and refuses as the operator does: allowed indexes and
+images, cooldown, known vulnerabilities. A lock that the set names (lockFrom) is checked.
+
 With --image-packages, the lock holds only what the image lacks, and fits what it has. FILE
-is the JSON of `pip inspect`, or the lines of `pip freeze`; these don't tell what the image's
-packages require, nor its Python, which is given with --python. From an image it is made so:
+is the JSON of `pip inspect`, or the lines of `pip freeze`; these contain neither what the
+packages require nor the image's Python: give that with --python. To make FILE from an image:
   docker run --rm --entrypoint python IMAGE -m pip inspect > image.json
   kubectl run look --rm -i -q --restart=Never --image=IMAGE --command -- \\
     python -m pip inspect > image.json

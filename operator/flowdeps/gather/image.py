@@ -33,7 +33,7 @@ def find_image(lookup: Lookup, spec: SetSpec) -> Image | Outcome | None:
         return Outcome.failed(
             Reason.IMAGE_NOT_ALLOWED,
             f"spec.python.image: {ref.image} is not among the images that the operator allows"
-            f" ({', '.join(lookup.config.images.allowed)}); use one of them, or ask whoever runs"
+            f" ({', '.join(lookup.config.images.allowed)}); use one of them, or ask those who run"
             " flowdeps to allow it in images.allowed",
         )
     image = lookup.image(ref)
