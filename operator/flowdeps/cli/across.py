@@ -109,12 +109,15 @@ def _check_sources(sets: Sets, found: Manifests) -> None:
                 note = f"ConfigMap {source.name!r} is not in these files; it is not checked"
                 found.notes.append(manifest.origin.line(path, note))
                 continue
-            wrong = _wrong(config_map, source.key, check)
-            if wrong is None:
-                if not source.optional:
-                    problem = f"ConfigMap {source.name!r} has no text under {source.key!r}; add it"
-                    found.problems.append(manifest.origin.line(path, problem))
-            elif (name, source.key, check) not in read:
+            try:
+                text = text_under(config_map.body, source.key)
+                wrong = () if text is None else check(text)
+            except TextError as error:
+                text, wrong = "", (str(error),)
+            if text is None and not source.optional:
+                problem = f"ConfigMap {source.name!r} has no text under {source.key!r}; add it"
+                found.problems.append(manifest.origin.line(path, problem))
+            if (name, source.key, check) not in read:
                 at = f"data.{source.key}"
                 found.problems += (config_map.origin.line(at, one) for one in wrong)
             read.add((name, source.key, check))
@@ -136,15 +139,6 @@ def _sources(spec: SetSpec) -> Iterator[tuple[str, ConfigMapSource, Check]]:
                 yield f"spec.{name}[{index}].configMapKeyRef", source, _wrong_lines
     if spec.lock_from:
         yield "spec.lockFrom.configMapKeyRef", spec.lock_from, _wrong_lock
-
-
-def _wrong(config_map: Manifest, key: str, check: Check) -> tuple[str, ...] | None:
-    """What is wrong with what stands under a key; None where nothing does."""
-    try:
-        text = text_under(config_map.body, key)
-    except TextError as error:
-        return (str(error),)
-    return None if text is None else check(text)
 
 
 def _wrong_lines(text: str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from flowdeps.api.config import Config
@@ -22,7 +23,7 @@ from flowdeps.locks.lock import Lock, LockError, parse_lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.resolver import Resolution, ResolveError
 from flowdeps.vulnerabilities import Advisories
-from flowdeps.vulnerabilities.matches import Vulnerability, find_vulnerabilities
+from flowdeps.vulnerabilities.matches import Vulnerability, describe, find_vulnerabilities
 from flowdeps.vulnerabilities.osv import Database
 
 _DESCRIPTION = """\
@@ -140,9 +141,10 @@ async def make_lock(inputs: Inputs, spec: SetSpec, config: Config, *, ask: Ask) 
         )
     except ResolveError as error:
         raise refused(unresolved(spec, error.reason, error.message)) from None
-    if problem := too_large(made.lock) or blocked(spec, known(made.lock)):
+    found = known(made.lock)
+    if problem := too_large(made.lock) or blocked(spec, found):
         raise refused(problem)
-    return made
+    return replace(made, notes=(*made.notes, describe(found))) if found else made
 
 
 async def _database(config: Config) -> Database | None:
