@@ -18,12 +18,16 @@ from flowdeps.cli.manifests import STDIN
 from flowdeps.cli.settings import add_config, make_resolver, read_config
 from flowdeps.gather.inputs import Inputs
 from flowdeps.gather.least_vulnerable import Ask, least_vulnerable
-from flowdeps.gather.refusals import blocked, too_large, unresolved
+from flowdeps.gather.refusals import blocked, lock_too_large, unresolved
 from flowdeps.locks.lock import Lock, LockError, parse_lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.resolver import Resolution, ResolveError
 from flowdeps.vulnerabilities import Advisories
-from flowdeps.vulnerabilities.matches import Vulnerability, describe, find_vulnerabilities
+from flowdeps.vulnerabilities.matches import (
+    Vulnerability,
+    find_vulnerabilities,
+    vulnerabilities_text,
+)
 from flowdeps.vulnerabilities.osv import Database
 
 _DESCRIPTION = """\
@@ -99,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     )
     inputs, spec, notes = read_inputs(given, config)
     _print_notes(notes)
-    previous = read_lock(args.previous) if args.previous else None
+    previous = read_lock_file(args.previous) if args.previous else None
     if isinstance(inputs.wanted, LockRequest):
         count = counted(len(inputs.wanted.requirements), "requirement")
         print(f"resolving {count} …", file=sys.stderr)
@@ -142,9 +146,9 @@ async def make_lock(inputs: Inputs, spec: SetSpec, config: Config, *, ask: Ask) 
     except ResolveError as error:
         raise refused(unresolved(spec, error.reason, error.message)) from None
     found = known(made.lock)
-    if problem := too_large(made.lock) or blocked(spec, found):
+    if problem := lock_too_large(made.lock) or blocked(spec, found):
         raise refused(problem)
-    return replace(made, notes=(*made.notes, describe(found))) if found else made
+    return replace(made, notes=(*made.notes, vulnerabilities_text(found))) if found else made
 
 
 async def _database(config: Config) -> Database | None:
@@ -170,7 +174,7 @@ def _variable(text: str) -> tuple[str, str]:
     return name, file
 
 
-def read_lock(file: str) -> Lock:
+def read_lock_file(file: str) -> Lock:
     """The lock in a file (`-`: standard input). Raises CommandError."""
     try:
         return parse_lock(sys.stdin.read() if file == STDIN else read_text(file))

@@ -21,11 +21,11 @@ from flowdeps.gather.sources import (
     Absent,
     ConfigMapKey,
     Content,
+    PrefectVariable,
     Present,
     SecretName,
     SourceRef,
     Unreadable,
-    Variable,
     key_content,
 )
 from flowdeps.locks.image import ImageError, parse_image_packages
@@ -75,7 +75,7 @@ class FileLookup:
         match ref:
             case SecretName():
                 return Present({NETRC_FILE: read_text(self.given.netrc or "")})
-            case Variable(name):
+            case PrefectVariable(name):
                 if file := self.given.variables.get(name):
                     return Present(read_text(file))
                 return Absent(

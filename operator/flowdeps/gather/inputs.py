@@ -20,10 +20,10 @@ from flowdeps.gather.lookup import Lookup
 from flowdeps.gather.sources import (
     Absent,
     ConfigMapKey,
+    PrefectVariable,
     SecretName,
     SourceRef,
     Unreadable,
-    Variable,
 )
 from flowdeps.locks.access import Access
 from flowdeps.locks.index import Index
@@ -148,7 +148,7 @@ def _refs(namespace: str, spec: SetSpec) -> Iterator[SourceRef]:
 
 def _ref(namespace: str, source: Source) -> SourceRef:
     if isinstance(source, VariableSource):
-        return Variable(source.name)
+        return PrefectVariable(source.name)
     return ConfigMapKey(namespace, source.name, source.key)
 
 

@@ -11,10 +11,10 @@ from flowdeps.gather.sources import (
     Absent,
     ConfigMapKey,
     Content,
+    PrefectVariable,
     Present,
     SecretName,
     SourceRef,
-    Variable,
     key_content,
 )
 
@@ -37,7 +37,7 @@ class SourceReader:
                 content = await self._config_map(ref)
             case SecretName():
                 content = await self._secret(ref)
-            case Variable():
+            case PrefectVariable():
                 content = await self._variable(ref)
         return content, _REREAD_ABSENT if isinstance(content, Absent) else _REREAD
 
@@ -53,6 +53,6 @@ class SourceReader:
             return Absent(f"there is no {ref}; create it")
         return Present(secret_data(body))
 
-    async def _variable(self, ref: Variable) -> Content:
+    async def _variable(self, ref: PrefectVariable) -> Content:
         found = await self._pools.variable(ref.name)
         return Present(found.value) if found else Absent(f"there is no {ref}; create it")

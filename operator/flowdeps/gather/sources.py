@@ -24,7 +24,7 @@ class ConfigMapKey:
 
 
 @dataclass(frozen=True)
-class Variable:
+class PrefectVariable:
     """A Prefect variable."""
 
     name: str
@@ -65,7 +65,7 @@ class Unreadable:
     message: str
 
 
-SourceRef = ConfigMapKey | Variable | SecretName
+SourceRef = ConfigMapKey | PrefectVariable | SecretName
 Content = Present | Absent | Unreadable
 
 

@@ -15,11 +15,11 @@ from flowdeps.gather.sources import (
     Absent,
     ConfigMapKey,
     Content,
+    PrefectVariable,
     Present,
     SecretName,
     SourceRef,
     Unreadable,
-    Variable,
 )
 from flowdeps.locks.access import Access
 from flowdeps.scheduling.tracking import Failure
@@ -30,7 +30,7 @@ from tests.unit.state.bodies import set_body
 KEY = SetKey("flows", "ml")
 IMAGE = ImageRef("flows", "registry.example.com/flows:1")
 LINES = ConfigMapKey("flows", "lines", "in")
-EXTRA = Variable("extra")
+EXTRA = PrefectVariable("extra")
 SECRET = SecretName("flows", "index")
 AWAY = Failure(Reason.PREFECT_UNAVAILABLE, "the API did not answer")
 
