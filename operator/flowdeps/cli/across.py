@@ -1,8 +1,8 @@
-"""What sets in files say about each other, and about the ConfigMaps beside them.
+"""Checks sets in files against each other, and against the ConfigMaps in the files.
 
-Found across documents: one name or key claimed twice, sets that include each other in a cycle,
-lines of a source that can't be accepted, a lock that is none. A set or ConfigMap that the files do
-not have may be in the cluster, so its absence is a note.
+It finds a name or key that is claimed twice, sets that include each other in a cycle, sources with
+lines that are refused, and locks that are none. A set or ConfigMap that is not in the files may be
+in the cluster, so its absence is a note.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -15,9 +15,9 @@ from flowdeps.locks.requirements_file import parse_requirements_file
 
 Sets = list[tuple[Manifest, SetSpec]]
 Check = Callable[[str], tuple[str, ...]]
-"""Says what is wrong with a text."""
+"""Returns what is wrong with a text."""
 _Name = tuple[str | None, str]
-"""Namespace, where the document says one, and name."""
+"""Namespace, if the document names one, and name."""
 
 
 def check_across(sets: Sets, found: Manifests) -> None:
@@ -54,8 +54,8 @@ def _clashes(sets: Sets) -> Iterator[str]:
 
 
 def _check_includes(sets: Mapping[_Name, tuple[Manifest, SetSpec]], found: Manifests) -> None:
-    """Find cycles, each once, at the set of it that comes first; sets that can't be included; and
-    those that aren't here."""
+    """Find cycles, each once and at its first set; sets that can't be included; and sets that are
+    not in the files."""
     done: set[_Name] = set()
     for name, (manifest, spec) in sets.items():
         for index, included in enumerate(spec.includes):
@@ -98,7 +98,7 @@ def _way_back(
 
 
 def _check_sources(sets: Sets, found: Manifests) -> None:
-    """Read the ConfigMaps that sets name, as the operator would; note those nobody reads."""
+    """Read the ConfigMaps that sets name, as the operator would; note those that no set reads."""
     known = {_name(one): one for one in found.config_maps}
     read: set[tuple[_Name, str, Check]] = set()
     for manifest, spec in sets:

@@ -1,4 +1,4 @@
-"""`flowdeps diff`: what changed between two locks."""
+"""`flowdeps diff`: prints what changed between two locks."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""`flowdeps lock`: the lock that the operator would make, on standard output."""
+"""`flowdeps lock`: prints the lock that the operator would make."""
 
 import argparse
 import asyncio
@@ -129,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def make_lock(inputs: Inputs, spec: SetSpec, config: Config, *, ask: Ask) -> Resolution:
-    """Return the lock that the operator would publish. Raises CommandError where it has none."""
+    """Return the lock that the operator would publish. Raises CommandError if there is none."""
     database = await _database(config)
 
     def known(lock: Lock) -> tuple[Vulnerability, ...]:
@@ -175,7 +175,7 @@ def _variable(text: str) -> tuple[str, str]:
 
 
 def read_lock_file(file: str) -> Lock:
-    """The lock in a file (`-`: standard input). Raises CommandError."""
+    """Return the lock in a file (`-`: standard input). Raises CommandError."""
     try:
         return parse_lock(sys.stdin.read() if file == STDIN else read_text(file))
     except (LockError, UnicodeDecodeError) as error:

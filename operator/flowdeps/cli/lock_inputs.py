@@ -1,7 +1,8 @@
-"""How a gathering looks things up for `flowdeps lock`: in files.
+"""Looks things up for the gathering of `flowdeps lock`: in files.
 
 The operator asks a cluster for ConfigMaps and included sets, Prefect for variables and a pod for
-what an image has. Here people give them as files; what is not given is asked for by its field.
+what an image has. Here people give them as files; if one is missing, the error names the field
+that needs it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -218,7 +219,7 @@ def _read_image(given: Given, spec: SetSpec, namespace: str) -> Image | None:
         raise CommandError(f"{file}: {error}") from None
     if not facts.python:
         raise CommandError(
-            f"{file}: it doesn't tell the image's Python; give that with --python, "
+            f"{file}: it does not contain the image's Python; give that with --python, "
             f"or the JSON of `pip inspect` ({_HOW})"
         )
     if given.python and facts.python != given.python:

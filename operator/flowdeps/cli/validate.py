@@ -1,4 +1,4 @@
-"""`flowdeps validate`: the checks that the API server makes, without one, and some across files."""
+"""`flowdeps validate`: makes the API server's checks without one, and some across files."""
 
 import argparse
 import sys
@@ -10,9 +10,9 @@ from flowdeps.cli.manifests import read_manifests
 
 _DESCRIPTION = """\
 Check FlowDependencySets in files, without a cluster: what the API server would refuse, sets that
-claim one name in one work pool or include each other, and the ConfigMaps that they read, where the
-files have them. Objects of other kinds are skipped with a note; with --skip-others so is, without
-one, all that has nothing to do with sets: other documents, and files that are no YAML.
+claim the same name in a work pool or include each other, and the ConfigMaps that they read, if
+the files have them. Objects of other kinds are skipped with a note. With --skip-others, all that
+has nothing to do with sets is skipped without a note, also files that are no YAML.
 """
 _EPILOG = """\
 examples:

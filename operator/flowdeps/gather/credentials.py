@@ -1,4 +1,4 @@
-"""From a Secret to what a resolver and an install container need of it.
+"""Reads from a Secret what a resolver and an install container need.
 
 username, password    for the first index of the set
 netrc                 a netrc file, for several indexes; with username, its lines come after
@@ -26,11 +26,11 @@ _CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 
 
 class CredentialsError(ValueError):
-    """A Secret that can't be used; the text names its key and quotes nothing of it."""
+    """Why a Secret can't be used. The text names the key and quotes nothing of its value."""
 
 
 def secret_data(body: Mapping[str, Any]) -> dict[str, str]:
-    """The keys of a Secret that matter here, decoded; what is no text is left empty."""
+    """Return the keys of a Secret that matter here, decoded; what is no text is empty."""
     found = {}
     for key, text in (body.get("data") or {}).items():
         if key in _KEYS:
@@ -42,7 +42,7 @@ def secret_data(body: Mapping[str, Any]) -> dict[str, str]:
 
 
 def access_of(data: Mapping[str, str], *, name: str, index: Index) -> Access:
-    """What a Secret gives access with. Raises CredentialsError."""
+    """Return what opens the indexes, from a Secret's data. Raises CredentialsError."""
     for key, text in data.items():
         if not text.strip():
             raise CredentialsError(f'Secret {name}: key "{key}" is empty or no text; fill it in')

@@ -1,4 +1,4 @@
-"""A lock that was made elsewhere (spec.lockFrom): whether it is one, and fits the set's image."""
+"""Checks a lock that was made elsewhere (spec.lockFrom): by itself, and against the set's image."""
 
 from packaging.version import Version
 

@@ -1,4 +1,4 @@
-"""Which image a set's lock is for, what that image has installed, and notes on it."""
+"""Finds the image that a set's lock is for, with what it has installed."""
 
 from collections.abc import Iterator
 

@@ -1,7 +1,6 @@
-"""Everything that goes into a set's lock, from wherever it is: the operator's first step, and that
-of `flowdeps lock`.
+"""Gathers everything that goes into a set's lock, for the operator and for `flowdeps lock`.
 
-Nothing is waited for: what is not known yet is being read, and the set is requeued when it is.
+Nothing waits: what is not known yet is being read, and the set is requeued when it is known.
 """
 
 import hashlib
@@ -41,15 +40,18 @@ _SHOWN = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What a lock is made from: a request, or a lock that was made elsewhere."""
+    """What a set's lock is made from."""
 
     digest: str
     """Equal for equal inputs."""
     index: Index
+    """Where packages come from."""
     wanted: LockRequest | Lock
+    """What to ask a resolver, or a lock that was made elsewhere."""
     access: Access | None = None
     """What opens the index."""
     image: Image | None = None
+    """What the lock builds on; None: it is for no image."""
     names: tuple[str, ...] = ()
     """The packages that the set asks for."""
     notes: tuple[str, ...] = ()
@@ -57,7 +59,7 @@ class Inputs:
 
 
 def gather(lookup: Lookup, spec: SetSpec) -> Inputs | Outcome:
-    """Gather all inputs of a set; an Outcome says what is missing, wrong or not known yet."""
+    """Return all inputs of a set; an Outcome if something is missing, wrong or not known yet."""
     family = _family(lookup, spec)
     if isinstance(family, Outcome):
         return family
@@ -99,7 +101,7 @@ def gather(lookup: Lookup, spec: SetSpec) -> Inputs | Outcome:
 
 
 def gather_access(lookup: Lookup, spec: SetSpec) -> Access | Outcome | None:
-    """Gather only what opens a set's index; None: it needs nothing."""
+    """Return only what opens a set's index; None: the set names no Secret."""
     lookup.need_sources(_secrets(lookup, spec))
     lookup.need_image(None)
     index = _index(lookup, spec)

@@ -1,4 +1,4 @@
-"""What a gathering asks of those who know a cluster, or files."""
+"""The interface by which a gathering looks things up, in a cluster or in files."""
 
 from collections.abc import Mapping
 from typing import Protocol

@@ -32,27 +32,20 @@ class SourceReader:
 
     async def read(self, ref: SourceRef, _known: Content | None) -> tuple[Content, float]:
         """Return what a source holds now, and in how many seconds to read it again."""
-        match ref:
-            case ConfigMapKey():
-                content = await self._config_map(ref)
-            case SecretName():
-                content = await self._secret(ref)
-            case PrefectVariable():
-                content = await self._variable(ref)
+        content = await self._content(ref)
         return content, _REREAD_ABSENT if isinstance(content, Absent) else _REREAD
 
-    async def _config_map(self, ref: ConfigMapKey) -> Content:
-        body = await self._cluster.get_config_map(ref.namespace, ref.name)
-        if body is None:
-            return Absent(f"there is no ConfigMap {ref.namespace}/{ref.name}; create it")
-        return key_content(ref, body)
-
-    async def _secret(self, ref: SecretName) -> Content:
-        body = await self._cluster.get_secret(ref.namespace, ref.name)
-        if body is None:
-            return Absent(f"there is no {ref}; create it")
-        return Present(secret_data(body))
-
-    async def _variable(self, ref: PrefectVariable) -> Content:
-        found = await self._pools.variable(ref.name)
-        return Present(found.value) if found else Absent(f"there is no {ref}; create it")
+    async def _content(self, ref: SourceRef) -> Content:
+        match ref:
+            case ConfigMapKey(namespace, name):
+                body = await self._cluster.get_config_map(namespace, name)
+                if body is None:
+                    return Absent(f"there is no ConfigMap {namespace}/{name}; create it")
+                return key_content(ref, body)
+            case SecretName(namespace, name):
+                if body := await self._cluster.get_secret(namespace, name):
+                    return Present(secret_data(body))
+            case PrefectVariable(name):
+                if found := await self._pools.variable(name):
+                    return Present(found.value)
+        return Absent(f"there is no {ref}; create it")

@@ -1,4 +1,4 @@
-"""Why a lock is not made, or not served: the texts that the operator and `flowdeps lock` share."""
+"""Why a lock is not made or not published, for the operator and `flowdeps lock`."""
 
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
@@ -19,7 +19,7 @@ def unresolved(spec: SetSpec, reason: Reason, message: str) -> Outcome:
         "constraintsFrom": spec.constraints_from,
         "includes": spec.includes,
     }
-    if reason is Reason.UNSATISFIABLE:  # which a resolver says of packages, not of fields
+    if reason is Reason.UNSATISFIABLE:  # the resolver names packages, no fields
         fields = ", ".join(f"spec.{name}" for name, value in named.items() if value)
         message = f"{fields}: {message.rstrip('. ')}. Widen one side, or correct a name"
     return Outcome.failed(reason, message)
@@ -31,7 +31,7 @@ def blocked(spec: SetSpec, found: tuple[Vulnerability, ...]) -> Outcome | None:
         return None
     return Outcome.failed(
         Reason.VULNERABLE,
-        f"the lock is not published, as spec.vulnerabilities is Block: "
+        "the lock is not published, as spec.vulnerabilities is Block: "
         f"{vulnerabilities_text(found)}; ask for a fixed version, or set Report",
     )
 

@@ -1,7 +1,7 @@
-"""Texts that sets refer to: keys of ConfigMaps, Prefect variables, Secrets with credentials.
+"""What sets refer to: keys of ConfigMaps, Prefect variables, Secrets with credentials.
 
-That there is none is a finding, not an error: it may have been deleted on purpose, and its set must
-say so.
+A missing source is a value, not an error: it may have been deleted on purpose, and its set must
+show that.
 """
 
 from collections.abc import Mapping
@@ -46,9 +46,10 @@ class SecretName:
 
 @dataclass(frozen=True)
 class Absent:
-    """What was looked for isn't there; `message` says what is missing."""
+    """A source, or an included set, that does not exist."""
 
     message: str
+    """What is missing, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,10 @@ class Present:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """What was looked for is there, and is no text; `message` says what to do."""
+    """A source that exists but is no text, or an included set that is not valid."""
 
     message: str
+    """What is wrong, and what to do."""
 
 
 SourceRef = ConfigMapKey | PrefectVariable | SecretName

@@ -218,7 +218,7 @@ def test_a_cycle_is_named(write: Write) -> None:
     ("listed", "python", "says"),
     [
         ("six\n", "image: flows", "image: line 1: 'six' is not name==version"),
-        ("six==1.0\n", "image: flows", "image: it doesn't tell the image's Python"),
+        ("six==1.0\n", "image: flows", "image: it does not contain the image's Python"),
         (INSPECT.replace("linux", "win32"), "image: flows", "platform 'win32/aarch64' is not"),
         ("{}", "image: flows", "image: not the JSON of `pip inspect`"),
     ],
