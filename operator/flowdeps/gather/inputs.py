@@ -4,7 +4,7 @@ Nothing waits: what is not known yet is being read, and the set is requeued when
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -63,8 +63,8 @@ def gather(lookup: Lookup, spec: SetSpec) -> Inputs | Outcome:
     family = _family(lookup, spec)
     if isinstance(family, Outcome):
         return family
-    refs = {ref for one in family.values() for ref in _refs(lookup.key.namespace, one)}
-    lookup.need_sources(frozenset(refs | _secrets(lookup, spec)))
+    sources = [source for one in family.values() for source in one.sources]
+    lookup.need_sources(_secrets(lookup, spec).union(_ref(lookup, one) for one in sources))
     index = _index(lookup, spec)
     if isinstance(index, Outcome):
         return index
@@ -83,8 +83,8 @@ def gather(lookup: Lookup, spec: SetSpec) -> Inputs | Outcome:
         case Outcome():
             return wanted
         case Lock():
-            of_image = (image.facts.digest, *spec.shadow) if image else ()
-            digest = _digest(wanted.digest, *of_image)
+            parts = (wanted.digest, image.facts.digest, *spec.shadow) if image else (wanted.digest,)
+            digest = f"sha256:{hashlib.sha256('+'.join(parts).encode()).hexdigest()}"
             names = {pin.name for pin in wanted.pins}
         case LockRequest():
             digest = wanted.digest
@@ -106,11 +106,6 @@ def gather_access(lookup: Lookup, spec: SetSpec) -> Access | Outcome | None:
     lookup.need_image(None)
     index = _index(lookup, spec)
     return index if isinstance(index, Outcome) else _access(lookup, spec, index)
-
-
-def _digest(*parts: str) -> str:
-    """``sha256:<64 hex digits>``, as of a request: a status has no room for more."""
-    return f"sha256:{hashlib.sha256('+'.join(parts).encode()).hexdigest()}"
 
 
 def _family(lookup: Lookup, spec: SetSpec) -> dict[str, SetSpec] | Outcome:
@@ -141,17 +136,10 @@ def _family(lookup: Lookup, spec: SetSpec) -> dict[str, SetSpec] | Outcome:
     return family
 
 
-def _refs(namespace: str, spec: SetSpec) -> Iterator[SourceRef]:
-    for source in (*spec.requirements_from, *spec.constraints_from):
-        yield _ref(namespace, source)
-    if spec.lock_from:
-        yield _ref(namespace, spec.lock_from)
-
-
-def _ref(namespace: str, source: Source) -> SourceRef:
+def _ref(lookup: Lookup, source: Source) -> SourceRef:
     if isinstance(source, VariableSource):
         return PrefectVariable(source.name)
-    return ConfigMapKey(namespace, source.name, source.key)
+    return ConfigMapKey(lookup.key.namespace, source.name, source.key)
 
 
 def _secrets(lookup: Lookup, spec: SetSpec) -> frozenset[SourceRef]:
@@ -178,7 +166,7 @@ def _content(
 
 def _lines(lookup: Lookup, source: Source, *, path: str) -> Sequence[str] | Outcome:
     """The requirements that a source holds."""
-    ref = _ref(lookup.key.namespace, source)
+    ref = _ref(lookup, source)
     content = _content(lookup, ref, path=path)
     if isinstance(content, Outcome):
         absent = content.reason is Reason.SOURCE_NOT_FOUND
@@ -230,7 +218,7 @@ def _request(
 def _external_lock(
     lookup: Lookup, spec: SetSpec, source: Source, image: Image | None
 ) -> Lock | Outcome:
-    content = _content(lookup, _ref(lookup.key.namespace, source), path="spec.lockFrom")
+    content = _content(lookup, _ref(lookup, source), path="spec.lockFrom")
     if isinstance(content, Outcome):
         return content
     return external_lock(str(content), image, shadow=spec.shadow)
