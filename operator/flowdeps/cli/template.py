@@ -124,11 +124,11 @@ def _entries(files: list[str]) -> list[SetEntry]:
             parse_spec(manifest.body)
             key = store.put_set({**manifest.body, "metadata": _metadata(manifest.body)})
         except InvalidError as error:
-            problems += [manifest.origin.line(problem) for problem in error.problems]
+            problems += manifest.origin.lines(error)
         else:
             if key is None:
-                twice = Problem("metadata.name", "a set of this name stands above; keep one")
-                problems.append(manifest.origin.line(twice))
+                twice = "a set of this name stands above; keep one"
+                problems.append(manifest.origin.line("metadata.name", twice))
     if problems:
         raise CommandError(*problems)
     return sorted(store.sets.values(), key=lambda entry: age(entry.meta))
