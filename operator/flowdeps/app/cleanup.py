@@ -15,17 +15,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from dataclasses import dataclass, field
 
 from flowdeps.api.config import Config
-from flowdeps.api.resource import FINALIZER, MANAGED_BY, MANAGED_BY_LABEL, NAMESPACE_LABEL
+from flowdeps.api.names import FINALIZER, NAMESPACE_LABEL, OURS, PURPOSE_LABEL, is_managed
 from flowdeps.api.status import parse_status
 from flowdeps.clients.kubernetes import Body, Cluster, ClusterError
 from flowdeps.clients.prefect.client import Pool, Pools, PoolsError
 from flowdeps.delivery import find, job_namespace, remove
 from flowdeps.state import Location, primary_location
 from flowdeps.state.store import SELECTOR, SetKey
-from flowdeps.trials.images import PURPOSE_LABEL
 
-_OURS = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
-_TRIALS = f"{_OURS},{PURPOSE_LABEL}"
+_TRIALS = f"{OURS},{PURPOSE_LABEL}"
 _AT_ONCE = 16
 _UNSEEN = {"observedGeneration": -1}
 """The status of a set that no operator has seen: the resource's default."""
@@ -176,7 +174,7 @@ class Cleanup:
                 return
             raise
         labels = (body or {}).get("metadata", {}).get("labels") or {}
-        if body is None or labels.get(MANAGED_BY_LABEL) != MANAGED_BY or not self._is_for_us(body):
+        if body is None or not is_managed(labels) or not self._is_for_us(body):
             return
         if not self.dry:
             uid = body["metadata"]["uid"]

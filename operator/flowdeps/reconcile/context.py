@@ -146,8 +146,7 @@ class Context:
 
     async def announce_condition(self, entry: SetEntry, condition: Condition, kind: Kind) -> None:
         """Post that a condition has another reason, or a message worth telling."""
-        reason = Reason.named(condition.reason)
-        await self._post(entry, kind=kind, reason=reason, note=condition.message)
+        await self._post(entry, kind=kind, reason=condition.reason, note=condition.message)
 
     async def _post(self, entry: SetEntry, *, kind: Kind, reason: str, note: str) -> None:
         log.info("%s: %s: %s", entry.key, reason, note, extra={"set": str(entry.key)})

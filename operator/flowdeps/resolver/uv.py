@@ -11,6 +11,7 @@ from pathlib import Path
 import certifi
 from uv import find_uv_bin
 
+from flowdeps.api.names import TEMPORARY
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.pylock import PylockError, Resolved, UnusableWheelsError, read_pylock
@@ -46,7 +47,7 @@ class Uv:
     async def compile(self, job: Job, platform: str, versions: Mapping[str, str]) -> Resolved:
         """Resolve a request for one platform; ``versions`` are preferred. Raises ResolveError."""
         request, image = job.request, job.request.image
-        with tempfile.TemporaryDirectory(prefix="flowdeps-") as name:
+        with tempfile.TemporaryDirectory(prefix=TEMPORARY) as name:
             text, messages = await self._run(job, platform, versions, directory=Path(name))
         try:
             resolved = read_pylock(

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from flowdeps.api.reasons import Reason
 from flowdeps.scheduling.queue import backoff
 from flowdeps.state.store import SetKey
 
@@ -32,9 +33,9 @@ class FindingError(Exception):
     another answer soon.
     """
 
-    reason: str = "InternalError"
+    reason: Reason = Reason.INTERNAL_ERROR
 
-    def __init__(self, message: str, *, reason: str | None = None, retry: bool = True) -> None:
+    def __init__(self, message: str, *, reason: Reason | None = None, retry: bool = True) -> None:
         super().__init__(message)
         self.message = message
         self.retry = retry
@@ -46,7 +47,7 @@ class FindingError(Exception):
 class Failure:
     """Why there is no answer; `until` (loop time) it is not worth asking again."""
 
-    reason: str
+    reason: Reason
     message: str
     until: float
 

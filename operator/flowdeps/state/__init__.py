@@ -4,22 +4,10 @@
 what stands there, `fragments` what a pool's template should carry.
 """
 
-from flowdeps.state.config_maps import (
-    ANNOTATION_SUMMARY,
-    SUMMARY_LIMIT,
-    Desired,
-    config_maps,
-    keep_history,
-    obsolete,
-)
+from flowdeps.state.config_maps import SUMMARY_LIMIT, Desired, config_maps, keep_history, obsolete
 from flowdeps.state.fragments import asked, pool_fragment
 from flowdeps.state.locations import Location, age, holder_of, owner_of, places, primary_location
 from flowdeps.state.records import (
-    ANNOTATION_INPUTS,
-    ANNOTATION_PROPOSED,
-    ANNOTATION_REFRESH,
-    ANNOTATION_REFRESHED_AT,
-    ANNOTATION_RESOLVED_AT,
     LockRecord,
     last_record,
     newest_record,
@@ -31,12 +19,6 @@ from flowdeps.state.records import (
 )
 
 __all__ = [
-    "ANNOTATION_INPUTS",
-    "ANNOTATION_PROPOSED",
-    "ANNOTATION_REFRESH",
-    "ANNOTATION_REFRESHED_AT",
-    "ANNOTATION_RESOLVED_AT",
-    "ANNOTATION_SUMMARY",
     "SUMMARY_LIMIT",
     "Desired",
     "Location",

@@ -11,51 +11,45 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flowdeps.api.resource import (
-    MANAGED_BY,
-    MANAGED_BY_LABEL,
-    NAMESPACE_LABEL,
-    SET_LABEL,
+from flowdeps.api.names import (
+    CONTENT_ANNOTATION,
+    INPUTS_ANNOTATION,
+    NOTES_ANNOTATION,
+    PINNED_ANNOTATION,
+    PROPOSED_ANNOTATION,
+    REFRESH_HANDLED_ANNOTATION,
+    REFRESHED_AT_ANNOTATION,
+    RESOLVED_AT_ANNOTATION,
+    REVISION_LABEL,
+    SUMMARY_ANNOTATION,
+    VERIFIED_ANNOTATION,
+    revision_choice,
+    set_labels,
 )
 from flowdeps.state.locations import Location, owner_of, primary_location
-from flowdeps.state.records import (
-    ANNOTATION_INPUTS,
-    ANNOTATION_NOTES,
-    ANNOTATION_PINNED,
-    ANNOTATION_PROPOSED,
-    ANNOTATION_REFRESH,
-    ANNOTATION_REFRESHED_AT,
-    ANNOTATION_RESOLVED_AT,
-    ANNOTATION_VERIFIED,
-    LockRecord,
-    proposals_of,
-    served_revisions,
-)
+from flowdeps.state.records import LockRecord, proposals_of, served_revisions
 from flowdeps.state.store import (
-    ANNOTATION_CONTENT,
     DIGEST_FILE,
     LOCK_FILE,
     MANIFEST_FILE,
-    REVISION_LABEL,
     ConfigMapView,
     SetEntry,
     content_hash,
 )
 
-ANNOTATION_SUMMARY = "flowdeps.dev/summary"
 SUMMARY_LIMIT = 240
 """Characters of a revision's one-line diff."""
 
 _OWNED_ANNOTATIONS = (
-    ANNOTATION_INPUTS,
-    ANNOTATION_RESOLVED_AT,
-    ANNOTATION_REFRESHED_AT,
-    ANNOTATION_REFRESH,
-    ANNOTATION_PINNED,
-    ANNOTATION_VERIFIED,
-    ANNOTATION_NOTES,
-    ANNOTATION_PROPOSED,
-    ANNOTATION_SUMMARY,
+    INPUTS_ANNOTATION,
+    RESOLVED_AT_ANNOTATION,
+    REFRESHED_AT_ANNOTATION,
+    REFRESH_HANDLED_ANNOTATION,
+    PINNED_ANNOTATION,
+    VERIFIED_ANNOTATION,
+    NOTES_ANNOTATION,
+    PROPOSED_ANNOTATION,
+    SUMMARY_ANNOTATION,
 )
 
 
@@ -98,7 +92,7 @@ class Desired:
             MANIFEST_FILE: json.dumps(dict(self.manifest), indent=1) + "\n",
             DIGEST_FILE: self.manifest["digest"],
         }
-        annotations = {**self.annotations, ANNOTATION_CONTENT: content_hash(data)}
+        annotations = {**self.annotations, CONTENT_ANNOTATION: content_hash(data)}
         metadata: dict[str, Any] = {
             "name": self.name,
             "namespace": self.namespace,
@@ -121,16 +115,12 @@ def config_maps(
     `proposed`: the revision waits for an approval, and is not to become the current one.
     """
     key = entry.key
-    labels = {
-        MANAGED_BY_LABEL: MANAGED_BY,
-        SET_LABEL: key.name,
-        NAMESPACE_LABEL: key.namespace,
-    }
+    labels = set_labels(namespace=key.namespace, name=key.name)
     owner = owner_of(entry) if place.namespace == key.namespace else None
     manifest = {
         "set": str(key),
         "key": place.key,
-        "revision": f"{place.key}-{record.short}",
+        "revision": revision_choice(place.key, record.short),
         "digest": record.digest,
         "python": record.python,
         "platforms": list(record.platforms),
@@ -145,9 +135,9 @@ def config_maps(
         labels={**labels, REVISION_LABEL: record.short},
         annotations={
             **_made(record),
-            ANNOTATION_SUMMARY: summary,
-            **({ANNOTATION_VERIFIED: record.verified} if record.verified else {}),
-            **({ANNOTATION_PROPOSED: "true"} if proposed else {}),
+            SUMMARY_ANNOTATION: summary,
+            **({VERIFIED_ANNOTATION: record.verified} if record.verified else {}),
+            **({PROPOSED_ANNOTATION: "true"} if proposed else {}),
         },
         owner=owner,
         immutable=True,
@@ -168,20 +158,20 @@ def config_maps(
 
 def _made(record: LockRecord) -> dict[str, str]:
     return {
-        ANNOTATION_INPUTS: record.inputs,
-        ANNOTATION_RESOLVED_AT: record.resolved_at,
-        ANNOTATION_REFRESHED_AT: record.refreshed_at,
+        INPUTS_ANNOTATION: record.inputs,
+        RESOLVED_AT_ANNOTATION: record.resolved_at,
+        REFRESHED_AT_ANNOTATION: record.refreshed_at,
     }
 
 
 def _at_home(record: LockRecord) -> dict[str, str]:
     told = {
-        ANNOTATION_PINNED: "true" if record.pinned else "",
-        ANNOTATION_VERIFIED: record.verified,
-        ANNOTATION_NOTES: record.notes,
+        PINNED_ANNOTATION: "true" if record.pinned else "",
+        VERIFIED_ANNOTATION: record.verified,
+        NOTES_ANNOTATION: record.notes,
     }
     kept = {name: text for name, text in told.items() if text}
-    return {**_made(record), ANNOTATION_REFRESH: record.refresh, **kept}
+    return {**_made(record), REFRESH_HANDLED_ANNOTATION: record.refresh, **kept}
 
 
 def _only_if_there(record: LockRecord) -> dict[str, Any]:
@@ -198,7 +188,7 @@ def keep_history(desired: Desired, view: ConfigMapView | None) -> Desired:
     """A revision that is there already keeps what it says of its making."""
     if view is None or desired.must_be_replaced(view) or not desired.immutable:
         return desired
-    made = [name for name in _OWNED_ANNOTATIONS if name != ANNOTATION_PROPOSED]
+    made = [name for name in _OWNED_ANNOTATIONS if name != PROPOSED_ANNOTATION]
     kept = {k: v for k, v in view.annotations.items() if k in made}
     return replace(desired, annotations={**desired.annotations, **kept})
 

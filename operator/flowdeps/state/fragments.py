@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from flowdeps.api.poolconfig import PoolConfig
 from flowdeps.api.resource import SetSpec
+from flowdeps.api.wording import listed, shorten
 from flowdeps.delivery import Fragment
 from flowdeps.locks.index import Index
 from flowdeps.state.store import SetEntry
@@ -72,7 +73,4 @@ def asked(spec: SetSpec) -> tuple[str, ...]:
 
 def _describe(entry: SetEntry) -> str:
     requirements = asked(entry.spec) if entry.spec else ()
-    shown = ", ".join(requirements[:_SHOWN])
-    more = f" and {len(requirements) - _SHOWN} more" if len(requirements) > _SHOWN else ""
-    text = f"{entry.key}: {shown}{more}"
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return shorten(f"{entry.key}: {listed(requirements, most=_SHOWN)}", _LONGEST)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from flowdeps.api.config import Config
-from flowdeps.api.resource import API_VERSION, KIND, SetMeta
+from flowdeps.api.names import API_VERSION, KIND, mounted_name, revision_choice
+from flowdeps.api.resource import SetMeta
 from flowdeps.api.status import parse_status
 from flowdeps.state.store import PoolView, SetEntry, SetKey
 
@@ -23,11 +24,11 @@ class Location:
     @property
     def current(self) -> str:
         """The name of the ConfigMap that runs mount."""
-        return f"flowdeps-{self.key}"
+        return mounted_name(self.key)
 
     def revision(self, short: str) -> str:
         """The name of a revision's ConfigMap."""
-        return f"flowdeps-{self.key}-{short}"
+        return mounted_name(revision_choice(self.key, short))
 
 
 def primary_location(key: SetKey) -> Location:

@@ -12,24 +12,27 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from flowdeps.api.resource import REFRESH_ANNOTATION
+from flowdeps.api.names import (
+    INPUTS_ANNOTATION,
+    NOTES_ANNOTATION,
+    PINNED_ANNOTATION,
+    PROPOSED_ANNOTATION,
+    REFRESH_HANDLED_ANNOTATION,
+    REFRESH_REQUESTED_ANNOTATION,
+    REFRESHED_AT_ANNOTATION,
+    RESOLVED_AT_ANNOTATION,
+    REVISION_LABEL,
+    VERIFIED_ANNOTATION,
+    mounted_name,
+)
 from flowdeps.api.status import parse_status
 from flowdeps.locks.index import Index
 from flowdeps.locks.lock import Lock
 from flowdeps.state.locations import Location, primary_location
-from flowdeps.state.store import REVISION_LABEL, ConfigMapView, SetEntry
+from flowdeps.state.store import ConfigMapView, SetEntry
 
 _SPREAD = 0.1
 """Share of the interval by which refreshes are spread, so that sets don't wake together."""
-
-ANNOTATION_INPUTS = "flowdeps.dev/inputs"
-ANNOTATION_RESOLVED_AT = "flowdeps.dev/resolved-at"
-ANNOTATION_REFRESHED_AT = "flowdeps.dev/refreshed-at"
-ANNOTATION_REFRESH = "flowdeps.dev/refresh-handled"
-ANNOTATION_PINNED = "flowdeps.dev/pinned"
-ANNOTATION_VERIFIED = "flowdeps.dev/verified"
-ANNOTATION_NOTES = "flowdeps.dev/notes"
-ANNOTATION_PROPOSED = "flowdeps.dev/proposed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,14 +119,14 @@ def _stand_in(
     """
     status = parse_status(entry.body)
     served = status.lock.digest if status.lock else ""
-    asked = f"flowdeps-{entry.spec.revision}" if entry.spec and entry.spec.revision else ""
+    asked = mounted_name(entry.spec.revision) if entry.spec and entry.spec.revision else ""
     found = _first(
         sorted(revisions, key=lambda v: (v.manifest.get("digest") != served, v.name != asked))
     )
     if found is None:
         return None
     record, name = found
-    wanted = entry.meta.annotations.get(REFRESH_ANNOTATION, "")
+    wanted = entry.meta.annotations.get(REFRESH_REQUESTED_ANNOTATION, "")
     met = (status.last_handled_refresh_at or "") if status.lock else wanted
     due, after = status.next_refresh_at, refresh_after(entry)
     refreshed = min(now, due - after) if due and after else now
@@ -148,19 +151,19 @@ def pinned_record(
     home: Location, views: Sequence[ConfigMapView], revision: str
 ) -> tuple[LockRecord, str] | None:
     """The lock of a revision by its name, as spec.revision asks for it."""
-    named = [v for v in revisions_of(home, views) if v.name == f"flowdeps-{revision}"]
+    named = [v for v in revisions_of(home, views) if v.name == mounted_name(revision)]
     found = _first(named)
     return (replace(found[0], pinned=True), found[1]) if found else None
 
 
 def served_revisions(place: Location, views: Iterable[ConfigMapView]) -> list[ConfigMapView]:
     """The revisions of a place that were in service or are, newest first: no proposals."""
-    return [v for v in revisions_of(place, views) if ANNOTATION_PROPOSED not in v.annotations]
+    return [v for v in revisions_of(place, views) if PROPOSED_ANNOTATION not in v.annotations]
 
 
 def proposals_of(place: Location, views: Iterable[ConfigMapView]) -> list[ConfigMapView]:
     """The revisions of a place that wait for an approval, newest first."""
-    return [v for v in revisions_of(place, views) if ANNOTATION_PROPOSED in v.annotations]
+    return [v for v in revisions_of(place, views) if PROPOSED_ANNOTATION in v.annotations]
 
 
 def revisions_of(place: Location, views: Iterable[ConfigMapView]) -> list[ConfigMapView]:
@@ -173,7 +176,7 @@ def revisions_of(place: Location, views: Iterable[ConfigMapView]) -> list[Config
         and v.name == place.revision(v.labels[REVISION_LABEL])
     ]
     return sorted(
-        found, key=lambda v: (v.annotations.get(ANNOTATION_RESOLVED_AT, ""), v.name), reverse=True
+        found, key=lambda v: (v.annotations.get(RESOLVED_AT_ANNOTATION, ""), v.name), reverse=True
     )
 
 
@@ -189,17 +192,17 @@ def _record(view: ConfigMapView) -> LockRecord | None:
     try:
         return LockRecord(
             digest=manifest["digest"],
-            inputs=view.annotations[ANNOTATION_INPUTS],
-            resolved_at=view.annotations[ANNOTATION_RESOLVED_AT],
-            refreshed_at=view.annotations[ANNOTATION_REFRESHED_AT],
-            refresh=view.annotations.get(ANNOTATION_REFRESH, ""),
+            inputs=view.annotations[INPUTS_ANNOTATION],
+            resolved_at=view.annotations[RESOLVED_AT_ANNOTATION],
+            refreshed_at=view.annotations[REFRESHED_AT_ANNOTATION],
+            refresh=view.annotations.get(REFRESH_HANDLED_ANNOTATION, ""),
             python=manifest["python"],
             platforms=tuple(manifest["platforms"]),
             packages=manifest["packages"],
             index=manifest["index"],
-            pinned=ANNOTATION_PINNED in view.annotations,
-            verified=view.annotations.get(ANNOTATION_VERIFIED, ""),
-            notes=view.annotations.get(ANNOTATION_NOTES, ""),
+            pinned=PINNED_ANNOTATION in view.annotations,
+            verified=view.annotations.get(VERIFIED_ANNOTATION, ""),
+            notes=view.annotations.get(NOTES_ANNOTATION, ""),
             image=manifest.get("image") or "",
             shadow=tuple(manifest.get("shadow") or ()),
             credentials=bool(manifest.get("credentials")),

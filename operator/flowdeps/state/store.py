@@ -15,23 +15,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowdeps.api.problems import InvalidError
-from flowdeps.api.resource import (
-    MANAGED_BY,
-    MANAGED_BY_LABEL,
+from flowdeps.api.names import (
+    CONTENT_ANNOTATION,
     NAMESPACE_LABEL,
+    OURS,
     SET_LABEL,
-    SetMeta,
-    SetSpec,
-    WorkPoolRef,
-    parse_meta,
-    parse_spec,
+    is_managed,
 )
+from flowdeps.api.problems import InvalidError
+from flowdeps.api.resource import SetMeta, SetSpec, WorkPoolRef, parse_meta, parse_spec
 
-REVISION_LABEL = "flowdeps.dev/revision"
-SELECTOR = f"{MANAGED_BY_LABEL}={MANAGED_BY},{SET_LABEL}"
-
-ANNOTATION_CONTENT = "flowdeps.dev/content"
+SELECTOR = f"{OURS},{SET_LABEL}"
 
 LOCK_FILE = "requirements.txt"
 MANIFEST_FILE = "lock.json"
@@ -218,7 +212,7 @@ class Store:
         return self._put_view(view_config_map(body))
 
     def _put_view(self, view: ConfigMapView) -> ConfigMapView | None:
-        if view.labels.get(MANAGED_BY_LABEL) != MANAGED_BY or SET_LABEL not in view.labels:
+        if not is_managed(view.labels) or SET_LABEL not in view.labels:
             return None  # what is held without a set is deleted: be sure
         where = (view.namespace, view.name)
         known = self.config_maps.get(where)
@@ -304,7 +298,7 @@ def view_config_map(body: Body) -> ConfigMapView:
         annotations=annotations,
         owners=tuple(owner["uid"] for owner in meta.get("ownerReferences") or ()),
         immutable=bool(body.get("immutable")),
-        intact=annotations.get(ANNOTATION_CONTENT) == content_hash(data),
+        intact=annotations.get(CONTENT_ANNOTATION) == content_hash(data),
         manifest=manifest if isinstance(manifest, dict) else {},
     )
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from flowdeps.api.wording import listed
 from flowdeps.vulnerabilities.osv import (
     Advisory,
     AffectedRange,
@@ -97,8 +98,7 @@ def describe(found: Sequence[Vulnerability]) -> str:
         + (f" (fixed in {one.fixed})" if one.fixed else " (no fixed version is known)")
         for one in found[:_SHOWN]
     ]
-    more = len(found) - _SHOWN
-    return ", ".join(texts) + (f", and {more} more" if more > 0 else "")
+    return listed(texts, most=_SHOWN, total=len(found))
 
 
 def _affects(advisory: Advisory, version: str) -> bool:

@@ -22,6 +22,8 @@ from typing import Any, NamedTuple, TypeVar
 from packaging.utils import canonicalize_name, canonicalize_version
 from packaging.version import InvalidVersion, Version
 
+from flowdeps.api.wording import shorten
+
 _SUMMARY = 160
 _SEVERITIES = frozenset({"low", "moderate", "medium", "high", "critical"})
 _RANKS = {"fixed": 0, "introduced": 1, "last_affected": 2}
@@ -209,7 +211,7 @@ def _group(advisories: list[Advisory]) -> tuple[tuple[Advisory, ...], ...]:
 def _line(text: str) -> str:
     line = " ".join(text[: 8 * _SUMMARY].strip().partition("\n\n")[0].split())
     line = "".join(one if one.isprintable() else "�" for one in line)
-    return line if len(line) <= _SUMMARY else f"{line[: _SUMMARY - 1]}…"
+    return shorten(line, _SUMMARY)
 
 
 def _text(value: object) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from flowdeps.api.resource import REFRESH_ANNOTATION
+from flowdeps.api.names import REFRESH_REQUESTED_ANNOTATION
 from flowdeps.api.status import LockStatus, SetStatus
 from flowdeps.locks.index import Index
 from flowdeps.state import (
@@ -185,7 +185,7 @@ def test_what_was_served_stands_in_before_newer_revisions() -> None:
 def test_a_stand_in_counts_as_just_refreshed() -> None:
     """A revision knows neither when its lock was last refreshed nor which request was met: the
     status does, and where there is none, what is asked for was."""
-    asked = {"annotations": {REFRESH_ANNOTATION: "now"}}
+    asked = {"annotations": {REFRESH_REQUESTED_ANNOTATION: "now"}}
     assert _stand_in().refreshed_at == "2026-02-01T00:00:00.000000+00:00"
     assert _stand_in(metadata=asked).refresh == "now"
     assert _stand_in(metadata=asked, status=_SERVED_A).refresh == ""

@@ -13,14 +13,11 @@ import aiohttp
 from kubernetes.aio import client
 
 from flowdeps import __version__
-from flowdeps.api.resource import GROUP, KIND, PLURAL, VERSION
+from flowdeps.api.names import API_VERSION, FIELD_MANAGER, GROUP, KIND, PLURAL
 from flowdeps.clients.fence import Fence, FenceClosedError
 from flowdeps.clients.kubernetes.errors import ClusterError, refusal
 from flowdeps.clients.kubernetes.login import Login, load, unusable
 from flowdeps.clients.kubernetes.rights import IDENTITY, Right
-
-FIELD_MANAGER = "flowdeps"
-API_VERSION = f"{GROUP}/{VERSION}"
 
 Body = Mapping[str, Any]
 Observe = Callable[[str, str, float], None]

@@ -8,18 +8,13 @@ only where it differs.
 import base64
 from typing import Any
 
-from flowdeps.api.resource import (
-    MANAGED_BY,
-    MANAGED_BY_LABEL,
-    NAMESPACE_LABEL,
-    SET_LABEL,
-)
+from flowdeps.api.names import NAMESPACE_LABEL, REVISION_LABEL, SET_LABEL, is_managed, set_labels
 from flowdeps.gather.credentials import CA_FILE, NETRC_FILE
 from flowdeps.locks.access import Access
 from flowdeps.reconcile.claims import is_foreign, taken
 from flowdeps.reconcile.context import Context
 from flowdeps.state import owner_of, places, primary_location, revisions_of
-from flowdeps.state.store import REVISION_LABEL, ConfigMapView, SetEntry, SetKey
+from flowdeps.state.store import ConfigMapView, SetEntry, SetKey
 
 
 async def publish_credentials(context: Context, entry: SetEntry, access: Access | None) -> bool:
@@ -84,7 +79,7 @@ async def _publish_at(
 
 
 def _labels_of(key: SetKey) -> dict[str, str]:
-    return {MANAGED_BY_LABEL: MANAGED_BY, SET_LABEL: key.name, NAMESPACE_LABEL: key.namespace}
+    return set_labels(namespace=key.namespace, name=key.name)
 
 
 def _is_of(key: SetKey, body: Any) -> bool:
@@ -94,7 +89,7 @@ def _is_of(key: SetKey, body: Any) -> bool:
 def _is_ours(context: Context, body: Any) -> bool:
     labels = _labels(body)
     holder = SetKey(labels.get(NAMESPACE_LABEL, ""), labels.get(SET_LABEL, ""))
-    return labels.get(MANAGED_BY_LABEL) == MANAGED_BY and not is_foreign(context, holder)
+    return is_managed(labels) and not is_foreign(context, holder)
 
 
 def _labels(body: Any) -> dict[str, str]:

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from flowdeps.api.names import REFRESH_REQUESTED_ANNOTATION, choice_of
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import REFRESH_ANNOTATION, SetSpec, Updates
+from flowdeps.api.resource import SetSpec, Updates
 from flowdeps.api.times import parse_time
 from flowdeps.gather.inputs import Inputs
 from flowdeps.gather.least_vulnerable import least_vulnerable
@@ -80,7 +81,7 @@ def lock_to_serve(
         found = pinned_record(home, views, spec.revision)
         said = Outcome.done(Reason.PINNED, f"{spec.revision}, as spec.revision says")
         if found is None:
-            kept = [view.name.removeprefix("flowdeps-") for view in revisions_of(home, views)]
+            kept = [choice_of(view.name) for view in revisions_of(home, views)]
             text = f'spec.revision: there is no revision "{spec.revision}"; '
             text += f"there are: {', '.join(kept)}" if kept else "there is none yet"
             return last, Outcome.failed(Reason.REVISION_NOT_FOUND, text)
@@ -111,7 +112,7 @@ def ask(
     (those of a proposal, which waits for an approval).
     """
     now = context.now()
-    wanted = entry.meta.annotations.get(REFRESH_ANNOTATION, "")
+    wanted = entry.meta.annotations.get(REFRESH_REQUESTED_ANNOTATION, "")
     due = next_refresh(entry, spec, record)
     changed = record is None or inputs.digest not in {record.inputs, settled}
     # What somebody changed is published; what a refresh moves may have to wait for an approval.
@@ -139,7 +140,7 @@ def ask(
     if isinstance(answer, Failure):
         return answer
     if problem := too_large(answer.lock):
-        return Outcome.failed(Reason.LOCK_TOO_LARGE, problem)
+        return problem
     made = record_of(
         answer.lock,
         inputs=inputs.digest,

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from flowdeps.api.conditions import ConditionType, find_condition
+from flowdeps.api.names import INPUTS_ANNOTATION
 from flowdeps.api.outcome import Outcome
-from flowdeps.api.reasons import UNDER_WAY, Reason
+from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import SetSpec, Updates
 from flowdeps.api.status import parse_status
 from flowdeps.gather.inputs import Inputs, gather, gather_access
@@ -23,7 +24,7 @@ from flowdeps.reconcile.dependency_set.publish import LockText
 from flowdeps.reconcile.dependency_set.status import retry_after
 from flowdeps.reconcile.dependency_set.verify import Proof, prove
 from flowdeps.scheduling.single_flight import Failure
-from flowdeps.state import ANNOTATION_INPUTS, LockRecord, primary_location, proposals_of
+from flowdeps.state import LockRecord, primary_location, proposals_of
 from flowdeps.state.store import ConfigMapView, SetEntry
 
 
@@ -85,7 +86,7 @@ def make(
         return making
     making.inputs, making.access, making.access_known = inputs, inputs.access, True
     proposals = proposals_of(home, views) if making.pinned else []
-    settled = proposals[0].annotations.get(ANNOTATION_INPUTS, "") if proposals else ""
+    settled = proposals[0].annotations.get(INPUTS_ANNOTATION, "") if proposals else ""
     answer = ask(context, entry, spec, inputs, record=record, settled=settled, before=making.before)
     match answer:
         case Failure():
@@ -185,7 +186,7 @@ def verified_before(record: LockRecord) -> Outcome:
 
 def _under_way(entry: SetEntry, type_: ConditionType, step: Outcome) -> Outcome:
     """What was said of this spec before, as long as nothing new is known."""
-    return (_said(entry, type_) if step.reason in UNDER_WAY else None) or step
+    return (_said(entry, type_) if step.reason.is_under_way else None) or step
 
 
 def _said(entry: SetEntry, type_: ConditionType) -> Outcome | None:
@@ -193,11 +194,13 @@ def _said(entry: SetEntry, type_: ConditionType) -> Outcome | None:
     status = parse_status(entry.body)
     condition = find_condition(status.conditions, type_)
     told = status.observed_generation == entry.meta.generation
-    if condition is None or not told or condition.reason in UNDER_WAY:
+    if condition is None or not told or condition.is_under_way:
+        return None
+    if not isinstance(condition.reason, Reason):
         return None
     return Outcome(
         condition.status != "False",
-        Reason.named(condition.reason),
+        condition.reason,
         condition.message,
         unknown=condition.status == "Unknown",
     )

@@ -5,9 +5,9 @@ before copies, in each place the revision before the current one, deletions last
 Whatever was not reached is found missing by the next pass.
 """
 
+from flowdeps.api.names import is_managed
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import MANAGED_BY, MANAGED_BY_LABEL
 from flowdeps.clients.kubernetes import ClusterError
 from flowdeps.locks.diff import diff, summarize
 from flowdeps.locks.lock import Lock, LockError, parse_lock
@@ -158,7 +158,7 @@ async def _look(context: Context, desired: Desired) -> ConfigMapView | Outcome |
     if body is None:
         return None
     labels = body["metadata"].get("labels") or {}
-    if labels.get(MANAGED_BY_LABEL) != MANAGED_BY:
+    if not is_managed(labels):
         return Outcome.failed(
             Reason.NAME_TAKEN,
             f"ConfigMap {desired.namespace}/{desired.name} exists and is not flowdeps';"

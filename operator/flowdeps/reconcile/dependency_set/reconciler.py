@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 
 from flowdeps.api.conditions import ConditionType, find_condition
 from flowdeps.api.events import Event, Kind
+from flowdeps.api.names import FINALIZER, REVISION_LABEL
 from flowdeps.api.outcome import Outcome
-from flowdeps.api.reasons import PASSING, Reason
-from flowdeps.api.resource import FINALIZER, OnVulnerable, SetSpec, Updates, WorkPoolRef
+from flowdeps.api.reasons import Reason
+from flowdeps.api.resource import OnVulnerable, SetSpec, Updates, WorkPoolRef
 from flowdeps.api.status import SetStatus, parse_status
 from flowdeps.clients.kubernetes import ClusterError
 from flowdeps.reconcile.claims import is_foreign, taken
@@ -24,13 +25,12 @@ from flowdeps.reconcile.dependency_set.publish import LockText, propose, publish
 from flowdeps.reconcile.dependency_set.removal import remove, sweep
 from flowdeps.reconcile.dependency_set.retention import prune
 from flowdeps.reconcile.dependency_set.status import (
-    STALLED,
     ReconcileResult,
     build_status,
     retry_after,
 )
 from flowdeps.state import LockRecord, asked, last_record, places, primary_location
-from flowdeps.state.store import REVISION_LABEL, PoolKey, SetEntry, SetKey
+from flowdeps.state.store import PoolKey, SetEntry, SetKey
 from flowdeps.vulnerabilities.matches import Vulnerability
 
 _SECRETS_AGAIN = 600.0
@@ -218,7 +218,7 @@ class SetReconciler:
 
     def _once_more(self, entry: SetEntry, published: Outcome) -> list[float]:
         """When to try again to publish what was refused."""
-        if published.is_done or published.reason in STALLED:
+        if published.is_done or published.reason.is_stalled:
             return []
         return [retry_after(entry, ConditionType.PUBLISHED, now=self._context.now())]
 
@@ -282,7 +282,7 @@ class SetReconciler:
         vulnerable = find_condition(status.conditions, ConditionType.VULNERABLE)
         if vulnerable and vulnerable.status == "True" and vulnerable != known:
             await self._context.announce_condition(entry, vulnerable, "Warning")
-        if ready is None or ready.reason in PASSING:
+        if ready is None or ready.is_under_way:
             return
         if was is None or (was.status, was.reason) != (ready.status, ready.reason):
             kind: Kind = "Normal" if ready.status == "True" else "Warning"

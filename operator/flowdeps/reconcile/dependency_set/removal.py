@@ -10,7 +10,7 @@ offers; a set that is gone is tried again as long as it holds a ConfigMap).
 from contextlib import suppress
 
 from flowdeps.api.events import Event
-from flowdeps.api.resource import FINALIZER
+from flowdeps.api.names import FINALIZER
 from flowdeps.clients.kubernetes import ClusterError
 from flowdeps.clients.prefect.client import PoolsError
 from flowdeps.reconcile.context import Context

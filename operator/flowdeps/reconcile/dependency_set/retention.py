@@ -8,14 +8,15 @@ deployment or a pod name stays, however old it is.
 import logging
 from collections.abc import Collection, Sequence
 
-from flowdeps.api.resource import SET_LABEL, Updates
+from flowdeps.api.names import REVISION_LABEL, SET_LABEL, choice_of
+from flowdeps.api.resource import Updates
 from flowdeps.clients.kubernetes import ClusterError
 from flowdeps.clients.prefect.client import PoolsError
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.credentials import remove_credentials
 from flowdeps.reconcile.dependency_set.publish import delete
 from flowdeps.state import Location, LockRecord, obsolete, places
-from flowdeps.state.store import REVISION_LABEL, ConfigMapView, SetEntry
+from flowdeps.state.store import ConfigMapView, SetEntry
 
 log = logging.getLogger(__name__)
 
@@ -85,4 +86,4 @@ def _key(view: ConfigMapView) -> str:
 
 def _choice(view: ConfigMapView) -> str:
     """What a run names to get this ConfigMap."""
-    return view.name.removeprefix("flowdeps-")
+    return choice_of(view.name)

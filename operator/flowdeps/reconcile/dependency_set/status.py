@@ -11,6 +11,12 @@ from flowdeps.api.conditions import (
     find_condition,
     merge_conditions,
 )
+from flowdeps.api.names import (
+    PROPOSED_ANNOTATION,
+    RESOLVED_AT_ANNOTATION,
+    SUMMARY_ANNOTATION,
+    revision_choice,
+)
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.status import (
@@ -26,44 +32,10 @@ from flowdeps.api.status import (
 from flowdeps.api.times import parse_time
 from flowdeps.api.wording import counted
 from flowdeps.reconcile.context import PoolState, Verdict
-from flowdeps.state import (
-    ANNOTATION_PROPOSED,
-    ANNOTATION_RESOLVED_AT,
-    ANNOTATION_SUMMARY,
-    Location,
-    LockRecord,
-    primary_location,
-    proposals_of,
-    revisions_of,
-)
+from flowdeps.state import Location, LockRecord, primary_location, proposals_of, revisions_of
 from flowdeps.state.store import ConfigMapView, PoolView, SetEntry
 from flowdeps.trials.images import Image
 from flowdeps.vulnerabilities.matches import Vulnerability, describe
-
-STALLED = frozenset(
-    {
-        Reason.INVALID_SPEC,
-        Reason.SOURCE_INVALID,
-        Reason.INCLUDE_CYCLE,
-        Reason.INCLUDE_INVALID,
-        Reason.LOCK_INVALID,
-        Reason.INDEX_NOT_ALLOWED,
-        Reason.IMAGE_NOT_ALLOWED,
-        Reason.IMAGE_UNKNOWN,
-        Reason.IMAGE_UNUSABLE,
-        Reason.UNSATISFIABLE,
-        Reason.VERIFY_FAILED,
-        Reason.VULNERABLE,
-        Reason.LOCK_TOO_LARGE,
-        Reason.REVISION_NOT_FOUND,
-        Reason.CONFLICT,
-        Reason.NOT_ADMITTED,
-        Reason.NO_IMAGE,
-        Reason.NOT_MERGEABLE,
-        Reason.POOL_UNSUPPORTED,
-    }
-)
-"""Reasons that only a change by a person ends; all others are retried."""
 
 _NO_LOCK = "waits for a lock"
 _MOST = 1800.0
@@ -117,10 +89,10 @@ def build_status(
             RevisionStatus(
                 name=view.manifest.get("revision", view.name),
                 digest=view.manifest.get("digest", ""),
-                created_at=parse_time(view.annotations.get(ANNOTATION_RESOLVED_AT))
+                created_at=parse_time(view.annotations.get(RESOLVED_AT_ANNOTATION))
                 or entry.meta.created_at,
-                summary=view.annotations.get(ANNOTATION_SUMMARY, ""),
-                proposed=ANNOTATION_PROPOSED in view.annotations,
+                summary=view.annotations.get(SUMMARY_ANNOTATION, ""),
+                proposed=PROPOSED_ANNOTATION in view.annotations,
             )
             for view in revisions
         ),
@@ -165,7 +137,7 @@ def _conditions(
             text = f"{failed.message}; {findings.published.message}{serving}"
             ready = replace(ready, message=text)
         return [ready, *conditions]
-    state = ConditionType.STALLED if failed.reason in STALLED else ConditionType.RECONCILING
+    state = ConditionType.STALLED if failed.reason.is_stalled else ConditionType.RECONCILING
     return [ready, Condition(state, "True", failed.reason, failed.message), *conditions]
 
 
@@ -227,9 +199,9 @@ def _proposed(
         return ProposedStatus(
             revision=view.manifest.get("revision", view.name),
             digest=view.manifest.get("digest", ""),
-            proposed_at=parse_time(view.annotations.get(ANNOTATION_RESOLVED_AT))
+            proposed_at=parse_time(view.annotations.get(RESOLVED_AT_ANNOTATION))
             or entry.meta.created_at,
-            summary=view.annotations.get(ANNOTATION_SUMMARY, ""),
+            summary=view.annotations.get(SUMMARY_ANNOTATION, ""),
         )
     return None
 
@@ -252,7 +224,7 @@ def _vulnerabilities(
 
 
 def _revision(entry: SetEntry, record: LockRecord) -> str:
-    return f"{primary_location(entry.key).key}-{record.short}"
+    return revision_choice(primary_location(entry.key).key, record.short)
 
 
 def _pools(
@@ -296,7 +268,7 @@ def _pools(
     if not failures:
         return tuple(statuses), Outcome.done(Reason.SYNCED)
     # What a person must mend comes before what mends itself.
-    name, worst = min(failures, key=lambda failure: failure[1].reason not in STALLED)
+    name, worst = min(failures, key=lambda failure: not failure[1].reason.is_stalled)
     message = _at(name, worst.message)
     if findings.record is None and worst.reason is Reason.PENDING:
         message = _NO_LOCK
@@ -307,9 +279,9 @@ def _said_before(old: SetStatus, pool: PoolStatus) -> Verdict:
     """Of several pools, the condition has the reason of the one that it names."""
     condition = find_condition(old.conditions, ConditionType.POOLS_SYNCED)
     said = _at(pool.name, pool.message.removesuffix("…"))  # the pool's own message is shorter
-    if condition and (condition.message.startswith(said) or condition.message == _NO_LOCK):
-        return Verdict(Reason.named(condition.reason), pool.message)
-    return Verdict(Reason.PENDING, pool.message)
+    told = condition and (condition.message.startswith(said) or condition.message == _NO_LOCK)
+    reason = condition.reason if condition and told else None
+    return Verdict(reason if isinstance(reason, Reason) else Reason.PENDING, pool.message)
 
 
 def _at(pool: str, message: str) -> str:

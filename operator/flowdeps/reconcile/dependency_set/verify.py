@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from flowdeps.api.names import mounted_name
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.poolconfig import PoolConfig
 from flowdeps.api.reasons import Reason
@@ -54,7 +55,7 @@ def prove(
         image_id=image.id,
         imports=spec.verify.imports or (),
         names=inputs.names if spec.verify.imports is None else (),
-        secret=f"flowdeps-{entry.key.name}" if inputs.access else None,
+        secret=mounted_name(entry.key.name) if inputs.access else None,
         timeout=round(spec.verify.timeout.total_seconds()),
     )
     if record.verified == trial.short:
@@ -85,12 +86,11 @@ def prove(
         text = f"a pod installs and imports the lock {record.short} in {image.ref.image}"
         return Proof(Outcome.waits(Reason.VERIFYING, text))
     if isinstance(answer, Failure):
-        reason = Reason.named(answer.reason)
         text = f"{record.short} was not tried in {image.ref.image}: {answer.message}"
-        if reason is Reason.VERIFY_FAILED:
+        if answer.reason is Reason.VERIFY_FAILED:
             text = f"{record.short} does not work in {image.ref.image}: {answer.message}"
             text += "; mend the image, or choose another version; see spec.verify.imports"
-        return Proof(Outcome.failed(reason, text), until=answer.until)
+        return Proof(Outcome.failed(answer.reason, text), until=answer.until)
     return _passed(trial)
 
 
