@@ -28,7 +28,8 @@ from flowdeps.gather.sources import (
     Variable,
     key_content,
 )
-from flowdeps.locks.image import ImageError, parse_image_packages
+from flowdeps.locks.image import ImageError
+from flowdeps.locks.inspection import parse_image_packages
 from flowdeps.state.store import SetKey
 from flowdeps.trials.images import Image, ImageRef
 

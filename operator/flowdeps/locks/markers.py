@@ -7,11 +7,11 @@ also what becomes of a slip, as in `platform_machine == "amd64"`, which Linux ca
 import re
 from collections.abc import Iterable
 
-from packaging.markers import Marker, UndefinedComparison, UndefinedEnvironmentName
+from packaging.markers import Marker
 
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.requirements import parse_requirement
-from flowdeps.locks.target import marker_environment
+from flowdeps.locks.target import marker_environment, marker_holds
 
 _SHOWN = 5
 
@@ -23,7 +23,11 @@ def left_out(request: LockRequest) -> str | None:
     markers: dict[str, list[Marker]] = {}
     for requirement in map(parse_requirement, request.requirements):
         marker = requirement.marker
-        if marker and not any(_holds(marker, one) for one in environments):
+        if marker and not any(
+            # what can't be compared is no ground for a claim
+            marker_holds(marker, one, unknown=True)
+            for one in environments
+        ):
             markers.setdefault(requirement.name, []).append(marker)
         else:
             asked.add(requirement.name)
@@ -45,13 +49,6 @@ def _environment(request: LockRequest, platform: str) -> dict[str, str]:
     python = request.target.python
     full = (request.image and request.image.full_version) or f"{python}.0"
     return {**marker_environment(python, full_version=full, platform=platform), "extra": ""}
-
-
-def _holds(marker: Marker, environment: dict[str, str]) -> bool:
-    try:
-        return marker.evaluate(environment)
-    except (UndefinedComparison, UndefinedEnvironmentName):
-        return True  # what can't be compared is no ground for a claim
 
 
 def _values(markers: Iterable[Marker], environments: list[dict[str, str]]) -> str:
