@@ -6,7 +6,7 @@ from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import SetSpec
 from flowdeps.gather.lookup import Lookup
-from flowdeps.scheduling.single_flight import Failure
+from flowdeps.scheduling.tracking import Failure
 from flowdeps.trials.images import Image
 
 

@@ -33,7 +33,7 @@ from flowdeps.locks.request import LockRequest
 from flowdeps.locks.requirements import requirement_name
 from flowdeps.locks.requirements_file import parse_requirements_file
 from flowdeps.locks.target import Target
-from flowdeps.scheduling.single_flight import Failure
+from flowdeps.scheduling.tracking import Failure
 from flowdeps.trials.images import Image
 
 _SHOWN = 5

@@ -5,9 +5,10 @@ from typing import Protocol
 
 from flowdeps.api.config import Config
 from flowdeps.api.outcome import Outcome
+from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import SetSpec
 from flowdeps.gather.sources import Absent, Content, SourceRef, Unreadable
-from flowdeps.scheduling.single_flight import Failure
+from flowdeps.scheduling.tracking import Failure
 from flowdeps.state.store import SetKey
 from flowdeps.trials.images import Image, ImageRef
 
@@ -30,7 +31,7 @@ class Lookup(Protocol):
     def need_sources(self, refs: frozenset[SourceRef]) -> None:
         """Start to read these sources for the set; release all that it needed before."""
 
-    def source(self, ref: SourceRef) -> Content | Failure | None:
+    def source(self, ref: SourceRef) -> Content | Failure[Reason] | None:
         """What a needed source holds."""
 
     def included(self, name: str) -> SetSpec | Absent | Unreadable:
@@ -42,7 +43,7 @@ class Lookup(Protocol):
     def need_image(self, ref: ImageRef | None) -> None:
         """Start to look into this image for the set; release the one that it needed before."""
 
-    def image(self, ref: ImageRef) -> Image | Failure | None:
+    def image(self, ref: ImageRef) -> Image | Failure[Reason] | None:
         """What a needed image has."""
 
     def pool_images(self) -> Mapping[str, str]:

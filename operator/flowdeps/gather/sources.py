@@ -9,13 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowdeps.api.reasons import Reason
-from flowdeps.clients.kubernetes import Cluster, ClusterError
-from flowdeps.clients.prefect.client import Pools, PoolsError
+from flowdeps.clients.kubernetes import Cluster
+from flowdeps.clients.prefect.client import Pools
 from flowdeps.gather.credentials import secret_data
 from flowdeps.gather.texts import TextError, keys_of, text_under
-from flowdeps.scheduling.poller import Reading
-from flowdeps.scheduling.single_flight import FindingError
 
 AGAIN = 30.0
 AGAIN_MISSING = 10.0
@@ -99,8 +96,8 @@ class Sources:
         self._cluster = cluster
         self._pools = pools
 
-    async def read(self, thing: SourceRef, _known: Content | None) -> Reading[Content]:
-        """What a source holds now."""
+    async def read(self, thing: SourceRef, _known: Content | None) -> tuple[Content, float]:
+        """Return what a source holds now, and in how many seconds to read it again."""
         match thing:
             case ConfigMapKey():
                 content = await self._config_map(thing)
@@ -108,7 +105,7 @@ class Sources:
                 content = await self._secret(thing)
             case Variable():
                 content = await self._variable(thing)
-        return Reading(content, AGAIN_MISSING if isinstance(content, Absent) else AGAIN)
+        return content, AGAIN_MISSING if isinstance(content, Absent) else AGAIN
 
     async def _config_map(self, thing: ConfigMapKey) -> Content:
         body = await self._cluster.get_config_map(thing.namespace, thing.name)
@@ -125,13 +122,3 @@ class Sources:
     async def _variable(self, thing: Variable) -> Content:
         found = await self._pools.variable(thing.name)
         return Present(found.value) if found else Absent(f"there is no {thing}; create it")
-
-
-def explain(error: Exception) -> FindingError | None:
-    """Why a source can't be read for now."""
-    if isinstance(error, ClusterError):
-        reason = Reason.FORBIDDEN if error.status == 403 else Reason.GATHERING
-        return FindingError(str(error), reason=reason)
-    if isinstance(error, PoolsError):
-        return FindingError(str(error), reason=error.reason)
-    return None

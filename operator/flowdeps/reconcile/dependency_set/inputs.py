@@ -9,7 +9,7 @@ from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import SetSpec
 from flowdeps.gather.sources import Absent, Content, SourceRef, Unreadable
 from flowdeps.reconcile.context import Context
-from flowdeps.scheduling.single_flight import Failure
+from flowdeps.scheduling.tracking import Failure
 from flowdeps.state.store import SetEntry, SetKey
 from flowdeps.trials.images import Image, ImageRef
 
@@ -32,7 +32,7 @@ class OperatorLookup:
     def need_sources(self, refs: frozenset[SourceRef]) -> None:
         self.context.sources.need(self.key, refs)
 
-    def source(self, ref: SourceRef) -> Content | Failure | None:
+    def source(self, ref: SourceRef) -> Content | Failure[Reason] | None:
         return self.context.sources.get(ref)
 
     def included(self, name: str) -> SetSpec | Absent | Unreadable:
@@ -67,10 +67,10 @@ class OperatorLookup:
     def need_image(self, ref: ImageRef | None) -> None:
         self.context.images.need(self.key, frozenset({ref} if ref else ()))
 
-    def image(self, ref: ImageRef) -> Image | Failure | None:
+    def image(self, ref: ImageRef) -> Image | Failure[Reason] | None:
         return self.context.images.get(ref)
 
     def pool_images(self) -> Mapping[str, str]:
         pools = self.context.store.pools
-        named = [pools[ref.name] for ref in self.entry.offers if ref.name in pools]
+        named = [pools[ref.name] for ref in self.entry.pool_refs if ref.name in pools]
         return {pool.name: pool.image for pool in named if pool.image}
