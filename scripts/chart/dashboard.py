@@ -82,7 +82,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel(
             title="Who waits for a person",
-            about="For how long; `flowdeps explain NAMESPACE/NAME` says what to do.",
+            about="For how long; `flowdeps status NAMESPACE/NAME` says what to do.",
             unit="s",
             queries=(
                 (

@@ -16,7 +16,7 @@
   expr: max by (namespace, set, reason) (flowdeps_set_stalled_seconds{ {{- .pod -}} }) > 3600
   severity: warning
   summary: {{ `'The dependency set {{ $labels.namespace }}/{{ $labels.set }} has waited for somebody for {{ $value | humanizeDuration }}: {{ $labels.reason }}.'` }}
-  description: Its last good lock, if it had one, stays in service. `flowdeps explain NAMESPACE/NAME` or `kubectl describe fds` says what to do.
+  description: Its last good lock, if it had one, stays in service. `flowdeps status NAMESPACE/NAME` or `kubectl describe fds` says what to do.
 - alert: FlowdepsSetsNotReady
   expr: sum by (reason) (flowdeps_set_conditions{type="Reconciling",status="True",{{ .own }}}) > 0
   for: 1h
@@ -59,7 +59,7 @@
   for: 1h
   severity: warning
   summary: {{ `'A lock in namespace {{ $labels.namespace }} should have been refreshed {{ $value | humanizeDuration }} ago.'` }}
-  description: The lock stays in service and grows old. `flowdeps explain NAMESPACE/NAME` says what keeps it from a refresh.
+  description: The lock stays in service and grows old. `flowdeps status NAMESPACE/NAME` says what keeps it from a refresh.
 - alert: FlowdepsCleanupGivenUp
   expr: sum(increase(flowdeps_cleanups_total{outcome="GivenUp",{{ .own }}}[1h])) > 0
   severity: warning
