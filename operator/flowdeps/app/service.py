@@ -31,7 +31,7 @@ from flowdeps.reconcile.context import Context, Key
 from flowdeps.reconcile.dependency_set.reconciler import SetReconciler
 from flowdeps.reconcile.work_pool.reconciler import PoolReconciler
 from flowdeps.resolver import Resolver
-from flowdeps.scheduling.queue import backoff
+from flowdeps.scheduling.clock import Backoff
 from flowdeps.state.store import (
     SELECTOR,
     ConfigMapView,
@@ -150,7 +150,7 @@ class Service:
             if known is None or known.meta.generation != store.sets[key].meta.generation:
                 self._call_includers(key)
                 # Whoever edits a set may just have edited what it refers to.
-                self.context.sources.look(key)
+                self.context.sources.poll(key)
 
     def config_map_event(self, kind: str | None, body: Body) -> None:
         """One of our ConfigMaps was seen, changed or deleted."""
@@ -170,7 +170,7 @@ class Service:
     # Loops
 
     async def _first_list(self) -> None:
-        failures = 0
+        failures, backoff = 0, Backoff(longest=30.0, jitter=self.context.jitter)
         while True:
             try:
                 if not self.context.config.watch_namespaces:
@@ -183,7 +183,7 @@ class Service:
                         await self._list()
             except ClusterError as error:
                 failures += 1
-                pause = backoff(failures, longest=30.0)
+                pause = backoff(failures)
                 hint = "; is the resource (crds/) installed?" if error.status == 404 else ""
                 log.warning("can't list sets, next try in %.0f s: %s%s", pause, error, hint)
                 await asyncio.sleep(pause)
@@ -267,7 +267,7 @@ class Service:
                     self.context.cluster,
                     namespaces=self.context.config.watch_namespaces,
                     running=self.context.runner.running,
-                    images=self.context.images.followed(),
+                    images=self.context.images.needed(),
                 )
             except ClusterError as error:
                 log.warning("can't look for what trials have left: %s", error)
@@ -333,7 +333,7 @@ class Service:
             log.warning("%s; next try in %.0f s", advisories.problem, every)
 
     async def _hints(self) -> None:
-        failures = 0
+        failures, backoff = 0, Backoff(first=5.0, jitter=self.context.jitter)
         while True:
             try:
                 async for name in self.context.pools.changes():
@@ -343,7 +343,7 @@ class Service:
             except PoolsError as error:
                 log.debug("no events from Prefect: %s", error)
             failures += 1
-            await asyncio.sleep(backoff(failures, first=5.0))
+            await asyncio.sleep(backoff(failures))
 
     # Passes
 

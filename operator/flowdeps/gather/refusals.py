@@ -36,12 +36,13 @@ def blocked(spec: SetSpec, found: tuple[Vulnerability, ...]) -> Outcome | None:
     )
 
 
-def too_large(lock: Lock) -> str | None:
-    """Return why a lock can't be published, before anything is written; None: it can."""
+def too_large(lock: Lock) -> Outcome | None:
+    """Return why a lock does not fit a ConfigMap, before anything is written; None: it does."""
     size = len(lock.render().encode())
     if size <= LARGEST_LOCK:
         return None
-    return (
+    return Outcome.failed(
+        Reason.LOCK_TOO_LARGE,
         f"the lock of {len(lock.pins)} packages has {size:,} bytes, a ConfigMap holds"
-        f" {LARGEST_LOCK:,}; split the set in two, or name fewer platforms"
+        f" {LARGEST_LOCK:,}; split the set in two, or name fewer platforms",
     )

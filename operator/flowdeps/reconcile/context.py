@@ -1,6 +1,7 @@
 """What passes share: the picture, the outside systems, the queue, what pools said."""
 
 import logging
+import random
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.resolver import Resolution
+from flowdeps.scheduling.clock import Jitter
 from flowdeps.scheduling.poller import Poller
 from flowdeps.scheduling.queue import Queue
 from flowdeps.scheduling.single_flight import SingleFlight
@@ -26,7 +28,7 @@ from flowdeps.trials.images import Image, ImageRef
 from flowdeps.trials.runner import Runner
 from flowdeps.trials.verify import Trial, Verifier
 from flowdeps.vulnerabilities import Advisories
-from flowdeps.vulnerabilities.matches import Vulnerability, find
+from flowdeps.vulnerabilities.matches import Vulnerability, find_vulnerabilities
 
 log = logging.getLogger(__name__)
 
@@ -76,11 +78,11 @@ class Context:
     cluster: Cluster
     pools: Pools
     resolve: Resolve
-    resolutions: SingleFlight[Hashable, Resolution]
+    resolutions: SingleFlight[SetKey, Hashable, Resolution, Reason]
     verifier: Verifier
-    verifications: SingleFlight[Trial, str]
-    sources: Poller[SourceRef, Content]
-    images: Poller[ImageRef, Image]
+    verifications: SingleFlight[SetKey, Trial, str, Reason]
+    sources: Poller[SetKey, SourceRef, Content, Reason]
+    images: Poller[SetKey, ImageRef, Image, Reason]
     runner: Runner
     queue: Queue[Key]
     metrics: Metrics
@@ -91,6 +93,7 @@ class Context:
     removing: dict[SetKey, float] = field(default_factory=dict)  # since when, in queue time
     vulnerabilities: dict[str, tuple[str, tuple[Vulnerability, ...]]] = field(default_factory=dict)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    jitter: Jitter = random.random  # of pauses
 
     def working_on(self, key: SetKey) -> bool:
         """Whether a set's next state is still being made."""
@@ -110,7 +113,7 @@ class Context:
         known = self.vulnerabilities.get(lock.digest)
         if known is None or known[0] != self.advisories.version:
             pins = [(pin.name, pin.version) for pin in lock.pins]
-            known = (self.advisories.version, find(self.advisories.current, pins))
+            known = (self.advisories.version, find_vulnerabilities(self.advisories.current, pins))
             self.vulnerabilities[lock.digest] = known
         return known[1]
 

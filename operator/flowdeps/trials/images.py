@@ -26,9 +26,8 @@ from flowdeps.api.reasons import Reason
 from flowdeps.api.times import format_time, parse_time
 from flowdeps.clients.kubernetes import Cluster
 from flowdeps.locks.image import ImageError, ImageFacts, parse_probe
-from flowdeps.scheduling.poller import Reading
-from flowdeps.scheduling.single_flight import FindingError
 from flowdeps.telemetry.metrics import Metrics, measured
+from flowdeps.trials.errors import TrialError
 from flowdeps.trials.pods import PodSettings, probe_pod
 from flowdeps.trials.runner import Runner
 
@@ -90,10 +89,10 @@ class Images:
         self._now = now
         self._metrics = metrics
 
-    async def read(self, ref: ImageRef, known: Image | None) -> Reading[Image]:
+    async def read(self, ref: ImageRef, known: Image | None) -> tuple[Image, float]:
         """What an image has; the kept facts where they are fresh and nobody has asked yet.
 
-        Raises FindingError where no pod can tell.
+        Raises TrialError where no pod can tell.
         """
         if known is None:
             kept = await self._cluster.get_config_map(ref.namespace, ref.facts_name)
@@ -101,11 +100,11 @@ class Images:
                 image, probed_at = found
                 age = (self._now() - probed_at).total_seconds()
                 if 0 <= age < self._recheck:
-                    return Reading(image, self._recheck - age)
+                    return image, self._recheck - age
         with measured(self._metrics.probes, well="Probed"):
             image = await self._probe(ref)
         await self._cluster.apply_config_map(_body(image, self._now()))
-        return Reading(image, self._recheck)
+        return image, self._recheck
 
     async def _probe(self, ref: ImageRef) -> Image:
         name = f"{PROBE_CONTAINER}-{ref.short}"
@@ -122,14 +121,14 @@ class Images:
         if ended.failed:
             lines = " ".join(ended.log.split("\n")[-_LAST_LINES:]).strip()
             way_out = "" if "flowdeps:" in lines else "; use an image with Python 3.10 or newer"
-            raise FindingError(
+            raise TrialError(
                 f"{ref.image} can't be looked at: {lines or ended.why}{way_out}",
                 reason=Reason.IMAGE_UNUSABLE,
             )
         try:
             return Image(ref, ended.image_id, parse_probe(ended.log))
         except ImageError as error:
-            raise FindingError(f"{ref.image}: {error}", reason=Reason.IMAGE_UNUSABLE) from None
+            raise TrialError(f"{ref.image}: {error}", reason=Reason.IMAGE_UNUSABLE) from None
 
 
 def run_as(settings: PodSettings, ref: ImageRef) -> PodSettings:

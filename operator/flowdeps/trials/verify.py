@@ -18,9 +18,9 @@ from flowdeps.api.wording import shorten
 from flowdeps.clients.kubernetes import Cluster
 from flowdeps.locks.image import MARK, ImageError, ImageFacts, parse_probe
 from flowdeps.locks.lock import Lock
-from flowdeps.locks.overlay import unmet
-from flowdeps.scheduling.single_flight import FindingError
+from flowdeps.locks.overlay import unmet_requirements
 from flowdeps.state.store import DIGEST_FILE, LOCK_FILE, MANIFEST_FILE
+from flowdeps.trials.errors import TrialError
 from flowdeps.trials.images import Image, labels, run_as
 from flowdeps.trials.pods import VERIFY_RESULT, PodSettings, verify_pod
 from flowdeps.trials.runner import Ended, Runner
@@ -72,7 +72,7 @@ class Verifier:
         owner: Mapping[str, Any],
         env: Sequence[Mapping[str, str]] = (),
     ) -> str:
-        """Try a lock; returns what was seen. Raises FindingError, of reason VerifyFailed only where
+        """Try a lock; returns what was seen. Raises TrialError, of reason VerifyFailed only where
         the lock was seen not to work, which another try would not change.
 
         `manifest` is the lock.json that runs will see, `env` what their install container has, such
@@ -101,7 +101,7 @@ class Verifier:
             )
             body["metadata"]["ownerReferences"] = [dict(owner)]
             ended = await self._runner.run(body)
-        except FindingError:  # else the pod may live: whoever asks next finds it and its lock
+        except TrialError:  # else the pod may live: whoever asks next finds it and its lock
             await self._cluster.delete_config_map(**where)
             raise
         await self._cluster.delete_config_map(**where)
@@ -109,7 +109,7 @@ class Verifier:
         if ended.failed or not result.get("ok"):
             # What can't be installed now may be installed later; an import fails each time.
             told = result.get("ok") is False
-            raise FindingError(
+            raise TrialError(
                 _why(ended, result),
                 reason=Reason.VERIFY_FAILED if told else Reason.PODS_FAILED,
                 retry=not told,
@@ -117,10 +117,10 @@ class Verifier:
         try:
             overlay = parse_probe(ended.log)
         except ImageError as error:
-            raise FindingError(str(error), reason=Reason.PODS_FAILED) from None
+            raise TrialError(str(error), reason=Reason.PODS_FAILED) from None
         if problems := _broken(image.facts, overlay):
             text = shorten("; ".join(problems), _LONGEST)
-            raise FindingError(text, reason=Reason.VERIFY_FAILED, retry=False)
+            raise TrialError(text, reason=Reason.VERIFY_FAILED, retry=False)
         return f"installs, its requirements hold, and it imports in {trial.image}"
 
 
@@ -151,10 +151,10 @@ def _candidate(
 
 def _broken(image: ImageFacts, overlay: ImageFacts) -> list[str]:
     """The requirements that don't hold with the lock on top, but for those of before."""
-    before = set(map(str, unmet(image)))
+    before = set(map(str, unmet_requirements(image)))
     return [
-        f"{one}, there is {overlay.versions.get(one.wants, 'none')}"
-        for one in unmet(overlay)
+        f"{one}, there is {overlay.versions.get(one.requires, 'none')}"
+        for one in unmet_requirements(overlay)
         if str(one) not in before
     ]
 

@@ -7,7 +7,7 @@ import pytest
 
 from flowdeps.api.names import INSTALL_CONTAINER, VERIFY_CONTAINER
 from flowdeps.api.reasons import Reason
-from flowdeps.scheduling.single_flight import FindingError
+from flowdeps.trials.errors import TrialError
 from tests.unit.reconcile.simulation import MemoryCluster, MemoryImage
 from tests.unit.scheduling import virtual
 from tests.unit.trials.builders import verify
@@ -34,11 +34,11 @@ def result(**what: Any) -> str:
     return f"{PROBED}\nflowdeps-verify: {json.dumps(what)}"
 
 
-async def tried(status: dict[str, Any], log: str) -> FindingError:
+async def tried(status: dict[str, Any], log: str) -> TrialError:
     """What a trial says whose pod ends like this."""
     memory = MemoryCluster()
     memory.pods.instead = (status, log)
-    with pytest.raises(FindingError) as caught:
+    with pytest.raises(TrialError) as caught:
         await verify(memory)
     return caught.value
 

@@ -23,7 +23,7 @@ from flowdeps.locks.request import LockRequest
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.publish import LockText
 from flowdeps.resolver import Resolution
-from flowdeps.scheduling.single_flight import Failure
+from flowdeps.scheduling.tracking import Failure
 from flowdeps.state import (
     Location,
     LockRecord,
@@ -105,7 +105,7 @@ def ask(
     record: LockRecord | None,
     settled: str,
     before: LockText,
-) -> NewLock | Failure | Outcome:
+) -> NewLock | Failure[Reason] | Outcome:
     """A new lock and its record, a failure, or a step: done where the record holds.
 
     `record` is the lock in service, `settled` the digest of further inputs that need no new lock
@@ -122,7 +122,7 @@ def ask(
         return resolved(inputs, record)
     stamp = now.isoformat(timespec="microseconds")
     keeps = record if record and not refresh else None
-    answer: Resolution | Failure | None
+    answer: Resolution | Failure[Reason] | None
     request = inputs.wanted
     if isinstance(request, Lock):
         answer = Resolution(request)
@@ -140,7 +140,7 @@ def ask(
     if isinstance(answer, Failure):
         return answer
     if problem := too_large(answer.lock):
-        return Outcome.failed(Reason.LOCK_TOO_LARGE, problem)
+        return problem
     made = record_of(
         answer.lock,
         inputs=inputs.digest,
@@ -178,7 +178,7 @@ def _resolve(
     request: LockRequest,
     *,
     before: LockText,
-) -> Resolution | Failure | None:
+) -> Resolution | Failure[Reason] | None:
     async def find() -> Resolution:
         previous = await before.lock()
 

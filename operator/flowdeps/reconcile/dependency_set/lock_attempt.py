@@ -23,7 +23,7 @@ from flowdeps.reconcile.dependency_set.lock import NewLock, ask, lock_to_serve, 
 from flowdeps.reconcile.dependency_set.publish import LockText
 from flowdeps.reconcile.dependency_set.status import retry_after
 from flowdeps.reconcile.dependency_set.verify import Proof, prove
-from flowdeps.scheduling.single_flight import Failure
+from flowdeps.scheduling.tracking import Failure
 from flowdeps.state import LockRecord, primary_location, proposals_of
 from flowdeps.state.store import ConfigMapView, SetEntry
 
@@ -167,7 +167,7 @@ def _failed(context: Context, entry: SetEntry, making: LockAttempt, proof: Proof
         making.again.append(max(1.0, proof.until - context.queue.time()))
     if proof.step.reason is Reason.VERIFY_FAILED and making.inputs and making.inputs.image:
         pause = retry_after(entry, ConditionType.VERIFIED, now=context.now(), least=60.0)
-        context.images.look_at(making.inputs.image.ref, older_than=pause)
+        context.images.poll_thing(making.inputs.image.ref, older_than=pause)
         making.again.append(pause)
 
 

@@ -12,7 +12,7 @@ from flowdeps.gather.inputs import Inputs
 from flowdeps.locks.lock import Lock
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.credentials import publish_credentials
-from flowdeps.scheduling.single_flight import Failure
+from flowdeps.scheduling.tracking import Failure
 from flowdeps.state import LockRecord, config_maps, owner_of, primary_location
 from flowdeps.state.store import SetEntry
 from flowdeps.telemetry.metrics import measured

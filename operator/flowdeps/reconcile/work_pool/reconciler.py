@@ -83,7 +83,7 @@ class PoolReconciler:
 
     async def _run(self, name: str) -> float | None:
         context = self._context
-        pace = self._paces.setdefault(name, WriteThrottle())
+        pace = self._paces.setdefault(name, WriteThrottle(context.jitter))
         sets = context.store.offering(name)
         if wait := pace.wait(context.queue.time(), lambda: any(map(context.working_on, sets))):
             return wait
