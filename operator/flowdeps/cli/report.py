@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from flowdeps.api.statusparts import json_name
 from flowdeps.api.times import ago, format_time
-from flowdeps.api.wording import counted
+from flowdeps.api.wording import counted, shorten
 from flowdeps.cli.diagnosis import Diagnosis, Trouble
 
 _HEADLINES = {
@@ -19,6 +20,9 @@ _HEADLINES = {
     "goes": "is being deleted",
     "unseen": "has no status",
 }
+
+_EVENT = 150
+"""Characters of an event: two lines of a terminal. A long one repeats what a condition says."""
 
 
 def to_text(found: Diagnosis, *, now: datetime, width: int) -> str:
@@ -55,7 +59,7 @@ def _lines(found: Diagnosis, now: datetime) -> Iterator[str]:
         yield from _block("" if number else "Why", list(_trouble(trouble)))
     yield from _block("Operator", [found.lease.message])
     yield from _block("Pods", found.pods)
-    yield from _block("Recent events", found.events)
+    yield from _block("Recent events", [shorten(one, _EVENT) for one in found.events])
     yield from _block("Could not be read", found.not_looked_at)
 
 
@@ -90,10 +94,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return format_time(value)
     if isinstance(value, Mapping):
-        return {_camel(name): _plain(one) for name, one in value.items()}
+        return {json_name(name): _plain(one) for name, one in value.items()}
     return [_plain(one) for one in value] if isinstance(value, tuple | list) else value
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(one.capitalize() for one in rest)
