@@ -112,6 +112,15 @@ def test_the_first_line_says_what_happens_next(found: dict[str, object], first: 
     assert max(map(len, lines)) <= 80
 
 
+def test_a_long_event_is_cut() -> None:
+    """It repeats the message of a condition, which is shown whole."""
+    event = {"reason": "Unsatisfiable", "message": "because " * 90}
+    lines = shown(diagnose(Observed(body=body(READY), events=[event]), now=NOW))
+    block = lines[lines.index("Recent events") + 1 :]
+    assert len(block) == 2
+    assert block[-1].endswith("…")
+
+
 def test_a_long_word_is_not_broken() -> None:
     """A digest or an address can be copied."""
     image = f"registry.example.com/{'x' * 90}@{DIGEST}"
