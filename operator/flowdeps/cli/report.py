@@ -50,9 +50,12 @@ def to_json(found: Diagnosis) -> dict[str, Any]:
 
 
 def _lines(found: Diagnosis, now: datetime) -> Iterator[str]:
-    reason = f" ({found.reason})" if found.reason and found.state not in {"done", "goes"} else ""
-    since = f", since {format_time(found.since)}, {ago(found.since, now)}" if found.since else ""
-    yield f"{found.set} {_HEADLINES[found.state]}{reason}{since}"
+    line = f"{found.set} {_HEADLINES[found.state]}"
+    if found.state in {"waits", "retries", "works"}:
+        line += f" ({found.reason})"
+    if found.since and found.state != "goes":
+        line += f", since {format_time(found.since)}, {ago(found.since, now)}"
+    yield line
     yield from (f"! {note}" for note in found.notes)
     yield from _block("In service", list(_in_service(found, now)))
     for number, trouble in enumerate(found.troubles):
@@ -84,7 +87,7 @@ def _in_service(found: Diagnosis, now: datetime) -> Iterator[str]:
 
 def _trouble(trouble: Trouble) -> Iterator[str]:
     yield f"{trouble.condition}: {trouble.reason}: {trouble.meaning.partition(';')[0]}"
-    if trouble.message and trouble.message != trouble.meaning:
+    if trouble.message and trouble.message != trouble.meaning.rstrip("."):
         yield from (f"  | {line}" for line in trouble.message.splitlines())
     if trouble.remedy:
         yield f"  What to do: {trouble.remedy.replace('`', '')}."

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from flowdeps.api.reasons import Reason
 from flowdeps.api.times import format_time
 from flowdeps.cli.diagnosis import Diagnosis, Observed, diagnose
 from flowdeps.cli.lease import LeaseReport
@@ -101,7 +102,7 @@ def test_a_set_that_waits_for_a_person_reads_well() -> None:
         (body(lock=False), "flows/ml has no status"),
         (
             body(READY, meta={"deletionTimestamp": format_time(NOW)}),
-            "flows/ml is being deleted, since 2026-01-31T09:00:00Z, 3 h ago",
+            "flows/ml is being deleted",
         ),
     ],
 )
@@ -119,6 +120,16 @@ def test_a_long_event_is_cut() -> None:
     block = lines[lines.index("Recent events") + 1 :]
     assert len(block) == 2
     assert block[-1].endswith("…")
+
+
+def test_a_message_that_says_no_more_than_the_reason_is_left_out() -> None:
+    """As of a step that is under way."""
+    message = Reason.RESOLVING.description.rstrip(".")
+    steps = (condition("Ready", "False", "Resolving"), condition("Resolved", "False", "Resolving"))
+    lines = shown(
+        diagnose(Observed(body=body(*({**one, "message": message} for one in steps))), now=NOW)
+    )
+    assert [line for line in lines if message in line] == [f"  Resolved: Resolving: {message}."]
 
 
 def test_a_long_word_is_not_broken() -> None:
