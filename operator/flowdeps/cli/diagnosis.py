@@ -62,8 +62,8 @@ class Observed:
     """The pods that try its lock, or look into its image."""
     mounted: Mapping[tuple[str, str], Mounted | None] = field(default_factory=dict)
     """What runs mount, by namespace and key; None: there is no ConfigMap."""
-    offered: Mapping[str, Sequence[str] | str] = field(default_factory=dict)
-    """The keys in a pool's template, by pool, or why it could not be read."""
+    offered: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The keys in a pool's template, by pool, as far as pools could be read."""
     lease: LeaseReport = UNKNOWN
     """Which operator is active."""
     unread: Sequence[str] = ()
@@ -259,7 +259,7 @@ def _serving(observed: Observed, status: SetStatus) -> Iterator[Serving]:
 def _problems(observed: Observed, pool: PoolStatus, lock: LockStatus) -> Iterator[str]:
     """Yield why runs of a pool don't get a lock under its key."""
     live, key = observed.offered.get(pool.name), pool.key
-    if live is None or isinstance(live, str):
+    if live is None:
         if not pool.synced:
             yield pool.message
     elif key not in live:

@@ -144,10 +144,10 @@ def _concerns(pod: Body, body: Body) -> bool:
 
 async def _offered(
     status: SetStatus, config: Config, unread: list[str]
-) -> dict[str, Sequence[str] | str]:
+) -> dict[str, Sequence[str]]:
+    found: dict[str, Sequence[str]] = {}
     if not status.work_pools:
-        return {}
-    found: dict[str, Sequence[str] | str] = {}
+        return found
     try:
         async with Pools.connect(config.prefect.api_url) as pools:
             for one in status.work_pools:
@@ -156,5 +156,4 @@ async def _offered(
                 found[one.name] = fragment.keys if fragment else ()
     except PoolsError as error:
         unread.append(f"its pools: {error}")
-        found |= {one.name: str(error) for one in status.work_pools if one.name not in found}
     return found
