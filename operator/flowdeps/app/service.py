@@ -1,14 +1,14 @@
 """The operator as a whole: lists, loops and the queue, put together.
 
-At the start everything is listed once: no template is touched before all sets are
-known, so a restart never takes a set out of a pool. Then watches feed the store
-(see handlers), and three loops make up for what watches and hints may miss:
+At the start everything is listed once: no template is changed before all sets are known, so a
+restart never removes a set from a pool. Then watches feed the store (see handlers), and three loops
+make up for what watches and hints may miss:
 
-- resync: lists again, takes in what differs, and notices a watch that went silent
-- poll: looks at all pools in a few requests, and calls those that are not in line
-- hints: Prefect's events, so that drift is mended in a second instead of a poll
+- resync: lists again, keeps what differs, and notices a watch that went silent
+- poll: reads all pools in a few requests, and requeues those that are not in line
+- hints: Prefect's events, so that drift ends within a second instead of a poll
 
-What one of them did not foresee is logged, and it begins anew: it must not end the others.
+An unexpected error in one of them is logged, and it starts again: it must not end the others.
 """
 
 import asyncio
@@ -83,8 +83,8 @@ class Service:
     ) -> AsyncIterator[Self]:
         """A service with clients for the cluster and Prefect, and locks by `resolver`.
 
-        `fence` stands before all writes, `identity` is who makes them; `wrap` may put
-        something around the clients, as tests of faults do.
+        `fence` guards all writes, `identity` names who makes them; `wrap` may put something around
+        the clients, as tests of faults do.
         Raises ClusterError or PoolsError where one of them isn't configured.
         """
         metrics = metrics or Metrics()
@@ -116,7 +116,7 @@ class Service:
         await self._first_list()
         loops: list[Callable[[], Awaitable[None]]] = [self._resync, self._poll, self._hints]
         if advisories := self.context.advisories:
-            # First of all: no lock is judged, and nothing is said of one, without it; but a
+            # First of all: no lock is checked, and nothing is reported of one, without it; but a
             # database that is far away must not keep the operator from its work.
             with suppress(TimeoutError):
                 async with asyncio.timeout(_DATABASE_SECONDS):
