@@ -22,7 +22,7 @@ from flowdeps.locks.lock import Lock, LockError, parse_lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.resolver import Resolution, ResolveError
 from flowdeps.vulnerabilities import Advisories
-from flowdeps.vulnerabilities.matches import Vulnerability, find
+from flowdeps.vulnerabilities.matches import Vulnerability, find_vulnerabilities
 from flowdeps.vulnerabilities.osv import Database
 
 _DESCRIPTION = """\
@@ -126,7 +126,7 @@ async def make_lock(inputs: Inputs, spec: SetSpec, config: Config, *, ask: Ask) 
 
     def known(lock: Lock) -> tuple[Vulnerability, ...]:
         pins = [(pin.name, pin.version) for pin in lock.pins]
-        return find(database, pins) if database else ()
+        return find_vulnerabilities(database, pins) if database else ()
 
     wanted = inputs.wanted
     try:

@@ -28,7 +28,7 @@ from flowdeps.gather.sources import (
 from flowdeps.locks.access import Access
 from flowdeps.locks.index import Index
 from flowdeps.locks.lock import Lock
-from flowdeps.locks.prefect_list import parse_variable
+from flowdeps.locks.prefect_variable import parse_variable
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.requirements import requirement_name
 from flowdeps.locks.requirements_file import parse_requirements_file

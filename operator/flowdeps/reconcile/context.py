@@ -28,7 +28,7 @@ from flowdeps.trials.images import Image, ImageRef
 from flowdeps.trials.runner import Runner
 from flowdeps.trials.verify import Trial, Verifier
 from flowdeps.vulnerabilities import Advisories
-from flowdeps.vulnerabilities.matches import Vulnerability, find
+from flowdeps.vulnerabilities.matches import Vulnerability, find_vulnerabilities
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ class Context:
         known = self.vulnerabilities.get(lock.digest)
         if known is None or known[0] != self.advisories.version:
             pins = [(pin.name, pin.version) for pin in lock.pins]
-            known = (self.advisories.version, find(self.advisories.current, pins))
+            known = (self.advisories.version, find_vulnerabilities(self.advisories.current, pins))
             self.vulnerabilities[lock.digest] = known
         return known[1]
 

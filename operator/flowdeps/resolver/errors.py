@@ -8,7 +8,7 @@ from flowdeps.api.reasons import Reason
 class ResolveError(Exception):
     """No lock could be made.
 
-    ``reason`` is the reason of a condition; ``retry`` says whether the same request may succeed
+    ``reason``: the reason of the condition that reports it. ``retry``: the same request may succeed
     later, with nothing changed in the resource.
     """
 

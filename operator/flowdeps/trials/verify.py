@@ -18,7 +18,7 @@ from flowdeps.api.wording import shorten
 from flowdeps.clients.kubernetes import Cluster
 from flowdeps.locks.image import MARK, ImageError, ImageFacts, parse_probe
 from flowdeps.locks.lock import Lock
-from flowdeps.locks.overlay import unmet
+from flowdeps.locks.overlay import unmet_requirements
 from flowdeps.state.store import DIGEST_FILE, LOCK_FILE, MANIFEST_FILE
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.images import Image, labels, run_as
@@ -151,10 +151,10 @@ def _candidate(
 
 def _broken(image: ImageFacts, overlay: ImageFacts) -> list[str]:
     """The requirements that don't hold with the lock on top, but for those of before."""
-    before = set(map(str, unmet(image)))
+    before = set(map(str, unmet_requirements(image)))
     return [
-        f"{one}, there is {overlay.versions.get(one.wants, 'none')}"
-        for one in unmet(overlay)
+        f"{one}, there is {overlay.versions.get(one.requires, 'none')}"
+        for one in unmet_requirements(overlay)
         if str(one) not in before
     ]
 

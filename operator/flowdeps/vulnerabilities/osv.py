@@ -52,7 +52,7 @@ class Advisory(NamedTuple):
     aliases: tuple[str, ...]
     summary: str
     severity: str
-    stretches: tuple[AffectedRange, ...]
+    ranges: tuple[AffectedRange, ...]
     versions: tuple[str, ...]
 
 
@@ -61,7 +61,7 @@ class Database:
     """Flaws by canonical package name, each as the advisories that tell of it: those that are
     linked by their ids and aliases. ``digest`` is equal for equal content."""
 
-    flaws: Mapping[str, tuple[tuple[Advisory, ...], ...]]
+    vulnerabilities: Mapping[str, tuple[tuple[Advisory, ...], ...]]
     records: int
     digest: str
 
@@ -85,7 +85,7 @@ class Builder:
     def database(self) -> Database:
         """What was added so far."""
         found = {
-            name: _flaws(sorted(advisories.values()))
+            name: _group(sorted(advisories.values()))
             for name, advisories in sorted(self._found.items())
         }
         digest = hashlib.sha256()
@@ -153,13 +153,13 @@ def _advisory(
         aliases=tuple(sorted({_line(one) for one in _texts(record.get("aliases"))})),
         summary=_line(_text(record.get("summary")) or _text(record.get("details"))),
         severity=next((once(one) for one in severities if one in _SEVERITIES), ""),
-        stretches=once(
+        ranges=once(
             tuple(
-                once(stretch)
+                once(affected_range)
                 for entry in entries
                 for one in _objects(entry.get("ranges"))
                 if one.get("type") == "ECOSYSTEM"
-                for stretch in _stretches(_objects(one.get("events")))
+                for affected_range in _ranges(_objects(one.get("events")))
             )
         ),
         versions=once(
@@ -170,7 +170,7 @@ def _advisory(
     )
 
 
-def _stretches(events: list[dict[str, Any]]) -> list[AffectedRange]:
+def _ranges(events: list[dict[str, Any]]) -> list[AffectedRange]:
     ordered: list[tuple[bool, Version, int, str]] = []
     for event in events:
         for kind in _RANKS.keys() & event.keys():
@@ -181,17 +181,17 @@ def _stretches(events: list[dict[str, Any]]) -> list[AffectedRange]:
             if version is None:
                 return []
             ordered.append((not first, version, _RANKS[kind], "" if first else str(version)))
-    stretches, since = list[AffectedRange](), None
+    ranges, since = list[AffectedRange](), None
     for _, _, rank, text in sorted(ordered):
         if rank == _RANKS["introduced"]:
             since = text if since is None else since
         elif since is not None:
-            stretches.append(AffectedRange(since, text, closed=rank == _RANKS["last_affected"]))
+            ranges.append(AffectedRange(since, text, closed=rank == _RANKS["last_affected"]))
             since = None
-    return stretches if since is None else [*stretches, AffectedRange(since, "", closed=False)]
+    return ranges if since is None else [*ranges, AffectedRange(since, "", closed=False)]
 
 
-def _flaws(advisories: list[Advisory]) -> tuple[tuple[Advisory, ...], ...]:
+def _group(advisories: list[Advisory]) -> tuple[tuple[Advisory, ...], ...]:
     leaders: dict[str, str] = {}
 
     def leader(name: str) -> str:

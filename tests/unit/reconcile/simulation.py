@@ -9,13 +9,14 @@ only with a change, watches, finalizers, owners, immutable data, fields of other
 import asyncio
 import copy
 import json
+import pickle
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from packaging.specifiers import SpecifierSet
 
@@ -39,8 +40,15 @@ from tests.unit.state.bodies import set_body
 
 Body = dict[str, Any]
 Watcher = Callable[[str | None, str, Body], None]
+T = TypeVar("T")
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def _copied(value: T) -> T:
+    """Copy a value; a whole template ten times as fast as `copy.deepcopy` does."""
+    copied: T = pickle.loads(pickle.dumps(value))  # noqa: S301
+    return copied
 
 
 def clock() -> datetime:
@@ -473,11 +481,11 @@ class MemoryPrefect:
 
     async def read(self, name: str) -> Pool | None:
         await self._turn()
-        return copy.deepcopy(self.pools.get(name))
+        return _copied(self.pools.get(name))
 
     async def read_all(self) -> dict[str, Pool]:
         await self._turn()
-        return copy.deepcopy(self.pools)
+        return _copied(self.pools)
 
     async def write(self, name: str, template: Mapping[str, Any]) -> None:
         await self._turn()
