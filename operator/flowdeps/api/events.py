@@ -25,7 +25,7 @@ class Event(StrEnum):
     LOCK_PUBLISHED = (
         "LockPublished",
         "Normal",
-        "Another lock is in service; the note names its revision, and what moved.",
+        "Another lock is in service; the note names its revision and what changed.",
     )
     REVISION_PROPOSED = (
         "RevisionProposed",
@@ -35,13 +35,12 @@ class Event(StrEnum):
     KEY_IN_USE = (
         "KeyInUse",
         "Warning",
-        "A set that is being deleted is what deployments still choose; Prefect refuses their next"
-        " runs.",
+        "Deployments still choose a set that is being deleted; Prefect refuses their next runs.",
     )
     CLEANUP_GIVEN_UP = (
         "CleanupGivenUp",
         "Warning",
-        "A set that is being deleted could not be taken out of a pool, or a copy of its lock not be"
-        " deleted, for too long, and it went; what is left goes when Prefect answers again, or the"
-        " API server allows it.",
+        "A set was deleted, but for too long it could not be removed from a pool, or a copy of its"
+        " lock could not be deleted. The rest is removed when Prefect answers again, or the API"
+        " server allows it.",
     )
