@@ -88,7 +88,7 @@ def _merged(base: Mapping[str, Any], args: argparse.Namespace, config: Config) -
     offered: dict[str, SetEntry] = {}
     default = NONE
     for entry in _entries(args.files):
-        for ref in entry.offers:
+        for ref in entry.pool_refs:
             if ref.name != args.pool or not settings.admits(entry.key.namespace):
                 continue
             offered.setdefault(ref.key, entry)
