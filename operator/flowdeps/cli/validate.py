@@ -9,18 +9,18 @@ from flowdeps.cli.across import Sets, check_across
 from flowdeps.cli.manifests import read_manifests
 
 _DESCRIPTION = """\
-Check FlowDependencySets in files, without a cluster. It reports what the API server would refuse,
-sets that claim one key in one work pool, sets that include each other, and mistakes in the
-ConfigMaps that they read, if the files contain these. It skips objects of other kinds with a note.
-With --skip-others it skips everything that has nothing to do with sets without a note: other
-documents, and files that are not YAML.
+Check FlowDependencySets in files, without a cluster: what the API server would refuse, sets that
+claim one name in one work pool or include each other, and the ConfigMaps that they read, where the
+files have them. Objects of other kinds are skipped with a note; with --skip-others so is, without
+one, all that has nothing to do with sets: other documents, and files that are no YAML.
 """
 _EPILOG = """\
 examples:
   flowdeps validate sets.yaml
   kustomize build . | flowdeps validate -
 
-Exit status: 0 no problem, 1 problems (one line for each, on standard output), 2 wrong usage.
+Exit status: 0 all is well, 1 something is wrong (one line for each problem, on standard output),
+2 wrong usage.
 """
 
 
@@ -39,14 +39,14 @@ def add_parser(
     parser.add_argument(
         "--skip-others",
         action="store_true",
-        help="skip what has nothing to do with sets, for all files of a repository",
+        help="pass over what has nothing to do with sets, as in all files of a repository",
     )
     parser.set_defaults(run=run)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check `args.files`; 0, or 1 with a line for each problem on standard output."""
+    """Check `args.files`: 0, or 1 with a line for each problem on standard output."""
     reading = read_manifests(args.files, skip_others=args.skip_others)
     problems = list(reading.problems)
     valid: Sets = []
