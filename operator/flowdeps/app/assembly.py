@@ -1,26 +1,31 @@
-"""The operator's parts, put together: clients, what finds things out, and what passes share."""
+"""The operator's parts, put together: clients, what is looked up, and what reconciles share."""
 
-import asyncio
 import logging
+import random
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from flowdeps import __version__
 from flowdeps.api.config import Config
-from flowdeps.clients.kubernetes import Cluster
-from flowdeps.clients.prefect.client import Pools
-from flowdeps.gather import sources
+from flowdeps.api.reasons import Reason
+from flowdeps.clients.kubernetes import Cluster, ClusterError
+from flowdeps.clients.prefect.client import Pools, PoolsError
 from flowdeps.gather.sources import Sources
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.reconcile.context import Context, Key, Resolve
 from flowdeps.resolver import Resolution, ResolveError, Resolver
+from flowdeps.scheduling.clock import Backoff, Clock, Jitter, loop_time
 from flowdeps.scheduling.poller import Poller
 from flowdeps.scheduling.queue import Queue
-from flowdeps.scheduling.single_flight import FindingError, SingleFlight
+from flowdeps.scheduling.single_flight import SingleFlight
+from flowdeps.scheduling.tracking import RETRY, Failure
 from flowdeps.state.store import Store
 from flowdeps.telemetry.metrics import Metrics, measured
+from flowdeps.trials.errors import TrialError
 from flowdeps.trials.images import Images
 from flowdeps.trials.pods import PodSettings
 from flowdeps.trials.runner import Runner
@@ -31,10 +36,11 @@ log = logging.getLogger(__name__)
 
 _WORKERS = 16
 _IMAGES = 64
-"""Images that are read at once: most are kept, and how many pods there are is the runner's."""
+"""Images that are read at once: most are kept, and the runner limits the pods."""
 _KEEP_RESOLUTION = 600.0
+"""Seconds that a lock is kept for its trial."""
 _KEEP_VERIFICATION = 3600.0
-"""Seconds that answers are kept: a lock waits for its trial, and a trial's result is small."""
+"""Seconds that the result of a trial is kept; it is small."""
 
 
 def make_context(
@@ -45,75 +51,85 @@ def make_context(
     resolve: Resolve,
     metrics: Metrics,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    jitter: Jitter = random.random,
 ) -> Context:
-    """What passes share, for these clients."""
-    queue: Queue[Key] = Queue(_unset, workers=_WORKERS)
+    """Return what reconciles share, for these clients."""
+    queue: Queue[Key] = Queue(_unset, workers=_WORKERS, backoff=Backoff(jitter=jitter))
     runner = Runner(cluster, at_once=config.pods.concurrency)
+    pods = config.pods
     settings = PodSettings(
-        resources=config.pods.resources,
-        node_selector=config.pods.node_selector,
-        tolerations=config.pods.tolerations,
-        image_pull_secrets=config.pods.image_pull_secrets,
-        labels=config.pods.labels,
-        annotations=config.pods.annotations,
+        resources=pods.resources,
+        node_selector=pods.node_selector,
+        tolerations=pods.tolerations,
+        image_pull_secrets=pods.image_pull_secrets,
+        labels=pods.labels,
+        annotations=pods.annotations,
     )
     recheck = config.images.recheck.total_seconds()
     images = Images(cluster, runner, settings=settings, recheck=recheck, now=now, metrics=metrics)
     database = config.vulnerabilities.database
+    retry = replace(RETRY, jitter=jitter)
+    tracking: Any = {"call": queue.add, "to_failure": to_failure, "backoff": retry}
     return Context(
         config=config,
         store=Store(),
         cluster=cluster,
         pools=pools,
         resolve=resolve,
-        resolutions=SingleFlight(
-            queue.add, what="a resolution", explain=_explain, keep=_KEEP_RESOLUTION
-        ),
+        resolutions=SingleFlight(what="a resolution", keep=_KEEP_RESOLUTION, **tracking),
         verifier=Verifier(cluster, runner, settings=settings),
-        verifications=SingleFlight(
-            queue.add, what="a verification", explain=_explain, keep=_KEEP_VERIFICATION
-        ),
-        sources=Poller(Sources(cluster, pools).read, queue.add, explain=sources.explain),
-        images=Poller(images.read, queue.add, explain=sources.explain, at_once=_IMAGES),
+        verifications=SingleFlight(what="a verification", keep=_KEEP_VERIFICATION, **tracking),
+        sources=Poller(read=Sources(cluster, pools).read, **tracking),
+        images=Poller(read=images.read, at_once=_IMAGES, **tracking),
         runner=runner,
         queue=queue,
         metrics=metrics,
         version=__version__,
         advisories=Advisories(database) if database else None,
         now=now,
+        jitter=jitter,
     )
 
 
-def timed(resolver: Resolver, metrics: Metrics) -> Resolve:
-    """A resolver whose time is measured, and whose work is in the log."""
+def to_failure(error: Exception, what: str) -> Failure[Reason]:
+    """Return the failure that an error means; an unforeseen one is logged with its traceback."""
+    match error:
+        case TrialError():
+            return Failure(error.reason, error.message, retry=error.retry)
+        case ResolveError():
+            return Failure(error.reason, error.message, retry=error.retry)
+        case ClusterError():
+            reason = Reason.FORBIDDEN if error.status == 403 else Reason.GATHERING
+            return Failure(reason, str(error))
+        case PoolsError():
+            return Failure(error.reason, str(error))
+    log.warning("%s failed", what, exc_info=error)
+    return Failure(Reason.INTERNAL_ERROR, str(error) or type(error).__name__)
+
+
+def timed(resolver: Resolver, metrics: Metrics, *, clock: Clock = loop_time) -> Resolve:
+    """Return a resolver whose work is measured and logged."""
 
     async def resolve(
         request: LockRequest, *, previous: Lock | None, keep: bool, access: Access | None
     ) -> Resolution:
-        clock = asyncio.get_running_loop().time
         start = clock()
 
-        def tell(outcome: str, text: str) -> None:
-            told = {"outcome": outcome, "seconds": round(clock() - start, 3)}
-            log.info("a resolution ends: %s", text, extra=told)
+        def log_end(outcome: str, text: str) -> None:
+            fields = {"outcome": outcome, "seconds": round(clock() - start, 3)}
+            log.info("a resolution ends: %s", text, extra=fields)
 
         log.info("a resolution of %d requirements starts", len(request.requirements))
         try:
             with measured(metrics.resolutions, well="Resolved"):
                 made = await resolver.resolve(request, previous=previous, keep=keep, access=access)
         except ResolveError as error:
-            tell(error.reason, str(error.reason))
+            log_end(error.reason, str(error.reason))
             raise
-        tell("Resolved", f"{len(made.lock.pins)} packages")
+        log_end("Resolved", f"{len(made.lock.pins)} packages")
         return made
 
     return resolve
-
-
-def _explain(error: Exception) -> FindingError | None:
-    if isinstance(error, ResolveError):
-        return FindingError(error.message, reason=error.reason, retry=error.retry)
-    return sources.explain(error)
 
 
 async def _unset(_key: Key) -> float | None:

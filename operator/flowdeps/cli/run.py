@@ -14,7 +14,8 @@ from flowdeps.cli.failure import CommandError
 from flowdeps.cli.settings import add_config, make_resolver, read_config
 from flowdeps.clients.fence import Fence
 from flowdeps.telemetry.logs import set_up_logs
-from flowdeps.telemetry.metrics import Metrics, Server
+from flowdeps.telemetry.metrics import Metrics
+from flowdeps.telemetry.server import Server
 
 log = logging.getLogger(__name__)
 

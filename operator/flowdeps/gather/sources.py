@@ -5,16 +5,14 @@ and is read again every half minute. That there is none is a finding, not an err
 deleted on purpose, and its set must say so.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowdeps.api.reasons import Reason
-from flowdeps.clients.kubernetes import Cluster, ClusterError
-from flowdeps.clients.prefect.client import Pools, PoolsError
+from flowdeps.clients.kubernetes import Cluster
+from flowdeps.clients.prefect.client import Pools
 from flowdeps.gather.credentials import secret_data
 from flowdeps.gather.texts import TextError, keys_of, text_under
-from flowdeps.scheduling.poller import Reading
-from flowdeps.scheduling.single_flight import FindingError
 
 AGAIN = 30.0
 AGAIN_MISSING = 10.0
@@ -79,6 +77,18 @@ SourceRef = ConfigMapKey | Variable | SecretName
 Content = Present | Absent | Unreadable
 
 
+def key_content(ref: ConfigMapKey, config_map: Mapping[str, Any]) -> Content:
+    """Return what a ConfigMap holds under a key."""
+    try:
+        text = text_under(config_map, ref.key)
+    except TextError as error:
+        return Unreadable(f"{ref} is there, but {error}")
+    if text is None:
+        there = ", ".join(keys_of(config_map)) or "none"
+        return Absent(f"there is no {ref}; its keys: {there}; create it")
+    return Present(text)
+
+
 class Sources:
     """Reads sources."""
 
@@ -86,8 +96,8 @@ class Sources:
         self._cluster = cluster
         self._pools = pools
 
-    async def read(self, thing: SourceRef, _known: Content | None) -> Reading[Content]:
-        """What a source holds now."""
+    async def read(self, thing: SourceRef, _known: Content | None) -> tuple[Content, float]:
+        """Return what a source holds now, and in how many seconds to read it again."""
         match thing:
             case ConfigMapKey():
                 content = await self._config_map(thing)
@@ -95,20 +105,13 @@ class Sources:
                 content = await self._secret(thing)
             case Variable():
                 content = await self._variable(thing)
-        return Reading(content, AGAIN_MISSING if isinstance(content, Absent) else AGAIN)
+        return content, AGAIN_MISSING if isinstance(content, Absent) else AGAIN
 
     async def _config_map(self, thing: ConfigMapKey) -> Content:
         body = await self._cluster.get_config_map(thing.namespace, thing.name)
         if body is None:
             return Absent(f"there is no ConfigMap {thing.namespace}/{thing.name}; create it")
-        try:
-            text = text_under(body, thing.key)
-        except TextError as error:
-            return Unreadable(f"{thing} is there, but {error}")
-        if text is None:
-            there = ", ".join(keys_of(body)) or "none"
-            return Absent(f"there is no {thing}; its keys: {there}; create it")
-        return Present(text)
+        return key_content(thing, body)
 
     async def _secret(self, thing: SecretName) -> Content:
         body = await self._cluster.get_secret(thing.namespace, thing.name)
@@ -119,13 +122,3 @@ class Sources:
     async def _variable(self, thing: Variable) -> Content:
         found = await self._pools.variable(thing.name)
         return Present(found.value) if found else Absent(f"there is no {thing}; create it")
-
-
-def explain(error: Exception) -> FindingError | None:
-    """Why a source can't be read for now."""
-    if isinstance(error, ClusterError):
-        reason = Reason.FORBIDDEN if error.status == 403 else Reason.GATHERING
-        return FindingError(str(error), reason=reason)
-    if isinstance(error, PoolsError):
-        return FindingError(str(error), reason=error.reason)
-    return None

@@ -1,143 +1,107 @@
-"""Things outside that sets depend on: read when first needed, read again now and then.
+"""Read things when they are first needed, and again now and then as long as somebody needs them.
 
-Each thing has one task, which reads it, waits, and reads it again as long as anybody needs it.
-Who needs it is called when it has become known, and when it differs from what was known. What
-can't be read for now (an outage) stays what it was: a failure is only shown where nothing is
+Whoever needs a thing is called when it has become known, and when it differs from what was known.
+What can't be read for now (an outage) stays what it was: a failure is only shown where nothing is
 known yet. That a thing is gone is no outage; a reader returns that as a value.
 """
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Hashable
+import contextvars
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
 
-from flowdeps.scheduling.queue import backoff
-from flowdeps.scheduling.single_flight import Explain, Failure, foreseen
-from flowdeps.state.store import SetKey
-from flowdeps.telemetry import logs
-
-log = logging.getLogger(__name__)
-
-_FIRST_RETRY = 5.0
-_LONGEST_RETRY = 300.0
-
-T = TypeVar("T", bound=Hashable)
-V = TypeVar("V")
+from flowdeps.scheduling.tracking import Failure, K, R, T, Tracked, Tracker, V
 
 
-@dataclass(frozen=True)
-class Reading(Generic[V]):
-    """What a thing is, and in how many seconds to look again."""
+@dataclass(kw_only=True)
+class Poller(Tracker[K, T, V, R]):
+    """Things and what they are."""
 
-    value: V
-    again: float
+    read: Callable[[T, V | None], Awaitable[tuple[V, float]]]
+    """Gets a thing and what it was, returns what it is and in how many seconds to read it again."""
+    at_once: int = 8
+    """How many reads run at a time."""
+    _needs: dict[K, frozenset[T]] = field(default_factory=dict, init=False)
 
+    def __post_init__(self) -> None:
+        self._turn = asyncio.Semaphore(self.at_once)
+        self._context = contextvars.copy_context()
 
-@dataclass
-class _State(Generic[V]):
-    needed_by: set[SetKey] = field(default_factory=set)
-    value: V | None = None
-    failure: Failure | None = None
-    looked_at: float = float("-inf")
-    look: asyncio.Event = field(default_factory=asyncio.Event)
-    task: "asyncio.Task[None] | None" = None
-
-
-class Poller(Generic[T, V]):
-    """Things and what they are; `call` is told each set whose things changed."""
-
-    def __init__(
-        self,
-        read: Callable[[T, V | None], Awaitable[Reading[V]]],
-        call: Callable[[SetKey], None],
-        *,
-        explain: Explain,
-        at_once: int = 8,
-    ) -> None:
-        """`read` gets the thing and what it was; at most `at_once` reads run at a time."""
-        self._read = read
-        self._call = call
-        self._explain = explain
-        self._turn = asyncio.Semaphore(at_once)
-        self._states: dict[T, _State[V]] = {}
-        self._needs: dict[SetKey, frozenset[T]] = {}
-
-    def need(self, key: SetKey, things: frozenset[T]) -> None:
-        """Say all that a set needs; what it needed before and no more is let go."""
-        for thing in self._needs.get(key, frozenset()) - things:
-            if state := self._states.get(thing):
-                state.needed_by.discard(key)
-                if not state.needed_by:
-                    state.look.set()
+    def need(self, key: K, things: frozenset[T]) -> None:
+        """Name all things that `key` needs; others that it needed before are let go."""
+        for thing in self._needs.pop(key, frozenset()) - things:
+            tracked = self._tracked[thing]
+            tracked.keys.discard(key)
+            if not tracked.keys:
+                tracked.wake.set()
         if things:
             self._needs[key] = things
-        else:
-            self._needs.pop(key, None)
         for thing in things:
-            state = self._states.setdefault(thing, _State())
-            state.needed_by.add(key)
-            if state.task is None:
-                state.task = asyncio.create_task(self._follow(thing, state))
+            tracked = self._tracked.setdefault(thing, Tracked())
+            tracked.keys.add(key)
+            if tracked.task is None:
+                tracked.task = asyncio.create_task(self._begin(thing, tracked))
 
-    def get(self, thing: T) -> V | Failure | None:
-        """What a needed thing is; None: not known yet, who needs it is called."""
-        state = self._states[thing]
-        return state.failure if state.value is None else state.value
+    def get(self, thing: T) -> V | Failure[R] | None:
+        """Return what a needed thing is; None: not known yet, whoever needs it is called."""
+        return self._tracked[thing].known
 
-    def look(self, key: SetKey) -> None:
-        """Read now what a set needs."""
+    def poll(self, key: K) -> None:
+        """Read now what `key` needs."""
         for thing in self._needs.get(key, ()):
-            self._states[thing].look.set()
+            self._tracked[thing].wake.set()
 
-    def look_at(self, thing: T, *, older_than: float = 0.0) -> None:
-        """Read a needed thing now if the last look at it is so many seconds old."""
-        state = self._states[thing]
-        if asyncio.get_running_loop().time() - state.looked_at >= older_than:
-            state.look.set()
+    def poll_thing(self, thing: T, *, older_than: float = 0.0) -> None:
+        """Read a needed thing now if it was read at least so many seconds ago."""
+        tracked = self._tracked[thing]
+        if self.clock() - tracked.tried >= older_than:
+            tracked.wake.set()
 
-    def waits(self, key: SetKey) -> bool:
-        """Whether something that a set needs is being read for the first time."""
+    def waits(self, key: K) -> bool:
+        """Return whether something that `key` needs is being read for the first time."""
         return any(self.get(thing) is None for thing in self._needs.get(key, ()))
 
-    def followed(self) -> frozenset[T]:
-        """All that somebody needs."""
-        return frozenset(thing for thing, state in self._states.items() if state.needed_by)
+    def needed(self) -> frozenset[T]:
+        """Return all things that somebody needs."""
+        return frozenset(thing for thing, tracked in self._tracked.items() if tracked.keys)
 
-    async def close(self) -> None:
-        """End all reading."""
-        tasks = [state.task for state in self._states.values() if state.task]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async def _begin(self, thing: T, tracked: Tracked[K, V, R]) -> None:
+        pause = await self._read_once(thing, tracked) if tracked.keys else 0.0
+        # What follows is done for all who need the thing, in the context of none of them.
+        tracked.task = asyncio.create_task(
+            self._go_on(thing, tracked, pause), context=self._context.copy()
+        )
 
-    async def _follow(self, thing: T, state: _State[V]) -> None:
-        loop = asyncio.get_running_loop()
-        failures = 0
-        while state.needed_by:
-            state.look.clear()
-            before = state.failure if state.value is None else state.value
-            try:
-                async with self._turn:
-                    reading = await self._read(thing, state.value)
-            except Exception as error:
-                failures += 1
-                why = foreseen(error, self._explain, what=f"reading {thing}")
-                pause = backoff(failures, first=_FIRST_RETRY, longest=_LONGEST_RETRY)
-                state.failure = Failure(why.reason, why.message, loop.time() + pause)
-                known = isinstance(before, Failure) and before.message == why.message
-                changed = state.value is None and not known
-            else:
-                failures, pause, state.failure = 0, reading.again, None
-                changed = reading.value != before
-                state.value = reading.value
-            state.looked_at = loop.time()
-            if changed:
-                for key in state.needed_by:
-                    self._call(key)
+    async def _go_on(self, thing: T, tracked: Tracked[K, V, R], pause: float) -> None:
+        while tracked.keys:
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
-                    await state.look.wait()
-            logs.enter()  # from now on it is read for all who need it, by no pass
-        del self._states[thing]
+                    await tracked.wake.wait()
+            if tracked.keys:
+                pause = await self._read_once(thing, tracked)
+        del self._tracked[thing]
+
+    async def _read_once(self, thing: T, tracked: Tracked[K, V, R]) -> float:
+        """Read a thing, call whom that concerns, and return how long to wait."""
+        before, pause = tracked.known, 0.0
+        tracked.wake.clear()
+
+        async def find() -> V:
+            nonlocal pause
+            async with self._turn:
+                value, pause = await self.read(thing, tracked.value)
+            return value
+
+        await self._try(tracked, find, what=f"reading {thing}")
+        if _differs(before, tracked.known):
+            for key in tracked.keys:
+                self.call(key)
+        return tracked.failure.until - tracked.tried if tracked.failure else pause
+
+
+def _differs(before: object, now: object) -> bool:
+    """Return whether something has changed; a failure only by its message."""
+    if isinstance(before, Failure) and isinstance(now, Failure):
+        return before.message != now.message
+    return before != now

@@ -19,24 +19,16 @@ import asyncio
 import heapq
 import itertools
 import logging
-import random
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from flowdeps.scheduling.clock import Backoff, Clock, loop_time
+
 K = TypeVar("K", bound=Hashable)
 
 log = logging.getLogger(__name__)
-
-FIRST_PAUSE = 1.0
-LONGEST_PAUSE = 300.0
-
-
-def backoff(failures: int, *, first: float = FIRST_PAUSE, longest: float = LONGEST_PAUSE) -> float:
-    """Seconds to wait after so many failures in a row (1 or more), ± 20 %."""
-    pause = min(first * 2.0 ** min(failures - 1, 64), longest)
-    return pause * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, not a secret
 
 
 @dataclass(frozen=True)
@@ -57,6 +49,8 @@ class Queue(Generic[K]):
     handle: Callable[[K], Awaitable[float | None]]
     workers: int = 16
     on_error: Callable[[K, Exception], None] = lambda _key, _error: None
+    backoff: Backoff = field(default_factory=Backoff)
+    clock: Clock = loop_time
 
     _due: dict[K, float] = field(default_factory=dict)
     _heap: list[tuple[float, int, K]] = field(default_factory=list)
@@ -80,7 +74,7 @@ class Queue(Generic[K]):
 
     def time(self) -> float:
         """The clock that due times are of, in seconds."""
-        return asyncio.get_running_loop().time()
+        return self.clock()
 
     def busy(self, key: K) -> bool:
         """Whether `key` is being handled, or would be if a worker were free."""
@@ -136,7 +130,7 @@ class Queue(Generic[K]):
             self._failures.pop(key, None)
         except Exception as error:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
-            after = backoff(failures)
+            after = self.backoff(failures)
             log.warning("%s failed %d times, next try in %.0f s: %s", key, failures, after, error)
             self.on_error(key, error)
         finally:

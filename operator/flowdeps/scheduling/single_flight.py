@@ -1,166 +1,72 @@
-"""Questions that take long to answer, so that a pass never waits for one.
+"""Look something up once for all who ask, and keep the answer for a while.
 
-A pass asks; the answer is what was found, a failure, or None while it is being found
-out. When the answer is there, every set that asked is called again. Equal questions are
-one question: sets with the same inputs and the same pins to keep share a resolution.
-
-A failure is remembered until it is worth asking again (an outage: soon, with growing
-pauses; what only a change can mend: an hour), so the many reasons for another pass never
-become many answers.
+Equal questions are one question: sets with the same inputs and the same pins to keep share a
+resolution.
 """
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
 
-from flowdeps.scheduling.queue import backoff
-from flowdeps.state.store import SetKey
-
-log = logging.getLogger(__name__)
-
-RETRY_SETTLED = 3600.0
-"""Seconds until a question whose answer only a change of the question can mend is asked again."""
-_FIRST_RETRY = 5.0
+from flowdeps.scheduling.tracking import RETRY_SETTLED, Failure, K, R, T, Tracked, Tracker, V
 
 
-class FindingError(Exception):
-    """What was asked can't be found out.
+@dataclass(kw_only=True)
+class SingleFlight(Tracker[K, T, V, R]):
+    """Questions and answers; whoever asked is called when the answer is there."""
 
-    `reason` is a condition's, `message` is for people; `retry`: the same question may get
-    another answer soon.
-    """
+    what: str
+    """Names the questions in the log."""
+    keep: float = 60.0
+    """Seconds that an answer is kept."""
+    _waiting: dict[K, T] = field(default_factory=dict, init=False)
 
-    reason: str = "InternalError"
+    def ask(self, key: K, question: T, find: Callable[[], Awaitable[V]]) -> V | Failure[R] | None:
+        """Return the answer to a question; None: `key` is called when it is there.
 
-    def __init__(self, message: str, *, reason: str | None = None, retry: bool = True) -> None:
-        super().__init__(message)
-        self.message = message
-        self.retry = retry
-        if reason:
-            self.reason = reason
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why there is no answer; `until` (loop time) it is not worth asking again."""
-
-    reason: str
-    message: str
-    until: float
-
-
-Explain = Callable[[Exception], FindingError | None]
-"""Turns an error that was foreseen into words; None for all others."""
-
-Q = TypeVar("Q", bound=Hashable)
-A = TypeVar("A")
-
-
-def foreseen(error: Exception, explain: Explain, *, what: str) -> FindingError:
-    """The error in words; one that nobody foresaw is in the log with its place."""
-    if isinstance(error, FindingError):
-        return error
-    known = explain(error)
-    if known is None:
-        log.warning("%s failed", what, exc_info=error)
-        known = FindingError(str(error) or type(error).__name__)
-    return known
-
-
-@dataclass
-class _Answer(Generic[A]):
-    task: "asyncio.Task[None] | None" = None
-    found: A | None = None
-    failure: Failure | None = None
-    failures: int = 0
-    since: float = 0.0
-    waiting: set[SetKey] = field(default_factory=set)
-
-
-class SingleFlight(Generic[Q, A]):
-    """Questions and answers; `call` is told each set whose answer has come."""
-
-    def __init__(
-        self,
-        call: Callable[[SetKey], None],
-        *,
-        what: str,
-        explain: Explain,
-        keep: float = 60.0,
-    ) -> None:
-        """`what` names the questions in the log; `explain` turns a foreseen error into words;
-        an answer is kept for `keep` seconds."""
-        self._keep = keep
-        self._call = call
-        self._what = what
-        self._explain = explain
-        self._answers: dict[Q, _Answer[A]] = {}
-        self._waiting: dict[SetKey, Q] = {}
-
-    def ask(self, key: SetKey, question: Q, find: Callable[[], Awaitable[A]]) -> A | Failure | None:
-        """The answer to `question`; None: `key` is called when it is there.
-
-        `find` finds it, and is only called where nobody does already.
+        `find` finds it, and is only called where nobody is at it already.
         """
-        now = asyncio.get_running_loop().time()
         self.tidy()
-        answer = self._answers.setdefault(question, _Answer())
-        if answer.found is not None:
-            return answer.found
-        if answer.failure and now < answer.failure.until:
-            return answer.failure
-        answer.waiting.add(key)
+        tracked = self._tracked.setdefault(question, Tracked())
+        if tracked.value is not None:
+            return tracked.value
+        if tracked.failure and self.clock() < tracked.failure.until:
+            return tracked.failure
+        tracked.keys.add(key)
         self._waiting[key] = question
-        if answer.task is None:
-            answer.task = asyncio.create_task(self._run(question, answer, find))
+        if tracked.task is None:
+            tracked.task = asyncio.create_task(self._answer(question, tracked, find))
         return None
 
-    def waits(self, key: SetKey) -> bool:
-        """Whether `key` waits for an answer."""
+    def waits(self, key: K) -> bool:
+        """Return whether `key` waits for an answer."""
         return key in self._waiting
+
+    def running(self) -> int:
+        """Return how many questions wait for their answer."""
+        return sum(tracked.task is not None for tracked in self._tracked.values())
 
     def tidy(self) -> None:
         """Forget answers that everybody has had; called now and then."""
-        now = asyncio.get_running_loop().time()
-        for question, answer in list(self._answers.items()):
-            kept = self._keep if answer.found is not None else 2 * RETRY_SETTLED
-            if answer.task is None and answer.since and now - answer.since > kept:
-                del self._answers[question]
+        now = self.clock()
+        for question, tracked in list(self._tracked.items()):
+            kept = self.keep if tracked.value is not None else 2 * RETRY_SETTLED
+            if tracked.task is None and now - tracked.tried > kept:
+                del self._tracked[question]
 
     def forget(self) -> None:
-        """Forget all that was found: it would be found otherwise by now. Failures stay, and what is
-        being found out."""
-        self._answers = {
-            question: answer for question, answer in self._answers.items() if answer.found is None
-        }
+        """Forget all answers, because the next would be others; failures stay, and so does what is
+        under way."""
+        kept = {one: tracked for one, tracked in self._tracked.items() if tracked.value is None}
+        self._tracked = kept
 
-    def running(self) -> int:
-        """How many questions wait for their answer."""
-        return sum(answer.task is not None for answer in self._answers.values())
-
-    async def close(self) -> None:
-        """End what is under way."""
-        tasks = [answer.task for answer in self._answers.values() if answer.task]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _run(self, question: Q, answer: _Answer[A], find: Callable[[], Awaitable[A]]) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            answer.found = await find()
-            answer.failure = None
-        except Exception as error:
-            known = foreseen(error, self._explain, what=self._what)
-            answer.failures += 1
-            pause = backoff(answer.failures, first=_FIRST_RETRY) if known.retry else RETRY_SETTLED
-            answer.failure = Failure(known.reason, known.message, loop.time() + pause)
-        answer.since = loop.time()
-        answer.task = None
-        waiting, answer.waiting = answer.waiting, set()
-        for key in waiting:
-            if self._waiting.get(key) == question:  # else its spec has changed: it asked again
+    async def _answer(
+        self, question: T, tracked: Tracked[K, V, R], find: Callable[[], Awaitable[V]]
+    ) -> None:
+        await self._try(tracked, find, what=self.what)
+        tracked.task = None
+        keys, tracked.keys = tracked.keys, set()
+        for key in keys:
+            if self._waiting.get(key) == question:  # else it has asked something else since
                 del self._waiting[key]
-            self._call(key)
+            self.call(key)

@@ -1,18 +1,10 @@
-"""What the operator shows of itself: metrics and health.
+"""The operator's metrics, in a registry of their own."""
 
-Metrics stand in a registry of their own. Health is asked, not told: each probe
-calls the checks that it was given, so a stuck part cannot claim to be well.
-"""
-
-import asyncio
 import contextlib
 import platform
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Sequence
 
-from aiohttp import web
 from prometheus_client import (
-    CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
     Gauge,
@@ -20,16 +12,13 @@ from prometheus_client import (
     Info,
     ProcessCollector,
     disable_created_metrics,
-    generate_latest,
 )
 
 from flowdeps import __version__
+from flowdeps.scheduling.clock import Clock, loop_time
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-
-Check = Callable[[], str | None]
-"""A health check: None where all is well, else what is wrong in one line."""
 
 
 class Metrics:
@@ -158,7 +147,7 @@ class Metrics:
             self.api_calls.labels("kubernetes", method, "403")
 
     def observe_call(self, target: str) -> Callable[[str, str, float], None]:
-        """What a client of `target` tells its requests to: method, outcome, seconds."""
+        """Return what a client of `target` calls after each request: method, outcome, seconds."""
 
         def observe(method: str, outcome: str, seconds: float) -> None:
             self.api_calls.labels(target, method, outcome).inc()
@@ -167,7 +156,7 @@ class Metrics:
         return observe
 
     def keep_pools(self, names: Collection[str]) -> None:
-        """Drop what was counted of all other pools."""
+        """Drop the counters of all other pools."""
         for counter in (self.template_writes, self.template_drifts):
             samples = [sample for family in counter.collect() for sample in family.samples]
             for name in {sample.labels["pool"] for sample in samples} - set(names):
@@ -188,12 +177,11 @@ class Metrics:
 
 
 @contextlib.contextmanager
-def measured(histogram: Histogram, *, well: str) -> Iterator[None]:
-    """Observe the seconds of a block, its outcome as the label: `well`, or an error's `reason`.
+def measured(histogram: Histogram, *, well: str, clock: Clock = loop_time) -> Iterator[None]:
+    """Observe the seconds of a block under its outcome: `well`, or an error's `reason`.
 
-    What is cancelled has no outcome and is not counted.
+    A block that is cancelled is not counted.
     """
-    clock = asyncio.get_running_loop().time
     start = clock()
     try:
         yield
@@ -202,52 +190,3 @@ def measured(histogram: Histogram, *, well: str) -> Iterator[None]:
         histogram.labels(outcome).observe(clock() - start)
         raise
     histogram.labels(well).observe(clock() - start)
-
-
-class Server:
-    """Serves /metrics, /healthz and /readyz on all addresses of a port."""
-
-    def __init__(
-        self,
-        metrics: Metrics,
-        *,
-        port: int,
-        alive: Sequence[Check],
-        ready: Sequence[Check],
-        before_scrape: Callable[[], None],
-        well: Callable[[], str] = lambda: "ok",
-    ) -> None:
-        self._metrics, self._port, self._before_scrape = metrics, port, before_scrape
-        app = web.Application()
-        app.add_routes(
-            [
-                web.get("/metrics", self._scrape),
-                web.get("/healthz", _probe(alive)),
-                web.get("/readyz", _probe(ready, well)),
-            ]
-        )
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
-
-    async def __aenter__(self) -> "Server":
-        await self._runner.setup()
-        await web.TCPSite(self._runner, port=self._port).start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()
-
-    async def _scrape(self, _: web.Request) -> web.Response:
-        self._before_scrape()
-        body = generate_latest(self._metrics.registry)
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-
-def _probe(
-    checks: Iterable[Check], well: Callable[[], str] = lambda: "ok"
-) -> Callable[[web.Request], Any]:
-    async def answer(_: web.Request) -> web.Response:
-        problems = [problem for check in checks if (problem := check())]
-        text = "\n".join(problems) or well()
-        return web.Response(text=f"{text}\n", status=503 if problems else 200)
-
-    return answer

@@ -12,25 +12,25 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from flowdeps.api.names import (
+    IMAGE_ANNOTATION,
+    IMAGE_ID_ANNOTATION,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    PROBE_CONTAINER,
+    PROBED_AT_ANNOTATION,
+    PURPOSE_LABEL,
+    image_facts_name,
+)
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import MANAGED_BY, MANAGED_BY_LABEL
 from flowdeps.api.times import format_time, parse_time
 from flowdeps.clients.kubernetes import Cluster
 from flowdeps.locks.image import ImageError, ImageFacts, parse_probe
-from flowdeps.scheduling.poller import Reading
-from flowdeps.scheduling.single_flight import FindingError
 from flowdeps.telemetry.metrics import Metrics, measured
+from flowdeps.trials.errors import TrialError
 from flowdeps.trials.pods import PodSettings, probe_pod
 from flowdeps.trials.runner import Runner
 
-PURPOSE_LABEL = "flowdeps.dev/purpose"
-"""On our pods and their ConfigMaps: `probe`, `verify` or, on kept facts, `image`."""
-
-_IMAGE, _IMAGE_ID, _PROBED_AT = (
-    "flowdeps.dev/image",
-    "flowdeps.dev/image-id",
-    "flowdeps.dev/probed-at",
-)
 _FACTS_FILE = "facts.json"
 _LAST_LINES = 3
 
@@ -50,8 +50,8 @@ class ImageRef:
 
     @property
     def facts_name(self) -> str:
-        """The ConfigMap that keeps what the image has; the dot sets it apart from locks' names."""
-        return f"flowdeps-image.{self.short}"
+        """The ConfigMap that keeps what the image has."""
+        return image_facts_name(self.short)
 
     @property
     def short(self) -> str:
@@ -89,10 +89,10 @@ class Images:
         self._now = now
         self._metrics = metrics
 
-    async def read(self, ref: ImageRef, known: Image | None) -> Reading[Image]:
+    async def read(self, ref: ImageRef, known: Image | None) -> tuple[Image, float]:
         """What an image has; the kept facts where they are fresh and nobody has asked yet.
 
-        Raises FindingError where no pod can tell.
+        Raises TrialError where no pod can tell.
         """
         if known is None:
             kept = await self._cluster.get_config_map(ref.namespace, ref.facts_name)
@@ -100,14 +100,14 @@ class Images:
                 image, probed_at = found
                 age = (self._now() - probed_at).total_seconds()
                 if 0 <= age < self._recheck:
-                    return Reading(image, self._recheck - age)
+                    return image, self._recheck - age
         with measured(self._metrics.probes, well="Probed"):
             image = await self._probe(ref)
         await self._cluster.apply_config_map(_body(image, self._now()))
-        return Reading(image, self._recheck)
+        return image, self._recheck
 
     async def _probe(self, ref: ImageRef) -> Image:
-        name = f"flowdeps-probe-{ref.short}"
+        name = f"{PROBE_CONTAINER}-{ref.short}"
         ended = await self._runner.run(
             probe_pod(
                 name=name,
@@ -121,14 +121,14 @@ class Images:
         if ended.failed:
             lines = " ".join(ended.log.split("\n")[-_LAST_LINES:]).strip()
             way_out = "" if "flowdeps:" in lines else "; use an image with Python 3.10 or newer"
-            raise FindingError(
+            raise TrialError(
                 f"{ref.image} can't be looked at: {lines or ended.why}{way_out}",
                 reason=Reason.IMAGE_UNUSABLE,
             )
         try:
             return Image(ref, ended.image_id, parse_probe(ended.log))
         except ImageError as error:
-            raise FindingError(f"{ref.image}: {error}", reason=Reason.IMAGE_UNUSABLE) from None
+            raise TrialError(f"{ref.image}: {error}", reason=Reason.IMAGE_UNUSABLE) from None
 
 
 def run_as(settings: PodSettings, ref: ImageRef) -> PodSettings:
@@ -151,9 +151,9 @@ def _body(image: Image, now: datetime) -> dict[str, Any]:
             "namespace": image.ref.namespace,
             "labels": labels("image"),
             "annotations": {
-                _IMAGE: image.ref.image,
-                _IMAGE_ID: image.id,
-                _PROBED_AT: format_time(now),
+                IMAGE_ANNOTATION: image.ref.image,
+                IMAGE_ID_ANNOTATION: image.id,
+                PROBED_AT_ANNOTATION: format_time(now),
             },
         },
         "data": {_FACTS_FILE: image.facts.to_json()},
@@ -163,12 +163,12 @@ def _body(image: Image, now: datetime) -> dict[str, Any]:
 def _kept(ref: ImageRef, body: Mapping[str, Any]) -> tuple[Image, datetime] | None:
     """The facts of a ConfigMap and when they were found; None where it is damaged."""
     annotations = body["metadata"].get("annotations") or {}
-    probed_at = parse_time(annotations.get(_PROBED_AT))
+    probed_at = parse_time(annotations.get(PROBED_AT_ANNOTATION))
     text = (body.get("data") or {}).get(_FACTS_FILE, "")
     try:
         facts = ImageFacts.from_json(text)
     except ImageError:
         return None
-    if probed_at is None or annotations.get(_IMAGE) != ref.image:
+    if probed_at is None or annotations.get(IMAGE_ANNOTATION) != ref.image:
         return None
-    return Image(ref, annotations.get(_IMAGE_ID, ""), facts), probed_at
+    return Image(ref, annotations.get(IMAGE_ID_ANNOTATION, ""), facts), probed_at

@@ -1,61 +1,59 @@
-"""One pod of ours, from its creation to its deletion.
+"""Run one pod of ours, from its creation to its deletion.
 
-A pod's name is a digest of what it is for, so whoever asks again after a kill finds the same pod
-and waits for it. It is looked at each second rather than watched: there are few, and each lives for
-seconds. Whatever keeps it from ending (an image that can't be pulled, a node that isn't there, a
-quota) becomes an error in words.
+A pod's name is a digest of what it is for, so an operator that was killed and asks again finds the
+same pod and waits for it. It is read each second rather than watched: there are few, and each lives
+for seconds. Whatever keeps it from ending (an image that can't be pulled, a missing node, a quota)
+becomes an error that says what to do.
 """
 
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from flowdeps.api.reasons import Reason
-from flowdeps.clients.kubernetes import Cluster, ClusterError
-from flowdeps.scheduling.single_flight import FindingError
+from flowdeps.clients.kubernetes import Body, Cluster, ClusterError
+from flowdeps.scheduling.clock import Clock, loop_time
+from flowdeps.trials.errors import TrialError
+from flowdeps.trials.pod_status import cut_off, failure, has_ended, image_id, stuck
 
 log = logging.getLogger(__name__)
 
-Body = Mapping[str, Any]
-
 LOG_LIMIT = 8 * 2**20
 """Bytes of a container's log that are read."""
-_LOOK = 1.0
-_OUTAGE_PATIENCE = 60.0
-"""Seconds that no look at a pod need succeed, as while API servers are replaced."""
-_PULL_PATIENCE = 20.0
-"""Seconds that a pull may fail: the first failure may be a hiccup."""
-_NODE_PATIENCE = 180.0
-"""Seconds that a pod may wait for a node, which may have to be made for it."""
-_START_SLACK = 300.0
-"""Seconds beside a pod's own limit for a node, the pull and its end."""
-
-_PULL = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
-_BROKEN = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
-_KILLED = {137, 143}
-"""Exit codes of what SIGKILL or SIGTERM ended."""
+_EVERY = 1.0
+_OUTAGE_SECONDS = 60.0
+"""How long a pod may be unreadable, as while API servers are replaced."""
+_PULL_SECONDS = 20.0
+"""How long a pull may fail: the first failure may be a hiccup."""
+_START_SECONDS = 300.0
+"""Time for a node, the pull and the end, beside a pod's own limit."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a pod ended: the container that failed and why ("" where all went well), the main
-    container's log or the failed one's, and the id of the image that it ran."""
+    """How a pod ended."""
 
     failed: str
+    """The container that failed; empty where all went well."""
     why: str
+    """Why it failed; empty where all went well."""
     log: str
+    """What the main container wrote, or the one that failed."""
     image_id: str
+    """The id of the image that it ran."""
 
 
 class Runner:
-    """Runs pods, at most `at_once` at a time, and one less in one namespace: pods that wait there,
-    for a node or an image, must not keep all others waiting."""
+    """Runs pods, at most `at_once` at a time.
 
-    def __init__(self, cluster: Cluster, *, at_once: int) -> None:
+    One namespace may have one less: pods that wait there for a node or an image must not keep all
+    others waiting.
+    """
+
+    def __init__(self, cluster: Cluster, *, at_once: int, clock: Clock = loop_time) -> None:
         self._cluster = cluster
+        self._clock = clock
         self._turn = asyncio.Semaphore(at_once)
         share = max(1, at_once - 1)
         self._shares: dict[str, asyncio.Semaphore]
@@ -63,9 +61,9 @@ class Runner:
         self.running: set[tuple[str, str]] = set()
 
     async def run(self, body: Body) -> Ended:
-        """Run a pod to its end and delete it. Raises FindingError where it could not run.
+        """Run a pod to its end and delete it. Raises TrialError where it could not run.
 
-        A cancellation or a ClusterError leaves the pod, for whoever asks next.
+        A cancellation or a ClusterError leaves the pod to the next one who asks.
         """
         where = (body["metadata"]["namespace"], body["metadata"]["name"])
         self.running.add(where)  # also while it waits for its turn: what it needs must stay
@@ -77,88 +75,81 @@ class Runner:
 
     async def _run(self, body: Body) -> Ended:
         pod = await self._start(body)
-        start = asyncio.get_running_loop().time()
+        start = self._clock()
         try:
-            pod = await self._wait(pod, seconds=body["spec"]["activeDeadlineSeconds"])
-            ended = await self._read(pod)
-        except FindingError as error:
-            _tell_end(pod, since=start, outcome=error.reason, why=error.message)
+            pod = await self._wait(pod, limit=body["spec"]["activeDeadlineSeconds"])
+            ended = await self._read_end(pod)
+        except TrialError as error:
+            _log_end(pod, error.reason, error.message, seconds=self._clock() - start)
             await self._delete(pod)
             raise
         why = f"{ended.failed}: {ended.why}" if ended.failed else ""
-        _tell_end(pod, since=start, outcome="Failed" if why else "Succeeded", why=why)
+        _log_end(pod, "Failed" if why else "Succeeded", why, seconds=self._clock() - start)
         await self._delete(pod)
         return ended
 
     async def _start(self, body: Body) -> Body:
         try:
             pod = await self._cluster.create_pod(body)
-            log.info("pod %s is created", _name(pod), extra=_told(pod))
-            return pod  # noqa: TRY300
         except ClusterError as error:
             if error.status == 409:
                 if found := await self._get(body):
-                    log.info("pod %s is there already", _name(found), extra=_told(found))
+                    log.info("pod %s is there already", _name(found), extra=_log_fields(found))
                     return found
-                raise FindingError("a pod came and went", reason=Reason.PROBING) from error
+                raise TrialError("a pod came and went", reason=Reason.PROBING) from error
             if error.status in {403, 422, 400}:
-                raise FindingError(
+                raise TrialError(
                     f"a pod in the flow's image was refused: {error}; allow it (quota, policy or"
                     " the operator's role)",
                     reason=Reason.PODS_FORBIDDEN,
                 ) from error
             raise
+        log.info("pod %s is created", _name(pod), extra=_log_fields(pod))
+        return pod
 
-    async def _get(self, pod: Body) -> Body | None:
-        return await self._cluster.get_pod(pod["metadata"]["namespace"], pod["metadata"]["name"])
-
-    async def _wait(self, pod: Body, *, seconds: float) -> Body:
-        loop = asyncio.get_running_loop()
-        start = loop.time()
-        while True:
-            status = pod.get("status") or {}
-            if status.get("phase") in {"Succeeded", "Failed"} or _ended(pod, status):
-                return pod
-            waited = loop.time() - start
-            if waited > _PULL_PATIENCE and (problem := _stuck(status, waited)):
+    async def _wait(self, pod: Body, *, limit: float) -> Body:
+        """Return the pod once it has ended."""
+        start = self._clock()
+        while not has_ended(pod):
+            waited = self._clock() - start
+            if waited > _PULL_SECONDS and (problem := stuck(pod, waited=waited)):
                 raise problem
-            if waited > seconds + _START_SLACK:
+            if waited > limit + _START_SECONDS:
                 text = f"the pod did not end within {waited:.0f} s"
-                raise FindingError(text, reason=Reason.VERIFY_TIMEOUT)
-            pod = await self._look(pod)
+                raise TrialError(text, reason=Reason.VERIFY_TIMEOUT)
+            pod = await self._read_again(pod)
+        return pod
 
-    async def _look(self, pod: Body) -> Body:
-        """The pod as it is a second later, or once an API server that is away has come back."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + _OUTAGE_PATIENCE
+    async def _read_again(self, pod: Body) -> Body:
+        """Return the pod a second later, or once an API server that is away has come back."""
+        until = self._clock() + _OUTAGE_SECONDS
         while True:
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_EVERY)
             try:
                 found = await self._get(pod)
             except ClusterError as error:
                 passing = error.status in {0, 429} or error.status >= 500
-                if not passing or loop.time() > until:
+                if not passing or self._clock() > until:
                     raise
             else:
                 if found is None or found["metadata"].get("uid") != pod["metadata"].get("uid"):
-                    raise FindingError("somebody deleted the pod", reason=Reason.PROBING)
+                    raise TrialError("somebody deleted the pod", reason=Reason.PROBING)
                 return found
 
-    async def _read(self, pod: Body) -> Ended:
-        status, spec = pod["status"], pod["spec"]
-        if problem := _cut_off(status):
+    async def _read_end(self, pod: Body) -> Ended:
+        if problem := cut_off(pod["status"]):
             raise problem
-        namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-        main = spec["containers"][0]["name"]
-        failed, why = _failure(status)
-        if status.get("phase") == "Failed" and not failed:
-            failed, why = main, status.get("message") or "the pod failed"
-        log = await self._cluster.pod_log(
-            namespace, name, container=failed or main, limit=LOG_LIMIT
+        failed, why = failure(pod)
+        text = await self._cluster.pod_log(
+            pod["metadata"]["namespace"],
+            pod["metadata"]["name"],
+            container=failed or pod["spec"]["containers"][0]["name"],
+            limit=LOG_LIMIT,
         )
-        ids = [one.get("imageID", "") for one in status.get("containerStatuses") or ()]
-        ids += [one.get("imageID", "") for one in status.get("initContainerStatuses") or ()]
-        return Ended(failed, why, log, next(filter(None, ids), ""))
+        return Ended(failed, why, text, image_id(pod["status"]))
+
+    async def _get(self, pod: Body) -> Body | None:
+        return await self._cluster.get_pod(pod["metadata"]["namespace"], pod["metadata"]["name"])
 
     async def _delete(self, pod: Body) -> None:
         meta = pod["metadata"]
@@ -171,93 +162,11 @@ def _name(pod: Body) -> str:
     return f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
 
 
-def _told(pod: Body) -> dict[str, str]:
+def _log_fields(pod: Body) -> dict[str, str]:
     return {"pod": _name(pod), "image": pod["spec"]["containers"][0]["image"]}
 
 
-def _tell_end(pod: Body, *, since: float, outcome: str, why: str) -> None:
-    seconds = round(asyncio.get_running_loop().time() - since, 3)
-    told = {**_told(pod), "outcome": str(outcome), "seconds": seconds}
+def _log_end(pod: Body, outcome: str, why: str, *, seconds: float) -> None:
+    fields = {**_log_fields(pod), "outcome": str(outcome), "seconds": round(seconds, 3)}
     text = f"{outcome}: {why}" if why else outcome
-    log.info("pod %s ends after %.1f s: %s", _name(pod), seconds, text, extra=told)
-
-
-def _ended(pod: Body, status: Mapping[str, Any]) -> bool:
-    """Whether the main container has ended, which a sidecar may outlive."""
-    main = pod["spec"]["containers"][0]["name"]
-    states = [
-        c.get("state") or {} for c in status.get("containerStatuses") or () if c["name"] == main
-    ]
-    return any("terminated" in state for state in states)
-
-
-def _containers(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    init, main = status.get("initContainerStatuses"), status.get("containerStatuses")
-    return [*(init or ()), *(main or ())]
-
-
-def _stuck(status: Mapping[str, Any], waited: float) -> FindingError | None:
-    """Why a pod that does not run never will, as long as nobody mends it."""
-    for condition in status.get("conditions") or () if waited > _NODE_PATIENCE else ():
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return FindingError(
-                f"no node took the pod within {_NODE_PATIENCE:.0f} s:"
-                f" {condition.get('message') or condition.get('reason', '')}",
-                reason=Reason.PODS_UNSCHEDULABLE,
-            )
-    for container in _containers(status):
-        waiting = (container.get("state") or {}).get("waiting") or {}
-        reason, message = waiting.get("reason", ""), waiting.get("message", "")
-        if reason in _PULL:
-            return FindingError(
-                f"the image {container.get('image', '')} can't be pulled: {message or reason};"
-                " check its name, and that the namespace's default service account has a pull"
-                " secret for it",
-                reason=Reason.IMAGE_UNAVAILABLE,
-            )
-        if reason in _BROKEN:
-            return FindingError(
-                f"a container of the image {container.get('image', '')} can't start: "
-                f"{message or reason}",
-                reason=Reason.IMAGE_UNUSABLE,
-            )
-    return None
-
-
-def _cut_off(status: Mapping[str, Any]) -> FindingError | None:
-    """Why a pod was ended from outside, which says nothing of its image or lock; None where it
-    ended by itself."""
-    reason, message = status.get("reason", ""), status.get("message", "")
-    if reason and status.get("phase") == "Failed":  # evicted, not admitted, a node that goes, late
-        late = reason == "DeadlineExceeded"
-        return FindingError(
-            f"the pod was ended ({reason}): {message}",
-            reason=Reason.VERIFY_TIMEOUT if late else Reason.PODS_FAILED,
-        )
-    for container in _containers(status):
-        ended = (container.get("state") or {}).get("terminated") or {}
-        if ended.get("exitCode") in _KILLED:
-            return FindingError(f"{container['name']}: {_end(ended)}", reason=Reason.PODS_FAILED)
-    return None
-
-
-def _failure(status: Mapping[str, Any]) -> tuple[str, str]:
-    """The first container that failed, and why; empty where none did."""
-    for container in _containers(status):
-        ended = (container.get("state") or {}).get("terminated") or {}
-        if ended.get("exitCode"):
-            return container["name"], _end(ended)
-    return "", ""
-
-
-def _end(ended: Mapping[str, Any]) -> str:
-    """Why a container failed. Where it ended by itself, the message is but the tail of its log."""
-    code, reason = ended["exitCode"], ended.get("reason") or "Error"
-    if reason == "OOMKilled":
-        return (
-            "out of memory (OOMKilled): give it more by pods.resources in the operator's"
-            " configuration"
-        )
-    if reason == "Error":
-        return f"killed (exit code {code})" if code in _KILLED else f"exit code {code}"
-    return ended.get("message") or reason
+    log.info("pod %s ends after %.1f s: %s", _name(pod), seconds, text, extra=fields)

@@ -12,18 +12,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from flowdeps.api.names import VERIFY_CONTAINER
 from flowdeps.api.reasons import Reason
+from flowdeps.api.wording import shorten
 from flowdeps.clients.kubernetes import Cluster
 from flowdeps.locks.image import MARK, ImageError, ImageFacts, parse_probe
 from flowdeps.locks.lock import Lock
-from flowdeps.locks.overlay import unmet
-from flowdeps.scheduling.single_flight import FindingError
+from flowdeps.locks.overlay import unmet_requirements
 from flowdeps.state.store import DIGEST_FILE, LOCK_FILE, MANIFEST_FILE
+from flowdeps.trials.errors import TrialError
 from flowdeps.trials.images import Image, labels, run_as
-from flowdeps.trials.pods import PodSettings, verify_pod
+from flowdeps.trials.pods import VERIFY_RESULT, PodSettings, verify_pod
 from flowdeps.trials.runner import Ended, Runner
 
-_RESULT = "flowdeps-verify:"
 _LAST_LINES = 8
 _LONGEST = 1500
 
@@ -71,13 +72,13 @@ class Verifier:
         owner: Mapping[str, Any],
         env: Sequence[Mapping[str, str]] = (),
     ) -> str:
-        """Try a lock; returns what was seen. Raises FindingError, of reason VerifyFailed only where
+        """Try a lock; returns what was seen. Raises TrialError, of reason VerifyFailed only where
         the lock was seen not to work, which another try would not change.
 
         `manifest` is the lock.json that runs will see, `env` what their install container has, such
         as a proxy.
         """
-        name = f"flowdeps-verify-{trial.short}"
+        name = f"{VERIFY_CONTAINER}-{trial.short}"
         candidate = await self._cluster.apply_config_map(
             _candidate(name, trial.namespace, lock=lock, manifest=manifest, owner=owner)
         )
@@ -100,7 +101,7 @@ class Verifier:
             )
             body["metadata"]["ownerReferences"] = [dict(owner)]
             ended = await self._runner.run(body)
-        except FindingError:  # else the pod may live: whoever asks next finds it and its lock
+        except TrialError:  # else the pod may live: whoever asks next finds it and its lock
             await self._cluster.delete_config_map(**where)
             raise
         await self._cluster.delete_config_map(**where)
@@ -108,7 +109,7 @@ class Verifier:
         if ended.failed or not result.get("ok"):
             # What can't be installed now may be installed later; an import fails each time.
             told = result.get("ok") is False
-            raise FindingError(
+            raise TrialError(
                 _why(ended, result),
                 reason=Reason.VERIFY_FAILED if told else Reason.PODS_FAILED,
                 retry=not told,
@@ -116,10 +117,10 @@ class Verifier:
         try:
             overlay = parse_probe(ended.log)
         except ImageError as error:
-            raise FindingError(str(error), reason=Reason.PODS_FAILED) from None
+            raise TrialError(str(error), reason=Reason.PODS_FAILED) from None
         if problems := _broken(image.facts, overlay):
-            text = _shorten("; ".join(problems))
-            raise FindingError(text, reason=Reason.VERIFY_FAILED, retry=False)
+            text = shorten("; ".join(problems), _LONGEST)
+            raise TrialError(text, reason=Reason.VERIFY_FAILED, retry=False)
         return f"installs, its requirements hold, and it imports in {trial.image}"
 
 
@@ -150,19 +151,19 @@ def _candidate(
 
 def _broken(image: ImageFacts, overlay: ImageFacts) -> list[str]:
     """The requirements that don't hold with the lock on top, but for those of before."""
-    before = set(map(str, unmet(image)))
+    before = set(map(str, unmet_requirements(image)))
     return [
-        f"{one}, there is {overlay.versions.get(one.wants, 'none')}"
-        for one in unmet(overlay)
+        f"{one}, there is {overlay.versions.get(one.requires, 'none')}"
+        for one in unmet_requirements(overlay)
         if str(one) not in before
     ]
 
 
 def _result(log: str) -> Mapping[str, Any]:
     for line in reversed(log.splitlines()):
-        if line.startswith(_RESULT):
+        if line.startswith(VERIFY_RESULT):
             try:
-                found = json.loads(line.removeprefix(_RESULT))
+                found = json.loads(line.removeprefix(VERIFY_RESULT))
             except ValueError:
                 return {}
             return found if isinstance(found, dict) else {}
@@ -173,12 +174,8 @@ def _why(ended: Ended, result: Mapping[str, Any]) -> str:
     """What failed: the trial's own word, else what ended its container and what that said last."""
     if error := result.get("error"):
         module = result.get("module")
-        return _shorten(f"import {module}: {error}" if module else f"the check: {error}")
+        return shorten(f"import {module}: {error}" if module else f"the check: {error}", _LONGEST)
     lines = [one for one in ended.log.splitlines() if one.strip() and not one.startswith(MARK)]
     said = [one for one in lines if one.startswith("flowdeps:")][-1:] or lines[-_LAST_LINES:]
     why = ended.why or "it ended without a result"
-    return _shorten(f"{ended.failed or 'the check'}: {' | '.join([why, *said])}")
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return shorten(f"{ended.failed or 'the check'}: {' | '.join([why, *said])}", _LONGEST)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from flowdeps.api.resource import FINALIZER
+from flowdeps.api.names import FINALIZER
 from flowdeps.clients.kubernetes import Cluster, ClusterError
-from flowdeps.clients.kubernetes import client as module
+from flowdeps.clients.kubernetes import transport as module
 from flowdeps.state import config_maps
 from flowdeps.state.store import SELECTOR, view_config_map
 from tests.cluster.controlplane import ControlPlane
@@ -116,7 +116,7 @@ async def test_a_list_of_many_pages_has_everything(
     for name in names:
         make_set(name)
     for page in (1, 2, 4, 6):
-        monkeypatch.setattr(module, "_PAGE", page)
+        monkeypatch.setattr(module, "PAGE", page)
         listed = await client.list_sets([namespace])
         assert sorted(one["metadata"]["name"] for one in listed) == names
 
@@ -127,7 +127,7 @@ async def test_a_page_is_asked_for_when_the_one_before_is_done_with(
     """Ten thousand locks are never held at once: who looks at one has no more than its page."""
     apply(cluster, *(_config_map(namespace, f"flowdeps-{number}") for number in range(5)))
     monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
-    monkeypatch.setattr(module, "_PAGE", 2)
+    monkeypatch.setattr(module, "PAGE", 2)
     requests: list[str] = []
     async with Cluster.connect(observe=lambda method, *_: requests.append(method)) as client:
         listed = client.each_config_map(namespaces=[namespace], selector=SELECTOR)

@@ -187,7 +187,7 @@ async def test_a_server_that_asks_for_long_patience_is_an_outage(
 ) -> None:
     """Prefect's client waits an hour where it is told to, and tries without end during maintenance;
     a pass must come back, and a poll must report what it found."""
-    monkeypatch.setattr("flowdeps.clients.prefect.client._PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("flowdeps.clients.prefect.errors._TOTAL_SECONDS", 0.5)
 
     async def respond(_: web.BaseRequest) -> web.StreamResponse:
         return web.Response(status=503, headers=dict([header]))

@@ -21,8 +21,8 @@ from typing import Any, TypeVar, cast
 from packaging.specifiers import SpecifierSet
 
 from flowdeps.api.config import parse_config
+from flowdeps.api.names import PURPOSE_LABEL, SET_LABEL
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import SET_LABEL
 from flowdeps.app.assembly import make_context
 from flowdeps.app.service import Service
 from flowdeps.clients.kubernetes import Cluster, ClusterError
@@ -33,7 +33,6 @@ from flowdeps.locks.request import LockRequest
 from flowdeps.locks.requirements import parse_requirement
 from flowdeps.resolver import IndexUnavailableError, Resolution, UnsatisfiableError
 from flowdeps.telemetry.metrics import Metrics
-from flowdeps.trials.images import PURPOSE_LABEL
 from tests.unit.delivery.samples import pool as pool_template
 from tests.unit.locks.builders import digest
 from tests.unit.scheduling import virtual

@@ -51,8 +51,8 @@ def test_nothing_is_read_for_a_set_whose_end_no_watch_told() -> None:
         async with sim.operator() as service:
             await asyncio.sleep(MINUTE)
             context = service.context
-            assert context.sources.followed()
-            assert context.images.followed()
+            assert context.sources.needed()
+            assert context.images.needed()
             meta = sim.cluster.sets["flows", "ml"]["metadata"]
             watcher, sim.cluster.watcher = sim.cluster.watcher, lambda *_: None
             await sim.cluster.apply_finalizers(
@@ -62,8 +62,8 @@ def test_nothing_is_read_for_a_set_whose_end_no_watch_told() -> None:
             await asyncio.sleep(1)
             sim.cluster.watcher = watcher
             await asyncio.sleep(HOUR)
-            assert not context.sources.followed()
-            assert not context.images.followed()
+            assert not context.sources.needed()
+            assert not context.images.needed()
 
     play(script)
 

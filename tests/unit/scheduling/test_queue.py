@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from flowdeps.scheduling.queue import FIRST_PAUSE, LONGEST_PAUSE, Queue, backoff
+from flowdeps.scheduling.clock import Backoff
+from flowdeps.scheduling.queue import Queue
 from tests.unit.scheduling import virtual
 
 Handle = Callable[[str], Awaitable[float | None]]
@@ -190,7 +191,7 @@ def test_a_failing_key_comes_back_after_pauses_that_double() -> None:
     play(queue, script, until=4000)
     pauses = [later - earlier for earlier, later in pairwise(times)]
     for number, pause in enumerate(pauses):
-        assert 0.8 <= pause / min(FIRST_PAUSE * 2**number, LONGEST_PAUSE) <= 1.2
+        assert 0.8 <= pause / min(Backoff().first * 2**number, Backoff().longest) <= 1.2
     assert len(pauses) > 10
     assert failed == [("a", "no answer")] * len(times)
 
@@ -264,8 +265,8 @@ def test_one_failing_key_holds_up_no_other() -> None:
 @pytest.mark.parametrize("failures", [1, 2, 64, 65, 2000, 10**9])
 def test_the_pause_has_an_upper_end_however_long_an_outage(failures: int) -> None:
     """Any number of failures in a row gives a pause, at most a fifth above the longest."""
-    assert 0 < backoff(failures) <= LONGEST_PAUSE * 1.2
-    assert backoff(failures, longest=30.0) <= 36.0
+    assert 0 < Backoff()(failures) <= Backoff().longest * 1.2
+    assert Backoff(longest=30.0)(failures) <= 36.0
 
 
 @pytest.mark.parametrize("turns", range(6))

@@ -4,9 +4,12 @@ from typing import Any
 
 import pytest
 
+from flowdeps.api.reasons import Reason
+from flowdeps.app.assembly import to_failure
 from flowdeps.locks.lock import Lock
 from flowdeps.resolver import IndexUnavailableError, ResolveError, UnsatisfiableError
-from flowdeps.scheduling.single_flight import RETRY_SETTLED, Failure, FindingError, SingleFlight
+from flowdeps.scheduling.single_flight import SingleFlight
+from flowdeps.scheduling.tracking import RETRY_SETTLED, Failure
 from flowdeps.state.store import SetKey
 from tests.unit.locks.builders import lock, pin
 from tests.unit.scheduling import virtual
@@ -26,8 +29,8 @@ class Desk:
         self.resolved: list[tuple[float, Lock | None]] = []
         self.cancelled = 0
         self._answers = list(answers)
-        self.resolutions: SingleFlight[Any, Lock] = SingleFlight(
-            self._call, what="a resolution", explain=_explain
+        self.resolutions: SingleFlight[SetKey, Any, Lock, Reason] = SingleFlight(
+            call=self._call, what="a resolution", to_failure=to_failure
         )
 
     def ask(
@@ -38,7 +41,7 @@ class Desk:
         previous: Lock | None = None,
         stamp: str = "",
         fetch: Callable[[], Coroutine[Any, Any, Lock | None]] | None = None,
-    ) -> Lock | Failure | None:
+    ) -> Lock | Failure[Reason] | None:
         async def find() -> Lock:
             return await self._resolve(await fetch() if fetch else previous)
 
@@ -58,12 +61,6 @@ class Desk:
         if isinstance(answer, Exception):
             raise answer
         return answer
-
-
-def _explain(error: Exception) -> FindingError | None:
-    if isinstance(error, ResolveError):
-        return FindingError(error.message, reason=error.reason, retry=error.retry)
-    return None
 
 
 def test_a_set_that_asks_is_called_when_the_answer_is_there() -> None:

@@ -6,8 +6,10 @@ import aiohttp
 import pytest
 from prometheus_client import generate_latest
 
-from flowdeps.scheduling.single_flight import FindingError
-from flowdeps.telemetry.metrics import Check, Metrics, Server, measured
+from flowdeps.api.reasons import Reason
+from flowdeps.telemetry.metrics import Metrics, measured
+from flowdeps.telemetry.server import Check, Server
+from flowdeps.trials.errors import TrialError
 
 
 async def _get(port: int, path: str) -> tuple[int, str, str]:
@@ -150,7 +152,7 @@ async def test_a_measured_block_is_counted_by_its_outcome() -> None:
     metrics = Metrics()
     with measured(metrics.probes, well="Probed"):
         pass
-    for error in (FindingError("no", reason="ImageUnusable"), OSError("no")):
+    for error in (TrialError("no", reason=Reason.IMAGE_UNUSABLE), OSError("no")):
         with pytest.raises(type(error)), measured(metrics.probes, well="Probed"):
             raise error
     with pytest.raises(asyncio.CancelledError), measured(metrics.probes, well="Probed"):

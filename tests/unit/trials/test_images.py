@@ -6,8 +6,8 @@ from typing import cast
 import pytest
 
 from flowdeps.clients.kubernetes import Cluster
-from flowdeps.scheduling.single_flight import FindingError
 from flowdeps.telemetry.metrics import Metrics
+from flowdeps.trials.errors import TrialError
 from flowdeps.trials.images import ImageRef, Images
 from flowdeps.trials.pods import PodSettings
 from flowdeps.trials.runner import Ended, Runner
@@ -35,7 +35,7 @@ async def test_a_probe_that_fails_is_told_with_one_way_out(log: str, said: str) 
         now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
         metrics=Metrics(),
     )
-    with pytest.raises(FindingError) as caught:
+    with pytest.raises(TrialError) as caught:
         await images.read(ImageRef("flows", IMAGE), None)
     assert caught.value.message == f"{IMAGE} can't be looked at: {said}"
 

@@ -18,8 +18,11 @@ class ClusterError(Exception):
 
 
 def refusal(status: int, data: bytes, *, what: str) -> ClusterError:
-    """What an answer other than 2xx means; an object that is gone, or made anew, is a 404."""
-    answer = _mapping(data)
+    """Return the error for an answer other than 2xx.
+
+    For an object that is gone, or was made anew with another uid, it is a 404.
+    """
+    answer = json_object(data)
     message = answer.get("message") or f"{what} was answered with {status}"
     gone = status == 409 and "uid mismatch" in message
     anew = status == 422 and "metadata.uid: Invalid value" in message
@@ -28,8 +31,8 @@ def refusal(status: int, data: bytes, *, what: str) -> ClusterError:
     return ClusterError(status, answer.get("reason") or "Unknown", message)
 
 
-def _mapping(data: bytes) -> dict[str, Any]:
-    """A JSON object; empty for anything else, such as a proxy's page."""
+def json_object(data: bytes) -> dict[str, Any]:
+    """Return a JSON object; empty for anything else, such as a proxy's page."""
     try:
         found = json.loads(data)
     except ValueError:

@@ -6,13 +6,10 @@ Prefect has no compare-and-swap: a PATCH replaces the whole template, and its
 
 How much a server lists at once is a setting of its own, and to ask for more is an error: so pages
 are as large as it makes them, and the last one is empty.
-
-Errors never carry an answer's body: a 422 echoes the request, secrets included.
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import quote
@@ -32,16 +29,14 @@ from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.exceptions import ObjectNotFound
 
 from flowdeps.api.reasons import Reason
-from flowdeps.clients.fence import Fence, FenceClosedError
+from flowdeps.clients.fence import Fence
+from flowdeps.clients.prefect.errors import Observe, PoolsError, request
+from flowdeps.scheduling.clock import Clock, loop_time
 
-Observe = Callable[[str, str, float], None]
-"""Told the method, outcome (HTTP status or `error`) and seconds of each request."""
+__all__ = ["Pool", "Pools", "PoolsError", "Variable"]
 
 _TIMEOUT_SECONDS = 10.0
 """Of one try; Prefect's client tries again by itself."""
-_PATIENCE_SECONDS = 60.0
-"""Of a request with all its tries: the client waits as long as a Retry-After says, and tries
-without end while a server is under maintenance."""
 
 
 @dataclass(frozen=True)
@@ -60,26 +55,16 @@ class Variable:
     value: Any
 
 
-class PoolsError(Exception):
-    """A request that Prefect refused or did not answer.
-
-    `reason` is a condition's: PrefectUnavailable (no answer of Prefect's, or one to
-    try again), PrefectUnauthorized (401, 403), PoolNotFound, or NotMergeable (a
-    template that it refuses).
-    """
-
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
 class Pools:
     """A client for one Prefect API; made by `connect`, bound to one event loop."""
 
-    def __init__(self, api: PrefectClient, *, observe: Observe, fence: Fence | None = None) -> None:
+    def __init__(
+        self, api: PrefectClient, *, observe: Observe, fence: Fence, clock: Clock = loop_time
+    ) -> None:
         self._api = api
         self._observe = observe
-        self._fence = fence or Fence.open()
+        self._fence = fence
+        self._clock = clock
 
     @classmethod
     @asynccontextmanager
@@ -133,7 +118,7 @@ class Pools:
 
     async def read(self, name: str) -> Pool | None:
         """The pool of that name; None where there is none."""
-        async with self._errors("GET"):
+        async with self._request("GET"):
             try:
                 found = await self._api.read_work_pool(_quoted(name))
             except ObjectNotFound:
@@ -151,7 +136,7 @@ class Pools:
         found: dict[str, Pool] = {}
         while True:
             before = len(found)
-            async with self._errors("GET"):
+            async with self._request("GET"):
                 page = await self._api.read_work_pools(offset=before)
             found |= {p.name: Pool(p.name, p.type, p.base_job_template) for p in page}
             if len(found) == before:
@@ -159,7 +144,7 @@ class Pools:
 
     async def variable(self, name: str) -> Variable | None:
         """A Prefect variable; None where there is none of that name."""
-        async with self._errors("GET"):
+        async with self._request("GET"):
             found = await self._api.read_variable_by_name(_quoted(name))
             if found is None:
                 await self._api.read_work_pools(limit=1)  # a proxy's 404 is none of Prefect's
@@ -171,7 +156,7 @@ class Pools:
         found: set[str] = set()
         offset = 0
         while True:
-            async with self._errors("GET"):
+            async with self._request("GET"):
                 page = await self._api.read_deployments(work_pool_filter=named, offset=offset)
             if not page:
                 return found
@@ -183,7 +168,7 @@ class Pools:
         """Replace a pool's base job template."""
         if not template:
             raise ValueError("an empty template would wipe the pool's")
-        async with self._errors("PATCH"), self._fence.write():
+        async with self._request("PATCH"), self._fence.write():
             try:
                 await self._api.update_work_pool(
                     _quoted(name), WorkPoolUpdate(base_job_template=dict(template))
@@ -212,64 +197,10 @@ class Pools:
         except Exception as error:  # whatever the websocket library raises
             raise PoolsError(Reason.PREFECT_UNAVAILABLE, type(error).__name__) from None
 
-    @asynccontextmanager
-    async def _errors(self, method: str) -> AsyncIterator[None]:
-        clock = asyncio.get_running_loop().time
-        start, outcome = clock(), "error"
-        try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                yield
-            outcome = "200"
-        except httpx.HTTPStatusError as error:
-            status = error.response.status_code
-            outcome = str(status)
-            raise _refusal(status, writing=method == "PATCH") from None
-        except httpx.HTTPError as error:
-            cause = str(error) or type(error).__name__
-            raise PoolsError(
-                Reason.PREFECT_UNAVAILABLE, f"the Prefect API did not answer: {cause}"
-            ) from None
-        except TimeoutError:
-            raise PoolsError(
-                Reason.PREFECT_UNAVAILABLE, "the Prefect API did not answer in time"
-            ) from None
-        except FenceClosedError as error:
-            raise PoolsError(Reason.PREFECT_UNAVAILABLE, str(error)) from None
-        except ValueError:  # not JSON, or not of Prefect's shape; the error would quote it
-            raise PoolsError(
-                Reason.PREFECT_UNAVAILABLE,
-                "the answer is not one of a Prefect API that flowdeps knows:"
-                " check the address, which ends in /api, and Prefect's version",
-            ) from None
-        except PoolsError as error:
-            outcome = "404" if error.reason is Reason.POOL_NOT_FOUND else outcome
-            raise
-        finally:
-            self._observe(method, outcome, clock() - start)
+    def _request(self, method: str) -> AbstractAsyncContextManager[None]:
+        return request(method, observe=self._observe, clock=self._clock)
 
 
 def _quoted(name: str) -> str:
     """A pool's name as Prefect's client needs it: it puts names into paths as they are."""
     return quote(name, safe="")
-
-
-def _refusal(status: int, *, writing: bool) -> PoolsError:
-    if status == 401:
-        return PoolsError(
-            Reason.PREFECT_UNAUTHORIZED,
-            "the Prefect API refused our credentials (401):"
-            " check PREFECT_API_KEY or PREFECT_API_AUTH_STRING",
-        )
-    if status == 403:
-        return PoolsError(
-            Reason.PREFECT_UNAUTHORIZED,
-            "the Prefect API forbids this (403): the key needs to read and update work pools",
-        )
-    if status == 404:
-        return PoolsError(
-            Reason.PREFECT_UNAVAILABLE,
-            "there is no Prefect API at its address (404); it ends in /api",
-        )
-    if writing and status in {400, 409, 413, 422}:
-        return PoolsError(Reason.NOT_MERGEABLE, f"the Prefect API refused the template ({status})")
-    return PoolsError(Reason.PREFECT_UNAVAILABLE, f"the Prefect API answered {status}")

@@ -1,18 +1,19 @@
-"""When a pool's template may be written: together, and not against somebody without end.
+"""When a pool's template may be written.
 
-In a burst of changes the first write is made at once. The next waits until no set of the pool
-is being worked on, but no longer than a hold that grows with each write, and never sooner than
-a pause that grows too. A minute of calm ends the burst.
+Changes that come together are written together. The first write of a burst is made at once. The
+next one waits until no set of the pool is being worked on, but no longer than a hold and no shorter
+than a pause, which both grow with each write. A burst ends, and with it all waiting, when nothing
+was written for its pause and a minute more.
 
-A template that was in line and is no longer, though we want the same, was changed by others: a
-drift. It is mended at once; from the third in ten minutes on, ever more rarely.
+A template that others have changed since we wrote it is a drift. It is written again at once; from
+the third drift in ten minutes on, after pauses that grow.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from flowdeps.delivery import Fragment
-from flowdeps.scheduling.queue import backoff
+from flowdeps.scheduling.clock import Backoff, Jitter
 
 # Seconds by the number of writes in the burst so far.
 _PAUSES = (0.0, 2.0, 6.0, 15.0, 30.0, 60.0)
@@ -27,21 +28,28 @@ _FIRST_DRIFT_PAUSE = 15.0
 
 @dataclass
 class WriteThrottle:
-    """One pool's writes and drifts; all times are queue time, in seconds.
+    """One pool's writes and drifts; all times are of the queue's clock, in seconds."""
 
-    `rival`: the cluster whose operator wrote what stood there at the last drift, if one did.
-    """
-
+    jitter: Jitter
     writes: int = 0
+    """Writes in this burst."""
     last_write: float = float("-inf")
     dirty_since: float | None = None
+    """Since when the template waits for a write; None: it does not."""
     in_line: bool = False
+    """Whether the template was as we want it when it was read last."""
     fragment: Fragment | None = None
+    """What we wanted then."""
     drifts: list[float] = field(default_factory=list)
+    """When drifts were written over, in the last ten minutes."""
     rival: str = ""
+    """The cluster whose operator wrote the last drift; empty where none did."""
 
     def wait(self, now: float, busy: Callable[[], bool]) -> float | None:
-        """How long a look at the pool should wait; None: not at all."""
+        """Return how long to leave the pool alone; None: not at all.
+
+        `busy` tells whether a set of the pool is being worked on.
+        """
         if now - self.last_write > _CALM + _PAUSES[self._level()]:
             self.writes = 0
         level = self._level()
@@ -53,16 +61,16 @@ class WriteThrottle:
         return _LOOK_AGAIN if now - self.dirty_since < _HOLDS[level] and busy() else None
 
     def drifted(self, wanted: Fragment | None) -> bool:
-        """Whether a template that is not in line was changed by others."""
+        """Return whether others have changed a template that is not as we want it."""
         return self.in_line and self.fragment == wanted
 
     def wait_for_others(self, now: float) -> float | None:
-        """How long to leave a drift as it is; None: mend it now, which is remembered."""
+        """Return how long to leave a drift alone; None: write over it now, which is remembered."""
         self._forget(now)
         if self.contended:
+            backoff = Backoff(first=_FIRST_DRIFT_PAUSE, jitter=self.jitter)
             level = len(self.drifts) - _DRIFTS_TO_CONTEND + 1
-            pause = self.drifts[-1] + backoff(level, first=_FIRST_DRIFT_PAUSE) - now
-            if pause > 0:
+            if (pause := self.drifts[-1] + backoff(level) - now) > 0:
                 return pause
         self.drifts.append(now)
         return None
@@ -73,13 +81,13 @@ class WriteThrottle:
         return len(self.drifts) >= _DRIFTS_TO_CONTEND
 
     def settled(self, now: float, fragment: Fragment | None) -> float | None:
-        """The template is in line with `fragment`; returns when to look whether peace has come."""
+        """Note that the template has `fragment`; returns when to check that drifts have ended."""
         self.dirty_since, self.in_line, self.fragment = None, True, fragment
         self._forget(now)
         return self.drifts[0] + _DRIFT_MEMORY - now if self.contended else None
 
     def wrote(self, now: float, fragment: Fragment | None) -> float | None:
-        """The same, after a write of ours."""
+        """Note that we have written `fragment`; returns the same as `settled`."""
         self.writes += 1
         self.last_write = now
         return self.settled(now, fragment)

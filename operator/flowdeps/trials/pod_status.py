@@ -1,0 +1,113 @@
+"""What a pod's status says: whether it has ended, how, and what keeps it from running."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flowdeps.api.reasons import Reason
+from flowdeps.trials.errors import TrialError
+
+Body = Mapping[str, Any]
+
+_NODE_SECONDS = 180.0
+"""How long a pod may wait for a node, which may have to be made for it."""
+_PULL = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
+_BROKEN = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+_KILLED = {137, 143}
+"""Exit codes of what SIGKILL or SIGTERM ended."""
+
+
+def has_ended(pod: Body) -> bool:
+    """Return whether a pod or its main container has ended; a sidecar may outlive that."""
+    status, main = pod.get("status") or {}, pod["spec"]["containers"][0]["name"]
+    return status.get("phase") in {"Succeeded", "Failed"} or any(
+        "terminated" in (one.get("state") or {})
+        for one in status.get("containerStatuses") or ()
+        if one["name"] == main
+    )
+
+
+def stuck(pod: Body, *, waited: float) -> TrialError | None:
+    """Return why a pod that does not run never will unless somebody acts; None: it may yet."""
+    status = pod.get("status") or {}
+    for condition in status.get("conditions") or () if waited > _NODE_SECONDS else ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return TrialError(
+                f"no node took the pod within {_NODE_SECONDS:.0f} s:"
+                f" {condition.get('message') or condition.get('reason', '')}",
+                reason=Reason.PODS_UNSCHEDULABLE,
+            )
+    for container in _containers(status):
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        reason, image = waiting.get("reason", ""), container.get("image", "")
+        message = waiting.get("message", "") or reason
+        if reason in _PULL:
+            return TrialError(
+                f"the image {image} can't be pulled: {message};"
+                " check its name, and that the namespace's default service account has a pull"
+                " secret for it",
+                reason=Reason.IMAGE_UNAVAILABLE,
+            )
+        if reason in _BROKEN:
+            return TrialError(
+                f"a container of the image {image} can't start: {message}",
+                reason=Reason.IMAGE_UNUSABLE,
+            )
+    return None
+
+
+def cut_off(status: Body) -> TrialError | None:
+    """Return why a pod was ended from outside, which says nothing about its image or lock; None
+    where it ended by itself."""
+    reason, message = status.get("reason", ""), status.get("message", "")
+    if reason and status.get("phase") == "Failed":  # evicted, not admitted, a node that goes, late
+        late = reason == "DeadlineExceeded"
+        return TrialError(
+            f"the pod was ended ({reason}): {message}",
+            reason=Reason.VERIFY_TIMEOUT if late else Reason.PODS_FAILED,
+        )
+    for container in _containers(status):
+        end = _terminated(container)
+        if end.get("exitCode") in _KILLED:
+            return TrialError(f"{container['name']}: {_why(end)}", reason=Reason.PODS_FAILED)
+    return None
+
+
+def failure(pod: Body) -> tuple[str, str]:
+    """Return the first container that failed and why; empty texts where none did."""
+    status = pod["status"]
+    for container in _containers(status):
+        end = _terminated(container)
+        if end.get("exitCode"):
+            return container["name"], _why(end)
+    if status.get("phase") == "Failed":
+        return pod["spec"]["containers"][0]["name"], status.get("message") or "the pod failed"
+    return "", ""
+
+
+def image_id(status: Body) -> str:
+    """Return the id of the image that a pod ran."""
+    main, init = status.get("containerStatuses"), status.get("initContainerStatuses")
+    ids = (one.get("imageID", "") for one in [*(main or ()), *(init or ())])
+    return next(filter(None, ids), "")
+
+
+def _containers(status: Body) -> list[Body]:
+    init, main = status.get("initContainerStatuses"), status.get("containerStatuses")
+    return [*(init or ()), *(main or ())]
+
+
+def _terminated(container: Body) -> Body:
+    return (container.get("state") or {}).get("terminated") or {}
+
+
+def _why(end: Body) -> str:
+    """Why a container failed. Where it ended by itself, the message is but the tail of its log."""
+    code, reason = end["exitCode"], end.get("reason") or "Error"
+    if reason == "OOMKilled":
+        return (
+            "out of memory (OOMKilled): give it more by pods.resources in the operator's"
+            " configuration"
+        )
+    if reason == "Error":
+        return f"killed (exit code {code})" if code in _KILLED else f"exit code {code}"
+    return end.get("message") or reason
