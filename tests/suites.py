@@ -78,7 +78,8 @@ def run(suites: Mapping[str, Sequence[str]]) -> int:
     _say(f"the {SLOWEST} slowest")
     print("\n".join(slowest(texts)))
     for suite in started:
-        _say(f"{suite.name}: {closing(suite.text)}; exit status {suite.status}")
+        found = closing(suite.text) or "no closing line"
+        _say(f"{suite.name}: {found}; exit status {suite.status}")
     print(f" {total(texts)} in {time.monotonic() - begun:.2f}s ".center(80, "="))
     return max((suite.status for suite in started), default=0)
 
