@@ -29,7 +29,8 @@ from flowdeps.gather.sources import (
     Unreadable,
     key_content,
 )
-from flowdeps.locks.image import ImageError, parse_image_packages
+from flowdeps.locks.image import ImageError
+from flowdeps.locks.inspection import parse_image_packages
 from flowdeps.state.store import SetKey
 from flowdeps.trials.image import Image, ImageRef
 
