@@ -37,7 +37,7 @@ class Poller(Tracker[K, T, V, R]):
                 tracked.wake.set()
         if things:
             self._needs[key] = things
-        for thing in things:
+        for thing in sorted(things, key=str):
             tracked = self._tracked.setdefault(thing, Tracked())
             tracked.keys.add(key)
             if tracked.task is None:
@@ -95,7 +95,7 @@ class Poller(Tracker[K, T, V, R]):
 
         await self._try(tracked, find, what=f"reading {thing}")
         if _differs(before, tracked.known):
-            for key in tracked.keys:
+            for key in sorted(tracked.keys, key=str):
                 self.call(key)
         return tracked.failure.until - tracked.tried if tracked.failure else pause
 

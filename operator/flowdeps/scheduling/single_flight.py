@@ -66,7 +66,7 @@ class SingleFlight(Tracker[K, T, V, R]):
         await self._try(tracked, find, what=self.what)
         tracked.task = None
         keys, tracked.keys = tracked.keys, set()
-        for key in keys:
+        for key in sorted(keys, key=str):
             if self._waiting.get(key) == question:  # else it has asked something else since
                 del self._waiting[key]
             self.call(key)
