@@ -1,4 +1,4 @@
-"""`flowdeps template`: what the operator would make of a pool's base job template."""
+"""`flowdeps template`: print what the operator would make of a pool's base job template."""
 
 import argparse
 import asyncio
@@ -39,6 +39,7 @@ examples:
 Exit status: 0, or 1 where the template can't take the fragment (the reason is on
 standard error) or --check finds a difference.
 """
+_TWICE = Problem("metadata.name", "an earlier document has a set of this name; keep one")
 
 
 def add_parser(
@@ -65,7 +66,7 @@ def add_parser(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Merge, remove or check."""
+    """Merge, remove or check; return the exit status."""
     if args.remove == bool(args.files):
         raise CommandError("give either FILEs to merge or --remove")
     config = read_config(args.config)
@@ -75,19 +76,20 @@ def run(args: argparse.Namespace) -> int:
     else:
         pool_type, base = asyncio.run(_fetch(config, args.pool))
     kind = for_type(pool_type)
+    pool = f'work pool "{args.pool}"'
     if fragment and not kind:
-        raise CommandError(f'work pool "{args.pool}": {unsupported(pool_type)}')
+        raise CommandError(f"{pool}: NotKubernetes: {unsupported(pool_type)}")
     try:
         template = kind.merge(base, fragment) if kind and fragment else remove(base)
     except MergeRefusedError as refusal:
-        raise CommandError(f'work pool "{args.pool}": {refusal.reason}: {refusal}') from None
+        raise CommandError(f"{pool}: {refusal.reason}: {refusal}") from None
     if not args.check:
         json.dump(template, sys.stdout, indent=2, ensure_ascii=False)
         print()
         return 0
     if template == base:
         return 0
-    print(f'flowdeps: the template of work pool "{args.pool}" would change', file=sys.stderr)
+    print(f"flowdeps: the template of {pool} would change", file=sys.stderr)
     return 1
 
 
@@ -122,20 +124,18 @@ def _entries(files: list[str]) -> list[SetEntry]:
     for manifest in reading.sets:
         try:
             parse_spec(manifest.body)
-            key = store.put_set({**manifest.body, "metadata": _metadata(manifest.body)})
+            new = store.put_set({**manifest.body, "metadata": _metadata(manifest.body)})
+            wrong: tuple[Problem, ...] = () if new else (_TWICE,)
         except InvalidError as error:
-            problems += [manifest.origin.line(problem) for problem in error.problems]
-        else:
-            if key is None:
-                twice = Problem("metadata.name", "a set of this name stands above; keep one")
-                problems.append(manifest.origin.line(twice))
+            wrong = error.problems
+        problems += map(manifest.origin.line, wrong)
     if problems:
         raise CommandError(*problems)
     return sorted(store.sets.values(), key=lambda entry: age(entry.meta))
 
 
 def _metadata(body: Mapping[str, Any]) -> dict[str, Any]:
-    """What is needed of a set's metadata, as an API server would send it."""
+    """Return what is needed of a set's metadata, as an API server would send it."""
     meta = body["metadata"]
     namespace = meta.get("namespace") or "default"
     if not isinstance(namespace, str):

@@ -1,11 +1,11 @@
-"""Pods of ours in a flow image, as bodies: one tells what the image has, one tries a lock in it.
+"""Make the bodies of our pods in a flow image: one reports what the image has, one tries a lock.
 
 Both keep to the restricted Pod Security standard, have no service account token, and say what a
-namespace with a quota demands. They run as the user that is configured, else as nobody: many images
-default to root, and then Kubernetes would not start them. Nothing of theirs is restarted.
+namespace with a quota demands. They run as the configured user, else as nobody: many images
+default to root, and then Kubernetes would not start them. Nothing in them is restarted.
 
 The verifying pod installs as a run does: the same script, volumes and search path. How a pod ended
-stands in the state of its container rather than in its phase, which a sidecar may hold up.
+is in the state of its container rather than in its phase, which a sidecar may hold up.
 """
 
 import copy
@@ -44,11 +44,7 @@ _TEMPORARY_MOUNT = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108
 
 @dataclass(frozen=True, kw_only=True)
 class PodSettings:
-    """What the configuration says about our pods; empty: our defaults.
-
-    ``user`` and ``group`` of None: nobody. ``env``: entries for the install container, as runs
-    have them, e.g. a proxy.
-    """
+    """What the configuration says about our pods; empty: our defaults."""
 
     resources: Mapping[str, Any] = field(default_factory=dict)
     node_selector: Mapping[str, str] = field(default_factory=dict)
@@ -57,8 +53,11 @@ class PodSettings:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     user: int | None = None
+    """The user; None: nobody."""
     group: int | None = None
+    """The group; None: that of the user in the image, for nobody its own."""
     env: tuple[Mapping[str, Any], ...] = ()
+    """Entries for the install container, as runs have them, e.g. a proxy."""
 
 
 def probe_pod(
@@ -70,7 +69,7 @@ def probe_pod(
     pull_policy: str | None,
     settings: PodSettings,
 ) -> dict[str, Any]:
-    """The pod whose container prints what its image has (see ``inside.seen``)."""
+    """Return the pod whose container prints what its image has (``in_image/probe.py``)."""
     container = {
         "name": PROBE_CONTAINER,
         "command": command("probe"),
@@ -100,10 +99,10 @@ def verify_pod(
     timeout_seconds: int,
     settings: PodSettings,
 ) -> dict[str, Any]:
-    """The pod that installs a lock as a run does and imports from it (see ``inside.verify``).
+    """Return the pod that installs a lock as a run does and imports from it.
 
     ``config_map`` holds the lock, ``secret`` the credentials for its index. ``imports``: modules;
-    without any, those of the packages ``names``. ``set_name`` is for what the pod says.
+    without any, those of the packages ``names``. ``set_name`` is for what the pod prints.
     """
     confined = _confined(image, pull_policy, settings)
     install = installation(
@@ -123,7 +122,7 @@ def verify_pod(
     }
     pod = _pod(name=name, namespace=namespace, labels=labels, settings=settings)
     pod["spec"] |= {
-        # A module that hangs is named by the script, which therefore ends first.
+        # The script names a module that hangs, so it has to end first.
         "activeDeadlineSeconds": timeout_seconds + _SLACK_SECONDS,
         "initContainers": [install | confined],
         "containers": [verify | confined],
@@ -135,10 +134,9 @@ def verify_pod(
 def _pod(
     *, name: str, namespace: str, labels: Mapping[str, str], settings: PodSettings
 ) -> dict[str, Any]:
-    user = {"runAsUser": _NOBODY if settings.user is None else settings.user}
-    group = _NOBODY if settings.user is None and settings.group is None else settings.group
-    if group is not None:
-        user["runAsGroup"] = group
+    user, group = settings.user, settings.group
+    if user is None:
+        user, group = _NOBODY, _NOBODY if group is None else group
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -146,7 +144,8 @@ def _pod(
         "terminationGracePeriodSeconds": 1,
         "securityContext": {
             "runAsNonRoot": True,
-            **user,
+            "runAsUser": user,
+            **({} if group is None else {"runAsGroup": group}),
             "seccompProfile": RESTRICTED["seccompProfile"],
         },
     }

@@ -1,10 +1,10 @@
-"""Try a lock in its image: tell what a run would find installed, and import from it.
+"""Try a lock in its image: report what a run would find installed, and import from it.
 
-Runs after the install script, with PYTHONPATH as a run has it. Prints the packages of image and
-lock together (see ``seen``), so that the operator can check what they require of each other, and
-imports modules: those asked for, or the top-level modules of the named packages; and, where the
-image has Prefect, what a run begins with. They are imported by one interpreter, as a run would, in
-a child process that may crash, exit or hang.
+It runs after the install script, with PYTHONPATH as a run has it. It prints the packages of image
+and lock together (see ``inventory``), so that the operator can check what they require of each
+other, and imports modules: those asked for, or the top-level modules of the named packages; and, if
+the image has Prefect, what a run begins with. They are imported by one interpreter, as a run would,
+in a child process that may crash, exit or hang.
 
     FLOWDEPS_IMPORTS    modules, a JSON list; empty: those of the packages
     FLOWDEPS_NAMES      packages, a JSON list
@@ -99,7 +99,7 @@ def main() -> int:
 
 
 def defaults() -> list[str]:
-    """The modules of the named packages."""
+    """Return the modules of the named packages."""
     found = distributions(search_path())
     modules: list[str] = []
     for name in json.loads(os.environ.get("FLOWDEPS_NAMES") or "[]"):
@@ -111,7 +111,7 @@ def defaults() -> list[str]:
 
 
 def modules_of(distribution: metadata.Distribution) -> list[str]:
-    """What is imported of a package: its outermost packages and the modules beside them.
+    """Return what is imported of a package: its outermost packages and the modules beside them.
 
     That is below a namespace (``google.cloud.storage``), which can be imported in any case.
     """
@@ -179,7 +179,7 @@ def import_all(modules: list[str], **variables: str) -> None:
             )
         seconds = seconds_left()
         try:
-            ended = how(child.wait(seconds))
+            ended = ending(child.wait(seconds))
         except subprocess.TimeoutExpired:
             ended = f"it did not end within {seconds:.0f} seconds"
         finally:
@@ -192,8 +192,8 @@ def import_all(modules: list[str], **variables: str) -> None:
             raise ImportFailedError(last.get("module", modules[0]), last.get("error", ended))
 
 
-def how(code: int) -> str:
-    """What a child's exit code says of its end."""
+def ending(code: int) -> str:
+    """Return how a child ended, by its exit code."""
     if code >= 0:
         return f"it ended the interpreter (exit code {code})"
     name = signal.Signals(-code).name
@@ -208,7 +208,7 @@ def kill(child: subprocess.Popen[bytes]) -> None:
 
 
 def environment(scratch: str) -> dict[str, str]:
-    """The child's variables: a home directory that cannot be written is no fault of a module."""
+    """Return the child's variables: no module is at fault for a home that cannot be written."""
     changed = dict(os.environ)
     home = os.environ.get("HOME", "")
     if not os.access(home, os.W_OK):
@@ -218,6 +218,7 @@ def environment(scratch: str) -> dict[str, str]:
 
 
 def seconds_left() -> float:
+    """Return how long the imports may take, of what the installation has left."""
     given = float(os.environ.get("FLOWDEPS_TIMEOUT") or "300")
     try:
         spent = time.time() - (INSTALLED / "image").stat().st_mtime  # made first by the install

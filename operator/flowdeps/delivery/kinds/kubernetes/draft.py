@@ -98,10 +98,12 @@ class Draft:
         if isinstance(found, str) and "{{" in found:
             raise MergeRefusedError(
                 "ListIsPlaceholder",
-                f"{written(path)} is {found!r}, which nothing can be added to: write {kind} there, "
+                f"{written(path)} is {found!r}, to which nothing can be added: write {kind} there, "
                 "with placeholders for the values inside it.",
             )
-        raise MergeRefusedError("Malformed", f"{written(path)} must be {kind}.")
+        raise MergeRefusedError(
+            "Malformed", f"{written(path)} must be {kind}: write one there, or remove it."
+        )
 
 
 def written(path: Sequence[str]) -> str:
