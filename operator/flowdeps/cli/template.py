@@ -98,7 +98,7 @@ def _fragment(args: argparse.Namespace, config: Config) -> Fragment:
     offered: dict[str, SetEntry] = {}
     default = NONE
     for entry in _entries(args.files):
-        for ref in entry.offers:
+        for ref in entry.pool_refs:
             if ref.name != args.pool or not settings.admits(entry.key.namespace):
                 continue
             offered.setdefault(ref.key, entry)

@@ -7,7 +7,8 @@ from typing import Any, Literal
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.reconcile.context import PoolState
-from flowdeps.reconcile.dependency_set.status import ReconcileResult, build_status
+from flowdeps.reconcile.dependency_set.progress import Progress
+from flowdeps.reconcile.dependency_set.status import build_status
 from flowdeps.state import LockRecord
 from tests.unit.reconcile.test_status import CASES, LOCK, NOW, PUBLISHED, VERIFIED, WAITS, Case
 from tests.unit.state.builders import ML, entry, pools
@@ -72,8 +73,8 @@ def _set(case: Case) -> Body:
         if verdict
     }
     status = build_status(
-        of,
-        ReconcileResult(
+        Progress(
+            entry=of,
             resolved=case.resolved,
             verified=VERIFIED,
             published=case.published,

@@ -72,5 +72,5 @@ class OperatorLookup:
 
     def pool_images(self) -> Mapping[str, str]:
         pools = self.context.store.pools
-        named = [pools[ref.name] for ref in self.entry.offers if ref.name in pools]
+        named = [pools[ref.name] for ref in self.entry.pool_refs if ref.name in pools]
         return {pool.name: pool.image for pool in named if pool.image}
