@@ -8,7 +8,7 @@ A tag may move, which only a pod can tell: after `recheck` seconds the image is 
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -24,11 +24,12 @@ from flowdeps.api.names import (
 )
 from flowdeps.api.reasons import Reason
 from flowdeps.api.times import format_time, parse_time
+from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.clients.kubernetes import Cluster
 from flowdeps.locks.image import ImageError, ImageFacts, parse_probe
 from flowdeps.telemetry.metrics import Metrics, measured
 from flowdeps.trials.errors import TrialError
-from flowdeps.trials.pods import PodSettings, probe_pod
+from flowdeps.trials.pods import User, probe_pod
 from flowdeps.trials.runner import Runner
 
 _FACTS_FILE = "facts.json"
@@ -43,7 +44,7 @@ class ImageRef:
     namespace: str
     image: str
     pull_policy: str | None = None
-    user: tuple[int | None, int | None] = (None, None)
+    user: User = (None, None)
 
     def __str__(self) -> str:
         return f"{self.image} in {self.namespace}"
@@ -77,7 +78,7 @@ class Images:
         cluster: Cluster,
         runner: Runner,
         *,
-        settings: PodSettings,
+        settings: PodsConfig,
         recheck: float,
         now: Callable[[], datetime],
         metrics: Metrics,
@@ -115,7 +116,8 @@ class Images:
                 image=ref.image,
                 labels=labels("probe"),
                 pull_policy=ref.pull_policy,
-                settings=run_as(self._settings, ref),
+                user=ref.user,
+                settings=self._settings,
             )
         )
         if ended.failed:
@@ -129,12 +131,6 @@ class Images:
             return Image(ref, ended.image_id, parse_probe(ended.log))
         except ImageError as error:
             raise TrialError(f"{ref.image}: {error}", reason=Reason.IMAGE_UNUSABLE) from None
-
-
-def run_as(settings: PodSettings, ref: ImageRef) -> PodSettings:
-    """The settings for pods that run as runs do."""
-    uid, gid = ref.user
-    return replace(settings, user=uid or settings.user, group=gid or settings.group)
 
 
 def labels(purpose: str) -> dict[str, str]:

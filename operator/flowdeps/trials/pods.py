@@ -1,7 +1,7 @@
 """Make the bodies of our pods in a flow image: one reports what the image has, one tries a lock.
 
 Both keep to the restricted Pod Security standard, have no service account token, and say what a
-namespace with a quota demands. They run as the configured user, else as nobody: many images
+namespace with a quota demands. They run as the user of runs, else as nobody: many images
 default to root, and then Kubernetes would not start them. Nothing in them is restarted.
 
 The verifying pod installs as a run does: the same script, volumes and search path. How a pod ended
@@ -10,11 +10,11 @@ is in the state of its container rather than in its phase, which a sidecar may h
 
 import copy
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flowdeps.api.names import PROBE_CONTAINER, VERIFY_CONTAINER
+from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.delivery.methods.install import (
     ENV_SET,
     IMAGE_PATH,
@@ -41,23 +41,8 @@ _RESOURCES: Mapping[str, Any] = {
 _TEMPORARY = {"name": "tmp", "emptyDir": {}}
 _TEMPORARY_MOUNT = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108
 
-
-@dataclass(frozen=True, kw_only=True)
-class PodSettings:
-    """What the configuration says about our pods; empty: our defaults."""
-
-    resources: Mapping[str, Any] = field(default_factory=dict)
-    node_selector: Mapping[str, str] = field(default_factory=dict)
-    tolerations: tuple[Mapping[str, Any], ...] = ()
-    image_pull_secrets: tuple[str, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    user: int | None = None
-    """The user; None: nobody."""
-    group: int | None = None
-    """The group; None: that of the user in the image, for nobody its own."""
-    env: tuple[Mapping[str, Any], ...] = ()
-    """Entries for the install container, as runs have them, e.g. a proxy."""
+User = tuple[int | None, int | None]
+"""The user and group of a run; None: those of the image. Root and None: ours is nobody."""
 
 
 def probe_pod(
@@ -67,7 +52,8 @@ def probe_pod(
     image: str,
     labels: Mapping[str, str],
     pull_policy: str | None,
-    settings: PodSettings,
+    user: User,
+    settings: PodsConfig,
 ) -> dict[str, Any]:
     """Return the pod whose container prints what its image has (``in_image/probe.py``)."""
     container = {
@@ -75,7 +61,7 @@ def probe_pod(
         "command": command("probe"),
         "volumeMounts": [_TEMPORARY_MOUNT],
     }
-    pod = _pod(name=name, namespace=namespace, labels=labels, settings=settings)
+    pod = _pod(name=name, namespace=namespace, labels=labels, user=user, settings=settings)
     pod["spec"] |= {
         "activeDeadlineSeconds": PROBE_SECONDS,
         "containers": [container | _confined(image, pull_policy, settings)],
@@ -91,22 +77,25 @@ def verify_pod(
     image: str,
     labels: Mapping[str, str],
     pull_policy: str | None,
+    user: User,
     config_map: str,
     secret: str | None,
     set_name: str,
     imports: tuple[str, ...],
     names: tuple[str, ...],
     timeout_seconds: int,
-    settings: PodSettings,
+    env: Sequence[Mapping[str, Any]] = (),
+    settings: PodsConfig,
 ) -> dict[str, Any]:
     """Return the pod that installs a lock as a run does and imports from it.
 
     ``config_map`` holds the lock, ``secret`` the credentials for its index. ``imports``: modules;
-    without any, those of the packages ``names``. ``set_name`` is for what the pod prints.
+    without any, those of the packages ``names``. ``set_name`` is for what the pod prints, ``env``
+    for the install container, as runs have it, e.g. a proxy.
     """
     confined = _confined(image, pull_policy, settings)
     install = installation(
-        choice=set_name, variable="dependency_set", env=settings.env, credentials=bool(secret)
+        choice=set_name, variable="dependency_set", env=env, credentials=bool(secret)
     )
     verify = {
         "name": VERIFY_CONTAINER,
@@ -120,7 +109,7 @@ def verify_pod(
         ],
         "volumeMounts": [SITE_MOUNT, _TEMPORARY_MOUNT],
     }
-    pod = _pod(name=name, namespace=namespace, labels=labels, settings=settings)
+    pod = _pod(name=name, namespace=namespace, labels=labels, user=user, settings=settings)
     pod["spec"] |= {
         # The script names a module that hangs, so it has to end first.
         "activeDeadlineSeconds": timeout_seconds + _SLACK_SECONDS,
@@ -132,11 +121,11 @@ def verify_pod(
 
 
 def _pod(
-    *, name: str, namespace: str, labels: Mapping[str, str], settings: PodSettings
+    *, name: str, namespace: str, labels: Mapping[str, str], user: User, settings: PodsConfig
 ) -> dict[str, Any]:
-    user, group = settings.user, settings.group
-    if user is None:
-        user, group = _NOBODY, _NOBODY if group is None else group
+    uid, gid = user
+    if not uid:
+        uid, gid = _NOBODY, gid or _NOBODY
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -144,24 +133,24 @@ def _pod(
         "terminationGracePeriodSeconds": 1,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": user,
-            **({} if group is None else {"runAsGroup": group}),
+            "runAsUser": uid,
+            **({} if gid is None else {"runAsGroup": gid}),
             "seccompProfile": RESTRICTED["seccompProfile"],
         },
     }
-    if settings.node_selector:
-        spec["nodeSelector"] = dict(settings.node_selector)
-    if settings.tolerations:
-        spec["tolerations"] = [dict(one) for one in settings.tolerations]
-    if settings.image_pull_secrets:
-        spec["imagePullSecrets"] = [{"name": one} for one in settings.image_pull_secrets]
+    optional = {
+        "nodeSelector": dict(settings.node_selector),
+        "tolerations": [dict(one) for one in settings.tolerations],
+        "imagePullSecrets": [{"name": one} for one in settings.image_pull_secrets],
+    }
     metadata = {"name": name, "namespace": namespace, "labels": {**settings.labels, **labels}}
     if settings.annotations:
         metadata["annotations"] = dict(settings.annotations)
+    spec |= {key: value for key, value in optional.items() if value}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
-def _confined(image: str, pull_policy: str | None, settings: PodSettings) -> dict[str, Any]:
+def _confined(image: str, pull_policy: str | None, settings: PodsConfig) -> dict[str, Any]:
     return {
         "image": image,
         **({"imagePullPolicy": pull_policy} if pull_policy else {}),

@@ -72,7 +72,7 @@ def merge(template: Template, fragment: Fragment) -> dict[str, Any]:
 
 
 def remove(template: Template) -> dict[str, Any]:
-    """Return the template without our fragment, whoever owns it; unchanged where there is none."""
+    """Return the template without a fragment of any owner; unchanged where there is none."""
     draft = Draft(template)
     live, extras = find_all(draft.content), find_extras(draft.content)
     pod_items = [*_list(draft.get(_LISTS["volumes"])), *_list(draft.get(_LISTS["initContainers"]))]
@@ -84,14 +84,16 @@ def remove(template: Template) -> dict[str, Any]:
     for place, path in _LISTS.items():
         names = [name for one in named for name in one[place]]
         items = _list(draft.get(path))
-        items[:] = [one for one in items if _name(one) not in names and not orphans.is_ours(one)]
+        items[:] = [one for one in items if _name(one) not in names and not orphans.is_orphan(one)]
     python_path.take_from_container(draft.get(_LISTS["env"]))
     for path in _worker_env(draft):
         python_path.take_from_worker_env(draft.get(path))
     labels = draft.get(_LABELS)
     if isinstance(labels, dict):
         ours = [name for one in named for name in one["labels"]]
-        for name in [one for one in labels if one in ours or orphans.is_label(one, labels[one])]:
+        for name in [
+            one for one in labels if one in ours or orphans.is_orphan_label(one, labels[one])
+        ]:
             del labels[name]
     for one in live:
         replaced = one.record.get("replaced")
