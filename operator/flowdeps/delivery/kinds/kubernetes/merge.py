@@ -91,10 +91,9 @@ def remove(template: Template) -> dict[str, Any]:
     labels = draft.get(_LABELS)
     if isinstance(labels, dict):
         ours = [name for one in named for name in one["labels"]]
-        for name in [
-            one for one in labels if one in ours or orphans.is_orphan_label(one, labels[one])
-        ]:
-            del labels[name]
+        for name, value in list(labels.items()):
+            if name in ours or orphans.is_orphan_label(name, value):
+                del labels[name]
     for one in live:
         replaced = one.record.get("replaced")
         edits = map(Edit.from_json, replaced if isinstance(replaced, list) else [])
