@@ -39,7 +39,6 @@ examples:
 Exit status: 0, or 1 where the template can't take the fragment (the reason is on
 standard error) or --check finds a difference.
 """
-_TWICE = Problem("metadata.name", "an earlier document has a set of this name; keep one")
 
 
 def add_parser(
@@ -124,11 +123,11 @@ def _entries(files: list[str]) -> list[SetEntry]:
     for manifest in reading.sets:
         try:
             parse_spec(manifest.body)
-            new = store.put_set({**manifest.body, "metadata": _metadata(manifest.body)})
-            wrong: tuple[Problem, ...] = () if new else (_TWICE,)
+            if not store.put_set({**manifest.body, "metadata": _metadata(manifest.body)}):
+                twice = "an earlier document has a set of this name; keep one"
+                problems.append(manifest.origin.line("metadata.name", twice))
         except InvalidError as error:
-            wrong = error.problems
-        problems += map(manifest.origin.line, wrong)
+            problems += manifest.origin.lines(error)
     if problems:
         raise CommandError(*problems)
     return sorted(store.sets.values(), key=lambda entry: age(entry.meta))

@@ -25,6 +25,7 @@ from flowdeps.delivery.methods.install import (
     volumes,
 )
 from flowdeps.delivery.scripts import command
+from flowdeps.trials.image import ImageRef
 
 VERIFY_RESULT = f"{VERIFY_CONTAINER}:"
 """What the verifying container's last line begins with; JSON follows: ``{"ok": true}``, or
@@ -41,18 +42,12 @@ _RESOURCES: Mapping[str, Any] = {
 _TEMPORARY = {"name": "tmp", "emptyDir": {}}
 _TEMPORARY_MOUNT = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108
 
-User = tuple[int | None, int | None]
-"""The user and group of a run; None: those of the image. Root and None: ours is nobody."""
-
 
 def probe_pod(
     *,
     name: str,
-    namespace: str,
-    image: str,
+    ref: ImageRef,
     labels: Mapping[str, str],
-    pull_policy: str | None,
-    user: User,
     settings: PodsConfig,
 ) -> dict[str, Any]:
     """Return the pod whose container prints what its image has (``in_image/probe.py``)."""
@@ -61,10 +56,10 @@ def probe_pod(
         "command": command("probe"),
         "volumeMounts": [_TEMPORARY_MOUNT],
     }
-    pod = _pod(name=name, namespace=namespace, labels=labels, user=user, settings=settings)
+    pod = _pod(name=name, ref=ref, labels=labels, settings=settings)
     pod["spec"] |= {
         "activeDeadlineSeconds": PROBE_SECONDS,
-        "containers": [container | _confined(image, pull_policy, settings)],
+        "containers": [container | _confined(ref, settings)],
         "volumes": [_TEMPORARY],
     }
     return copy.deepcopy(pod)
@@ -73,11 +68,8 @@ def probe_pod(
 def verify_pod(
     *,
     name: str,
-    namespace: str,
-    image: str,
+    ref: ImageRef,
     labels: Mapping[str, str],
-    pull_policy: str | None,
-    user: User,
     config_map: str,
     secret: str | None,
     set_name: str,
@@ -93,7 +85,7 @@ def verify_pod(
     without any, those of the packages ``names``. ``set_name`` is for what the pod prints, ``env``
     for the install container, as runs have it, e.g. a proxy.
     """
-    confined = _confined(image, pull_policy, settings)
+    confined = _confined(ref, settings)
     install = installation(
         choice=set_name, variable="dependency_set", env=env, credentials=bool(secret)
     )
@@ -109,7 +101,7 @@ def verify_pod(
         ],
         "volumeMounts": [SITE_MOUNT, _TEMPORARY_MOUNT],
     }
-    pod = _pod(name=name, namespace=namespace, labels=labels, user=user, settings=settings)
+    pod = _pod(name=name, ref=ref, labels=labels, settings=settings)
     pod["spec"] |= {
         # The script names a module that hangs, so it has to end first.
         "activeDeadlineSeconds": timeout_seconds + _SLACK_SECONDS,
@@ -121,9 +113,9 @@ def verify_pod(
 
 
 def _pod(
-    *, name: str, namespace: str, labels: Mapping[str, str], user: User, settings: PodsConfig
+    *, name: str, ref: ImageRef, labels: Mapping[str, str], settings: PodsConfig
 ) -> dict[str, Any]:
-    uid, gid = user
+    uid, gid = ref.user
     if not uid:
         uid, gid = _NOBODY, gid or _NOBODY
     spec: dict[str, Any] = {
@@ -143,17 +135,17 @@ def _pod(
         "tolerations": [dict(one) for one in settings.tolerations],
         "imagePullSecrets": [{"name": one} for one in settings.image_pull_secrets],
     }
-    metadata = {"name": name, "namespace": namespace, "labels": {**settings.labels, **labels}}
+    metadata = {"name": name, "namespace": ref.namespace, "labels": {**settings.labels, **labels}}
     if settings.annotations:
         metadata["annotations"] = dict(settings.annotations)
     spec |= {key: value for key, value in optional.items() if value}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
-def _confined(image: str, pull_policy: str | None, settings: PodsConfig) -> dict[str, Any]:
+def _confined(ref: ImageRef, settings: PodsConfig) -> dict[str, Any]:
     return {
-        "image": image,
-        **({"imagePullPolicy": pull_policy} if pull_policy else {}),
+        "image": ref.image,
+        **({"imagePullPolicy": ref.pull_policy} if ref.pull_policy else {}),
         "resources": settings.resources or _RESOURCES,
         "securityContext": RESTRICTED,
         "terminationMessagePolicy": "FallbackToLogsOnError",

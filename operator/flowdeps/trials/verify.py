@@ -17,12 +17,14 @@ from flowdeps.api.reasons import Reason
 from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.api.wording import shorten
 from flowdeps.clients.kubernetes import Cluster
-from flowdeps.locks.image import MARK, ImageError, ImageFacts, parse_probe
+from flowdeps.locks.image import ImageError, ImageFacts
+from flowdeps.locks.inspection import MARK, parse_probe
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.overlay import unmet_requirements
 from flowdeps.state.store import DIGEST_FILE, LOCK_FILE, MANIFEST_FILE
 from flowdeps.trials.errors import TrialError
-from flowdeps.trials.images import Image, labels
+from flowdeps.trials.image import Image
+from flowdeps.trials.images import labels
 from flowdeps.trials.pods import VERIFY_RESULT, verify_pod
 from flowdeps.trials.runner import Ended, Runner
 
@@ -88,17 +90,14 @@ class Verifier:
         try:
             body = verify_pod(
                 name=name,
-                namespace=trial.namespace,
-                image=image.ref.image,
+                ref=image.ref,
                 labels=labels("verify"),
-                pull_policy=image.ref.pull_policy,
                 config_map=candidate["metadata"]["name"],
                 secret=trial.secret,
                 set_name=manifest["key"],
                 imports=trial.imports,
                 names=trial.names,
                 timeout_seconds=trial.timeout,
-                user=image.ref.user,
                 env=env,
                 settings=self._settings,
             )

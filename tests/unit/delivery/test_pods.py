@@ -8,6 +8,7 @@ import pytest
 from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.delivery.kinds.kubernetes import merge
 from flowdeps.delivery.scripts import script
+from flowdeps.trials.image import ImageRef
 from flowdeps.trials.pods import VERIFY_RESULT, probe_pod, verify_pod
 from tests.unit.delivery.samples import flow_of, fragment, pod_of, pool
 
@@ -16,33 +17,27 @@ IMAGE = "registry.example.com/flows:1"
 PROXY = {"name": "HTTPS_PROXY", "value": "http://proxy.example.com:3128"}
 
 
-def probe(**changes: Any) -> Body:
+def probe(*, namespace: str = "team-a", **changes: Any) -> Body:
     given: dict[str, Any] = {
         "name": "flowdeps-probe-1",
-        "namespace": "team-a",
-        "image": IMAGE,
+        "ref": ImageRef(namespace, IMAGE),
         "labels": {"a": "b"},
-        "pull_policy": None,
-        "user": (None, None),
         "settings": PodsConfig(),
     }
     return probe_pod(**(given | changes))
 
 
-def verify(**changes: Any) -> Body:
+def verify(*, namespace: str = "team-a", **changes: Any) -> Body:
     given: dict[str, Any] = {
         "name": "flowdeps-verify-1",
-        "namespace": "team-a",
-        "image": IMAGE,
+        "ref": ImageRef(namespace, IMAGE, "Always"),
         "labels": {"a": "b"},
-        "pull_policy": "Always",
         "config_map": "flowdeps-verify-1",
         "secret": "flowdeps-ml",
         "set_name": "team-a/ml",
         "imports": (),
         "names": ("alpha",),
         "timeout_seconds": 300,
-        "user": (None, None),
         "settings": PodsConfig(),
     }
     return verify_pod(**(given | changes))
@@ -104,7 +99,7 @@ def test_the_configuration_says_where_and_as_whom_our_pods_run() -> None:
         labels={"team": "platform", "a": "another"},
         annotations={"sidecar.istio.io/inject": "false"},
     )
-    given: Body = {"settings": settings, "user": (1000, None)}
+    given: Body = {"settings": settings, "ref": ImageRef("team-a", IMAGE, user=(1000, None))}
     for body in (probe(**given), verify(**given, env=[PROXY])):
         spec = body["spec"]
         assert spec["nodeSelector"] == {"pool": "flows"}
@@ -130,7 +125,8 @@ def test_the_configuration_says_where_and_as_whom_our_pods_run() -> None:
 )
 def test_our_pods_run_as_runs_do_but_never_as_root(user: Any, ours: Any) -> None:
     """The group is that of runs too, also where it is the root group, which is allowed."""
-    for body in (probe(user=user), verify(user=user)):
+    ref = ImageRef("team-a", IMAGE, user=user)
+    for body in (probe(ref=ref), verify(ref=ref)):
         context = body["spec"]["securityContext"]
         assert (context["runAsUser"], context.get("runAsGroup")) == ours
 

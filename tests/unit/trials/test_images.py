@@ -9,7 +9,8 @@ from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.clients.kubernetes import Cluster
 from flowdeps.telemetry.metrics import Metrics
 from flowdeps.trials.errors import TrialError
-from flowdeps.trials.images import ImageRef, Images
+from flowdeps.trials.image import ImageRef
+from flowdeps.trials.images import Images
 from flowdeps.trials.runner import Ended, Runner
 from tests.unit.reconcile.simulation import MemoryCluster
 
