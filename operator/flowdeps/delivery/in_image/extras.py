@@ -35,13 +35,13 @@ REQUIREMENT = re.compile(
 )
 FILE = re.compile(r"\.(whl|zip|tar\.gz|tgz|txt|toml)$", re.IGNORECASE)
 MORE = re.compile(r"\s-|[\n\r\f\v]")  # a flag, or what a requirements file takes for another line
-BESIDE_BOTH = "cannot be had beside image and lock: {said}"
-NOWHERE = "{index} has no wheel of {said} for this image"
+BESIDE_BOTH = "cannot be had beside image and lock: {subject}"
+NOWHERE = "{index} has no wheel of {subject} for this image"
 RESOLUTION = (
-    (r"Because (?P<said>\S+) was not found in", NOWHERE),
-    (r"Because (?P<said>.+?), we can conclude that", BESIDE_BOTH),
-    (r"The conflict is caused by: (?P<said>.+?) (To fix|Additionally)", BESIDE_BOTH),
-    (r"No matching distribution found for (?P<said>\S+)", NOWHERE),
+    (r"Because (?P<subject>\S+) was not found in", NOWHERE),
+    (r"Because (?P<subject>.+?), we can conclude that", BESIDE_BOTH),
+    (r"The conflict is caused by: (?P<subject>.+?) (To fix|Additionally)", BESIDE_BOTH),
+    (r"No matching distribution found for (?P<subject>\S+)", NOWHERE),
 )
 
 

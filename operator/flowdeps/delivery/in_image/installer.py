@@ -177,8 +177,9 @@ def cause(output: str, index: str, causes: Causes = CAUSES) -> str:
         if found:
             pin = re.search(r"([\w.-]+)==([\w.!+-]*\w)", text[found.start() :])
             package = f"{pin[1]} {pin[2]}" if pin else "a package"
-            said = found.groupdict().get("said", "")
-            return meaning.format(package=package, index=without_credentials(index), said=said)
+            subject = found.groupdict().get("subject", "")
+            index = without_credentials(index)
+            return meaning.format(package=package, index=index, subject=subject)
     return "the installer failed, see its output above"
 
 

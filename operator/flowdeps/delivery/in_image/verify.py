@@ -65,8 +65,8 @@ for module in modules:
         first = error
         while first.__cause__ or (first.__context__ and not first.__suppress_context__):
             first = first.__cause__ or first.__context__
-        said = line(error) if first is error else f"{line(error)} (from {line(first)})"
-        note(module=module, error=said)
+        why = line(error) if first is error else f"{line(error)} (from {line(first)})"
+        note(module=module, error=why)
         os._exit(1)
 note(done=True)
 os._exit(0)
@@ -74,7 +74,7 @@ os._exit(0)
 
 
 class ImportFailedError(Exception):
-    """What failed, and at which module."""
+    """An import that failed: at which module, and why."""
 
     def __init__(self, module: str, error: str) -> None:
         super().__init__(error)
@@ -187,8 +187,8 @@ def import_all(modules: list[str], **variables: str) -> None:
         lines = notes.read_text("utf-8").splitlines() if notes.exists() else []
         last = json.loads(lines[-1]) if lines else {}
         if not last.get("done"):
-            said = log.read_text("utf-8", "replace").splitlines()[-TAIL_LINES:]
-            print("\n".join(f"  {line}" for line in said), flush=True)
+            tail = log.read_text("utf-8", "replace").splitlines()[-TAIL_LINES:]
+            print("\n".join(f"  {line}" for line in tail), flush=True)
             raise ImportFailedError(last.get("module", modules[0]), last.get("error", ended))
 
 

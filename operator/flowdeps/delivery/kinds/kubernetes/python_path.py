@@ -12,8 +12,8 @@ Three places can set ``PYTHONPATH`` for the flow, strongest first:
 Values are changed in place where possible because a worker may move plain values to a Secret
 (``store_env_as_secret``), where ``$(PYTHONPATH)`` stays text.
 
-What leads a value and is below ``/opt/flowdeps`` is ours: that alone tells how to take it out
-again, even if somebody has changed the value since. An entry with nothing left is ours.
+What leads a value and is below ``/opt/flowdeps`` is ours. That is enough to take it out again, even
+if somebody has changed the value since. An entry with nothing left is ours.
 """
 
 from collections.abc import Container
