@@ -7,7 +7,6 @@ A tag may move, which only a pod can tell: after `recheck` seconds the image is 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -22,13 +21,14 @@ from flowdeps.api.names import (
 )
 from flowdeps.api.reasons import Reason
 from flowdeps.api.times import format_time, parse_time
+from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.clients.kubernetes import Cluster
 from flowdeps.locks.image import ImageError, ImageFacts
 from flowdeps.locks.inspection import parse_probe
 from flowdeps.telemetry.metrics import Metrics, measured
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.image import Image, ImageRef
-from flowdeps.trials.pods import PodSettings, probe_pod
+from flowdeps.trials.pods import probe_pod
 from flowdeps.trials.runner import Runner
 
 _FACTS_FILE = "facts.json"
@@ -43,7 +43,7 @@ class Images:
         cluster: Cluster,
         runner: Runner,
         *,
-        settings: PodSettings,
+        settings: PodsConfig,
         recheck: float,
         now: Callable[[], datetime],
         metrics: Metrics,
@@ -77,11 +77,9 @@ class Images:
         ended = await self._runner.run(
             probe_pod(
                 name=name,
-                namespace=ref.namespace,
-                image=ref.image,
+                ref=ref,
                 labels=labels("probe"),
-                pull_policy=ref.pull_policy,
-                settings=run_as(self._settings, ref),
+                settings=self._settings,
             )
         )
         if ended.failed:
@@ -95,12 +93,6 @@ class Images:
             return Image(ref, ended.image_id, parse_probe(ended.log))
         except ImageError as error:
             raise TrialError(f"{ref.image}: {error}", reason=Reason.IMAGE_UNUSABLE) from None
-
-
-def run_as(settings: PodSettings, ref: ImageRef) -> PodSettings:
-    """The settings for pods that run as runs do."""
-    uid, gid = ref.user
-    return replace(settings, user=uid or settings.user, group=gid or settings.group)
 
 
 def labels(purpose: str) -> dict[str, str]:

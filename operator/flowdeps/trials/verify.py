@@ -9,11 +9,12 @@ runs mount changes only when a lock is proven.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from flowdeps.api.names import VERIFY_CONTAINER
 from flowdeps.api.reasons import Reason
+from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.api.wording import shorten
 from flowdeps.clients.kubernetes import Cluster
 from flowdeps.locks.image import ImageError, ImageFacts
@@ -23,8 +24,8 @@ from flowdeps.locks.overlay import unmet_requirements
 from flowdeps.state.store import DIGEST_FILE, LOCK_FILE, MANIFEST_FILE
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.image import Image
-from flowdeps.trials.images import labels, run_as
-from flowdeps.trials.pods import VERIFY_RESULT, PodSettings, verify_pod
+from flowdeps.trials.images import labels
+from flowdeps.trials.pods import VERIFY_RESULT, verify_pod
 from flowdeps.trials.runner import Ended, Runner
 
 _LAST_LINES = 8
@@ -59,7 +60,7 @@ class Trial:
 class Verifier:
     """Tries locks in images."""
 
-    def __init__(self, cluster: Cluster, runner: Runner, *, settings: PodSettings) -> None:
+    def __init__(self, cluster: Cluster, runner: Runner, *, settings: PodsConfig) -> None:
         self._cluster = cluster
         self._runner = runner
         self._settings = settings
@@ -89,17 +90,16 @@ class Verifier:
         try:
             body = verify_pod(
                 name=name,
-                namespace=trial.namespace,
-                image=image.ref.image,
+                ref=image.ref,
                 labels=labels("verify"),
-                pull_policy=image.ref.pull_policy,
                 config_map=candidate["metadata"]["name"],
                 secret=trial.secret,
                 set_name=manifest["key"],
                 imports=trial.imports,
                 names=trial.names,
                 timeout_seconds=trial.timeout,
-                settings=replace(run_as(self._settings, image.ref), env=tuple(env)),
+                env=env,
+                settings=self._settings,
             )
             body["metadata"]["ownerReferences"] = [dict(owner)]
             ended = await self._runner.run(body)
