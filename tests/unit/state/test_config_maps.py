@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from flowdeps.state import (
     last_record,
     obsolete,
     record_of,
+    refresh_after,
     revisions_of,
 )
 from flowdeps.state.store import ConfigMapView, view_config_map
@@ -191,6 +193,27 @@ def test_a_stand_in_counts_as_just_refreshed() -> None:
     assert _stand_in(metadata=asked, status=_SERVED_A).refresh == ""
     handled = SetStatus(lock=_LOCK_A, last_handled_refresh_at="before").to_dict()
     assert _stand_in(metadata=asked, status=handled).refresh == "before"
+
+
+@pytest.mark.parametrize("days", [1, 5, 20])
+def test_a_stand_in_is_refreshed_when_the_status_says(days: int) -> None:
+    """However often and late it is read: counted from each read, it would never be due."""
+    due = NOW + timedelta(days=days)
+    status = SetStatus(lock=_LOCK_A, next_refresh_at=due).to_dict()
+    one = entry(status=status, interval="720h")
+    for read in (NOW, NOW + timedelta(hours=7), due + timedelta(hours=1)):
+        found = last_record(one, [revision(HOME, "a", at=_T(1))], now=read)
+        assert found is not None
+        after = refresh_after(one)
+        assert after is not None
+        assert datetime.fromisoformat(found[0].refreshed_at) + after == due
+
+
+def test_a_stand_in_is_never_refreshed_later_than_an_interval_from_now() -> None:
+    """A status that was written by a slower clock, or by hand, puts nothing off for years."""
+    far = SetStatus(lock=_LOCK_A, next_refresh_at=NOW + timedelta(days=9999)).to_dict()
+    found = _stand_in(status=far, interval="720h")
+    assert found.refreshed_at == NOW.isoformat(timespec="microseconds")
 
 
 def test_copies_and_strangers_are_no_record() -> None:

@@ -2,8 +2,8 @@
 
 Changes that come together are written together. The first write of a burst is made at once. The
 next one waits until no set of the pool is being worked on, but no longer than a hold and no shorter
-than a pause, which both grow with each write. A burst ends when nothing was written for its pause
-and a minute more.
+than a pause, which both grow with each write. A burst ends, and with it all waiting, when nothing
+was written for its pause and a minute more.
 
 A template that others have changed since we wrote it is a drift. It is written again at once; from
 the third drift in ten minutes on, after pauses that grow.
