@@ -1,7 +1,7 @@
 """`python -m demo [end]`; see `make demo`.
 
-KEEP=1            leave everything running and say how to look at it
-CLUSTER=current   use the current kubectl context and Prefect profile; with it may be set:
+KEEP=1            leave everything running, and print how to explore it
+CLUSTER=current   use the current kubectl context and Prefect profile. You can also set
                   IMAGE (one with Prefect that the cluster can pull), INDEX_URL,
                   PREFECT_API_URL_FOR_PODS
 """
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
         with signals.terminable():
             return _end() if arguments else _demo()
     except KeyboardInterrupt:
-        screen.say("\ninterrupted; what was started has been ended")
+        screen.say("\ninterrupted; everything that the demo started has been stopped")
         return 130
     except (*_ERRORS, httpx.HTTPError) as error:
         screen.say(f"\nThe demo failed: {error}")
@@ -46,14 +46,14 @@ def _stage() -> Stage:
     keep = os.environ.get("KEEP", "") not in {"", "0"}
     cluster = os.environ.get("CLUSTER", "")
     if cluster not in {"", "current"}:
-        raise DemoError(f"CLUSTER={cluster} is not known; leave it out or say CLUSTER=current")
+        raise DemoError(f"CLUSTER={cluster} is not known; leave it out, or set CLUSTER=current")
     kind = CurrentStage if cluster else NodeStage if os.geteuid() == 0 else HereStage
     return kind(_directory(), keep=keep)
 
 
 def _demo() -> int:
     if any(_kept()):
-        raise DemoError("a demo is running already; end it with: make demo-end")
+        raise DemoError("a demo is already running; stop it with: make demo-end")
     stage = _stage()
     with ExitStack() as stack:
         stack.callback(_remove_if_empty, _directory())
@@ -64,14 +64,14 @@ def _demo() -> int:
                 service.release()
             _say_how_to_look(stage)
         else:
-            screen.heading("The end: everything that was started is taken away")
+            screen.heading("The end: everything that was started is removed")
     if not stage.keep:
-        screen.say("Done. KEEP=1 make demo leaves it running, to look at.")
+        screen.say("Done. To keep everything running and explore it: KEEP=1 make demo")
     return 0
 
 
 def _say_how_to_look(stage: Stage) -> None:
-    screen.heading("It is left running. To look at it:")
+    screen.heading("Everything is still running. To explore it:")
     current = isinstance(stage, CurrentStage)
     if not current:
         screen.say(f"export KUBECONFIG={stage.kubeconfig}")
@@ -80,7 +80,7 @@ def _say_how_to_look(stage: Stage) -> None:
         screen.say(f"Prefect's pages: {stage.prefect.url.removesuffix('/api')}")
     screen.say(f"kubectl get fds,configmaps -n {NAMESPACE}")
     cluster = "CLUSTER=current " if current else ""
-    screen.say(f"And to end it: {cluster}make demo-end")
+    screen.say(f"To stop it: {cluster}make demo-end")
 
 
 def _end() -> int:
@@ -93,7 +93,7 @@ def _end() -> int:
     for run in sorted(kept, key=lambda one: one.started_at, reverse=True):
         run.clean_up()
     _remove_if_empty(_directory())
-    screen.say("ended" if kept or isinstance(stage, CurrentStage) else "no demo is running")
+    screen.say("stopped" if kept or isinstance(stage, CurrentStage) else "no demo is running")
     return 0
 
 

@@ -150,7 +150,7 @@ class CurrentStage(Stage):
         local = host == "localhost" or host.startswith("127.")
         if local and not os.environ.get("PREFECT_API_URL_FOR_PODS"):
             raise DemoError(
-                f"pods can't reach {settings.url}: say by which address they can, with "
+                f"pods can't reach {settings.url}: set an address that they can reach with "
                 "PREFECT_API_URL_FOR_PODS=http://…/api"
             )
         screen.say(f"Prefect: {settings.url}")
@@ -159,11 +159,13 @@ class CurrentStage(Stage):
         """Never take over, and so later delete, what somebody else made."""
         if self.kubectl("get", "namespace", NAMESPACE, "--ignore-not-found", "-o", "name"):
             raise DemoError(
-                f"the namespace {NAMESPACE} exists; if it is a former demo's: make demo-end"
+                f"the namespace {NAMESPACE} exists; if an earlier demo made it, run: make demo-end"
             )
         with self.api() as api:
             pools = api.call(
                 "POST", "/work_pools/filter", {"work_pools": {"name": {"any_": [POOL]}}}
             )
         if pools:
-            raise DemoError(f"the work pool {POOL} exists; if it is a former demo's: make demo-end")
+            raise DemoError(
+                f"the work pool {POOL} exists; if an earlier demo made it, run: make demo-end"
+            )

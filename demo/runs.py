@@ -64,7 +64,7 @@ def wait(stage: Stage, run: str, *, seconds: float) -> None:
             if time.monotonic() > deadline:
                 raise DemoError(
                     f"run {found['name']} is {found['state_type']} after {seconds:.0f} s; "
-                    f"what it logged:\n{chr(10).join(logs(stage, run))}"
+                    f"its log:\n{chr(10).join(logs(stage, run))}"
                 )
             time.sleep(0.3)
         if found["state_type"] != "COMPLETED":

@@ -200,8 +200,8 @@ def reaches_default_index(probe: list[str | Path]) -> bool:
 def made_index(stack: ExitStack, *, host: str) -> str:
     """An index on this machine with stand-ins for our package; its URL."""
     screen.say(
-        "The default package index can't be reached from where runs are: what they install comes "
-        "from an index made for the demo."
+        "Runs can't reach the default package index, so they install from an index that the demo "
+        "made."
     )
     index = stack.enter_context(Index(host=host))
     for version in ("2.10.0", "2.14.0"):

@@ -28,12 +28,12 @@ def play(stage: Stage, stack: ExitStack) -> None:
     screen.output(_essence(stage.set_body()))
     _apply_set(stage, stack)
     if somebody and not _is_seen(stage, key):
-        screen.say("No operator looks at it, so here comes one.")
+        screen.say("No operator serves the set, so the demo starts one.")
         _start_operator(stage, stack)
     _wait_ready(stage, key, generation=1)
     stage.show("get", "fds", "-n", NAMESPACE)
 
-    screen.heading("Two runs at once in one pool: one chooses the set, one chooses nothing")
+    screen.heading("Two runs at once in one pool: one chooses the set, the other chooses nothing")
     stage.start_worker(stack)
     deployment = runs.deploy(stage, key=key)
     stack.callback(runs.delete_flow, stage)
@@ -54,17 +54,17 @@ def play(stage: Stage, stack: ExitStack) -> None:
     if stage.keep:
         return
 
-    screen.heading("The last set goes, and the pool is as it was")
+    screen.heading("The last set is deleted, and the pool is as it was before")
     stage.show("delete", "fds", key, "-n", NAMESPACE)
     same = json.dumps(runs.template(stage)) == json.dumps(template)
-    screen.say(f"the pool's base job template is the one it had, to the letter: {same}")
+    screen.say(f"the pool's base job template is what it was before, to the letter: {same}")
 
 
 def clean_up(stage: Stage) -> None:
     """Take away what a demo made in a cluster and a Prefect that outlive it."""
     namespace = _namespace(stage)
     if namespace is not None and _LABEL not in namespace["metadata"].get("labels", {}):
-        raise DemoError(f"the namespace {NAMESPACE} is not the demo's; it stays")
+        raise DemoError(f"the namespace {NAMESPACE} does not belong to the demo, so it stays")
     if namespace is not None:
         stage.kubectl(
             "delete", "fds", "--all", "-n", NAMESPACE, "--ignore-not-found", "--wait=true"

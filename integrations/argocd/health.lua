@@ -1,4 +1,4 @@
--- Health of a FlowDependencySet: what its summary says, once it is about the spec that is there.
+-- Health of a FlowDependencySet: that of its Ready condition, once it describes the current spec.
 local function is(condition, state)
   return condition ~= nil and condition.status == state
 end
@@ -11,7 +11,7 @@ end
 local ready = found.Ready
 
 if ready == nil then
-  return { status = "Progressing", message = "waits for the operator's first look" }
+  return { status = "Progressing", message = "waits for the operator to see the set" }
 end
 if status.observedGeneration ~= obj.metadata.generation then
   return { status = "Progressing", message = "waits for the operator to see the change" }

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Validates FILES; resolves each set in LOCK as it is here and as it is in the commit BASE, with
-# LOCK_ARGUMENTS, and shows what differs. Patterns and words are split at spaces, as the shell
-# does. The whole goes to GITHUB_STEP_SUMMARY, problems also to the log. Exit 1 if any is wrong.
+# Validates FILES. Resolves each set in LOCK, with LOCK_ARGUMENTS, as it is here and as it is in the
+# commit BASE, and shows the difference. Patterns and words are split at spaces, as in a shell.
+# Everything goes to GITHUB_STEP_SUMMARY, problems also to the log. Exit 1 if there is a problem.
 set -eu
 
 summary=${GITHUB_STEP_SUMMARY:-/dev/stdout}
@@ -21,11 +21,11 @@ block() { { echo '```text' && cat "$1" && printf '```\n\n'; } >>"$summary"; }
 refuse() {
     failed=1
     block "$1"
-    # A line that begins with :: would be a command to the runner.
+    # A line that begins with :: would be a command for the runner.
     sed 's/^/| /' "$1"
 }
 
-# Here or, in a subshell, in the checkout of BASE: paths are the same.
+# Runs here or, in a subshell, in the checkout of BASE; the paths are the same.
 lock() {
     file=$1
     shift
@@ -52,7 +52,7 @@ for set in ${LOCK:-}; do
     rm -f "$work"/*.lock
     if [ -f "$work/base/$set" ]; then
         if ! (cd "$work/base" && lock "$set" --output "$work/old.lock") 2>"$work/log"; then
-            printf 'On the base branch it has no lock, so all pins are new.\n\n' >>"$summary"
+            printf 'The set has no lock on the base branch, so all pins are new.\n\n' >>"$summary"
         fi
     fi
     previous=""

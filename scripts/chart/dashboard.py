@@ -58,15 +58,19 @@ def _quantiles(metric: str, by: str = "") -> tuple[Query, ...]:
 
 ROWS: dict[str, tuple[Panel, ...]] = {
     "Health now": (
-        _stat("Ready", "Sets whose lock is offered.", 'sum(flowdeps_sets{ready="True",@})'),
+        _stat(
+            "Ready",
+            "Sets whose lock is in service and offered by all their pools.",
+            'sum(flowdeps_sets{ready="True",@})',
+        ),
         _stat(
             "Not ready",
-            "Sets that are under way, retried, or wait for a person; their last good locks serve.",
+            "Sets in progress, retried, or waiting for a person; their last good locks serve.",
             'sum(flowdeps_sets{ready!="True",@}) or vector(0)',
         ),
         _stat(
-            "Wait for a person",
-            "Sets with the condition Stalled: only a change ends it.",
+            "Waiting for a person",
+            "Sets with the condition Stalled: only a change helps.",
             'sum(flowdeps_set_conditions{type="Stalled",@}) or vector(0)',
         ),
         _stat(
@@ -81,8 +85,8 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             queries=(("sum by (ready, reason) (flowdeps_sets{@})", "{{ready}} {{reason}}"),),
         ),
         Panel(
-            title="Who waits for a person",
-            about="For how long; `flowdeps explain NAMESPACE/NAME` says what to do.",
+            title="Sets waiting for a person",
+            about="How long each has waited; `flowdeps status NAMESPACE/NAME` shows what to do.",
             unit="s",
             queries=(
                 (
@@ -94,7 +98,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel(
             title="Known vulnerabilities",
-            about="Of the pins in service, by set.",
+            about="Known vulnerabilities of the pins in service, by set.",
             unit="short",
             queries=(
                 (
@@ -108,22 +112,22 @@ ROWS: dict[str, tuple[Panel, ...]] = {
     "Locks": (
         Panel(
             title="Age of the oldest lock",
-            about="Since it was resolved, by namespace.",
+            about="Time since it was resolved, by namespace.",
             unit="s",
             queries=(("max by (namespace) (flowdeps_lock_age_seconds{@})", "{{namespace}}"),),
         ),
         Panel(
             title="Late refreshes",
-            about="By how much the refresh of a namespace that is due longest is late.",
+            about="How late the most overdue refresh of a namespace is.",
             unit="s",
             queries=(
                 ("max by (namespace) (flowdeps_refresh_overdue_seconds{@})", "{{namespace}}"),
             ),
         ),
         Panel(
-            title="Under way",
-            about="Locks that are made or wait for a resolver; pods that look into images and try"
-            " locks, or wait for their turn.",
+            title="In progress",
+            about="Resolutions, including those that wait for a resolver; pods that inspect images"
+            " and verify locks, or wait for their turn.",
             unit="short",
             queries=(
                 ("sum(flowdeps_resolutions_running{@})", "resolutions"),
@@ -132,7 +136,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel(
             title="Resolutions",
-            about="In an hour, by outcome.",
+            about="Per hour, by outcome.",
             unit="short",
             queries=(
                 (
@@ -143,19 +147,19 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel(
             title="Time to resolve",
-            about="By uv; the wait for a resolver is not in it.",
+            about="Time that uv takes, without the wait for a resolver.",
             unit="s",
             queries=_quantiles("flowdeps_resolve_seconds"),
         ),
         Panel(
-            title="Time to try a lock",
-            about="In a pod in the image, from the question to the answer.",
+            title="Time to verify a lock",
+            about="From the request to the result of the pod in the image.",
             unit="s",
             queries=_quantiles("flowdeps_verify_seconds"),
         ),
         Panel(
-            title="Trials",
-            about="In an hour, by outcome.",
+            title="Verifications",
+            about="Per hour, by outcome.",
             unit="short",
             queries=(
                 (
@@ -165,8 +169,8 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             ),
         ),
         Panel(
-            title="Looks into images",
-            about="In an hour, by outcome.",
+            title="Image inspections",
+            about="Per hour, by outcome.",
             unit="short",
             queries=(
                 (
@@ -176,8 +180,8 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             ),
         ),
         Panel(
-            title="Time to look into an image",
-            about="By a pod in it, from the question to the answer.",
+            title="Time to inspect an image",
+            about="From the request to the result of the pod.",
             unit="s",
             queries=_quantiles("flowdeps_probe_seconds"),
         ),
@@ -185,13 +189,13 @@ ROWS: dict[str, tuple[Panel, ...]] = {
     "Pools": (
         Panel(
             title="Sets by pool",
-            about="By what the pool says of them; all but Synced are on their way, or in trouble.",
+            about="By their state in the pool; all but Synced are in progress or have a problem.",
             unit="short",
             queries=(("sum by (pool, reason) (flowdeps_pool_sets{@})", "{{pool}} {{reason}}"),),
         ),
         Panel(
             title="Template writes",
-            about="PATCHes in an hour. A burst of changes is few of them.",
+            about="PATCHes per hour. A burst of changes needs only a few.",
             unit="short",
             queries=(
                 ("sum by (pool) (increase(flowdeps_template_writes_total{@}[1h]))", "{{pool}}"),
@@ -199,13 +203,13 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel(
             title="Drift and contention",
-            about="Templates that others changed and flowdeps mended, in an hour; sets of pools"
-            " where it stands back.",
+            about="Templates that others changed and flowdeps repaired, per hour; sets of pools"
+            " where flowdeps backs off.",
             unit="short",
             queries=(
                 (
                     "sum by (pool) (increase(flowdeps_template_drifts_total{@}[1h]))",
-                    "{{pool}} mended",
+                    "{{pool}} repaired",
                 ),
                 (
                     'sum by (pool) (flowdeps_pool_sets{reason="Contended",@})',
@@ -217,29 +221,29 @@ ROWS: dict[str, tuple[Panel, ...]] = {
     "Operator": (
         _stat(
             "Active",
-            "Operators that hold the Lease: 1, or none is at work.",
+            "Operators that hold the Lease: 1, or no operator works.",
             "sum(flowdeps_leader{@})",
         ),
         _stat(
             "Version",
-            "What runs; two of them only during an upgrade.",
+            "Running versions; two only during an upgrade.",
             "count by (version) (flowdeps_build_info{@})",
             legend="{{version}}",
         ),
         _stat(
             "Failed passes",
-            "In an hour; each is tried again.",
+            "Per hour; each is retried.",
             "sum(increase(flowdeps_pass_failures_total{@}[1h])) or vector(0)",
         ),
         _stat(
             "Sets cleaned up",
-            "Deleted sets in a day; GivenUp: something of a set could not be taken out.",
+            "Deleted sets per day; GivenUp: part of a set could not be removed.",
             "sum by (outcome) (increase(flowdeps_cleanups_total{@}[1d]))",
             legend="{{outcome}}",
         ),
         Panel(
             title="Queue",
-            about="Keys that wait for a worker, and passes under way.",
+            about="Keys that wait for a worker, and running passes.",
             unit="short",
             queries=(
                 ("sum(flowdeps_queue_ready{@})", "wait"),
@@ -249,7 +253,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel(
             title="Age of the queue",
-            about="The oldest key that waits, and the longest pass; at 15 minutes the pod is"
+            about="The oldest waiting key and the longest running pass; after 15 minutes the pod is"
             " restarted.",
             unit="s",
             queries=(
@@ -258,8 +262,8 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             ),
         ),
         Panel(
-            title="Time of a pass",
-            about="Over a set or a pool; a pass waits for nobody, so it is short.",
+            title="Pass duration",
+            about="Duration of a pass over a set or a pool; passes never wait, so they are short.",
             unit="s",
             queries=_quantiles("flowdeps_pass_seconds", "kind"),
         ),
@@ -276,20 +280,20 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             ),
         ),
         Panel(
-            title="Time of a request",
-            about="Until it is answered or given up.",
+            title="Request duration",
+            about="Time until a request is answered or given up.",
             unit="s",
             queries=_quantiles("flowdeps_api_request_seconds", "target"),
         ),
         Panel(
             title="Memory",
-            about="Resident, of the operator without the resolvers that it starts.",
+            about="Resident memory of the operator, without the resolvers that it starts.",
             unit="bytes",
             queries=(("process_resident_memory_bytes{@}", "{{pod}}"),),
         ),
         Panel(
-            title="Processors",
-            about="Seconds of a processor in a second.",
+            title="CPU",
+            about="CPU seconds per second.",
             unit="short",
             queries=(("rate(process_cpu_seconds_total{@}[$__rate_interval])", "{{pod}}"),),
         ),
@@ -307,7 +311,7 @@ def dashboard() -> dict[str, Any]:
     return {
         "uid": "flowdeps",
         "title": "flowdeps",
-        "description": "Dependency sets of Prefect flows, and the operator that keeps them.",
+        "description": "Dependency sets of Prefect flows, and their operator.",
         "tags": ["flowdeps", "prefect"],
         "schemaVersion": 39,
         "editable": True,

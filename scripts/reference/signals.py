@@ -3,9 +3,7 @@
 from prometheus_client.metrics import MetricWrapperBase
 
 from flowdeps.api.events import Event
-from flowdeps.api.reasons import PASSING, Reason
-from flowdeps.api.remedies import REMEDIES
-from flowdeps.reconcile.dependency_set.status import STALLED
+from flowdeps.api.reasons import Reason
 from flowdeps.telemetry.metrics import Metrics
 from scripts.reference.tables import code, table
 
@@ -37,8 +35,8 @@ def reasons() -> str:
     """Each reason, what it means, and what to do about it."""
     rows = []
     for reason in Reason:
-        waits = " **Stalled.**" if reason in STALLED else ""
-        rows.append((code(reason), reason.description + waits, REMEDIES[reason]))
+        waits = " **Stalled.**" if reason.is_stalled else ""
+        rows.append((code(reason), reason.description + waits, reason.remedy))
     return table(("reason", "meaning", "what to do"), rows)
 
 
@@ -48,7 +46,7 @@ def events() -> str:
     rows.append(
         (code(Reason.VULNERABILITIES_FOUND), "Warning", Reason.VULNERABILITIES_FOUND.description)
     )
-    silent = ", ".join(code(one) for one in Reason if one in PASSING)
+    silent = ", ".join(code(one) for one in Reason if one.is_under_way)
     return (
         table(("event", "type", "posted when"), rows)
         + "\nEvery other reason of `Ready` is an event's too, `Normal` while the set is ready and"

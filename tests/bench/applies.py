@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from flowdeps.api.resource import API_VERSION, PLURAL
+from flowdeps.api.names import API_VERSION, PLURAL
 from flowdeps.delivery import find
 from tests.bench import mirror
 from tests.bench.stage import JOBS, SET, Stage

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-from flowdeps.api.resource import API_VERSION, PLURAL
+from flowdeps.api.names import API_VERSION, PLURAL
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.prefect import PrefectServer

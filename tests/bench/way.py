@@ -27,6 +27,7 @@ _COMPUTED = {
     "places": "locations",
     "locations_of": "locations",
     "holder_of": "holder",
+    "competitors": "holder",
     "config_maps": "ConfigMaps",
 }
 """Functions that work something out of a set, under their present and former names."""
@@ -80,7 +81,10 @@ class Way:
 
 
 def _subject(arguments: dict[str, Any]) -> str:
-    entry, place = arguments.get("entry"), arguments.get("place") or arguments.get("location")
+    entry, place = (
+        arguments.get("entry"),
+        arguments.get("place") or arguments.get("location") or arguments.get("key"),
+    )
     return f"{entry.key if entry else ''} {place or ''}"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flowdeps.api.resource import API_VERSION, GROUP, PLURAL
+from flowdeps.api.names import API_VERSION, GROUP, PLURAL
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.prefect import PrefectServer

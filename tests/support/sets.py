@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import yaml
 
-from flowdeps.api.resource import API_VERSION, KIND, PLURAL
+from flowdeps.api.names import API_VERSION, KIND, PLURAL
 from tests.cluster.controlplane import ControlPlane
 
 Body = dict[str, Any]

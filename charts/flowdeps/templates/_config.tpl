@@ -1,5 +1,5 @@
-{{/* A mapping without what is empty: the operator has its own default for that. What is Kubernetes' own
-     stays as it is. */}}
+{{/* A mapping without its empty values, for which the operator has its own defaults. Kubernetes' own types
+     stay unchanged. */}}
 {{- define "flowdeps.filled" -}}
 {{- $out := dict -}}
 {{- range $name, $value := . -}}
@@ -22,14 +22,14 @@
 {{- include "flowdeps.filled" (merge $own .Values.config) -}}
 {{- end -}}
 
-{{/* What the schema cannot say: all of it at once. */}}
+{{/* Checks that the schema cannot express. All problems are reported together. */}}
 {{- define "flowdeps.check" -}}
 {{- $wrong := list -}}
 {{- if not .Values.prefect.apiUrl -}}
 {{- $wrong = append $wrong "prefect.apiUrl: missing; write the address of Prefect's API, such as http://prefect-server.prefect.svc:4200/api" -}}
 {{- end -}}
 {{- if not .Values.image.repository -}}
-{{- $wrong = append $wrong "image.repository: missing; this chart is not a released one, so name the image that you built, such as registry.example.com/flowdeps" -}}
+{{- $wrong = append $wrong "image.repository: missing; this is not a released chart, so name the image that you built, such as registry.example.com/flowdeps" -}}
 {{- end -}}
 {{- if regexMatch "^https?://[^/?#]*@" (.Values.prefect.apiUrl | default "") -}}
 {{- $wrong = append $wrong "prefect.apiUrl: a user name or password in a URL is not allowed; use prefect.existingSecret" -}}
@@ -52,11 +52,11 @@
 {{- end -}}
 {{- range $index, $one := .Values.extraEnv -}}
 {{- if and (has $one.name (list "PREFECT_API_KEY" "PREFECT_API_AUTH_STRING")) $one.value -}}
-{{- $wrong = append $wrong (printf "extraEnv[%d]: %s is a secret and no value; use prefect.existingSecret" $index $one.name) -}}
+{{- $wrong = append $wrong (printf "extraEnv[%d]: %s is a secret, not a value; use prefect.existingSecret" $index $one.name) -}}
 {{- end -}}
 {{- end -}}
 {{- if and .Values.metrics.serviceMonitor.enabled .Values.metrics.podMonitor.enabled -}}
-{{- $wrong = append $wrong "metrics: serviceMonitor and podMonitor would fetch all metrics twice; enable one of them" -}}
+{{- $wrong = append $wrong "metrics: serviceMonitor and podMonitor together would scrape all metrics twice; enable only one" -}}
 {{- end -}}
 {{- if $wrong -}}
 {{- printf "\n\n%s\n" (join "\n" (uniq $wrong)) | fail -}}

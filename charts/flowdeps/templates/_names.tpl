@@ -8,7 +8,7 @@
 {{- .Values.fullnameOverride | default $own | trunc 50 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* Not flowdeps-<something>: that is what the ConfigMaps of sets are called. */}}
+{{/* Not flowdeps-<something>: the ConfigMaps of sets have such names. */}}
 {{- define "flowdeps.configName" -}}
 {{- include "flowdeps.fullname" . -}}.config
 {{- end -}}
@@ -28,7 +28,7 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: operator
 {{- end -}}
 
-{{/* The chart's own labels win: objects are found by them. */}}
+{{/* The chart's own labels take precedence, because objects are found by them. */}}
 {{- define "flowdeps.labels" -}}
 {{- $own := include "flowdeps.selectorLabels" . | fromYaml -}}
 {{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63) -}}
@@ -37,7 +37,7 @@ app.kubernetes.io/component: operator
 {{- toYaml (merge $own (.Values.commonLabels | default dict)) -}}
 {{- end -}}
 
-{{/* Without versions: a new chart with the same pod restarts nothing. */}}
+{{/* Without versions, so that a new chart with the same pod restarts nothing. */}}
 {{- define "flowdeps.podLabels" -}}
 {{- $own := include "flowdeps.selectorLabels" . | fromYaml -}}
 {{- toYaml (merge $own (.Values.podLabels | default dict) (.Values.commonLabels | default dict)) -}}

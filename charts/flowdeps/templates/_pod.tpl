@@ -1,4 +1,4 @@
-{{/* Where pods of the chart run, and as whom. */}}
+{{/* Where the chart's pods run, and as which user. */}}
 {{- define "flowdeps.placement" -}}
 {{- with .Values.podSecurityContext }}
 securityContext:
@@ -21,10 +21,10 @@ priorityClassName: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
-{{/* The operator's variables: extraEnv, and those of ours that it does not name. */}}
+{{/* The operator's variables: extraEnv, and our own unless extraEnv sets them. */}}
 {{- define "flowdeps.env" -}}
 {{- $secret := .Values.prefect.existingSecret -}}
-{{- /* The root file system is read-only, and Prefect's client wants a home. */ -}}
+{{- /* The root file system is read-only, but Prefect's client needs a home directory. */ -}}
 {{- $own := list (dict "name" "HOME" "value" "/tmp") -}}
 {{- range $name, $key := dict "PREFECT_API_KEY" $secret.apiKeyKey "PREFECT_API_AUTH_STRING" $secret.authStringKey -}}
 {{- if $key -}}
@@ -46,7 +46,7 @@ priorityClassName: {{ . | quote }}
 {{- end -}}
 {{- end -}}
 
-{{/* The labels that tell the pods of `helm test` from the operator's. */}}
+{{/* The labels that distinguish the pods of `helm test` from the operator's. */}}
 {{- define "flowdeps.testLabels" -}}
 app.kubernetes.io/name: {{ include "flowdeps.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}

@@ -1,5 +1,5 @@
-{{/* What the operator may do: `cluster` anywhere, or `sets` in watched and `jobs` in job namespaces.
-     docs/rbac.yaml has the same rules, and a test compares. */}}
+{{/* The operator's rights: `cluster` in all namespaces, or `sets` in watched and `jobs` in job namespaces.
+     docs/rbac.yaml has the same rules; a test compares them. */}}
 {{- define "flowdeps.rules.locks" -}}
 - apiGroups: [""]
   resources: [configmaps]
@@ -18,7 +18,7 @@
 - apiGroups: [flowdeps.dev]
   resources: [flowdependencysets/status]
   verbs: [patch]
-# Pods that look at an image and try a lock in it.
+# Pods that inspect an image and verify a lock in it.
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, create, delete]
@@ -33,7 +33,7 @@
 
 {{- define "flowdeps.rules.jobs" -}}
 {{ include "flowdeps.rules.locks" . }}
-# A revision that a run names is kept.
+# To keep revisions that runs name.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list]
@@ -41,14 +41,14 @@
 
 {{- define "flowdeps.rules.cluster" -}}
 {{ include "flowdeps.rules.sets" . }}
-# To notice when the resource is taken away and installed anew.
+# To notice when the resource is removed and installed again.
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]
   verbs: [list, watch]
 {{ include "flowdeps.rules.identity" . }}
 {{- end -}}
 
-{{/* Its uid tells this cluster from others that share a Prefect. */}}
+{{/* kube-system: its uid distinguishes this cluster from others that share a Prefect. */}}
 {{- define "flowdeps.rules.identity" -}}
 - apiGroups: [""]
   resources: [namespaces]
@@ -56,19 +56,19 @@
   verbs: [get]
 {{- end -}}
 
-{{/* In the operator's own namespace: the Lease that the active one holds. */}}
+{{/* In the operator's own namespace: the Lease that the active operator holds. */}}
 {{- define "flowdeps.rules.lease" -}}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   resourceNames: [{{ include "flowdeps.fullname" . | quote }}]
   verbs: [get, update]
-# What is to be made has no name yet.
+# An object has no name in the request that creates it.
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [create]
 {{- end -}}
 
-{{/* What `flowdeps cleanup` may do, in the same places. */}}
+{{/* The rights of `flowdeps cleanup`, in the same namespaces. */}}
 {{- define "flowdeps.rules.cleanup.locks" -}}
 - apiGroups: [""]
   resources: [configmaps]
@@ -110,7 +110,7 @@
   verbs: [create]
 {{- end -}}
 
-{{/* All that is granted, wherever it is needed; of: the chart, and what `flowdeps.granted` takes. */}}
+{{/* All roles and bindings. `of` is the chart; the rest is passed to `flowdeps.granted`. */}}
 {{- define "flowdeps.grants" -}}
 {{- $watched := .of.Values.config.watchNamespaces -}}
 {{- $prefix := .rules | default "" -}}
@@ -135,8 +135,8 @@
 {{- end -}}
 {{- end -}}
 
-{{/* A role and its binding; of: the chart, kind: Role or ClusterRole, namespace, rules, suffix: of the
-     name, account: whose, annotations. */}}
+{{/* A role and its binding. of: the chart; kind: Role or ClusterRole; namespace; rules; suffix of the name;
+     account that gets the role; annotations. */}}
 {{- define "flowdeps.granted" -}}
 {{- $name := print (include "flowdeps.fullname" .of) .suffix -}}
 {{- range list .kind (printf "%sBinding" .kind) }}

@@ -1,4 +1,4 @@
--- A refresh can be asked for where it would do something.
+-- A refresh is offered only if it would have an effect.
 local spec = obj.spec or {}
 local held = spec.revision ~= nil and spec.updates ~= "Manual"
 return {

@@ -12,7 +12,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
+from flowdeps.api.reasons import Reason
 from flowdeps.api.times import format_time
+from flowdeps.api.wording import shorten
 
 Status = Literal["True", "False", "Unknown"]
 MESSAGE_LIMIT = 4096
@@ -41,8 +43,14 @@ class Condition:
 
     type: ConditionType
     status: Status
-    reason: str
+    reason: Reason | str
+    """A text only where another version of the operator has written it."""
     message: str = ""
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether the operator is working on what it is about."""
+        return isinstance(self.reason, Reason) and self.reason.is_under_way
 
 
 def merge_conditions(
@@ -83,12 +91,7 @@ def find_condition(
     """The condition of that type as a value; None where it is absent."""
     for item in conditions:
         if item.get("type") == type_ and item.get("status") in ("True", "False", "Unknown"):
-            return Condition(
-                type_, item["status"], str(item.get("reason", "")), str(item.get("message", ""))
-            )
+            reason = str(item.get("reason", ""))
+            message = str(item.get("message", ""))
+            return Condition(type_, item["status"], Reason.known(reason) or reason, message)
     return None
-
-
-def shorten(text: str, limit: int) -> str:
-    """`text`, cut with an ellipsis where it is longer than `limit` characters."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -12,8 +12,8 @@
       allowed: [https://packages.example.com]              # which sets may name; default: all
       cooldown: 7d                                         # default: none
     resolver: {concurrency: 2, timeout: 5m, memory: 2Gi, cacheDirectory: /var/cache/flowdeps}
-    images: {recheck: 1h}           # how often a tag is looked at again
-    pods: {concurrency: 4}          # that look into images and try locks
+    images: {recheck: 1h}           # how often a tag is checked again
+    pods: {concurrency: 4}          # pods that inspect images and try locks
     vulnerabilities: {database: /var/lib/osv, interval: 1h}
     workPools:                      # the first entry whose name matches a pool holds for it
       - name: kubernetes-*
@@ -43,7 +43,7 @@ from flowdeps.api.fields import Fields
 from flowdeps.api.parts import parse_index_urls
 from flowdeps.api.poolconfig import PoolConfig, parse_pool
 from flowdeps.api.problems import InvalidError, Problem
-from flowdeps.api.rules import check_cooldown, check_index_url, check_namespace
+from flowdeps.api.rules import PLAIN_URL, check_cooldown, check_index_url, check_namespace
 from flowdeps.api.trialconfig import (
     ImagesConfig,
     PodsConfig,
@@ -57,32 +57,37 @@ from flowdeps.locks.index import Index
 
 @dataclass(frozen=True, kw_only=True)
 class PrefectConfig:
-    """Where Prefect is. `api_url` None: PREFECT_API_URL of the environment."""
+    """Where Prefect is, and how often it is asked."""
 
     api_url: str | None = None
+    """None: PREFECT_API_URL of the environment."""
     poll_interval: timedelta = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResolverConfig:
-    """Limits of resolving: uv processes at once, time and bytes of memory of each."""
+    """The limits of resolving."""
 
     concurrency: int = 2
+    """How many uv processes run at once."""
     timeout: timedelta = timedelta(seconds=300)
     memory: int = 2 * 2**30
+    """Bytes of memory for each process."""
     cache_directory: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """The operator's configuration. `watch_namespaces` and `allowed_indexes` empty: all."""
+    """The operator's configuration."""
 
     prefect: PrefectConfig = field(default_factory=PrefectConfig)
     watch_namespaces: tuple[str, ...] = ()
+    """Empty: all."""
     owner: str = "flowdeps/flowdeps"
     work_pools: tuple[PoolConfig, ...] = ()
     index: Index = field(default_factory=Index)
     allowed_indexes: tuple[str, ...] = ()
+    """Empty: all."""
     cooldown: timedelta | None = None
     resolver: ResolverConfig = field(default_factory=ResolverConfig)
     images: ImagesConfig = field(default_factory=ImagesConfig)
@@ -92,16 +97,16 @@ class Config:
     election: ElectionConfig = field(default_factory=ElectionConfig)
 
     def allows_index(self, url: str) -> bool:
-        """Whether a set may name the index at `url`."""
+        """Tell whether a set may name the index at `url`."""
         own = url in self.index.urls
         return own or not self.allowed_indexes or allows(self.allowed_indexes, url)
 
     def allows_image(self, image: str) -> bool:
-        """Whether a set may name an image."""
+        """Tell whether a set may name `image`."""
         return not self.images.allowed or allows_image(self.images.allowed, image)
 
     def pool(self, name: str) -> PoolConfig:
-        """What holds for the pool `name`: the first entry that matches, else the defaults."""
+        """Return the first entry of `workPools` that matches the pool `name`, else the defaults."""
         for pool in self.work_pools:
             if pool.name == name or fnmatchcase(name, pool.name):
                 return pool
@@ -109,71 +114,57 @@ class Config:
 
 
 def parse_config(document: Mapping[str, Any]) -> Config:
-    """The configuration that a document holds. Raises InvalidError with all that is wrong."""
+    """Parse the configuration in `document`. Raises InvalidError with all that is wrong."""
     problems: list[Problem] = []
     fields = Fields(document, path="", problems=problems)
-    prefect = _prefect(fields.child("prefect"))
-    namespaces = fields.texts("watchNamespaces", most=1000, limit=63, check=check_namespace)
-    owner = fields.text("owner", limit=128, check=_check_owner)
-    pools = tuple(parse_pool(item) for item in fields.children("workPools", most=1000))
-    index_fields = fields.child("index")
-    index = parse_index_urls(index_fields)
-    allowed = index_fields.texts("allowed", most=64, limit=1024, check=check_index_url)
-    cooldown = index_fields.duration("cooldown", check=check_cooldown)
-    index_fields.close()
-    resolver = _resolver(fields.child("resolver"))
-    images = parse_images(fields.child("images"))
-    pods = parse_pods(fields.child("pods"))
-    vulnerabilities = parse_vulnerabilities(fields.child("vulnerabilities"))
-    port = fields.integer("httpPort", least=1, most=65535)
-    election = parse_election(fields.child("leaderElection"))
-    fields.close()
+    config = fields.build(
+        Config,
+        prefect=_parse_prefect(fields.child("prefect")),
+        watch_namespaces=fields.texts(
+            "watchNamespaces", most=1000, limit=63, check=check_namespace
+        ),
+        owner=fields.text("owner", limit=128, check=_check_owner),
+        work_pools=tuple(parse_pool(item) for item in fields.children("workPools", most=1000)),
+        **_parse_index(fields.child("index")),
+        resolver=_parse_resolver(fields.child("resolver")),
+        images=parse_images(fields.child("images")),
+        pods=parse_pods(fields.child("pods")),
+        vulnerabilities=parse_vulnerabilities(fields.child("vulnerabilities")),
+        http_port=fields.integer("httpPort", least=1, most=65535),
+        election=parse_election(fields.child("leaderElection")),
+    )
     if problems:
         raise InvalidError(problems)
-    default = Config()
-    return Config(
-        prefect=prefect,
-        watch_namespaces=namespaces or (),
-        owner=owner or default.owner,
-        work_pools=pools,
-        index=index,
-        allowed_indexes=allowed or (),
-        cooldown=cooldown,
-        resolver=resolver,
-        images=images,
-        pods=pods,
-        vulnerabilities=vulnerabilities,
-        http_port=port or default.http_port,
-        election=election,
+    return config
+
+
+def _parse_prefect(fields: Fields) -> PrefectConfig:
+    return fields.build(
+        PrefectConfig,
+        api_url=fields.text("apiUrl", limit=1024, check=_check_api_url),
+        poll_interval=fields.duration("pollInterval", zero="never polls; write 1s or more"),
     )
 
 
-def _prefect(fields: Fields) -> PrefectConfig:
-    default = PrefectConfig()
-    url = fields.text("apiUrl", limit=1024, check=_check_api_url)
-    interval = fields.duration("pollInterval", check=None)
-    if interval is not None and not interval:
-        fields.problem("pollInterval", "0s never polls; write 1s or more")
-    fields.close()
-    return PrefectConfig(api_url=url, poll_interval=interval or default.poll_interval)
+def _parse_index(fields: Fields) -> dict[str, Any]:
+    return fields.build(
+        dict,
+        index=parse_index_urls(fields),
+        allowed_indexes=fields.texts("allowed", most=64, limit=1024, check=check_index_url),
+        cooldown=fields.duration("cooldown", check=check_cooldown),
+    )
 
 
-def _resolver(fields: Fields) -> ResolverConfig:
-    default = ResolverConfig()
-    concurrency = fields.integer("concurrency", least=1, most=64)
-    timeout = fields.duration("timeout")
-    if timeout is not None and not timeout:
-        fields.problem("timeout", "0s leaves no time to resolve; write 1s or more")
+def _parse_resolver(fields: Fields) -> ResolverConfig:
     memory = fields.memory("memory")
     if memory is not None and memory < 2**28:
         fields.problem("memory", "too little for uv; write 256Mi or more")
-    cache = fields.text("cacheDirectory", limit=4096, check=_check_directory)
-    fields.close()
-    return ResolverConfig(
-        concurrency=concurrency or default.concurrency,
-        timeout=timeout or default.timeout,
-        memory=memory or default.memory,
-        cache_directory=cache,
+    return fields.build(
+        ResolverConfig,
+        concurrency=fields.integer("concurrency", least=1, most=64),
+        timeout=fields.duration("timeout", zero="leaves no time to resolve; write 1s or more"),
+        memory=memory,
+        cache_directory=fields.text("cacheDirectory", limit=4096, check=_check_directory),
     )
 
 
@@ -185,7 +176,7 @@ def _check_owner(text: str) -> str | None:
 
 def _check_api_url(text: str) -> str | None:
     # The URL is not shown: it may hold a password.
-    if re.fullmatch(r"https?://[^/@?#\s]+(/[^?#\s]*)?", text):
+    if PLAIN_URL.fullmatch(text):
         return None
     return (
         "not a Prefect API URL; write it such as http://prefect.example.com:4200/api,"

@@ -1,13 +1,15 @@
-"""Typed access to JSON mappings that gathers every problem instead of stopping at the first.
+"""Reads JSON mappings and reports all problems, not only the first.
 
-    fields = Fields(document, path="spec", problems=problems)
-    suspend = fields.boolean("suspend") or False
-    fields.close()
+    fields = Fields(document, path="resolver", problems=problems)
+    return fields.build(
+        ResolverConfig,
+        timeout=fields.duration("timeout"),
+        memory=fields.memory("memory"),
+    )
 
-A getter returns None where a field is absent, null (as for an API server, which drops nulls)
-or wrong; what is wrong is added to `problems`. The caller applies its defaults, and builds
-its value only when `problems` is empty. The getters' names are the known fields: `close`
-refuses every other one, so it comes last.
+A getter returns None where a field is absent, null (an API server drops nulls) or wrong; what
+is wrong is added to `problems`, and then nobody may use the result. The fields that getters ask
+for are the known ones: `close`, which `build` calls, refuses all others.
 """
 
 import difflib
@@ -23,7 +25,7 @@ T = TypeVar("T")
 _SHOWN = 80
 _AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?([KMGTPE]i|[numkMGTPE]|[eE][0-9]{1,2})?")
 Check = Callable[[str], str | None]
-"""Says what is wrong with a text and what to do; None: nothing."""
+"""Returns what is wrong with a text and what to do; None: nothing."""
 
 _KINDS = {
     type(None): "nothing",
@@ -35,7 +37,7 @@ _KINDS = {
 
 
 def kind_of(value: object) -> str:
-    """What a JSON value is, in a reader's words."""
+    """Name the kind of a JSON value in plain words."""
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, list | tuple):
@@ -44,8 +46,8 @@ def kind_of(value: object) -> str:
 
 
 def shown(value: object) -> str:
-    """A JSON value as messages quote it. What has parts is not: aliases of YAML make a short text
-    stand for more than memory holds."""
+    """Quote a JSON value for a message. Mappings and lists are only named: with aliases of YAML
+    a short text may hold more than fits in memory."""
     if isinstance(value, Mapping | list | tuple):
         return kind_of(value)
     try:
@@ -58,31 +60,32 @@ def shown(value: object) -> str:
 class Fields:
     """One mapping of a document, at `path`; problems are appended to `problems`.
 
-    `given`: a mapping stands there, not something else or nothing.
+    `given`: the document has a mapping there, not something else or nothing.
+    `values`: that mapping as it is, else an empty one.
     """
 
     def __init__(self, value: object, *, path: str, problems: list[Problem]) -> None:
         self._path = path
         self._problems = problems
         self._known: list[str] = []
-        self._values: Mapping[Any, Any] = {}
+        self.values: Mapping[Any, Any] = {}
         self.given = isinstance(value, Mapping)
         if isinstance(value, Mapping):
-            self._values = value
+            self.values = value
         elif value is not None:
-            self._report(path, f"{kind_of(value)} stands where fields are needed")
+            self._report(path, f"{kind_of(value)} is given where fields are needed")
 
     def path(self, name: str) -> str:
-        """Where the field `name` stands."""
+        """Return the path of the field `name`."""
         return f"{self._path}.{name}" if self._path else name
 
     def has(self, name: str) -> bool:
-        """Whether the field `name` is there, right or wrong."""
-        return self._values.get(name) is not None
+        """Tell whether the field `name` is given, right or wrong."""
+        return self.values.get(name) is not None
 
     def filled(self, name: str) -> bool:
-        """Whether the field `name` is there and holds something: no empty list or mapping."""
-        return self._values.get(name) not in (None, [], {})
+        """Tell whether the field `name` is given and no empty list or mapping."""
+        return self.values.get(name) not in (None, [], {})
 
     def wrong(self, message: str) -> None:
         """Report what is wrong with the mapping as a whole."""
@@ -101,7 +104,7 @@ class Fields:
         limit: int = 256,
         check: Check | None = None,
     ) -> str | None:
-        """A text of at most `limit` characters that `check` accepts; `empty`: it may be."""
+        """Read a text of at most `limit` characters that `check` accepts; `empty`: it may be."""
         value = self._get(name, required=required)
         if empty and value == "":
             return ""
@@ -116,7 +119,7 @@ class Fields:
         limit: int = 256,
         check: Check | None = None,
     ) -> tuple[str, ...] | None:
-        """A list of at most `most` texts."""
+        """Read a list of at most `most` texts."""
         items = self._list(name, required=required, most=most)
         if items is None:
             return None
@@ -128,15 +131,15 @@ class Fields:
         return texts if len(texts) == len(found) else None
 
     def boolean(self, name: str) -> bool | None:
-        """True or false."""
+        """Read true or false."""
         value = self._get(name)
         if value is None or isinstance(value, bool):
             return value
-        self.problem(name, f"{shown(value)} stands there; write true or false without quotes")
+        self.problem(name, f"{shown(value)} is given; write true or false without quotes")
         return None
 
     def integer(self, name: str, *, least: int, most: int) -> int | None:
-        """A whole number from `least` to `most`."""
+        """Read a whole number from `least` to `most`."""
         value = self._get(name)
         if value is None:
             return None
@@ -148,41 +151,45 @@ class Fields:
             return None
         return value
 
-    def duration(self, name: str, *, check: Check | None = None) -> timedelta | None:
-        """A duration such as `24h` (see flowdeps.api.durations)."""
-        return self._parsed(name, parse_duration, check)
+    def duration(
+        self, name: str, *, check: Check | None = None, zero: str | None = None
+    ) -> timedelta | None:
+        """Read a duration such as `24h`; `zero`: why it may not be 0 (None: it may)."""
+        found = self._parsed(name, parse_duration, check)
+        if zero and found == timedelta():
+            self.problem(name, f"0s {zero}")
+            return None
+        return found
 
     def memory(self, name: str) -> int | None:
-        """An amount of memory such as `2Gi`, in bytes."""
+        """Read an amount of memory such as `2Gi`, in bytes."""
         return self._parsed(name, parse_bytes, None)
 
-    def quantity(self, name: str) -> None:
-        """An amount of something, as Kubernetes writes it: a number, or one with a unit."""
-        value = self._get(name)
-        whole = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-        if not whole and not (isinstance(value, str) and _AMOUNT.fullmatch(value)):
-            self.problem(name, f"{shown(value)} is not an amount; write it such as 100m or 512Mi")
+    def quantities(self, name: str) -> None:
+        """Check a mapping of amounts, as Kubernetes writes them: numbers, or texts with a unit."""
+        amounts = self.child(name)
+        for one, value in zip(amounts.names(), amounts.values.values(), strict=True):
+            number = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+            if not number and not (isinstance(value, str) and _AMOUNT.fullmatch(value)):
+                wrong = f"{shown(value)} is not an amount; write it such as 100m or 512Mi"
+                amounts.problem(one, wrong)
 
-    def mapping(self, name: str) -> Mapping[str, Any] | None:
-        """A mapping, as it is."""
-        value = self._get(name)
-        if value is None or isinstance(value, Mapping):
-            return value
-        self.problem(name, f"{kind_of(value)} stands where fields are needed")
-        return None
-
-    def mappings(self, name: str, *, most: int) -> tuple[Mapping[str, Any], ...]:
-        """The mappings in a list, as they are; `children` tells what else stands there."""
-        items = self._list(name, required=False, most=most) or ()
-        return tuple(item for item in items if isinstance(item, Mapping))
+    def named_texts(
+        self, name: str, *, limit: int, check: Check | None = None
+    ) -> Mapping[str, str] | None:
+        """Read a mapping of names to texts, which may be empty."""
+        texts = self.child(name)
+        for one in texts.names():
+            texts.text(one, empty=True, limit=limit, check=check)
+        return texts.values or None
 
     def child(self, name: str, *, required: bool = False) -> "Fields":
-        """The fields below `name`; none where it is absent."""
+        """Return the fields below `name`; none where it is absent."""
         value = self._get(name, required=required)
         return Fields(value, path=self.path(name), problems=self._problems)
 
     def children(self, name: str, *, most: int) -> list["Fields"]:
-        """The fields of each item of the list `name`; no item where it is absent."""
+        """Return the fields of each item of the list `name`; none where it is absent."""
         children = []
         for index, item in enumerate(self._list(name, required=False, most=most) or ()):
             path = f"{self.path(name)}[{index}]"
@@ -192,9 +199,14 @@ class Fields:
         return children
 
     def names(self) -> tuple[str, ...]:
-        """The names that the mapping has and that no getter has asked for."""
-        names = (name for name in self._values if name not in self._known)
+        """Return the names in the mapping that no getter has asked for."""
+        names = (name for name in self.values if name not in self._known)
         return tuple(name if isinstance(name, str) else shown(name) for name in names)
+
+    def build(self, make: Callable[..., T], **values: Any) -> T:
+        """Close, and call `make` with those `values` that are not None."""
+        self.close()
+        return make(**{name: value for name, value in values.items() if value is not None})
 
     def close(self) -> None:
         """Refuse the fields that no getter has asked for."""
@@ -209,7 +221,7 @@ class Fields:
     def _get(self, name: str, *, required: bool = False) -> Any:
         if name not in self._known:
             self._known.append(name)
-        value = self._values.get(name)
+        value = self.values.get(name)
         if value is None and required:
             self.problem(name, "missing; add it")
         return value
@@ -218,10 +230,10 @@ class Fields:
         if not isinstance(value, str):
             if isinstance(value, int | float):
                 example = ', as in "3.10"' if isinstance(value, float) else ""
-                said = f"{shown(value)} without quotes is no text; put it in quotes{example}"
+                wrong = f"{shown(value)} without quotes is no text; put it in quotes{example}"
             else:
-                said = f"{kind_of(value)} stands where a text is needed"
-            self._report(path, said)
+                wrong = f"{kind_of(value)} is given where a text is needed"
+            self._report(path, wrong)
             return None
         if not value:
             self._report(path, "empty; fill it in or remove it")
@@ -229,9 +241,8 @@ class Fields:
         if len(value) > limit:
             self._report(path, f"{len(value)} characters; at most {limit} fit")
             return None
-        wrong = check(value) if check else None
-        if wrong:
-            self._report(path, wrong)
+        if check and (problem := check(value)):
+            self._report(path, problem)
             return None
         return value
 
@@ -240,7 +251,9 @@ class Fields:
         if value is None:
             return None
         if not isinstance(value, list | tuple):
-            self.problem(name, f"{kind_of(value)} stands where a list is needed; write `- ` items")
+            self.problem(
+                name, f"{kind_of(value)} is given where a list is needed; write `- ` items"
+            )
             return None
         if len(value) > most:
             self.problem(name, f"{len(value)} items; at most {most} fit")

@@ -17,18 +17,27 @@ class Outcome:
     message: str = ""
     unknown: bool = False
     """Done, but nobody knows how well: the condition's status is Unknown."""
+    retry_after: float | None = None
+    """Seconds until the step is worth another try, where no event tells when."""
 
     @classmethod
-    def done(cls, reason: Reason, message: str = "", *, unknown: bool = False) -> "Outcome":
+    def done(
+        cls,
+        reason: Reason,
+        message: str = "",
+        *,
+        unknown: bool = False,
+        retry_after: float | None = None,
+    ) -> "Outcome":
         """The step has done its work."""
-        return cls(True, reason, message, unknown)
+        return cls(True, reason, message, unknown, retry_after)
 
     @classmethod
-    def waits(cls, reason: Reason, message: str) -> "Outcome":
+    def waits(cls, reason: Reason, message: str, *, retry_after: float | None = None) -> "Outcome":
         """The step waits for something under way, which requeues the set when it ends."""
-        return cls(False, reason, message)
+        return cls(False, reason, message, retry_after=retry_after)
 
     @classmethod
-    def failed(cls, reason: Reason, message: str) -> "Outcome":
+    def failed(cls, reason: Reason, message: str, *, retry_after: float | None = None) -> "Outcome":
         """The step could not do its work, for a reason that people should know."""
-        return cls(False, reason, message)
+        return cls(False, reason, message, retry_after=retry_after)

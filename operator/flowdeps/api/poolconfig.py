@@ -1,5 +1,4 @@
-"""What the operator's configuration says about work pools: who may offer sets, and how they are
-installed."""
+"""`workPools` of the configuration: who may offer sets to a pool, and how they are installed."""
 
 import re
 from collections.abc import Mapping
@@ -8,11 +7,11 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from flowdeps.api.fields import Fields
-from flowdeps.api.rules import check_image, check_namespace
-from flowdeps.api.trialconfig import check_resources
+from flowdeps.api.rules import check_image, check_namespace, one_of
+from flowdeps.api.trialconfig import checked_resources
 
 _EXTRAS = "extra_py_deps"
-"""The job variable of packages for one run, as templates have it."""
+"""The job variable with packages for one run, as templates name it."""
 
 
 @dataclass(frozen=True)
@@ -25,82 +24,81 @@ class EnvVar:
 
 @dataclass(frozen=True, kw_only=True)
 class InstallConfig:
-    """Our init container's resources and security context (empty: ours), and added variables."""
+    """How our init container runs. Empty mappings: our defaults."""
 
     resources: Mapping[str, Any] = field(default_factory=dict)
     security_context: Mapping[str, Any] = field(default_factory=dict)
     env: tuple[EnvVar, ...] = ()
+    """Variables that it gets besides ours."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PoolConfig:
-    """What holds for the pools whose name matches `name` (exact, or a glob).
-
-    `namespaces`: globs of the namespaces that may offer sets to them; empty: all watched.
-    `job_namespaces`: where their runs are; empty: what their templates say. `extra_packages`:
-    whether a run may add packages of its own, unpinned.
-    """
+    """What applies to the pools whose name matches `name`, exactly or as a glob."""
 
     name: str = "*"
     namespaces: tuple[str, ...] = ()
+    """Globs of the namespaces whose sets the pools may offer. Empty: all watched."""
     job_namespaces: tuple[str, ...] = ()
+    """Where the runs are. Empty: what the pools' templates say."""
     image: str | None = None
     variable: str = "dependency_set"
     extra_packages: bool = True
+    """Whether a run may add packages of its own, unpinned."""
     install: InstallConfig = field(default_factory=InstallConfig)
 
     def admits(self, namespace: str) -> bool:
-        """Whether sets of `namespace` may be offered."""
+        """Tell whether the pools may offer sets of `namespace`."""
         return not self.namespaces or any(fnmatchcase(namespace, glob) for glob in self.namespaces)
 
 
 def parse_pool(fields: Fields) -> PoolConfig:
-    """The pools that one entry of `workPools` is about."""
-    default = PoolConfig()
-    name = fields.text("name", required=True, limit=253)
-    namespaces = fields.texts("namespaces", most=1000, limit=253)
-    job_namespaces = fields.texts("jobNamespaces", most=32, limit=63, check=check_namespace)
-    image = fields.text("image", limit=1024, check=check_image)
-    variable = fields.text("variable", limit=63, check=_check_choice)
-    extra = fields.text("extraPackages", check=_check_extra)
-    install = _install(fields.child("install"))
-    fields.close()
-    return PoolConfig(
-        name=name or default.name,
-        namespaces=namespaces or (),
-        job_namespaces=job_namespaces or (),
-        image=image,
-        variable=variable or default.variable,
-        extra_packages=extra != "Forbidden",
-        install=install,
+    """Parse one entry of `workPools`."""
+    return fields.build(
+        PoolConfig,
+        name=fields.text("name", required=True, limit=253),
+        namespaces=fields.texts("namespaces", most=1000, limit=253),
+        job_namespaces=fields.texts("jobNamespaces", most=32, limit=63, check=check_namespace),
+        image=fields.text("image", limit=1024, check=check_image),
+        variable=fields.text("variable", limit=63, check=_check_choice),
+        extra_packages=fields.text("extraPackages", check=one_of("Allowed", "Forbidden"))
+        != "Forbidden",
+        install=_parse_install(fields.child("install")),
     )
 
 
-def _install(fields: Fields) -> InstallConfig:
-    resources = fields.mapping("resources")
-    check_resources(fields.child("resources"))
-    context = fields.mapping("securityContext")
-    _check_context(fields.child("securityContext"))
-    env = []
-    for item in fields.children("env", most=64):
-        name = item.text("name", required=True, check=_check_variable)
-        value = item.text("value", limit=4096, check=_check_literal)
-        item.close()
-        env.append(EnvVar(name or "", value or ""))
-    fields.close()
-    return InstallConfig(resources=resources or {}, security_context=context or {}, env=tuple(env))
+def _parse_install(fields: Fields) -> InstallConfig:
+    return fields.build(
+        InstallConfig,
+        resources=checked_resources(fields.child("resources")),
+        security_context=_checked_context(fields.child("securityContext")),
+        env=tuple(_parse_variable(item) for item in fields.children("env", most=64)),
+    )
 
 
-def _check_context(fields: Fields) -> None:
-    for name in ("allowPrivilegeEscalation", "privileged", "readOnlyRootFilesystem"):
+def _parse_variable(fields: Fields) -> EnvVar:
+    return fields.build(
+        EnvVar,
+        name=fields.text("name", required=True, check=_check_variable) or "",
+        value=fields.text("value", limit=4096, check=_check_literal) or "",
+    )
+
+
+def _checked_context(fields: Fields) -> Mapping[str, Any]:
+    for name in (
+        "allowPrivilegeEscalation",
+        "privileged",
+        "readOnlyRootFilesystem",
+        "runAsNonRoot",
+    ):
         fields.boolean(name)
-    fields.boolean("runAsNonRoot")
     for name in ("runAsUser", "runAsGroup"):
         fields.integer(name, least=0, most=2**31 - 1)
     fields.text("procMount")
     for name in ("appArmorProfile", "capabilities", "seLinuxOptions", "seccompProfile"):
-        fields.mapping(name)
+        fields.child(name)
     fields.close()
+    return fields.values
 
 
 def _check_variable(text: str) -> str | None:
@@ -113,12 +111,6 @@ def _check_choice(text: str) -> str | None:
     if text == _EXTRAS:
         return f"{text!r} is the variable for extra packages; choose another name"
     return _check_variable(text)
-
-
-def _check_extra(text: str) -> str | None:
-    if text in ("Allowed", "Forbidden"):
-        return None
-    return f"{text!r} is not known; write Allowed or Forbidden"
 
 
 def _check_literal(text: str) -> str | None:

@@ -1,188 +1,261 @@
-"""Why a condition is as it is: every reason that a FlowDependencySet can show."""
+"""Why a condition of a FlowDependencySet is as it is: every reason, as a table.
 
-from enum import StrEnum
+A row is a name, a kind, what the reason means, and what to do about it (empty where nobody need do
+anything). The table in docs/operations.md is made from it.
+"""
+
+from enum import Enum, StrEnum
+from typing import Self
+
+
+class ReasonKind(Enum):
+    """What follows from a reason."""
+
+    FINE = "fine"
+    """All is well, or somebody asked for it: nothing waits for this to end."""
+    UNDER_WAY = "under way"
+    """The operator is working on it. No event is posted."""
+    RETRIED = "retried"
+    """It fails, and may work later with the same spec: the operator keeps trying."""
+    STALLED = "stalled"
+    """Only a change by a person ends it: the set is Stalled."""
+
+
+_FINE, _UNDER_WAY, _RETRIED, _STALLED = ReasonKind
+_WAIT = "wait; a resolution may take minutes, and so may pulling an image"
 
 
 class Reason(StrEnum):
-    """A reason; `description` says what it means. What to do about it: `remedies`."""
+    """The reason of a condition."""
 
+    kind: ReasonKind
+    """What follows from it."""
     description: str
+    """What it means."""
+    remedy: str
+    """What to do about it; empty where nobody need do anything."""
 
-    def __new__(cls, value: str, description: str) -> "Reason":
+    def __new__(cls, value: str, kind: ReasonKind, description: str, remedy: str = "") -> Self:
+        """Return a row of the table."""
         reason = str.__new__(cls, value)
         reason._value_ = value
-        reason.description = description
+        reason.kind, reason.description = kind, description
+        reason.remedy = _WAIT if kind is _UNDER_WAY and not remedy else remedy
         return reason
 
+    @property
+    def is_stalled(self) -> bool:
+        """Whether only a change by a person ends it."""
+        return self.kind is _STALLED
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether the operator is working on it."""
+        return self.kind is _UNDER_WAY
+
     @classmethod
-    def named(cls, text: str) -> "Reason":
-        """The reason of that name; INTERNAL_ERROR for one that is not ours."""
-        return next((reason for reason in cls if reason == text), cls.INTERNAL_ERROR)
+    def known(cls, text: str) -> Self | None:
+        """Return the reason of that name; None for one that another version has written."""
+        return next((reason for reason in cls if reason == text), None)
 
-    # All is well
-    READY = "Ready", "The lock is published and every pool offers it."
-    RESOLVED = "Resolved", "A lock was found for the spec as it stands."
-    VERIFIED = "Verified", "The lock was installed, checked and imported in its image."
-    PUBLISHED = "Published", "The lock's ConfigMaps are in place."
-    PINNED = "Pinned", "spec.revision names the lock in service, and nothing takes its place."
-    SYNCED = "Synced", "Every pool's base job template offers the set."
-    NO_POOLS = "NoPools", "The set names no work pool: its lock is published, no run can choose it."
-    NO_VULNERABILITIES = "NoVulnerabilities", "No pin of the lock has a known vulnerability."
+    # fmt: off
 
-    # Worth knowing: nothing waits for it
-    VERIFY_DISABLED = (
-        "VerifyDisabled",
-        "spec.verify.mode is Disabled: nobody has tried the lock; a run is the first to.",
-    )
-    NO_IMAGE_TO_VERIFY = (
-        "NoImageToVerify",
+    # All is well.
+
+    READY = ("Ready", _FINE,
+        "The lock is published and every pool offers it.")
+    RESOLVED = ("Resolved", _FINE,
+        "A lock was found for the present spec.")
+    VERIFIED = ("Verified", _FINE,
+        "The lock was installed, checked and imported in its image.")
+    PUBLISHED = ("Published", _FINE,
+        "The lock's ConfigMaps are in place.")
+    PINNED = ("Pinned", _FINE,
+        "spec.revision names the lock in service, and no other replaces it.",
+        "remove `spec.revision` to go on")
+    SYNCED = ("Synced", _FINE,
+        "Every pool's base job template offers the set.")
+    NO_POOLS = ("NoPools", _FINE,
+        "The set names no work pool: its lock is published, but no run can choose it.",
+        "add `spec.workPools`")
+    NO_VULNERABILITIES = ("NoVulnerabilities", _FINE,
+        "No pin of the lock has a known vulnerability.")
+
+    # Worth knowing, and nothing waits for it.
+
+    VERIFY_DISABLED = ("VerifyDisabled", _FINE,
+        "spec.verify.mode is Disabled: the lock was not tried; a run is the first to try it.")
+    NO_IMAGE_TO_VERIFY = ("NoImageToVerify", _FINE,
         "python.version is given: there is no image to try the lock in.",
-    )
-    VULNERABILITIES_FOUND = (
-        "VulnerabilitiesFound",
+        "name `spec.python.image` instead, or set `verify: {mode: Disabled}` if this is intended")
+    VULNERABILITIES_FOUND = ("VulnerabilitiesFound", _FINE,
         "Pins have known vulnerabilities.",
-    )
-    VULNERABILITIES_UNKNOWN = (
-        "VulnerabilitiesUnknown",
-        "spec.vulnerabilities is Block, but no database is configured: nothing is known, and"
-        " nothing is held back.",
-    )
-    DATABASE_UNAVAILABLE = (
-        "DatabaseUnavailable",
-        "The vulnerability database cannot be read; what it said last holds.",
-    )
+        "`status.vulnerabilities` lists them and the versions that fix them: widen the requirement"
+        " that keeps the old version, or ask for a refresh")
+    VULNERABILITIES_UNKNOWN = ("VulnerabilitiesUnknown", _FINE,
+        "spec.vulnerabilities is Block, but no database is configured: no vulnerability is known,"
+        " and no lock is held back.",
+        "set `vulnerabilities.database` in the operator's configuration")
+    DATABASE_UNAVAILABLE = ("DatabaseUnavailable", _FINE,
+        "The vulnerability database cannot be read; its last content is still used.",
+        "fix the directory or URL in `vulnerabilities.database`; the message says what failed")
+    SUSPENDED = ("Suspended", _FINE,
+        "spec.suspend is true: what is published stays, and nothing else happens.",
+        "remove `spec.suspend` to go on")
 
-    # Under way
-    PENDING = "Pending", "Waits for an earlier step."
-    GATHERING = "Gathering", "The set's ConfigMaps, variables, Secrets and sets are being read."
-    PROBING = "Probing", "A pod in the image is finding out what the image has."
-    RESOLVING = "Resolving", "uv is looking for versions that fit together."
-    VERIFYING = "Verifying", "A pod in the image is trying the lock."
-    PUBLISHING = (
-        "Publishing",
+    # Under way.
+
+    PENDING = ("Pending", _UNDER_WAY,
+        "Waits for an earlier step.")
+    GATHERING = ("Gathering", _UNDER_WAY,
+        "The ConfigMaps, variables, Secrets and sets that the set names are being read.")
+    PROBING = ("Probing", _UNDER_WAY,
+        "A pod in the image is finding out what the image has.")
+    RESOLVING = ("Resolving", _UNDER_WAY,
+        "uv is looking for versions that fit together.")
+    VERIFYING = ("Verifying", _UNDER_WAY,
+        "A pod in the image is trying the lock.")
+    PUBLISHING = ("Publishing", _UNDER_WAY,
         "The lock's ConfigMaps are being written; a write that fails is tried again.",
-    )
-    SYNCING = "Syncing", "A pool's base job template is being brought in line."
-    SUSPENDED = "Suspended", "spec.suspend is true: what is published stays, nothing else happens."
+        "wait; if the message has an error of the API server, fix that")
+    SYNCING = ("Syncing", _UNDER_WAY,
+        "A pool's base job template is being updated.")
 
-    # The spec cannot work: Stalled until it changes
-    INVALID_SPEC = "InvalidSpec", "The spec has a mistake that the schema cannot see."
-    SOURCE_INVALID = (
-        "SourceInvalid",
-        "A source has a line that cannot be accepted, or is no text.",
-    )
-    INCLUDE_CYCLE = "IncludeCycle", "Sets include each other."
-    INCLUDE_INVALID = (
-        "IncludeInvalid",
+    # The spec cannot work until somebody changes it, or what it names.
+
+    INVALID_SPEC = ("InvalidSpec", _STALLED,
+        "The spec has a mistake that the schema cannot see.",
+        "correct the field that the message names")
+    SOURCE_INVALID = ("SourceInvalid", _STALLED,
+        "A source has a line that cannot be accepted, or is not text.",
+        "correct the line that the message names; the source is read again automatically")
+    INCLUDE_CYCLE = ("IncludeCycle", _STALLED,
+        "Sets include each other.",
+        "remove one of the includes that the message names")
+    INCLUDE_INVALID = ("IncludeInvalid", _STALLED,
         "An included set has a mistake itself, or is made by lockFrom.",
-    )
-    LOCK_INVALID = (
-        "LockInvalid",
-        "What spec.lockFrom names is no complete lock with hashes, or not one for the image.",
-    )
-    INDEX_NOT_ALLOWED = (
-        "IndexNotAllowed",
+        "fix that set, or remove it from `spec.includes`")
+    LOCK_INVALID = ("LockInvalid", _STALLED,
+        "What spec.lockFrom names is not a complete lock with hashes, or not one for the image.",
+        "make it for the image with `flowdeps lock`")
+    INDEX_NOT_ALLOWED = ("IndexNotAllowed", _STALLED,
         "The operator's configuration does not allow the index.",
-    )
-    IMAGE_NOT_ALLOWED = (
-        "ImageNotAllowed",
+        "use an index of `index.allowed`, or have one more allowed in the operator's"
+        " configuration")
+    IMAGE_NOT_ALLOWED = ("ImageNotAllowed", _STALLED,
         "The operator's configuration does not allow the image.",
-    )
-    IMAGE_UNKNOWN = (
-        "ImageUnknown",
+        "use an image of `images.allowed`, or have one more allowed in the operator's"
+        " configuration")
+    IMAGE_UNKNOWN = ("ImageUnknown", _STALLED,
         "The set names no image and no Python, and none of its pools has a default image.",
-    )
-    IMAGE_UNUSABLE = (
-        "ImageUnusable",
+        "set `spec.python.image`, or a default image in the pool")
+    IMAGE_UNUSABLE = ("ImageUnusable", _STALLED,
         "The image has no Python that flowdeps can use, or cannot run.",
-    )
-    UNSATISFIABLE = (
-        "Unsatisfiable",
+        "use another image, or fix this one; the tag is checked again automatically")
+    UNSATISFIABLE = ("Unsatisfiable", _STALLED,
         "No versions fit together, a package does not exist, or has no wheel for the Python and"
         " platforms; the message has uv's explanation.",
-    )
-    VERIFY_FAILED = (
-        "VerifyFailed",
+        "uv's explanation says what clashes: widen one side, correct the name, or ask for fewer"
+        " platforms; source distributions are never built")
+    VERIFY_FAILED = ("VerifyFailed", _STALLED,
         "The lock installs, but does not work in its image; the message has the last lines of the"
         " trial.",
-    )
-    VULNERABLE = (
-        "Vulnerable",
+        "often the image lacks a system library: fix the image, or choose another version;"
+        " name the modules in `verify.imports` if one has another name or must not be imported")
+    VULNERABLE = ("Vulnerable", _STALLED,
         "spec.vulnerabilities is Block, and the new lock has known vulnerabilities.",
-    )
-    LOCK_TOO_LARGE = "LockTooLarge", "The lock does not fit a ConfigMap (1 MiB)."
-    REVISION_NOT_FOUND = (
-        "RevisionNotFound",
+        "widen the requirement that keeps the versions that the message names, or set"
+        " `vulnerabilities: Report`")
+    LOCK_TOO_LARGE = ("LockTooLarge", _STALLED,
+        "The lock does not fit a ConfigMap (1 MiB).",
+        "split the set, or name fewer platforms")
+    REVISION_NOT_FOUND = ("RevisionNotFound", _STALLED,
         "spec.revision names none of the revisions that are kept.",
-    )
-    CONFLICT = (
-        "Conflict",
+        "choose one of `status.revisions`")
+    CONFLICT = ("Conflict", _STALLED,
         "An older set serves the key in that namespace, or is the pool's default.",
-    )
-    NOT_ADMITTED = "NotAdmitted", "The pool does not take sets from this namespace."
+        "choose another `key`, or remove `default`")
+    NOT_ADMITTED = ("NotAdmitted", _STALLED,
+        "The pool does not take sets from this namespace.",
+        "have the namespace added to `workPools[].namespaces` of the operator's configuration")
 
-    # A pool cannot offer the set as it is
-    POOL_NOT_FOUND = "PoolNotFound", "Prefect has no work pool of that name."
-    POOL_UNSUPPORTED = "PoolUnsupported", "The pool is not of type kubernetes."
-    NO_IMAGE = "NoImage", "Runs of the pool may have no image, and an init container needs one."
-    NOT_MERGEABLE = "NotMergeable", "The base job template leaves no place for the fragment."
-    CONTENDED = "Contended", "Something else keeps overwriting the pool's base job template."
+    # A pool cannot offer the set as it is.
 
-    # An outage: retried
-    SOURCE_NOT_FOUND = (
-        "SourceNotFound",
+    POOL_NOT_FOUND = ("PoolNotFound", _RETRIED,
+        "Prefect has no work pool of that name.",
+        "create the pool, or correct its name")
+    POOL_UNSUPPORTED = ("PoolUnsupported", _STALLED,
+        "The pool is not of type kubernetes.",
+        "use a Kubernetes pool")
+    NO_IMAGE = ("NoImage", _STALLED,
+        "Runs of the pool may have no image, and an init container needs one.",
+        "set a default image in the pool, or `workPools[].image` in the operator's configuration")
+    NOT_MERGEABLE = ("NotMergeable", _STALLED,
+        "The base job template leaves no place for the fragment.",
+        "the message says what is in the way; `flowdeps template --pool NAME SET.yaml` shows it"
+        " without an operator")
+    CONTENDED = ("Contended", _RETRIED,
+        "Something else keeps overwriting the pool's base job template.",
+        "let Helm, Terraform or the PrefectWorkPool resource leave the template alone")
+
+    # An outage, or something that is missing.
+
+    SOURCE_NOT_FOUND = ("SourceNotFound", _RETRIED,
         "A ConfigMap, its key or a Prefect variable does not exist.",
-    )
-    INCLUDE_NOT_FOUND = "IncludeNotFound", "A set in spec.includes does not exist."
-    CREDENTIALS_INVALID = (
-        "CredentialsInvalid",
-        "spec.index.credentialsSecretRef names no Secret, or one that is of no use.",
-    )
-    IMAGE_UNAVAILABLE = (
-        "ImageUnavailable",
+        "create it, or set `optional: true`")
+    INCLUDE_NOT_FOUND = ("IncludeNotFound", _RETRIED,
+        "A set in spec.includes does not exist.",
+        "create the set, or correct its name")
+    CREDENTIALS_INVALID = ("CredentialsInvalid", _RETRIED,
+        "spec.index.credentialsSecretRef names no Secret, or one that cannot be used.",
+        "make a Secret in the set's namespace with `username` and `password`, or `netrc`")
+    IMAGE_UNAVAILABLE = ("ImageUnavailable", _RETRIED,
         "The image cannot be pulled.",
-    )
-    PODS_FORBIDDEN = (
-        "PodsForbidden",
+        "check the image's name, and the pull secrets of the namespace's default service account")
+    PODS_FORBIDDEN = ("PodsForbidden", _RETRIED,
         "Quota or policy forbids the pods that look into the image and try the lock.",
-    )
-    PODS_UNSCHEDULABLE = (
-        "PodsUnschedulable",
+        "make room in the quota, or see `pods` in the operator's configuration; `python.version`"
+        " with `verify: {mode: Disabled}` needs no pods")
+    PODS_UNSCHEDULABLE = ("PodsUnschedulable", _RETRIED,
         "No node takes the pods that look into the image and try the lock.",
-    )
-    PODS_FAILED = (
-        "PodsFailed",
+        "make room in the cluster, or see `pods` in the operator's configuration: what they ask"
+        " for, and which nodes they may use")
+    PODS_FAILED = ("PodsFailed", _RETRIED,
         "A pod that looks into the image or tries the lock ended without a result.",
-    )
-    VERIFY_TIMEOUT = (
-        "VerifyTimeout",
+        "the message says why: an installation that failed, an eviction, a lack of memory"
+        " (`pods.resources` in the operator's configuration)")
+    VERIFY_TIMEOUT = ("VerifyTimeout", _RETRIED,
         "The trial of the lock ran out of time.",
-    )
-    RESOLVER_FAILED = "ResolverFailed", "uv failed in a way that has no better word."
-    RESOLVER_LIMIT = "ResolverLimit", "uv ran out of the time or memory that it is allowed."
-    INDEX_UNAVAILABLE = "IndexUnavailable", "A package index cannot be reached."
-    INDEX_UNAUTHORIZED = (
-        "IndexUnauthorized",
-        "A package index refuses the credentials, or wants some.",
-    )
-    PREFECT_UNAVAILABLE = "PrefectUnavailable", "Prefect's API cannot be reached or is overloaded."
-    PREFECT_UNAUTHORIZED = (
-        "PrefectUnauthorized",
+        "raise `verify.timeout`, or fix what makes it slow")
+    RESOLVER_FAILED = ("ResolverFailed", _RETRIED,
+        "uv failed in a way that has no reason of its own.",
+        "read the message, then the operator's log")
+    RESOLVER_LIMIT = ("ResolverLimit", _RETRIED,
+        "uv ran out of the time or memory that it is allowed.",
+        "raise `resolver.timeout` or `resolver.memory`, or narrow the requirements")
+    INDEX_UNAVAILABLE = ("IndexUnavailable", _RETRIED,
+        "A package index cannot be reached.",
+        "check the index, and the proxy to it (`HTTPS_PROXY`)")
+    INDEX_UNAUTHORIZED = ("IndexUnauthorized", _RETRIED,
+        "A package index refuses the credentials, or asks for some.",
+        "check `index.credentialsSecretRef`; a change of the Secret is noticed automatically")
+    PREFECT_UNAVAILABLE = ("PrefectUnavailable", _RETRIED,
+        "Prefect's API cannot be reached or is overloaded.",
+        "check Prefect; locks and ConfigMaps are still kept, and templates catch up later")
+    PREFECT_UNAUTHORIZED = ("PrefectUnauthorized", _RETRIED,
         "Prefect's API refuses the operator's credentials.",
-    )
-    NAMESPACE_NOT_FOUND = "NamespaceNotFound", "A job namespace does not exist."
-    NAME_TAKEN = (
-        "NameTaken",
+        "correct `PREFECT_API_KEY` or `PREFECT_API_AUTH_STRING`, then restart the operator")
+    NAMESPACE_NOT_FOUND = ("NamespaceNotFound", _RETRIED,
+        "A job namespace does not exist.",
+        "create the namespace")
+    NAME_TAKEN = ("NameTaken", _RETRIED,
         "A ConfigMap of the lock's name exists and is not flowdeps', or another operator's.",
-    )
-    FORBIDDEN = "Forbidden", "The operator's Kubernetes role does not allow a write."
-    INTERNAL_ERROR = "InternalError", "A mistake in flowdeps; its log has the details."
+        "rename one of the two")
+    FORBIDDEN = ("Forbidden", _RETRIED,
+        "The operator's Kubernetes role does not allow a write.",
+        "give the operator what `docs/rbac.yaml` lists")
+    INTERNAL_ERROR = ("InternalError", _RETRIED,
+        "A mistake in flowdeps; its log has the details.",
+        "read the operator's log, and please report it")
 
-
-UNDER_WAY = frozenset(
-    {Reason.PENDING, Reason.GATHERING, Reason.PROBING, Reason.RESOLVING, Reason.VERIFYING}
-)
-"""A lock is being made."""
-
-PASSING = UNDER_WAY | {Reason.PUBLISHING, Reason.SYNCING}
-"""A set is being worked on; nobody needs to be told."""
+    # fmt: on

@@ -50,21 +50,10 @@ from flowdeps.api.spec import (
 from flowdeps.locks.request import Prereleases
 
 __all__ = [
-    "API_VERSION",
     "DEFAULT_INTERVAL",
     "DEFAULT_PLATFORMS",
     "DEFAULT_REVISION_HISTORY_LIMIT",
-    "FINALIZER",
-    "GROUP",
-    "KIND",
-    "MANAGED_BY",
-    "MANAGED_BY_LABEL",
-    "NAMESPACE_LABEL",
-    "PLURAL",
     "PYTHON_VERSIONS",
-    "REFRESH_ANNOTATION",
-    "SET_LABEL",
-    "VERSION",
     "ConfigMapSource",
     "IndexSpec",
     "OnVulnerable",
@@ -80,21 +69,6 @@ __all__ = [
     "parse_meta",
     "parse_spec",
 ]
-
-GROUP = "flowdeps.dev"
-VERSION = "v1alpha1"
-API_VERSION = f"{GROUP}/{VERSION}"
-KIND = "FlowDependencySet"
-PLURAL = "flowdependencysets"
-
-FINALIZER = f"{GROUP}/cleanup"
-REFRESH_ANNOTATION = f"{GROUP}/refresh-requested-at"
-"""A new value asks for a refresh; status.lastHandledRefreshAt names the last one that was met."""
-
-SET_LABEL = f"{GROUP}/set"
-NAMESPACE_LABEL = f"{GROUP}/namespace"
-MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
-MANAGED_BY = "flowdeps"
 
 _ASKS = ("requirements", "requirementsFrom", "includes", "lockFrom")
 _MAKES = (

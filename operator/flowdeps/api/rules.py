@@ -6,6 +6,7 @@ and what to do, or None.
 """
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 
 from flowdeps.api.durations import parse_duration
@@ -14,6 +15,9 @@ from flowdeps.locks.requirements import RequirementError, parse_requirement
 
 KEY_LIMIT = 40
 """A revision's ConfigMap, `flowdeps-<key>-<ten hex digits>`, is also a label value: 63."""
+
+PLAIN_URL = re.compile(r"https?://[^/@?#\s]+(/[^?#\s]*)?")
+"""A URL without credentials, query and fragment."""
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _POOL = re.compile(r"[^/%&<>\s]([^/%&<>]*[^/%&<>\s])?")
@@ -144,6 +148,17 @@ def check_module(text: str) -> str | None:
     if _MODULE.fullmatch(text):
         return None
     return f"{text!r} is not a module's name; write it as an import does, such as google.cloud"
+
+
+def one_of(*choices: str) -> Callable[[str], str | None]:
+    """Return a rule that accepts these texts only."""
+
+    def check(text: str) -> str | None:
+        if text in choices:
+            return None
+        return f"{text!r} is not known; write {', '.join(choices[:-1])} or {choices[-1]}"
+
+    return check
 
 
 def check_cooldown(text: str) -> str | None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from flowdeps.api.conditions import shorten
 from flowdeps.api.times import format_time, parse_time
+from flowdeps.api.wording import shorten
 
 NAMESPACES_LIMIT = 32
 SUMMARY_LIMIT = 1024

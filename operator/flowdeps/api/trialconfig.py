@@ -1,5 +1,5 @@
-"""What the operator's configuration says about trust: how often images are looked at, the pods that
-look into them and try locks, and the database of known vulnerabilities."""
+"""`images`, `pods` and `vulnerabilities` of the configuration: how often images are checked, the
+pods that inspect images and try locks, and the database of known vulnerabilities."""
 
 import re
 from collections.abc import Mapping
@@ -8,126 +8,104 @@ from datetime import timedelta
 from typing import Any
 
 from flowdeps.api.fields import Fields
-from flowdeps.api.rules import check_image, check_interval, check_object_name
+from flowdeps.api.rules import PLAIN_URL, check_image, check_interval, check_object_name, one_of
 
-_MINUTE = timedelta(minutes=1)
-_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+_NO_INTERVAL = "never looks again; write 1m or more"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImagesConfig:
-    """`recheck`: how often an image's name is looked at again, for it may mean another image;
-    `allowed`: prefixes of the images that sets may name (empty: all)."""
+    """Which images sets may name, and how often their names are looked up."""
 
     recheck: timedelta = timedelta(hours=1)
+    """How often a name is looked up again, since it may have moved to another image."""
     allowed: tuple[str, ...] = ()
+    """Prefixes of images. Empty: all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PodsConfig:
-    """The pods that look into images and try locks: how many at once, and what goes into each
-    (as Kubernetes has it; empty: our resources, any node). `image_pull_secrets`: names of Secrets
-    in the namespaces of sets."""
+    """The pods that inspect images and try locks; what goes into each is as Kubernetes has it."""
 
     concurrency: int = 4
+    """How many run at once."""
     resources: Mapping[str, Any] = field(default_factory=dict)
+    """Empty: our defaults."""
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Mapping[str, Any], ...] = ()
     image_pull_secrets: tuple[str, ...] = ()
+    """Names of Secrets in the namespaces of sets."""
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class VulnerabilitiesConfig:
-    """A database in OSV format, a path or an URL (None: none), and how often it is read again."""
+    """Where the database of known vulnerabilities is, and how often it is read."""
 
     database: str | None = None
+    """A path or a URL of a database in OSV format."""
     interval: timedelta = timedelta(hours=1)
 
 
 def parse_images(fields: Fields) -> ImagesConfig:
-    """`images`."""
-    recheck = _at_least_a_minute(fields, "recheck")
-    allowed = fields.texts("allowed", most=100, limit=1024, check=check_image)
-    fields.close()
-    return ImagesConfig(recheck=recheck or ImagesConfig().recheck, allowed=allowed or ())
+    """Parse `images`."""
+    return fields.build(
+        ImagesConfig,
+        recheck=fields.duration("recheck", check=check_interval, zero=_NO_INTERVAL),
+        allowed=fields.texts("allowed", most=100, limit=1024, check=check_image),
+    )
 
 
 def parse_pods(fields: Fields) -> PodsConfig:
-    """`pods`."""
-    concurrency = fields.integer("concurrency", least=1, most=64)
-    resources = fields.mapping("resources")
-    check_resources(fields.child("resources"))
-    selector = _labels(fields, "nodeSelector")
-    labels = _labels(fields, "labels")
-    annotations = fields.mapping("annotations")
-    texts = fields.child("annotations")
-    for name in texts.names():
-        texts.text(name, empty=True, limit=4096)
-    secrets = []
-    for item in fields.children("imagePullSecrets", most=16):
-        secrets.append(item.text("name", required=True, limit=253, check=check_object_name))
-        item.close()
-    tolerations = fields.mappings("tolerations", most=32)
-    for item in fields.children("tolerations", most=32):
-        _check_toleration(item)
-    fields.close()
-    return PodsConfig(
-        concurrency=concurrency or PodsConfig().concurrency,
-        resources=resources or {},
-        node_selector=selector,
-        tolerations=tolerations,
-        image_pull_secrets=tuple(filter(None, secrets)),
-        labels=labels,
-        annotations=annotations or {},
+    """Parse `pods`."""
+    return fields.build(
+        PodsConfig,
+        concurrency=fields.integer("concurrency", least=1, most=64),
+        resources=checked_resources(fields.child("resources")),
+        node_selector=fields.named_texts("nodeSelector", limit=63, check=_check_label),
+        labels=fields.named_texts("labels", limit=63, check=_check_label),
+        annotations=fields.named_texts("annotations", limit=4096),
+        image_pull_secrets=tuple(
+            _parse_secret(item) for item in fields.children("imagePullSecrets", most=16)
+        ),
+        tolerations=tuple(
+            _checked_toleration(item) for item in fields.children("tolerations", most=32)
+        ),
     )
 
 
 def parse_vulnerabilities(fields: Fields) -> VulnerabilitiesConfig:
-    """`vulnerabilities`."""
-    database = fields.text("database", limit=4096, check=_check_database)
-    interval = _at_least_a_minute(fields, "interval")
-    fields.close()
-    return VulnerabilitiesConfig(
-        database=database, interval=interval or VulnerabilitiesConfig().interval
+    """Parse `vulnerabilities`."""
+    return fields.build(
+        VulnerabilitiesConfig,
+        database=fields.text("database", limit=4096, check=_check_database),
+        interval=fields.duration("interval", check=check_interval, zero=_NO_INTERVAL),
     )
 
 
-def check_resources(fields: Fields) -> None:
-    """Find what would make Kubernetes refuse a pod: such a mistake must end here."""
-    for part in ("requests", "limits"):
-        amounts = fields.child(part)
-        for name in amounts.names():
-            amounts.quantity(name)
+def checked_resources(fields: Fields) -> Mapping[str, Any]:
+    """Return a container's resources as they are, checked: Kubernetes would refuse the pod."""
+    fields.quantities("requests")
+    fields.quantities("limits")
     fields.close()
+    return fields.values
 
 
-def _labels(fields: Fields, name: str) -> Mapping[str, str]:
-    values = fields.child(name)
-    for label in values.names():
-        values.text(label, empty=True, limit=63, check=_check_label)
-    return fields.mapping(name) or {}
+def _parse_secret(fields: Fields) -> str:
+    name = fields.text("name", required=True, limit=253, check=check_object_name)
+    fields.close()
+    return name or ""
 
 
-def _at_least_a_minute(fields: Fields, name: str) -> timedelta | None:
-    found = fields.duration(name, check=check_interval)
-    if found is not None and not found:
-        fields.problem(name, "0s never looks again; write 1m or more")
-    return found
-
-
-def _check_toleration(fields: Fields) -> None:
+def _checked_toleration(fields: Fields) -> Mapping[str, Any]:
     fields.text("key", limit=317)
-    operator = fields.text("operator")
+    fields.text("operator", check=one_of("Exists", "Equal"))
     fields.text("value", limit=63)
-    effect = fields.text("effect")
+    fields.text("effect", check=one_of("NoSchedule", "PreferNoSchedule", "NoExecute"))
     fields.integer("tolerationSeconds", least=0, most=2**31 - 1)
-    if operator not in (None, "Exists", "Equal"):
-        fields.problem("operator", f"{operator!r} is not known; write Exists or Equal")
-    if effect not in (None, *_EFFECTS):
-        fields.problem("effect", f"{effect!r} is not known; write one of {', '.join(_EFFECTS)}")
     fields.close()
+    return fields.values
 
 
 def _check_label(text: str) -> str | None:
@@ -138,7 +116,7 @@ def _check_label(text: str) -> str | None:
 
 def _check_database(text: str) -> str | None:
     # The URL is not shown: it may hold a password.
-    if text.startswith("/") or re.fullmatch(r"https?://[^/@?#\s]+(/[^?#\s]*)?", text):
+    if text.startswith("/") or PLAIN_URL.fullmatch(text):
         return None
     return (
         "neither a whole path nor a URL without credentials; write it such as /var/lib/osv or"

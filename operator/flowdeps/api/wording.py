@@ -1,6 +1,25 @@
 """Words that messages share."""
 
+from collections.abc import Sequence
+
 
 def counted(number: int, what: str) -> str:
-    """A number of things, as in "1 package" or "2 packages"."""
+    """Return a number of things, as in "1 package" or "2 packages"."""
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def listed(
+    texts: Sequence[str], *, most: int, total: int | None = None, separator: str = ", "
+) -> str:
+    """Return the first texts and how many are left out, as in "a, b and 3 more".
+
+    `total` is how many there are where `texts` has not all of them.
+    """
+    shown = texts[:most]
+    more = (len(texts) if total is None else total) - len(shown)
+    return separator.join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def shorten(text: str, limit: int) -> str:
+    """Return a text, cut with an ellipsis where it has more than `limit` characters."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

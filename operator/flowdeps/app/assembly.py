@@ -97,7 +97,7 @@ def to_failure(error: Exception, what: str) -> Failure[Reason]:
         case TrialError():
             return Failure(error.reason, error.message, retry=error.retry)
         case ResolveError():
-            return Failure(Reason.named(error.reason), error.message, retry=error.retry)
+            return Failure(error.reason, error.message, retry=error.retry)
         case ClusterError():
             reason = Reason.FORBIDDEN if error.status == 403 else Reason.GATHERING
             return Failure(reason, str(error))

@@ -1,9 +1,10 @@
-"""Takes out all that flowdeps has made, so that it can go without a trace.
+"""Removes all that flowdeps has made, so that it can go without a trace.
 
 Templates come first: no run may choose a lock that is about to go. While one of them can't be put
 right, nothing in the cluster is touched. Then pods, Secrets before the ConfigMaps by which they are
 found, and the finalizers and the status of sets, which says where else to look, last, when all else
-is gone. A kill anywhere is mended by another run; where nothing is left, nothing is written.
+is gone. Another run completes what a kill has interrupted; where nothing is left, nothing is
+written.
 
 What is ours is known by the owner and the cluster of a template's fragment, by our labels, and by
 the namespace of the set that an object was made for, which must be watched: other operators' things
@@ -15,17 +16,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from dataclasses import dataclass, field
 
 from flowdeps.api.config import Config
-from flowdeps.api.resource import FINALIZER, MANAGED_BY, MANAGED_BY_LABEL, NAMESPACE_LABEL
+from flowdeps.api.names import FINALIZER, NAMESPACE_LABEL, OURS, PURPOSE_LABEL, is_managed
 from flowdeps.api.status import parse_status
+from flowdeps.app.listing import each_lock, served_namespaces
 from flowdeps.clients.kubernetes import Body, Cluster, ClusterError
 from flowdeps.clients.prefect.client import Pool, Pools, PoolsError
 from flowdeps.delivery import find, job_namespace, remove
-from flowdeps.state import Location, primary_location
-from flowdeps.state.store import SELECTOR, SetKey
-from flowdeps.trials.images import PURPOSE_LABEL
+from flowdeps.state import primary_location
+from flowdeps.state.ownership import is_ours
+from flowdeps.state.reported import locations_to_search
+from flowdeps.state.store import SetKey
 
-_OURS = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
-_TRIALS = f"{_OURS},{PURPOSE_LABEL}"
+_TRIALS = f"{OURS},{PURPOSE_LABEL}"
 _AT_ONCE = 16
 _UNSEEN = {"observedGeneration": -1}
 """The status of a set that no operator has seen: the resource's default."""
@@ -35,20 +37,23 @@ Where = tuple[str, str]
 
 @dataclass
 class Cleanup:
-    """One run; `pools` None leaves templates alone. `say` is told each thing that goes, `left` has
-    what does not, and why. A dry run only says."""
+    """One run."""
 
     config: Config
     cluster: Cluster
     pools: Pools | None
+    """None leaves templates alone."""
     say: Callable[[str], None]
+    """Gets a line about each thing that goes."""
     dry: bool = False
+    """Only says what would go."""
     left: list[str] = field(default_factory=list)
+    """What does not go, and why."""
     _namespaces: set[str] = field(default_factory=set)  # of jobs, by templates and statuses
     _identity: str = ""
 
     async def run(self) -> None:
-        """Take out what there is."""
+        """Remove what there is."""
         try:
             if not self.config.watch_namespaces:
                 self._identity = await self.cluster.identity()
@@ -60,8 +65,8 @@ class Cleanup:
             return
         try:
             sets = await self._sets()
-            told = {where for one in sets for where in _told(one)}
-            self._namespaces |= {namespace for namespace, _ in told}
+            reported = {where for one in sets for where in _reported(one)}
+            self._namespaces |= {namespace for namespace, _ in reported}
             pods = await self.cluster.list_pods(
                 namespaces=self.config.watch_namespaces, selector=_TRIALS
             )
@@ -69,7 +74,7 @@ class Cleanup:
         except ClusterError as error:
             self.left.append(f"the cluster could not be looked at: {error}")
             return
-        beside = told | {_where(one) for one in config_maps}
+        beside = reported | {_where(one) for one in config_maps}
         await self._all(self._pod(one["metadata"]) for one in pods)
         await self._all(self._secret(*where) for where in sorted(beside))
         if not self.left:  # they are how the Secrets are found
@@ -117,11 +122,7 @@ class Cleanup:
 
     def _is_ours(self, pool: Pool) -> bool:
         found = find(pool.template)
-        return (
-            found is not None
-            and found.owner == self.config.owner
-            and (not self._identity or found.cluster in ("", self._identity))
-        )
+        return is_ours(found, owner=self.config.owner, cluster=self._identity, unnamed=True)
 
     # The cluster
 
@@ -135,27 +136,12 @@ class Cleanup:
 
     async def _config_maps(self) -> AsyncIterator[Body]:
         """Those of sets, wherever jobs run, and those of trials."""
-        watched, ours = self.config.watch_namespaces, sorted(self._configured())
-        async for one in self.cluster.each_config_map(namespaces=ours, selector=SELECTOR):
+        async for one in each_lock(self.cluster, self.config, elsewhere=self._namespaces):
             if self._is_for_us(one):
                 yield one
-        for namespace in sorted(self._namespaces - {*ours}) if watched else ():
-            try:
-                found = self.cluster.each_config_map(namespaces=[namespace], selector=SELECTOR)
-                async for one in found:
-                    if self._is_for_us(one):
-                        yield one
-            except ClusterError as error:
-                if error.status != 403:  # a template, and so a status, may name any namespace
-                    raise
+        watched = self.config.watch_namespaces
         async for one in self.cluster.each_config_map(namespaces=watched, selector=_TRIALS):
             yield one
-
-    def _configured(self) -> set[str]:
-        """The namespaces that are served, as far as they have names."""
-        watched = self.config.watch_namespaces
-        named = {one for pool in self.config.work_pools for one in pool.job_namespaces}
-        return {*watched, *named} if watched else set()
 
     def _is_for_us(self, one: Body) -> bool:
         watched = self.config.watch_namespaces
@@ -171,12 +157,12 @@ class Cleanup:
         try:
             body = await self.cluster.get_secret(namespace, name)
         except ClusterError as error:
-            ours = self._configured()
-            if error.status == 403 and ours and namespace not in ours:
+            served = served_namespaces(self.config)
+            if error.status == 403 and served and namespace not in served:
                 return
             raise
         labels = (body or {}).get("metadata", {}).get("labels") or {}
-        if body is None or labels.get(MANAGED_BY_LABEL) != MANAGED_BY or not self._is_for_us(body):
+        if body is None or not is_managed(labels) or not self._is_for_us(body):
             return
         if not self.dry:
             uid = body["metadata"]["uid"]
@@ -190,24 +176,24 @@ class Cleanup:
         self.say(f"ConfigMap {namespace}/{name}")
 
     async def _set(self, body: Body) -> None:
-        """Take away what nobody would keep true any more, and what only we could."""
+        """Remove what nobody would keep true any more, and what only we could."""
         meta = body["metadata"]
         held = FINALIZER in meta.get("finalizers", ())
-        told = bool(body.get("status")) and body["status"] != _UNSEEN
-        if not held and not told:
+        reported = bool(body.get("status")) and body["status"] != _UNSEEN
+        if not held and not reported:
             return
         namespace, name = _where(meta)
         if not self.dry:
             who = {"namespace": namespace, "name": name, "uid": meta["uid"]}
             try:
-                if told:
+                if reported:
                     await self.cluster.apply_status(**who, status={})
                 if held:
                     await self._finalizer(who)
             except ClusterError as error:
                 if error.status != 404:
                     raise
-        parts = [*(["status"] if told else []), *(["finalizer"] if held else [])]
+        parts = [*(["status"] if reported else []), *(["finalizer"] if held else [])]
         self.say(f"FlowDependencySet {namespace}/{name}: {' and '.join(parts)}; it stays itself")
 
     async def _finalizer(self, who: dict[str, str]) -> None:
@@ -219,7 +205,7 @@ class Cleanup:
             )
 
     async def _all(self, steps: Iterable[Awaitable[None]]) -> None:
-        """Take steps, some at once; what fails is left, and does not keep the others."""
+        """Take steps, some at once; one that fails does not keep the others."""
         room = asyncio.Semaphore(_AT_ONCE)
 
         async def take(step: Awaitable[None]) -> None:
@@ -232,16 +218,15 @@ class Cleanup:
         await asyncio.gather(*map(take, steps))
 
 
-def _told(body: Body) -> Iterator[Where]:
-    """The ConfigMaps that a set has, or had when its status was told: a Secret may stand there
-    without one."""
+def _reported(body: Body) -> Iterator[Where]:
+    """The ConfigMaps that a set has, or had by its status: a Secret may be there without one."""
     status = parse_status(body)
-    found = [primary_location(SetKey(*_where(body["metadata"])))]
-    found += [Location(one, pool.key) for pool in status.work_pools for one in pool.namespaces]
-    for place in found:
-        yield place.namespace, place.current
+    home = primary_location(SetKey(*_where(body["metadata"])))
+    for location in (home, *locations_to_search(status)):
+        yield location.namespace, location.live_name
         for revision in status.revisions:
-            yield place.namespace, place.revision(revision.digest.removeprefix("sha256:")[:10])
+            short = revision.digest.removeprefix("sha256:")[:10]
+            yield location.namespace, location.revision(short)
 
 
 def _where(meta: Body) -> Where:

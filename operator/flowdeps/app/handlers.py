@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import kopf
 
-from flowdeps.api.resource import GROUP, MANAGED_BY, MANAGED_BY_LABEL, PLURAL, VERSION
+from flowdeps.api.names import GROUP, MANAGED_BY, MANAGED_BY_LABEL, PLURAL, VERSION
 from flowdeps.app.service import Service
 from flowdeps.state.store import SELECTOR
 

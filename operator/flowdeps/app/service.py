@@ -20,20 +20,19 @@ from functools import partial
 from typing import Any, Self
 
 from flowdeps.api.config import Config
-from flowdeps.api.status import parse_status
 from flowdeps.app.assembly import make_context, timed
 from flowdeps.app.health import Health
+from flowdeps.app.listing import each_lock
 from flowdeps.clients.fence import Fence
 from flowdeps.clients.kubernetes import Cluster, ClusterError
 from flowdeps.clients.prefect.client import Pools, PoolsError
-from flowdeps.reconcile.claims import is_foreign
 from flowdeps.reconcile.context import Context, Key
 from flowdeps.reconcile.dependency_set.reconciler import SetReconciler
 from flowdeps.reconcile.work_pool.reconciler import PoolReconciler
 from flowdeps.resolver import Resolver
 from flowdeps.scheduling.clock import Backoff
+from flowdeps.state.reported import locations_to_search
 from flowdeps.state.store import (
-    SELECTOR,
     ConfigMapView,
     PoolKey,
     SetEntry,
@@ -148,7 +147,7 @@ class Service:
             self.context.queue.add(key)
             self._requeue_competitors(known, store.sets[key])
             if known is None or known.meta.generation != store.sets[key].meta.generation:
-                self._call_includers(key)
+                self._requeue_includers(key)
                 # Whoever edits a set may just have edited what it refers to.
                 self.context.sources.poll(key)
 
@@ -176,11 +175,8 @@ class Service:
                 if not self.context.config.watch_namespaces:
                     self.context.identity = await self.context.cluster.identity()
                 await self._list()
-                if self.context.config.watch_namespaces:
-                    # What stood there when the last operator went, whatever became of set and pool.
-                    self._elsewhere = self._told()
-                    if self._elsewhere:
-                        await self._list()
+                if self._may_hold_more():
+                    await self._list()
             except ClusterError as error:
                 failures += 1
                 pause = backoff(failures)
@@ -197,23 +193,38 @@ class Service:
         log.info("found %d dependency sets", len(self.context.store.sets))
 
     async def _list(self) -> set[SetKey]:
-        namespaces = self.context.config.watch_namespaces
-        known = dict(self.context.store.sets)
-        self.context.store.begin_list()
-        config_maps = await self._list_locks()
+        context = self.context
+        known = dict(context.store.sets)
+        self._elsewhere |= {n for p in context.store.pools.values() for n in p.job_namespaces}
+        context.store.begin_list()
+        locks = each_lock(context.cluster, context.config, elsewhere=self._elsewhere)
+        config_maps = [view_config_map(body) async for body in locks]
         sets = [
-            without_managed_fields(one) async for one in self.context.cluster.each_set(namespaces)
+            without_managed_fields(one)
+            async for one in context.cluster.each_set(context.config.watch_namespaces)
         ]
-        changed = self.context.store.replace(sets=sets, config_maps=config_maps)
+        changed = context.store.replace(sets=sets, config_maps=config_maps)
         for key in changed:
-            self._requeue_competitors(known.get(key), self.context.store.sets.get(key))
-        self._tell_foreign()
+            self._requeue_competitors(known.get(key), context.store.sets.get(key))
+        self._warn_of_foreign()
         return changed
 
-    def _tell_foreign(self) -> None:
-        """Say which namespaces have copies here that nobody looks after, as far as we know."""
+    def _may_hold_more(self) -> bool:
+        """Find out where jobs ran before the start, whatever became of sets and pools.
+
+        Statuses say it. This decides where is searched, and nothing else: what is found there has
+        labels of its own.
+        """
+        if self.context.config.watch_namespaces:
+            for entry in self.context.store.sets.values():
+                found = locations_to_search(entry.status)
+                self._elsewhere |= {location.namespace for location in found}
+        return bool(self._elsewhere)
+
+    def _warn_of_foreign(self) -> None:
+        """Log which namespaces have copies here that nobody looks after, as far as we know."""
         holders = {view.holder for view in self.context.store.config_maps.values()}
-        found = {one.namespace for one in holders if is_foreign(self.context, one)}
+        found = {one.namespace for one in holders if self.context.is_foreign(one)}
         for namespace in sorted(found - self._foreign):
             log.warning(
                 "there are ConfigMaps of sets in namespace %s, which is not in watchNamespaces:"
@@ -222,32 +233,6 @@ class Service:
                 namespace,
             )
         self._foreign |= found
-
-    async def _list_locks(self) -> list[ConfigMapView]:
-        config, cluster = self.context.config, self.context.cluster
-        jobs = {namespace for pool in config.work_pools for namespace in pool.job_namespaces}
-        ours = {*config.watch_namespaces, *jobs} if config.watch_namespaces else set()
-
-        async def listed(*namespaces: str) -> list[ConfigMapView]:
-            bodies = cluster.each_config_map(namespaces=namespaces, selector=SELECTOR)
-            return [view_config_map(body) async for body in bodies]
-
-        found = await listed(*sorted(ours))
-        for pool in self.context.store.pools.values():
-            self._elsewhere.update(pool.job_namespaces)
-        for namespace in sorted(self._elsewhere - ours) if ours else ():
-            try:
-                found += await listed(namespace)
-            except ClusterError as error:
-                if error.status != 403:  # a template may name any namespace
-                    raise
-        return found
-
-    def _told(self) -> set[str]:
-        """Where jobs ran when the sets were looked at last, as their statuses say."""
-        sets = self.context.store.sets.values()
-        pools = (pool for entry in sets for pool in parse_status(entry.body).work_pools)
-        return {namespace for pool in pools for namespace in pool.namespaces}
 
     async def _resync(self) -> None:
         while True:
@@ -261,7 +246,7 @@ class Service:
             watched = missed - self._unwatched(before)
             for key in missed:
                 self.context.queue.add(key)
-                self._call_includers(key)
+                self._requeue_includers(key)
             try:
                 await sweep(
                     self.context.cluster,
@@ -301,11 +286,13 @@ class Service:
                 self.health.prefect = str(error)
                 log.warning("can't poll Prefect, next in %.0f s: %s", every, error)
                 if self.health.failed_polls == _OUTAGE_POLLS:
-                    for name in {ref.name for e in context.store.sets.values() for ref in e.offers}:
+                    for name in {
+                        ref.name for e in context.store.sets.values() for ref in e.pool_refs
+                    }:
                         self._pools.unreachable(name, error)
             else:
                 self.health.failed_polls, self.health.prefect = 0, None
-                wanted = {ref.name for e in context.store.sets.values() for ref in e.offers}
+                wanted = {ref.name for e in context.store.sets.values() for ref in e.pool_refs}
                 ours = {name for name, pool in pools.items() if self._pools.ours(pool)}
                 context.metrics.keep_pools(wanted | pools.keys())
                 for name in wanted | ours:
@@ -345,17 +332,17 @@ class Service:
             failures += 1
             await asyncio.sleep(backoff(failures))
 
-    # Passes
+    # Reconciles
 
     async def _handle(self, key: Key) -> float | None:
         kind = "set" if isinstance(key, SetKey) else "pool"
-        # To the end of the queue's task for this pass, which logs how it failed.
+        # To the end of the queue's task for this reconcile, which logs how it failed.
         name = str(key) if isinstance(key, SetKey) else key.name
         enter(**{kind: name, "pass": uuid.uuid4().hex[:8]})
         with self.context.metrics.passes.labels(kind).time():
             if isinstance(key, SetKey):
-                return await self._sets.run(key)
-            return await self._pools.run(key.name)
+                return await self._sets.reconcile(key)
+            return await self._pools.reconcile(key.name)
 
     def _failed(self, key: Key, error: Exception) -> None:
         expected = isinstance(error, ClusterError | PoolsError)
@@ -364,12 +351,12 @@ class Service:
         kind = "set" if isinstance(key, SetKey) else "pool"
         self.context.metrics.failed_passes.labels(kind).inc()
 
-    def _call_includers(self, key: SetKey) -> None:
+    def _requeue_includers(self, key: SetKey) -> None:
         for includer in self.context.store.includers(key):
             self.context.queue.add(includer)
 
     def _forget(self, key: SetKey) -> None:
-        self._call_includers(key)
+        self._requeue_includers(key)
         self._requeue_competitors(self.context.store.remove_set(key))
         self.context.queue.add(key)
 
@@ -377,7 +364,7 @@ class Service:
         """Call the sets that want a key which one of these, a set before and after a change,
         claims: who serves it may have changed."""
         for entry in filter(None, entries):
-            for name in {entry.key.name, *(ref.key for ref in entry.offers)}:
+            for name in {entry.key.name, *(ref.key for ref in entry.pool_refs)}:
                 self.context.requeue_competitors(name, but=entry.key)
 
 

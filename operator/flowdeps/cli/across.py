@@ -46,10 +46,10 @@ def _clashes(sets: Sets) -> Iterator[str]:
     defaults: dict[str, str] = {}
     for manifest, spec in sets:
         name = "/".join(part for part in _name(manifest) if part)
-        where = f"{name} ({manifest.place.file}, document {manifest.place.number})"
+        where = f"{name} ({manifest.origin.file}, document {manifest.origin.number})"
         if name in names:
             message = f"{names[name]} is the same set; keep one"
-            yield manifest.place.line(Problem("metadata.name", message))
+            yield manifest.origin.line(Problem("metadata.name", message))
             continue
         names[name] = where
         for index, pool in enumerate(spec.work_pools):
@@ -57,11 +57,11 @@ def _clashes(sets: Sets) -> Iterator[str]:
             other = keys.setdefault((pool.name, pool.key), where)
             if other != where:
                 message = f"{pool.key!r} is what {pool.name!r} offers {other} as; choose another"
-                yield manifest.place.line(Problem(f"{path}.key", message))
+                yield manifest.origin.line(Problem(f"{path}.key", message))
             other = defaults.setdefault(pool.name, where) if pool.default else where
             if other != where:
                 message = f"{other} is the default of {pool.name!r} already; keep one default"
-                yield manifest.place.line(Problem(f"{path}.default", message))
+                yield manifest.origin.line(Problem(f"{path}.default", message))
 
 
 def _check_includes(sets: Mapping[_Name, tuple[Manifest, SetSpec]], findings: Findings) -> None:
@@ -75,7 +75,7 @@ def _check_includes(sets: Mapping[_Name, tuple[Manifest, SetSpec]], findings: Fi
             path = f"spec.includes[{index}].name"
             if other is None:
                 note = f"{included!r} is not in these files; it must be in the cluster"
-                findings.notes.append(manifest.place.line(Problem(path, note)))
+                findings.notes.append(manifest.origin.line(Problem(path, note)))
             elif other[1].lock_from:
                 problem = (
                     f"{included!r} has a finished lock (lockFrom), which cannot be resolved"
@@ -84,7 +84,7 @@ def _check_includes(sets: Mapping[_Name, tuple[Manifest, SetSpec]], findings: Fi
             elif way := _way_back(name, included, sets, done):
                 problem = f"{' → '.join(way)}: a cycle; remove one of them"
             if problem:
-                findings.problems.append(manifest.place.line(Problem(path, problem)))
+                findings.problems.append(manifest.origin.line(Problem(path, problem)))
         done.add(name)
 
 
@@ -118,21 +118,21 @@ def _check_sources(sets: Sets, config_maps: list[Manifest], findings: Findings) 
             config_map = known.get(name)
             if config_map is None:
                 note = f"ConfigMap {source.name!r} is not in these files; it is not checked"
-                findings.notes.append(manifest.place.line(Problem(path, note)))
+                findings.notes.append(manifest.origin.line(Problem(path, note)))
                 continue
             wrong = _wrong(config_map, source.key, check)
             if wrong is None:
                 if not source.optional:
                     problem = f"ConfigMap {source.name!r} has no text under {source.key!r}; add it"
-                    findings.problems.append(manifest.place.line(Problem(path, problem)))
+                    findings.problems.append(manifest.origin.line(Problem(path, problem)))
             elif (name, source.key, check) not in read:
                 at = f"data.{source.key}"
-                findings.problems += (config_map.place.line(Problem(at, one)) for one in wrong)
+                findings.problems += (config_map.origin.line(Problem(at, one)) for one in wrong)
             read.add((name, source.key, check))
     used = {name for name, _, _ in read}
     for one in config_maps:
         if _name(one) not in used:
-            place = f"{one.place.file}: document {one.place.number}"
+            place = f"{one.origin.file}: document {one.origin.number}"
             findings.notes.append(f"{place}: a ConfigMap; skipped")
 
 

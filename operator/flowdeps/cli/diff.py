@@ -2,10 +2,11 @@
 
 import argparse
 import json
+from dataclasses import asdict
 
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.lock import read_lock
-from flowdeps.locks.diff import Change, diff
+from flowdeps.locks.diff import diff
 
 _DESCRIPTION = """\
 Show what changed from one lock to another, a line for each package: a moved version,
@@ -47,19 +48,10 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError("only one of OLD and NEW can be standard input")
     changes = diff(read_lock(args.old), read_lock(args.new))
     if args.json:
-        print(json.dumps({"changes": [_json(change) for change in changes]}, indent=2))
+        print(json.dumps({"changes": list(map(asdict, changes))}, indent=2))
         return 0
     for change in changes:
         print(change)
     if not changes:
         print("no change")
     return 0
-
-
-def _json(change: Change) -> dict[str, str | bool | None]:
-    return {
-        "name": change.name,
-        "old": change.old,
-        "new": change.new,
-        "image": change.image,
-    }

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flowdeps.api.conditions import Condition, ConditionType, find_condition
-from flowdeps.api.reasons import PASSING, Reason
-from flowdeps.api.remedies import REMEDIES
+from flowdeps.api.names import mounted_name
+from flowdeps.api.reasons import Reason
 from flowdeps.api.status import LockStatus, PoolStatus, SetStatus, parse_status
 from flowdeps.api.times import parse_time
 
@@ -34,6 +34,7 @@ _QUIET = {
     *(Reason.PENDING,),
 }
 """Not true, and yet nothing that anybody asks about: asked for, or explained by an earlier step."""
+_UNKNOWN = "This version of flowdeps does not know the reason."
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def _state(body: Body, status: SetStatus, ready: Condition | None) -> str:
         return "done"
     if find_condition(status.conditions, ConditionType.STALLED):
         return "waits"
-    return "works" if Reason.named(ready.reason) in PASSING else "retries"
+    return "works" if ready.is_under_way else "retries"
 
 
 def _current(body: Body) -> bool:
@@ -172,14 +173,14 @@ def _troubles(status: SetStatus, ready: Condition | None) -> Iterator[Trouble]:
 
 
 def _trouble(one: Condition) -> Trouble:
-    reason = Reason.named(one.reason)
+    reason = one.reason if isinstance(one.reason, Reason) else None
     return Trouble(
         condition=one.type,
         status=one.status,
         reason=one.reason,
-        meaning=reason.description,
+        meaning=reason.description if reason else _UNKNOWN,
         message=one.message,
-        remedy=REMEDIES[reason],
+        remedy=reason.remedy if reason else "",
     )
 
 
@@ -255,7 +256,7 @@ def _problems(seen: Seen, pool: PoolStatus, lock: LockStatus) -> Iterator[str]:
             continue
         there = seen.mounted[namespace, key]
         if there is None:
-            yield f"namespace {namespace} has no ConfigMap flowdeps-{key}"
+            yield f"namespace {namespace} has no ConfigMap {mounted_name(key)}"
         elif there.holder != own:
             yield f"in namespace {namespace} the key is of the set {there.holder}"
         elif there.digest != lock.digest:

@@ -3,17 +3,27 @@
 import argparse
 import asyncio
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
+from flowdeps.api.config import Config
+from flowdeps.api.reasons import Reason
+from flowdeps.api.resource import SetSpec
 from flowdeps.api.wording import counted
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.files import read_text
-from flowdeps.cli.lock_inputs import Given, read_request
+from flowdeps.cli.lock_inputs import Given, read_inputs, refused
 from flowdeps.cli.manifests import STDIN
 from flowdeps.cli.settings import add_config, make_resolver, read_config
-from flowdeps.locks.access import Access
+from flowdeps.gather.inputs import Inputs
+from flowdeps.gather.least_vulnerable import Ask, least_vulnerable
+from flowdeps.gather.refusals import blocked, too_large, unresolved
 from flowdeps.locks.lock import Lock, LockError, parse_lock
-from flowdeps.resolver import ResolveError
+from flowdeps.locks.request import LockRequest
+from flowdeps.resolver import Resolution, ResolveError
+from flowdeps.vulnerabilities import Advisories
+from flowdeps.vulnerabilities.matches import Vulnerability, find_vulnerabilities
+from flowdeps.vulnerabilities.osv import Database
 
 _DESCRIPTION = """\
 Resolve a FlowDependencySet to a lock: every package at one version, with the hashes of
@@ -81,20 +91,21 @@ def run(args: argparse.Namespace) -> int:
         image_packages=args.image_packages,
         python=args.python,
         variables=dict(args.variable),
+        netrc=args.netrc,
     )
-    request, spec = read_request(given, config)
-    access = Access(netrc=read_text(args.netrc)) if args.netrc else None
-    if spec.index.credentials and access is None:
-        name = spec.index.credentials
-        print(f"note: the Secret {name} isn't read here; give --netrc FILE", file=sys.stderr)
+    inputs, spec, notes = read_inputs(given, config)
+    _print_notes(notes)
     previous = read_lock(args.previous) if args.previous else None
-    print(f"resolving {counted(len(request.requirements), 'requirement')} …", file=sys.stderr)
-    try:
-        made = asyncio.run(make_resolver(config).resolve(request, previous=previous, access=access))
-    except ResolveError as error:
-        raise CommandError(f"{error.reason}: {error.message}") from None
-    for note in made.notes:
-        print(f"note: {note}", file=sys.stderr)
+    if isinstance(inputs.wanted, LockRequest):
+        count = counted(len(inputs.wanted.requirements), "requirement")
+        print(f"resolving {count} …", file=sys.stderr)
+    resolver = make_resolver(config)
+
+    async def ask(request: LockRequest) -> Resolution:
+        return await resolver.resolve(request, previous=previous, access=inputs.access)
+
+    made = asyncio.run(make_lock(inputs, spec, config, ask=ask))
+    _print_notes(made.notes)
     lock = made.lock
     text = lock.render()
     if args.output:
@@ -107,6 +118,44 @@ def run(args: argparse.Namespace) -> int:
     base = f" on {counted(len(lock.base), 'package')} of the image" if lock.base else ""
     print(f"{counted(len(lock.pins), 'pin')}{base}, {lock.digest}", file=sys.stderr)
     return 0
+
+
+async def make_lock(inputs: Inputs, spec: SetSpec, config: Config, *, ask: Ask) -> Resolution:
+    """Return the lock that the operator would publish. Raises CommandError where it has none."""
+    database = await _database(config)
+
+    def known(lock: Lock) -> tuple[Vulnerability, ...]:
+        pins = [(pin.name, pin.version) for pin in lock.pins]
+        return find_vulnerabilities(database, pins) if database else ()
+
+    wanted = inputs.wanted
+    try:
+        made = (
+            Resolution(wanted)
+            if isinstance(wanted, Lock)
+            else await least_vulnerable(wanted, ask=ask, known=known)
+        )
+    except ResolveError as error:
+        raise refused(unresolved(spec, error.reason, error.message)) from None
+    if problem := too_large(made.lock) or blocked(spec, known(made.lock)):
+        raise refused(problem)
+    return made
+
+
+async def _database(config: Config) -> Database | None:
+    """The known vulnerabilities, read once; None where there are none, or they can't be read."""
+    if not config.vulnerabilities.database:
+        return None
+    advisories = Advisories(config.vulnerabilities.database)
+    await advisories.load()
+    if advisories.problem:
+        _print_notes([f"{Reason.DATABASE_UNAVAILABLE}: {advisories.problem}"])
+    return advisories.current
+
+
+def _print_notes(notes: Iterable[str]) -> None:
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def _variable(text: str) -> tuple[str, str]:

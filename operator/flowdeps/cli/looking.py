@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowdeps.api.config import Config
-from flowdeps.api.resource import NAMESPACE_LABEL, SET_LABEL
+from flowdeps.api.names import NAMESPACE_LABEL, PURPOSE_LABEL, SET_LABEL, mounted_name
 from flowdeps.api.status import SetStatus, parse_status
 from flowdeps.cli.explanation import Mounted, Seen
 from flowdeps.cli.failure import CommandError
@@ -72,8 +72,6 @@ def _name(body: Body) -> str:
 
 
 async def _look_around(cluster: "Cluster", seen: Seen, config: Config) -> tuple[Seen, list[str]]:
-    from flowdeps.trials.images import PURPOSE_LABEL
-
     meta, status, blind = seen.body["metadata"], parse_status(seen.body), list[str]()
     events = await _or_blind(
         "its events", cluster.list_events(meta["namespace"], meta["uid"]), blind
@@ -85,8 +83,8 @@ async def _look_around(cluster: "Cluster", seen: Seen, config: Config) -> tuple[
     )
     mounted: dict[tuple[str, str], Mounted | None] = {}
     for namespace, key in _places(status):
-        what = f"ConfigMap {namespace}/flowdeps-{key}"
-        read = cluster.get_config_map(namespace, f"flowdeps-{key}")
+        what = f"ConfigMap {namespace}/{mounted_name(key)}"
+        read = cluster.get_config_map(namespace, mounted_name(key))
         before = len(blind)
         body = await _or_blind(what, read, blind)
         if len(blind) == before:

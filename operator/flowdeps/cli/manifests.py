@@ -19,8 +19,8 @@ from typing import Any
 import yaml
 
 from flowdeps.api.fields import shown
+from flowdeps.api.names import API_VERSION, GROUP, KIND
 from flowdeps.api.problems import Problem
-from flowdeps.api.resource import API_VERSION, GROUP, KIND
 from flowdeps.cli.others import concerns, meant_as_set, worth_parsing
 
 STDIN = "-"
@@ -30,7 +30,7 @@ _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
 
 @dataclass(frozen=True)
-class Place:
+class Origin:
     """Where a document stands; `number` counts from 1, and `base` is the path of an item of a
     list of objects."""
 
@@ -51,7 +51,7 @@ class Place:
 class Manifest:
     """One FlowDependencySet or ConfigMap as a file has it, unchecked."""
 
-    place: Place
+    origin: Origin
     body: dict[str, Any]
 
     @property
@@ -71,51 +71,51 @@ class Manifest:
 
 
 @dataclass
-class Reading:
+class Manifests:
     """What files hold: sets, ConfigMaps, a line for each problem, and notes on what was passed
     over; with `skip_others` nothing is said of what has nothing to do with sets."""
 
     skip_others: bool = False
-    manifests: list[Manifest] = field(default_factory=list)
+    sets: list[Manifest] = field(default_factory=list)
     config_maps: list[Manifest] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
-def read_manifests(files: list[str], *, skip_others: bool = False) -> Reading:
+def read_manifests(files: list[str], *, skip_others: bool = False) -> Manifests:
     """The sets of `files`; it never raises for what stands in them or for a file it can't read."""
-    reading = Reading(skip_others)
+    found = Manifests(skip_others)
     for file in files:
         name = "stdin" if file == STDIN else file
         try:
             text = sys.stdin.read() if file == STDIN else Path(file).read_text(encoding="utf-8")
         except OSError as error:
-            reading.problems.append(f"{name}: {error.strerror}; give the path of a readable file")
+            found.problems.append(f"{name}: {error.strerror}; give the path of a readable file")
         except UnicodeDecodeError:
             if not skip_others:
-                reading.problems.append(f"{name}: not a text file in UTF-8; save it as one")
+                found.problems.append(f"{name}: not a text file in UTF-8; save it as one")
         else:
             if worth_parsing(text) or not skip_others:
-                _read(name, text, reading)
-    return reading
+                _read(name, text, found)
+    return found
 
 
-def _read(file: str, text: str, reading: Reading) -> None:
+def _read(file: str, text: str, found: Manifests) -> None:
     number = 1
     problems = list[str]()
     try:
         for node in yaml.compose_all(text, Loader=yaml.SafeLoader):
-            place = Place(file, number, node)
+            origin = Origin(file, number, node)
             if _beyond_all_bounds(node):
                 message = "its aliases stand for too much; write out what they stand for"
-                problems.append(place.line(Problem("", message)))
+                problems.append(origin.line(Problem("", message)))
                 break
             document = _construct(node)
-            if concerns(document) or not reading.skip_others:
+            if concerns(document) or not found.skip_others:
                 for path in _repeated(node):
                     problem = Problem(path, "written twice, and only one counts; remove the other")
-                    reading.problems.append(place.line(problem))
-                _sort(place, document, reading)
+                    found.problems.append(origin.line(problem))
+                _sort(origin, document, found)
             number += 1
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
@@ -125,8 +125,8 @@ def _read(file: str, text: str, reading: Reading) -> None:
     except RecursionError:
         message = "nested too deeply; write it with fewer levels"
         problems.append(f"{file}: document {number}: {message}")
-    if meant_as_set(text) or not reading.skip_others:
-        reading.problems += problems
+    if meant_as_set(text) or not found.skip_others:
+        found.problems += problems
 
 
 def _construct(node: yaml.Node) -> Any:
@@ -139,27 +139,27 @@ def _construct(node: yaml.Node) -> Any:
         loader.dispose()
 
 
-def _sort(place: Place, document: Any, reading: Reading) -> None:
+def _sort(origin: Origin, document: Any, found: Manifests) -> None:
     """Put a document where it belongs: a set, a problem or a note."""
     if document is None:
         return
     if not isinstance(document, dict):
         problem = Problem("", "not an object of Kubernetes; begin with apiVersion and kind")
-        reading.problems.append(place.line(problem))
+        found.problems.append(origin.line(problem))
         return
     kind, version = document.get("kind"), document.get("apiVersion")
     items = document.get("items")
     if isinstance(kind, str) and kind.endswith("List") and isinstance(items, list):
         for index, item in enumerate(items):
-            _sort(Place(place.file, place.number, place.node, f"items[{index}]"), item, reading)
+            _sort(Origin(origin.file, origin.number, origin.node, f"items[{index}]"), item, found)
     elif (kind, version) == (KIND, API_VERSION):
-        reading.manifests.append(Manifest(place, document))
+        found.sets.append(Manifest(origin, document))
     elif (kind, version) == ("ConfigMap", "v1"):
-        reading.config_maps.append(Manifest(place, document))
+        found.config_maps.append(Manifest(origin, document))
     elif misspelt := _misspelt(kind, version):
-        reading.problems.append(place.line(misspelt))
+        found.problems.append(origin.line(misspelt))
     else:
-        reading.notes.append(f"{place.file}: document {place.number}: a {_plain(kind)}; skipped")
+        found.notes.append(f"{origin.file}: document {origin.number}: a {_plain(kind)}; skipped")
 
 
 def _misspelt(kind: Any, version: Any) -> Problem | None:

@@ -8,7 +8,7 @@ what is read here. What is meant to be a set, and is none, is not passed over.
 import re
 from typing import Any
 
-from flowdeps.api.resource import GROUP, KIND
+from flowdeps.api.names import GROUP, KIND
 
 _NAMES = re.compile(rf"{re.escape(GROUP)}|{KIND}|ConfigMap", re.IGNORECASE)
 _HEAD = re.compile(

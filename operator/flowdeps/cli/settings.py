@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from flowdeps.api.config import Config, parse_config
+from flowdeps.api.names import TEMPORARY
 from flowdeps.api.problems import InvalidError
 from flowdeps.cli.failure import CommandError
 from flowdeps.resolver import Limits, Resolver
@@ -64,5 +65,5 @@ def _cache_directory(config: Config) -> Path:
         path.mkdir(parents=True, exist_ok=True)
     except OSError:
         # A container without a home: its own temporary directory will do.
-        return Path(tempfile.gettempdir()) / "flowdeps-uv"
+        return Path(tempfile.gettempdir()) / f"{TEMPORARY}uv"
     return path

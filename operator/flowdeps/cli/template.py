@@ -88,7 +88,7 @@ def _merged(base: Mapping[str, Any], args: argparse.Namespace, config: Config) -
     offered: dict[str, SetEntry] = {}
     default = NONE
     for entry in _entries(args.files):
-        for ref in entry.offers:
+        for ref in entry.pool_refs:
             if ref.name != args.pool or not settings.admits(entry.key.namespace):
                 continue
             offered.setdefault(ref.key, entry)
@@ -112,16 +112,16 @@ def _entries(files: list[str]) -> list[SetEntry]:
     reading = read_manifests(files)
     problems = list(reading.problems)
     store = Store()
-    for manifest in reading.manifests:
+    for manifest in reading.sets:
         try:
             parse_spec(manifest.body)
             key = store.put_set({**manifest.body, "metadata": _metadata(manifest.body)})
         except InvalidError as error:
-            problems += [manifest.place.line(problem) for problem in error.problems]
+            problems += [manifest.origin.line(problem) for problem in error.problems]
         else:
             if key is None:
                 twice = Problem("metadata.name", "a set of this name stands above; keep one")
-                problems.append(manifest.place.line(twice))
+                problems.append(manifest.origin.line(twice))
     if problems:
         raise CommandError(*problems)
     return sorted(store.sets.values(), key=lambda entry: age(entry.meta))

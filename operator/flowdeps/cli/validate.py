@@ -50,11 +50,11 @@ def run(args: argparse.Namespace) -> int:
     reading = read_manifests(args.files, skip_others=args.skip_others)
     problems = list(reading.problems)
     valid: Sets = []
-    for manifest in reading.manifests:
+    for manifest in reading.sets:
         try:
             valid.append((manifest, parse_spec(manifest.body)))
         except InvalidError as error:
-            problems += [manifest.place.line(problem) for problem in error.problems]
+            problems += [manifest.origin.line(problem) for problem in error.problems]
     across = check_across(valid, reading.config_maps)
     problems += across.problems
     for note in (*reading.notes, *across.notes):

@@ -26,17 +26,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from flowdeps.api.names import (
+    CREDENTIALS_VOLUME,
+    INSTALL_CONTAINER,
+    LOCK_VOLUME,
+    MARKER,
+    SITE_VOLUME,
+    mounted_name,
+)
 from flowdeps.delivery.kinds.kubernetes.python_path import HOME
 from flowdeps.delivery.scripts import command
 
 NONE = "none"
-MARKER = "flowdeps.dev"
 EXTRAS = "extras"
-LABEL = "flowdeps.dev/set"
-LOCK_VOLUME = "flowdeps-lock"
-CREDENTIALS_VOLUME = "flowdeps-credentials"
-SITE_VOLUME = "flowdeps-site"
-INSTALL = "flowdeps-install"
 ENV_SET = "FLOWDEPS_SET"
 ENV_LOCK = "FLOWDEPS_LOCK"
 LOCK_PATH = "/etc/flowdeps"
@@ -158,7 +160,7 @@ def installation(
     """What a container has that installs the lock of a choice."""
     secret = {"name": CREDENTIALS_VOLUME, "mountPath": CREDENTIALS_PATH, "readOnly": True}
     return {
-        "name": INSTALL,
+        "name": INSTALL_CONTAINER,
         "command": command("install"),
         "env": [
             {"name": ENV_SET, "value": choice},
@@ -226,7 +228,7 @@ def _extras_env(fragment: Fragment) -> list[dict[str, Any]]:
 
 
 def _object(fragment: Fragment) -> str:
-    return f"flowdeps-{_placeholder(fragment.variable)}"
+    return mounted_name(_placeholder(fragment.variable))
 
 
 def _placeholder(variable: str) -> str:

@@ -4,6 +4,7 @@ from packaging.version import Version
 
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
+from flowdeps.api.wording import listed
 from flowdeps.locks import overlay
 from flowdeps.locks.lock import Lock, LockError, parse_lock
 from flowdeps.trials.images import Image
@@ -36,7 +37,7 @@ def _misfit(lock: Lock, image: Image, shadow: tuple[str, ...]) -> str | None:
     missing = [f"{n} {v}" for n, v in lock.base if facts.versions.get(n) != v]
     if missing:
         return (
-            f"the lock builds on {', '.join(missing[:_SHOWN])}, which {name} does not have; make"
+            f"the lock builds on {listed(missing, most=_SHOWN)}, which {name} does not have; make"
             " the lock for this image (`flowdeps lock --image-packages`)"
         )
     fixed = facts.versions.keys() - overlay.shadowed(facts, shadow)
@@ -46,10 +47,9 @@ def _misfit(lock: Lock, image: Image, shadow: tuple[str, ...]) -> str | None:
         if pin.name in fixed and Version(pin.version) != Version(facts.versions[pin.name])
     }
     if moved:
-        more = f" and {len(moved) - _SHOWN} more" if len(moved) > _SHOWN else ""
         return (
             f"the lock puts other versions before those of {name}:"
-            f" {', '.join(sorted(moved)[:_SHOWN])}{more}; name them in spec.shadow, or make the"
+            f" {listed(sorted(moved), most=_SHOWN)}; name them in spec.shadow, or make the"
             " lock for this image (`flowdeps lock --image-packages`)"
         )
     return None

@@ -16,23 +16,20 @@ def find_image(lookup: Lookup, spec: SetSpec) -> Image | Outcome | None:
     A lock is for no image with python.version, and if it was made elsewhere and nobody names an
     image.
     """
-    if spec.target is not None:
-        lookup.release_image()
-        return None
-    ref = lookup.image_ref(spec)
+    ref = None if spec.target else lookup.image_ref(spec)
     if isinstance(ref, Outcome):
         return ref
+    allowed = ref is not None and lookup.config.allows_image(ref.image)
+    lookup.need_image(ref if allowed else None)
     if ref is None:
-        lookup.release_image()
-        if spec.lock_from:
+        if spec.target or spec.lock_from:
             return None
         return Outcome.failed(
             Reason.IMAGE_UNKNOWN,
             "spec.python: no image or version is given, and no work pool of the set names an image;"
             " set spec.python.image to the image of the flows",
         )
-    if not lookup.config.allows_image(ref.image):
-        lookup.release_image()
+    if not allowed:
         return Outcome.failed(
             Reason.IMAGE_NOT_ALLOWED,
             f"spec.python.image: {ref.image} is not among the images that the operator allows"
@@ -53,10 +50,11 @@ def image_notes(lookup: Lookup, spec: SetSpec, image: Image) -> Iterator[str]:
     """Yield what people should know of the set's image."""
     # Our pods go through no ENTRYPOINT, so they may have seen another Python than runs do.
     if spec.work_pools and "prefect" not in image.facts.versions:
+        python = image.facts.full_version or image.facts.python
         yield (
-            f"python3 on the PATH of {image.ref.image} is Python {image.facts.full_version},"
-            " without Prefect: if an ENTRYPOINT chooses another Python for runs, set ENV PATH in"
-            " the image so that it comes first"
+            f"python3 on the PATH of {image.ref.image} is Python {python}, without Prefect: if an"
+            " ENTRYPOINT chooses another Python for runs, set ENV PATH in the image so that it"
+            " comes first"
         )
     for pool, other in lookup.pool_images().items():
         if other != image.ref.image:

@@ -12,6 +12,7 @@ from typing import cast
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import SetSpec, Source, VariableSource
+from flowdeps.api.wording import listed
 from flowdeps.gather.credentials import CredentialsError, access_of
 from flowdeps.gather.external_lock import external_lock
 from flowdeps.gather.image import find_image, image_notes
@@ -27,7 +28,7 @@ from flowdeps.gather.sources import (
 from flowdeps.locks.access import Access
 from flowdeps.locks.index import Index
 from flowdeps.locks.lock import Lock
-from flowdeps.locks.prefect_list import parse_variable
+from flowdeps.locks.prefect_variable import parse_variable
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.requirements import requirement_name
 from flowdeps.locks.requirements_file import parse_requirements_file
@@ -60,7 +61,7 @@ def gather(lookup: Lookup, spec: SetSpec) -> Inputs | Outcome:
     family = _family(lookup, spec)
     if isinstance(family, Outcome):
         return family
-    refs = {ref for one in family.values() for ref in _refs(lookup.namespace, one)}
+    refs = {ref for one in family.values() for ref in _refs(lookup.key.namespace, one)}
     lookup.need_sources(frozenset(refs | _secrets(lookup, spec)))
     index = _index(lookup, spec)
     if isinstance(index, Outcome):
@@ -100,7 +101,7 @@ def gather(lookup: Lookup, spec: SetSpec) -> Inputs | Outcome:
 def gather_access(lookup: Lookup, spec: SetSpec) -> Access | Outcome | None:
     """Gather only what opens a set's index; None: it needs nothing."""
     lookup.need_sources(_secrets(lookup, spec))
-    lookup.release_image()
+    lookup.need_image(None)
     index = _index(lookup, spec)
     return index if isinstance(index, Outcome) else _access(lookup, spec, index)
 
@@ -113,7 +114,7 @@ def _digest(*parts: str) -> str:
 def _family(lookup: Lookup, spec: SetSpec) -> dict[str, SetSpec] | Outcome:
     """The specs of a set and of those that it includes, by name, the set itself first."""
     family: dict[str, SetSpec] = {}
-    waiting: list[tuple[SetSpec, tuple[str, ...]]] = [(spec, (lookup.name,))]
+    waiting: list[tuple[SetSpec, tuple[str, ...]]] = [(spec, (lookup.key.name,))]
     while waiting:
         one, way = waiting.pop()
         if way[-1] in family:
@@ -153,7 +154,7 @@ def _ref(namespace: str, source: Source) -> SourceRef:
 
 def _secrets(lookup: Lookup, spec: SetSpec) -> frozenset[SourceRef]:
     name = spec.index.credentials
-    return frozenset({SecretName(lookup.namespace, name)} if name else ())
+    return frozenset({SecretName(lookup.key.namespace, name)} if name else ())
 
 
 def _content(
@@ -175,7 +176,7 @@ def _content(
 
 def _lines(lookup: Lookup, source: Source, *, path: str) -> Sequence[str] | Outcome:
     """The requirements that a source holds."""
-    ref = _ref(lookup.namespace, source)
+    ref = _ref(lookup.key.namespace, source)
     content = _content(lookup, ref, path=path)
     if isinstance(content, Outcome):
         absent = content.reason is Reason.SOURCE_NOT_FOUND
@@ -186,8 +187,7 @@ def _lines(lookup: Lookup, source: Source, *, path: str) -> Sequence[str] | Outc
         else parse_requirements_file(str(content))
     )
     if file.problems:
-        more = len(file.problems) - _SHOWN
-        text = "; ".join(file.problems[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+        text = listed(file.problems, most=_SHOWN, separator="; ")
         return Outcome.failed(Reason.SOURCE_INVALID, f"{path}: {ref}: {text}")
     return file.lines
 
@@ -199,7 +199,7 @@ def _request(
     requirements: list[str] = []
     constraints: list[str] = []
     for name, one in family.items():
-        of = "spec" if name == lookup.name else f"included set {name}: spec"
+        of = "spec" if name == lookup.key.name else f"included set {name}: spec"
         for field, lines, own, sources in (
             ("requirementsFrom", requirements, one.requirements, one.requirements_from),
             ("constraintsFrom", constraints, one.constraints, one.constraints_from),
@@ -210,7 +210,7 @@ def _request(
                 if isinstance(found, Outcome):
                     return found
                 lines += found
-    spec = family[lookup.name]
+    spec = family[lookup.key.name]
     cooldown = spec.index.cooldown
     return LockRequest(
         requirements=tuple(requirements),
@@ -228,7 +228,7 @@ def _request(
 def _external_lock(
     lookup: Lookup, spec: SetSpec, source: Source, image: Image | None
 ) -> Lock | Outcome:
-    content = _content(lookup, _ref(lookup.namespace, source), path="spec.lockFrom")
+    content = _content(lookup, _ref(lookup.key.namespace, source), path="spec.lockFrom")
     if isinstance(content, Outcome):
         return content
     return external_lock(str(content), image, shadow=spec.shadow)
@@ -265,7 +265,7 @@ def _access(lookup: Lookup, spec: SetSpec, index: Index) -> Access | Outcome | N
     if not name:
         return None
     path, missing = "spec.index.credentialsSecretRef", Reason.CREDENTIALS_INVALID
-    ref = SecretName(lookup.namespace, name)
+    ref = SecretName(lookup.key.namespace, name)
     data = _content(lookup, ref, path=path, missing=missing)
     if isinstance(data, Outcome):
         return data

@@ -9,6 +9,7 @@ from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import SetSpec
 from flowdeps.gather.sources import Absent, Content, SourceRef, Unreadable
 from flowdeps.scheduling.tracking import Failure
+from flowdeps.state.store import SetKey
 from flowdeps.trials.images import Image, ImageRef
 
 
@@ -20,12 +21,8 @@ class Lookup(Protocol):
     """
 
     @property
-    def namespace(self) -> str:
-        """The set's namespace."""
-
-    @property
-    def name(self) -> str:
-        """The set's name."""
+    def key(self) -> SetKey:
+        """The set's namespace and name."""
 
     @property
     def config(self) -> Config:
@@ -43,11 +40,11 @@ class Lookup(Protocol):
     def image_ref(self, spec: SetSpec) -> ImageRef | Outcome | None:
         """The image that the set is for, as its pools' runs get it; None: nobody names one."""
 
-    def image(self, ref: ImageRef) -> Image | Failure[Reason] | None:
-        """What an image has; releases any other image."""
+    def need_image(self, ref: ImageRef | None) -> None:
+        """Start to look into this image for the set; release the one that it needed before."""
 
-    def release_image(self) -> None:
-        """Note that the set needs no image."""
+    def image(self, ref: ImageRef) -> Image | Failure[Reason] | None:
+        """What a needed image has."""
 
     def pool_images(self) -> Mapping[str, str]:
         """The image of each of the set's work pools, as far as they are known."""

@@ -10,7 +10,7 @@ LARGEST_LOCK = 1_000_000
 """Bytes: what fits a ConfigMap (1 MiB) beside its other fields."""
 
 
-def unresolved(spec: SetSpec, reason: str, message: str) -> Outcome:
+def unresolved(spec: SetSpec, reason: Reason, message: str) -> Outcome:
     """Return why a resolver finds no lock, with the fields that it is about."""
     named = {
         "requirements": spec.requirements,
@@ -19,10 +19,10 @@ def unresolved(spec: SetSpec, reason: str, message: str) -> Outcome:
         "constraintsFrom": spec.constraints_from,
         "includes": spec.includes,
     }
-    if reason == Reason.UNSATISFIABLE:  # which a resolver says of packages, not of fields
+    if reason is Reason.UNSATISFIABLE:  # which a resolver says of packages, not of fields
         fields = ", ".join(f"spec.{name}" for name, value in named.items() if value)
         message = f"{fields}: {message.rstrip('. ')}. Widen one side, or correct a name"
-    return Outcome.failed(Reason.named(reason), message)
+    return Outcome.failed(reason, message)
 
 
 def blocked(spec: SetSpec, found: tuple[Vulnerability, ...]) -> Outcome | None:
@@ -36,12 +36,13 @@ def blocked(spec: SetSpec, found: tuple[Vulnerability, ...]) -> Outcome | None:
     )
 
 
-def too_large(lock: Lock) -> str | None:
-    """Return why a lock can't be published, before anything is written; None: it can."""
+def too_large(lock: Lock) -> Outcome | None:
+    """Return why a lock does not fit a ConfigMap, before anything is written; None: it does."""
     size = len(lock.render().encode())
     if size <= LARGEST_LOCK:
         return None
-    return (
+    return Outcome.failed(
+        Reason.LOCK_TOO_LARGE,
         f"the lock of {len(lock.pins)} packages has {size:,} bytes, a ConfigMap holds"
-        f" {LARGEST_LOCK:,}; split the set in two, or name fewer platforms"
+        f" {LARGEST_LOCK:,}; split the set in two, or name fewer platforms",
     )

@@ -5,6 +5,7 @@ and is read again every half minute. That there is none is a finding, not an err
 deleted on purpose, and its set must say so.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,6 +77,18 @@ SourceRef = ConfigMapKey | Variable | SecretName
 Content = Present | Absent | Unreadable
 
 
+def key_content(ref: ConfigMapKey, config_map: Mapping[str, Any]) -> Content:
+    """Return what a ConfigMap holds under a key."""
+    try:
+        text = text_under(config_map, ref.key)
+    except TextError as error:
+        return Unreadable(f"{ref} is there, but {error}")
+    if text is None:
+        there = ", ".join(keys_of(config_map)) or "none"
+        return Absent(f"there is no {ref}; its keys: {there}; create it")
+    return Present(text)
+
+
 class Sources:
     """Reads sources."""
 
@@ -98,14 +111,7 @@ class Sources:
         body = await self._cluster.get_config_map(thing.namespace, thing.name)
         if body is None:
             return Absent(f"there is no ConfigMap {thing.namespace}/{thing.name}; create it")
-        try:
-            text = text_under(body, thing.key)
-        except TextError as error:
-            return Unreadable(f"{thing} is there, but {error}")
-        if text is None:
-            there = ", ".join(keys_of(body)) or "none"
-            return Absent(f"there is no {thing}; its keys: {there}; create it")
-        return Present(text)
+        return key_content(thing, body)
 
     async def _secret(self, thing: SecretName) -> Content:
         body = await self._cluster.get_secret(thing.namespace, thing.name)

@@ -14,7 +14,7 @@ from flowdeps.locks.target import Target
 Pins = Mapping[str, Pin]  # one platform's pins by name
 
 
-def preferences(
+def preferred_versions(
     platform: str,
     *,
     resolved: Mapping[str, Pins],

@@ -13,7 +13,6 @@ it is asked for; a resolution that would break it is a `Conflict`, and has ways 
 What was broken in the image before isn't charged to a lock.
 """
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,31 +20,39 @@ from dataclasses import dataclass, replace
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
-from flowdeps.locks.demands import Demand, demands, required, requirements
 from flowdeps.locks.image import Distribution, ImageFacts
+from flowdeps.locks.installed_requirements import (
+    InstalledRequirement,
+    all_installed_requirements,
+    installed_requirements,
+    parsed_requirements,
+)
 from flowdeps.locks.request import ANY, LockRequest
 from flowdeps.locks.requirements import RequirementError
 
-_WAYS_NAMED = 3
-_BOUNDS = re.compile(r"(?<![\w.-])([a-z0-9][a-z0-9-]{0,100})([<>=!~]=?[^\s`)]{1,100})")
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
 class Conflict:
     """What a package of the image requires, and the version in the lock that breaks it."""
 
-    demand: Demand
+    requirement: InstalledRequirement
     pin: str
 
     @property
     def root(self) -> str:
         """The requirement with which the package of the image may move along."""
-        return f"{self.demand.name}[{self.demand.extra}]" if self.demand.extra else self.demand.name
+        return (
+            f"{self.requirement.name}[{self.requirement.extra}]"
+            if self.requirement.extra
+            else self.requirement.name
+        )
 
     def __str__(self) -> str:
-        one = self.demand
+        one = self.requirement
         return (
-            f"{one.name} {one.version} of the image requires {one.wants}{one.specifier}, "
+            f"{one.name} {one.version} of the image requires {one.requires}{one.specifier}, "
             f"the lock has {self.pin}"
         )
 
@@ -64,15 +71,18 @@ def constraints(
     versions = facts.versions
     kept = [f"{name}=={version}" for name, version in versions.items() if name not in free]
     demanded = {
-        f"{one.wants}{one.specifier}"
-        for one in demands(facts, platform=platform)
+        f"{one.requires}{one.specifier}"
+        for one in installed_requirements(facts, platform=platform)
         if one.name not in free
-        and (one.wants not in versions or (one.wants in free and one.allows(versions[one.wants])))
+        and (
+            one.requires not in versions
+            or (one.requires in free and one.allows(versions[one.requires]))
+        )
     }
     return (*kept, *sorted(demanded))
 
 
-def preferences(facts: ImageFacts, *, shadow: tuple[str, ...]) -> dict[str, str]:
+def image_preferences(facts: ImageFacts, *, shadow: tuple[str, ...]) -> dict[str, str]:
     """The image's versions of packages that may move, which they keep where they can."""
     free = shadowed(facts, shadow)
     return {name: version for name, version in facts.versions.items() if name in free}
@@ -82,12 +92,12 @@ def conflicts(facts: ImageFacts, pins: Mapping[str, str], *, platform: str) -> t
     """What of the image breaks with ``pins`` (versions by name) on top."""
     versions = facts.versions
     return tuple(
-        Conflict(one, pins[one.wants])
-        for one in demands(facts, platform=platform)
-        if one.wants in pins
+        Conflict(one, pins[one.requires])
+        for one in installed_requirements(facts, platform=platform)
+        if one.requires in pins
         and one.name not in pins
-        and not one.allows(pins[one.wants])
-        and (one.wants not in versions or one.allows(versions[one.wants]))
+        and not one.allows(pins[one.requires])
+        and (one.requires not in versions or one.allows(versions[one.requires]))
     )
 
 
@@ -105,18 +115,20 @@ def hidden(
     )
 
 
-def ways_out(request: LockRequest, found: Collection[Conflict]) -> Iterator[LockRequest]:
+def alternative_requests(
+    request: LockRequest, found: Collection[Conflict]
+) -> Iterator[LockRequest]:
     """Requests that may have an answer without these conflicts: one that keeps to what the image
     requires, then one in which the packages that require it may move along."""
-    bounds = {f"{one.demand.wants}{one.demand.specifier}" for one in found}
+    bounds = {f"{one.requirement.requires}{one.requirement.specifier}" for one in found}
     with suppress(RequirementError):  # ===, which compares any texts
         yield replace(request, constraints=(*request.constraints, *bounds))
     yield replace(request, requirements=(*request.requirements, *(one.root for one in found)))
 
 
-def told(found: Collection[Conflict], *, others_moved: bool) -> str:
+def describe_conflicts(found: Collection[Conflict], *, others_moved: bool) -> str:
     """The conflicts, both sides of each and the way out; ``others_moved``: they are of a request
-    that `ways_out` made."""
+    that `alternative_requests` made."""
     moves = "add {} to spec.requirements, so that it can move too, " if others_moved else ""
     return "; ".join(
         f"{one}: ask for a version that fits, {moves.format(one.root)}or change the image"
@@ -124,46 +136,42 @@ def told(found: Collection[Conflict], *, others_moved: bool) -> str:
     )
 
 
-def explain(
-    facts: ImageFacts, explanation: str, *, shadow: tuple[str, ...], platform: str
-) -> tuple[str, ...]:
-    """For a resolver's ``explanation`` of why there is no solution: the image's part in it, with
-    who needs it and the way out, a sentence for each package."""
-    free = shadowed(facts, shadow)
-    versions = facts.versions
-    asked: dict[str, list[Demand]] = {}
-    for demand in demands(facts, platform=platform):
-        asked.setdefault(demand.wants, []).append(demand)
-    said: dict[str, list[str]] = {}
-    for name, bounds in _BOUNDS.findall(explanation):
-        said.setdefault(name, []).append(bounds.rstrip(",."))
+def describe_limits(
+    facts: ImageFacts,
+    ranges: Mapping[str, list[str]],
+    *,
+    shadow: tuple[str, ...],
+    platform: str,
+) -> list[str]:
+    """Describe the image's part in a conflict, with who requires what and what to do, in a sentence
+    for each package; ``ranges``: those that a resolver names in its explanation, by package."""
+    versions = {
+        name: version
+        for name, version in facts.versions.items()
+        if name not in shadowed(facts, shadow)
+    }
+    required: dict[str, list[InstalledRequirement]] = {}
+    for one in installed_requirements(facts, platform=platform):
+        required.setdefault(one.requires, []).append(one)
     found = [
         name
-        for name, bounds in said.items()
-        if (
-            f"=={versions[name]}" in bounds
-            if name in versions and name not in free
-            else name in asked
-        )
+        for name, named in ranges.items()
+        if (f"=={versions[name]}" in named if name in versions else name in required)
     ]
-    return tuple(
-        _both_sides(
-            name,
-            None if name in free else versions.get(name),
-            _nearest(asked.get(name, []), said[name]),
-        )
-        for name in found[:_WAYS_NAMED]
-    )
+    return [
+        _both_sides(name, versions.get(name), _nearest(required.get(name, []), ranges[name]))
+        for name in found[:_MOST_NAMED]
+    ]
 
 
-def _nearest(asked: list[Demand], bounds: list[str]) -> list[str]:
+def _nearest(asked: list[InstalledRequirement], bounds: list[str]) -> list[str]:
     """What is demanded, each once; first what leaves no version within one of ``bounds``."""
     others = []
     for text in bounds:
         with suppress(InvalidSpecifier):
             others.append(SpecifierSet(text))
     ranked = sorted(asked, key=lambda one: all(_meet(one.specifier, other) for other in others))
-    return list(dict.fromkeys(map(str, ranked)))[:_WAYS_NAMED]
+    return list(dict.fromkeys(map(str, ranked)))[:_MOST_NAMED]
 
 
 def _meet(one: SpecifierSet, other: SpecifierSet) -> bool:
@@ -190,21 +198,21 @@ def _both_sides(name: str, version: str | None, asked: list[str]) -> str:
     )
 
 
-def metadata(one: Distribution) -> str:
+def stub_metadata(one: Distribution) -> str:
     """The core metadata of an image package, as far as a resolver needs them."""
     lines = ["Metadata-Version: 2.1", f"Name: {one.name}", f"Version: {one.version}"]
     lines += [f"Provides-Extra: {extra}" for extra in one.extras]
-    for requirement in requirements(one):
+    for requirement in parsed_requirements(one):
         requirement.url = None  # where it came from doesn't matter: the image has it
         lines.append(f"Requires-Dist: {requirement}")
     return "".join(f"{line}\n" for line in lines)
 
 
-def unmet(facts: ImageFacts) -> tuple[Demand, ...]:
+def unmet_requirements(facts: ImageFacts) -> tuple[InstalledRequirement, ...]:
     """What installed packages require that is missing, or of another version."""
     versions = facts.versions
     return tuple(
         one
-        for one in required(facts, platform=facts.platform)
-        if one.wants not in versions or not one.allows(versions[one.wants])
+        for one in all_installed_requirements(facts, platform=facts.platform)
+        if one.requires not in versions or not one.allows(versions[one.requires])
     )

@@ -10,7 +10,7 @@ its output.
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from packaging.pylock import Package, Pylock, PylockUnsupportedVersionError, PylockValidationError
@@ -30,10 +30,14 @@ class UnusableWheelsError(PylockError):
 
 @dataclass(frozen=True)
 class Resolved:
-    """A platform's pins and, by name, the image's versions that they or the requirements need."""
+    """What a resolver chose for a platform."""
 
     pins: Mapping[str, Pin]
+    """By name."""
     base: Mapping[str, str]
+    """The image's versions that the pins or the requirements need, by name."""
+    yanked: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """Why the index withdrew a release that was chosen, by name and version; maybe empty."""
 
 
 def read_pylock(

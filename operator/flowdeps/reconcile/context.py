@@ -1,4 +1,4 @@
-"""What passes share: the picture, the outside systems, the queue, what pools said."""
+"""What reconciles share: what is, the outside systems, the queue, and what pools found."""
 
 import logging
 import random
@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from flowdeps.api.conditions import Condition
 from flowdeps.api.config import Config
-from flowdeps.api.events import Event, Kind
+from flowdeps.api.events import Kind
+from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.clients.kubernetes import Cluster, ClusterError
 from flowdeps.clients.prefect.client import Pools
@@ -22,13 +22,14 @@ from flowdeps.scheduling.clock import Jitter
 from flowdeps.scheduling.poller import Poller
 from flowdeps.scheduling.queue import Queue
 from flowdeps.scheduling.single_flight import SingleFlight
+from flowdeps.state import Claims, Location, Signature
 from flowdeps.state.store import PoolKey, SetEntry, SetKey, Store
 from flowdeps.telemetry.metrics import Metrics
 from flowdeps.trials.images import Image, ImageRef
 from flowdeps.trials.runner import Runner
 from flowdeps.trials.verify import Trial, Verifier
 from flowdeps.vulnerabilities import Advisories
-from flowdeps.vulnerabilities.matches import Vulnerability, find
+from flowdeps.vulnerabilities.matches import Vulnerability, find_vulnerabilities
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ Key = SetKey | PoolKey
 
 
 class Resolve(Protocol):
-    """`Resolver.resolve`, or what stands around it."""
+    """`Resolver.resolve`, or what is wrapped around it."""
 
     async def __call__(
         self, request: LockRequest, *, previous: Lock | None, keep: bool, access: Access | None
@@ -45,7 +46,7 @@ class Resolve(Protocol):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a pool says of one set that offers itself to it."""
+    """What a pool says of one of its sets."""
 
     reason: Reason
     message: str = ""
@@ -58,20 +59,27 @@ class Verdict:
 
 @dataclass
 class PoolState:
-    """What the last pass over a pool found.
-
-    `offered`: key → set in the live template. `looked`: whether a pass got as far
-    as seeing the template; until then nothing is known.
-    """
+    """What the last reconcile of a pool found. Pools alone write it."""
 
     looked: bool = False
+    """Whether a reconcile got as far as seeing the template; until then nothing is known."""
     offered: dict[str, SetKey] = field(default_factory=dict)
+    """Key → set in the live template."""
     verdicts: dict[SetKey, Verdict] = field(default_factory=dict)
+    merged: dict[SetKey, Signature] = field(default_factory=dict)
+    """Which version of each set its verdict is about."""
+
+    def verdict(self, key: SetKey, signature: Signature) -> Verdict | None:
+        """Return what the pool says of this version of a set; None where it saw none so far."""
+        found = self.verdicts.get(key)
+        if found and self.merged.get(key, signature) != signature:
+            return Verdict(Reason.SYNCING, "its template is being changed")
+        return found
 
 
 @dataclass
 class Context:
-    """Everything that a pass may look at or use."""
+    """Everything that a reconcile may look at or use."""
 
     config: Config
     store: Store
@@ -87,72 +95,84 @@ class Context:
     queue: Queue[Key]
     metrics: Metrics
     version: str
-    identity: str = ""  # of the cluster; empty where it is not known
+    identity: str = ""
+    """Of the cluster; empty where it is not known."""
     advisories: Advisories | None = None
     pool_states: dict[str, PoolState] = field(default_factory=dict)
-    removing: dict[SetKey, float] = field(default_factory=dict)  # since when, in queue time
+    removing: dict[SetKey, float] = field(default_factory=dict)
+    """The sets that are being deleted, and since when we try, in queue time."""
     vulnerabilities: dict[str, tuple[str, tuple[Vulnerability, ...]]] = field(default_factory=dict)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    jitter: Jitter = random.random  # of pauses
+    jitter: Jitter = random.random
+    """Of pauses."""
+    _claims: Claims | None = None
+
+    @property
+    def claims(self) -> Claims:
+        """Which set has which location, as of now."""
+        if self._claims is None or self._claims.version != self.store.version:
+            self._claims = Claims(self.store, self.config)
+        return self._claims
+
+    def conflict(self, entry: SetEntry, location: Location) -> Outcome | None:
+        """Return why a set can't publish in a location; None where it can."""
+        holder = self.claims.holder(location)
+        if holder in (None, entry.key):
+            return None
+        return Outcome.failed(
+            Reason.CONFLICT,
+            f'the older set {holder} serves the key "{location.key}" in namespace'
+            f" {location.namespace}; choose another key in spec.workPools or another name",
+        )
+
+    def is_foreign(self, holder: SetKey) -> bool:
+        """Return whether what a set holds is another operator's: we don't watch its namespace."""
+        watched = self.config.watch_namespaces
+        return bool(watched) and holder.namespace not in watched
 
     def working_on(self, key: SetKey) -> bool:
-        """Whether a set's next state is still being made."""
+        """Return whether a set is still being worked on."""
         asked = (self.resolutions, self.verifications, self.sources, self.images)
         return self.queue.busy(key) or any(one.waits(key) for one in asked)
 
-    def rivals(self, name: str) -> list[SetEntry]:
-        """The sets that want to publish under a key, and could: one that can't be read and never
-        had a lock stands in nobody's way."""
-        entries = [self.store.sets[key] for key in self.store.rivals(name)]
-        return [one for one in entries if one.spec or self.store.held(one.key)]
-
     def vulnerable(self, lock: Lock) -> tuple[Vulnerability, ...]:
-        """The known vulnerabilities of a lock's pins; none without a database."""
+        """Return the known vulnerabilities of a lock's pins; none without a database."""
         if self.advisories is None or self.advisories.current is None:
             return ()
         known = self.vulnerabilities.get(lock.digest)
         if known is None or known[0] != self.advisories.version:
             pins = [(pin.name, pin.version) for pin in lock.pins]
-            known = (self.advisories.version, find(self.advisories.current, pins))
+            known = (self.advisories.version, find_vulnerabilities(self.advisories.current, pins))
             self.vulnerabilities[lock.digest] = known
         return known[1]
 
     def recheck_all(self) -> None:
-        """Look at all locks again, also at those that were made a moment ago: the database of
-        vulnerabilities has changed."""
+        """Check all locks again, also those made a moment ago, against another database."""
         self.vulnerabilities.clear()
         self.resolutions.forget()
         for key in self.store.sets:
             self.queue.add(key)
 
     def forget(self, key: SetKey) -> None:
-        """Let go of what a set needed."""
+        """Stop reading what a set needed."""
         self.sources.need(key, frozenset())
         self.images.need(key, frozenset())
 
     async def close(self) -> None:
-        """End all that is being found out."""
+        """Stop all that is being found out."""
         for one in (self.resolutions, self.verifications, self.sources, self.images):
             await one.close()
 
     def requeue_competitors(self, name: str, *, but: Key) -> None:
-        """Call the sets that want a key, and their pools: who serves it may have changed."""
+        """Requeue the sets that want a key, and their pools: who serves it may have changed."""
         for key in self.store.rivals(name) - {but}:
             self.queue.add(key)
-            for ref in self.store.sets[key].offers:
+            for ref in self.store.sets[key].pool_refs:
                 if ref.key == name and PoolKey(ref.name) != but:
                     self.queue.add(PoolKey(ref.name))
 
-    async def announce(self, entry: SetEntry, event: Event, note: str) -> None:
+    async def post_event(self, entry: SetEntry, *, kind: Kind, reason: str, note: str) -> None:
         """Post an event about a set; a failure to do so is only logged."""
-        await self._post(entry, kind=event.kind, reason=event, note=note)
-
-    async def announce_condition(self, entry: SetEntry, condition: Condition, kind: Kind) -> None:
-        """Post that a condition has another reason, or a message worth telling."""
-        reason = Reason.named(condition.reason)
-        await self._post(entry, kind=kind, reason=reason, note=condition.message)
-
-    async def _post(self, entry: SetEntry, *, kind: Kind, reason: str, note: str) -> None:
         log.info("%s: %s: %s", entry.key, reason, note, extra={"set": str(entry.key)})
         body: dict[str, Any] = dict(entry.body)
         try:

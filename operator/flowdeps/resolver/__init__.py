@@ -1,8 +1,9 @@
 """Locks made by uv as a child process: `Resolver`, its `Limits`, and how it fails.
 
-``resolve`` plans and merges, ``command`` says how uv is called, ``places`` where it caches and what
-it learns of an image, ``child`` runs it confined, ``explain`` turns its complaints into errors, to
-which ``advice`` adds the ways out. Only wheels' metadata are read: no code of a package runs here.
+``resolve`` asks for one platform after the other and merges the answers, ``command`` says how uv is
+called, ``directories`` where it caches and what it learns of an image, ``child`` runs it confined,
+``failures`` turns what it complains of into errors, and ``advice`` adds what to do. Only the
+metadata of wheels are read: no code of a package runs here.
 """
 
 from flowdeps.resolver.child import Limits

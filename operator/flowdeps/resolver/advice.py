@@ -1,12 +1,10 @@
-"""What a request has to do with uv's explanation, and the ways out that a person has. Pure.
+"""Finds out what a request has to do with uv's explanation, and what a person can do. Pure.
 
-uv knows versions and who requires them; it doesn't know that some stand in an image, that one was
-in the last lock, or that a time limit is called a cooldown.
+uv knows versions and who requires them; it doesn't know that some are in an image, that one was in
+the last lock, or that a time limit is called a cooldown.
 """
 
-import re
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
 
 from packaging.requirements import Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -17,37 +15,26 @@ from flowdeps.locks import overlay
 from flowdeps.locks.lock import Lock, Pin
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.target import OLDEST_GLIBC
-
-_TOO_YOUNG = re.compile(
-    r"`([^`\s]{1,200})` was filtered by `exclude-newer`[^\n]{0,200}?"
-    r" v(\S{1,100}), (?:was )?published at (\d{4}-\d\d-\d\d)"
-)
-TOO_YOUNG = "was published after the exclude newer time"
-_TOO_YOUNG_PIN = re.compile(rf"(?<!\S)([a-z0-9][a-z0-9-]{{0,200}})([<>=!~]\S{{1,100}}) {TOO_YOUNG}")
-_NO_TIME = re.compile(r"warning: `([^`\s]{1,300})` is missing an upload date")
-_NEEDS_GLIBC = re.compile(r"`manylinux_2_([0-9]{1,3})_")
-_OFFER = re.compile(r"only ([^;]{1,500}?)(?:you require|depends? on|we can conclude)")
+from flowdeps.resolver.messages import Says, ranges
 
 
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What uv was asked: a request for a platform, after a lock, with ``credentials`` or none."""
-
-    request: LockRequest
-    platform: str
-    previous: Lock | None
-    credentials: bool
-
-
-def advice(explanation: str, messages: str, asked: Asked) -> list[str]:
-    """Sentences that go before uv's ``explanation`` of why there is no solution; ``messages`` are
-    all that it said."""
-    found = _gone(explanation, asked, but=_young(messages).keys())
-    if image := asked.request.image:
-        found += overlay.explain(
-            image, explanation, shadow=asked.request.shadow, platform=asked.platform
+def advise(
+    explanation: str,
+    messages: str,
+    *,
+    request: LockRequest,
+    platform: str,
+    previous: Lock | None,
+) -> list[str]:
+    """Return sentences that go before uv's ``explanation`` of why there is no solution;
+    ``messages`` are all that it wrote."""
+    pins = previous.on(platform) if previous else {}
+    found = _lost(explanation, request, pins, but=_young(messages).keys())
+    if image := request.image:
+        found += overlay.describe_limits(
+            image, ranges(explanation), shadow=request.shadow, platform=platform
         )
-    needs = max(map(int, _NEEDS_GLIBC.findall(messages)), default=0)
+    needs = max(map(int, Says.WHEELS_FOR_GLIBC.findall(messages)), default=0)
     if needs > OLDEST_GLIBC and not (image and image.libc_version):
         found.append(
             f"Only wheels for glibc 2.{OLDEST_GLIBC} and older are used as long as flowdeps has not"
@@ -56,9 +43,9 @@ def advice(explanation: str, messages: str, asked: Asked) -> list[str]:
     return found
 
 
-def cooldown(messages: str) -> list[str]:
-    """Sentences on releases that a cooldown keeps out, from all that uv said."""
-    if file := _NO_TIME.search(messages):
+def advise_on_cooldown(messages: str) -> list[str]:
+    """Return sentences on releases that a cooldown keeps out, from all that uv wrote."""
+    if file := Says.NO_UPLOAD_TIME.search(messages):
         return [
             f"The index doesn't say when {file[1]} was uploaded, so that spec.index.cooldown can't "
             "be kept: set it to 0s, name the package in spec.index.cooldownExempt, or use an index "
@@ -71,11 +58,11 @@ def cooldown(messages: str) -> list[str]:
     ]
 
 
-def lowered(
+def lowered_pins(
     request: LockRequest, previous: Lock, pins: Mapping[str, Pin], *, platform: str
 ) -> set[str]:
-    """Which ``pins`` are lower than the last lock's, though what is asked for allows those: where
-    the index lost one, nothing else tells. A lock for another Python is no measure."""
+    """Describe the ``pins`` that are lower than the last lock's, though the request allows those:
+    where the index lost one, nothing else tells. A lock for another Python is no measure."""
     before = previous.on(platform) if previous.target.python == request.target.python else {}
     limits: dict[str, SpecifierSet] = {}
     for line in (*request.requirements, *request.constraints, *request.exclude):
@@ -92,54 +79,43 @@ def lowered(
 
 
 def _young(messages: str) -> dict[str, str]:
-    """What a cooldown keeps out, by name."""
-    pins = {name: f"{name}{which}" for name, which in _TOO_YOUNG_PIN.findall(messages)}
+    """Return what a cooldown keeps out, by name."""
+    pins = {name: f"{name}{which}" for name, which in Says.RANGE_TOO_YOUNG.findall(messages)}
     dated = {
         name: f"{name} {version}, uploaded on {day},"
-        for name, version, day in _TOO_YOUNG.findall(messages)
+        for name, version, day in Says.RELEASE_TOO_YOUNG.findall(messages)
     }
     return pins | dated
 
 
-def _gone(explanation: str, asked: Asked, *, but: Set[str]) -> list[str]:
-    """Which pins of the last lock, that the requirements still allow, the index no longer has;
+def _lost(
+    explanation: str, request: LockRequest, pins: Mapping[str, Pin], *, but: Set[str]
+) -> list[str]:
+    """Name the last lock's ``pins`` that the requirements still allow and the index no longer has;
     ``but``: names that are there, only too young."""
-    pins = asked.previous.on(asked.platform) if asked.previous else {}
+    unknown = {*Says.PACKAGE_UNKNOWN.findall(explanation), *Says.NO_VERSIONS.findall(explanation)}
+    # uv repeats a requirement's spelling: 2 for 2.0.
+    missing = {
+        (name, canonicalize_version(v)) for name, v in Says.NO_SUCH_VERSION.findall(explanation)
+    }
+    offers = [ranges(one) for one in Says.OFFER.findall(explanation) if " available" in one]
     found = []
-    for line in asked.request.requirements:
-        requirement = Requirement(line)
+    for requirement in map(Requirement, request.requirements):
         pin = pins.get(canonicalize_name(requirement.name))
         if pin is None or pin.name in but:
             continue
         if not requirement.specifier.contains(pin.version, prereleases=True):
             continue
-        name = re.escape(pin.name)
-        vanished = (
-            _no_such_version(pin.name, pin.version, explanation)
-            or re.search(rf"(?<!\S){name} was not found in the package registry", explanation)
-            or re.search(rf"there are no versions of {name}(?![\w.-])", explanation)
-            or _not_offered(pin.name, pin.version, explanation)
-        )
-        if vanished:
+        offered = next((one[pin.name] for one in offers if pin.name in one), None)
+        if (
+            pin.name in unknown
+            or (pin.name, canonicalize_version(pin.version)) in missing
+            or (offered and not any(_within(pin.version, one) for one in offered))
+        ):
             found.append(
                 f"The last lock has {pin.name} {pin.version}, which the index no longer has."
             )
     return found
-
-
-def _no_such_version(name: str, version: str, explanation: str) -> bool:
-    # uv repeats a requirement's spelling: 2 for 2.0.
-    said = re.findall(rf"no version of {re.escape(name)}==([^\s,]{{1,100}})", explanation)
-    return canonicalize_version(version) in map(canonicalize_version, said)
-
-
-def _not_offered(name: str, version: str, explanation: str) -> bool:
-    """Whether what there is of a package is listed, and ``version`` isn't among it."""
-    for offer in _OFFER.findall(explanation):
-        ranges = re.findall(rf"(?<![\w.-]){re.escape(name)}([<>=!~][^\s]{{1,200}})", offer)
-        if ranges and " available" in offer:
-            return not any(_within(version, one.rstrip(",")) for one in ranges)
-    return False
 
 
 def _within(version: str, conditions: str) -> bool:

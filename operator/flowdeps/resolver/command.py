@@ -58,7 +58,7 @@ def files(
     preferred = [*versions.items()]
     if image := request.image:
         constraints += overlay.constraints(image, shadow=request.shadow, platform=platform)
-        preferred += overlay.preferences(image, shadow=request.shadow).items()
+        preferred += overlay.image_preferences(image, shadow=request.shadow).items()
     found = {
         _REQUIREMENTS: "".join(f"{line}\n" for line in request.requirements),
         _CONSTRAINTS: "".join(f"{line}\n" for line in constraints),

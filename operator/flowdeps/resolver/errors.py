@@ -2,15 +2,17 @@
 
 from typing import ClassVar
 
+from flowdeps.api.reasons import Reason
+
 
 class ResolveError(Exception):
     """No lock could be made.
 
-    ``reason`` is the reason of a condition; ``retry`` says whether the same request may succeed
+    ``reason``: the reason of the condition that reports it. ``retry``: the same request may succeed
     later, with nothing changed in the resource.
     """
 
-    reason: ClassVar[str] = "ResolverFailed"
+    reason: ClassVar[Reason] = Reason.RESOLVER_FAILED
 
     def __init__(self, message: str, *, retry: bool = True) -> None:
         super().__init__(message)
@@ -21,7 +23,7 @@ class ResolveError(Exception):
 class UnsatisfiableError(ResolveError):
     """The requirements can't be met together, or not by what the index has."""
 
-    reason = "Unsatisfiable"
+    reason = Reason.UNSATISFIABLE
 
     def __init__(self, message: str) -> None:
         super().__init__(message, retry=False)
@@ -30,19 +32,19 @@ class UnsatisfiableError(ResolveError):
 class IndexUnavailableError(ResolveError):
     """The index can't be reached, or answers with an error."""
 
-    reason = "IndexUnavailable"
+    reason = Reason.INDEX_UNAVAILABLE
 
 
 class IndexUnauthorizedError(ResolveError):
     """The index asks for credentials, or refuses those that it got."""
 
-    reason = "IndexUnauthorized"
+    reason = Reason.INDEX_UNAUTHORIZED
 
 
 class LimitExceededError(ResolveError):
     """The resolver passed one of its limits and was ended."""
 
-    reason = "ResolverLimit"
+    reason = Reason.RESOLVER_LIMIT
 
 
 class ResolverError(ResolveError):

@@ -1,29 +1,33 @@
-"""What should be, from what is. Pure: values in, values out; others make the writes.
+"""What is, and what should be. Pure: values in, values out; others make the writes.
 
-`places` says where a set's lock belongs, `records` which lock is in service, `config_maps`
-what stands there, `fragments` what a pool's template should carry.
+`store` is what the cluster and Prefect have. `locations` says where a lock is published and who has
+a location, `records` which lock is in service, `config_maps` what should be there, `fragments` what
+a pool's template should carry. `reported` is all that may be read from a status.
 """
 
 from flowdeps.state.config_maps import (
-    ANNOTATION_SUMMARY,
     SUMMARY_LIMIT,
     Desired,
     config_maps,
     keep_history,
+    manifest_of,
     obsolete,
 )
-from flowdeps.state.fragments import asked, pool_fragment
-from flowdeps.state.locations import Location, age, holder_of, owner_of, places, primary_location
+from flowdeps.state.fragments import Signature, pool_fragment, signature_of
+from flowdeps.state.locations import (
+    Claims,
+    Location,
+    age,
+    locations_of,
+    owner_of,
+    primary_location,
+)
 from flowdeps.state.records import (
-    ANNOTATION_INPUTS,
-    ANNOTATION_PROPOSED,
-    ANNOTATION_REFRESH,
-    ANNOTATION_REFRESHED_AT,
-    ANNOTATION_RESOLVED_AT,
     LockRecord,
-    last_record,
-    newest_record,
-    pinned_record,
+    Served,
+    lock_in_service,
+    newest_lock,
+    pinned_lock,
     proposals_of,
     record_of,
     refresh_after,
@@ -31,31 +35,28 @@ from flowdeps.state.records import (
 )
 
 __all__ = [
-    "ANNOTATION_INPUTS",
-    "ANNOTATION_PROPOSED",
-    "ANNOTATION_REFRESH",
-    "ANNOTATION_REFRESHED_AT",
-    "ANNOTATION_RESOLVED_AT",
-    "ANNOTATION_SUMMARY",
     "SUMMARY_LIMIT",
+    "Claims",
     "Desired",
     "Location",
     "LockRecord",
+    "Served",
+    "Signature",
     "age",
-    "asked",
     "config_maps",
-    "holder_of",
     "keep_history",
-    "last_record",
-    "newest_record",
+    "locations_of",
+    "lock_in_service",
+    "manifest_of",
+    "newest_lock",
     "obsolete",
     "owner_of",
-    "pinned_record",
-    "places",
+    "pinned_lock",
     "pool_fragment",
     "primary_location",
     "proposals_of",
     "record_of",
     "refresh_after",
     "revisions_of",
+    "signature_of",
 ]

@@ -1,8 +1,9 @@
 """The ConfigMaps of a lock as they should be, and which of those that are there are not wanted.
 
-In each place stand two of one shape:
+Each location has two of one shape:
 
-    flowdeps-<key>           what runs mount; at home annotated with what made the lock
+    flowdeps-<key>           live: what runs mount; in the set's own namespace its annotations
+                             say what made the lock
     flowdeps-<key>-<digest>  the revision, immutable, kept for its history
 """
 
@@ -11,51 +12,46 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flowdeps.api.resource import (
-    MANAGED_BY,
-    MANAGED_BY_LABEL,
-    NAMESPACE_LABEL,
-    SET_LABEL,
+from flowdeps.api.names import (
+    CONTENT_ANNOTATION,
+    INPUTS_ANNOTATION,
+    NOTES_ANNOTATION,
+    PINNED_ANNOTATION,
+    PROPOSED_ANNOTATION,
+    REFRESH_HANDLED_ANNOTATION,
+    REFRESHED_AT_ANNOTATION,
+    RESOLVED_AT_ANNOTATION,
+    REVISION_LABEL,
+    SUMMARY_ANNOTATION,
+    VERIFIED_ANNOTATION,
+    revision_choice,
+    set_labels,
 )
 from flowdeps.state.locations import Location, owner_of, primary_location
-from flowdeps.state.records import (
-    ANNOTATION_INPUTS,
-    ANNOTATION_NOTES,
-    ANNOTATION_PINNED,
-    ANNOTATION_PROPOSED,
-    ANNOTATION_REFRESH,
-    ANNOTATION_REFRESHED_AT,
-    ANNOTATION_RESOLVED_AT,
-    ANNOTATION_VERIFIED,
-    LockRecord,
-    proposals_of,
-    served_revisions,
-)
+from flowdeps.state.records import LockRecord, proposals_of, served_revisions
 from flowdeps.state.store import (
-    ANNOTATION_CONTENT,
     DIGEST_FILE,
     LOCK_FILE,
     MANIFEST_FILE,
-    REVISION_LABEL,
     ConfigMapView,
     SetEntry,
+    SetKey,
     content_hash,
 )
 
-ANNOTATION_SUMMARY = "flowdeps.dev/summary"
 SUMMARY_LIMIT = 240
 """Characters of a revision's one-line diff."""
 
 _OWNED_ANNOTATIONS = (
-    ANNOTATION_INPUTS,
-    ANNOTATION_RESOLVED_AT,
-    ANNOTATION_REFRESHED_AT,
-    ANNOTATION_REFRESH,
-    ANNOTATION_PINNED,
-    ANNOTATION_VERIFIED,
-    ANNOTATION_NOTES,
-    ANNOTATION_PROPOSED,
-    ANNOTATION_SUMMARY,
+    INPUTS_ANNOTATION,
+    RESOLVED_AT_ANNOTATION,
+    REFRESHED_AT_ANNOTATION,
+    REFRESH_HANDLED_ANNOTATION,
+    PINNED_ANNOTATION,
+    VERIFIED_ANNOTATION,
+    NOTES_ANNOTATION,
+    PROPOSED_ANNOTATION,
+    SUMMARY_ANNOTATION,
 )
 
 
@@ -71,8 +67,12 @@ class Desired:
     immutable: bool
     manifest: Mapping[str, Any]
 
+    def with_summary(self, text: str) -> "Desired":
+        """Return the same with a line on what changed."""
+        return replace(self, annotations={**self.annotations, SUMMARY_ANNOTATION: text})
+
     def met_by(self, view: ConfigMapView | None) -> bool:
-        """Whether what is there needs no write."""
+        """Return whether what is there needs no write."""
         return (
             view is not None
             and view.intact
@@ -84,7 +84,7 @@ class Desired:
         )
 
     def must_be_replaced(self, view: ConfigMapView | None) -> bool:
-        """Whether the API server would refuse the write: immutable, other data."""
+        """Return whether the API server would refuse the write: immutable, other data."""
         return (
             view is not None
             and view.immutable
@@ -92,13 +92,13 @@ class Desired:
         )
 
     def body(self, lock_text: str) -> dict[str, Any]:
-        """The ConfigMap to apply."""
+        """Return the ConfigMap to apply."""
         data = {
             LOCK_FILE: lock_text,
             MANIFEST_FILE: json.dumps(dict(self.manifest), indent=1) + "\n",
             DIGEST_FILE: self.manifest["digest"],
         }
-        annotations = {**self.annotations, ANNOTATION_CONTENT: content_hash(data)}
+        annotations = {**self.annotations, CONTENT_ANNOTATION: content_hash(data)}
         metadata: dict[str, Any] = {
             "name": self.name,
             "namespace": self.namespace,
@@ -114,91 +114,91 @@ class Desired:
 
 
 def config_maps(
-    entry: SetEntry, place: Location, record: LockRecord, *, summary: str, proposed: bool = False
+    entry: SetEntry,
+    location: Location,
+    record: LockRecord,
+    *,
+    summary: str = "",
+    proposed: bool = False,
 ) -> tuple[Desired, Desired]:
-    """The revision and the current ConfigMap of a lock in a place, in the order of writing.
+    """Return the revision and the live ConfigMap of a lock in a location, in the order of writing.
 
-    `proposed`: the revision waits for an approval, and is not to become the current one.
+    `proposed`: the revision waits for an approval, and is not to become the live one.
     """
     key = entry.key
-    labels = {
-        MANAGED_BY_LABEL: MANAGED_BY,
-        SET_LABEL: key.name,
-        NAMESPACE_LABEL: key.namespace,
-    }
-    owner = owner_of(entry) if place.namespace == key.namespace else None
-    manifest = {
-        "set": str(key),
-        "key": place.key,
-        "revision": f"{place.key}-{record.short}",
-        "digest": record.digest,
-        "python": record.python,
-        "platforms": list(record.platforms),
-        "packages": record.packages,
-        "index": dict(record.index),
-        **_only_if_there(record),
-    }
-    at_home = place == primary_location(key)
+    labels = set_labels(namespace=key.namespace, name=key.name)
+    owner = owner_of(entry) if location.namespace == key.namespace else None
+    manifest = manifest_of(key, location, record)
     revision = Desired(
-        namespace=place.namespace,
-        name=place.revision(record.short),
+        namespace=location.namespace,
+        name=location.revision(record.short),
         labels={**labels, REVISION_LABEL: record.short},
         annotations={
             **_made(record),
-            ANNOTATION_SUMMARY: summary,
-            **({ANNOTATION_VERIFIED: record.verified} if record.verified else {}),
-            **({ANNOTATION_PROPOSED: "true"} if proposed else {}),
+            SUMMARY_ANNOTATION: summary,
+            **({VERIFIED_ANNOTATION: record.verified} if record.verified else {}),
+            **({PROPOSED_ANNOTATION: "true"} if proposed else {}),
         },
         owner=owner,
         immutable=True,
         manifest=manifest,
     )
-    current = Desired(
-        namespace=place.namespace,
-        name=place.current,
+    live = Desired(
+        namespace=location.namespace,
+        name=location.live_name,
         labels=labels,
         # A refresh that moves no pin touches this one ConfigMap only.
-        annotations=_at_home(record) if at_home else {},
+        annotations=_at_home(record) if location == primary_location(key) else {},
         owner=owner,
         immutable=False,
         manifest=manifest,
     )
-    return revision, current
+    return revision, live
 
 
-def _made(record: LockRecord) -> dict[str, str]:
-    return {
-        ANNOTATION_INPUTS: record.inputs,
-        ANNOTATION_RESOLVED_AT: record.resolved_at,
-        ANNOTATION_REFRESHED_AT: record.refreshed_at,
-    }
-
-
-def _at_home(record: LockRecord) -> dict[str, str]:
-    told = {
-        ANNOTATION_PINNED: "true" if record.pinned else "",
-        ANNOTATION_VERIFIED: record.verified,
-        ANNOTATION_NOTES: record.notes,
-    }
-    kept = {name: text for name, text in told.items() if text}
-    return {**_made(record), ANNOTATION_REFRESH: record.refresh, **kept}
-
-
-def _only_if_there(record: LockRecord) -> dict[str, Any]:
-    """What the manifests of locks without it go without."""
-    found = {
+def manifest_of(key: SetKey, location: Location, record: LockRecord) -> dict[str, Any]:
+    """Return what lock.json in a location should say; locks lack the fields that are empty."""
+    maybe = {
         "image": record.image,
         "shadow": list(record.shadow),
         "credentials": record.credentials,
     }
-    return {name: value for name, value in found.items() if value}
+    return {
+        "set": str(key),
+        "key": location.key,
+        "revision": revision_choice(location.key, record.short),
+        "digest": record.digest,
+        "python": record.python,
+        "platforms": list(record.platforms),
+        "packages": record.packages,
+        "index": dict(record.index),
+        **{name: value for name, value in maybe.items() if value},
+    }
+
+
+def _made(record: LockRecord) -> dict[str, str]:
+    return {
+        INPUTS_ANNOTATION: record.inputs,
+        RESOLVED_AT_ANNOTATION: record.resolved_at,
+        REFRESHED_AT_ANNOTATION: record.refreshed_at,
+    }
+
+
+def _at_home(record: LockRecord) -> dict[str, str]:
+    maybe = {
+        PINNED_ANNOTATION: "true" if record.pinned else "",
+        VERIFIED_ANNOTATION: record.verified,
+        NOTES_ANNOTATION: record.notes,
+    }
+    given = {name: text for name, text in maybe.items() if text}
+    return {**_made(record), REFRESH_HANDLED_ANNOTATION: record.refresh, **given}
 
 
 def keep_history(desired: Desired, view: ConfigMapView | None) -> Desired:
-    """A revision that is there already keeps what it says of its making."""
+    """Return a revision with what one that is there already says of how it was made."""
     if view is None or desired.must_be_replaced(view) or not desired.immutable:
         return desired
-    made = [name for name in _OWNED_ANNOTATIONS if name != ANNOTATION_PROPOSED]
+    made = [name for name in _OWNED_ANNOTATIONS if name != PROPOSED_ANNOTATION]
     kept = {k: v for k, v in view.annotations.items() if k in made}
     return replace(desired, annotations={**desired.annotations, **kept})
 
@@ -211,16 +211,16 @@ def obsolete(
     limit: int,
     proposals: int = 0,
 ) -> list[ConfigMapView]:
-    """The ConfigMaps of a set to delete: places it left, revisions beyond its history.
+    """Return the ConfigMaps of a set to delete: locations it left, revisions beyond its history.
 
     `serving` is the short digest in service, which is kept whatever the limit, as are
     the newest `proposals` that wait for an approval.
     """
     kept: set[tuple[str, str]] = set()
-    for place in wanted:
-        kept.add((place.namespace, place.current))
-        kept |= {(v.namespace, v.name) for v in proposals_of(place, views)[:proposals]}
-        revisions = served_revisions(place, views)
+    for location in wanted:
+        kept.add((location.namespace, location.live_name))
+        kept |= {(v.namespace, v.name) for v in proposals_of(location, views)[:proposals]}
+        revisions = served_revisions(location, views)
         old = [v for v in revisions if v.labels[REVISION_LABEL] != serving]
         kept |= {(v.namespace, v.name) for v in revisions if v not in old}
         kept |= {(v.namespace, v.name) for v in old[:limit]}

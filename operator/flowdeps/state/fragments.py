@@ -4,18 +4,43 @@ Each write of a template carries all of it, and a server or a proxy before it ma
 than 1 MiB: what is said of the sets is bounded, so that a thousand of them fit.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from flowdeps.api.names import REVISION_LABEL
 from flowdeps.api.poolconfig import PoolConfig
-from flowdeps.api.resource import SetSpec
+from flowdeps.api.resource import SetSpec, WorkPoolRef
+from flowdeps.api.wording import listed, shorten
 from flowdeps.delivery import Fragment
 from flowdeps.locks.index import Index
-from flowdeps.state.store import SetEntry
+from flowdeps.state.store import ConfigMapView, SetEntry
 
 _SHOWN = 6
 _LONGEST = 200
 _MOST_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Signature:
+    """All of a set that the templates of its pools depend on."""
+
+    pool_refs: tuple[WorkPoolRef, ...]
+    requirements: tuple[str, ...]
+    """What the set asks for, which the template describes."""
+    published: frozenset[tuple[str, str]]
+    """The live ConfigMaps of its lock, by namespace and name."""
+
+
+def signature_of(entry: SetEntry, views: Sequence[ConfigMapView]) -> Signature:
+    """Return the signature of a set with these ConfigMaps."""
+    return Signature(
+        pool_refs=entry.pool_refs,
+        requirements=_requirements(entry.spec) if entry.spec else (),
+        # A revision more or less is nothing to a template.
+        published=frozenset(
+            (view.namespace, view.name) for view in views if REVISION_LABEL not in view.labels
+        ),
+    )
 
 
 def pool_fragment(
@@ -63,7 +88,7 @@ def _descriptions(offered: Mapping[str, SetEntry]) -> dict[str, str]:
     return found
 
 
-def asked(spec: SetSpec) -> tuple[str, ...]:
+def _requirements(spec: SetSpec) -> tuple[str, ...]:
     """What a set asks for, in words where it says so elsewhere."""
     sources = (*spec.requirements_from, *((spec.lock_from,) if spec.lock_from else ()))
     named = tuple(f"what {source.name} lists" for source in sources)
@@ -71,8 +96,5 @@ def asked(spec: SetSpec) -> tuple[str, ...]:
 
 
 def _describe(entry: SetEntry) -> str:
-    requirements = asked(entry.spec) if entry.spec else ()
-    shown = ", ".join(requirements[:_SHOWN])
-    more = f" and {len(requirements) - _SHOWN} more" if len(requirements) > _SHOWN else ""
-    text = f"{entry.key}: {shown}{more}"
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    requirements = _requirements(entry.spec) if entry.spec else ()
+    return shorten(f"{entry.key}: {listed(requirements, most=_SHOWN)}", _LONGEST)

@@ -1,9 +1,8 @@
 """Which lock is in service, and what made it.
 
-The current ConfigMap at home is where everything else is derived from: its annotations say
-which inputs the lock answers, so a set is settled or not by what stands in the cluster,
-never by what a status claims. Only where that ConfigMap is lost, the status says which of the
-revisions it held.
+Everything is derived from the live ConfigMap in the set's own namespace. Its annotations say which
+inputs the lock answers, so what is in the cluster decides whether a set needs another lock, and no
+status does. Only where that ConfigMap is lost, the status says which of the revisions it held.
 """
 
 import hashlib
@@ -12,59 +11,77 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from flowdeps.api.resource import REFRESH_ANNOTATION
-from flowdeps.api.status import parse_status
+from flowdeps.api.names import (
+    INPUTS_ANNOTATION,
+    NOTES_ANNOTATION,
+    PINNED_ANNOTATION,
+    PROPOSED_ANNOTATION,
+    REFRESH_HANDLED_ANNOTATION,
+    REFRESH_REQUESTED_ANNOTATION,
+    REFRESHED_AT_ANNOTATION,
+    RESOLVED_AT_ANNOTATION,
+    REVISION_LABEL,
+    VERIFIED_ANNOTATION,
+    mounted_name,
+)
 from flowdeps.locks.index import Index
 from flowdeps.locks.lock import Lock
 from flowdeps.state.locations import Location, primary_location
-from flowdeps.state.store import REVISION_LABEL, ConfigMapView, SetEntry
+from flowdeps.state.reported import served_digest
+from flowdeps.state.store import ConfigMapView, SetEntry
 
 _SPREAD = 0.1
 """Share of the interval by which refreshes are spread, so that sets don't wake together."""
 
-ANNOTATION_INPUTS = "flowdeps.dev/inputs"
-ANNOTATION_RESOLVED_AT = "flowdeps.dev/resolved-at"
-ANNOTATION_REFRESHED_AT = "flowdeps.dev/refreshed-at"
-ANNOTATION_REFRESH = "flowdeps.dev/refresh-handled"
-ANNOTATION_PINNED = "flowdeps.dev/pinned"
-ANNOTATION_VERIFIED = "flowdeps.dev/verified"
-ANNOTATION_NOTES = "flowdeps.dev/notes"
-ANNOTATION_PROPOSED = "flowdeps.dev/proposed"
-
 
 @dataclass(frozen=True, kw_only=True)
 class LockRecord:
-    """A lock in service, without its text.
-
-    `digest` as of the lock (`sha256:…`), `inputs` the digest of the request that
-    made it; `resolved_at` and `refreshed_at` (when pins were last free to move)
-    in RFC 3339 with microseconds; `refresh` the refresh annotation that was met;
-    `pinned`: served because spec.revision asked for it; `verified`: the trial that it
-    passed, and `notes` what its making has to say; `image`: what it was made
-    for; `shadow`: what it may put before the image's own; `credentials`: whether
-    runs need the Secret of the lock's name.
-    """
+    """What is known of a published lock without its text; times are in RFC 3339."""
 
     digest: str
+    """Of the lock: `sha256:…`."""
     inputs: str
+    """The digest of the request that made it."""
     resolved_at: str
     refreshed_at: str
+    """When pins were last free to move."""
     refresh: str
+    """The refresh annotation that was met."""
     python: str
     platforms: tuple[str, ...]
     packages: int
+    """How many packages it has."""
     index: Mapping[str, Any]
     pinned: bool = False
+    """Served because spec.revision asked for it."""
     verified: str = ""
+    """The trial that it passed; empty where it was never tried."""
     notes: str = ""
+    """What people should know of how it was made."""
     image: str = ""
+    """The image that it was made for; empty with python.version."""
     shadow: tuple[str, ...] = ()
+    """The packages that it may put before the image's own."""
     credentials: bool = False
+    """Whether runs need the Secret of the lock's name."""
 
     @property
     def short(self) -> str:
         """The ten hex digits that name the revision."""
         return self.digest.removeprefix("sha256:")[:10]
+
+
+@dataclass(frozen=True)
+class Served:
+    """A published lock that is in service, or may be."""
+
+    record: LockRecord
+    config_map: str
+    """The ConfigMap in the set's own namespace that holds its text."""
+
+    def but(self, **changes: Any) -> "Served":
+        """Return the same lock with other fields of its record."""
+        return replace(self, record=replace(self.record, **changes))
 
 
 def record_of(
@@ -92,43 +109,44 @@ def record_of(
     )
 
 
-def last_record(
+def lock_in_service(
     entry: SetEntry, views: Sequence[ConfigMapView], *, now: datetime
-) -> tuple[LockRecord, str] | None:
-    """The lock in service at home, and the name of the ConfigMap that holds it.
+) -> Served | None:
+    """Return the lock in service at home.
 
-    Where the current ConfigMap is gone or damaged, an intact revision stands in: a slip of
+    Where the live ConfigMap is gone or damaged, an intact revision takes its place: a slip of
     `kubectl delete` must not move a pin.
     """
     home = primary_location(entry.key)
-    current = [v for v in views if (v.namespace, v.name) == (home.namespace, home.current)]
-    return _first(current) or _stand_in(entry, served_revisions(home, views), now=now)
+    live = [v for v in views if (v.namespace, v.name) == (home.namespace, home.live_name)]
+    return _first(live) or _last_served(entry, served_revisions(home, views), now=now)
 
 
-def _stand_in(
+def _last_served(
     entry: SetEntry, revisions: Sequence[ConfigMapView], *, now: datetime
-) -> tuple[LockRecord, str] | None:
-    """The revision that was served, by the status or else spec.revision; failing both the newest.
+) -> Served | None:
+    """Return the revision that was served, by the status or else spec.revision; else the newest.
 
-    What it can't know is when it was refreshed, and whether because somebody asked: the next
-    refresh is due when the status says, else after an interval, and none because of an annotation
-    that was met.
+    It does not tell when it was refreshed, and whether because somebody asked: the next refresh
+    is due when the status says, else after an interval, and none because of an annotation that
+    was met.
     """
-    status = parse_status(entry.body)
-    served = status.lock.digest if status.lock else ""
-    asked = f"flowdeps-{entry.spec.revision}" if entry.spec and entry.spec.revision else ""
+    digest, status = served_digest(entry), entry.status
+    asked = mounted_name(entry.spec.revision) if entry.spec and entry.spec.revision else ""
     found = _first(
-        sorted(revisions, key=lambda v: (v.manifest.get("digest") != served, v.name != asked))
+        sorted(revisions, key=lambda v: (v.manifest.get("digest") != digest, v.name != asked))
     )
     if found is None:
         return None
-    record, name = found
-    wanted = entry.meta.annotations.get(REFRESH_ANNOTATION, "")
-    met = (status.last_handled_refresh_at or "") if status.lock else wanted
+    wanted = entry.meta.annotations.get(REFRESH_REQUESTED_ANNOTATION, "")
+    met = (status.last_handled_refresh_at or "") if digest else wanted
     due, after = status.next_refresh_at, refresh_after(entry)
     refreshed = min(now, due - after) if due and after else now
-    refreshed_at = refreshed.isoformat(timespec="microseconds")
-    return replace(record, pinned=name == asked, refresh=met, refreshed_at=refreshed_at), name
+    return found.but(
+        pinned=found.config_map == asked,
+        refresh=met,
+        refreshed_at=refreshed.isoformat(timespec="microseconds"),
+    )
 
 
 def refresh_after(entry: SetEntry) -> timedelta | None:
@@ -139,28 +157,26 @@ def refresh_after(entry: SetEntry) -> timedelta | None:
     return entry.spec.interval + entry.spec.interval * (_SPREAD * share)
 
 
-def newest_record(home: Location, views: Sequence[ConfigMapView]) -> tuple[LockRecord, str] | None:
-    """The lock that was resolved last, whichever is in service."""
+def newest_lock(home: Location, views: Sequence[ConfigMapView]) -> Served | None:
+    """Return the lock that was resolved last, whichever is in service."""
     return _first(served_revisions(home, views))
 
 
-def pinned_record(
-    home: Location, views: Sequence[ConfigMapView], revision: str
-) -> tuple[LockRecord, str] | None:
-    """The lock of a revision by its name, as spec.revision asks for it."""
-    named = [v for v in revisions_of(home, views) if v.name == f"flowdeps-{revision}"]
+def pinned_lock(home: Location, views: Sequence[ConfigMapView], revision: str) -> Served | None:
+    """Return the lock of a revision by its name, as spec.revision asks for it."""
+    named = [v for v in revisions_of(home, views) if v.name == mounted_name(revision)]
     found = _first(named)
-    return (replace(found[0], pinned=True), found[1]) if found else None
+    return found.but(pinned=True) if found else None
 
 
 def served_revisions(place: Location, views: Iterable[ConfigMapView]) -> list[ConfigMapView]:
     """The revisions of a place that were in service or are, newest first: no proposals."""
-    return [v for v in revisions_of(place, views) if ANNOTATION_PROPOSED not in v.annotations]
+    return [v for v in revisions_of(place, views) if PROPOSED_ANNOTATION not in v.annotations]
 
 
 def proposals_of(place: Location, views: Iterable[ConfigMapView]) -> list[ConfigMapView]:
     """The revisions of a place that wait for an approval, newest first."""
-    return [v for v in revisions_of(place, views) if ANNOTATION_PROPOSED in v.annotations]
+    return [v for v in revisions_of(place, views) if PROPOSED_ANNOTATION in v.annotations]
 
 
 def revisions_of(place: Location, views: Iterable[ConfigMapView]) -> list[ConfigMapView]:
@@ -173,14 +189,14 @@ def revisions_of(place: Location, views: Iterable[ConfigMapView]) -> list[Config
         and v.name == place.revision(v.labels[REVISION_LABEL])
     ]
     return sorted(
-        found, key=lambda v: (v.annotations.get(ANNOTATION_RESOLVED_AT, ""), v.name), reverse=True
+        found, key=lambda v: (v.annotations.get(RESOLVED_AT_ANNOTATION, ""), v.name), reverse=True
     )
 
 
-def _first(views: Iterable[ConfigMapView]) -> tuple[LockRecord, str] | None:
+def _first(views: Iterable[ConfigMapView]) -> Served | None:
     for view in views:
         if view.intact and (record := _record(view)):
-            return record, view.name
+            return Served(record, view.name)
     return None
 
 
@@ -189,17 +205,17 @@ def _record(view: ConfigMapView) -> LockRecord | None:
     try:
         return LockRecord(
             digest=manifest["digest"],
-            inputs=view.annotations[ANNOTATION_INPUTS],
-            resolved_at=view.annotations[ANNOTATION_RESOLVED_AT],
-            refreshed_at=view.annotations[ANNOTATION_REFRESHED_AT],
-            refresh=view.annotations.get(ANNOTATION_REFRESH, ""),
+            inputs=view.annotations[INPUTS_ANNOTATION],
+            resolved_at=view.annotations[RESOLVED_AT_ANNOTATION],
+            refreshed_at=view.annotations[REFRESHED_AT_ANNOTATION],
+            refresh=view.annotations.get(REFRESH_HANDLED_ANNOTATION, ""),
             python=manifest["python"],
             platforms=tuple(manifest["platforms"]),
             packages=manifest["packages"],
             index=manifest["index"],
-            pinned=ANNOTATION_PINNED in view.annotations,
-            verified=view.annotations.get(ANNOTATION_VERIFIED, ""),
-            notes=view.annotations.get(ANNOTATION_NOTES, ""),
+            pinned=PINNED_ANNOTATION in view.annotations,
+            verified=view.annotations.get(VERIFIED_ANNOTATION, ""),
+            notes=view.annotations.get(NOTES_ANNOTATION, ""),
             image=manifest.get("image") or "",
             shadow=tuple(manifest.get("shadow") or ()),
             credentials=bool(manifest.get("credentials")),

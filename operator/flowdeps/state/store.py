@@ -13,25 +13,15 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+from flowdeps.api.names import CONTENT_ANNOTATION, NAMESPACE_LABEL, OURS, SET_LABEL, is_managed
 from flowdeps.api.problems import InvalidError
-from flowdeps.api.resource import (
-    MANAGED_BY,
-    MANAGED_BY_LABEL,
-    NAMESPACE_LABEL,
-    SET_LABEL,
-    SetMeta,
-    SetSpec,
-    WorkPoolRef,
-    parse_meta,
-    parse_spec,
-)
+from flowdeps.api.resource import SetMeta, SetSpec, WorkPoolRef, parse_meta, parse_spec
+from flowdeps.api.status import SetStatus, parse_status
 
-REVISION_LABEL = "flowdeps.dev/revision"
-SELECTOR = f"{MANAGED_BY_LABEL}={MANAGED_BY},{SET_LABEL}"
-
-ANNOTATION_CONTENT = "flowdeps.dev/content"
+SELECTOR = f"{OURS},{SET_LABEL}"
 
 LOCK_FILE = "requirements.txt"
 MANIFEST_FILE = "lock.json"
@@ -64,7 +54,7 @@ class PoolKey:
 
 @dataclass(frozen=True, kw_only=True)
 class SetEntry:
-    """A set as last seen; `spec` is None where it can't be used, see `problems`."""
+    """One version of a set; `spec` is None where it can't be used, see `problems`."""
 
     key: SetKey
     meta: SetMeta
@@ -73,8 +63,18 @@ class SetEntry:
     body: Body
 
     @property
-    def offers(self) -> tuple[WorkPoolRef, ...]:
-        """The pools that the set offers itself to.
+    def spec_id(self) -> tuple[str, int]:
+        """Names the spec: the generation alone says nothing of a set that was made anew."""
+        return self.meta.uid, self.meta.generation
+
+    @cached_property
+    def status(self) -> SetStatus:
+        """What earlier reconciles reported. See `state.reported` for what may be read from it."""
+        return parse_status(self.body)
+
+    @cached_property
+    def pool_refs(self) -> tuple[WorkPoolRef, ...]:
+        """The pools that the set names.
 
         Read leniently where the spec can't be used: a mistake in a requirement
         must not take a set that is in service out of its pools.
@@ -132,11 +132,15 @@ class PoolView:
 
 @dataclass
 class Store:
-    """Sets, ConfigMaps and pools by name, with the look-ups that passes need."""
+    """Sets, ConfigMaps and pools by name, with the look-ups that reconciles need.
+
+    `version` grows with each change that may decide which set has which location.
+    """
 
     sets: dict[SetKey, SetEntry] = field(default_factory=dict)
     config_maps: dict[tuple[str, str], ConfigMapView] = field(default_factory=dict)
     pools: dict[str, PoolView] = field(default_factory=dict)
+    version: int = 0
     _by_key: dict[str, set[SetKey]] = field(default_factory=lambda: defaultdict(set))
     _by_pool: dict[str, set[SetKey]] = field(default_factory=lambda: defaultdict(set))
     _by_included: dict[SetKey, set[SetKey]] = field(default_factory=lambda: defaultdict(set))
@@ -155,20 +159,18 @@ class Store:
         known = self.sets.get(key)
         if known and not _newer(meta.resource_version, known.meta.resource_version):
             return None
-        spec, problems = None, ""
-        try:
-            spec = parse_spec(body)
-        except InvalidError as error:
-            problems = "; ".join(f"{p.path}: {p.message}" for p in error.problems)
+        spec, problems = _spec_of(body, known)
         self._forget_names(key)
         entry = SetEntry(
             key=key, meta=meta, spec=spec, problems=problems, body=without_managed_fields(body)
         )
         self.sets[key] = entry
         self._fresh.add(key)
+        if known is None or _claims_of(known) != _claims_of(entry):
+            self.version += 1
         for name in _claimed_keys(entry):
             self._by_key[name].add(key)
-        for ref in entry.offers:
+        for ref in entry.pool_refs:
             self._by_pool[ref.name].add(key)
         for included in _included(entry):
             self._by_included[included].add(key)
@@ -180,6 +182,7 @@ class Store:
         entry = self.sets.pop(key, None)
         if entry:
             self._gone.add(entry.meta.uid)
+            self.version += 1
         return entry
 
     def rivals(self, key: str) -> set[SetKey]:
@@ -206,10 +209,19 @@ class Store:
             return
         for name in _claimed_keys(entry):
             self._by_key[name].discard(key)
-        for ref in entry.offers:
+        for ref in entry.pool_refs:
             self._by_pool[ref.name].discard(key)
         for included in _included(entry):
             self._by_included[included].discard(key)
+
+    # Pools
+
+    def put_pool(self, view: PoolView) -> bool:
+        """Take in what a pool looks like; returns whether that is news."""
+        news = self.pools.get(view.name) != view
+        self.pools[view.name] = view
+        self.version += news
+        return news
 
     # ConfigMaps
 
@@ -218,7 +230,7 @@ class Store:
         return self._put_view(view_config_map(body))
 
     def _put_view(self, view: ConfigMapView) -> ConfigMapView | None:
-        if view.labels.get(MANAGED_BY_LABEL) != MANAGED_BY or SET_LABEL not in view.labels:
+        if not is_managed(view.labels) or SET_LABEL not in view.labels:
             return None  # what is held without a set is deleted: be sure
         where = (view.namespace, view.name)
         known = self.config_maps.get(where)
@@ -229,6 +241,8 @@ class Store:
         self.config_maps[where] = view
         self._fresh.add(where)
         self._by_holder[view.holder].add(where)
+        if known is None or known.holder != view.holder:
+            self._holders_changed(view, known)
         return view
 
     def remove_config_map(self, namespace: str, name: str, uid: str) -> ConfigMapView | None:
@@ -240,7 +254,15 @@ class Store:
         del self.config_maps[where]
         self._fresh.add(where)
         self._by_holder[view.holder].discard(where)
+        self._holders_changed(view)
         return view
+
+    def _holders_changed(self, *views: ConfigMapView | None) -> None:
+        for view in filter(None, views):
+            # What a set holds decides nothing where its spec and all of its pools are known.
+            entry = self.sets.get(view.holder)
+            if not (entry and entry.spec and all(r.name in self.pools for r in entry.pool_refs)):
+                self.version += 1
 
     def held(self, key: SetKey) -> list[ConfigMapView]:
         """The ConfigMaps written for a set, wherever they are, by name."""
@@ -304,7 +326,7 @@ def view_config_map(body: Body) -> ConfigMapView:
         annotations=annotations,
         owners=tuple(owner["uid"] for owner in meta.get("ownerReferences") or ()),
         immutable=bool(body.get("immutable")),
-        intact=annotations.get(ANNOTATION_CONTENT) == content_hash(data),
+        intact=annotations.get(CONTENT_ANNOTATION) == content_hash(data),
         manifest=manifest if isinstance(manifest, dict) else {},
     )
 
@@ -314,8 +336,24 @@ def content_hash(data: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(dict(data), sort_keys=True).encode()).hexdigest()
 
 
+def _spec_of(body: Body, known: SetEntry | None) -> tuple[SetSpec | None, str]:
+    """The spec of a body, and what is wrong with it; parsed only where it is another than known."""
+    if known and known.body.get("spec") == body.get("spec"):
+        return known.spec, known.problems
+    try:
+        return parse_spec(body), ""
+    except InvalidError as error:
+        return None, "; ".join(f"{p.path}: {p.message}" for p in error.problems)
+
+
+def _claims_of(entry: SetEntry) -> tuple[object, ...]:
+    """All of a set that decides which locations it has."""
+    meta = entry.meta
+    return meta.uid, meta.created_at, meta.deleting, entry.spec is None, entry.pool_refs
+
+
 def _claimed_keys(entry: SetEntry) -> set[str]:
-    return {entry.key.name, *(ref.key for ref in entry.offers)}
+    return {entry.key.name, *(ref.key for ref in entry.pool_refs)}
 
 
 def _included(entry: SetEntry) -> set[SetKey]:

@@ -12,8 +12,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from flowdeps.api.names import (
+    IMAGE_ANNOTATION,
+    IMAGE_ID_ANNOTATION,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    PROBE_CONTAINER,
+    PROBED_AT_ANNOTATION,
+    PURPOSE_LABEL,
+    image_facts_name,
+)
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import MANAGED_BY, MANAGED_BY_LABEL
 from flowdeps.api.times import format_time, parse_time
 from flowdeps.clients.kubernetes import Cluster
 from flowdeps.locks.image import ImageError, ImageFacts, parse_probe
@@ -22,14 +31,6 @@ from flowdeps.trials.errors import TrialError
 from flowdeps.trials.pods import PodSettings, probe_pod
 from flowdeps.trials.runner import Runner
 
-PURPOSE_LABEL = "flowdeps.dev/purpose"
-"""On our pods and their ConfigMaps: `probe`, `verify` or, on kept facts, `image`."""
-
-_IMAGE, _IMAGE_ID, _PROBED_AT = (
-    "flowdeps.dev/image",
-    "flowdeps.dev/image-id",
-    "flowdeps.dev/probed-at",
-)
 _FACTS_FILE = "facts.json"
 _LAST_LINES = 3
 
@@ -49,8 +50,8 @@ class ImageRef:
 
     @property
     def facts_name(self) -> str:
-        """The ConfigMap that keeps what the image has; the dot sets it apart from locks' names."""
-        return f"flowdeps-image.{self.short}"
+        """The ConfigMap that keeps what the image has."""
+        return image_facts_name(self.short)
 
     @property
     def short(self) -> str:
@@ -106,7 +107,7 @@ class Images:
         return image, self._recheck
 
     async def _probe(self, ref: ImageRef) -> Image:
-        name = f"flowdeps-probe-{ref.short}"
+        name = f"{PROBE_CONTAINER}-{ref.short}"
         ended = await self._runner.run(
             probe_pod(
                 name=name,
@@ -150,9 +151,9 @@ def _body(image: Image, now: datetime) -> dict[str, Any]:
             "namespace": image.ref.namespace,
             "labels": labels("image"),
             "annotations": {
-                _IMAGE: image.ref.image,
-                _IMAGE_ID: image.id,
-                _PROBED_AT: format_time(now),
+                IMAGE_ANNOTATION: image.ref.image,
+                IMAGE_ID_ANNOTATION: image.id,
+                PROBED_AT_ANNOTATION: format_time(now),
             },
         },
         "data": {_FACTS_FILE: image.facts.to_json()},
@@ -162,12 +163,12 @@ def _body(image: Image, now: datetime) -> dict[str, Any]:
 def _kept(ref: ImageRef, body: Mapping[str, Any]) -> tuple[Image, datetime] | None:
     """The facts of a ConfigMap and when they were found; None where it is damaged."""
     annotations = body["metadata"].get("annotations") or {}
-    probed_at = parse_time(annotations.get(_PROBED_AT))
+    probed_at = parse_time(annotations.get(PROBED_AT_ANNOTATION))
     text = (body.get("data") or {}).get(_FACTS_FILE, "")
     try:
         facts = ImageFacts.from_json(text)
     except ImageError:
         return None
-    if probed_at is None or annotations.get(_IMAGE) != ref.image:
+    if probed_at is None or annotations.get(IMAGE_ANNOTATION) != ref.image:
         return None
-    return Image(ref, annotations.get(_IMAGE_ID, ""), facts), probed_at
+    return Image(ref, annotations.get(IMAGE_ID_ANNOTATION, ""), facts), probed_at

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
-from flowdeps.api.resource import MANAGED_BY, MANAGED_BY_LABEL
+from flowdeps.api.names import OURS, PURPOSE_LABEL
 from flowdeps.clients.kubernetes import Cluster
-from flowdeps.trials.images import PURPOSE_LABEL, ImageRef
+from flowdeps.trials.images import ImageRef
 
 
 async def sweep(
@@ -18,12 +18,11 @@ async def sweep(
 
     Raises ClusterError.
     """
-    ours = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
     pods = await cluster.list_pods(
-        namespaces=namespaces, selector=f"{ours},{PURPOSE_LABEL} in (probe, verify)"
+        namespaces=namespaces, selector=f"{OURS},{PURPOSE_LABEL} in (probe, verify)"
     )
     config_maps = cluster.each_config_map(
-        namespaces=namespaces, selector=f"{ours},{PURPOSE_LABEL} in (probe, verify, image)"
+        namespaces=namespaces, selector=f"{OURS},{PURPOSE_LABEL} in (probe, verify, image)"
     )
     metas = [body["metadata"] async for body in config_maps]
     used = {*running, *((ref.namespace, ref.facts_name) for ref in images)}

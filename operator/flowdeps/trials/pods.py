@@ -14,21 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowdeps.delivery.fragment import (
-    ENV_SET,
-    INSTALL,
-    RESTRICTED,
-    SITE_VOLUME,
-    installation,
-    volumes,
-)
+from flowdeps.api.names import PROBE_CONTAINER, SITE_VOLUME, VERIFY_CONTAINER
+from flowdeps.delivery.fragment import ENV_SET, RESTRICTED, installation, volumes
 from flowdeps.delivery.kinds.kubernetes.python_path import HOME, NAME, OWN
 from flowdeps.delivery.scripts import command
 
-PROBE = "flowdeps-probe"
-VERIFY = "flowdeps-verify"
-VERIFY_INSTALL = INSTALL
-VERIFY_RESULT = "flowdeps-verify:"
+VERIFY_RESULT = f"{VERIFY_CONTAINER}:"
 """What the verifying container's last line begins with; JSON follows: ``{"ok": true}``, or
 ``{"ok": false, "module": "…", "error": "…"}``, where an empty module means the check itself."""
 
@@ -74,7 +65,7 @@ def probe_pod(
 ) -> dict[str, Any]:
     """The pod whose container prints what its image has (see ``inside.seen``)."""
     container = {
-        "name": PROBE,
+        "name": PROBE_CONTAINER,
         "command": command("probe"),
         "volumeMounts": [_TEMPORARY_MOUNT],
     }
@@ -112,7 +103,7 @@ def verify_pod(
         choice=set_name, variable="dependency_set", env=settings.env, credentials=bool(secret)
     )
     verify = {
-        "name": VERIFY,
+        "name": VERIFY_CONTAINER,
         "command": command("verify"),
         "env": [
             {"name": ENV_SET, "value": set_name},

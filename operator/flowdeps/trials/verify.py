@@ -12,18 +12,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from flowdeps.api.names import VERIFY_CONTAINER
 from flowdeps.api.reasons import Reason
+from flowdeps.api.wording import shorten
 from flowdeps.clients.kubernetes import Cluster
 from flowdeps.locks.image import MARK, ImageError, ImageFacts, parse_probe
 from flowdeps.locks.lock import Lock
-from flowdeps.locks.overlay import unmet
+from flowdeps.locks.overlay import unmet_requirements
 from flowdeps.state.store import DIGEST_FILE, LOCK_FILE, MANIFEST_FILE
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.images import Image, labels, run_as
-from flowdeps.trials.pods import PodSettings, verify_pod
+from flowdeps.trials.pods import VERIFY_RESULT, PodSettings, verify_pod
 from flowdeps.trials.runner import Ended, Runner
 
-_RESULT = "flowdeps-verify:"
 _LAST_LINES = 8
 _LONGEST = 1500
 
@@ -77,7 +78,7 @@ class Verifier:
         `manifest` is the lock.json that runs will see, `env` what their install container has, such
         as a proxy.
         """
-        name = f"flowdeps-verify-{trial.short}"
+        name = f"{VERIFY_CONTAINER}-{trial.short}"
         candidate = await self._cluster.apply_config_map(
             _candidate(name, trial.namespace, lock=lock, manifest=manifest, owner=owner)
         )
@@ -118,7 +119,7 @@ class Verifier:
         except ImageError as error:
             raise TrialError(str(error), reason=Reason.PODS_FAILED) from None
         if problems := _broken(image.facts, overlay):
-            text = _shorten("; ".join(problems))
+            text = shorten("; ".join(problems), _LONGEST)
             raise TrialError(text, reason=Reason.VERIFY_FAILED, retry=False)
         return f"installs, its requirements hold, and it imports in {trial.image}"
 
@@ -150,19 +151,19 @@ def _candidate(
 
 def _broken(image: ImageFacts, overlay: ImageFacts) -> list[str]:
     """The requirements that don't hold with the lock on top, but for those of before."""
-    before = set(map(str, unmet(image)))
+    before = set(map(str, unmet_requirements(image)))
     return [
-        f"{one}, there is {overlay.versions.get(one.wants, 'none')}"
-        for one in unmet(overlay)
+        f"{one}, there is {overlay.versions.get(one.requires, 'none')}"
+        for one in unmet_requirements(overlay)
         if str(one) not in before
     ]
 
 
 def _result(log: str) -> Mapping[str, Any]:
     for line in reversed(log.splitlines()):
-        if line.startswith(_RESULT):
+        if line.startswith(VERIFY_RESULT):
             try:
-                found = json.loads(line.removeprefix(_RESULT))
+                found = json.loads(line.removeprefix(VERIFY_RESULT))
             except ValueError:
                 return {}
             return found if isinstance(found, dict) else {}
@@ -173,12 +174,8 @@ def _why(ended: Ended, result: Mapping[str, Any]) -> str:
     """What failed: the trial's own word, else what ended its container and what that said last."""
     if error := result.get("error"):
         module = result.get("module")
-        return _shorten(f"import {module}: {error}" if module else f"the check: {error}")
+        return shorten(f"import {module}: {error}" if module else f"the check: {error}", _LONGEST)
     lines = [one for one in ended.log.splitlines() if one.strip() and not one.startswith(MARK)]
     said = [one for one in lines if one.startswith("flowdeps:")][-1:] or lines[-_LAST_LINES:]
     why = ended.why or "it ended without a result"
-    return _shorten(f"{ended.failed or 'the check'}: {' | '.join([why, *said])}")
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return shorten(f"{ended.failed or 'the check'}: {' | '.join([why, *said])}", _LONGEST)

@@ -21,9 +21,9 @@ import httpx
 from flowdeps.vulnerabilities.osv import Database
 from flowdeps.vulnerabilities.read import (
     Bounds,
-    Found,
+    LoadedDatabase,
     LoadError,
-    Reading,
+    RecordReader,
     read_archive,
     read_files,
 )
@@ -66,20 +66,24 @@ class Advisories:
             self._say(found)
         return self.version != before
 
-    async def _look(self) -> Found | None:
+    async def _look(self) -> LoadedDatabase | None:
         root, known = Path(self._location), self._seen if self.current else ""
         return await _in_thread(
-            lambda stopped: read_files(root, known=known, reading=Reading(self._bounds, stopped))
+            lambda stopped: read_files(
+                root, known=known, reading=RecordReader(self._bounds, stopped)
+            )
         )
 
-    async def _fetch(self) -> Found | None:
+    async def _fetch(self) -> LoadedDatabase | None:
         with tempfile.TemporaryFile() as file:
             seen = await self._download(file)
             if seen is None:
                 return None
             raw = FileIO(os.dup(file.fileno()))
             return await _in_thread(
-                lambda stopped: read_archive(raw, seen=seen, reading=Reading(self._bounds, stopped))
+                lambda stopped: read_archive(
+                    raw, seen=seen, reading=RecordReader(self._bounds, stopped)
+                )
             )
 
     async def _download(self, file: IO[bytes]) -> str | None:
@@ -110,7 +114,7 @@ class Advisories:
             why = str(error) or "no answer in time"
             raise LoadError(f"can't be fetched ({why})") from None
 
-    def _say(self, found: Found) -> None:
+    def _say(self, found: LoadedDatabase) -> None:
         log.info("%s: %d advisories", self._shown, found.database.records)
         if found.broken and found.broken != self._said:
             log.warning("%s: %s", self._shown, found.broken)

@@ -4,8 +4,8 @@ A version is affected where an advisory lists it or a range holds it; its local 
 doesn't matter, since a rebuild has the flaws of what it was built from. A version that isn't
 PEP 440 is only looked for in lists.
 
-Databases tell one flaw several times (GHSA-…, PYSEC-…) and link the tellings by aliases. It is
-reported as long as one telling says so, and once: by its CVE where it has one, because that is the
+Databases tell one flaw several times (GHSA-…, PYSEC-…) and link the advisories by aliases. It is
+reported as long as one advisory says so, and once: by its CVE where it has one, because that is the
 name that other tools and people know it by.
 """
 
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from flowdeps.api.wording import listed
 from flowdeps.vulnerabilities.osv import (
     Advisory,
     AffectedRange,
@@ -49,14 +50,16 @@ class Vulnerability:
     since: str = ""
 
 
-def find(database: Database, pins: Iterable[tuple[str, str]]) -> tuple[Vulnerability, ...]:
+def find_vulnerabilities(
+    database: Database, pins: Iterable[tuple[str, str]]
+) -> tuple[Vulnerability, ...]:
     """The vulnerabilities of ``pins`` (names and versions), sorted."""
     found = set[Vulnerability]()
     for name, version in pins:
         package = canonicalize_name(name)
-        for tellings in database.flaws.get(package, ()):
-            if any(_affects(one, version) for one in tellings):
-                found.add(_vulnerability(package, version, tellings))
+        for advisories in database.vulnerabilities.get(package, ()):
+            if any(_affects(one, version) for one in advisories):
+                found.add(_vulnerability(package, version, advisories))
     return tuple(sorted(found))
 
 
@@ -95,27 +98,26 @@ def describe(found: Sequence[Vulnerability]) -> str:
         + (f" (fixed in {one.fixed})" if one.fixed else " (no fixed version is known)")
         for one in found[:_SHOWN]
     ]
-    more = len(found) - _SHOWN
-    return ", ".join(texts) + (f", and {more} more" if more > 0 else "")
+    return listed(texts, most=_SHOWN, total=len(found))
 
 
 def _affects(advisory: Advisory, version: str) -> bool:
     listed = normal_version(version) in advisory.versions
-    return listed or any(_within(one, version) for one in advisory.stretches)
+    return listed or any(_within(one, version) for one in advisory.ranges)
 
 
-def _within(stretch: AffectedRange, version: str) -> bool:
-    own, since, until = map(public_version, (version, stretch.since, stretch.until))
+def _within(affected_range: AffectedRange, version: str) -> bool:
+    own, since, until = map(public_version, (version, affected_range.since, affected_range.until))
     if own is None or (since is not None and own < since):
         return False
-    return until is None or own < until or (stretch.closed and own == until)
+    return until is None or own < until or (affected_range.closed and own == until)
 
 
-def _vulnerability(package: str, version: str, tellings: tuple[Advisory, ...]) -> Vulnerability:
-    names = {name for one in tellings for name in (one.id, *one.aliases)}
+def _vulnerability(package: str, version: str, advisories: tuple[Advisory, ...]) -> Vulnerability:
+    names = {name for one in advisories for name in (one.id, *one.aliases)}
     best = min(names, key=_preference)
-    by_preference = sorted(tellings, key=lambda one: _preference(one.id))
-    since, fixed = _since(version, tellings), _fixed(version, tellings)
+    by_preference = sorted(advisories, key=lambda one: _preference(one.id))
+    since, fixed = _since(version, advisories), _fixed(version, advisories)
     return Vulnerability(
         package,
         version,
@@ -124,37 +126,37 @@ def _vulnerability(package: str, version: str, tellings: tuple[Advisory, ...]) -
         summary=next((one.summary for one in by_preference if one.summary), ""),
         severity=next((one.severity for one in by_preference if one.severity), ""),
         aliases=tuple(sorted(names - {best})),
-        forbid=_forbid(version, since, fixed, tellings),
+        forbid=_forbid(version, since, fixed, advisories),
         since=since,
     )
 
 
-def _around(version: str, tellings: tuple[Advisory, ...]) -> list[AffectedRange]:
-    return [one for each in tellings for one in each.stretches if _within(one, version)]
+def _around(version: str, advisories: tuple[Advisory, ...]) -> list[AffectedRange]:
+    return [one for each in advisories for one in each.ranges if _within(one, version)]
 
 
-def _since(version: str, tellings: tuple[Advisory, ...]) -> str:
-    starts = [public_version(one.since) for one in _around(version, tellings)]
+def _since(version: str, advisories: tuple[Advisory, ...]) -> str:
+    starts = [public_version(one.since) for one in _around(version, advisories)]
     return str(min(filter(None, starts))) if starts and all(starts) else ""
 
 
-def _fixed(version: str, tellings: tuple[Advisory, ...]) -> str:
+def _fixed(version: str, advisories: tuple[Advisory, ...]) -> str:
     own = public_version(version)
-    ends = {one.until for telling in tellings for one in telling.stretches if not one.closed}
+    ends = {one.until for advisory in advisories for one in advisory.ranges if not one.closed}
     above = [end for text in ends if own and (end := public_version(text)) and end > own]
     for end in sorted(above):
-        if not any(_affects(one, str(end)) for one in tellings):
+        if not any(_affects(one, str(end)) for one in advisories):
             return str(end)
     return ""
 
 
-def _forbid(version: str, since: str, fixed: str, tellings: tuple[Advisory, ...]) -> str:
+def _forbid(version: str, since: str, fixed: str, advisories: tuple[Advisory, ...]) -> str:
     own = public_version(version)
     if own is None:
         return ""
-    around = _around(version, tellings)
+    around = _around(version, advisories)
     if not around:
-        listed = {public_version(text) for each in tellings for text in each.versions}
+        listed = {public_version(text) for each in advisories for text in each.versions}
         every = sorted(one for one in listed if one)
         return ",".join(f"!={one}" for one in (every if len(every) <= _MAX_LISTED else [own]))
     ends = [end for one in around if (end := public_version(one.until))]

@@ -22,6 +22,8 @@ from typing import Any, NamedTuple, TypeVar
 from packaging.utils import canonicalize_name, canonicalize_version
 from packaging.version import InvalidVersion, Version
 
+from flowdeps.api.wording import shorten
+
 _SUMMARY = 160
 _SEVERITIES = frozenset({"low", "moderate", "medium", "high", "critical"})
 _RANKS = {"fixed": 0, "introduced": 1, "last_affected": 2}
@@ -50,7 +52,7 @@ class Advisory(NamedTuple):
     aliases: tuple[str, ...]
     summary: str
     severity: str
-    stretches: tuple[AffectedRange, ...]
+    ranges: tuple[AffectedRange, ...]
     versions: tuple[str, ...]
 
 
@@ -59,7 +61,7 @@ class Database:
     """Flaws by canonical package name, each as the advisories that tell of it: those that are
     linked by their ids and aliases. ``digest`` is equal for equal content."""
 
-    flaws: Mapping[str, tuple[tuple[Advisory, ...], ...]]
+    vulnerabilities: Mapping[str, tuple[tuple[Advisory, ...], ...]]
     records: int
     digest: str
 
@@ -83,7 +85,7 @@ class Builder:
     def database(self) -> Database:
         """What was added so far."""
         found = {
-            name: _flaws(sorted(advisories.values()))
+            name: _group(sorted(advisories.values()))
             for name, advisories in sorted(self._found.items())
         }
         digest = hashlib.sha256()
@@ -151,13 +153,13 @@ def _advisory(
         aliases=tuple(sorted({_line(one) for one in _texts(record.get("aliases"))})),
         summary=_line(_text(record.get("summary")) or _text(record.get("details"))),
         severity=next((once(one) for one in severities if one in _SEVERITIES), ""),
-        stretches=once(
+        ranges=once(
             tuple(
-                once(stretch)
+                once(affected_range)
                 for entry in entries
                 for one in _objects(entry.get("ranges"))
                 if one.get("type") == "ECOSYSTEM"
-                for stretch in _stretches(_objects(one.get("events")))
+                for affected_range in _ranges(_objects(one.get("events")))
             )
         ),
         versions=once(
@@ -168,7 +170,7 @@ def _advisory(
     )
 
 
-def _stretches(events: list[dict[str, Any]]) -> list[AffectedRange]:
+def _ranges(events: list[dict[str, Any]]) -> list[AffectedRange]:
     ordered: list[tuple[bool, Version, int, str]] = []
     for event in events:
         for kind in _RANKS.keys() & event.keys():
@@ -179,17 +181,17 @@ def _stretches(events: list[dict[str, Any]]) -> list[AffectedRange]:
             if version is None:
                 return []
             ordered.append((not first, version, _RANKS[kind], "" if first else str(version)))
-    stretches, since = list[AffectedRange](), None
+    ranges, since = list[AffectedRange](), None
     for _, _, rank, text in sorted(ordered):
         if rank == _RANKS["introduced"]:
             since = text if since is None else since
         elif since is not None:
-            stretches.append(AffectedRange(since, text, closed=rank == _RANKS["last_affected"]))
+            ranges.append(AffectedRange(since, text, closed=rank == _RANKS["last_affected"]))
             since = None
-    return stretches if since is None else [*stretches, AffectedRange(since, "", closed=False)]
+    return ranges if since is None else [*ranges, AffectedRange(since, "", closed=False)]
 
 
-def _flaws(advisories: list[Advisory]) -> tuple[tuple[Advisory, ...], ...]:
+def _group(advisories: list[Advisory]) -> tuple[tuple[Advisory, ...], ...]:
     leaders: dict[str, str] = {}
 
     def leader(name: str) -> str:
@@ -209,7 +211,7 @@ def _flaws(advisories: list[Advisory]) -> tuple[tuple[Advisory, ...], ...]:
 def _line(text: str) -> str:
     line = " ".join(text[: 8 * _SUMMARY].strip().partition("\n\n")[0].split())
     line = "".join(one if one.isprintable() else "�" for one in line)
-    return line if len(line) <= _SUMMARY else f"{line[: _SUMMARY - 1]}…"
+    return shorten(line, _SUMMARY)
 
 
 def _text(value: object) -> str:

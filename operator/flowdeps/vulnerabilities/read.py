@@ -50,7 +50,7 @@ class LoadError(Exception):
 
 
 @dataclass(frozen=True)
-class Found:
+class LoadedDatabase:
     """A database, what it is known again by, and what of it couldn't be read (one line)."""
 
     database: Database
@@ -58,7 +58,7 @@ class Found:
     broken: str
 
 
-class Reading:
+class RecordReader:
     """Records on their way into a database; ends with `LoadError` once ``stopped`` is set."""
 
     def __init__(self, bounds: Bounds, stopped: threading.Event) -> None:
@@ -67,12 +67,12 @@ class Reading:
         self._size = self._broken = 0
         self._first = ""
 
-    def found(self, seen: str) -> Found:
+    def found(self, seen: str) -> LoadedDatabase:
         """What was read. Raises `LoadError` if it is nothing."""
         broken = f"{self._broken} can't be read, first {self._first}" if self._broken else ""
         if not self._builder.records:
             raise LoadError("; ".join(filter(None, ("no advisory about PyPI packages", broken))))
-        return Found(self._builder.database(), seen, broken)
+        return LoadedDatabase(self._builder.database(), seen, broken)
 
     def file(self, name: str, path: Path) -> None:
         """Read a file: a record or an archive."""
@@ -138,7 +138,7 @@ class _Listing(BufferedReader):
         return super().read(size)
 
 
-def read_files(root: Path, *, known: str, reading: Reading) -> Found | None:
+def read_files(root: Path, *, known: str, reading: RecordReader) -> LoadedDatabase | None:
     """The database in ``root``; None if its files are those ``known``. Raises `LoadError`."""
     if not root.exists():
         raise LoadError("there is no such file or directory")
@@ -153,13 +153,13 @@ def read_files(root: Path, *, known: str, reading: Reading) -> Found | None:
     return reading.found(seen)
 
 
-def read_archive(raw: FileIO, *, seen: str, reading: Reading) -> Found:
+def read_archive(raw: FileIO, *, seen: str, reading: RecordReader) -> LoadedDatabase:
     """The database in the zip file ``raw``, which is closed. Raises `LoadError`."""
     reading.archive("the archive", raw)
     return reading.found(seen)
 
 
-def _paths(root: Path, reading: Reading) -> Iterator[Path]:
+def _paths(root: Path, reading: RecordReader) -> Iterator[Path]:
     """Files in ``root``; hidden ones, such as those behind a mounted ConfigMap, are not ours."""
     if not root.is_dir():
         yield root

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flowdeps.api.config import Config, parse_config
-from flowdeps.api.resource import FINALIZER
+from flowdeps.api.names import FINALIZER
 from flowdeps.app.cleanup import Cleanup
 from flowdeps.clients.kubernetes import Cluster, ClusterError
 from flowdeps.clients.prefect.client import Pools

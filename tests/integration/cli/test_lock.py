@@ -1,5 +1,6 @@
 """`flowdeps lock`, with the real uv against a local index."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -212,7 +213,7 @@ def test_image_packages_are_left_out(shell: Shell, stocked: Index, listed: str) 
     shell.write("set.yaml", text.replace("beta", "alpha>1"))
     done = shell.flowdeps(*command)
     assert done.status == 1
-    assert "flowdeps: Unsatisfiable: alpha 1.0 is in the image" in done.err
+    assert "flowdeps: Unsatisfiable: spec.requirements: alpha 1.0 is in the image" in done.err
     assert ("prefect 3.8.8 requires alpha<1.1" in done.err) == (listed == IMAGE)
 
 
@@ -239,3 +240,76 @@ def test_credentials_of_an_index_are_given_in_a_file(shell: Shell) -> None:
     assert done.status == 1
     assert "note: the Secret index isn't read here; give --netrc FILE" in done.err
     assert "flowdeps: IndexUnauthorized: " in done.err
+
+
+def test_the_configuration_decides_as_in_the_operator(shell: Shell, stocked: Index) -> None:
+    """--config: an index that is not allowed is refused before anything is resolved, a version
+    with a known vulnerability is avoided, and Block refuses what has no other."""
+    flaw = {"introduced": "1.1"}
+    package = {"ecosystem": "PyPI", "name": "alpha"}
+    affected = {"package": package, "ranges": [{"type": "ECOSYSTEM", "events": [flaw]}]}
+    shell.write("GHSA-1.json", json.dumps({"id": "GHSA-1", "affected": [affected]}))
+    database = {"vulnerabilities": {"database": str(shell.directory)}}
+    shell.write("config.yaml", yaml.safe_dump(database))
+    shell.write("set.yaml", set_text(["beta"], index=stocked.url))
+    plain = shell.flowdeps("lock", "set.yaml")
+    avoided = shell.flowdeps("lock", "set.yaml", "--config", "config.yaml")
+    assert plain.status == avoided.status == 0
+    assert "alpha==1.1 " in plain.out
+    assert "alpha==1.0 " in avoided.out
+
+    blocked = set_text(["alpha>1"], index=stocked.url) + "  vulnerabilities: Block\n"
+    shell.write("set.yaml", blocked)
+    done = shell.flowdeps("lock", "set.yaml", "--config", "config.yaml")
+    assert (done.status, done.out) == (1, "")
+    assert "flowdeps: Vulnerable: the lock is not published, as spec.vuln" in done.err
+    assert "alpha 1.1 has GHSA-1 (no fixed version is known)" in done.err
+
+    allowed = {"index": {"allowed": ["https://packages.example.com"]}, **database}
+    shell.write("config.yaml", yaml.safe_dump(allowed))
+    done = shell.flowdeps("lock", "set.yaml", "--config", "config.yaml")
+    assert (done.status, done.out) == (1, "")
+    assert done.err.startswith(f"flowdeps: IndexNotAllowed: spec.index.url: {stocked.url} is not")
+
+
+def test_a_database_that_can_not_be_read_is_noted(shell: Shell, stocked: Index) -> None:
+    """As in the operator: nothing is known then, and nothing held back."""
+    config = {"vulnerabilities": {"database": str(shell.directory / "missing")}}
+    shell.write("config.yaml", yaml.safe_dump(config))
+    shell.write("set.yaml", set_text(["alpha"], index=stocked.url) + "  vulnerabilities: Block\n")
+    done = shell.flowdeps("lock", "set.yaml", "--config", "config.yaml")
+    assert done.status == 0
+    assert "note: DatabaseUnavailable: " in done.err
+    assert "alpha==1.1 " in done.out
+
+
+def test_a_lock_made_here_fits_as_lock_from(shell: Shell, stocked: Index) -> None:
+    """What is printed can be named by spec.lockFrom; the same command compares it with the image,
+    and refuses it for another one."""
+    text = set_text(["beta"], index=stocked.url).replace(OF_VERSION, OF_IMAGE)
+    shell.write("set.yaml", text)
+    shell.write("image.json", IMAGE)
+    made = shell.flowdeps("lock", "set.yaml", "--image-packages", "image.json")
+    assert made.status == 0
+    body = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "locks", "namespace": "flows"},
+        "data": {"ml": made.out},
+    }
+    shell.write("locks.yaml", yaml.safe_dump(body))
+    lock_from = "lockFrom: {configMapKeyRef: {name: locks, key: ml}}"
+    shell.write("set.yaml", text.replace("requirements: ['beta']", lock_from))
+    command = ("lock", "set.yaml", "locks.yaml", "--image-packages", "image.json")
+    done = shell.flowdeps(*command)
+    assert (done.status, done.out) == (0, made.out)
+    shell.write("image.json", IMAGE.replace('"version": "1.0"', '"version": "1.1"'))
+    done = shell.flowdeps(*command)
+    assert (done.status, done.out) == (1, "")
+    assert (
+        "flowdeps: LockInvalid: spec.lockFrom: the lock builds on alpha 1.0, which flows:1 does not"
+        " have" in done.err
+    )
+    done = shell.flowdeps("lock", "set.yaml", "locks.yaml")
+    assert (done.status, done.out) == (0, made.out)
+    assert "note: the lock is not compared with what the image has installed" in done.err

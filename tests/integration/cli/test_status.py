@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flowdeps.api.resource import API_VERSION, KIND
+from flowdeps.api.names import API_VERSION, KIND
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.cli.support import Shell
 from tests.support.sets import apply, set_body

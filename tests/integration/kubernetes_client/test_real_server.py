@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flowdeps.api.resource import FINALIZER
+from flowdeps.api.names import FINALIZER
 from flowdeps.clients.kubernetes import Cluster, ClusterError
 from flowdeps.clients.kubernetes import transport as module
 from flowdeps.state import config_maps

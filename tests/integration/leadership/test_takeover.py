@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flowdeps.api.resource import API_VERSION, PLURAL
+from flowdeps.api.names import API_VERSION, PLURAL
 from flowdeps.delivery import find
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index

@@ -348,7 +348,7 @@ async def test_a_cache_directory_that_can_not_be_made_is_named_with_its_field(
     with pytest.raises(ResolverError) as caught:
         await resolver.resolve(replace(REQUEST, image=image), previous=None, access=access)
     assert caught.value.message == (
-        f"the cache directory {file}/cache can't be used (Not a directory); mend it, or name "
+        f"the cache directory {file}/cache can't be used (Not a directory); correct it, or name "
         "another in resolver.cacheDirectory of the configuration"
     )
 

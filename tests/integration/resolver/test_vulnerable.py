@@ -9,7 +9,7 @@ from flowdeps.gather.least_vulnerable import least_vulnerable
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.resolver import Resolution, Resolver
-from flowdeps.vulnerabilities.matches import Vulnerability, find
+from flowdeps.vulnerabilities.matches import Vulnerability, find_vulnerabilities
 from flowdeps.vulnerabilities.osv import Builder, Database
 from tests.cluster.index import Index
 from tests.integration.resolver.support import AMD64, ask, lock_of
@@ -44,7 +44,7 @@ async def safest_of(
         return await resolver.resolve(one, previous=previous)
 
     def known(lock: Lock) -> tuple[Vulnerability, ...]:
-        return find(database, [(pin.name, pin.version) for pin in lock.pins])
+        return find_vulnerabilities(database, [(pin.name, pin.version) for pin in lock.pins])
 
     made = await least_vulnerable(request, ask=answer, known=known)
     return {pin.name: pin.version for pin in made.lock.pins}

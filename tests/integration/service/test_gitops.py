@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from flowdeps.api.resource import REFRESH_ANNOTATION
+from flowdeps.api.names import REFRESH_REQUESTED_ANNOTATION
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.prefect_api import PrefectApi
@@ -32,7 +32,7 @@ def test_nothing_of_ours_is_drift(
     start_operator()
     wait_ready(cluster, "delivered")
     body = wait_ready(cluster, "plain")
-    cluster.kubectl("annotate", "fds", "delivered", f"{REFRESH_ANNOTATION}=now")
+    cluster.kubectl("annotate", "fds", "delivered", f"{REFRESH_REQUESTED_ANNOTATION}=now")
     wait(
         lambda: _get(cluster, "delivered")["status"].get("lastHandledRefreshAt") == "now",
         what="the refresh",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from flowdeps.api.config import Config, parse_config
-from flowdeps.api.resource import API_VERSION, PLURAL, REFRESH_ANNOTATION
+from flowdeps.api.names import API_VERSION, PLURAL, REFRESH_REQUESTED_ANNOTATION
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.prefect import PrefectServer
@@ -44,7 +44,7 @@ class Step:
 
 def _set(*requirements: str, asked: str = "", **spec: Any) -> Body:
     body = set_body(_NAME, requirements, pools=[{"name": _POOL, "default": True}], **spec)
-    body["metadata"]["annotations"] = {REFRESH_ANNOTATION: asked} if asked else {}
+    body["metadata"]["annotations"] = {REFRESH_REQUESTED_ANNOTATION: asked} if asked else {}
     return body
 
 
@@ -179,7 +179,7 @@ class _World:
             and ready["observedGeneration"] == body["metadata"]["generation"]
             and body["spec"]["requirements"] == wanted["spec"]["requirements"]
             and body["status"].get("lastHandledRefreshAt")
-            == wanted["metadata"]["annotations"].get(REFRESH_ANNOTATION)
+            == wanted["metadata"]["annotations"].get(REFRESH_REQUESTED_ANNOTATION)
         )
 
     def _state(self) -> Any:

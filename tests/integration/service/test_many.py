@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from flowdeps.api.resource import API_VERSION, PLURAL
+from flowdeps.api.names import API_VERSION, PLURAL
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.support.fixtures import StartOperator

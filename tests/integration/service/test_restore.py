@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from flowdeps.api.resource import REFRESH_ANNOTATION
+from flowdeps.api.names import REFRESH_REQUESTED_ANNOTATION
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.prefect_api import PrefectApi
@@ -39,7 +39,7 @@ def test_restored_locks_serve_without_a_resolution(
     for one in locks["items"]:
         owners = get(cluster, "cm", one["metadata"]["name"])["metadata"]["ownerReferences"]
         assert [owner["uid"] for owner in owners] == [uid]
-    patch = f'{{"metadata": {{"annotations": {{"{REFRESH_ANNOTATION}": "now"}}}}}}'
+    patch = f'{{"metadata": {{"annotations": {{"{REFRESH_REQUESTED_ANNOTATION}": "now"}}}}}}'
     cluster.kubectl("patch", "fds", "kept", "--type=merge", "-p", patch)
     wait(lambda: pins(cluster, "kept") == "alpha==1.1", what="the refresh")
 

@@ -1,4 +1,10 @@
-"""Generated requirements, pins and locks."""
+"""Generated requirements, pins and locks.
+
+Strategies are made once: Hypothesis checks each that it draws from, and many are drawn from for an
+example.
+"""
+
+from functools import cache
 
 from hypothesis import strategies as st
 
@@ -14,12 +20,14 @@ _MARKERS = (
 )
 
 
+@cache
 def names() -> st.SearchStrategy[str]:
     """Normalized package names."""
     part = st.text(_LETTERS, min_size=1, max_size=4)
     return st.lists(part, min_size=1, max_size=3).map("-".join)
 
 
+@cache
 def versions() -> st.SearchStrategy[str]:
     """Normalized versions: epochs, pre-, post-, development and local parts included."""
     release = st.lists(st.integers(0, 30).map(str), min_size=1, max_size=4).map(".".join)
@@ -36,16 +44,23 @@ def versions() -> st.SearchStrategy[str]:
     )
 
 
+@cache
+def _written() -> st.SearchStrategy[tuple[str, list[str], list[tuple[str, str]], str]]:
+    """A requirement's parts: name, extras, conditions and marker."""
+    plain = st.lists(st.integers(0, 30).map(str), min_size=1, max_size=3).map(".".join)
+    condition = st.tuples(st.sampled_from(["==", ">=", "<", "!=", ">"]), plain)
+    return st.tuples(
+        names(),
+        st.lists(names(), max_size=3, unique=True),
+        st.lists(condition, max_size=3),
+        st.sampled_from(["", *(f"; {one}" for one in _MARKERS)]),
+    )
+
+
 @st.composite
 def spellings(draw: st.DrawFn) -> tuple[str, str]:
     """The same requirement written twice, differently."""
-    name = draw(names())
-    extras = draw(st.lists(names(), max_size=3, unique=True))
-    plain = st.lists(st.integers(0, 30).map(str), min_size=1, max_size=3).map(".".join)
-    conditions = draw(
-        st.lists(st.tuples(st.sampled_from(["==", ">=", "<", "!=", ">"]), plain), max_size=3)
-    )
-    marker = draw(st.sampled_from(["", *(f"; {one}" for one in _MARKERS)]))
+    name, extras, conditions, marker = draw(_written())
     one = f"{name}{_extras(extras)}{','.join(a + b for a, b in conditions)}{marker}"
     shuffled = draw(st.permutations(conditions))
     other = name.replace("-", draw(st.sampled_from(["_", ".", "--", "-"]))).upper()
@@ -58,6 +73,7 @@ def _extras(names: list[str]) -> str:
     return f"[{','.join(names)}]" if names else ""
 
 
+@cache
 def targets() -> st.SearchStrategy[Target]:
     return st.builds(
         Target,
@@ -66,51 +82,71 @@ def targets() -> st.SearchStrategy[Target]:
     )
 
 
+_WHICH = st.integers(0, 3)
+
+
+@cache
+def _outlines() -> st.SearchStrategy[tuple[Target, list[str], dict[str, str]]]:
+    """A lock's target, the names of its pins, and what its image has."""
+    return st.tuples(
+        targets(),
+        st.lists(names(), max_size=6, unique=True),
+        st.dictionaries(names(), versions(), max_size=3),
+    )
+
+
+@cache
+def _unique_versions(count: int) -> st.SearchStrategy[list[str]]:
+    return st.lists(versions(), min_size=count, max_size=count, unique=True)
+
+
 @st.composite
 def locks(draw: st.DrawFn) -> Lock:
     """Locks with pins for all platforms, for one, and with versions that differ between them."""
-    target = draw(targets())
+    target, named, base = draw(_outlines())
     pins: list[Pin] = []
-    for name in draw(st.lists(names(), max_size=6, unique=True)):
+    for name in named:
         everywhere: list[tuple[str, ...]] = [target.platforms]
         apart: list[tuple[str, ...]] = [(one,) for one in target.platforms]
-        groups = draw(st.sampled_from([everywhere, apart, apart[:1], apart[-1:]]))
-        found = draw(st.lists(versions(), min_size=len(groups), max_size=len(groups), unique=True))
+        groups = [everywhere, apart, apart[:1], apart[-1:]][draw(_WHICH)]
+        found = draw(_unique_versions(len(groups)))
         pins += [
             Pin(name, version, draw(_hashes()), platforms)
             for version, platforms in zip(found, groups, strict=True)
         ]
-    base = draw(st.dictionaries(names(), versions(), max_size=3))
     return Lock(target, tuple(pins), tuple(base.items()))
 
 
-@st.composite
-def images(draw: st.DrawFn) -> ImageFacts:
+@cache
+def images() -> st.SearchStrategy[ImageFacts]:
     """Images whose packages require each other and others, in bounds that may hold or not."""
-    found = draw(st.dictionaries(_few_names(), versions(), max_size=5))
-    return ImageFacts(
-        python="3.11",
-        full_version=draw(st.sampled_from(["", "3.11.9"])),
-        platform=draw(st.sampled_from(sorted(PLATFORMS))),
-        libc_version=draw(st.sampled_from(["", "2.17", "2.36"])),
-        tools=draw(st.sampled_from([(), ("pip",), ("pip", "uv")])),
-        markers=draw(st.sampled_from([{}, {"python_version": "3.11", "os_name": "posix"}])),
-        distributions=tuple(
-            Distribution(name, version, draw(_requires()), draw(st.sampled_from([(), ("x-y",)])))
-            for name, version in found.items()
+    parts = st.tuples(versions(), _requires(), st.sampled_from([(), ("x-y",)]))
+    return st.builds(
+        ImageFacts,
+        python=st.just("3.11"),
+        full_version=st.sampled_from(["", "3.11.9"]),
+        platform=st.sampled_from(sorted(PLATFORMS)),
+        libc_version=st.sampled_from(["", "2.17", "2.36"]),
+        tools=st.sampled_from([(), ("pip",), ("pip", "uv")]),
+        markers=st.sampled_from([{}, {"python_version": "3.11", "os_name": "posix"}]),
+        distributions=st.dictionaries(_few_names(), parts, max_size=5).map(
+            lambda found: tuple(Distribution(name, *one) for name, one in found.items())
         ),
     )
 
 
+@cache
 def overlays() -> st.SearchStrategy[dict[str, str]]:
     """Versions by name that a lock puts on top of such an image."""
     return st.dictionaries(_few_names(), versions(), max_size=5)
 
 
+@cache
 def _few_names() -> st.SearchStrategy[str]:
     return st.sampled_from(["a", "b", "c-d", "e", "f"])
 
 
+@cache
 def _requires() -> st.SearchStrategy[tuple[str, ...]]:
     one = st.builds(
         "{}{}{}{}".format,
@@ -122,6 +158,7 @@ def _requires() -> st.SearchStrategy[tuple[str, ...]]:
     return st.lists(one, max_size=4).map(tuple)
 
 
+@cache
 def _hashes() -> st.SearchStrategy[tuple[str, ...]]:
-    one = st.text("0123456789abcdef", min_size=64, max_size=64).map("sha256:{}".format)
+    one = st.binary(min_size=32, max_size=32).map(lambda content: f"sha256:{content.hex()}")
     return st.lists(one, min_size=1, max_size=3).map(tuple)

@@ -76,7 +76,7 @@ def test_what_keeps_to_the_constraints_breaks_nothing(
     pins = {name: one for name, one in pins.items() if facts.versions.get(name) != one}
     free = overlay.shadowed(facts, shadow)
     for one in overlay.conflicts(facts, pins, platform=AMD64):
-        assert one.demand.name in free
+        assert one.requirement.name in free
 
 
 @given(images())

@@ -1,7 +1,7 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flowdeps.locks.prefect_list import parse_variable
+from flowdeps.locks.prefect_variable import parse_variable
 from flowdeps.locks.requirements import normalize, parse_requirement
 from flowdeps.locks.requirements_file import RequirementsFile, parse_requirements_file
 from tests.property.locks.strategies import spellings

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from packaging.version import Version
 
 from flowdeps.locks.requirements import parse_requirement
-from flowdeps.vulnerabilities.matches import exclusions, find, fixes
+from flowdeps.vulnerabilities.matches import exclusions, find_vulnerabilities, fixes
 from flowdeps.vulnerabilities.osv import Builder, RecordError
 from tests.property.locks.strategies import versions
 
@@ -56,20 +56,20 @@ _TELLINGS = st.lists(st.tuples(_EVENTS, st.lists(versions(), max_size=3)), min_s
 
 @given(_TELLINGS, versions())
 def test_a_pin_is_reported_as_the_format_says(
-    tellings: list[tuple[list[dict[str, str]], list[str]]], version: str
+    advisories: list[tuple[list[dict[str, str]], list[str]]], version: str
 ) -> None:
-    """As soon as one telling affects it; the fix is above it and affected by none; the exclusion
+    """As soon as one advisory affects it; the fix is above it and affected by none; the exclusion
     forbids it and, unless nothing helps, there is one."""
     builder = Builder()
-    for number, (events, listed) in enumerate(tellings):
+    for number, (events, listed) in enumerate(advisories):
         builder.add(_record(events, listed, f"X-{number}"))
-    found = find(builder.database(), [("a", version)])
-    assert bool(found) == any(_vulnerable(*telling, version) for telling in tellings)
+    found = find_vulnerabilities(builder.database(), [("a", version)])
+    assert bool(found) == any(_vulnerable(*advisory, version) for advisory in advisories)
     for one in found:
         assert one.id == "CVE-1"
         if one.fixed:
             assert Version(one.fixed) > Version(Version(version).public)
-            assert not any(_vulnerable(*telling, one.fixed) for telling in tellings)
+            assert not any(_vulnerable(*advisory, one.fixed) for advisory in advisories)
             bound = parse_requirement(fixes(found)["a"]).specifier
             assert bound.contains(one.fixed, prereleases=True)
         for line in exclusions(found):
@@ -104,4 +104,4 @@ def test_no_record_raises_anything_else(record: object) -> None:
         builder.add(record)
     except RecordError:
         return
-    find(builder.database(), [("a", "1.0"), ("", ""), ("pypi", "1.0")])
+    find_vulnerabilities(builder.database(), [("a", "1.0"), ("", ""), ("pypi", "1.0")])

@@ -12,7 +12,7 @@ from flowdeps.state import (
     LockRecord,
     config_maps,
     keep_history,
-    last_record,
+    lock_in_service,
     obsolete,
     revisions_of,
 )
@@ -138,12 +138,12 @@ def test_a_record_survives_its_config_maps(made: LockRecord, summary: str) -> No
     """Read back from the cluster, by either ConfigMap, a lock is the one that was published; only
     when it was refreshed, and at whose request, is not in a revision."""
     revision, current = (view(one) for one in config_maps(entry(), HOME, made, summary=summary))
-    found = last_record(entry(), [revision, current], now=NOW)
+    found = lock_in_service(entry(), [revision, current], now=NOW)
     assert found is not None
-    assert found[0] == made
-    stand_in = last_record(entry(), [revision], now=NOW)
+    assert found.record == made
+    stand_in = lock_in_service(entry(), [revision], now=NOW)
     assert stand_in is not None
-    assert (stand_in[0].digest, stand_in[0].inputs) == (made.digest, made.inputs)
+    assert (stand_in.record.digest, stand_in.record.inputs) == (made.digest, made.inputs)
 
 
 _VIEWS = st.lists(
@@ -177,12 +177,12 @@ def test_what_goes_is_what_no_place_and_no_history_keeps(
     gone = obsolete(wanted, views, serving=short, limit=limit)
     left = [one for one in views if one not in gone]
     for place in {Location("jobs", "x"), Location("jobs", "x-y"), HOME} - set(wanted):
-        names = {place.current, *(place.revision(record(s).short) for s in "abcd")}
-        others = {n for w in wanted for n in [w.current] if w.namespace == place.namespace}
+        names = {place.live_name, *(place.revision(record(s).short) for s in "abcd")}
+        others = {n for w in wanted for n in [w.live_name] if w.namespace == place.namespace}
         assert not {v.name for v in left if v.namespace == place.namespace} & (names - others)
     for place in wanted:
         here = [one for one in views if one.namespace == place.namespace]
-        assert {v.name for v in here if v.name in (place.current, place.revision(short))} <= {
+        assert {v.name for v in here if v.name in (place.live_name, place.revision(short))} <= {
             v.name for v in left
         }
         old = [v for v in revisions_of(place, left) if v.name != place.revision(short)]

@@ -204,7 +204,7 @@ _CPU, _FIRST = "pods.resources.limits.cpu", "pods.tolerations[0]"
         ({"prefect": {"apiUrl": "http://a:secret@b/api"}}, "prefect.apiUrl", "PREFECT_API_KEY"),
         ({"prefect": {"pollInterval": 30}}, "prefect.pollInterval", "quotes"),
         ({"prefect": {"pollInterval": "0s"}}, "prefect.pollInterval", "1s or more"),
-        ({"prefect": []}, "prefect", "a list stands where fields are needed"),
+        ({"prefect": []}, "prefect", "a list is given where fields are needed"),
         ({"watchNamespaces": ["Flows"]}, "watchNamespaces[0]", "lower-case"),
         ({"owner": "a b"}, "owner", "namespace/name"),
         ({"leaderElection": {"enabled": True}}, "leaderElection.namespace", "missing"),
@@ -237,6 +237,8 @@ _CPU, _FIRST = "pods.resources.limits.cpu", "pods.tolerations[0]"
         ({"images": {"recheck": "10s"}}, "images.recheck", "1m or more"),
         ({"pods": {"concurrency": 0}}, "pods.concurrency", "1 to 64"),
         ({"pods": {"resources": {"limits": {"cpu": "1 core"}}}}, _CPU, "such as 100m"),
+        ({"pods": {"resources": []}}, "pods.resources", "a list is given where fields are needed"),
+        ({"pods": {"labels": 1}}, "pods.labels", "a number is given where fields are needed"),
         ({"pods": {"resources": {"cpu": 1}}}, "pods.resources.cpu", "known: requests, limits"),
         ({"pods": {"nodeSelector": {"gpu": True}}}, "pods.nodeSelector.gpu", "put it in quotes"),
         ({"pods": {"nodeSelector": {"gpu": "a b"}}}, "pods.nodeSelector.gpu", "no label's value"),
@@ -297,6 +299,27 @@ def test_a_mistake_is_refused_with_its_path(change: dict[str, Any], path: str, s
     [problem] = [one for one in caught.value.problems if one.path == path]
     assert says in problem.message
     assert "secret" not in str(caught.value)
+
+
+def test_all_mistakes_are_reported_together() -> None:
+    """Each mistake is reported once, with the first of each section, and none causes another."""
+    with pytest.raises(InvalidError) as caught:
+        parse_config(
+            {
+                "watchNamespaces": "flows",
+                "leaderElection": {"renewDeadline": "0s", "name": None},
+                "workPools": [{"image": "a b"}, {"name": "a", "install": {"env": [{"name": "1"}]}}],
+                "index": {"urls": []},
+            }
+        )
+    assert sorted(one.path for one in caught.value.problems) == [
+        "index.urls",
+        "leaderElection.renewDeadline",
+        "watchNamespaces",
+        "workPools[0].image",
+        "workPools[0].name",
+        "workPools[1].install.env[0].name",
+    ]
 
 
 @given(st.sampled_from(tuple(FULL)), JSON)

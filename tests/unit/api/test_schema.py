@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from flowdeps.api import conditions, resource, rules, status, statusparts
+from flowdeps.api import conditions, names, resource, rules, status, statusparts
 from flowdeps.api.durations import parse_duration
 from flowdeps.locks.target import PLATFORMS
 
@@ -32,10 +32,10 @@ def field(path: str) -> dict[str, Any]:
 
 def test_the_names_of_the_resource_are_those_of_the_schema() -> None:
     """Group, version, kind and plural are written twice and the same."""
-    names = CRD["spec"]["names"]
-    assert (CRD["spec"]["group"], SERVED["name"]) == (resource.GROUP, resource.VERSION)
-    assert (names["kind"], names["plural"]) == (resource.KIND, resource.PLURAL)
-    assert CRD["metadata"]["name"] == f"{resource.PLURAL}.{resource.GROUP}"
+    written = CRD["spec"]["names"]
+    assert (CRD["spec"]["group"], SERVED["name"]) == (names.GROUP, names.VERSION)
+    assert (written["kind"], written["plural"]) == (names.KIND, names.PLURAL)
+    assert CRD["metadata"]["name"] == f"{names.PLURAL}.{names.GROUP}"
 
 
 def test_the_choices_are_those_of_the_schema() -> None:
@@ -88,7 +88,7 @@ def test_the_bounds_of_the_status_are_those_of_the_schema() -> None:
 def test_the_complete_example_has_every_field() -> None:
     """Each field of the spec stands in examples/complete.yaml, those of sources at one of both."""
     text = (Path(__file__).parents[3] / "examples" / "complete.yaml").read_text(encoding="utf-8")
-    sets = [one for one in yaml.safe_load_all(text) if one["kind"] == resource.KIND]
+    sets = [one for one in yaml.safe_load_all(text) if one["kind"] == names.KIND]
     assert "# revision: " in text
     used = set[str]().union(*(_paths(one["spec"]) for one in sets)) | {".revision"}
     forms = {"constraintsFrom": "requirementsFrom"}

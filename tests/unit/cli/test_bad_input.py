@@ -132,7 +132,7 @@ def test_a_file_that_cannot_be_read_is_named(
         ("- a", "not an object of Kubernetes"),
         (SET.replace("v1alpha1", "v9"), "apiVersion: 'flowdeps.dev/v9' is not known"),
         (SET.replace("[pandas]", "[-r x]"), "spec.requirements[0]: "),
-        (SET.split("spec:")[0] + "spec: x", "spec: a text stands where fields are needed"),
+        (SET.split("spec:")[0] + "spec: x", "spec: a text is given where fields are needed"),
         (SET.replace("[{name: k}]", "5"), "spec.workPools: "),
         (SET.replace("{name: k}", "{name: k, key: {a: b}}"), "spec.workPools[0].key: "),
         (SET.replace("{name: ml}", "[]"), "metadata.name: missing"),

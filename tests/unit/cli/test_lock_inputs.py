@@ -10,7 +10,7 @@ import pytest
 from flowdeps.api.config import Config, parse_config
 from flowdeps.cli import main
 from flowdeps.cli.failure import CommandError
-from flowdeps.cli.lock_inputs import Given, read_request
+from flowdeps.cli.lock_inputs import Given, read_inputs
 from flowdeps.locks.request import LockRequest, Prereleases
 
 SET = """\
@@ -67,7 +67,9 @@ def request(
         image_packages=image_packages,
         python=python,
     )
-    return read_request(given, config or Config())[0]
+    wanted = read_inputs(given, config or Config())[0].wanted
+    assert isinstance(wanted, LockRequest)
+    return wanted
 
 
 def refused(*beside: str, image_packages: str | None = None, python: str | None = None) -> str:
@@ -155,20 +157,25 @@ def test_the_image_is_the_target_where_the_set_names_none(write: Write) -> None:
         (
             f"requirementsFrom: [{{{OF_CONFIG_MAP % 'in'}}}]",
             'version: "3.11"',
-            "set.yaml: spec.requirementsFrom[0]: there is no key 'in' of a ConfigMap 'lines'",
+            'SourceNotFound: spec.requirementsFrom[0]: there is no key "in" of ConfigMap'
+            " flows/lines in the files; give the file that has it after the set's",
         ),
         (
             "constraintsFrom: [{prefectVariable: {name: extra}}]\n  requirements: [six]",
             'version: "3.11"',
-            "set.yaml: spec.constraintsFrom[0]: the value of the Prefect variable 'extra' is not"
+            'SourceNotFound: spec.constraintsFrom[0]: the value of Prefect variable "extra" is not'
             " known here; give a file with it: --variable extra=FILE",
         ),
         (
             "includes: [{name: a}]",
             'version: "3.11"',
-            "set.yaml: spec.includes: ml → a: 0 sets of that name in the files",
+            "IncludeNotFound: spec.includes: ml → a: there is no set of that name in the files",
         ),
-        (f"lockFrom: {{{OF_CONFIG_MAP % 'in'}}}", "", "set.yaml: spec.lockFrom: the lock is made"),
+        (
+            f"lockFrom: {{{OF_CONFIG_MAP % 'in'}}}",
+            "",
+            'SourceNotFound: spec.lockFrom: there is no key "in" of ConfigMap flows/lines in the',
+        ),
         ("requirements: [six]", "image: flows", "give it with --image-packages FILE"),
         ("requirements: [six]", "", "give it with --image-packages FILE"),
     ],
@@ -194,7 +201,10 @@ def test_what_is_optional_may_be_left_out(write: Write) -> None:
 def test_a_source_with_a_line_that_is_refused_names_the_line(write: Write) -> None:
     """The field, the line, and the way out."""
     write("set.yaml", set_of(f"requirementsFrom: [{{{OF_CONFIG_MAP % 'bad'}}}]"), CONFIG_MAP)
-    assert refused().startswith('set.yaml: spec.requirementsFrom[0]: line 1: "-r other.txt": ')
+    assert refused().startswith(
+        'SourceInvalid: spec.requirementsFrom[0]: key "bad" of ConfigMap flows/lines: line 1:'
+        ' "-r other.txt": '
+    )
 
 
 def test_a_cycle_is_named(write: Write) -> None:
@@ -266,4 +276,7 @@ def test_a_config_map_of_a_file_in_utf_16_is_read(write: Write) -> None:
     write("set.yaml", set_of(f"requirementsFrom: [{{{OF_CONFIG_MAP % 'wide'}}}]"), made)
     assert request().requirements == ("httpx",)
     write("set.yaml", set_of(f"requirementsFrom: [{{{OF_CONFIG_MAP % 'latin'}}}]"), made)
-    assert "key 'latin': not a text file in UTF-8; save it as one" in refused()
+    assert (
+        'key "latin" of ConfigMap flows/lines is there, but not a text file in UTF-8; save it as'
+        " one" in refused()
+    )

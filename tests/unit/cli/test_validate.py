@@ -128,7 +128,7 @@ SET = "apiVersion: flowdeps.dev/v1alpha1\nkind: FlowDependencySet\n"
         ("spec: {}", "kind: missing; write `kind: FlowDependencySet`"),
         (SET, "metadata.name: missing; give the set a name"),
         (f"{SET}metadata: []\nspec: []", "metadata.name: missing"),
-        (f"{SET}metadata: {{name: a}}\nspec: x", "spec: a text stands where fields are needed"),
+        (f"{SET}metadata: {{name: a}}\nspec: x", "spec: a text is given where fields are needed"),
         (
             f"{SET}metadata: {{name: a}}\nspec:\n  suspend: true\n  suspend: false",
             "sets.yaml:6: document 1: spec.suspend: written twice",
@@ -194,7 +194,7 @@ spec:
     out = capsys.readouterr().out
     assert len(out.splitlines()) == 5
     assert len(out) < 2000
-    assert "spec.suspend: a list stands there; write true or false without quotes\n" in out
+    assert "spec.suspend: a list is given; write true or false without quotes\n" in out
 
 
 def test_an_anchor_that_holds_itself_is_no_endless_loop(

@@ -45,12 +45,10 @@ def compile_with(index: Index, tmp_path: Path, *lines: str, options: tuple[str, 
     return done.stdout if done.returncode == 0 else done.stderr
 
 
-@pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def python(images: dict[str, Path]) -> Path:
     """The interpreter of an environment with pip."""
-    at = tmp_path_factory.mktemp("env")
-    subprocess.run([sys.executable, "-m", "venv", at], check=True, capture_output=True)
-    return at / "bin" / "python"
+    return images["pip"] / "python"
 
 
 def pip_download(

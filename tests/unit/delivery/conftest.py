@@ -1,26 +1,12 @@
-"""Images, pods and an index for the tests of the install script."""
+"""Pods and an index for the tests of the install script."""
 
-import shutil
-import venv
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cluster import tools
 from tests.cluster.index import Index
 from tests.unit.delivery.install_pod import Pod
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Directories for PATH: an interpreter with nothing, with uv, and with pip."""
-    root = tmp_path_factory.mktemp("images")
-    venv.create(root / "bare", symlinks=True)
-    venv.create(root / "pip", symlinks=True, with_pip=True)
-    shutil.copytree(root / "bare", root / "uv", symlinks=True)
-    (root / "uv/bin/uv").symlink_to(tools.uv())
-    return {name: root / name / "bin" for name in ("bare", "pip", "uv")}
 
 
 @pytest.fixture

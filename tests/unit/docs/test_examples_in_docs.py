@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from flowdeps.api.config import parse_config
-from flowdeps.api.resource import KIND, parse_spec
+from flowdeps.api.names import KIND
+from flowdeps.api.resource import parse_spec
 from flowdeps.cli.main import build_parser
 
 _ROOT = Path(__file__).parents[3]

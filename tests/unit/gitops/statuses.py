@@ -7,7 +7,8 @@ from typing import Any, Literal
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.reconcile.context import PoolState
-from flowdeps.reconcile.dependency_set.status import STALLED, ReconcileResult, build_status
+from flowdeps.reconcile.dependency_set.progress import Progress
+from flowdeps.reconcile.dependency_set.status import build_status
 from flowdeps.state import LockRecord
 from tests.unit.reconcile.test_status import CASES, LOCK, NOW, PUBLISHED, VERIFIED, WAITS, Case
 from tests.unit.state.builders import ML, entry, pools
@@ -49,7 +50,7 @@ def _situation(ready: tuple[str, Reason]) -> Situation:
     status, reason = ready
     if status == "True":
         return "ready"
-    return "stuck" if reason in STALLED else "under way"
+    return "stuck" if reason.is_stalled else "under way"
 
 
 def _suspended(record: LockRecord | None) -> Body:
@@ -72,8 +73,8 @@ def _set(case: Case) -> Body:
         if verdict
     }
     status = build_status(
-        of,
-        ReconcileResult(
+        Progress(
+            entry=of,
             resolved=case.resolved,
             verified=VERIFIED,
             published=case.published,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flowdeps.api.resource import REFRESH_ANNOTATION
+from flowdeps.api.names import REFRESH_REQUESTED_ANNOTATION
 from tests.unit.gitops import lua
 from tests.unit.gitops.statuses import Body, Situation, Told, all_told
 from tests.unit.state.bodies import set_body
@@ -62,7 +62,7 @@ def test_a_refresh_sets_the_annotation_to_now_and_changes_nothing_else() -> None
     [ready, *_] = all_told()
     before = datetime.now(UTC).replace(microsecond=0)
     changed = lua.run(_REFRESH, ready.body)
-    at = changed["metadata"].pop("annotations").pop(REFRESH_ANNOTATION)
+    at = changed["metadata"].pop("annotations").pop(REFRESH_REQUESTED_ANNOTATION)
     asked = datetime.strptime(at, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     assert before <= asked <= before + timedelta(minutes=1)
     assert changed == ready.body
@@ -71,9 +71,9 @@ def test_a_refresh_sets_the_annotation_to_now_and_changes_nothing_else() -> None
 def test_a_refresh_keeps_the_other_annotations() -> None:
     """Also one that was asked for before is only replaced."""
     kept = {"example.com/team": "a"}
-    body = set_body(metadata={"annotations": {**kept, REFRESH_ANNOTATION: "yesterday"}})
+    body = set_body(metadata={"annotations": {**kept, REFRESH_REQUESTED_ANNOTATION: "yesterday"}})
     annotations = lua.run(_REFRESH, body)["metadata"]["annotations"]
-    assert annotations.pop(REFRESH_ANNOTATION) != "yesterday"
+    assert annotations.pop(REFRESH_REQUESTED_ANNOTATION) != "yesterday"
     assert annotations == kept
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from flowdeps.api.resource import KIND, parse_spec
+from flowdeps.api.names import KIND
+from flowdeps.api.resource import parse_spec
 from scripts.notes import notes
 
 _ROOT = Path(__file__).parents[3]

@@ -6,7 +6,7 @@ from flowdeps.locks.merge import (
     by_platform,
     disagreements,
     merge,
-    preferences,
+    preferred_versions,
     toward_others,
 )
 from tests.unit.locks.builders import AMD64, ARM64, BOTH, lock, pin
@@ -37,36 +37,36 @@ def test_platforms_that_differ_have_pins_of_their_own() -> None:
 
 def test_without_a_past_nothing_is_preferred() -> None:
     """The first platform of a refresh takes what is newest."""
-    assert preferences(AMD64, resolved={}, previous=None) == {}
+    assert preferred_versions(AMD64, resolved={}, previous=None) == {}
 
 
 def test_each_platform_keeps_its_own_version() -> None:
     """A lock whose versions differ between platforms is stable."""
     previous = lock(pin("a", "1.0", AMD64), pin("a", "2.0", ARM64))
     first = previous.on(AMD64)
-    assert preferences(AMD64, resolved={}, previous=previous) == {"a": "1.0"}
-    assert preferences(ARM64, resolved={AMD64: first}, previous=previous) == {"a": "2.0"}
+    assert preferred_versions(AMD64, resolved={}, previous=previous) == {"a": "1.0"}
+    assert preferred_versions(ARM64, resolved={AMD64: first}, previous=previous) == {"a": "2.0"}
 
 
 def test_a_platform_follows_one_that_had_to_move() -> None:
     """A version that changed on one platform is preferred on the next."""
     previous = lock(pin("a", "1.0"), pin("b", "1.0"))
     first = resolved(pin("a", "2.0", AMD64), pin("b", "1.0", AMD64), pin("c", "1.0", AMD64))
-    wanted = preferences(ARM64, resolved={AMD64: first}, previous=previous)
+    wanted = preferred_versions(ARM64, resolved={AMD64: first}, previous=previous)
     assert wanted == {"a": "2.0", "b": "1.0", "c": "1.0"}
 
 
 def test_a_pin_of_the_other_platform_only_is_a_preference_too() -> None:
     """A package that becomes needed here starts with the version that is known there."""
     previous = lock(pin("a", "1.0", ARM64))
-    assert preferences(AMD64, resolved={}, previous=previous) == {"a": "1.0"}
+    assert preferred_versions(AMD64, resolved={}, previous=previous) == {"a": "1.0"}
 
 
 def test_what_the_image_no_longer_brings_keeps_its_version() -> None:
     """A version that the lock built on is preferred like a pin; a pin of that name comes first, and
     an image that has the package says itself which version."""
     previous = replace(lock(pin("a", "2.0")), base=(("a", "1.0"), ("b", "1.0"), ("c", "1.0")))
-    wanted = preferences(AMD64, resolved={}, previous=previous, image={"c": "3.0"})
+    wanted = preferred_versions(AMD64, resolved={}, previous=previous, image={"c": "3.0"})
     assert wanted == {"a": "2.0", "b": "1.0"}
 
 

@@ -4,10 +4,11 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 from flowdeps.locks import overlay
-from flowdeps.locks.demands import Demand, demands
 from flowdeps.locks.image import Distribution, ImageFacts
+from flowdeps.locks.installed_requirements import InstalledRequirement, installed_requirements
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.target import Target
+from flowdeps.resolver.messages import ranges
 from tests.unit.locks.builders import AMD64, ARM64
 
 PREFECT = Distribution(
@@ -66,18 +67,18 @@ def test_extras_that_the_image_uses_count() -> None:
             Distribution("h2", "5.0", ("never<1; extra == 'all'",)),
         ),
     )
-    assert list(map(str, demands(facts, platform=AMD64))) == [
+    assert list(map(str, installed_requirements(facts, platform=AMD64))) == [
         "app 1.0 requires httpx>=0.23",
         "httpx 0.28 requires h2<5",
     ]
-    assert list(map(str, overlay.unmet(facts))) == ["httpx 0.28 requires h2<5"]
+    assert list(map(str, overlay.unmet_requirements(facts))) == ["httpx 0.28 requires h2<5"]
 
 
 def test_a_shadowed_package_prefers_the_images_version() -> None:
     """Only packages that are there, and all with `*`."""
-    assert overlay.preferences(FACTS, shadow=("six", "absent")) == {"six": "1.16.0"}
-    assert overlay.preferences(FACTS, shadow=("*",)) == FACTS.versions
-    assert overlay.preferences(FACTS, shadow=()) == {}
+    assert overlay.image_preferences(FACTS, shadow=("six", "absent")) == {"six": "1.16.0"}
+    assert overlay.image_preferences(FACTS, shadow=("*",)) == FACTS.versions
+    assert overlay.image_preferences(FACTS, shadow=()) == {}
 
 
 def test_what_breaks_in_the_image_names_both_sides_and_the_way_out() -> None:
@@ -85,10 +86,10 @@ def test_what_breaks_in_the_image_names_both_sides_and_the_way_out() -> None:
     pins = {"python-dateutil": "4.0.0", "uvloop": "0.17.0", "tomli": "9.0", "redis": "9.0"}
     broken = "prefect 3.8.8 of the image requires python-dateutil<3,>=2.8.2, the lock has 4.0.0: "
     found = overlay.conflicts(FACTS, pins, platform=ARM64)
-    assert overlay.told(found + found, others_moved=False) == (
+    assert overlay.describe_conflicts(found + found, others_moved=False) == (
         f"{broken}ask for a version that fits, or change the image"
     )
-    assert overlay.told(found, others_moved=True) == (
+    assert overlay.describe_conflicts(found, others_moved=True) == (
         f"{broken}ask for a version that fits, add prefect to spec.requirements, so that it can "
         "move too, or change the image"
     )
@@ -113,16 +114,18 @@ def test_a_conflict_has_two_ways_out() -> None:
     that the image uses; what no requirement can say is no way out."""
     request = LockRequest(requirements=("bb",), target=Target("3.11", (AMD64,)), image=FACTS)
     required = [
-        Demand("aa", "1.0", "bb", SpecifierSet("<2,>=1")),
-        Demand("aa", "1.0", "cc", SpecifierSet("<2"), "x"),
+        InstalledRequirement("aa", "1.0", "bb", SpecifierSet("<2,>=1")),
+        InstalledRequirement("aa", "1.0", "cc", SpecifierSet("<2"), "x"),
     ]
     found = [overlay.Conflict(one, "2.0") for one in required]
-    assert list(overlay.ways_out(request, found)) == [
+    assert list(overlay.alternative_requests(request, found)) == [
         replace(request, constraints=("bb<2,>=1", "cc<2")),
         replace(request, requirements=("bb", "aa", "aa[x]")),
     ]
     odd = [overlay.Conflict(replace(required[0], specifier=SpecifierSet("===1.zip")), "2.0")]
-    assert list(overlay.ways_out(request, odd)) == [replace(request, requirements=("bb", "aa"))]
+    assert list(overlay.alternative_requests(request, odd)) == [
+        replace(request, requirements=("bb", "aa"))
+    ]
 
 
 def test_nothing_breaks_that_moves_along_or_was_broken_before() -> None:
@@ -143,7 +146,7 @@ def test_nothing_breaks_that_moves_along_or_was_broken_before() -> None:
 def test_a_requirement_is_unmet_by_another_version_and_by_nothing_at_all() -> None:
     """With or without a specifier; extras and what markers rule out are not asked for."""
     changed = (PREFECT, replace(DATEUTIL, version="3.0"), replace(SIX, version="1.16.0"))
-    assert list(map(str, overlay.unmet(replace(FACTS, distributions=changed)))) == [
+    assert list(map(str, overlay.unmet_requirements(replace(FACTS, distributions=changed)))) == [
         "prefect 3.8.8 requires python-dateutil<3,>=2.8.2",
         "prefect 3.8.8 requires uvloop>=0.18",
         "prefect 3.8.8 requires jinja2",
@@ -191,8 +194,8 @@ def test_an_explanation_is_told_the_images_part_in_it(
     explanation: str, shadow: tuple[str, ...], told: str | None
 ) -> None:
     """What the image has or wants of the packages that uv names, and what to do about it."""
-    found = overlay.explain(FACTS, explanation, shadow=shadow, platform=AMD64)
-    assert found == ((told,) if told else ())
+    found = overlay.describe_limits(FACTS, ranges(explanation), shadow=shadow, platform=AMD64)
+    assert found == ([told] if told else [])
 
 
 def test_who_in_the_image_is_in_the_way_is_named_first() -> None:
@@ -207,7 +210,7 @@ def test_who_in_the_image_is_in_the_way_is_named_first() -> None:
         ("<2", "a0 1.0 requires python-dateutil>=2.7"),
     ):
         text = f"Because you require python-dateutil{bounds} and python-dateutil==2.9.0, …"
-        [told] = overlay.explain(facts, text, shadow=(), platform=AMD64)
+        [told] = overlay.describe_limits(facts, ranges(text), shadow=(), platform=AMD64)
         assert told.split("where ")[1].startswith(f"{first}; a")
         assert told.count("prefect") <= 1
 
@@ -215,8 +218,8 @@ def test_who_in_the_image_is_in_the_way_is_named_first() -> None:
 def test_stub_metadata_say_what_the_image_says() -> None:
     """Requirements with markers and extras; no line that nobody could read, and no URL."""
     odd = Distribution("app", "1.0", ("x @ https://example.com/x.whl", "y\nz", "v>=1", "!"), ("e",))
-    assert overlay.metadata(odd) == (
+    assert overlay.stub_metadata(odd) == (
         "Metadata-Version: 2.1\nName: app\nVersion: 1.0\nProvides-Extra: e\n"
         "Requires-Dist: x\nRequires-Dist: v>=1\n"
     )
-    assert 'Requires-Dist: redis<7; extra == "redis"\n' in overlay.metadata(PREFECT)
+    assert 'Requires-Dist: redis<7; extra == "redis"\n' in overlay.stub_metadata(PREFECT)

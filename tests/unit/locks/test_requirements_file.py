@@ -1,6 +1,6 @@
 import pytest
 
-from flowdeps.locks.prefect_list import parse_variable
+from flowdeps.locks.prefect_variable import parse_variable
 from flowdeps.locks.requirements_file import (
     MAX_BYTES,
     MAX_LINES,

@@ -9,19 +9,20 @@ only with a change, watches, finalizers, owners, immutable data, fields of other
 import asyncio
 import copy
 import json
+import pickle
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from packaging.specifiers import SpecifierSet
 
 from flowdeps.api.config import parse_config
+from flowdeps.api.names import PURPOSE_LABEL, SET_LABEL
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import SET_LABEL
 from flowdeps.app.assembly import make_context
 from flowdeps.app.service import Service
 from flowdeps.clients.kubernetes import Cluster, ClusterError
@@ -32,7 +33,6 @@ from flowdeps.locks.request import LockRequest
 from flowdeps.locks.requirements import parse_requirement
 from flowdeps.resolver import IndexUnavailableError, Resolution, UnsatisfiableError
 from flowdeps.telemetry.metrics import Metrics
-from flowdeps.trials.images import PURPOSE_LABEL
 from tests.unit.delivery.samples import pool as pool_template
 from tests.unit.locks.builders import digest
 from tests.unit.scheduling import virtual
@@ -40,8 +40,15 @@ from tests.unit.state.bodies import set_body
 
 Body = dict[str, Any]
 Watcher = Callable[[str | None, str, Body], None]
+T = TypeVar("T")
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def _copied(value: T) -> T:
+    """Copy a value; a whole template ten times as fast as `copy.deepcopy` does."""
+    copied: T = pickle.loads(pickle.dumps(value))  # noqa: S301
+    return copied
 
 
 def clock() -> datetime:
@@ -474,11 +481,11 @@ class MemoryPrefect:
 
     async def read(self, name: str) -> Pool | None:
         await self._turn()
-        return copy.deepcopy(self.pools.get(name))
+        return _copied(self.pools.get(name))
 
     async def read_all(self) -> dict[str, Pool]:
         await self._turn()
-        return copy.deepcopy(self.pools)
+        return _copied(self.pools)
 
     async def write(self, name: str, template: Mapping[str, Any]) -> None:
         await self._turn()

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from flowdeps.api.resource import MANAGED_BY, MANAGED_BY_LABEL, NAMESPACE_LABEL
+from flowdeps.api.names import MANAGED_BY, MANAGED_BY_LABEL, NAMESPACE_LABEL
 from flowdeps.app.cleanup import Cleanup
 from flowdeps.clients.kubernetes import Cluster, ClusterError
 from flowdeps.clients.prefect.client import Pools

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from flowdeps.api.resource import NAMESPACE_LABEL
+from flowdeps.api.names import NAMESPACE_LABEL
 from tests.unit.reconcile.simulation import Simulation
 from tests.unit.reconcile.test_life import HOUR, MINUTE, play, settled
 

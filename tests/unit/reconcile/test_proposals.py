@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from flowdeps.api.resource import REFRESH_ANNOTATION
+from flowdeps.api.names import REFRESH_REQUESTED_ANNOTATION
 from flowdeps.clients.kubernetes import ClusterError
 from tests.unit.reconcile.simulation import Body, Simulation
 from tests.unit.reconcile.test_life import DAY, HOUR, MINUTE, play, settled
@@ -13,7 +13,7 @@ from tests.unit.reconcile.test_locks import status
 
 def ask(sim: Simulation) -> None:
     """kubectl annotate, of a set that is refreshed by hand only."""
-    asked = {"annotations": {REFRESH_ANNOTATION: "now"}}
+    asked = {"annotations": {REFRESH_REQUESTED_ANNOTATION: "now"}}
     sim.cluster.apply("ml", updates="Manual", interval="0s", metadata=asked)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from flowdeps.api.resource import REFRESH_ANNOTATION
+from flowdeps.api.names import REFRESH_REQUESTED_ANNOTATION
 from flowdeps.clients.kubernetes import ClusterError
 from tests.unit.reconcile.simulation import Body, Simulation
 from tests.unit.reconcile.test_life import HOUR, MINUTE, play, settled
@@ -27,7 +27,7 @@ def test_a_slip_is_no_refresh(asked: str, age: float, updates: str) -> None:
     next is an interval away."""
 
     async def script(sim: Simulation) -> None:
-        metadata = {"annotations": {REFRESH_ANNOTATION: asked}} if asked else {}
+        metadata = {"annotations": {REFRESH_REQUESTED_ANNOTATION: asked}} if asked else {}
         sim.cluster.apply("ml", metadata=metadata, interval="48h", updates=updates)
         async with sim.operator():
             await asyncio.sleep(age)

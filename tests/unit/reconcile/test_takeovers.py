@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flowdeps.api.resource import SET_LABEL
+from flowdeps.api.names import SET_LABEL
 from tests.unit.reconcile.simulation import Simulation
 from tests.unit.reconcile.test_life import HOUR, MINUTE, play, settled
 

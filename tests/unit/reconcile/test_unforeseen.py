@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from flowdeps.api.resource import MANAGED_BY, MANAGED_BY_LABEL, SET_LABEL
+from flowdeps.api.names import MANAGED_BY, MANAGED_BY_LABEL, SET_LABEL
 from tests.unit.reconcile.simulation import Simulation
 from tests.unit.reconcile.test_life import HOUR, MINUTE, play
 

@@ -149,13 +149,10 @@ def test_drifts_that_are_ten_minutes_old_are_forgotten() -> None:
     for now in (0.0, 100.0, 200.0):
         assert one.wait_for_others(now) is None
         assert one.settled(now, FRAGMENT) == (400.0 if now == 200.0 else None)
-    contended = [one.contended]
+    assert one.contended
     assert one.settled(599.0, FRAGMENT) == 1.0
     assert one.settled(600.0, FRAGMENT) is None
-    contended.append(one.contended)
-    assert one.wait_for_others(650.0) is None
-    contended.append(one.contended)
-    assert contended == [True, False, True]
+    assert [one.contended, one.wait_for_others(650.0), one.contended] == [False, None, True]
 
 
 def test_a_drift_that_is_left_alone_is_not_counted_again() -> None:

@@ -8,22 +8,22 @@ from flowdeps.locks.image import Distribution, ImageFacts
 from flowdeps.locks.index import Index
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.target import Target
-from flowdeps.resolver.advice import Asked, advice, cooldown, lowered
+from flowdeps.resolver.advice import advise, advise_on_cooldown, lowered_pins
 from flowdeps.resolver.failures import yanked
 from tests.unit.locks.builders import AMD64, BOTH, lock, pin
 
 GONE = ["The last lock has app 2.0, which the index no longer has."]
 
 
-def asked(line: str = "app>1", *, image: ImageFacts | None = None) -> Asked:
-    return Asked(
-        request=LockRequest(
-            requirements=(line,), target=BOTH, index=Index("https://example.com"), image=image
-        ),
-        platform=AMD64,
-        previous=lock(pin("app", "2.0"), pin("lib", "1.0")),
-        credentials=False,
+def advised(
+    explanation: str, messages: str = "", *, line: str = "app>1", image: ImageFacts | None = None
+) -> list[str]:
+    """The advice for a request, whose last lock had app 2.0."""
+    request = LockRequest(
+        requirements=(line,), target=BOTH, index=Index("https://example.com"), image=image
     )
+    previous = lock(pin("app", "2.0"), pin("lib", "1.0"))
+    return advise(explanation, messages, request=request, platform=AMD64, previous=previous)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def asked(line: str = "app>1", *, image: ImageFacts | None = None) -> Asked:
 )
 def test_a_pin_that_the_index_lost_is_named(explanation: str) -> None:
     """Where the requirement would still allow it, and the index has it no more."""
-    assert advice(explanation, "", asked()) == GONE
+    assert advised(explanation) == GONE
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_pin_that_the_index_lost_is_named(explanation: str) -> None:
 )
 def test_a_pin_that_may_be_there_is_not_named(explanation: str, line: str) -> None:
     """No claim without a ground."""
-    assert advice(explanation, "", asked(line)) == []
+    assert advised(explanation, line=line) == []
 
 
 @pytest.mark.parametrize("tag", ["manylinux_2_31_x86_64", "manylinux_2_39_aarch64"])
@@ -64,13 +64,13 @@ def test_who_bounds_glibc_is_told(tag: str) -> None:
     messages = f"tag (e.g., `manylinux_2_28_x86_64`) … on the following platform: `{tag}`."
     facts = ImageFacts(python="3.11", platform=AMD64)
     for image in (None, facts):
-        [told] = advice("", messages, asked(image=image))
+        [told] = advised("", messages, image=image)
         assert told == (
             "Only wheels for glibc 2.28 and older are used as long as flowdeps has not looked at "
             "the image: choose another version, or name the image in spec.python.image."
         )
-    assert advice("", messages, asked(image=replace(facts, libc_version="2.28"))) == []
-    assert advice("", messages.replace(tag, "manylinux_2_17_i686"), asked()) == []
+    assert advised("", messages, image=replace(facts, libc_version="2.28")) == []
+    assert advised("", messages.replace(tag, "manylinux_2_17_i686")) == []
 
 
 def test_a_pin_that_is_too_young_is_not_lost() -> None:
@@ -80,8 +80,8 @@ def test_a_pin_that_is_too_young_is_not_lost() -> None:
         "hint: `app` was filtered by `exclude-newer` to only include packages uploaded before "
         "2026-11-16T06:41:28Z. The requested version, v2.0, was published at 2026-11-23T06:55Z."
     )
-    assert advice(explanation, hint, asked()) == []
-    assert cooldown(hint) == [
+    assert advised(explanation, hint) == []
+    assert advise_on_cooldown(hint) == [
         "app 2.0, uploaded on 2026-11-23, is younger than spec.index.cooldown allows: "
         "wait, or name app in spec.index.cooldownExempt."
     ]
@@ -110,7 +110,7 @@ def test_a_pin_that_went_down_is_told_unless_it_was_asked_for(
         replace(request, constraints=(line,)),
         replace(request, exclude=(line,)),
     ):
-        found = lowered(one, previous, pins, platform=AMD64)
+        found = lowered_pins(one, previous, pins, platform=AMD64)
         assert [text.split(":")[0] for text in found] == (
             ["app 2.0 of the last lock is no longer chosen, 1.5 is"] if told else []
         )
@@ -120,7 +120,7 @@ def test_an_image_has_its_part_after_what_was_lost() -> None:
     """Both are told."""
     image = ImageFacts(python="3.11", platform=AMD64, distributions=(Distribution("six", "1.0"),))
     explanation = "Because there is no version of app==2.0 and six==1.0 depends on app==2.0, …"
-    told = advice(explanation, "", asked(image=image))
+    told = advised(explanation, image=image)
     assert told[:1] == GONE
     assert told[1].startswith("six 1.0 is in the image: ")
 

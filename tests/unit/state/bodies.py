@@ -3,8 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flowdeps.api.resource import MANAGED_BY, MANAGED_BY_LABEL, NAMESPACE_LABEL, SET_LABEL
-from flowdeps.state.store import ANNOTATION_CONTENT, content_hash
+from flowdeps.api.names import (
+    CONTENT_ANNOTATION,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    NAMESPACE_LABEL,
+    SET_LABEL,
+)
+from flowdeps.state.store import content_hash
 
 Body = dict[str, Any]
 
@@ -73,7 +79,7 @@ def config_map(
                 SET_LABEL: holder[1],
                 **(labels or {}),
             },
-            "annotations": {ANNOTATION_CONTENT: content_hash(content)},
+            "annotations": {CONTENT_ANNOTATION: content_hash(content)},
         },
         "data": content,
     }

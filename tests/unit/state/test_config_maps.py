@@ -5,15 +5,16 @@ from typing import Any
 
 import pytest
 
-from flowdeps.api.resource import REFRESH_ANNOTATION
+from flowdeps.api.names import REFRESH_REQUESTED_ANNOTATION
 from flowdeps.api.status import LockStatus, SetStatus
 from flowdeps.locks.index import Index
 from flowdeps.state import (
     Location,
     LockRecord,
+    Served,
     config_maps,
     keep_history,
-    last_record,
+    lock_in_service,
     obsolete,
     record_of,
     refresh_after,
@@ -121,15 +122,17 @@ def test_the_record_of_a_lock_counts_packages_not_pins() -> None:
 def test_what_was_published_reads_back_as_its_record() -> None:
     """The record comes from the cluster alone, and is the one that was written."""
     there = current(HOME, "a", at=_T(1))
-    assert last_record(entry(), [there], now=NOW) == (record("a", at=_T(1)), "flowdeps-ml")
+    assert lock_in_service(entry(), [there], now=NOW) == Served(
+        record("a", at=_T(1)), "flowdeps-ml"
+    )
 
 
 def test_the_current_config_map_comes_before_newer_revisions() -> None:
     """What runs mount is what is in service, also when a revision is newer."""
     views = [revision(HOME, "b", at=_T(5)), current(HOME, "a", at=_T(1))]
-    found = last_record(entry(), views, now=NOW)
+    found = lock_in_service(entry(), views, now=NOW)
     assert found is not None
-    assert found[0].short == "a000000000"
+    assert found.record.short == "a000000000"
 
 
 def test_without_a_current_config_map_the_newest_intact_revision_stands_in() -> None:
@@ -145,21 +148,21 @@ def test_without_a_current_config_map_the_newest_intact_revision_stands_in() -> 
         revision(HOME, "b", at=_T(2)),
         view_config_map(changed),
     ]
-    found = last_record(entry(), views, now=NOW)
+    found = lock_in_service(entry(), views, now=NOW)
     assert found is not None
-    assert found[1] == "flowdeps-ml-c000000000"
-    assert found[0].digest == record("c").digest
+    assert found.config_map == "flowdeps-ml-c000000000"
+    assert found.record.digest == record("c").digest
 
 
 def _stand_in(**changes: Any) -> LockRecord:
     """What a set with a newer revision b than a takes up without a current ConfigMap."""
-    found = last_record(
+    found = lock_in_service(
         entry(**changes),
         [revision(HOME, "a", at=_T(1)), revision(HOME, "b", at=_T(2))],
         now=NOW,
     )
     assert found is not None
-    return found[0]
+    return found.record
 
 
 _LOCK_A = LockStatus(
@@ -187,7 +190,7 @@ def test_what_was_served_stands_in_before_newer_revisions() -> None:
 def test_a_stand_in_counts_as_just_refreshed() -> None:
     """A revision knows neither when its lock was last refreshed nor which request was met: the
     status does, and where there is none, what is asked for was."""
-    asked = {"annotations": {REFRESH_ANNOTATION: "now"}}
+    asked = {"annotations": {REFRESH_REQUESTED_ANNOTATION: "now"}}
     assert _stand_in().refreshed_at == "2026-02-01T00:00:00.000000+00:00"
     assert _stand_in(metadata=asked).refresh == "now"
     assert _stand_in(metadata=asked, status=_SERVED_A).refresh == ""
@@ -202,11 +205,11 @@ def test_a_stand_in_is_refreshed_when_the_status_says(days: int) -> None:
     status = SetStatus(lock=_LOCK_A, next_refresh_at=due).to_dict()
     one = entry(status=status, interval="720h")
     for read in (NOW, NOW + timedelta(hours=7), due + timedelta(hours=1)):
-        found = last_record(one, [revision(HOME, "a", at=_T(1))], now=read)
+        found = lock_in_service(one, [revision(HOME, "a", at=_T(1))], now=read)
         assert found is not None
         after = refresh_after(one)
         assert after is not None
-        assert datetime.fromisoformat(found[0].refreshed_at) + after == due
+        assert datetime.fromisoformat(found.record.refreshed_at) + after == due
 
 
 def test_a_stand_in_is_never_refreshed_later_than_an_interval_from_now() -> None:
@@ -221,9 +224,9 @@ def test_copies_and_strangers_are_no_record() -> None:
     half = applied(config_maps(entry(), HOME, record(), summary="")[1])
     del half["metadata"]["annotations"]["flowdeps.dev/inputs"]
     views = [current(JOBS, "a", at=_T(1)), revision(Location("flows", "mlx"), "b", at=_T(2))]
-    assert last_record(entry(), views, now=NOW) is None
-    assert last_record(entry(), [view_config_map(half)], now=NOW) is None
-    assert last_record(entry(), [], now=NOW) is None
+    assert lock_in_service(entry(), views, now=NOW) is None
+    assert lock_in_service(entry(), [view_config_map(half)], now=NOW) is None
+    assert lock_in_service(entry(), [], now=NOW) is None
 
 
 # What is to go

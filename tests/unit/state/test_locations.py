@@ -1,16 +1,19 @@
+from collections.abc import Mapping, Sequence
+
 import pytest
 
-from flowdeps.state import Location, age, holder_of, places, primary_location
-from flowdeps.state.store import SetKey
+from flowdeps.api.config import Config
+from flowdeps.state import Claims, Location, age, locations_of, primary_location
+from flowdeps.state.store import PoolView, SetEntry, SetKey, Store
 from tests.unit.state.builders import HOME, ML, config, entry, pools
 
 
 def test_a_sets_lock_belongs_to_its_own_namespace_first() -> None:
     """Home stands first, whatever pools say, and with no pool it is all."""
     assert primary_location(ML) == HOME
-    assert places(entry(), config=config(), pools={}) == [HOME]
+    assert locations_of(entry(), config=config(), pools={}) == [HOME]
     offering = entry(pools=[{"name": "a", "key": "x"}])
-    assert places(offering, config=config(), pools=pools(a=["jobs", "flows"])) == [
+    assert locations_of(offering, config=config(), pools=pools(a=["jobs", "flows"])) == [
         HOME,
         Location("jobs", "x"),
         Location("flows", "x"),
@@ -20,38 +23,41 @@ def test_a_sets_lock_belongs_to_its_own_namespace_first() -> None:
 def test_each_place_is_named_once() -> None:
     """Two pools with one job namespace and key, or a pool at home under the set's name, are one."""
     offering = entry(pools=["a", "b", {"name": "c", "key": "x"}])
-    found = places(offering, config=config(), pools=pools(a="jobs", b="jobs", c="flows"))
+    found = locations_of(offering, config=config(), pools=pools(a="jobs", b="jobs", c="flows"))
     assert found == [HOME, Location("jobs", "ml"), Location("flows", "x")]
 
 
 def test_a_pool_that_was_not_looked_at_adds_no_place() -> None:
     """Where its jobs run is not known yet; a pool that does not exist has no jobs at all."""
     offering = entry(pools=["unknown", "missing"])
-    assert places(offering, config=config(), pools=pools(missing=[])) == [HOME]
+    assert locations_of(offering, config=config(), pools=pools(missing=[])) == [HOME]
 
 
 def test_a_pool_that_does_not_admit_the_namespace_gets_no_lock() -> None:
     """Sets of a namespace that a pool does not trust write nothing where its jobs run."""
     strict = config({"name": "a", "namespaces": ["team-*"]}, {"name": "*"})
     both = pools(a="jobs", b="jobs-b")
-    assert places(entry(pools=["a", "b"]), config=strict, pools=both) == [
+    assert locations_of(entry(pools=["a", "b"]), config=strict, pools=both) == [
         HOME,
         Location("jobs-b", "ml"),
     ]
     trusted = entry(namespace="team-a", pools=["a"])
-    assert Location("jobs", "ml") in places(trusted, config=strict, pools=both)
+    assert Location("jobs", "ml") in locations_of(trusted, config=strict, pools=both)
 
 
 def test_a_set_with_a_mistake_keeps_its_places() -> None:
     """The lock in service stays where it is while the spec is being mended."""
     broken = entry(requirements=["no good"], pools=["a"])
     assert broken.spec is None
-    assert places(broken, config=config(), pools=pools(a="jobs")) == [HOME, Location("jobs", "ml")]
+    assert locations_of(broken, config=config(), pools=pools(a="jobs")) == [
+        HOME,
+        Location("jobs", "ml"),
+    ]
 
 
 def test_names_of_config_maps_follow_from_the_key() -> None:
     """`flowdeps-<key>` is what runs mount, `flowdeps-<key>-<digest>` a revision."""
-    assert Location("jobs", "x").current == "flowdeps-x"
+    assert Location("jobs", "x").live_name == "flowdeps-x"
     assert Location("jobs", "x").revision("0123456789") == "flowdeps-x-0123456789"
 
 
@@ -59,6 +65,20 @@ def test_names_of_config_maps_follow_from_the_key() -> None:
 
 _OLD, _NEW = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"
 _AT_JOBS = pools(a="jobs", b="jobs")
+
+
+def holder_of(
+    location: Location,
+    rivals: Sequence[SetEntry],
+    *,
+    config: Config,
+    pools: Mapping[str, PoolView],
+) -> SetKey | None:
+    """The set that has a location, of these."""
+    store = Store(sets={one.key: one for one in rivals}, pools={**pools})
+    for one in rivals:
+        store.put_set({**one.body, "metadata": {**one.body["metadata"], "resourceVersion": "2"}})
+    return Claims(store, config).holder(location)
 
 
 def test_the_older_of_two_sets_serves_a_place() -> None:

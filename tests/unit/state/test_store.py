@@ -225,7 +225,7 @@ def test_a_set_with_a_mistake_keeps_its_offers(
     entry = store.sets[ML]
     assert entry.spec is None
     assert "spec.requirements[0]" in entry.problems
-    assert [(ref.name, ref.key, ref.default) for ref in entry.offers] == offers
+    assert [(ref.name, ref.key, ref.default) for ref in entry.pool_refs] == offers
     assert store.offering("a") == ({ML} if offers else set())
 
 
@@ -235,7 +235,7 @@ def test_any_spec_is_taken_in(spec: Any) -> None:
     store = Store()
     assert store.put_set({**set_body(), "spec": spec}) == ML
     assert store.sets[ML].problems
-    assert store.sets[ML].offers == ()
+    assert store.sets[ML].pool_refs == ()
 
 
 def test_every_problem_of_a_spec_is_told() -> None:

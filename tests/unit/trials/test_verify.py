@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
+from flowdeps.api.names import INSTALL_CONTAINER, VERIFY_CONTAINER
 from flowdeps.api.reasons import Reason
-from flowdeps.delivery.fragment import INSTALL
 from flowdeps.trials.errors import TrialError
-from flowdeps.trials.pods import VERIFY
 from tests.unit.reconcile.simulation import MemoryCluster, MemoryImage
 from tests.unit.scheduling import virtual
 from tests.unit.trials.builders import verify
@@ -18,12 +17,15 @@ PROBED = "\n".join(MemoryImage().lines({"pandas": "1.0"}))
 
 def ended(failed: str, code: int, why: str = "Error", /, **pod: str) -> dict[str, Any]:
     """The status of a pod of which a container failed; `pod`: its own reason and message."""
-    done = {"name": INSTALL, "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}}
+    done = {
+        "name": INSTALL_CONTAINER,
+        "state": {"terminated": {"exitCode": 0, "reason": "Completed"}},
+    }
     # Of a container that ran Kubernetes takes the last lines for a message.
     message = "no such file" if why == "StartError" else PROBED[-200:]
     state = {"exitCode": code, "reason": why, "message": message}
     one = {"name": failed, "state": {"terminated": state}}
-    init, main = ([one], []) if failed == INSTALL else ([done], [one])
+    init, main = ([one], []) if failed == INSTALL_CONTAINER else ([done], [one])
     return {"phase": "Failed", **pod, "initContainerStatuses": init, "containerStatuses": main}
 
 
@@ -50,18 +52,28 @@ LATE = "Pod was active on the node longer than the specified deadline"
 @pytest.mark.parametrize(
     ("status", "log", "reason", "says"),
     [
-        (ended(VERIFY, 137, reason="Evicted", message=LOW), PROBED, "PodsFailed", LOW),
-        (ended(INSTALL, 143, reason="Terminated", message=SHUTDOWN), "", "PodsFailed", SHUTDOWN),
+        (ended(VERIFY_CONTAINER, 137, reason="Evicted", message=LOW), PROBED, "PodsFailed", LOW),
+        (
+            ended(INSTALL_CONTAINER, 143, reason="Terminated", message=SHUTDOWN),
+            "",
+            "PodsFailed",
+            SHUTDOWN,
+        ),
         ({"phase": "Failed", "reason": "OutOfcpu", "message": FULL}, "", "PodsFailed", FULL),
         (
-            ended(VERIFY, 137, reason="DeadlineExceeded", message=LATE),
+            ended(VERIFY_CONTAINER, 137, reason="DeadlineExceeded", message=LATE),
             PROBED,
             "VerifyTimeout",
             LATE,
         ),
-        (ended(VERIFY, 137, "OOMKilled"), PROBED, "PodsFailed", "OOMKilled"),
-        (ended(VERIFY, 137), PROBED, "PodsFailed", "exit code 137"),
-        (ended(INSTALL, 1), "flowdeps: ml: the index is away", "PodsFailed", "the index is away"),
+        (ended(VERIFY_CONTAINER, 137, "OOMKilled"), PROBED, "PodsFailed", "OOMKilled"),
+        (ended(VERIFY_CONTAINER, 137), PROBED, "PodsFailed", "exit code 137"),
+        (
+            ended(INSTALL_CONTAINER, 1),
+            "flowdeps: ml: the index is away",
+            "PodsFailed",
+            "the index is away",
+        ),
     ],
 )
 def test_what_ends_a_pod_before_it_has_a_result_says_nothing_of_the_lock(
@@ -77,36 +89,36 @@ def test_what_ends_a_pod_before_it_has_a_result_says_nothing_of_the_lock(
     ("status", "log", "message"),
     [
         (
-            ended(VERIFY, 137, "OOMKilled"),
+            ended(VERIFY_CONTAINER, 137, "OOMKilled"),
             PROBED,
             "flowdeps-verify: out of memory (OOMKilled): give it more by pods.resources in the"
             " operator's configuration",
         ),
         (
-            ended(INSTALL, 1, "OOMKilled"),
+            ended(INSTALL_CONTAINER, 1, "OOMKilled"),
             "flowdeps: ml: uv was killed",
             "flowdeps-install: out of memory (OOMKilled): give it more by pods.resources in the"
             " operator's configuration | flowdeps: ml: uv was killed",
         ),
-        (ended(VERIFY, 139), PROBED, "flowdeps-verify: exit code 139"),
-        (ended(VERIFY, 1), f"{PROBED}\nOh.", "flowdeps-verify: exit code 1 | Oh."),
+        (ended(VERIFY_CONTAINER, 139), PROBED, "flowdeps-verify: exit code 139"),
+        (ended(VERIFY_CONTAINER, 1), f"{PROBED}\nOh.", "flowdeps-verify: exit code 1 | Oh."),
         (
-            ended(INSTALL, 128, "StartError"),
+            ended(INSTALL_CONTAINER, 128, "StartError"),
             "",
             "flowdeps-install: no such file",
         ),
         (
-            ended(INSTALL, 1),
+            ended(INSTALL_CONTAINER, 1),
             "Resolved\nflowdeps: ml: the index is away",
             "flowdeps-install: exit code 1 | flowdeps: ml: the index is away",
         ),
         (
-            {**ended(VERIFY, 0), "phase": "Succeeded"},
+            {**ended(VERIFY_CONTAINER, 0), "phase": "Succeeded"},
             PROBED,
             "the check: it ended without a result",
         ),
         (
-            ended(VERIFY, 1),
+            ended(VERIFY_CONTAINER, 1),
             result(ok=False, module="", error="OSError: no space left"),
             "the check: OSError: no space left",
         ),
@@ -124,6 +136,6 @@ def test_what_ended_a_trial_is_told_before_what_it_said(
 def test_an_import_that_fails_is_the_locks_fault(why: str) -> None:
     """Also where the kernel ended the importing process alone, and the script could name it."""
     log = result(ok=False, module="odd", error="it crashed the interpreter: SIGKILL")
-    error = virtual.run(tried(ended(VERIFY, 1, why), log))
+    error = virtual.run(tried(ended(VERIFY_CONTAINER, 1, why), log))
     assert (error.reason, error.retry) == (Reason.VERIFY_FAILED, False)
     assert error.message == "import odd: it crashed the interpreter: SIGKILL"

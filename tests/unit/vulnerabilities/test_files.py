@@ -10,14 +10,14 @@ import pytest
 
 from flowdeps.vulnerabilities import Advisories, Bounds
 from flowdeps.vulnerabilities.osv import Builder
-from flowdeps.vulnerabilities.read import LoadError, Reading
+from flowdeps.vulnerabilities.read import LoadError, RecordReader
 from tests.unit.vulnerabilities.builders import archive, osv, write
 
 
 def ids(advisories: Advisories) -> list[str]:
     assert advisories.current
-    flaws = advisories.current.flaws.values()
-    return sorted(one.id for each in flaws for tellings in each for one in tellings)
+    flaws = advisories.current.vulnerabilities.values()
+    return sorted(one.id for each in flaws for advisories in each for one in advisories)
 
 
 async def test_a_directory_is_read_with_all_below_it(
@@ -232,7 +232,7 @@ async def test_unusual_compressions_are_left_out(tmp_path: Path, compression: in
 def test_reading_stops_when_it_is_told(tmp_path: Path) -> None:
     """A thread doesn't go on for an operator that ends."""
     stopped = threading.Event()
-    reading = Reading(Bounds(), stopped)
+    reading = RecordReader(Bounds(), stopped)
     path = write(tmp_path / "1.json", osv(1))
     reading.file("1", path)
     stopped.set()

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from flowdeps.locks.requirements import parse_requirement
-from flowdeps.vulnerabilities.matches import Vulnerability, exclusions, find, fixes
+from flowdeps.vulnerabilities.matches import Vulnerability, exclusions, find_vulnerabilities, fixes
 from flowdeps.vulnerabilities.osv import Builder, Database, RecordError
 
 
@@ -28,7 +28,9 @@ def database(*records: object) -> Database:
 
 
 def reported(known: Database, *pins: str) -> list[tuple[str, str, str]]:
-    found = find(known, [(name, version) for name, version in (pin.split("==") for pin in pins)])
+    found = find_vulnerabilities(
+        known, [(name, version) for name, version in (pin.split("==") for pin in pins)]
+    )
     return [(one.package, one.id, one.fixed) for one in found]
 
 
@@ -44,7 +46,7 @@ def test_a_vulnerability_says_what_people_need() -> None:
             database_specific={"severity": "MODERATE"},
         )
     )
-    assert find(known, [("urllib.3", "2.0.4")]) == (
+    assert find_vulnerabilities(known, [("urllib.3", "2.0.4")]) == (
         Vulnerability(
             package="urllib-3",
             version="2.0.4",
@@ -134,7 +136,7 @@ def test_only_what_is_about_python_packages_and_valid_counts() -> None:
 
 
 def test_a_flaw_that_is_told_several_times_is_reported_once() -> None:
-    """By its CVE, also where only a third record links the tellings; others stay apart."""
+    """By its CVE, also where only a third record links the advisories; others stay apart."""
     ends = ("introduced 0", "fixed 2")
     known = database(
         record("a", *ends, identity="PYSEC-2", summary="", aliases=["CVE-2"]),
@@ -148,13 +150,13 @@ def test_a_flaw_that_is_told_several_times_is_reported_once() -> None:
         ("a", "GHSA-9", "2"),
         ("a", "MAL-1", "2"),
     ]
-    first = find(known, [("a", "1")])[0]
+    first = find_vulnerabilities(known, [("a", "1")])[0]
     assert first.summary == "Also"
     assert first.aliases == ("GHSA-0", "GHSA-2", "GHSA-3", "PYSEC-2")
 
 
 def test_one_telling_is_enough_and_a_fix_satisfies_all() -> None:
-    """Where tellings differ, what one calls affected is reported, and is no fix."""
+    """Where advisories differ, what one calls affected is reported, and is no fix."""
     known = database(
         record("a", "introduced 0", "fixed 1.2", identity="GHSA-1", aliases=["CVE-1"]),
         record("a", "introduced 0", "fixed 1.3", identity="PYSEC-1", aliases=["CVE-1"]),
@@ -198,7 +200,7 @@ def test_exclusions_say_all_that_a_condition_can(
 ) -> None:
     """The pin is forbidden, and with it what is known to be no better."""
     known = database(record("a", *events, versions=list(versions)))
-    found = find(known, [("a", "1.4+cu118")])
+    found = find_vulnerabilities(known, [("a", "1.4+cu118")])
     assert len(found) == 1
     assert exclusions(found) == lines
     assert not any(parse_requirement(line).specifier.contains("1.4+cu118") for line in lines)
@@ -214,7 +216,7 @@ def test_exclusions_and_fixes_are_said_once() -> None:
         record("b", "introduced 1", "fixed 10", identity="GHSA-3"),
         record("a", "introduced 1"),
     )
-    found = find(known, [("b", "1"), ("a", "1")])
+    found = find_vulnerabilities(known, [("b", "1"), ("a", "1")])
     assert exclusions(found) == ("a<1", "b!=1", "b>=2")
     assert exclusions(found, before=True) == ("a<1", "b<1", "b>=2")
     assert fixes(found) == {"b": "b<=10"}

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 from urllib.parse import quote
 
-from flowdeps.api.resource import API_VERSION, GROUP, KIND, PLURAL
+from flowdeps.api.names import API_VERSION, GROUP, KIND, PLURAL
 from flowdeps.clients.fence import Fence
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.kubernetes.login import Login, load, login_of, make_api

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flowdeps.api.config import Config
-from flowdeps.api.resource import GROUP, PLURAL
+from flowdeps.api.names import GROUP, PLURAL
 
 Rules = tuple[tuple[str, str, str], ...]
 

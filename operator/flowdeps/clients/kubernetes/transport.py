@@ -11,12 +11,11 @@ from typing import Any
 
 import aiohttp
 
+from flowdeps.api.names import FIELD_MANAGER
 from flowdeps.clients.fence import Fence, FenceClosedError
 from flowdeps.clients.kubernetes.errors import ClusterError, json_object, refusal
 from flowdeps.clients.kubernetes.login import load
 from flowdeps.scheduling.clock import Clock, loop_time
-
-FIELD_MANAGER = "flowdeps"
 
 Body = Mapping[str, Any]
 Query = Sequence[tuple[str, str]]

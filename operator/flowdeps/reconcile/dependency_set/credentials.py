@@ -1,29 +1,40 @@
-"""Credentials of a set's index, where its runs need them: Secrets `flowdeps-<key>`.
+"""Step: credentials of a set's index, where its runs need them, in Secrets `flowdeps-<key>`.
 
-A Secret stands beside each ConfigMap whose manifest says so, and goes before it does, or before
-another set takes the name over. It is read by name at each pass of a set that has one, and written
-only where it differs.
+There is a Secret beside each ConfigMap whose manifest says so. It goes before the ConfigMap does,
+and before another set takes the name over. It is read by name in each reconcile of a set that has
+one, and written only where it differs.
 """
 
 import base64
 from typing import Any
 
-from flowdeps.api.resource import (
-    MANAGED_BY,
-    MANAGED_BY_LABEL,
-    NAMESPACE_LABEL,
-    SET_LABEL,
-)
+from flowdeps.api.names import NAMESPACE_LABEL, REVISION_LABEL, SET_LABEL, is_managed, set_labels
+from flowdeps.api.outcome import Outcome
+from flowdeps.api.reasons import Reason
 from flowdeps.gather.credentials import CA_FILE, NETRC_FILE
 from flowdeps.locks.access import Access
-from flowdeps.reconcile.claims import is_foreign, taken
 from flowdeps.reconcile.context import Context
-from flowdeps.state import owner_of, places, primary_location, revisions_of
-from flowdeps.state.store import REVISION_LABEL, ConfigMapView, SetEntry, SetKey
+from flowdeps.reconcile.dependency_set.progress import Progress
+from flowdeps.state import owner_of, primary_location, revisions_of
+from flowdeps.state.store import ConfigMapView, SetEntry, SetKey
+
+_POLL_SECONDS = 600.0
+"""How often the Secrets of a set are checked: no watch and no list brings them."""
 
 
-async def publish_credentials(context: Context, entry: SetEntry, access: Access | None) -> bool:
-    """Make the Secrets of a set what they should be; None: it needs none.
+async def publish_credentials(context: Context, progress: Progress) -> Outcome:
+    """Make the Secrets of a set what they should be; waits where a copy has no ConfigMap yet."""
+    if not progress.gathered.is_done or not (progress.record or progress.resolved.is_done):
+        return Outcome.done(Reason.PUBLISHED)
+    again = _POLL_SECONDS if progress.access else None
+    if await write_credentials(context, progress.entry, progress.access):
+        text = "waits for the ConfigMap of a copy"
+        return Outcome.waits(Reason.PENDING, text, retry_after=again)
+    return Outcome.done(Reason.PUBLISHED, retry_after=again)
+
+
+async def write_credentials(context: Context, entry: SetEntry, access: Access | None) -> bool:
+    """Write the Secrets of a set where they differ; without `access` delete them.
 
     Each revision has one as well: a run may name it instead of a key. Elsewhere than at home, a
     Secret waits for its ConfigMap, by which it is found when the set goes; returns whether one
@@ -37,21 +48,22 @@ async def publish_credentials(context: Context, entry: SetEntry, access: Access 
         return False
     waits = False
     there = {(view.namespace, view.name) for view in views}
-    for place in places(entry, config=context.config, pools=context.store.pools):
-        if taken(context, entry, place):
+    for location in context.claims.locations(entry):
+        if context.conflict(entry, location):
             continue
-        if place != primary_location(entry.key) and (place.namespace, place.current) not in there:
+        live = location.namespace, location.live_name
+        if location != primary_location(entry.key) and live not in there:
             waits = True
             continue
-        revisions = revisions_of(place, views)
+        revisions = revisions_of(location, views)
         named = [view.name for view in revisions if view.manifest.get("credentials")]
-        for name in (place.current, *named):
-            await _publish_at(context, entry, place.namespace, name, access)
+        for name in (location.live_name, *named):
+            await _write(context, entry, location.namespace, name, access)
     return waits
 
 
 async def remove_credentials(context: Context, view: ConfigMapView) -> None:
-    """Delete the Secret that stands beside one of our ConfigMaps, if it is of the same set."""
+    """Delete the Secret beside one of our ConfigMaps, if it is of the same set."""
     if REVISION_LABEL in view.labels and not view.manifest.get("credentials"):
         return
     body = await context.cluster.get_secret(view.namespace, view.name)
@@ -61,14 +73,14 @@ async def remove_credentials(context: Context, view: ConfigMapView) -> None:
         )
 
 
-async def _publish_at(
+async def _write(
     context: Context, entry: SetEntry, namespace: str, name: str, access: Access
 ) -> None:
     texts = {NETRC_FILE: access.netrc, CA_FILE: access.ca}
     data = {file: base64.b64encode(t.encode()).decode() for file, t in texts.items() if t}
     found = await context.cluster.get_secret(namespace, name)
     if found and not _is_ours(context, found):
-        return  # somebody else's stands in the way: the trial, or a run, will say so
+        return  # somebody else's has the name: the trial, or a run, will say so
     if found and found.get("data") == data and _is_of(entry.key, found):
         return
     metadata: dict[str, Any] = {
@@ -84,7 +96,7 @@ async def _publish_at(
 
 
 def _labels_of(key: SetKey) -> dict[str, str]:
-    return {MANAGED_BY_LABEL: MANAGED_BY, SET_LABEL: key.name, NAMESPACE_LABEL: key.namespace}
+    return set_labels(namespace=key.namespace, name=key.name)
 
 
 def _is_of(key: SetKey, body: Any) -> bool:
@@ -94,7 +106,7 @@ def _is_of(key: SetKey, body: Any) -> bool:
 def _is_ours(context: Context, body: Any) -> bool:
     labels = _labels(body)
     holder = SetKey(labels.get(NAMESPACE_LABEL, ""), labels.get(SET_LABEL, ""))
-    return labels.get(MANAGED_BY_LABEL) == MANAGED_BY and not is_foreign(context, holder)
+    return is_managed(labels) and not context.is_foreign(holder)
 
 
 def _labels(body: Any) -> dict[str, str]:

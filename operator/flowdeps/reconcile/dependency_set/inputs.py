@@ -16,51 +16,40 @@ from flowdeps.trials.images import Image, ImageRef
 
 @dataclass(frozen=True)
 class OperatorLookup:
-    """The `Lookup` of one set."""
+    """The `flowdeps.gather.lookup.Lookup` of one set."""
 
     context: Context
     entry: SetEntry
 
     @property
-    def namespace(self) -> str:
-        """The set's namespace."""
-        return self.entry.key.namespace
-
-    @property
-    def name(self) -> str:
-        """The set's name."""
-        return self.entry.key.name
+    def key(self) -> SetKey:
+        return self.entry.key
 
     @property
     def config(self) -> Config:
-        """The operator's configuration."""
         return self.context.config
 
     def need_sources(self, refs: frozenset[SourceRef]) -> None:
-        """Start to read these sources for the set; release all that it needed before."""
-        self.context.sources.need(self.entry.key, refs)
+        self.context.sources.need(self.key, refs)
 
     def source(self, ref: SourceRef) -> Content | Failure[Reason] | None:
-        """What a needed source holds."""
         return self.context.sources.get(ref)
 
     def included(self, name: str) -> SetSpec | Absent | Unreadable:
-        """The spec of another set in the namespace."""
-        found = self.context.store.sets.get(SetKey(self.namespace, name))
+        found = self.context.store.sets.get(SetKey(self.key.namespace, name))
         if found is None or found.meta.deleting:
             return Absent(
-                f"there is no set of that name in namespace {self.namespace}; create it or remove"
-                " it here"
+                f"there is no set of that name in namespace {self.key.namespace}; create it or"
+                " remove it here"
             )
         return found.spec or Unreadable(found.problems)
 
     def image_ref(self, spec: SetSpec) -> ImageRef | Outcome | None:
-        """The image that the set is for, as its pools' runs get it; None: nobody names one."""
-        context, key = self.context, self.entry.key
+        context = self.context
         views = {one.name: context.store.pools.get(one.name) for one in spec.work_pools}
         for pool, view in views.items():
             state = context.pool_states.get(pool)
-            if view is None and (state is None or key not in state.verdicts):
+            if view is None and (state is None or self.key not in state.verdicts):
                 return Outcome.waits(Reason.PENDING, "waits for the first look at the work pool")
         seen = [view for view in views.values() if view and view.image]
         name = spec.python.image or (seen[0].image if seen else None)
@@ -71,21 +60,17 @@ class OperatorLookup:
             return None
         like = next((view for view in seen if view.image == name), seen[0] if seen else None)
         if like is None:
-            return ImageRef(self.namespace, name)
+            return ImageRef(self.key.namespace, name)
         policy = like.pull_policy if like.image == name else None
-        return ImageRef(self.namespace, name, policy, like.user)
+        return ImageRef(self.key.namespace, name, policy, like.user)
+
+    def need_image(self, ref: ImageRef | None) -> None:
+        self.context.images.need(self.key, frozenset({ref} if ref else ()))
 
     def image(self, ref: ImageRef) -> Image | Failure[Reason] | None:
-        """What an image has; releases any other image."""
-        self.context.images.need(self.entry.key, frozenset({ref}))
         return self.context.images.get(ref)
 
-    def release_image(self) -> None:
-        """Note that the set needs no image."""
-        self.context.images.need(self.entry.key, frozenset())
-
     def pool_images(self) -> Mapping[str, str]:
-        """The image of each of the set's work pools, as far as they are known."""
         pools = self.context.store.pools
-        named = [pools[ref.name] for ref in self.entry.offers if ref.name in pools]
+        named = [pools[ref.name] for ref in self.entry.pool_refs if ref.name in pools]
         return {pool.name: pool.image for pool in named if pool.image}

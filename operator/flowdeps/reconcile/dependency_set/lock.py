@@ -1,168 +1,90 @@
-"""Which lock a set should serve: the one that spec.revision names, the one it has, or a new one.
+"""Steps: a new lock where one is needed, and when the next one will be.
 
-A new one is asked for when the inputs have changed, which keeps all pins that may stay, or
-when a refresh is due or was asked for, which lets them move. `safest` says what becomes of pins
+A new lock is asked for when the inputs have changed, which keeps all pins that may stay, or when a
+refresh is due or was asked for, which lets them move. `least_vulnerable` says what becomes of pins
 with known vulnerabilities.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from flowdeps.api.names import INPUTS_ANNOTATION, REFRESH_REQUESTED_ANNOTATION
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import REFRESH_ANNOTATION, SetSpec, Updates
+from flowdeps.api.resource import SetSpec, Updates
 from flowdeps.api.times import parse_time
 from flowdeps.gather.inputs import Inputs
 from flowdeps.gather.least_vulnerable import least_vulnerable
-from flowdeps.gather.refusals import too_large
+from flowdeps.gather.refusals import blocked, too_large, unresolved
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.reconcile.context import Context
-from flowdeps.reconcile.dependency_set.publish import LockText
+from flowdeps.reconcile.dependency_set.progress import NewLock, Progress
 from flowdeps.resolver import Resolution
-from flowdeps.scheduling.tracking import Failure
+from flowdeps.scheduling.tracking import RETRY_SETTLED, Failure
 from flowdeps.state import (
-    Location,
     LockRecord,
-    newest_record,
-    pinned_record,
+    primary_location,
+    proposals_of,
     record_of,
     refresh_after,
-    revisions_of,
 )
-from flowdeps.state.store import ConfigMapView, SetEntry
+from flowdeps.state.store import SetEntry
 
 _NOTES = 800
 
 
 @dataclass(frozen=True)
 class Question:
-    """What a resolver is asked: inputs, the digest of the last lock, whether to keep its pins, why
-    again.
-
-    `stamp` sets questions apart that would else be equal: a refresh that somebody asked for by
-    hand is not answered from memory. Nor is what others may see with their credentials.
-    """
+    """What a resolver is asked; equal questions have one answer."""
 
     inputs: str
     previous: str
+    """The digest of the lock in service."""
     keep: bool
+    """Whether its pins are kept."""
     stamp: str
+    """Sets a refresh that somebody asked for by hand apart: memory does not answer it."""
     access: Access | None = None
+    """Nor what others may see with their credentials."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class NewLock:
-    """A new lock with its record; `refresh`: pins were free to move."""
-
-    lock: Lock
-    record: LockRecord
-    refresh: bool
-
-
-def lock_to_serve(
-    spec: SetSpec,
-    last: tuple[LockRecord, str] | None,
-    *,
-    home: Location,
-    views: Sequence[ConfigMapView],
-) -> tuple[tuple[LockRecord, str] | None, Outcome | None]:
-    """The lock to serve as long as no other is made, and what spec.revision makes of it.
-
-    Without spec.revision there is nothing to say; a revision that was served because of it gives
-    way to the newest.
-    """
-    found = last
-    said = None
-    if spec.revision:
-        found = pinned_record(home, views, spec.revision)
-        said = Outcome.done(Reason.PINNED, f"{spec.revision}, as spec.revision says")
-        if found is None:
-            kept = [view.name.removeprefix("flowdeps-") for view in revisions_of(home, views)]
-            text = f'spec.revision: there is no revision "{spec.revision}"; '
-            text += f"there are: {', '.join(kept)}" if kept else "there is none yet"
-            return last, Outcome.failed(Reason.REVISION_NOT_FOUND, text)
-    elif last and last[0].pinned:
-        found = newest_record(home, views) or last
-    if found and last and found[0].digest == last[0].digest:
-        # The current ConfigMap knows more of it than its revision, which never changes.
-        found = (replace(last[0], pinned=found[0].pinned), found[1])
-    elif found and last:
-        # Which refresh was met is the set's, not the revision's.
-        found = (replace(found[0], refresh=last[0].refresh), found[1])
-    return found, said
+async def resolve(context: Context, progress: Progress) -> Outcome:
+    """Make a new lock where one is needed; done as well where the one in service is right."""
+    spec, inputs = progress.entry.spec, progress.inputs
+    if not progress.gathered.is_done or spec is None or inputs is None:
+        return progress.gathered
+    served = progress.served.record if progress.served else None
+    found = _new_lock(context, progress, spec, inputs, served)
+    if isinstance(found, Outcome):
+        return found
+    record = found.record if found else served
+    if found and served and found.lock.digest == served.digest:
+        # Only what is known of it is new.
+        record = replace(found.record, verified=served.verified, pinned=served.pinned)
+        found = replace(found, record=record)
+    elif found and (problem := blocked(spec, context.vulnerable(found.lock))):
+        return replace(problem, retry_after=RETRY_SETTLED)
+    progress.made = found
+    if progress.pinned or record is None:
+        return progress.selected
+    return Outcome.done(Reason.RESOLVED, "; ".join(filter(None, (*inputs.notes, record.notes))))
 
 
-def ask(
-    context: Context,
-    entry: SetEntry,
-    spec: SetSpec,
-    inputs: Inputs,
-    *,
-    record: LockRecord | None,
-    settled: str,
-    before: LockText,
-) -> NewLock | Failure[Reason] | Outcome:
-    """A new lock and its record, a failure, or a step: done where the record holds.
-
-    `record` is the lock in service, `settled` the digest of further inputs that need no new lock
-    (those of a proposal, which waits for an approval).
-    """
-    now = context.now()
-    wanted = entry.meta.annotations.get(REFRESH_ANNOTATION, "")
-    due = next_refresh(entry, spec, record)
-    changed = record is None or inputs.digest not in {record.inputs, settled}
-    # What somebody changed is published; what a refresh moves may have to wait for an approval.
-    waits = changed and spec.updates is Updates.MANUAL
-    refresh = bool(record and not waits and (wanted != record.refresh or (due and due <= now)))
-    if record and not changed and not refresh:
-        return resolved(inputs, record)
-    stamp = now.isoformat(timespec="microseconds")
-    keeps = record if record and not refresh else None
-    answer: Resolution | Failure[Reason] | None
-    request = inputs.wanted
-    if isinstance(request, Lock):
-        answer = Resolution(request)
-    else:
-        question = Question(
-            inputs.digest,
-            record.digest if record else "",
-            keep=keeps is not None,
-            stamp=wanted,
-            access=inputs.access,
-        )
-        answer = _resolve(context, entry, question, request, before=before)
-    if answer is None:
-        return Outcome.waits(Reason.RESOLVING, "uv is looking for versions that fit together")
-    if isinstance(answer, Failure):
-        return answer
-    if problem := too_large(answer.lock):
-        return Outcome.failed(Reason.LOCK_TOO_LARGE, problem)
-    made = record_of(
-        answer.lock,
-        inputs=inputs.digest,
-        index=inputs.index,
-        resolved_at=stamp,
-        refreshed_at=keeps.refreshed_at if keeps else stamp,
-        refresh=record.refresh if record and waits else wanted,
-        notes="; ".join(answer.notes)[:_NOTES],
-        image=inputs.image.ref.image if inputs.image else "",
-        shadow=spec.shadow if inputs.image else (),
-        credentials=inputs.access is not None,
-    )
-    return NewLock(lock=answer.lock, record=made, refresh=refresh)
-
-
-def resolved(inputs: Inputs, record: LockRecord) -> Outcome:
-    """That there is a lock, and what people should know of it."""
-    notes = filter(None, (*inputs.notes, record.notes))
-    return Outcome.done(Reason.RESOLVED, "; ".join(notes))
+async def schedule_refresh(context: Context, progress: Progress) -> Outcome:
+    """Work out when pins may move next."""
+    spec, due = progress.entry.spec, None
+    if spec and not progress.rests and not (progress.pinned and spec.updates is Updates.AUTOMATIC):
+        due = next_refresh(progress.entry, spec, progress.record)
+    progress.next_refresh = due
+    left = (due - context.now()).total_seconds() if due else 0.0
+    # One that is due is under way, or has failed for now.
+    return Outcome.done(Reason.RESOLVED, retry_after=left if left > 0 else None)
 
 
 def next_refresh(entry: SetEntry, spec: SetSpec, record: LockRecord | None) -> datetime | None:
-    """When pins may move next; None where they never do by themselves."""
+    """Return when pins may move next; None where they never do by themselves."""
     after = refresh_after(entry)
     if after is None or record is None or spec.lock_from:
         return None
@@ -170,22 +92,79 @@ def next_refresh(entry: SetEntry, spec: SetSpec, record: LockRecord | None) -> d
     return refreshed + after if refreshed else None
 
 
-def _resolve(
+def _new_lock(
     context: Context,
-    entry: SetEntry,
-    question: Question,
-    request: LockRequest,
-    *,
-    before: LockText,
+    progress: Progress,
+    spec: SetSpec,
+    inputs: Inputs,
+    served: LockRecord | None,
+) -> NewLock | Outcome | None:
+    """A new lock, None where the one in service is right, or why there is none."""
+    entry, now = progress.entry, context.now()
+    wanted = entry.meta.annotations.get(REFRESH_REQUESTED_ANNOTATION, "")
+    due = next_refresh(entry, spec, served)
+    changed = served is None or inputs.digest not in {served.inputs, _proposed(context, progress)}
+    # What somebody changed is published; what a refresh moves may have to wait for an approval.
+    waits = changed and spec.updates is Updates.MANUAL
+    refresh = bool(served and not waits and (wanted != served.refresh or (due and due <= now)))
+    if served and not changed and not refresh:
+        return None
+    keeps = served if served and not refresh else None
+    answer: Resolution | Failure[Reason] | None
+    if isinstance(inputs.wanted, Lock):
+        answer = Resolution(inputs.wanted)
+    else:
+        question = Question(
+            inputs.digest,
+            served.digest if served else "",
+            keep=keeps is not None,
+            stamp=wanted,
+            access=inputs.access,
+        )
+        answer = _resolution(context, progress, question, inputs.wanted)
+    if answer is None:
+        return Outcome.waits(Reason.RESOLVING, "uv is looking for versions that fit together")
+    if isinstance(answer, Failure):
+        again = max(1.0, answer.until - context.queue.time())
+        return replace(unresolved(spec, answer.reason, answer.message), retry_after=again)
+    if problem := too_large(answer.lock):
+        return problem
+    stamp = now.isoformat(timespec="microseconds")
+    record = record_of(
+        answer.lock,
+        inputs=inputs.digest,
+        index=inputs.index,
+        resolved_at=stamp,
+        refreshed_at=keeps.refreshed_at if keeps else stamp,
+        refresh=served.refresh if served and waits else wanted,
+        notes="; ".join(answer.notes)[:_NOTES],
+        image=inputs.image.ref.image if inputs.image else "",
+        shadow=spec.shadow if inputs.image else (),
+        credentials=inputs.access is not None,
+    )
+    return NewLock(lock=answer.lock, record=record, refresh=refresh)
+
+
+def _proposed(context: Context, progress: Progress) -> str:
+    """The digest of further inputs that need no new lock: those of a proposal."""
+    key = progress.entry.key
+    if not progress.pinned:
+        return ""
+    proposals = proposals_of(primary_location(key), context.store.held(key))
+    return proposals[0].annotations.get(INPUTS_ANNOTATION, "") if proposals else ""
+
+
+def _resolution(
+    context: Context, progress: Progress, question: Question, request: LockRequest
 ) -> Resolution | Failure[Reason] | None:
     async def find() -> Resolution:
-        previous = await before.lock()
+        previous = await progress.served_text(context.cluster)
 
-        async def answer(one: LockRequest) -> Resolution:
+        async def ask(one: LockRequest) -> Resolution:
             return await context.resolve(
                 one, previous=previous, keep=question.keep, access=question.access
             )
 
-        return await least_vulnerable(request, ask=answer, known=context.vulnerable)
+        return await least_vulnerable(request, ask=ask, known=context.vulnerable)
 
-    return context.resolutions.ask(entry.key, question, find)
+    return context.resolutions.ask(progress.entry.key, question, find)

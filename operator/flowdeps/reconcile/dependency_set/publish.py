@@ -1,19 +1,22 @@
-"""Makes the ConfigMaps of a set what they should be, and takes out what is not wanted.
+"""Step: makes the ConfigMaps of a lock what they should be.
 
-The order of writes is what makes a kill between any two of them harmless: home
-before copies, in each place the revision before the current one, deletions last.
-Whatever was not reached is found missing by the next pass.
+The order of writes is what makes a kill between any two of them harmless: home before copies, in
+each location the revision before the live one. Deletions come last, in a step of their own. What
+was not reached is found missing by the next reconcile.
 """
 
+from dataclasses import replace
+
+from flowdeps.api.conditions import ConditionType
+from flowdeps.api.names import is_managed
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import MANAGED_BY, MANAGED_BY_LABEL
 from flowdeps.clients.kubernetes import ClusterError
 from flowdeps.locks.diff import diff, summarize
-from flowdeps.locks.lock import Lock, LockError, parse_lock
-from flowdeps.reconcile.claims import is_foreign, taken
+from flowdeps.locks.lock import Lock
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.credentials import remove_credentials
+from flowdeps.reconcile.dependency_set.progress import NO_LOCK, NewLock, Progress, kept
 from flowdeps.state import (
     SUMMARY_LIMIT,
     Desired,
@@ -21,75 +24,47 @@ from flowdeps.state import (
     LockRecord,
     config_maps,
     keep_history,
-    places,
     primary_location,
 )
-from flowdeps.state.store import LOCK_FILE, ConfigMapView, SetEntry
+from flowdeps.state.reported import previous_condition, retry_after
+from flowdeps.state.store import ConfigMapView
 
 
-class LockText:
-    """The text of a lock that is published, fetched at most once and only when it is needed.
+async def publish(context: Context, progress: Progress) -> Outcome:
+    """Write what is missing of the ConfigMaps of a set's lock, and of its proposal.
 
-    `found`: its record and the name of the ConfigMap in `namespace` that holds it.
+    Raises ClusterError where the API server is out of reach.
     """
-
-    def __init__(
-        self, context: Context, namespace: str, found: tuple[LockRecord, str] | None
-    ) -> None:
-        self._context, self._namespace, self._found = context, namespace, found
-        self._lock: Lock | None = None
-
-    async def lock(self) -> Lock | None:
-        """The lock; None where there is none, or where its text is not what it was."""
-        if self._lock is None and self._found:
-            record, name = self._found
-            body = await self._context.cluster.get_config_map(self._namespace, name)
-            text = ((body or {}).get("data") or {}).get(LOCK_FILE, "")
-            self._lock = _parse(text, record)
-        return self._lock
-
-
-async def publish(
-    context: Context, entry: SetEntry, record: LockRecord, *, new: Lock | None, before: LockText
-) -> Outcome:
-    """Write what is missing of a lock's ConfigMaps.
-
-    `new` is the lock where it was just made; else its text comes from `before`,
-    the lock in service. Raises ClusterError where the API server is out of reach.
-    """
+    entry, record = progress.entry, progress.record
+    if record is None:
+        if progress.selected.reason is Reason.CONFLICT:
+            return progress.selected
+        return kept(None) if progress.rests else NO_LOCK
+    if progress.proposal:
+        await _propose(context, progress, progress.proposal)
     problems: list[Outcome] = []
-    for place in places(entry, config=context.config, pools=context.store.pools):
-        problem = taken(context, entry, place)
+    for location in context.claims.locations(entry):
+        problem = context.conflict(entry, location)
         if problem is None:
             try:
-                problem = await _publish_at(context, entry, place, record, new=new, before=before)
+                problem = await _publish_at(context, progress, location, record)
             except ClusterError as error:
-                problem = _refused(error, place)
+                problem = _refused(error, location)
         if problem:
             problems.append(problem)
-    if problems:
+    if problems and problems[0].reason.is_stalled:
         return problems[0]
-    return Outcome.done(
-        Reason.PUBLISHED, f"{primary_location(entry.key).current} holds {record.short}"
-    )
-
-
-async def propose(
-    context: Context, entry: SetEntry, record: LockRecord, *, lock: Lock, before: LockText
-) -> None:
-    """Write a lock as a revision that waits for an approval, at home only.
-
-    Before the refresh that found it is written down as met: a kill between the two repeats it.
-    """
-    home = primary_location(entry.key)
-    summary = summarize(diff(await before.lock(), lock), SUMMARY_LIMIT)
-    desired, _ = config_maps(entry, home, record, summary=summary, proposed=True)
-    view = context.store.config_maps.get((desired.namespace, desired.name))
-    if view and desired.must_be_replaced(view):
-        await delete(context, view)
-    context.store.put_config_map(
-        await context.cluster.apply_config_map(desired.body(lock.render()))
-    )
+    if problems:
+        again = retry_after(entry, ConditionType.PUBLISHED, now=context.now())
+        return replace(problems[0], retry_after=again)
+    before = previous_condition(entry, ConditionType.PUBLISHED)
+    seen = all(ref.name in context.pool_states for ref in entry.pool_refs)
+    if before and not before.is_done and not seen:
+        return before  # it may be about a location that is not known yet
+    if progress.rests:
+        return kept(record)
+    live = primary_location(entry.key).live_name
+    return Outcome.done(Reason.PUBLISHED, f"{live} holds {record.short}")
 
 
 async def delete(context: Context, view: ConfigMapView) -> None:
@@ -110,55 +85,71 @@ async def delete(context: Context, view: ConfigMapView) -> None:
         await delete(context, now)
 
 
+async def _propose(context: Context, progress: Progress, made: NewLock) -> None:
+    """Write a lock as a revision that waits for an approval, at home only.
+
+    Before the refresh that found it is written down as met: a kill between the two repeats it.
+    """
+    summary = await _summary(context, progress, made.lock)
+    home = primary_location(progress.entry.key)
+    desired, _ = config_maps(progress.entry, home, made.record, summary=summary, proposed=True)
+    view = context.store.config_maps.get((desired.namespace, desired.name))
+    await _apply(context, desired, made.lock, view)
+
+
 async def _publish_at(
-    context: Context,
-    entry: SetEntry,
-    place: Location,
-    record: LockRecord,
-    *,
-    new: Lock | None,
-    before: LockText,
+    context: Context, progress: Progress, location: Location, record: LockRecord
 ) -> Outcome | None:
-    store = context.store
-    for wanted in config_maps(entry, place, record, summary=""):
+    entry, store = progress.entry, context.store
+    for wanted in config_maps(entry, location, record):
         view = store.config_maps.get((wanted.namespace, wanted.name))
         if view is None:
-            found = await _look(context, wanted)
+            found = await _unlisted(context, wanted)
             if isinstance(found, Outcome):
                 return found
             view = found
-        if view and is_foreign(context, view.holder):
+        if view and context.is_foreign(view.holder):
             return _foreign(view)
         desired = keep_history(wanted, view)
         if desired.met_by(view):
             continue
-        lock = new or await before.lock()
+        lock = progress.text or await progress.served_text(context.cluster)
         if lock is None or lock.digest != record.digest:
-            # Damaged by hand between two looks: the next pass makes it anew.
+            # Damaged by hand a moment ago: the next reconcile makes it anew.
             return Outcome.failed(Reason.PUBLISHING, "the lock in service can't be read")
-        if desired.immutable and (view is None or desired.must_be_replaced(view)):
-            old = await before.lock() if new else None
-            summary = summarize(diff(old, lock), SUMMARY_LIMIT) if new else ""
-            desired = config_maps(entry, place, record, summary=summary)[0]
+        if progress.text and desired.immutable and (view is None or desired.must_be_replaced(view)):
+            desired = desired.with_summary(await _summary(context, progress, lock))
         if view and view.holder != entry.key:
             # First: nothing leads to them once the ConfigMap is ours, and our runs would have them.
             await remove_credentials(context, view)
-        if view and desired.must_be_replaced(view):
-            await delete(context, view)
-        store.put_config_map(await context.cluster.apply_config_map(desired.body(lock.render())))
+        await _apply(context, desired, lock, view)
         if view and view.holder != entry.key:
             context.queue.add(view.holder)  # it serves here no longer
     return None
 
 
-async def _look(context: Context, desired: Desired) -> ConfigMapView | Outcome | None:
+async def _apply(
+    context: Context, desired: Desired, lock: Lock, view: ConfigMapView | None
+) -> None:
+    if view and desired.must_be_replaced(view):
+        await delete(context, view)
+    body = await context.cluster.apply_config_map(desired.body(lock.render()))
+    context.store.put_config_map(body)
+
+
+async def _summary(context: Context, progress: Progress, lock: Lock) -> str:
+    """What a new lock changes, in a line."""
+    return summarize(diff(await progress.served_text(context.cluster), lock), SUMMARY_LIMIT)
+
+
+async def _unlisted(context: Context, desired: Desired) -> ConfigMapView | Outcome | None:
     """What has the name of a ConfigMap that no list brought, as where a pool's template alone says
     that its jobs run: one of ours, a problem, or nothing."""
     body = await context.cluster.get_config_map(desired.namespace, desired.name)
     if body is None:
         return None
     labels = body["metadata"].get("labels") or {}
-    if labels.get(MANAGED_BY_LABEL) != MANAGED_BY:
+    if not is_managed(labels):
         return Outcome.failed(
             Reason.NAME_TAKEN,
             f"ConfigMap {desired.namespace}/{desired.name} exists and is not flowdeps';"
@@ -177,24 +168,16 @@ def _foreign(view: ConfigMapView) -> Outcome:
     )
 
 
-def _refused(error: ClusterError, place: Location) -> Outcome:
+def _refused(error: ClusterError, location: Location) -> Outcome:
     if error.status == 404:
         return Outcome.failed(
             Reason.NAMESPACE_NOT_FOUND,
-            f'namespace "{place.namespace}" does not exist; create it, or change'
+            f'namespace "{location.namespace}" does not exist; create it, or change'
             " where the pool runs its jobs",
         )
     if error.status == 403:
         return Outcome.failed(Reason.FORBIDDEN, str(error))
     if error.status == 0:
         raise error
-    where = f"{place.namespace}/{place.current}"
+    where = f"{location.namespace}/{location.live_name}"
     return Outcome.failed(Reason.PUBLISHING, f"ConfigMap {where} can't be written: {error}")
-
-
-def _parse(text: str, record: LockRecord) -> Lock | None:
-    try:
-        lock = parse_lock(text)
-    except LockError:
-        return None
-    return lock if lock.digest == record.digest else None

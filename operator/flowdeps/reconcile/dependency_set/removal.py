@@ -1,16 +1,16 @@
-"""Takes out what a set brought in: its key from the templates, then its ConfigMaps.
+"""Removes what a set has added: its key in the templates, then its ConfigMaps.
 
-Templates come first, so that no run can choose a lock that is about to go; the
-finalizer goes last. Where a pool can't be reached, or a ConfigMap must not be
-deleted, the set does not stay for ever: after a while it goes, says so, and what is
-left of it goes when that is possible (the poll finds a key in our fragment that no set
-offers; a set that is gone is tried again as long as it holds a ConfigMap).
+Templates come first, so that no run can choose a lock that is about to go; the finalizer goes last.
+Where a pool can't be reached, or a ConfigMap may not be deleted, the set does not stay for ever:
+after a while it goes, and says so. What is left of it goes when that is possible: the poll finds a
+key in our fragment that no set has, and a set that is gone is tried again as long as it has a
+ConfigMap.
 """
 
 from contextlib import suppress
 
 from flowdeps.api.events import Event
-from flowdeps.api.resource import FINALIZER
+from flowdeps.api.names import FINALIZER
 from flowdeps.clients.kubernetes import ClusterError
 from flowdeps.clients.prefect.client import PoolsError
 from flowdeps.reconcile.context import Context
@@ -20,11 +20,11 @@ from flowdeps.state.store import PoolKey, SetEntry, SetKey
 
 GIVE_UP = 600.0
 """Seconds that a pool out of reach, or a refusal, may hold up a deletion."""
-_LOOK_AGAIN = 5.0
+_RETRY_SECONDS = 5.0
 
 
 async def remove(context: Context, entry: SetEntry) -> float | None:
-    """One pass over a set that is being deleted; returns when to look again.
+    """Reconcile a set that is being deleted; returns in how many seconds to do so again.
 
     Raises ClusterError where something may not be deleted, and there is time left.
     """
@@ -38,19 +38,20 @@ async def remove(context: Context, entry: SetEntry) -> float | None:
         for name in waiting:
             context.queue.add(PoolKey(name))
         if not late:
-            return _LOOK_AGAIN
+            return _RETRY_SECONDS
         given_up.append(
             f"could not take the set out of {', '.join(waiting)} within {GIVE_UP / 60:.0f} minutes;"
             " its key is removed when Prefect answers, and takes a template, again"
         )
     try:
-        await sweep(context, entry.key)
+        await delete_all(context, entry.key)
     except ClusterError as error:
         if error.status == 0 or not late:
             raise
         given_up.append(f"{error}, for {GIVE_UP / 60:.0f} minutes; it goes when that is allowed")
     for note in given_up:
-        await context.announce(entry, Event.CLEANUP_GIVEN_UP, note)
+        event = Event.CLEANUP_GIVEN_UP
+        await context.post_event(entry, kind=event.kind, reason=event, note=note)
     await _warn(context, entry)
     try:
         await context.cluster.apply_finalizers(
@@ -67,7 +68,7 @@ async def remove(context: Context, entry: SetEntry) -> float | None:
     return None
 
 
-async def sweep(context: Context, key: SetKey) -> None:
+async def delete_all(context: Context, key: SetKey) -> None:
     """Delete every ConfigMap of a set that is gone or going; one that may not be deleted keeps no
     other."""
     refused: list[ClusterError] = []
@@ -85,29 +86,32 @@ async def sweep(context: Context, key: SetKey) -> None:
 
 
 async def _warn(context: Context, entry: SetEntry) -> None:
-    """Say which of the set's keys deployments still choose, and no other set offers."""
+    """Post which of the set's keys deployments still choose, and no other set has."""
     others = [
-        context.store.sets[key] for ref in entry.offers for key in context.store.rivals(ref.key)
+        context.store.sets[key] for ref in entry.pool_refs for key in context.store.rivals(ref.key)
     ]
     left = {
-        (ref.name, ref.key) for other in others if not other.meta.deleting for ref in other.offers
+        (ref.name, ref.key)
+        for other in others
+        if not other.meta.deleting
+        for ref in other.pool_refs
     }
-    for ref in entry.offers:
+    for ref in entry.pool_refs:
         if (ref.name, ref.key) in left:
             continue
         with suppress(PoolsError):  # it goes all the same
             chosen = await context.pools.chosen(ref.name, context.config.pool(ref.name).variable)
             if ref.key in chosen:
-                await context.announce(
-                    entry,
-                    Event.KEY_IN_USE,
+                note = (
                     f'deployments of work pool {ref.name} still choose "{ref.key}", which is gone:'
-                    " Prefect refuses their next runs until they choose another set or none",
+                    " Prefect refuses their next runs until they choose another set or none"
                 )
+                event = Event.KEY_IN_USE
+                await context.post_event(entry, kind=event.kind, reason=event, note=note)
 
 
 def _still_offered(context: Context, entry: SetEntry) -> list[str]:
-    names = {ref.name for ref in entry.offers}
+    names = {ref.name for ref in entry.pool_refs}
     names |= {n for n, state in context.pool_states.items() if entry.key in state.offered.values()}
     waiting = []
     for name in sorted(names):

@@ -1,36 +1,40 @@
-"""Takes out what a set no longer needs: places that it left, revisions beyond its history.
+"""Step: deletes what a set no longer needs: locations that it left, revisions beyond its history.
 
 A run may name a revision where it would name a key (`dependency_set: ml-3f9a1c20de`), for the
-ConfigMap of a revision has the shape of the current one. So one that the job variables of a
-deployment or a pod name stays, however old it is.
+ConfigMap of a revision has the shape of the live one. So one that the job variables of a
+deployment or a pool name stays, however old it is.
 """
 
 import logging
 from collections.abc import Collection, Sequence
 
-from flowdeps.api.resource import SET_LABEL, Updates
+from flowdeps.api.names import REVISION_LABEL, SET_LABEL, choice_of
+from flowdeps.api.outcome import Outcome
+from flowdeps.api.reasons import Reason
+from flowdeps.api.resource import Updates
 from flowdeps.clients.kubernetes import ClusterError
 from flowdeps.clients.prefect.client import PoolsError
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.credentials import remove_credentials
+from flowdeps.reconcile.dependency_set.progress import Progress
 from flowdeps.reconcile.dependency_set.publish import delete
-from flowdeps.state import Location, LockRecord, obsolete, places
-from flowdeps.state.store import REVISION_LABEL, ConfigMapView, SetEntry
+from flowdeps.state import Location, obsolete
+from flowdeps.state.store import ConfigMapView, SetEntry
 
 log = logging.getLogger(__name__)
 
 
-async def prune(context: Context, entry: SetEntry, record: LockRecord) -> None:
+async def prune(context: Context, progress: Progress) -> Outcome:
     """Delete the ConfigMaps that are not wanted any more.
 
-    A place that a template still offers, or that may belong to a pool not yet
-    looked at, is left for a later pass.
+    Waits while one of the set's pools was not seen: what is there may belong to it. A location
+    that a template still offers is left for a later reconcile.
     """
-    states = [context.pool_states.get(ref.name) for ref in entry.offers]
-    spec = entry.spec
-    if spec is None or not all(state and state.looked for state in states):
-        return
-    wanted = places(entry, config=context.config, pools=context.store.pools)
+    entry, spec, record = progress.entry, progress.entry.spec, progress.record
+    states = [context.pool_states.get(ref.name) for ref in entry.pool_refs]
+    if spec is None or record is None or not all(state and state.looked for state in states):
+        return Outcome.waits(Reason.PENDING, "waits until it is known what is wanted")
+    wanted = [*context.claims.locations(entry)]
     views = context.store.held(entry.key)
     keys = {_key(view) for view in views}
     for name, state in context.pool_states.items():
@@ -53,6 +57,7 @@ async def prune(context: Context, entry: SetEntry, record: LockRecord) -> None:
         if _choice(view) not in used or REVISION_LABEL not in view.labels:
             await remove_credentials(context, view)
             await delete(context, view)
+    return Outcome.done(Reason.PUBLISHED)
 
 
 async def _in_use(
@@ -64,7 +69,7 @@ async def _in_use(
         return ()
     used: set[str] = set()
     try:
-        for ref in entry.offers:
+        for ref in entry.pool_refs:
             variable = context.config.pool(ref.name).variable
             used |= await context.pools.chosen(ref.name, variable)
         selector = f"{SET_LABEL} in ({', '.join(sorted(revisions))})"
@@ -85,4 +90,4 @@ def _key(view: ConfigMapView) -> str:
 
 def _choice(view: ConfigMapView) -> str:
     """What a run names to get this ConfigMap."""
-    return view.name.removeprefix("flowdeps-")
+    return choice_of(view.name)

@@ -1,7 +1,7 @@
-"""Findings of a set pass → status. Pure, so that a state reads the same each time."""
+"""The status that a reconcile amounts to. Pure, so that a state reads the same each time."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 
 from flowdeps.api.conditions import (
@@ -10,6 +10,12 @@ from flowdeps.api.conditions import (
     Status,
     find_condition,
     merge_conditions,
+)
+from flowdeps.api.names import (
+    PROPOSED_ANNOTATION,
+    RESOLVED_AT_ANNOTATION,
+    SUMMARY_ANNOTATION,
+    revision_choice,
 )
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
@@ -21,88 +27,43 @@ from flowdeps.api.status import (
     RevisionStatus,
     SetStatus,
     VulnerabilityStatus,
-    parse_status,
 )
 from flowdeps.api.times import parse_time
 from flowdeps.api.wording import counted
 from flowdeps.reconcile.context import PoolState, Verdict
+from flowdeps.reconcile.dependency_set.progress import Progress
 from flowdeps.state import (
-    ANNOTATION_PROPOSED,
-    ANNOTATION_RESOLVED_AT,
-    ANNOTATION_SUMMARY,
     Location,
     LockRecord,
+    Signature,
     primary_location,
     proposals_of,
     revisions_of,
+    signature_of,
 )
+from flowdeps.state.reported import unless_under_way
 from flowdeps.state.store import ConfigMapView, PoolView, SetEntry
 from flowdeps.trials.images import Image
 from flowdeps.vulnerabilities.matches import Vulnerability, describe
 
-STALLED = frozenset(
-    {
-        Reason.INVALID_SPEC,
-        Reason.SOURCE_INVALID,
-        Reason.INCLUDE_CYCLE,
-        Reason.INCLUDE_INVALID,
-        Reason.LOCK_INVALID,
-        Reason.INDEX_NOT_ALLOWED,
-        Reason.IMAGE_NOT_ALLOWED,
-        Reason.IMAGE_UNKNOWN,
-        Reason.IMAGE_UNUSABLE,
-        Reason.UNSATISFIABLE,
-        Reason.VERIFY_FAILED,
-        Reason.VULNERABLE,
-        Reason.LOCK_TOO_LARGE,
-        Reason.REVISION_NOT_FOUND,
-        Reason.CONFLICT,
-        Reason.NOT_ADMITTED,
-        Reason.NO_IMAGE,
-        Reason.NOT_MERGEABLE,
-        Reason.POOL_UNSUPPORTED,
-    }
-)
-"""Reasons that only a change by a person ends; all others are retried."""
-
 _NO_LOCK = "waits for a lock"
-_MOST = 1800.0
-
-
-@dataclass(kw_only=True)
-class ReconcileResult:
-    """What a pass over a set found; `record` is the lock in service.
-
-    `vulnerabilities` None: no database is configured, or nothing is known of this lock yet.
-    """
-
-    resolved: Outcome
-    verified: Outcome
-    published: Outcome
-    record: LockRecord | None = None
-    image: Image | None = None
-    vulnerabilities: tuple[Vulnerability, ...] | None = None
-    database_problem: Outcome | None = None
-    next_refresh: datetime | None = None
-    again: list[float] = field(default_factory=list)
 
 
 def build_status(
-    entry: SetEntry,
-    findings: ReconcileResult,
+    progress: Progress,
     *,
     views: Sequence[ConfigMapView],
     pools: Mapping[str, PoolView],
     states: Mapping[str, PoolState],
     now: datetime,
 ) -> SetStatus:
-    """The status that findings amount to."""
-    old = parse_status(entry.body)
-    pool_statuses, synced = _pools(entry, old, findings, pools=pools, states=states)
-    proposed = _proposed(entry, primary_location(entry.key), views)
-    conditions = _conditions(entry, findings, synced, proposed)
-    record = findings.record
-    home = primary_location(entry.key)
+    """Return the status of a set with these ConfigMaps, by its progress and its pools."""
+    entry, record = progress.entry, progress.record
+    old, home = entry.status, primary_location(entry.key)
+    pool_statuses, synced = _pools(progress, signature_of(entry, views), pools, states)
+    proposed = _proposed(entry, home, views)
+    conditions = _conditions(progress, synced, proposed)
+    image = progress.inputs.image if progress.inputs else None
     revisions = revisions_of(home, views)
     return SetStatus(
         observed_generation=entry.meta.generation,
@@ -110,62 +71,64 @@ def build_status(
             old.conditions, conditions, generation=entry.meta.generation, now=now
         ),
         lock=_lock(record, revision=_revision(entry, record)) if record else None,
-        image=_image(findings.image) if findings.image else _image_before(entry, old),
+        image=_image(image) if image else _image_before(entry, old),
         proposed=proposed,
-        vulnerabilities=_vulnerabilities(findings.vulnerabilities),
+        vulnerabilities=_vulnerabilities(progress.vulnerabilities),
         revisions=tuple(
             RevisionStatus(
                 name=view.manifest.get("revision", view.name),
                 digest=view.manifest.get("digest", ""),
-                created_at=parse_time(view.annotations.get(ANNOTATION_RESOLVED_AT))
+                created_at=parse_time(view.annotations.get(RESOLVED_AT_ANNOTATION))
                 or entry.meta.created_at,
-                summary=view.annotations.get(ANNOTATION_SUMMARY, ""),
-                proposed=ANNOTATION_PROPOSED in view.annotations,
+                summary=view.annotations.get(SUMMARY_ANNOTATION, ""),
+                proposed=PROPOSED_ANNOTATION in view.annotations,
             )
             for view in revisions
         ),
         work_pools=pool_statuses,
-        next_refresh_at=findings.next_refresh,
+        next_refresh_at=progress.next_refresh,
         last_handled_refresh_at=(record.refresh or None) if record else None,
     )
 
 
 def _conditions(
-    entry: SetEntry, findings: ReconcileResult, synced: Outcome, proposed: ProposedStatus | None
+    progress: Progress, synced: Outcome, proposed: ProposedStatus | None
 ) -> list[Condition]:
+    entry, published = progress.entry, progress.published
+    resolved = unless_under_way(entry, ConditionType.RESOLVED, progress.resolved)
     steps = {
-        ConditionType.RESOLVED: findings.resolved,
-        ConditionType.VERIFIED: findings.verified,
-        ConditionType.PUBLISHED: findings.published,
+        ConditionType.RESOLVED: resolved,
+        ConditionType.VERIFIED: progress.verified,
+        ConditionType.PUBLISHED: published,
         ConditionType.POOLS_SYNCED: synced,
     }
     conditions = [
         Condition(type_, _status(step), step.reason, step.message) for type_, step in steps.items()
     ]
-    if (vulnerable := _vulnerable(findings)) is not None:
+    if (vulnerable := _vulnerable(progress)) is not None:
         conditions.append(vulnerable)
     failed = next((step for step in steps.values() if not step.is_done), None)
     if failed is None:
-        record = findings.record
+        record = progress.record
         packages = record.packages if record else 0
-        text = (
-            f"{counted(packages, 'package')}, offered by {counted(len(entry.offers), 'work pool')}"
-        )
-        if findings.resolved.reason is Reason.RESOLVED and findings.resolved.message:
-            text += f"; {findings.resolved.message}"
+        pools = counted(len(entry.pool_refs), "work pool")
+        text = f"{counted(packages, 'package')}, offered by {pools}"
+        if resolved.reason is Reason.RESOLVED and resolved.message:
+            text += f"; {resolved.message}"
         text += f"; a refresh waits for approval: {proposed.revision}" if proposed else ""
         return [Condition(ConditionType.READY, "True", Reason.READY, text), *conditions]
-    serving = f" (in service: {_revision(entry, findings.record)})" if findings.record else ""
+    record = progress.record
+    serving = f" (in service: {_revision(entry, record)})" if record else ""
     ready = Condition(ConditionType.READY, "False", failed.reason, f"{failed.message}{serving}")
     if failed.reason is Reason.SUSPENDED:
         # Asked for, so neither under way nor in need of anybody.
-        if findings.published.is_done:
+        if published.is_done:
             ready = replace(ready, status="True")
-        elif findings.record:
-            text = f"{failed.message}; {findings.published.message}{serving}"
+        elif record:
+            text = f"{failed.message}; {published.message}{serving}"
             ready = replace(ready, message=text)
         return [ready, *conditions]
-    state = ConditionType.STALLED if failed.reason in STALLED else ConditionType.RECONCILING
+    state = ConditionType.STALLED if failed.reason.is_stalled else ConditionType.RECONCILING
     return [ready, Condition(state, "True", failed.reason, failed.message), *conditions]
 
 
@@ -175,8 +138,9 @@ def _status(step: Outcome) -> Status:
     return "True" if step.is_done else "False"
 
 
-def _vulnerable(findings: ReconcileResult) -> Condition | None:
-    found, problem = findings.vulnerabilities, findings.database_problem
+def _vulnerable(progress: Progress) -> Condition | None:
+    found = progress.vulnerabilities
+    problem = None if progress.checked.is_done else progress.checked
     if found is None:
         if problem is None:
             return None
@@ -190,19 +154,11 @@ def _vulnerable(findings: ReconcileResult) -> Condition | None:
             f"the database knows of none{text}",
         )
     return Condition(
-        ConditionType.VULNERABLE, "True", Reason.VULNERABILITIES_FOUND, f"{describe(found)}{text}"
+        ConditionType.VULNERABLE,
+        "True",
+        Reason.VULNERABILITIES_FOUND,
+        f"{describe(found)}{text}",
     )
-
-
-def retry_after(
-    entry: SetEntry, type_: ConditionType, *, now: datetime, least: float = 30.0
-) -> float:
-    """Seconds to wait for what somebody may mend: half of how long it has been so already."""
-    for condition in parse_status(entry.body).conditions:
-        since = parse_time(condition.get("lastTransitionTime"))
-        if condition.get("type") == type_ and condition.get("status") == "False" and since:
-            return min(max((now - since).total_seconds() / 2, least), _MOST)
-    return least
 
 
 def _image_before(entry: SetEntry, old: SetStatus) -> ImageStatus | None:
@@ -227,9 +183,9 @@ def _proposed(
         return ProposedStatus(
             revision=view.manifest.get("revision", view.name),
             digest=view.manifest.get("digest", ""),
-            proposed_at=parse_time(view.annotations.get(ANNOTATION_RESOLVED_AT))
+            proposed_at=parse_time(view.annotations.get(RESOLVED_AT_ANNOTATION))
             or entry.meta.created_at,
-            summary=view.annotations.get(ANNOTATION_SUMMARY, ""),
+            summary=view.annotations.get(SUMMARY_ANNOTATION, ""),
         )
     return None
 
@@ -252,29 +208,28 @@ def _vulnerabilities(
 
 
 def _revision(entry: SetEntry, record: LockRecord) -> str:
-    return f"{primary_location(entry.key).key}-{record.short}"
+    return revision_choice(primary_location(entry.key).key, record.short)
 
 
 def _pools(
-    entry: SetEntry,
-    old: SetStatus,
-    findings: ReconcileResult,
-    *,
+    progress: Progress,
+    signature: Signature,
     pools: Mapping[str, PoolView],
     states: Mapping[str, PoolState],
 ) -> tuple[tuple[PoolStatus, ...], Outcome]:
+    entry, old = progress.entry, progress.entry.status
     before = {pool.name: pool for pool in old.work_pools}
+    same = old.observed_generation == entry.meta.generation
     statuses: list[PoolStatus] = []
     failures: list[tuple[str, Verdict]] = []
-    for ref in entry.offers:
+    for ref in entry.pool_refs:
         state, known = states.get(ref.name), before.get(ref.name)
-        verdict = state.verdicts.get(entry.key) if state else None
-        same = old.observed_generation == entry.meta.generation
+        verdict = state.verdict(entry.key, signature) if state else None
         if verdict is None and known and same:
-            # Not looked at since the start: what was said last still stands.
+            # Not seen since the start: what was reported last still holds.
             statuses.append(known)
             if not known.synced:
-                failures.append((ref.name, _said_before(old, known)))
+                failures.append((ref.name, _previous_verdict(old, known)))
             continue
         verdict = verdict or Verdict(Reason.PENDING, "waits for the first look at the pool")
         view = pools.get(ref.name)
@@ -289,27 +244,27 @@ def _pools(
         )
         if not verdict.synced:
             failures.append((ref.name, verdict))
-    if not entry.offers:
+    if not entry.pool_refs:
         return (), Outcome.done(
             Reason.NO_POOLS, "spec.workPools is empty: no run can choose the set"
         )
     if not failures:
         return tuple(statuses), Outcome.done(Reason.SYNCED)
-    # What a person must mend comes before what mends itself.
-    name, worst = min(failures, key=lambda failure: failure[1].reason not in STALLED)
+    # What a person must fix comes before what ends by itself.
+    name, worst = min(failures, key=lambda failure: not failure[1].reason.is_stalled)
     message = _at(name, worst.message)
-    if findings.record is None and worst.reason is Reason.PENDING:
+    if progress.record is None and worst.reason is Reason.PENDING:
         message = _NO_LOCK
     return tuple(statuses), Outcome.failed(worst.reason, message)
 
 
-def _said_before(old: SetStatus, pool: PoolStatus) -> Verdict:
+def _previous_verdict(old: SetStatus, pool: PoolStatus) -> Verdict:
     """Of several pools, the condition has the reason of the one that it names."""
     condition = find_condition(old.conditions, ConditionType.POOLS_SYNCED)
-    said = _at(pool.name, pool.message.removesuffix("…"))  # the pool's own message is shorter
-    if condition and (condition.message.startswith(said) or condition.message == _NO_LOCK):
-        return Verdict(Reason.named(condition.reason), pool.message)
-    return Verdict(Reason.PENDING, pool.message)
+    own = _at(pool.name, pool.message.removesuffix("…"))  # the pool's own message is shorter
+    reported = condition and (condition.message.startswith(own) or condition.message == _NO_LOCK)
+    reason = condition.reason if condition and reported else None
+    return Verdict(reason if isinstance(reason, Reason) else Reason.PENDING, pool.message)
 
 
 def _at(pool: str, message: str) -> str:

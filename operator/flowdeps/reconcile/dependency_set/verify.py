@@ -1,99 +1,171 @@
-"""Whether a lock may be served: what is known against it, and whether it works in its image."""
+"""Step: which lock to publish, the new one if it works in its image, else the one in service."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
+from flowdeps.api.conditions import ConditionType
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.poolconfig import PoolConfig
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import SetSpec
+from flowdeps.api.resource import SetSpec, Updates
 from flowdeps.gather.inputs import Inputs
 from flowdeps.locks.lock import Lock
 from flowdeps.reconcile.context import Context
-from flowdeps.reconcile.dependency_set.credentials import publish_credentials
+from flowdeps.reconcile.dependency_set.credentials import write_credentials
+from flowdeps.reconcile.dependency_set.progress import NO_LOCK, Progress, verified_before
 from flowdeps.scheduling.tracking import Failure
-from flowdeps.state import LockRecord, config_maps, owner_of, primary_location
+from flowdeps.state import LockRecord, manifest_of, owner_of, primary_location
+from flowdeps.state.reported import previous_condition, retry_after, unless_under_way
 from flowdeps.state.store import SetEntry
 from flowdeps.telemetry.metrics import measured
+from flowdeps.trials.images import Image
 from flowdeps.trials.verify import Trial
 
-GetLock = Callable[[], Awaitable[Lock | None]]
+_FIRST_RETRY = 60.0
 
 
-@dataclass(frozen=True)
-class Proof:
-    """What a trial says of a lock: the name of the trial that it passed ("": none was made), or
-    from when on it is worth another one (queue time)."""
+async def verify(context: Context, progress: Progress) -> Outcome:
+    """Try the new lock, or the one in service in another image; decide which one to publish."""
+    progress.record = progress.served.record if progress.served else None
+    outcome = _verify(context, progress)
+    if progress.record and progress.gathered.is_done:
+        needs = progress.access is not None
+        progress.record = replace(progress.record, credentials=needs)
+    return outcome
 
-    step: Outcome
-    passed: str = ""
-    until: float | None = None
+
+def _verify(context: Context, progress: Progress) -> Outcome:
+    entry, served, spec = progress.entry, progress.record, progress.entry.spec
+    if progress.selected.reason is Reason.CONFLICT:
+        return progress.selected
+    inputs = progress.inputs
+    if progress.rests or spec is None or (progress.gathered.is_done and inputs is None):
+        return verified_before(served)
+    before = _before(entry, served)
+    if inputs is None or not progress.resolved.is_done:
+        return before
+    made = progress.made
+    if made is None or (served and made.record.digest == served.digest):
+        progress.record = made.record if made else served
+        if progress.record is None or progress.pinned:
+            return before
+        outcome, progress.record = _try(context, progress, spec, inputs, progress.record)
+        return unless_under_way(entry, ConditionType.VERIFIED, outcome)
+    outcome, record = _try(context, progress, spec, inputs, made.record, text=made.lock)
+    if not outcome.is_done:
+        return unless_under_way(entry, ConditionType.VERIFIED, outcome)
+    if served and (progress.pinned or (spec.updates is Updates.MANUAL and made.refresh)):
+        progress.proposal = replace(made, record=record)
+        # What was asked for is done: the next refresh is an interval away.
+        progress.record = replace(served, refreshed_at=record.refreshed_at, refresh=record.refresh)
+        return before
+    progress.record, progress.text = record, made.lock
+    return outcome
 
 
-def prove(
+def _before(entry: SetEntry, record: LockRecord | None) -> Outcome:
+    """What is known without another trial."""
+    if record is None:
+        return NO_LOCK
+    return previous_condition(entry, ConditionType.VERIFIED) or verified_before(record)
+
+
+def _try(
     context: Context,
-    entry: SetEntry,
+    progress: Progress,
     spec: SetSpec,
     inputs: Inputs,
-    *,
     record: LockRecord,
-    lock: GetLock,
-) -> Proof:
-    """Whether a lock works in its image."""
+    *,
+    text: Lock | None = None,
+) -> tuple[Outcome, LockRecord]:
+    """How the trial of a lock ended, and its record with the trial that it passed.
+
+    `text`: of a lock that is not published.
+    """
     if not spec.verify.enabled:
-        text = "spec.verify.mode is Disabled: nobody has tried whether the lock works in the image"
-        return Proof(Outcome.done(Reason.VERIFY_DISABLED, text, unknown=True))
-    image = inputs.image
-    if image is None:
-        text = "without an image (spec.python.image) there is nothing to try the lock in"
-        return Proof(Outcome.done(Reason.NO_IMAGE_TO_VERIFY, text, unknown=True))
-    trial = Trial(
+        message = (
+            "spec.verify.mode is Disabled: nobody has tried whether the lock works in the image"
+        )
+        untried = Outcome.done(Reason.VERIFY_DISABLED, message, unknown=True)
+        return untried, replace(record, verified="")
+    if inputs.image is None:
+        message = "without an image (spec.python.image) there is nothing to try the lock in"
+        untried = Outcome.done(Reason.NO_IMAGE_TO_VERIFY, message, unknown=True)
+        return untried, replace(record, verified="")
+    trial = _trial(progress.entry, spec, inputs, inputs.image, record)
+    answer: str | Failure[Reason] | None = ""
+    if record.verified != trial.short:
+        answer = _ask(context, progress, trial, inputs, inputs.image, record, text)
+    if isinstance(answer, str):
+        message = f"installs, its requirements hold, and it imports in {trial.image}"
+        return Outcome.done(Reason.VERIFIED, message), replace(record, verified=trial.short)
+    if answer is None:
+        message = f"a pod installs and imports the lock {record.short} in {trial.image}"
+        return Outcome.waits(Reason.VERIFYING, message), record
+    return _failed(context, progress.entry, inputs.image, record, answer), record
+
+
+def _trial(
+    entry: SetEntry, spec: SetSpec, inputs: Inputs, image: Image, record: LockRecord
+) -> Trial:
+    return Trial(
         namespace=entry.key.namespace,
         digest=record.digest,
         image=image.ref.image,
         image_id=image.id,
         imports=spec.verify.imports or (),
         names=inputs.names if spec.verify.imports is None else (),
-        secret=f"flowdeps-{entry.key.name}" if inputs.access else None,
+        secret=primary_location(entry.key).live_name if inputs.access else None,
         timeout=round(spec.verify.timeout.total_seconds()),
     )
-    if record.verified == trial.short:
-        return _passed(trial)
-    revision, _ = config_maps(entry, primary_location(entry.key), record, summary="")
 
-    pool = context.config.pool(entry.offers[0].name) if entry.offers else PoolConfig()
-    env = [{"name": one.name, "value": one.value} for one in pool.install.env]
+
+def _ask(
+    context: Context,
+    progress: Progress,
+    trial: Trial,
+    inputs: Inputs,
+    image: Image,
+    record: LockRecord,
+    text: Lock | None,
+) -> str | Failure[Reason] | None:
+    entry = progress.entry
 
     async def find() -> str:
-        found = await lock()
-        if found is None:
+        lock = text or await progress.served_text(context.cluster)
+        if lock is None:
             raise LookupError("the lock in service can't be read")
         if inputs.access:
-            await publish_credentials(context, entry, inputs.access)
+            await write_credentials(context, entry, inputs.access)
+        refs = entry.pool_refs
+        pool = context.config.pool(refs[0].name) if refs else PoolConfig()
         with measured(context.metrics.verifications, well="Verified"):
             return await context.verifier.verify(
                 trial,
-                lock=found,
+                lock=lock,
                 image=image,
-                manifest=revision.manifest,
+                manifest=manifest_of(entry.key, primary_location(entry.key), record),
                 owner=owner_of(entry),
-                env=env,
+                env=[{"name": one.name, "value": one.value} for one in pool.install.env],
             )
 
-    answer = context.verifications.ask(entry.key, trial, find)
-    if answer is None:
-        text = f"a pod installs and imports the lock {record.short} in {image.ref.image}"
-        return Proof(Outcome.waits(Reason.VERIFYING, text))
-    if isinstance(answer, Failure):
-        reason = answer.reason
-        text = f"{record.short} was not tried in {image.ref.image}: {answer.message}"
-        if reason is Reason.VERIFY_FAILED:
-            text = f"{record.short} does not work in {image.ref.image}: {answer.message}"
-            text += "; mend the image, or choose another version; see spec.verify.imports"
-        return Proof(Outcome.failed(reason, text), until=answer.until)
-    return _passed(trial)
+    return context.verifications.ask(entry.key, trial, find)
 
 
-def _passed(trial: Trial) -> Proof:
-    text = f"installs, its requirements hold, and it imports in {trial.image}"
-    return Proof(Outcome.done(Reason.VERIFIED, text), passed=trial.short)
+def _failed(
+    context: Context, entry: SetEntry, image: Image, record: LockRecord, answer: Failure[Reason]
+) -> Outcome:
+    """Why a lock is not known to work, and when that may be otherwise."""
+    reason, name = answer.reason, image.ref.image
+    again = max(1.0, answer.until - context.queue.time())
+    if reason is not Reason.VERIFY_FAILED:
+        text = f"{record.short} was not tried in {name}: {answer.message}"
+        return Outcome.failed(reason, text, retry_after=again)
+    # Another image fixes it as well: check the image, ever more rarely.
+    pause = retry_after(entry, ConditionType.VERIFIED, now=context.now(), least=_FIRST_RETRY)
+    context.images.poll_thing(image.ref, older_than=pause)
+    text = (
+        f"{record.short} does not work in {name}: {answer.message}; fix the image, or choose"
+        " another version; see spec.verify.imports"
+    )
+    return Outcome.failed(reason, text, retry_after=min(again, pause))

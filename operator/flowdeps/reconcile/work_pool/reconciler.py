@@ -1,8 +1,14 @@
-"""One pass over one pool: a single desired fragment from all its sets, merged in.
+"""Brings one pool in line: one fragment for all of its sets, merged into its template.
 
-There is one pass over a pool at a time (the queue sees to that), so there is one writer.
-When it writes, `pace` decides. A template is compared by content: Prefect's `updated` moves
-without a change, and some of its databases lose the order of keys.
+    read     the pool, from Prefect
+    judge    each of its sets: may the pool offer it, and if not, why?
+    merge    what is offered into the template, or our part out of it
+    write    the template, where it differs, and when the throttle allows it
+    settle   what sets should know: each whose verdict is another is requeued
+
+A pool is reconciled once at a time (the queue sees to that), so there is one writer. A template is
+compared by content: Prefect's `updated` moves without a change, and some of its databases lose the
+order of keys.
 """
 
 import hashlib
@@ -30,19 +36,25 @@ from flowdeps.delivery import (
 )
 from flowdeps.reconcile.context import Context, PoolState, Verdict
 from flowdeps.reconcile.work_pool.write_throttle import WriteThrottle
-from flowdeps.state import Location, age, holder_of, pool_fragment
+from flowdeps.state import Location, Signature, age, pool_fragment, signature_of
+from flowdeps.state.ownership import is_ours
 from flowdeps.state.store import PoolKey, PoolView, SetEntry, SetKey
 
 log = logging.getLogger(__name__)
 
 KUBERNETES = "kubernetes"
 
+_SETS_FIRST = 5.0
+"""Seconds that sets have at most to publish where the pool's jobs run now."""
+_PAUSE = 0.2
+"""Seconds until it is checked again whether they have."""
+
 _REFUSALS = {"NoImage": Reason.NO_IMAGE, "NotKubernetes": Reason.POOL_UNSUPPORTED}
 
 
 @dataclass(frozen=True)
 class _Offer:
-    """A set that offers itself to a pool."""
+    """A set that names a pool, and how."""
 
     entry: SetEntry
     ref: WorkPoolRef
@@ -55,98 +67,103 @@ class _Wanted:
     offered: Mapping[str, SetKey]
     fragment: Fragment | None
     verdicts: Mapping[SetKey, Verdict]
+    signatures: Mapping[SetKey, Signature]
+    """The version of each set that this is about."""
+
+    def refused(self, verdict: Verdict) -> Mapping[SetKey, Verdict]:
+        """Return the verdicts where none of the sets can be offered."""
+        return {key: verdict if one.synced else one for key, one in self.verdicts.items()}
 
 
 class PoolReconciler:
-    """Passes over pools; remembers each pool's pace."""
+    """Reconciles pools; remembers when each was written, and the template last found in line."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._paces: dict[str, WriteThrottle] = {}
-        self._seen: dict[str, str] = {}
+        self._throttles: dict[str, WriteThrottle] = {}
+        self._in_line: dict[str, str] = {}
+        self._moved_at: dict[str, float] = {}
 
-    async def run(self, name: str) -> float | None:
-        """Bring one pool in line; returns in how many seconds to look again.
+    async def reconcile(self, name: str) -> float | None:
+        """Bring one pool in line; returns in how many seconds to do so again.
 
-        A pass that ends in an error tells the pool's sets before it raises.
+        A reconcile that ends in an error tells the pool's sets before it raises.
         """
         try:
-            return await self._run(name)
+            return await self._reconcile(name)
         except PoolsError as error:
             self.unreachable(name, error)
             raise
         except Exception as error:
             text = f"{type(error).__name__}: {Reason.INTERNAL_ERROR.description}"
-            state = self._context.pool_states.setdefault(name, PoolState())
-            self._tell(name, state, self._all(name, Reason.INTERNAL_ERROR, text))
+            self._settle_all(name, Reason.INTERNAL_ERROR, text)
             raise
 
-    async def _run(self, name: str) -> float | None:
+    async def _reconcile(self, name: str) -> float | None:
         context = self._context
-        pace = self._paces.setdefault(name, WriteThrottle(context.jitter))
+        throttle = self._throttles.setdefault(name, WriteThrottle(context.jitter))
         sets = context.store.offering(name)
-        if wait := pace.wait(context.queue.time(), lambda: any(map(context.working_on, sets))):
+        if wait := throttle.wait(context.queue.time(), lambda: any(map(context.working_on, sets))):
             return wait
         pool = await context.pools.read(name)
-        state = context.pool_states.setdefault(name, PoolState())
         if self._view(name, pool):
-            # Locks belong elsewhere now, or are for another image, and others may serve there: the
-            # sets come first, then this pool again.
-            for offer in self._offers(name):
+            # Locks are published elsewhere now, or are for another image, and others may have
+            # those locations: the sets come first, then this pool again.
+            offers = self._offers(name)
+            for offer in offers:
                 context.requeue_competitors(offer.ref.key, but=PoolKey(name))
+            if pool and offers and self.ours(pool):
+                self._moved_at[name] = context.queue.time()
+        moved = context.queue.time() - self._moved_at.get(name, float("-inf"))
+        if moved < _PAUSE or (moved < _SETS_FIRST and any(map(context.working_on, sets))):
+            return _PAUSE  # what the template offers stays meanwhile
         if pool is None:
-            self._settle(name, state, _Wanted({}, None, self._all(name, Reason.POOL_NOT_FOUND)))
+            self._settle(name, self._nothing(name, Reason.POOL_NOT_FOUND))
             return None
-        live = find(pool.template)
-        wanted = self._wanted(pool, live)
+        wanted = self._wanted(pool, find(pool.template))
         try:
             template = self._desired(pool, wanted.fragment)
         except MergeRefusedError as refusal:
             reason = _REFUSALS.get(refusal.reason, Reason.NOT_MERGEABLE)
-            refused = Verdict(reason, str(refusal))
-            verdicts = {k: refused if v.synced else v for k, v in wanted.verdicts.items()}
-            self._settle(name, state, _Wanted(self._left(pool), None, verdicts))
+            verdicts = wanted.refused(Verdict(reason, str(refusal)))
+            left = self._left(pool)
+            self._settle(name, replace(wanted, offered=left, fragment=None, verdicts=verdicts))
             return None
-        if template == pool.template:
-            again = pace.settled(context.queue.time(), wanted.fragment)
-            self._seen[name] = _hash(pool.template)
-            self._settle(name, state, _contended(wanted, pace) if pace.contended else wanted)
-            return again
-        return await self._write(pool, template, pace=pace, state=state, wanted=wanted)
+        if template != pool.template:
+            return await self._write(pool, template, throttle=throttle, wanted=wanted)
+        again = throttle.settled(context.queue.time(), wanted.fragment)
+        self._in_line[name] = _hash(pool.template)
+        self._settle(name, _contended(wanted, throttle) if throttle.contended else wanted)
+        return again
 
     def unreachable(self, name: str, error: PoolsError) -> None:
-        """Tell the sets of a pool that it can't be looked at; the next poll calls it."""
-        self._seen.pop(name, None)
-        state = self._context.pool_states.setdefault(name, PoolState())
-        self._tell(name, state, self._all(name, error.reason, str(error)))
+        """Tell the sets of a pool that it can't be read; the next poll requeues it."""
+        self._in_line.pop(name, None)
+        self._settle_all(name, error.reason, str(error))
 
     def ours(self, pool: Pool) -> bool:
-        """Whether the fragment in a pool's template, if there is one, is ours to take out.
+        """Return whether the fragment in a pool's template, if there is one, is ours to remove.
 
-        An operator of the same owner in another cluster may have written it: that one alone knows
-        its sets. What names no cluster (`flowdeps template` wrote it) is ours while our sets are
-        concerned.
+        What names no cluster (`flowdeps template` wrote it) is ours while our sets are concerned.
         """
-        context, live = self._context, find(pool.template)
-        if live is None or live.owner != context.config.owner:
-            return False
-        if context.identity and live.cluster:
-            return live.cluster == context.identity
-        state = context.pool_states.get(pool.name)
-        known = context.store.offering(pool.name) or (state and state.offered)
-        return bool(known) or not context.identity
+        context, state = self._context, self._context.pool_states.get(pool.name)
+        return is_ours(
+            find(pool.template),
+            owner=context.config.owner,
+            cluster=context.identity,
+            unnamed=bool(context.store.offering(pool.name) or (state and state.offered)),
+        )
 
     def changed(self, pool: Pool) -> bool:
-        """Whether a poll shows a template other than the one last found in line."""
-        return self._seen.get(pool.name) != _hash(pool.template)
+        """Return whether a poll shows another template than the one last found in line."""
+        return self._in_line.get(pool.name) != _hash(pool.template)
 
     # Steps
 
     def _view(self, name: str, pool: Pool | None) -> bool:
         """Take in what a pool looks like; returns whether its jobs run elsewhere now, or in another
         image."""
-        store, settings = self._context.store, self._context.config.pool(name)
-        known = store.pools.get(name)
+        settings = self._context.config.pool(name)
         view = PoolView(name=name, job_namespaces=())
         if pool is not None and pool.type == KUBERNETES:
             of_template = job_namespace(pool.template)
@@ -157,8 +174,7 @@ class PoolReconciler:
                 pull_policy=pull_policy(pool.template),
                 user=user(pool.template),
             )
-        store.pools[name] = view
-        return known != view
+        return self._context.store.put_pool(view)
 
     def _wanted(self, pool: Pool, live: Found | None) -> _Wanted:
         context = self._context
@@ -166,6 +182,7 @@ class PoolReconciler:
         live_keys = set(live.keys) if live and live.owner == context.config.owner else set()
         verdicts: dict[SetKey, Verdict] = {}
         offered: dict[str, _Offer] = {}
+        signatures = self._signatures(pool.name)
         for offer in self._offers(pool.name):
             verdict = self._judge(offer, pool, live_keys)
             verdicts[offer.entry.key] = verdict
@@ -181,7 +198,7 @@ class PoolReconciler:
                     " but runs that choose nothing don't get it: remove default: true",
                 )
         if not offered:
-            return _Wanted({}, None, verdicts)
+            return _Wanted({}, None, verdicts, signatures)
         fragment = pool_fragment(
             {key: offer.entry for key, offer in offered.items()},
             settings=settings,
@@ -192,7 +209,8 @@ class PoolReconciler:
             cluster="" if live and not live.cluster else context.identity,
             version=context.version,
         )
-        return _Wanted({key: o.entry.key for key, o in offered.items()}, fragment, verdicts)
+        keys = {key: offer.entry.key for key, offer in offered.items()}
+        return _Wanted(keys, fragment, verdicts, signatures)
 
     def _judge(self, offer: _Offer, pool: Pool, live_keys: set[str]) -> Verdict:
         context, entry, ref = self._context, offer.entry, offer.ref
@@ -218,18 +236,17 @@ class PoolReconciler:
             )
         if entry.spec is None and not context.store.held(entry.key):
             return Verdict(Reason.PENDING, "waits for a lock")  # others may serve its key
-        rivals = context.rivals(ref.key)
         missing = False
         for namespace in namespaces:
-            place = Location(namespace, ref.key)
-            holder = holder_of(place, rivals, config=context.config, pools=context.store.pools)
+            location = Location(namespace, ref.key)
+            holder = context.claims.holder(location)
             if holder != entry.key:
                 return Verdict(
                     Reason.CONFLICT,
                     f'the older set {holder} serves the key "{ref.key}" in namespace {namespace};'
                     " choose another key in spec.workPools",
                 )
-            view = context.store.config_maps.get((namespace, place.current))
+            view = context.store.config_maps.get((namespace, location.live_name))
             missing = missing or view is None or view.holder != entry.key
         # A ConfigMap that was deleted by hand is on its way back; its key stays meanwhile.
         if missing and ref.key not in live_keys:
@@ -251,84 +268,85 @@ class PoolReconciler:
             key: view.holder
             for key in live.keys
             for namespace in store.pools[pool.name].job_namespaces
-            if (view := store.config_maps.get((namespace, Location(namespace, key).current)))
+            if (view := store.config_maps.get((namespace, Location(namespace, key).live_name)))
         }
 
     async def _write(
-        self,
-        pool: Pool,
-        template: dict[str, Any],
-        *,
-        pace: WriteThrottle,
-        state: PoolState,
-        wanted: _Wanted,
+        self, pool: Pool, template: dict[str, Any], *, throttle: WriteThrottle, wanted: _Wanted
     ) -> float | None:
         context, now, name = self._context, self._context.queue.time(), pool.name
-        if pace.drifted(wanted.fragment):
+        if throttle.drifted(wanted.fragment):
             live = find(pool.template)
-            pace.rival = live.cluster if live and live.cluster != context.identity else ""
-            if pause := pace.wait_for_others(now):
-                self._tell(name, state, _contended(wanted, pace).verdicts)
+            throttle.rival = live.cluster if live and live.cluster != context.identity else ""
+            if pause := throttle.wait_for_others(now):
+                self._tell(name, _contended(wanted, throttle))
                 return pause
             context.metrics.template_drifts.labels(name).inc()
-            log.warning("work pool %s was changed by others; mending it", name)
-        told = dict(state.verdicts)
+            log.warning("work pool %s was changed by others; bringing it back in line", name)
         await context.pools.write(name, template)
         context.metrics.template_writes.labels(name).inc()
         log.info("work pool %s offers %s", name, ", ".join(wanted.offered) or "nothing")
-        again = pace.wrote(now, wanted.fragment)
-        self._seen[name] = _hash(template)
-        wanted = _contended(wanted, pace) if pace.contended else wanted
-        # What sets came to want meanwhile is not in the template; this pool is called for it.
-        later = {
-            key: verdict
-            for key, verdict in state.verdicts.items()
-            if verdict.reason is Reason.SYNCING and verdict is not told.get(key)
-        }
-        self._settle(name, state, replace(wanted, verdicts={**wanted.verdicts, **later}))
+        again = throttle.wrote(now, wanted.fragment)
+        self._in_line[name] = _hash(template)
+        self._settle(name, _contended(wanted, throttle) if throttle.contended else wanted)
         return again
 
-    # What sets are told
+    # What sets should know
 
     def _offers(self, name: str) -> list[_Offer]:
         entries = [self._context.store.sets[key] for key in self._context.store.offering(name)]
         alive = sorted((e for e in entries if not e.meta.deleting), key=lambda e: age(e.meta))
-        return [_Offer(e, ref) for e in alive for ref in e.offers if ref.name == name]
+        return [_Offer(e, ref) for e in alive for ref in e.pool_refs if ref.name == name]
 
-    def _all(self, name: str, reason: Reason, message: str = "") -> dict[SetKey, Verdict]:
+    def _signatures(self, name: str) -> dict[SetKey, Signature]:
+        entries = [offer.entry for offer in self._offers(name)]
+        return {one.key: signature_of(one, self._context.store.held(one.key)) for one in entries}
+
+    def _nothing(self, name: str, reason: Reason, message: str = "") -> _Wanted:
+        """Nothing is offered, and every set has the same verdict."""
         message = message or f'Prefect has no work pool "{name}"; create it or correct the name'
-        return {o.entry.key: Verdict(reason, message) for o in self._offers(name)}
+        signatures = self._signatures(name)
+        return _Wanted({}, None, dict.fromkeys(signatures, Verdict(reason, message)), signatures)
 
-    def _settle(self, name: str, state: PoolState, wanted: _Wanted) -> None:
+    def _settle_all(self, name: str, reason: Reason, message: str) -> None:
+        """Tell all sets of a pool what kept it from being reconciled."""
+        self._tell(name, self._nothing(name, reason, message))
+
+    def _settle(self, name: str, wanted: _Wanted) -> None:
+        """Take in what a pool offers by now, and tell its sets."""
+        context, state = self._context, self._state(name)
         before, state.offered, state.looked = state.offered, dict(wanted.offered), True
-        waiting = {
-            key for key in self._context.removing if key in self._context.store.offering(name)
-        }
+        waiting = context.removing.keys() & context.store.offering(name)
         for key in (waiting | set(before.values())) - set(wanted.offered.values()):
-            self._context.queue.add(key)
-        self._tell(name, state, wanted.verdicts)
+            context.queue.add(key)
+        self._tell(name, wanted)
 
-    def _tell(self, name: str, state: PoolState, verdicts: Mapping[SetKey, Verdict]) -> None:
-        before, state.verdicts = state.verdicts, dict(verdicts)
+    def _tell(self, name: str, wanted: _Wanted) -> None:
+        """Keep the verdicts; requeue the sets for which something has changed."""
+        state, before = self._state(name), replace(self._state(name))
+        state.verdicts, state.merged = dict(wanted.verdicts), dict(wanted.signatures)
         for key in self._context.store.offering(name):
-            if before.get(key) != verdicts.get(key):
+            verdicts = before.verdicts.get(key), state.verdicts.get(key)
+            versions = before.merged.get(key), state.merged.get(key)
+            if verdicts[0] != verdicts[1] or versions[0] != versions[1]:
                 self._context.queue.add(key)
 
+    def _state(self, name: str) -> PoolState:
+        return self._context.pool_states.setdefault(name, PoolState())
 
-def _contended(wanted: _Wanted, pace: WriteThrottle) -> _Wanted:
+
+def _contended(wanted: _Wanted, throttle: WriteThrottle) -> _Wanted:
     text = (
         "something else keeps overwriting the pool's base job template (a Helm release, Terraform,"
         " a PrefectWorkPool resource?): let it leave the template alone, or give the pool to it"
     )
-    if pace.rival:
+    if throttle.rival:
         text = (
-            f"the operator of another cluster ({pace.rival}) offers sets to this pool too, and each"
-            " overwrites the other: let one of them leave the pool alone, or give each its own"
+            f"the operator of another cluster ({throttle.rival}) offers sets to this pool too, and"
+            " each overwrites the other: let one of them leave the pool alone, or give each its own"
             " `owner` in its configuration"
         )
-    verdict = Verdict(Reason.CONTENDED, text)
-    verdicts = {k: verdict if v.synced else v for k, v in wanted.verdicts.items()}
-    return _Wanted(wanted.offered, wanted.fragment, verdicts)
+    return replace(wanted, verdicts=wanted.refused(Verdict(Reason.CONTENDED, text)))
 
 
 def _hash(template: Mapping[str, Any]) -> str:

@@ -20,6 +20,14 @@ fetch certificates that it needs.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from flowdeps.api.names import (
+    CREDENTIALS_VOLUME,
+    INSTALL_CONTAINER,
+    LOCK_VOLUME,
+    MARKER,
+    SET_LABEL,
+    SITE_VOLUME,
+)
 from flowdeps.delivery import fragment as pieces
 from flowdeps.delivery.fragment import Found, Fragment
 from flowdeps.delivery.kinds.kubernetes import defaults
@@ -39,12 +47,12 @@ _PROPERTIES: Path = ("variables", "properties")
 # Names of ours in the pod's and the flow container's lists.
 _LISTS: Mapping[Path, tuple[str, ...]] = {
     (*_POD, "volumes"): (
-        pieces.LOCK_VOLUME,
-        pieces.CREDENTIALS_VOLUME,
-        pieces.SITE_VOLUME,
+        LOCK_VOLUME,
+        CREDENTIALS_VOLUME,
+        SITE_VOLUME,
     ),
-    (*_POD, "initContainers"): (pieces.INSTALL,),
-    (*_FLOW, "volumeMounts"): (pieces.SITE_VOLUME,),
+    (*_POD, "initContainers"): (INSTALL_CONTAINER,),
+    (*_FLOW, "volumeMounts"): (SITE_VOLUME,),
     (*_FLOW, "env"): (pieces.ENV_SET, pieces.ENV_LOCK),
 }
 _ANCHORS = ((*_POD, "volumes"), (*_POD, "initContainers"))
@@ -100,10 +108,10 @@ def remove(template: Mapping[str, Any]) -> dict[str, Any]:
     for path in _worker_env(draft):
         pythonpath.take_from_worker_env(draft.get(path))
     labels = draft.get(_LABELS)
-    if isinstance(labels, dict) and (found or defaults.placeholder(labels.get(pieces.LABEL))):
-        labels.pop(pieces.LABEL, None)
+    if isinstance(labels, dict) and (found or defaults.placeholder(labels.get(SET_LABEL))):
+        labels.pop(SET_LABEL, None)
     for schema in own:
-        replaced = schema[pieces.MARKER].get("replaced")
+        replaced = schema[MARKER].get("replaced")
         edits = map(Edit.from_json, replaced if isinstance(replaced, list) else [])
         draft.undo(edit for edit in edits if edit is not None)
     return draft.content
@@ -111,7 +119,7 @@ def remove(template: Mapping[str, Any]) -> dict[str, Any]:
 
 def _found(template: Mapping[str, Any]) -> Iterator[Found]:
     for name, schema in defaults.properties(template).items():
-        marker = schema.get(pieces.MARKER)
+        marker = schema.get(MARKER)
         if not isinstance(marker, Mapping) or not isinstance(marker.get("owner"), str):
             continue
         enum = schema.get("enum")
@@ -134,7 +142,7 @@ def _extras(template: Mapping[str, Any]) -> list[str]:
     return [
         name
         for name, schema in defaults.properties(template).items()
-        if pieces.EXTRAS in defaults.mapping(schema.get(pieces.MARKER))
+        if pieces.EXTRAS in defaults.mapping(schema.get(MARKER))
     ]
 
 
@@ -157,7 +165,7 @@ def _insert(draft: Draft, fragment: Fragment) -> None:
 
     draft.mapping(_LABELS[:-1])
     _open(draft, _LABELS, "labels", {})
-    draft.mapping(_LABELS)[pieces.LABEL] = pieces.label(fragment)
+    draft.mapping(_LABELS)[SET_LABEL] = pieces.label(fragment)
 
     draft.mapping(_PROPERTIES[:-1])
     properties = draft.mapping(_PROPERTIES)
@@ -276,11 +284,11 @@ def _check_names(draft: Draft, fragment: Fragment) -> None:
     mounts = _list(draft.get((*_FLOW, "volumeMounts")))
     if any(isinstance(item, dict) and item.get("mountPath") == pythonpath.HOME for item in mounts):
         taken.append(((*_FLOW, "volumeMounts"), pythonpath.HOME))
-    if any(_name(item) == pieces.INSTALL for item in draft.get(_CONTAINERS)):
-        taken.append((_CONTAINERS, pieces.INSTALL))
+    if any(_name(item) == INSTALL_CONTAINER for item in draft.get(_CONTAINERS)):
+        taken.append((_CONTAINERS, INSTALL_CONTAINER))
     labels = draft.get(_LABELS)
-    if isinstance(labels, dict) and pieces.LABEL in labels:
-        taken.append((_LABELS, pieces.LABEL))
+    if isinstance(labels, dict) and SET_LABEL in labels:
+        taken.append((_LABELS, SET_LABEL))
     properties = draft.get(_PROPERTIES)
     variables = (fragment.variable, *([fragment.extras_variable] if fragment.extras else []))
     if isinstance(properties, dict):

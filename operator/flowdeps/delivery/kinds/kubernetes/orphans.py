@@ -10,11 +10,18 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from flowdeps.api.names import (
+    CREDENTIALS_VOLUME,
+    INSTALL_CONTAINER,
+    LOCK_VOLUME,
+    SITE_VOLUME,
+    mounted_name,
+)
 from flowdeps.delivery import fragment as pieces
 from flowdeps.delivery.kinds.kubernetes.defaults import mapping, placeholder
 from flowdeps.delivery.kinds.kubernetes.python_path import HOME
 
-_OBJECT = re.compile(r"flowdeps-\{\{[^{}]+\}\}")
+_OBJECT = re.compile(mounted_name(r"\{\{[^{}]+\}\}"))
 
 
 def are_there(items: Iterable[Any]) -> bool:
@@ -25,7 +32,7 @@ def are_there(items: Iterable[Any]) -> bool:
 def is_ours(item: Any) -> bool:
     """Whether an item of a list has, beside its name, the content of the piece of that name."""
     item = mapping(item)
-    if item.get("name") == pieces.SITE_VOLUME:
+    if item.get("name") == SITE_VOLUME:
         return "emptyDir" in item or item.get("mountPath") == HOME
     source = mapping(mapping(item.get("valueFrom")).get("configMapKeyRef"))
     return (
@@ -39,7 +46,7 @@ def is_ours(item: Any) -> bool:
 def _is_install(item: Any) -> bool:
     command, env = item.get("command"), item.get("env")
     return (
-        item.get("name") == pieces.INSTALL
+        item.get("name") == INSTALL_CONTAINER
         and isinstance(command, list)
         and command[:2] == ["/bin/sh", "-c"]
         and isinstance(env, list)
@@ -48,10 +55,10 @@ def _is_install(item: Any) -> bool:
 
 
 def _is_volume(item: Any) -> bool:
-    if item.get("name") == pieces.CREDENTIALS_VOLUME:
+    if item.get("name") == CREDENTIALS_VOLUME:
         return _is_object(mapping(item.get("secret")).get("secretName"))
     name = mapping(item.get("configMap")).get("name")
-    return item.get("name") == pieces.LOCK_VOLUME and _is_object(name)
+    return item.get("name") == LOCK_VOLUME and _is_object(name)
 
 
 def _is_choice(item: Any) -> bool:

@@ -22,13 +22,13 @@ _QUOTED = re.compile(r'"([^"]*)"')
 
 
 @dataclass(frozen=True)
-class Demand:
+class InstalledRequirement:
     """What a package, ``name`` and ``version``, requires of ``wants``, maybe only with an
     ``extra``."""
 
     name: str
     version: str
-    wants: str
+    requires: str
     specifier: SpecifierSet
     extra: str = ""
 
@@ -36,16 +36,20 @@ class Demand:
         return self.specifier.contains(Version(version), prereleases=True)
 
     def __str__(self) -> str:
-        return f"{self.name} {self.version} requires {self.wants}{self.specifier}"
+        return f"{self.name} {self.version} requires {self.requires}{self.specifier}"
 
 
 @lru_cache(maxsize=32)
-def demands(facts: ImageFacts, *, platform: str) -> tuple[Demand, ...]:
+def installed_requirements(facts: ImageFacts, *, platform: str) -> tuple[InstalledRequirement, ...]:
     """What the packages require of versions, on a platform."""
-    return tuple(one for one in required(facts, platform=platform) if one.specifier)
+    return tuple(
+        one for one in all_installed_requirements(facts, platform=platform) if one.specifier
+    )
 
 
-def required(facts: ImageFacts, *, platform: str) -> Iterator[Demand]:
+def all_installed_requirements(
+    facts: ImageFacts, *, platform: str
+) -> Iterator[InstalledRequirement]:
     """All that the packages require, alone and with each extra that one of them asks of another.
 
     A requirement is looked at only for the extras that it names: an image may have very many.
@@ -53,7 +57,7 @@ def required(facts: ImageFacts, *, platform: str) -> Iterator[Demand]:
     environment = _environment(facts, platform)
     candidates: dict[tuple[str, str], list[tuple[Distribution, Requirement]]] = defaultdict(list)
     for one in facts.distributions:
-        for found in requirements(one):
+        for found in parsed_requirements(one):
             for extra in {"", *_QUOTED.findall(str(found.marker))}:
                 candidates[one.name, extra].append((one, found))
     asked = [(one.name, "") for one in facts.distributions]
@@ -62,7 +66,7 @@ def required(facts: ImageFacts, *, platform: str) -> Iterator[Demand]:
         for one, found in candidates[name, extra]:
             if _holds(found, {**environment, "extra": extra}):
                 wants = canonicalize_name(found.name)
-                yield Demand(one.name, one.version, wants, found.specifier, extra)
+                yield InstalledRequirement(one.name, one.version, wants, found.specifier, extra)
                 extras = {(wants, canonicalize_name(extra)) for extra in found.extras}
                 asked += sorted(extras - known)
                 known |= extras
@@ -84,7 +88,7 @@ def _holds(requirement: Requirement, environment: dict[str, str]) -> bool:
         return False
 
 
-def requirements(one: Distribution) -> list[Requirement]:
+def parsed_requirements(one: Distribution) -> list[Requirement]:
     """Its requirements, less those that nobody can read."""
     found = []
     for text in one.requires:

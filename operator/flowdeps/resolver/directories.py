@@ -28,7 +28,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 _WHEEL = "Wheel-Version: 1.0\nGenerator: flowdeps\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
-class Places:
+class Directories:
     """Directories below ``root``. Methods raise `OSError` where one can't be made."""
 
     def __init__(self, root: Path) -> None:
@@ -76,7 +76,7 @@ def filename(one: Distribution) -> str:
 def stub(one: Distribution) -> bytes:
     """A wheel that holds nothing but what the package says of itself."""
     info = f"{one.name.replace('-', '_')}-{one.version}.dist-info"
-    files = {"METADATA": overlay.metadata(one), "WHEEL": _WHEEL, "RECORD": ""}
+    files = {"METADATA": overlay.stub_metadata(one), "WHEEL": _WHEEL, "RECORD": ""}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, text in files.items():

@@ -10,7 +10,7 @@ import pytest
 
 from flowdeps.locks.access import Access
 from flowdeps.locks.image import Distribution, ImageFacts
-from flowdeps.resolver.places import Places, filename, stub
+from flowdeps.resolver.directories import Directories, filename, stub
 
 SIX = Distribution("typing-extensions", "4.15.0+own.1", ("six>=1",))
 FACTS = ImageFacts(
@@ -29,48 +29,50 @@ def age(path: Path, seconds: float) -> None:
 
 def test_who_has_other_access_has_another_cache(tmp_path: Path) -> None:
     """One for all without, and one each for what opens other indices; names tell nothing."""
-    places = Places(tmp_path)
+    directories = Directories(tmp_path)
     ways = [Access(), Access(netrc="hunter2"), Access(ca="hunter2"), Access("hunter", "2")]
-    found = [places.cache(one) for one in ways]
+    found = [directories.cache(one) for one in ways]
     assert len(set(found)) == len(ways)
-    assert found == [places.cache(one) for one in ways]
+    assert found == [directories.cache(one) for one in ways]
     assert not any("hunter" in str(path) for path in found)
-    again = Places(tmp_path).cache(ways[1])
+    again = Directories(tmp_path).cache(ways[1])
     assert again != found[1], "the name could be guessed from the credentials"
 
 
 def test_what_nobody_uses_any_more_is_removed(tmp_path: Path) -> None:
     """Credentials that are renewed each hour, and images of each build, don't fill a disk."""
-    places = Places(tmp_path)
+    directories = Directories(tmp_path)
     old, used = Access(netrc="old"), Access(netrc="used")
     for one in (old, used):
-        (places.cache(one) / "kept").write_text("x")
-        age(places.cache(one), 2 * DAY)
-    places.cache(used)
-    places.cache(Access(netrc="new"))
-    assert (places.cache(used) / "kept").exists()
+        (directories.cache(one) / "kept").write_text("x")
+        age(directories.cache(one), 2 * DAY)
+    directories.cache(used)
+    directories.cache(Access(netrc="new"))
+    assert (directories.cache(used) / "kept").exists()
     assert len(list((tmp_path / "private").iterdir())) == 2
-    stubs = places.stubs(FACTS)
+    stubs = directories.stubs(FACTS)
     assert stubs
     age(stubs, 2 * DAY)
-    places.stubs(ImageFacts(python="3.11", platform="linux/amd64", markers={"os_name": "posix"}))
+    directories.stubs(
+        ImageFacts(python="3.11", platform="linux/amd64", markers={"os_name": "posix"})
+    )
     assert not stubs.exists()
-    assert places.stubs(FACTS) == stubs
+    assert directories.stubs(FACTS) == stubs
     assert stubs.is_dir()
 
 
 def test_an_image_has_a_stub_for_each_package(tmp_path: Path) -> None:
     """Once; and none where nobody knows what the packages require."""
-    places = Places(tmp_path)
-    directory = places.stubs(FACTS)
+    directories = Directories(tmp_path)
+    directory = directories.stubs(FACTS)
     assert directory
     names = {one.name for one in directory.iterdir()}
     assert names == {filename(one) for one in FACTS.distributions}
     before = {one: one.stat().st_mtime_ns for one in directory.iterdir()}
-    assert places.stubs(FACTS) == directory
+    assert directories.stubs(FACTS) == directory
     assert {one: one.stat().st_mtime_ns for one in directory.iterdir()} == before
     assert list(directory.parent.iterdir()) == [directory]
-    assert places.stubs(ImageFacts(python="3.11", platform="linux/amd64")) is None
+    assert directories.stubs(ImageFacts(python="3.11", platform="linux/amd64")) is None
 
 
 def test_a_stub_is_a_wheel_without_code() -> None:
@@ -88,4 +90,4 @@ def test_a_place_that_can_not_be_written_is_an_error_of_the_system(tmp_path: Pat
     """The resolver tells it as one."""
     (tmp_path / "images").write_text("in the way")
     with pytest.raises(OSError, match="images"):
-        Places(tmp_path).stubs(FACTS)
+        Directories(tmp_path).stubs(FACTS)

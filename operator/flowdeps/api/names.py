@@ -1,0 +1,108 @@
+"""The names that flowdeps gives to things in a cluster, each spelled here and nowhere else.
+
+The scripts in `delivery/in_image` run in flow images and cannot import this module.
+"""
+
+from collections.abc import Mapping
+
+# The resource
+
+GROUP = "flowdeps.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "FlowDependencySet"
+PLURAL = "flowdependencysets"
+FINALIZER = f"{GROUP}/cleanup"
+
+# Who writes
+
+FIELD_MANAGER = "flowdeps"
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+MANAGED_BY = "flowdeps"
+OURS = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+"""Selects the objects that an operator has made."""
+
+# Labels
+
+SET_LABEL = f"{GROUP}/set"
+NAMESPACE_LABEL = f"{GROUP}/namespace"
+"""The namespace of the set, which may be another than the object's."""
+REVISION_LABEL = f"{GROUP}/revision"
+PURPOSE_LABEL = f"{GROUP}/purpose"
+"""On the pods of trials and their ConfigMaps: `probe`, `verify` or, on kept facts, `image`."""
+
+# Annotations of sets
+
+REFRESH_REQUESTED_ANNOTATION = f"{GROUP}/refresh-requested-at"
+"""A new value asks for a refresh; status.lastHandledRefreshAt names the last one that was met."""
+
+# Annotations of ConfigMaps with locks
+
+INPUTS_ANNOTATION = f"{GROUP}/inputs"
+RESOLVED_AT_ANNOTATION = f"{GROUP}/resolved-at"
+REFRESHED_AT_ANNOTATION = f"{GROUP}/refreshed-at"
+REFRESH_HANDLED_ANNOTATION = f"{GROUP}/refresh-handled"
+PINNED_ANNOTATION = f"{GROUP}/pinned"
+VERIFIED_ANNOTATION = f"{GROUP}/verified"
+NOTES_ANNOTATION = f"{GROUP}/notes"
+PROPOSED_ANNOTATION = f"{GROUP}/proposed"
+SUMMARY_ANNOTATION = f"{GROUP}/summary"
+CONTENT_ANNOTATION = f"{GROUP}/content"
+
+# Annotations of ConfigMaps with what an image has
+
+IMAGE_ANNOTATION = f"{GROUP}/image"
+IMAGE_ID_ANNOTATION = f"{GROUP}/image-id"
+PROBED_AT_ANNOTATION = f"{GROUP}/probed-at"
+
+# In pods
+
+MARKER = GROUP
+"""The key beside a template's job variable that says which operator owns it."""
+LOCK_VOLUME = "flowdeps-lock"
+CREDENTIALS_VOLUME = "flowdeps-credentials"
+SITE_VOLUME = "flowdeps-site"
+INSTALL_CONTAINER = "flowdeps-install"
+PROBE_CONTAINER = "flowdeps-probe"
+VERIFY_CONTAINER = "flowdeps-verify"
+
+# On a machine
+
+TEMPORARY = "flowdeps-"
+"""How the names of temporary directories begin."""
+
+_MOUNTED = "flowdeps-"
+
+
+def mounted_name(choice: str) -> str:
+    """Name the ConfigMap that runs of a choice mount, and the Secret for its index beside it.
+
+    A choice is what the job variable holds: a key, a revision (`revision_choice`) or, in a
+    template, the variable's placeholder.
+    """
+    return f"{_MOUNTED}{choice}"
+
+
+def choice_of(name: str) -> str:
+    """Return the choice whose runs mount the ConfigMap of that name."""
+    return name.removeprefix(_MOUNTED)
+
+
+def revision_choice(key: str, digest: str) -> str:
+    """Return what a run chooses to get one revision of a key; `digest` is the short one."""
+    return f"{key}-{digest}"
+
+
+def image_facts_name(digest: str) -> str:
+    """Name the ConfigMap that keeps what an image has; the dot sets it apart from locks' names."""
+    return f"flowdeps-image.{digest}"
+
+
+def set_labels(*, namespace: str, name: str) -> dict[str, str]:
+    """Return the labels of an object that belongs to a set."""
+    return {MANAGED_BY_LABEL: MANAGED_BY, SET_LABEL: name, NAMESPACE_LABEL: namespace}
+
+
+def is_managed(labels: Mapping[str, str]) -> bool:
+    """Tell by its labels whether an operator has made an object."""
+    return labels.get(MANAGED_BY_LABEL) == MANAGED_BY

@@ -1,0 +1,30 @@
+"""Step: requeues the pools whose templates depend on what has become of a set."""
+
+from flowdeps.api.outcome import Outcome
+from flowdeps.api.reasons import Reason
+from flowdeps.reconcile.context import Context
+from flowdeps.reconcile.dependency_set.progress import Progress
+from flowdeps.state import signature_of
+from flowdeps.state.store import PoolKey, SetKey
+
+
+async def requeue_pools(context: Context, progress: Progress) -> Outcome:
+    """Requeue the pools that merged another version of the set, or none, and those it has left."""
+    entry = progress.entry
+    signature = signature_of(entry, context.store.held(entry.key))
+    names = {ref.name for ref in entry.pool_refs}
+    for name in names:
+        state = context.pool_states.get(name)
+        if state is None or state.merged.get(entry.key) != signature:
+            context.queue.add(PoolKey(name))
+    requeue_former_pools(context, entry.key, but=names)
+    return Outcome.done(Reason.READY)
+
+
+def requeue_former_pools(
+    context: Context, key: SetKey, *, but: frozenset[str] | set[str] = frozenset()
+) -> None:
+    """Requeue the pools that merged a set, for it names them no longer, or goes."""
+    for name, state in context.pool_states.items():
+        if key in state.merged and name not in but:
+            context.queue.add(PoolKey(name))

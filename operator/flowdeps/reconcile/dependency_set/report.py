@@ -1,0 +1,77 @@
+"""Step: writes the status of a set where it differs, and posts what is new as events."""
+
+from flowdeps.api.conditions import ConditionType, find_condition
+from flowdeps.api.events import Event, Kind
+from flowdeps.api.outcome import Outcome
+from flowdeps.api.reasons import Reason
+from flowdeps.api.status import SetStatus
+from flowdeps.clients.kubernetes import ClusterError
+from flowdeps.reconcile.context import Context
+from flowdeps.reconcile.dependency_set.progress import Progress
+from flowdeps.reconcile.dependency_set.status import build_status
+from flowdeps.state.store import SetEntry
+
+_NOTHING_TO_DO = Outcome.done(Reason.READY)
+
+
+async def report(context: Context, progress: Progress) -> Outcome:
+    """Write the status; waits where the set has another spec by now."""
+    latest = context.store.sets.get(progress.entry.key)
+    if latest is None:
+        return _NOTHING_TO_DO
+    if latest.spec_id != progress.entry.spec_id:
+        # Our own write may have brought it, and then no event requeues the set.
+        context.queue.add(latest.key)
+        return Outcome.waits(Reason.PENDING, "the spec has changed")
+    progress.entry = latest
+    status = build_status(
+        progress,
+        views=context.store.held(latest.key),
+        pools=context.store.pools,
+        states=context.pool_states,
+        now=context.now(),
+    )
+    written = status.to_dict()
+    if written == dict(latest.body.get("status") or {}):
+        return _NOTHING_TO_DO
+    try:
+        body = await context.cluster.apply_status(
+            namespace=latest.key.namespace,
+            name=latest.key.name,
+            uid=latest.meta.uid,
+            status=written,
+            resource_version=latest.meta.resource_version,
+        )
+    except ClusterError as error:
+        if error.status in {404, 409}:  # another by now: what tells the store requeues the set
+            return _NOTHING_TO_DO
+        raise
+    context.store.put_set(body)
+    await _post_events(context, latest, status)
+    return Outcome.done(Reason.READY)
+
+
+async def _post_events(context: Context, entry: SetEntry, status: SetStatus) -> None:
+    async def post(kind: Kind, reason: str, note: str) -> None:
+        await context.post_event(entry, kind=kind, reason=reason, note=note)
+
+    old = entry.status
+    if status.lock and (old.lock is None or old.lock.digest != status.lock.digest):
+        newest = next((r for r in status.revisions if r.digest == status.lock.digest), None)
+        text = f"{status.lock.revision}: {newest.summary if newest else ''}"
+        await post(Event.LOCK_PUBLISHED.kind, Event.LOCK_PUBLISHED, text)
+    proposed = status.proposed
+    if proposed and (old.proposed is None or old.proposed.digest != proposed.digest):
+        text = f"{proposed.revision}: {proposed.summary}; approve it with spec.revision"
+        await post(Event.REVISION_PROPOSED.kind, Event.REVISION_PROPOSED, text)
+    known = find_condition(old.conditions, ConditionType.VULNERABLE)
+    vulnerable = find_condition(status.conditions, ConditionType.VULNERABLE)
+    if vulnerable and vulnerable.status == "True" and vulnerable != known:
+        await post("Warning", vulnerable.reason, vulnerable.message)
+    was = find_condition(old.conditions, ConditionType.READY)
+    ready = find_condition(status.conditions, ConditionType.READY)
+    if ready is None or ready.is_under_way:
+        return
+    if was is None or (was.status, was.reason) != (ready.status, ready.reason):
+        kind: Kind = "Normal" if ready.status == "True" else "Warning"
+        await post(kind, ready.reason, ready.message)

@@ -1,0 +1,54 @@
+"""Step: which lock a set serves as long as no other is made."""
+
+from flowdeps.api.names import choice_of
+from flowdeps.api.outcome import Outcome
+from flowdeps.api.reasons import Reason
+from flowdeps.reconcile.context import Context
+from flowdeps.reconcile.dependency_set.progress import Progress
+from flowdeps.state import (
+    Served,
+    lock_in_service,
+    newest_lock,
+    pinned_lock,
+    primary_location,
+    revisions_of,
+)
+
+
+async def select_lock(context: Context, progress: Progress) -> Outcome:
+    """Choose the lock that spec.revision names, else the one that the set has.
+
+    Fails where the set is at rest, or no other lock may be made for it.
+    """
+    entry, spec = progress.entry, progress.entry.spec
+    home, views = primary_location(entry.key), context.store.held(entry.key)
+    last = progress.served = lock_in_service(entry, views, now=context.now())
+    if spec is None:
+        return Outcome.failed(Reason.INVALID_SPEC, entry.problems)
+    # A lock that has no location would be made anew by each reconcile.
+    if last is None and (conflict := context.conflict(entry, home)):
+        return conflict
+    if spec.suspend:
+        return Outcome.failed(Reason.SUSPENDED, "spec.suspend is true; nothing is refreshed")
+    if spec.revision:
+        found = pinned_lock(home, views, spec.revision)
+        if found is None:
+            names = [choice_of(view.name) for view in revisions_of(home, views)]
+            text = f'spec.revision: there is no revision "{spec.revision}"; '
+            text += f"there are: {', '.join(names)}" if names else "there is none yet"
+            return Outcome.failed(Reason.REVISION_NOT_FOUND, text)
+        progress.served, progress.pinned = _after(found, last), True
+        return Outcome.done(Reason.PINNED, f"{spec.revision}, as spec.revision says")
+    if last and last.record.pinned:  # a revision that is no longer asked for
+        progress.served = _after(newest_lock(home, views) or last, last)
+    return Outcome.done(Reason.RESOLVED)
+
+
+def _after(found: Served, last: Served | None) -> Served:
+    """A lock with what only the last one in service tells."""
+    if last is None:
+        return found
+    if found.record.digest == last.record.digest:
+        # The live ConfigMap says more of it than its revision, which never changes.
+        return Served(last.but(pinned=found.record.pinned).record, found.config_map)
+    return found.but(refresh=last.record.refresh)  # which is the set's, not the revision's

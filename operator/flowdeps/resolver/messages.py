@@ -1,0 +1,90 @@
+"""The sentences of uv's that we know. Pure.
+
+Nothing else in the resolver has a pattern of uv's words. For each alternative of each entry
+`tests/unit/resolver/samples.py` has what uv printed, so a new version of uv shows what changed.
+
+An index has a say in what uv prints, so each pattern takes linear time on any text: repetitions are
+bounded, or begin at a sign that they can't contain.
+"""
+
+import re
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+TOO_YOUNG = "was published after the exclude newer time"
+_NAME = r"[a-z0-9][a-z0-9-]{0,200}"
+
+
+class Says(Enum):
+    """What uv can say, as patterns of which one is enough."""
+
+    NO_SOLUTION = (r"error: No solution found",)
+    PACKAGE_UNKNOWN = (r"(?<!\S)(\S{1,200}) was not found in the package registry",)
+    NO_VERSIONS = (rf"there are no versions of ({_NAME})(?![\w.-])",)
+    NO_SUCH_VERSION = (rf"no version of ({_NAME})==([^\s,]{{1,100}})",)
+    OFFER = (r"only ([^;]{1,500}?)(?:you require|depends? on|we can conclude)",)
+    RANGE = (rf"(?<![\w.-])({_NAME})([<>=!~][^\s`)]{{1,200}})",)
+    ONLY_SDISTS = ("building from source is disabled", "has no usable wheels")
+    WHEELS_FOR_GLIBC = (r"`manylinux_2_([0-9]{1,3})_",)
+
+    # Of releases that a cooldown keeps out.
+    RANGE_TOO_YOUNG = (rf"(?<!\S)({_NAME})([<>=!~]\S{{1,100}}) {TOO_YOUNG}",)
+    RELEASE_TOO_YOUNG = (
+        r"`([^`\s]{1,200})` was filtered by `exclude-newer`[^\n]{0,200}?"
+        r" v(\S{1,100}), (?:was )?published at (\d{4}-\d\d-\d\d)",
+    )
+    NO_UPLOAD_TIME = (r"warning: `([^`\s]{1,300})` is missing an upload date",)
+
+    # Of single packages.
+    YANKED = (
+        r"warning: `([^`=\s]{1,200})==([^`\s]{1,200})` is yanked(?: \(reason: \"(.{0,500})\"\))?",
+    )
+    URL_DEPENDENCY = (r"`([^`\s]{1,200})` was included as a URL dependency",)
+    # Not of uv's cache, which names no file so.
+    LOCAL_WHEEL = (r" file `/(?:[^`/]*/)*([^`/-]{1,200})-[^`/]{1,200}\.whl`",)
+
+    # Of the index.
+    REFUSED = ("401 Unauthorized", "403 Forbidden", "407 Proxy Authentication Required")
+    UNREACHABLE = (
+        "Failed to fetch",
+        "Request failed after",
+        "error sending request",
+        "HTTP status ",
+    )
+    UNKNOWN_HOST = ("dns error", "failed to lookup address", "error resolving DNS")
+    URL = (r"https?://[^\s)`]+",)
+
+    # Of its end by a signal.
+    NO_MEMORY = ("memory allocation of", "spawn", "Cannot allocate memory")
+
+    # What is left out where it is shown: what we say better, or how we call uv.
+    FLAG_IN_HINT = (r"\s*\((?:try|i\.e\.,)[^()]*--[^()]*\)",)
+    ABOUT_FLAGS = (
+        *("--", "By default", "building from source is disabled"),
+        *("exclude-newer", "The latest version satisfying", "The requested version, v"),
+    )
+    URL_OF_ERROR = (r" for url \([^)]{0,2000}\)", r" \(os error \d+\)")
+
+    def __init__(self, *alternatives: str) -> None:
+        self.pattern = re.compile("|".join(alternatives))
+
+    def search(self, text: str) -> re.Match[str] | None:
+        """Find the first place in ``text`` where uv says so."""
+        return self.pattern.search(text)
+
+    def findall(self, text: str) -> list[Any]:
+        """Return the groups of all places in ``text`` where uv says so."""
+        return self.pattern.findall(text)
+
+    def left_out(self, text: str) -> str:
+        """Return ``text`` without what uv says so."""
+        return self.pattern.sub("", text)
+
+
+def ranges(text: str) -> Mapping[str, list[str]]:
+    """Return the version ranges in ``text`` by the package's name, such as ``>=1,<2``."""
+    found: dict[str, list[str]] = {}
+    for name, one in Says.RANGE.findall(text):
+        found.setdefault(name, []).append(one.rstrip(",."))
+    return found

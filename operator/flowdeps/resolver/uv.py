@@ -1,0 +1,141 @@
+"""Runs uv once, for one platform of a request, in a directory that exists as long as the child."""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+import certifi
+from uv import find_uv_bin
+
+from flowdeps.api.names import TEMPORARY
+from flowdeps.locks.access import Access
+from flowdeps.locks.lock import Lock
+from flowdeps.locks.pylock import PylockError, Resolved, UnusableWheelsError, read_pylock
+from flowdeps.locks.request import LockRequest
+from flowdeps.resolver import command
+from flowdeps.resolver.advice import advise
+from flowdeps.resolver.child import Limits, run
+from flowdeps.resolver.directories import Directories
+from flowdeps.resolver.errors import LimitExceededError, ResolverError, UnsatisfiableError
+from flowdeps.resolver.failures import to_error, yanked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A request, and what all its runs of uv share."""
+
+    request: LockRequest
+    previous: Lock | None
+    keep: bool
+    """Whether the pins of ``previous`` are preferred."""
+    access: Access
+    now: datetime
+
+
+class Uv:
+    """The program, its limits and its directories."""
+
+    def __init__(self, program: Path | None, *, limits: Limits, cache: Path) -> None:
+        self._program = str(program or find_uv_bin())
+        self._limits = limits
+        self._directories = Directories(cache.absolute())
+
+    async def compile(self, job: Job, platform: str, versions: Mapping[str, str]) -> Resolved:
+        """Resolve a request for one platform; ``versions`` are preferred. Raises ResolveError."""
+        request, image = job.request, job.request.image
+        with tempfile.TemporaryDirectory(prefix=TEMPORARY) as name:
+            text, messages = await self._run(job, platform, versions, directory=Path(name))
+        try:
+            resolved = read_pylock(
+                text,
+                target=request.target,
+                platform=platform,
+                glibc=request.glibc,
+                image=image.versions if image else None,
+            )
+        except UnusableWheelsError as error:
+            raise UnsatisfiableError(str(error)) from error
+        except PylockError as error:
+            raise ResolverError(str(error)) from error
+        return replace(resolved, yanked=yanked(messages))
+
+    async def _run(
+        self, job: Job, platform: str, versions: Mapping[str, str], *, directory: Path
+    ) -> tuple[str, str]:
+        """Return the resolution that uv writes, and its messages."""
+        request, access, limits = job.request, job.access, self._limits
+        arguments = self._arguments(job, platform)
+        files = command.files(
+            request,
+            versions,
+            platform=platform,
+            access=access,
+            trusted=_trusted() if access.ca else "",
+        )
+        environment = command.environment(
+            os.environ, directory=str(directory), timeout=limits.timeout, access=access
+        )
+        try:
+            for file, text in files.items():
+                (directory / file).touch(mode=0o600)
+                (directory / file).write_text(text)
+            ended = await run(
+                [self._program, *arguments],
+                environment=environment,
+                directory=directory,
+                limits=limits,
+            )
+        except OSError as error:
+            raise ResolverError(f"uv can't be started: {error.strerror}") from error
+        if ended.code != 0:
+            raise to_error(
+                ended.messages,
+                code=ended.code,
+                credentials=bool(access.netrc),
+                advise=partial(advise, request=request, platform=platform, previous=job.previous),
+            )
+        return _read(directory / command.OUTPUT, limit=limits.output), ended.messages
+
+    def _arguments(self, job: Job, platform: str) -> list[str]:
+        request, directories = job.request, self._directories
+        try:
+            cache = directories.cache(job.access)
+            stubs = directories.stubs(request.image) if request.image else None
+        except OSError as error:
+            raise ResolverError(
+                f"the cache directory {directories.root} can't be used ({error.strerror}); "
+                "correct it, or name another in resolver.cacheDirectory of the configuration"
+            ) from error
+        return command.arguments(request, platform=platform, cache=cache, stubs=stubs, now=job.now)
+
+
+def _trusted() -> str:
+    """Return the certificates of the authorities that uv trusts by itself."""
+    file = os.environ.get("SSL_CERT_FILE")
+    if not file and os.environ.get("SSL_CERT_DIR"):
+        return ""  # a directory is trusted besides a file
+    path = Path(file or certifi.where())
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise ResolverError(
+            f"the certificates of authorities in {path} can't be read ({error.strerror}); "
+            "correct SSL_CERT_FILE of the operator"
+        ) from error
+
+
+def _read(path: Path, *, limit: int) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except FileNotFoundError:
+        raise ResolverError("uv wrote no resolution") from None
+    if len(content) > limit:
+        raise LimitExceededError(
+            f"the resolution is larger than {limit} bytes; ask for fewer packages", retry=False
+        )
+    return content.decode(errors="replace")

@@ -1,0 +1,70 @@
+"""What is read from a set's status, which is the operator's output.
+
+A status says when to try again, and what to go on reporting while nothing new is known. It helps to
+find what an earlier operator left. It never decides where anything is written, and for whom:
+whoever may edit a status would decide it then.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from flowdeps.api.conditions import ConditionType, find_condition
+from flowdeps.api.outcome import Outcome
+from flowdeps.api.reasons import Reason
+from flowdeps.api.status import SetStatus
+from flowdeps.api.times import parse_time
+from flowdeps.state.locations import Location
+from flowdeps.state.store import SetEntry
+
+_LONGEST_RETRY = 1800.0
+
+
+def previous_condition(entry: SetEntry, type_: ConditionType) -> Outcome | None:
+    """Return what a condition of this spec was; None where it was under way, too."""
+    status = entry.status
+    condition = find_condition(status.conditions, type_)
+    same = status.observed_generation == entry.meta.generation
+    if condition is None or not same or condition.is_under_way:
+        return None
+    if not isinstance(condition.reason, Reason):
+        return None
+    return Outcome(
+        condition.status != "False",
+        condition.reason,
+        condition.message,
+        unknown=condition.status == "Unknown",
+    )
+
+
+def unless_under_way(entry: SetEntry, type_: ConditionType, outcome: Outcome) -> Outcome:
+    """Return what to report of a step: while it is under way, what its condition was before.
+
+    So a refresh or a restart doesn't make a set that is well look otherwise.
+    """
+    return (outcome.reason.is_under_way and previous_condition(entry, type_)) or outcome
+
+
+def retry_after(
+    entry: SetEntry, type_: ConditionType, *, now: datetime, least: float = 30.0
+) -> float:
+    """Return the seconds to wait for what somebody may fix: half of the time that it has failed."""
+    for condition in entry.status.conditions:
+        since = parse_time(condition.get("lastTransitionTime"))
+        if condition.get("type") == type_ and condition.get("status") == "False" and since:
+            return min(max((now - since).total_seconds() / 2, least), _LONGEST_RETRY)
+    return least
+
+
+def served_digest(entry: SetEntry) -> str:
+    """Return the digest of the lock that was in service; empty where there was none."""
+    return entry.status.lock.digest if entry.status.lock else ""
+
+
+def locations_to_search(status: SetStatus) -> Iterator[Location]:
+    """Iterate over where copies of a set's lock may be left, by what was reported last.
+
+    What is found there is judged by its own labels.
+    """
+    for pool in status.work_pools:
+        for namespace in pool.namespaces:
+            yield Location(namespace, pool.key)

@@ -1,0 +1,179 @@
+"""What uv says is what the samples in `tests/unit/resolver/samples` have.
+
+After an upgrade of uv, a failure shows which sentence changed. `FLOWDEPS_WRITE_SAMPLES=1` writes
+what uv says now; then tests/unit/resolver/test_messages.py shows which pattern no longer fits.
+"""
+
+import os
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from uv import find_uv_bin
+
+from flowdeps.locks.image import Distribution, ImageFacts
+from flowdeps.locks.request import Prereleases
+from flowdeps.resolver import ResolveError, Resolver
+from tests.cluster import distributions
+from tests.cluster.index import Index
+from tests.integration.resolver.support import AMD64, ask, limits, link, served, stand_in
+
+SAMPLES = Path(__file__).parents[2] / "unit" / "resolver" / "samples"
+NOW = datetime(2026, 6, 15, 12, 0, tzinfo=UTC)
+WEEK = timedelta(days=7)
+
+
+class Scenes:
+    """What an index has and what is asked of it, each under the name of its sample."""
+
+    def __init__(self, resolver: Resolver, index: Index, other: Index, folder: Path) -> None:
+        self._resolver, self._index, self._other, self._folder = resolver, index, other, folder
+
+    async def _ask(self, *lines: str, index: str | tuple[str, ...] = "", **changes: object) -> None:
+        request = ask(*lines, index=index or self._index.url, platforms=(AMD64,))
+        with suppress(ResolveError):
+            request = replace(request, **changes)  # type: ignore[arg-type]
+            await self._resolver.resolve(request, previous=None)
+
+    async def unknown_package(self) -> None:
+        await self._ask("pandsa")
+
+    async def newer_than_offered(self) -> None:
+        self._index.add("app", "1.0")
+        await self._ask("app>1")
+
+    async def no_such_version(self) -> None:
+        self._index.add("app", "1.0")
+        await self._ask("app==2.0")
+
+    async def only_pre_releases(self) -> None:
+        self._index.add("app", "0.1a1")
+        await self._ask("app", prereleases=Prereleases.DISALLOW)
+
+    async def on_another_index(self) -> None:
+        self._index.add("app", "1.0")
+        self._other.add("app", "2.0")
+        await self._ask("app>1", index=(self._index.url, self._other.url))
+
+    async def too_young(self) -> None:
+        self._add_young()
+        await self._ask("app>1", cooldown=WEEK)
+
+    async def too_young_version(self) -> None:
+        self._add_young()
+        await self._ask("app==2.0", cooldown=WEEK)
+
+    async def too_young_of_last_lock(self) -> None:
+        self._add_young()
+        request = ask("app>1", index=self._index.url, platforms=(AMD64,))
+        before = await self._resolver.resolve(request, previous=None)
+        with suppress(ResolveError):
+            await self._resolver.resolve(replace(request, cooldown=WEEK), previous=before.lock)
+
+    def _add_young(self) -> None:
+        self._index.add("app", "1.0")
+        self._index.add("app", "2.0", upload_time=NOW - timedelta(days=3))
+
+    async def no_upload_time(self) -> None:
+        with Index(upload_times=False) as index:
+            index.add("app", "1.0")
+            await self._ask("app", index=index.url, cooldown=WEEK)
+
+    async def only_sdist(self) -> None:
+        self._index.add("app", "1.0")
+        self._index.add_sdist("app", "2.0")
+        await self._ask("app>=2")
+
+    async def newer_glibc(self) -> None:
+        self._index.add("app", "2.0", tags=["cp311-cp311-manylinux_2_39_x86_64"])
+        await self._ask("app")
+
+    async def conflict_with_image(self) -> None:
+        self._index.add("six", "1.16.0")
+        self._index.add("six", "2.0")
+        image = ImageFacts(
+            python="3.11",
+            platform=AMD64,
+            markers={"python_version": "3.11"},
+            distributions=(Distribution("six", "1.16.0"),),
+        )
+        await self._ask("six>=2", image=image)
+
+    async def url_dependency(self) -> None:
+        self._index.add(
+            "app", "1.0", requires=["x @ http://other.example.com/x-1.0-py3-none-any.whl"]
+        )
+        await self._ask("app")
+
+    async def local_wheel(self) -> None:
+        wheel = distributions.wheel(name="app", version="1.0")
+        with served({"/simple/app/": link(wheel, base=f"file://{self._folder}")}) as base:
+            await self._ask("app", index=f"{base}/simple/")
+
+    async def yanked(self) -> None:
+        self._index.add("app", "1.0", yanked=True)
+        await self._ask("app==1.0")
+
+    async def yanked_with_reason(self) -> None:
+        self._index.add("app", "1.0", yanked='breaks on "Mondays"')
+        await self._ask("app==1.0")
+
+    async def unauthorized(self) -> None:
+        self._index.fail(401)
+        await self._ask("app")
+
+    async def forbidden(self) -> None:
+        self._index.fail(403)
+        await self._ask("app")
+
+    async def broken_index(self) -> None:
+        self._index.fail(503)
+        await self._ask("app")
+
+    async def closed_port(self) -> None:
+        self._index.down()
+        await self._ask("app")
+
+    async def unknown_host(self) -> None:
+        await self._ask("app", index="http://index.invalid/simple/")
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in vars(Scenes) if not name.startswith("_")], ids=str
+)
+async def test_uv_says_what_the_samples_have(
+    name: str, index: Index, other_index: Index, tmp_path: Path
+) -> None:
+    """Word for word, but for ports, times and paths."""
+    said = tmp_path / "said"
+    program = f"""
+done = subprocess.run(["{find_uv_bin()}", *sys.argv[1:]], stderr=subprocess.PIPE)
+pathlib.Path("{said}").write_bytes(done.stderr)
+sys.stderr.buffer.write(done.stderr)
+sys.exit(done.returncode)
+"""
+    uv = stand_in(tmp_path / "uv", program)
+    resolver = Resolver(
+        limits=limits(), concurrency=1, cache=tmp_path / "cache", uv=uv, now=lambda: NOW
+    )
+    scene: Callable[[], Awaitable[None]] = getattr(
+        Scenes(resolver, index, other_index, tmp_path), name
+    )
+    await scene()
+    text = said.read_text()
+    for changing, fixed in (
+        (re.escape(other_index.base_url), "http://other.example.com"),
+        (r"http://127\.0\.0\.1:\d+", "http://index.example.com"),
+        (r" in [\d.]+m?s\b", " in 1s"),
+        (r"(address information): .*", r"\1: Name or service not known"),
+        (re.escape(str(tmp_path)), "/srv"),
+    ):
+        text = re.sub(changing, fixed, text)
+    sample = SAMPLES / f"{name}.txt"
+    if os.environ.get("FLOWDEPS_WRITE_SAMPLES"):
+        sample.write_text(text)
+    assert text == sample.read_text()

@@ -1,0 +1,56 @@
+"""The table of what uv says, against what it said.
+
+The samples are uv's words, which tests/integration/resolver/test_messages.py compares with those of
+the uv in our lock; those on memory and of a proxy were caught by hand, with limits set on uv.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowdeps.resolver.messages import Says, ranges
+
+_SAMPLES = {path.stem: path.read_text() for path in Path(__file__).parent.glob("samples/*.txt")}
+_TEXTS = {name: " ".join(text.split()) for name, text in _SAMPLES.items()}
+
+
+@pytest.mark.parametrize(
+    ("says", "alternative"), [(says, one) for says in Says for one in says.value]
+)
+def test_every_pattern_has_a_sample(says: Says, alternative: str) -> None:
+    """A pattern that uv no longer fits, or never did, has no place in the table."""
+    texts = _TEXTS if says in (Says.OFFER, Says.NO_SOLUTION) else _SAMPLES
+    assert any(re.search(alternative, text) for text in texts.values())
+
+
+@pytest.mark.parametrize(
+    ("says", "sample", "found"),
+    [
+        (Says.PACKAGE_UNKNOWN, "unknown_package", ["pandsa"]),
+        (Says.NO_VERSIONS, "only_pre_releases", ["app"]),
+        (Says.NO_SUCH_VERSION, "no_such_version", [("app", "2")]),
+        (Says.OFFER, "newer_than_offered", ["app==1.0 is available and "]),
+        (Says.WHEELS_FOR_GLIBC, "newer_glibc", ["28", "39"]),
+        (Says.RANGE_TOO_YOUNG, "too_young_of_last_lock", [("app", ">1.0")]),
+        (Says.RELEASE_TOO_YOUNG, "too_young", [("app", "2.0", "2026-06-12")]),
+        (Says.RELEASE_TOO_YOUNG, "too_young_version", [("app", "2.0", "2026-06-12")]),
+        (Says.NO_UPLOAD_TIME, "no_upload_time", ["app-1.0-py3-none-any.whl"]),
+        (Says.YANKED, "yanked", [("app", "1.0", "")]),
+        (Says.YANKED, "yanked_with_reason", [("app", "1.0", 'breaks on "Mondays"')]),
+        (Says.URL_DEPENDENCY, "url_dependency", ["x"]),
+        (Says.LOCAL_WHEEL, "local_wheel", ["app"]),
+        (Says.REFUSED, "proxy_refused", ["407 Proxy Authentication Required"]),
+        (Says.URL, "unknown_host", ["http://index.invalid/simple/app/"] * 2),
+    ],
+)
+def test_patterns_find_names_and_versions(says: Says, sample: str, found: list[Any]) -> None:
+    """What the advice to people is made of."""
+    assert says.findall(_TEXTS[sample]) == found
+
+
+def test_ranges_are_found_by_package() -> None:
+    """In the order in which uv names them, without the signs of its sentence."""
+    assert ranges(_TEXTS["conflict_with_image"]) == {"six": [">=2", "==1.16.0"]}
+    assert ranges("Because a.b==1 and x<2,>=1, we …") == {"x": ["<2,>=1"]}
