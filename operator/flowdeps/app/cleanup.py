@@ -21,7 +21,7 @@ from flowdeps.api.status import parse_status
 from flowdeps.app.listing import each_lock, served_namespaces
 from flowdeps.clients.kubernetes import Body, Cluster, ClusterError
 from flowdeps.clients.prefect.client import Pool, Pools, PoolsError
-from flowdeps.delivery import find, job_namespace, remove
+from flowdeps.delivery import find, for_type, remove
 from flowdeps.state import primary_location
 from flowdeps.state.ownership import is_ours
 from flowdeps.state.reported import locations_to_search
@@ -91,7 +91,8 @@ class Cleanup:
             self.left.append(f"work pools could not be looked at: {error}")
             return
         for pool in found.values():
-            if namespace := job_namespace(pool.template):
+            kind = for_type(pool.type)
+            if kind and (namespace := kind.view(pool.template).location):
                 self._namespaces.add(namespace)
             if self._is_ours(pool):
                 await self._template(pools, pool.name)

@@ -1,4 +1,4 @@
-"""What a private index asks for: credentials, and an authority of one's own.
+"""Holds what a private index asks for: credentials, and an authority of one's own.
 
 Such a value goes to the resolver's child and to nothing else: it is in no text of itself, digest,
 argument, message or log.
@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Access:
-    """``netrc``: the text of a netrc file. ``ca``: certificates of authorities in PEM form, trusted
-    besides those that are trusted anyway. Empty: none.
-    """
+    """How to reach an index. Empty: nothing special."""
 
     netrc: str = field(repr=False, default="")
+    """The text of a netrc file."""
     ca: str = field(repr=False, default="")
+    """Certificates of authorities in PEM form, which are trusted besides the usual ones."""

@@ -1,4 +1,4 @@
-"""What changed from one lock to the next, as data and as one line for people."""
+"""Compares two locks: the changes as data, and as one line for people."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -8,17 +8,15 @@ from flowdeps.locks.lock import Lock, Pin
 
 @dataclass(frozen=True, order=True)
 class Change:
-    """A package's versions before and after: None where it wasn't, or no longer is, in the lock.
-
-    Versions that differ between platforms are joined by ``|``. Equal versions mean that only the
-    package's files or platforms changed. ``image``: a package of the image that the lock builds on;
-    such changes are shown, since a lock whose pins are the same is still another lock by them.
-    """
+    """A package's versions before and after."""
 
     name: str
     old: str | None
+    """None where it was not in the lock. Versions that differ by platform are joined by ``|``."""
     new: str | None
+    """None where it is no longer in it. Equal to ``old``: only files or platforms changed."""
     image: bool = False
+    """A package of the image that the lock builds on: another one makes another lock."""
 
     def __str__(self) -> str:
         return f"{self._text()} (image)" if self.image else self._text()
@@ -34,7 +32,7 @@ class Change:
 
 
 def diff(old: Lock | None, new: Lock) -> tuple[Change, ...]:
-    """The changes from ``old`` to ``new``, sorted by name; everything is new without ``old``."""
+    """Return the changes from ``old`` to ``new``, by name; without ``old`` everything is new."""
     before, after = _by_name(old), _by_name(new)
     pins = [
         Change(name, _versions(before.get(name)), _versions(after.get(name)))
@@ -51,22 +49,18 @@ def diff(old: Lock | None, new: Lock) -> tuple[Change, ...]:
 
 
 def summarize(changes: tuple[Change, ...], limit: int) -> str:
-    """One line of at most ``limit`` characters (40 or more), as in
-    ``pandas 2.3.2 → 2.3.3, +pyarrow 21.0.0, -six 1.16``.
+    """Return one line of at most ``limit`` characters (40 or more), empty without changes, as in
+    ``pandas 2.3.2 → 2.3.3, +pyarrow 21.0.0, -six 1.16, and 12 more``.
 
-    Moved versions come first, then new packages, then those that left, then changed files, then
-    what changed in the image. What doesn't fit is counted: ``…, and 12 more``. No change is the
-    empty text.
+    First versions that moved, then new packages, those that left, changed files, and the image's.
     """
     texts = [str(change) for change in sorted(changes, key=lambda one: (_rank(one), one.name))]
     line = ", ".join(texts)
-    if len(line) <= limit:
-        return line
-    for shown in range(len(texts) - 1, 0, -1):
+    shown = len(texts)
+    while len(line) > limit and shown > 1:
+        shown -= 1
         line = f"{', '.join(texts[:shown])}, and {len(texts) - shown} more"
-        if len(line) <= limit:
-            return line
-    return f"{len(texts)} changes"
+    return line if len(line) <= limit else f"{len(texts)} changes"
 
 
 def _rank(change: Change) -> int:

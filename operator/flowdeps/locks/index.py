@@ -1,4 +1,4 @@
-"""Package indices: where names are looked up, in order; the first to know a name answers."""
+"""Names package indices, in the order of asking; the first to know a name answers."""
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -10,7 +10,7 @@ class IndexUrlError(ValueError):
 
 @dataclass(frozen=True)
 class Index:
-    """``url`` is asked first, then ``extra_urls`` in order; without ``url`` the resolver's default.
+    """``url`` is asked first, then ``extra_urls``; without ``url`` the resolver's default.
 
     URLs are http or https and hold no user name or password. ``extra_urls`` need a ``url``, since
     without one nothing says which index is asked first. Raises `IndexUrlError`.

@@ -1,4 +1,4 @@
-"""What the packages of an image require of each other, and of what it lacks.
+"""Finds what the packages of an image require, of each other and of what it lacks.
 
 Requirements count as the image evaluates them, with the extras that its packages ask of each other.
 """
@@ -9,28 +9,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from flowdeps.locks.image import Distribution, ImageFacts
-from flowdeps.locks.target import marker_environment
+from flowdeps.locks.target import marker_environment, marker_holds
 
 _QUOTED = re.compile(r'"([^"]*)"')
 
 
 @dataclass(frozen=True)
 class InstalledRequirement:
-    """What a package, ``name`` and ``version``, requires of ``wants``, maybe only with an
-    ``extra``."""
+    """What an installed package requires of another one."""
 
     name: str
     version: str
     requires: str
+    """The other one's name."""
     specifier: SpecifierSet
     extra: str = ""
+    """The extra of the package that requires it; empty: the package itself."""
 
     def allows(self, version: str) -> bool:
         return self.specifier.contains(Version(version), prereleases=True)
@@ -41,18 +41,17 @@ class InstalledRequirement:
 
 @lru_cache(maxsize=32)
 def installed_requirements(facts: ImageFacts, *, platform: str) -> tuple[InstalledRequirement, ...]:
-    """What the packages require of versions, on a platform."""
-    return tuple(
-        one for one in all_installed_requirements(facts, platform=platform) if one.specifier
-    )
+    """Return what the packages require of versions, on a platform."""
+    found = all_installed_requirements(facts, platform=platform)
+    return tuple(one for one in found if one.specifier)
 
 
 def all_installed_requirements(
     facts: ImageFacts, *, platform: str
 ) -> Iterator[InstalledRequirement]:
-    """All that the packages require, alone and with each extra that one of them asks of another.
+    """Yield all that the packages require, alone and with each extra that one asks of another.
 
-    A requirement is looked at only for the extras that it names: an image may have very many.
+    A requirement is checked only for the extras that it names: an image may have very many.
     """
     environment = _environment(facts, platform)
     candidates: dict[tuple[str, str], list[tuple[Distribution, Requirement]]] = defaultdict(list)
@@ -64,10 +63,10 @@ def all_installed_requirements(
     known = set(asked)
     for name, extra in asked:
         for one, found in candidates[name, extra]:
-            if _holds(found, {**environment, "extra": extra}):
-                wants = canonicalize_name(found.name)
-                yield InstalledRequirement(one.name, one.version, wants, found.specifier, extra)
-                extras = {(wants, canonicalize_name(extra)) for extra in found.extras}
+            if marker_holds(found.marker, {**environment, "extra": extra}, unknown=False):
+                other = canonicalize_name(found.name)
+                yield InstalledRequirement(one.name, one.version, other, found.specifier, extra)
+                extras = {(other, canonicalize_name(extra)) for extra in found.extras}
                 asked += sorted(extras - known)
                 known |= extras
 
@@ -76,20 +75,13 @@ def _environment(facts: ImageFacts, platform: str) -> dict[str, str]:
     full = facts.full_version or facts.python
     return {
         **marker_environment(facts.python, full_version=full, platform=platform),
-        # Of two platforms the image was looked at on one: the other differs in its machine.
+        # The image was inspected on one platform; the other one differs in its machine.
         **{name: v for name, v in facts.markers.items() if name != "platform_machine"},
     }
 
 
-def _holds(requirement: Requirement, environment: dict[str, str]) -> bool:
-    try:
-        return requirement.marker is None or requirement.marker.evaluate(environment)
-    except (UndefinedComparison, UndefinedEnvironmentName):
-        return False
-
-
 def parsed_requirements(one: Distribution) -> list[Requirement]:
-    """Its requirements, less those that nobody can read."""
+    """Return the requirements of a distribution, without those that nobody can read."""
     found = []
     for text in one.requires:
         try:

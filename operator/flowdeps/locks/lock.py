@@ -23,12 +23,16 @@ names a lock across versions of flowdeps.
 import hashlib
 import json
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from flowdeps.locks.target import PLATFORMS, Target, TargetError
+
+T = TypeVar("T")
 
 _TITLE = "# A flowdeps lock. Change the requirements, not this file."
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
@@ -67,13 +71,12 @@ class Pin:
 
 @dataclass(frozen=True)
 class Lock:
-    """Pins for a target. ``base``: name and version of the image packages that they, or the
-    requirements, build on. Raises `LockError` where they contradict each other or the target.
-    """
+    """Pins for a target. Raises `LockError` where they contradict each other or the target."""
 
     target: Target
     pins: tuple[Pin, ...] = ()
     base: tuple[tuple[str, str], ...] = ()
+    """Names and versions of the image's packages that pins or requirements build on."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pins", tuple(sorted(self.pins)))
@@ -84,7 +87,7 @@ class Lock:
             raise LockError("an image package is named with two versions")
         taken: set[tuple[str, str]] = set()
         for pin in self.pins:
-            _place(pin, self.target, taken)
+            _claim(pin, self.target, taken)
 
     @property
     def digest(self) -> str:
@@ -105,60 +108,62 @@ class Lock:
         return self.digest.removeprefix("sha256:")[:10]
 
     def on(self, platform: str) -> dict[str, Pin]:
-        """The pins that hold on a platform, by name."""
+        """Return the pins for a platform, by name."""
         return {pin.name: pin for pin in self.pins if platform in pin.platforms}
 
     def render(self) -> str:
-        """The text of the lock: a requirements.txt file, always the same bytes."""
+        """Return the text of the lock: a requirements.txt file, always the same bytes."""
         platforms = ", ".join(self.target.platforms)
         lines = [_TITLE, f"# python: {self.target.python}", f"# platforms: {platforms}"]
         lines += [f"# image: {name}=={version}" for name, version in self.base]
         for pin in self.pins:
             marker = "" if pin.platforms == self.target.platforms else f" ; {_marker(pin)}"
-            lines.append(
-                " \\\n    ".join(
-                    (f"{pin.name}=={pin.version}{marker}", *(f"--hash={h}" for h in pin.hashes))
-                )
-            )
+            parts = (f"{pin.name}=={pin.version}{marker}", *(f"--hash={h}" for h in pin.hashes))
+            lines.append(" \\\n    ".join(parts))
         return "".join(f"{line}\n" for line in lines)
 
 
 def parse_lock(text: str) -> Lock:
-    """The lock that `Lock.render` wrote; comments, blank lines in between and a byte order mark are
-    ignored.
-
-    Raises `LockError` naming the line.
+    """Parse what `Lock.render` wrote; further comments, blank lines and a byte order mark don't
+    matter. Raises `LockError` naming the line.
     """
     header: dict[str, str] = {}
     base: list[tuple[str, str]] = []
     pending: list[tuple[int, str]] = []
-    joined = ""
-    start = 0
-    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
-        start = start if joined else number
-        joined += line.removesuffix("\\")
-        if line.endswith("\\"):
-            continue
-        field = _FIELD.fullmatch(joined.strip())
+    for number, line in _joined(text):
+        field = _FIELD.fullmatch(line)
         if field and field["key"] == "image":
-            base.append(_image_package(field["value"], number=start))
+            base.append(_numbered(number, _image_package, field["value"].strip()))
         elif field:
             header.setdefault(field["key"], field["value"])
-        elif joined.strip() and not joined.lstrip().startswith("#"):
-            pending.append((start, joined.strip()))
-        joined = ""
-    if joined:
-        raise LockError(f"line {start}: the text ends in the middle of a pin")
+        elif line and not line.startswith("#"):
+            pending.append((number, line))
     target = _target(header)
     pins: list[Pin] = []
     taken: set[tuple[str, str]] = set()
     for number, line in pending:
-        try:
-            pins.append(_pin(line, target))
-            _place(pins[-1], target, taken)
-        except LockError as error:
-            raise LockError(f"line {number}: {error}") from None
+        pins.append(_numbered(number, _pin, line, target, taken))
     return Lock(target, tuple(pins), tuple(base))
+
+
+def _joined(text: str) -> Iterator[tuple[int, str]]:
+    """Yield each line's number and text, joined with those that it continues on."""
+    joined, start = "", 0
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
+        start = start if joined else number
+        joined += line.removesuffix("\\")
+        if not line.endswith("\\"):
+            yield start, joined.strip()
+            joined = ""
+    if joined:
+        raise LockError(f"line {start}: the text ends in the middle of a pin")
+
+
+def _numbered(number: int, parse: Callable[..., T], *arguments: object) -> T:
+    try:
+        return parse(*arguments)
+    except LockError as error:
+        raise LockError(f"line {number}: {error}") from None
 
 
 def _check(name: str, version: str) -> None:
@@ -172,14 +177,11 @@ def _check(name: str, version: str) -> None:
         raise LockError(f"{name}: {version!r} is not a normalized version")
 
 
-def _image_package(text: str, *, number: int) -> tuple[str, str]:
-    match = _PIN.fullmatch(text.strip())
+def _image_package(text: str) -> tuple[str, str]:
+    match = _PIN.fullmatch(text)
     if not match or match["marker"]:
-        raise LockError(f"line {number}: {text[:80]!r} is not an image package like name==version")
-    try:
-        _check(match["name"], match["version"])
-    except LockError as error:
-        raise LockError(f"line {number}: {error}") from None
+        raise LockError(f"{text[:80]!r} is not an image package like name==version")
+    _check(match["name"], match["version"])
     return match["name"], match["version"]
 
 
@@ -193,27 +195,25 @@ def _target(header: dict[str, str]) -> Target:
         raise LockError(f"the lock's header: {error}") from None
 
 
-def _pin(line: str, target: Target) -> Pin:
+def _pin(line: str, target: Target, taken: set[tuple[str, str]]) -> Pin:
     head, *hashes = re.split(r"\s+--hash=", line)
     match = _PIN.fullmatch(head.strip())
     if not match:
         raise LockError(f"{head.strip()[:80]!r} is not a pin like name==version")
-    return Pin(
-        name=match["name"],
-        version=match["version"],
-        hashes=tuple(hashes),
-        platforms=_platforms(match["marker"], target),
-    )
+    platforms = _platforms(match["marker"], target)
+    pin = Pin(match["name"], match["version"], tuple(hashes), platforms)
+    _claim(pin, target, taken)
+    return pin
 
 
-def _place(pin: Pin, target: Target, taken: set[tuple[str, str]]) -> None:
-    """Add a pin's names and platforms to those ``taken``, if they are the target's and free."""
+def _claim(pin: Pin, target: Target, taken: set[tuple[str, str]]) -> None:
+    """Add a pin's name on its platforms to those ``taken``, if they are the target's and free."""
     if not pin.platforms or not set(pin.platforms) <= set(target.platforms):
         raise LockError(f"{pin.name}: its platforms are not those of the lock")
-    places = {(pin.name, platform) for platform in pin.platforms}
-    if taken & places:
+    claimed = {(pin.name, platform) for platform in pin.platforms}
+    if taken & claimed:
         raise LockError(f"{pin.name} is pinned twice for one platform")
-    taken |= places
+    taken |= claimed
 
 
 def _marker(pin: Pin) -> str:

@@ -1,29 +1,33 @@
-"""Requirements whose markers hold nowhere: a resolver passes over them without a word.
+"""Finds requirements whose markers hold nowhere: a resolver passes over them without a word.
 
-Mostly that is meant, as with `colorama; sys_platform == "win32"` in a file for every system. It is
-also what becomes of a slip, as in `platform_machine == "amd64"`, which Linux calls x86_64.
+Mostly that is intended, as with `colorama; sys_platform == "win32"` in a file for every system. It
+may also be a slip, as in `platform_machine == "amd64"`, which Linux calls x86_64.
 """
 
 import re
 from collections.abc import Iterable
 
-from packaging.markers import Marker, UndefinedComparison, UndefinedEnvironmentName
+from packaging.markers import Marker
 
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.requirements import parse_requirement
-from flowdeps.locks.target import marker_environment
+from flowdeps.locks.target import marker_environment, marker_holds
 
 _SHOWN = 5
 
 
 def left_out(request: LockRequest) -> str | None:
-    """What to say of the packages that no platform of a request asks for; None: of none."""
+    """Describe the packages that no platform of a request asks for; None: there are none."""
     environments = [_environment(request, platform) for platform in request.target.platforms]
     asked: set[str] = set()
     markers: dict[str, list[Marker]] = {}
     for requirement in map(parse_requirement, request.requirements):
         marker = requirement.marker
-        if marker and not any(_holds(marker, one) for one in environments):
+        if marker and not any(
+            # what can't be compared is no ground for a claim
+            marker_holds(marker, one, unknown=True)
+            for one in environments
+        ):
             markers.setdefault(requirement.name, []).append(marker)
         else:
             asked.add(requirement.name)
@@ -41,21 +45,14 @@ def left_out(request: LockRequest) -> str | None:
 
 
 def _environment(request: LockRequest, platform: str) -> dict[str, str]:
-    """The marker environment that a resolver is told."""
+    """Return the marker environment that a resolver is given."""
     python = request.target.python
     full = (request.image and request.image.full_version) or f"{python}.0"
     return {**marker_environment(python, full_version=full, platform=platform), "extra": ""}
 
 
-def _holds(marker: Marker, environment: dict[str, str]) -> bool:
-    try:
-        return marker.evaluate(environment)
-    except (UndefinedComparison, UndefinedEnvironmentName):
-        return True  # what can't be compared is no ground for a claim
-
-
 def _values(markers: Iterable[Marker], environments: list[dict[str, str]]) -> str:
-    """What the variables in markers stand for, as in `platform_machine is x86_64 or aarch64`."""
+    """List the values of markers' variables, as in `platform_machine is x86_64 or aarch64`."""
     said = " ".join(map(str, markers))
     return "; ".join(
         f"{name} is {' or '.join(dict.fromkeys(one[name] or 'empty' for one in environments))}"

@@ -1,4 +1,4 @@
-"""One lock from resolutions for several platforms, and which versions each of them should prefer.
+"""Makes one lock of resolutions for several platforms, and says which versions each should prefer.
 
 Platforms are resolved one after the other. Each keeps its own previous versions, except where a
 platform resolved before it had to move: then it is asked to move along, so that versions agree
@@ -21,10 +21,10 @@ def preferred_versions(
     previous: Lock | None,
     image: Container[str] = (),
 ) -> dict[str, str]:
-    """Versions by name to offer to ``platform``, given what other platforms resolved to by now.
+    """Return versions by name to offer to ``platform``, after other platforms were ``resolved``.
 
-    What the lock built on in its image counts as its pins do, unless the present ``image`` (names)
-    has it: then that says which version.
+    What the lock built on in its image counts as a pin, unless the present ``image`` (names) has
+    the package: then the image's version counts.
     """
     versions = {name: v for name, v in previous.base if name not in image} if previous else {}
     versions |= {pin.name: pin.version for pin in previous.pins} if previous else {}
@@ -40,7 +40,7 @@ def preferred_versions(
 
 
 def toward_others(platform: str, *, resolved: Mapping[str, Pins]) -> dict[str, str]:
-    """Versions by name for asking ``platform`` again: its own, or where they differ the others'."""
+    """Return versions by name for asking ``platform`` again: the others', else its own."""
     versions = _versions(resolved[platform])
     for other, pins in resolved.items():
         if other != platform:
@@ -49,7 +49,7 @@ def toward_others(platform: str, *, resolved: Mapping[str, Pins]) -> dict[str, s
 
 
 def disagreements(resolved: Mapping[str, Pins]) -> frozenset[tuple[str, frozenset[str]]]:
-    """Names that have several versions, with these versions."""
+    """Return the names that have several versions, with these versions."""
     versions: dict[str, set[str]] = defaultdict(set)
     for pins in resolved.values():
         for pin in pins.values():
@@ -60,8 +60,7 @@ def disagreements(resolved: Mapping[str, Pins]) -> frozenset[tuple[str, frozense
 def merge(
     target: Target, resolved: Mapping[str, Pins], *, base: tuple[tuple[str, str], ...] = ()
 ) -> Lock:
-    """The lock that holds, on each platform, what that platform resolved to, on image packages
-    ``base``."""
+    """Return the lock with what each platform resolved to, on image packages ``base``."""
     same: dict[tuple[str, str], list[Pin]] = defaultdict(list)
     for pins in resolved.values():
         for pin in pins.values():
@@ -82,7 +81,7 @@ def merge(
 
 
 def by_platform(lock: Lock) -> dict[str, Pins]:
-    """The inverse of `merge`, up to the hashes that platforms share."""
+    """Return each platform's pins: the inverse of `merge`, up to hashes that platforms share."""
     return {platform: lock.on(platform) for platform in lock.target.platforms}
 
 

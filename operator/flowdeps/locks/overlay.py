@@ -1,14 +1,15 @@
-"""A lock on top of an image: what a resolver has to keep to, what is left out, what would break.
+"""Says what a lock on top of an image has to keep to, what it leaves out, and what it would break.
 
-The lock's packages stand before the image's own on the path, so the image changes where a name is
-in both. Three rules keep it whole:
+The lock's packages come before the image's own on the path, so the image changes where a name is in
+both. Three rules keep it whole:
 
 - An image package keeps its version, unless it may be *shadowed*; then it does so where it can.
 - What the image's packages require of names that may move, or that only the lock brings, holds.
 - What is resolved to the image's own version is left out: it is there already (the lock's *base*).
 
 What a package requires that may move is no constraint, since it may move along. It moves only where
-it is asked for; a resolution that would break it is a `Conflict`, and has ways out.
+it is asked for; a resolution that would break it is a `Conflict`, for which other requests are
+tried.
 
 What was broken in the image before isn't charged to a lock.
 """
@@ -43,11 +44,8 @@ class Conflict:
     @property
     def root(self) -> str:
         """The requirement with which the package of the image may move along."""
-        return (
-            f"{self.requirement.name}[{self.requirement.extra}]"
-            if self.requirement.extra
-            else self.requirement.name
-        )
+        one = self.requirement
+        return f"{one.name}[{one.extra}]" if one.extra else one.name
 
     def __str__(self) -> str:
         one = self.requirement
@@ -58,7 +56,7 @@ class Conflict:
 
 
 def shadowed(facts: ImageFacts, names: tuple[str, ...]) -> frozenset[str]:
-    """The image packages that ``names`` (`ANY`: all) let move."""
+    """Return the image packages that ``names`` (`ANY`: all) let move."""
     present = facts.versions.keys()
     return frozenset(present) if ANY in names else frozenset(present & set(names))
 
@@ -66,46 +64,45 @@ def shadowed(facts: ImageFacts, names: tuple[str, ...]) -> frozenset[str]:
 def constraints(
     facts: ImageFacts, *, shadow: tuple[str, ...] = (), platform: str
 ) -> tuple[str, ...]:
-    """The constraints that keep the image whole, as requirement lines."""
-    free = shadowed(facts, shadow)
-    versions = facts.versions
+    """Return the constraints that keep the image whole, as requirement lines."""
+    free, versions = shadowed(facts, shadow), facts.versions
     kept = [f"{name}=={version}" for name, version in versions.items() if name not in free]
-    demanded = {
+    required = {
         f"{one.requires}{one.specifier}"
         for one in installed_requirements(facts, platform=platform)
-        if one.name not in free
-        and (
-            one.requires not in versions
-            or (one.requires in free and one.allows(versions[one.requires]))
-        )
+        if one.name not in free and (one.requires not in versions or one.requires in free)
+        if _met(one, versions)
     }
-    return (*kept, *sorted(demanded))
+    return (*kept, *sorted(required))
 
 
 def image_preferences(facts: ImageFacts, *, shadow: tuple[str, ...]) -> dict[str, str]:
-    """The image's versions of packages that may move, which they keep where they can."""
+    """Return the image's versions of packages that may move, which they keep where they can."""
     free = shadowed(facts, shadow)
     return {name: version for name, version in facts.versions.items() if name in free}
 
 
 def conflicts(facts: ImageFacts, pins: Mapping[str, str], *, platform: str) -> tuple[Conflict, ...]:
-    """What of the image breaks with ``pins`` (versions by name) on top."""
+    """Return what of the image breaks with ``pins`` (versions by name) on top."""
     versions = facts.versions
     return tuple(
         Conflict(one, pins[one.requires])
         for one in installed_requirements(facts, platform=platform)
-        if one.requires in pins
-        and one.name not in pins
-        and not one.allows(pins[one.requires])
-        and (one.requires not in versions or one.allows(versions[one.requires]))
+        if one.requires in pins and one.name not in pins
+        if _met(one, versions) and not one.allows(pins[one.requires])
     )
+
+
+def _met(one: InstalledRequirement, versions: Mapping[str, str]) -> bool:
+    """Tell whether the image meets a requirement, or lacks what is required."""
+    return one.requires not in versions or one.allows(versions[one.requires])
 
 
 def hidden(
     facts: ImageFacts, pins: Mapping[str, str], *, shadow: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """What of ``pins`` would go before a package of the image, without leave, of which nobody can
-    tell whether it fits: a sentence for each."""
+    """Describe each of ``pins`` that may not go before a package of the image, and whose fit nobody
+    can check."""
     meant = facts.unreadable if ANY in shadow else shadow
     return tuple(
         f"the lock would put {name} {pins[name]} before the image's own, whose version can't be "
@@ -118,7 +115,7 @@ def hidden(
 def alternative_requests(
     request: LockRequest, found: Collection[Conflict]
 ) -> Iterator[LockRequest]:
-    """Requests that may have an answer without these conflicts: one that keeps to what the image
+    """Yield requests that may be resolved without these conflicts: one that keeps to what the image
     requires, then one in which the packages that require it may move along."""
     bounds = {f"{one.requirement.requires}{one.requirement.specifier}" for one in found}
     with suppress(RequirementError):  # ===, which compares any texts
@@ -127,7 +124,7 @@ def alternative_requests(
 
 
 def describe_conflicts(found: Collection[Conflict], *, others_moved: bool) -> str:
-    """The conflicts, both sides of each and the way out; ``others_moved``: they are of a request
+    """Describe both sides of each conflict and what to do; ``others_moved``: they are of a request
     that `alternative_requests` made."""
     moves = "add {} to spec.requirements, so that it can move too, " if others_moved else ""
     return "; ".join(
@@ -145,11 +142,8 @@ def describe_limits(
 ) -> list[str]:
     """Describe the image's part in a conflict, with who requires what and what to do, in a sentence
     for each package; ``ranges``: those that a resolver names in its explanation, by package."""
-    versions = {
-        name: version
-        for name, version in facts.versions.items()
-        if name not in shadowed(facts, shadow)
-    }
+    free = shadowed(facts, shadow)
+    versions = {name: v for name, v in facts.versions.items() if name not in free}
     required: dict[str, list[InstalledRequirement]] = {}
     for one in installed_requirements(facts, platform=platform):
         required.setdefault(one.requires, []).append(one)
@@ -165,7 +159,7 @@ def describe_limits(
 
 
 def _nearest(asked: list[InstalledRequirement], bounds: list[str]) -> list[str]:
-    """What is demanded, each once; first what leaves no version within one of ``bounds``."""
+    """Return what is required, each once; first what leaves no version within one of ``bounds``."""
     others = []
     for text in bounds:
         with suppress(InvalidSpecifier):
@@ -175,8 +169,8 @@ def _nearest(asked: list[InstalledRequirement], bounds: list[str]) -> list[str]:
 
 
 def _meet(one: SpecifierSet, other: SpecifierSet) -> bool:
-    """Whether a version that one of them names, or the next one, is within both: a guess, good
-    enough for an order."""
+    """Guess, well enough for an order, whether a version is within both: one of those that they
+    name, or the next one."""
     both = one & other
     named = [part.version.removesuffix(".*") for part in both if part.operator != "==="]
     after = [f"{Version(version).base_version}.0.1" for version in named]
@@ -199,7 +193,7 @@ def _both_sides(name: str, version: str | None, asked: list[str]) -> str:
 
 
 def stub_metadata(one: Distribution) -> str:
-    """The core metadata of an image package, as far as a resolver needs them."""
+    """Return the core metadata of an image package, as far as a resolver needs them."""
     lines = ["Metadata-Version: 2.1", f"Name: {one.name}", f"Version: {one.version}"]
     lines += [f"Provides-Extra: {extra}" for extra in one.extras]
     for requirement in parsed_requirements(one):
@@ -209,7 +203,7 @@ def stub_metadata(one: Distribution) -> str:
 
 
 def unmet_requirements(facts: ImageFacts) -> tuple[InstalledRequirement, ...]:
-    """What installed packages require that is missing, or of another version."""
+    """Return what installed packages require that is missing, or of another version."""
     versions = facts.versions
     return tuple(
         one

@@ -1,4 +1,4 @@
-"""Requirements in a Prefect variable: the text that an image's ``EXTRA_PY_DEPS`` gets, or a list.
+"""Reads requirements in a Prefect variable: a text as for ``EXTRA_PY_DEPS``, or a list.
 
 A variable's value is one of::
 

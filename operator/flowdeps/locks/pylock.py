@@ -1,10 +1,9 @@
-"""What a resolver says and is told, in the pylock.toml format (PEP 751).
+"""Reads and writes the pylock.toml format (PEP 751), in which a resolver answers.
 
-Read: one platform's packages, each with the wheels that the resolver would take. Of these, only
-wheels that fit the target and have a sha256 hash reach a pin, whatever the resolver listed. What an
-image has at the same version is set apart, wherever the resolver found it.
-Written: names and versions alone, which uv takes as preferences when it finds them at the place of
-its output.
+Read: one platform's packages, each with the wheels that the resolver would take. Only wheels that
+fit the target and have a sha256 hash reach a pin, whatever the resolver listed. What an image has
+at the same version is set apart, wherever the resolver found it.
+Written: names and versions alone. uv prefers those that it finds where it is to write its output.
 """
 
 import json
@@ -48,8 +47,8 @@ def read_pylock(
     glibc: int = OLDEST_GLIBC,
     image: Mapping[str, str] | None = None,
 ) -> Resolved:
-    """A resolution for ``platform``, one of the target's, on top of what ``image`` has (versions by
-    name). Raises `PylockError`.
+    """Read a resolution for ``platform``, one of the target's, on top of what ``image`` has
+    (versions by name). Raises `PylockError`.
     """
     try:
         resolution = Pylock.from_dict(tomllib.loads(text))
@@ -71,8 +70,8 @@ def read_pylock(
 
 
 def write_preferences(versions: Iterable[tuple[str, str]]) -> str:
-    """A minimal pylock.toml: names and versions that a resolver shall keep where it may; of several
-    of one name uv keeps the newest that it may."""
+    """Write a minimal pylock.toml, with versions that a resolver keeps where it may; of several of
+    one name uv keeps the newest that it may."""
     lines = ['lock-version = "1.0"', 'created-by = "flowdeps"']
     for name, version in sorted(set(versions)):
         # A JSON string is a TOML string.

@@ -1,4 +1,4 @@
-"""Lock requests: everything that decides what a resolver is asked, as one value."""
+"""Describes a request for a lock: everything that decides what a resolver is asked."""
 
 import hashlib
 import json
@@ -17,8 +17,8 @@ ANY = "*"
 
 
 class Prereleases(StrEnum):
-    """Which pre-releases may get into a lock; IfNecessary: those that a requirement names, and
-    those of packages that have nothing else."""
+    """Which pre-releases may be in a lock. IfNecessary: those that a requirement names, and those
+    of packages that have nothing else."""
 
     DISALLOW = "Disallow"
     IF_NECESSARY = "IfNecessary"
@@ -27,15 +27,11 @@ class Prereleases(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class LockRequest:
-    """Requirements and constraints (lines as in `flowdeps.locks.requirements`) for a target.
+    """Requirements for a target, and how they are resolved.
 
-    ``image``: what is installed already; the lock is what comes on top. ``shadow``: names of image
-    packages that the lock may put before the image's own copy (`ANY`: all). ``cooldown``: releases
-    younger than this are passed over, except of ``cooldown_exempt`` (names). ``exclude``: further
-    constraints, for versions that must not be chosen.
-
-    Lines and names are checked, sorted and without repetition, so neither the resolution nor the
-    digest depends on the order in which they were written. Raises `RequirementError`.
+    Lines (as in `flowdeps.locks.requirements`) and names are checked, sorted and without
+    repetition, so neither the resolution nor the digest depends on the order in which they were
+    written. Raises `RequirementError`.
     """
 
     requirements: tuple[str, ...]
@@ -43,11 +39,16 @@ class LockRequest:
     target: Target
     index: Index = field(default_factory=Index)
     image: ImageFacts | None = None
+    """What is installed already; the lock is what comes on top."""
     shadow: tuple[str, ...] = ()
+    """Names of image packages that the lock may put before the image's own (`ANY`: all)."""
     cooldown: timedelta | None = None
+    """Younger releases are passed over."""
     cooldown_exempt: tuple[str, ...] = ()
+    """Names of packages without cooldown."""
     prereleases: Prereleases = Prereleases.IF_NECESSARY
     exclude: tuple[str, ...] = ()
+    """Further constraints, for versions that must not be chosen."""
 
     def __post_init__(self) -> None:
         for lines in ("requirements", "constraints", "exclude"):
@@ -57,7 +58,7 @@ class LockRequest:
 
     @property
     def glibc(self) -> int:
-        """The glibc that wheels may need, on each platform: those of an image have the same one."""
+        """The glibc that wheels may need, on each platform: all of an image have the same one."""
         return self.image.glibc if self.image else OLDEST_GLIBC
 
     @property
@@ -70,7 +71,7 @@ class LockRequest:
             "platforms": self.target.platforms,
             "indices": self.index.urls,
         }
-        # Digests stand in clusters: a request that uses none of these keeps the one it had.
+        # Clusters hold digests: a request that uses none of these keeps the one that it had.
         if self.image:
             inputs["image"] = self.image.digest
         if self.image and self.shadow:

@@ -1,12 +1,12 @@
-"""Requirements: what a set asks for, one package name and its conditions a line.
+"""Parses requirements: what a set asks for, one package name and its conditions a line.
 
 The grammar is that of dependency specifiers without direct references::
 
     name [extra, …] conditions ; marker
     pandas[parquet] >=2.2,<3 ; python_version < "3.13"
 
-Nothing else passes: what stands in a requirement reaches a resolver's input file, where a URL, a
-path or a flag would fetch from, or read, any place. A text that `parse_requirement` accepts is one
+Nothing else passes: a requirement is written into a resolver's input file, where a URL, a path or a
+flag would fetch from, or read, any place. A text that `parse_requirement` accepts is one
 line, holds no comment and no character that such a file gives a meaning to.
 """
 
@@ -31,7 +31,7 @@ class RequirementError(ValueError):
 
 
 def parse_requirement(text: str) -> Requirement:
-    """The requirement that ``text`` states.
+    """Parse the requirement in ``text``.
 
     Raises `RequirementError` for all that isn't a package name with optional extras, version
     conditions and marker.
@@ -52,12 +52,12 @@ def parse_requirement(text: str) -> Requirement:
 
 
 def requirement_name(line: str) -> str:
-    """The canonical name of the package that a normalized requirement is about."""
+    """Return the canonical name of the package that a normalized requirement is about."""
     return re.split(r"[^\w.-]", line, maxsplit=1)[0]
 
 
 def normalize(requirement: Requirement) -> str:
-    """The one text that all requirements equal to ``requirement`` share."""
+    """Return the one text that all requirements equal to ``requirement`` share."""
     name = canonicalize_name(requirement.name)
     extras = ",".join(sorted({canonicalize_name(extra) for extra in requirement.extras}))
     conditions = ",".join(
@@ -75,7 +75,7 @@ def _condition(operator: str, version: str) -> str:
 
 
 def _refusal(line: str) -> str | None:
-    """Why a line can't be a requirement, where we can say it better than a parser."""
+    """Return why a line can't be a requirement, where we can say it better than a parser."""
     if not line:
         return "a requirement can't be empty; remove the line"
     if len(line.splitlines()) > 1:
@@ -103,6 +103,6 @@ def _quoted(line: str) -> str:
 
 
 def before_url(text: str) -> str:
-    """What may be shown of a text with a URL: each part of that may hold a password or a token."""
+    """Return what may be shown of a text with a URL, whose parts may hold a password or a token."""
     found = _NAME.match(text) or _SCHEME.match(text)
     return found[0] if found and len(found[0]) < 80 else ""

@@ -1,4 +1,4 @@
-"""Requirements files: the requirements in a text, as pip reads one, less what pip would fetch.
+"""Reads requirements files: as pip does, but without anything that pip would fetch.
 
 The grammar, line by line::
 
@@ -7,10 +7,10 @@ The grammar, line by line::
     comment     = "#" …                   at the start or after a space, to the line's end
     requirement                           as in `flowdeps.locks.requirements`
 
-A backslash at a line's end joins it with the next one; a comment ends what is joined. Refused, each
-with its line's number and the way out: flags (``-r``, ``--index-url``, …), URLs, paths, environment
-variables. Hashes are refused too, not dropped: who wrote them relies on them, and a lock that is
-made from this file records those of the index. A lock with hashes belongs to ``lockFrom``.
+A backslash at a line's end joins it with the next one; a comment ends what is joined. Flags
+(``-r``, ``--index-url``, …), URLs, paths and environment variables are refused, with the line's
+number and what to do. Hashes are refused too, not dropped: somebody relies on them, and a lock made
+from this file records those of the index. A lock with hashes goes in ``lockFrom``.
 
 Nothing of a URL or of a flag's value but a file's plain name is ever shown: it may hold a password.
 """
@@ -37,34 +37,25 @@ _FLAG = re.compile(r"(?<!\S)-")
 _VARIABLE = re.compile(r"\$\{?\w+\}?")
 _PLAIN = re.compile(r"[\w./-]{1,80}")
 
-_OWN_INDEX = "set spec.index.url"
-_MORE_INDEXES = "set spec.index.extraUrls"
 _PUBLISH = "publish the package to an index and name it with a version"
-_WHEELS = "remove it, only wheels are used"
 _REMOVE = "remove it and list the packages themselves"
 _HASHES = "leave the hashes out, or name a complete lock in lockFrom"
-_TRUST = "give its certificate authority in the Secret of spec.index.credentialsSecretRef"
-_WAYS_OUT = {
-    "-r": "add the file as another item of requirementsFrom",
-    "--requirement": "add the file as another item of requirementsFrom",
-    "-c": "add the file as an item of constraintsFrom",
-    "--constraint": "add the file as an item of constraintsFrom",
-    "-e": _PUBLISH,
-    "--editable": _PUBLISH,
-    "-i": _OWN_INDEX,
-    "--index-url": _OWN_INDEX,
-    "--pypi-url": _OWN_INDEX,
-    "--extra-index-url": _MORE_INDEXES,
-    "-f": _PUBLISH,
-    "--find-links": _PUBLISH,
-    "--no-index": _OWN_INDEX,
-    "--trusted-host": _TRUST,
-    "--pre": "set spec.index.prereleases to Allow",
-    "--prefer-binary": _WHEELS,
-    "--only-binary": _WHEELS,
-    "--no-binary": _WHEELS,
-    "--require-hashes": "remove it, the hashes of a lock are always checked",
-    "--hash": _HASHES,
+_INSTEAD = {
+    flag: instead
+    for flags, instead in {
+        "-r --requirement": "add the file as another item of requirementsFrom",
+        "-c --constraint": "add the file as an item of constraintsFrom",
+        "-e --editable -f --find-links": _PUBLISH,
+        "-i --index-url --pypi-url --no-index": "set spec.index.url",
+        "--extra-index-url": "set spec.index.extraUrls",
+        "--trusted-host": "give its certificate authority in the Secret of"
+        " spec.index.credentialsSecretRef",
+        "--pre": "set spec.index.prereleases to Allow",
+        "--prefer-binary --only-binary --no-binary": "remove it, only wheels are used",
+        "--require-hashes": "remove it, the hashes of a lock are always checked",
+        "--hash": _HASHES,
+    }.items()
+    for flag in flags.split()
 }
 _OF_FILES = ("-r", "--requirement", "-c", "--constraint", "-e", "--editable")
 
@@ -89,7 +80,7 @@ def parse_requirements_file(text: str) -> RequirementsFile:
 
 
 def too_large(text: str) -> str | None:
-    """Why ``text`` is too long to be read, if it is."""
+    """Return why ``text`` is too long to be read, if it is."""
     size, lines = len(text.encode(errors="replace")), len(text.splitlines())
     if size > MAX_BYTES:
         return f"the text has {size // 1024:,} KiB, {MAX_BYTES // 1024} are allowed; divide it"
@@ -99,7 +90,7 @@ def too_large(text: str) -> str | None:
 
 
 def logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Each line's number and text: joined, without its comment, none of them empty."""
+    """Yield each line's number and text: joined, without its comment, none of them empty."""
     first, parts = 0, list[str]()
     for number, line in enumerate([*text.removeprefix("\ufeff").splitlines(), ""], start=1):
         comment = line.lstrip().startswith("#")
@@ -115,7 +106,7 @@ def logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def collect(items: Iterable[tuple[str, str]]) -> RequirementsFile:
-    """The requirements in ``items``: pairs of where one stands and what it says."""
+    """Return the requirements in ``items``: pairs of a place, such as ``line 3``, and a text."""
     lines, problems = dict[str, None](), list[str]()
     for where, text in items:
         try:
@@ -128,7 +119,7 @@ def collect(items: Iterable[tuple[str, str]]) -> RequirementsFile:
 
 
 def _checked(text: str) -> str:
-    """``text``, unless it holds what only a file can, or what must not be shown."""
+    """Return ``text``, unless it holds what only a file can, or what must not be shown."""
     if found := _FLAG.search(text):
         raise RequirementError(_flag(text[found.start() :]))
     if "://" in text or "@" in text:
@@ -155,13 +146,13 @@ def _flag(text: str) -> str:
         return f'"-…": no word may begin with a dash; {_REMOVE}'
     if name not in _OF_FILES or not _PLAIN.fullmatch(value):
         value = "…" if value else ""
-    return f'"{f"{name} {value}".strip()}": a flag is not allowed; {_way_out(name)}'
+    return f'"{f"{name} {value}".strip()}": a flag is not allowed; {_instead(name)}'
 
 
-def _way_out(name: str) -> str:
+def _instead(name: str) -> str:
     # pip takes a flag by its first letters, too.
-    ways = {way for flag, way in _WAYS_OUT.items() if len(name) > 2 and flag.startswith(name)}
-    return _WAYS_OUT.get(name) or (ways.pop() if len(ways) == 1 else _REMOVE)
+    found = {one for flag, one in _INSTEAD.items() if len(name) > 2 and flag.startswith(name)}
+    return _INSTEAD.get(name) or (found.pop() if len(found) == 1 else _REMOVE)
 
 
 def _printable(text: str) -> str:

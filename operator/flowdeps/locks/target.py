@@ -1,4 +1,4 @@
-"""Targets: the interpreter and platforms that a lock is made for.
+"""Describes what a lock is made for: an interpreter and platforms.
 
 Platforms are Linux with glibc, at least 2.28. A wheel fits a platform if one of its tags is among
 the platform's: this CPython's own ABI, the stable ABI of it and older ones, or no ABI at all; built
@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
+from packaging.markers import Marker, UndefinedComparison, UndefinedEnvironmentName
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
@@ -28,18 +29,20 @@ class TargetError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Platform:
-    """A kind of node: its name, its `platform_machine`, and the oldest glibc with wheels for it."""
+    """A kind of node."""
 
     name: str
     machine: str
+    """The value of the marker `platform_machine`."""
     oldest_glibc: int
+    """The oldest glibc with wheels for it."""
 
     def uv_platform(self, glibc: int) -> str:
-        """What uv's ``--python-platform`` calls it, with one of `GLIBCS`."""
+        """Return uv's ``--python-platform`` for it with one of `GLIBCS`."""
         return f"{self.machine}-manylinux_2_{glibc}"
 
     def wheel_platforms(self, glibc: int) -> tuple[str, ...]:
-        """The platform tags of wheels that run here, best first."""
+        """Return the platform tags of wheels that run here, best first."""
         tags: list[str] = []
         for minor in range(glibc, self.oldest_glibc - 1, -1):
             tags.append(f"manylinux_2_{minor}_{self.machine}")
@@ -84,7 +87,7 @@ class Target:
         object.__setattr__(self, "platforms", tuple(sorted(set(self.platforms))))
 
     def fits(self, filename: str, platform: str, *, glibc: int = OLDEST_GLIBC) -> bool:
-        """Whether the wheel of this file name runs on ``platform``, one of the target's."""
+        """Tell whether the wheel of this file name runs on ``platform``, one of the target's."""
         try:
             tags = parse_wheel_filename(filename)[3]
         except InvalidWheelFilename:
@@ -106,8 +109,8 @@ def _tags(python: str, platform: str, glibc: int) -> frozenset[Tag]:
 
 
 def marker_environment(python: str, *, full_version: str, platform: str) -> dict[str, str]:
-    """The variables of markers (PEP 508) for CPython on a platform; the machine of a platform that
-    isn't known is empty."""
+    """Return the variables of markers (PEP 508) for CPython on a platform; an unknown one has no
+    machine."""
     return {
         "implementation_name": "cpython",
         "implementation_version": full_version,
@@ -121,3 +124,11 @@ def marker_environment(python: str, *, full_version: str, platform: str) -> dict
         "python_version": python,
         "sys_platform": "linux",
     }
+
+
+def marker_holds(marker: Marker | None, environment: dict[str, str], *, unknown: bool) -> bool:
+    """Evaluate a marker; ``unknown``: the answer where it can't be compared. None always holds."""
+    try:
+        return marker is None or marker.evaluate(environment)
+    except (UndefinedComparison, UndefinedEnvironmentName):
+        return unknown

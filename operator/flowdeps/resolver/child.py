@@ -1,4 +1,4 @@
-"""A child process with limits: it ends, whatever happens, and leaves nothing behind.
+"""Runs a child process with limits: it ends, whatever happens, and leaves nothing behind.
 
 The child leads a process group of its own; when waiting for it ends early (a cancellation, which is
 also what a timeout is), the group is killed and reaped. Its messages go to a file, so it never
@@ -23,28 +23,26 @@ _HEAD, _TAIL = 48 * 1024, 16 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a resolution may use.
-
-    ``timeout``: seconds for all its platforms, not counting the wait for its turn. ``memory``:
-    bytes of data a process (uv needs about 150 MiB; most is reserved, not used). ``output``: bytes
-    of a resolution that we read. ``file``: bytes of the largest file written.
-    """
+    """What a resolution may use, in seconds and bytes."""
 
     timeout: float = 300
+    """For all its platforms, not counting the wait for its turn."""
     memory: int = 2 * 1024**3
+    """Data of a process; uv needs about 150 MiB, and reserves more."""
     output: int = 16 * 1024**2
+    """The resolution that we read."""
     file: int = 2 * 1024**3
+    """The largest file written."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """How a child ended: its exit code (negative: the signal) and what it said.
-
-    Of a flood of messages only the beginning and the end are kept, 64 KiB together.
-    """
+    """How a child ended."""
 
     code: int
+    """Its exit code; negative: the signal."""
     messages: str
+    """What it wrote. Of a flood the beginning and the end are kept, 64 KiB together."""
 
 
 async def run(

@@ -1,4 +1,4 @@
-"""How uv is called: files, arguments and environment, for one platform of a request. Pure.
+"""Says how uv is called: files, arguments and environment, for one platform of a request. Pure.
 
 uv reads requirements from files in a directory of its own, so no line can become a flag, and keeps
 versions that it finds where it is to write its output. It gets no configuration file, no
@@ -50,7 +50,7 @@ def files(
     access: Access,
     trusted: str,
 ) -> dict[str, str]:
-    """Texts by name of the files that uv finds in its directory; ``versions`` are preferred.
+    """Return texts by name of the files that uv finds in its directory; ``versions`` are preferred.
 
     ``trusted``: the certificates that are trusted without ``access``.
     """
@@ -75,7 +75,7 @@ def files(
 def arguments(
     request: LockRequest, *, platform: str, cache: Path, stubs: Path | None, now: datetime
 ) -> list[str]:
-    """What follows the name of uv's program; ``stubs``: the directory of stub wheels.
+    """Return what follows the name of uv's program; ``stubs``: the directory of stub wheels.
 
     A page of the index is asked for again each time (``--refresh``; an unchanged one costs a short
     answer), since a release that is a second old must be found. Metadata of wheels never change and
@@ -104,9 +104,8 @@ def _prerelease_arguments(request: LockRequest) -> list[str]:
     if image := request.image:
         free = overlay.shadowed(image, request.shadow)
         for name, version in image.versions.items():
-            if (
-                name not in free and Version(version).is_prerelease
-            ):  # the image has it, so it may be
+            # The image has it, so it may be.
+            if name not in free and Version(version).is_prerelease:
                 found.append(f"--prerelease-package={name}=allow")
     return found
 
@@ -121,7 +120,7 @@ def _cooldown_arguments(request: LockRequest, now: datetime) -> list[str]:
 
 
 def index_arguments(index: Index) -> list[str]:
-    """The indices in the order of asking; the first that knows a name answers for it.
+    """Return the indices in the order of asking; the first that knows a name answers for it.
 
     uv asks each ``--index`` in order and the ``--default-index`` last, whatever the order of the
     flags. So the last index, not the first, is the default one.
@@ -136,9 +135,8 @@ def index_arguments(index: Index) -> list[str]:
 def environment(
     ours: Mapping[str, str], *, directory: str, timeout: float, access: Access
 ) -> dict[str, str]:
-    """The child's environment: home and temporary files in ``directory``; ``timeout`` in seconds
-    for a whole resolution bounds the wait for one answer of the index.
-    """
+    """Return the child's environment: home and temporary files are in ``directory``. A tenth of the
+    ``timeout`` (seconds for a whole resolution) bounds the wait for one answer of the index."""
     private = {}
     if access.netrc:
         private["NETRC"] = f"{directory}/{_NETRC}"

@@ -1,8 +1,8 @@
-"""The resolver's directories: what uv caches, and the stub wheels of images.
+"""Makes the resolver's directories: what uv caches, and the stub wheels of images.
 
 uv keeps what an index says by its URL, not by who asked. It asks again for each page, but of two
-children that run at once, the one takes what the other has just been told. So those who have
-credentials have a cache of their own: a set that names none can't be served what others may see.
+children that run at once, one takes what the other has just received. So each pair of credentials
+has a cache of its own: a set that names none can't be served what others may see.
 
 Stub wheels have a lasting place, because uv caches what it reads from one by its path: a directory
 for each child would fill the cache. A directory that nobody has used for a day is removed.
@@ -37,7 +37,7 @@ class Directories:
         self._salt = secrets.token_bytes(32)
 
     def cache(self, access: Access) -> Path:
-        """Where uv caches for those with this ``access``."""
+        """Return where uv caches for those with this ``access``."""
         if access == Access():
             shared = self.root / "shared"
             shared.mkdir(parents=True, exist_ok=True)
@@ -52,8 +52,8 @@ class Directories:
         return path
 
     def stubs(self, facts: ImageFacts) -> Path | None:
-        """A directory with a stub wheel for each package of an image; None where it isn't known
-        what they require: a stub would say that they require nothing."""
+        """Return a directory with a stub wheel for each package of an image; None where it isn't
+        known what they require: a stub would say that they require nothing."""
         if not facts.markers:
             return None
         path = self.root / "images" / facts.digest.removeprefix("sha256:")[:20]
@@ -69,12 +69,12 @@ class Directories:
 
 
 def filename(one: Distribution) -> str:
-    """The file name of a stub wheel."""
+    """Return the file name of a stub wheel."""
     return f"{one.name.replace('-', '_')}-{one.version}-py3-none-any.whl"
 
 
 def stub(one: Distribution) -> bytes:
-    """A wheel that holds nothing but what the package says of itself."""
+    """Return a wheel that holds nothing but what the package says of itself."""
     info = f"{one.name.replace('-', '_')}-{one.version}.dist-info"
     files = {"METADATA": overlay.stub_metadata(one), "WHEEL": _WHEEL, "RECORD": ""}
     buffer = io.BytesIO()

@@ -81,11 +81,11 @@ class Resolver:
         keep: bool = True,
         access: Access | None = None,
     ) -> Resolution:
-        """The lock for ``request``, made with ``access`` to its indices.
+        """Make the lock for ``request``, with ``access`` to its indices.
 
         With ``keep``, the pins of ``previous`` stay where the request still allows them and the
-        index still offers them; else each pin is the newest version that fits. Either way it is
-        told which of them were lost. Raises a `ResolveError`; a cancellation ends the child.
+        index still offers them; else each pin is the newest version that fits. Either way the
+        notes name those that were lost. Raises a `ResolveError`; a cancellation ends the child.
         """
         if not request.requirements:
             return Resolution(Lock(request.target))
@@ -107,8 +107,8 @@ class Resolver:
                 ) from None
 
     async def _keep_whole(self, job: Job) -> Resolution:
-        """A resolution that breaks nothing of the image; at the first conflict its ways out are
-        tried, once each."""
+        """Resolve without breaking the image; at the first conflict, each alternative request is
+        tried once."""
         try:
             return await self._resolve(job)
         except _BreaksImageError as error:
@@ -150,9 +150,9 @@ class Resolver:
         )
 
     async def _compile(self, job: Job, platform: str, wanted: Mapping[str, str]) -> Resolved:
-        """What uv resolves the request to on one platform."""
+        """Resolve the request for one platform, without yanked releases that nothing insists on."""
         found = await self._uv.compile(job, platform, wanted)
-        # uv keeps a yanked release that it is told to prefer; only a requirement may insist on one.
+        # uv keeps a yanked release that it shall prefer; only a requirement may insist on one.
         kept = {name: v for name, v in wanted.items() if (name, v) not in found.yanked}
         return found if kept == wanted else await self._uv.compile(job, platform, kept)
 
@@ -162,7 +162,7 @@ def _pins(compiled: Mapping[str, Resolved]) -> dict[str, Pins]:
 
 
 def _check(image: ImageFacts, compiled: Mapping[str, Resolved], *, shadow: tuple[str, ...]) -> None:
-    """Raises UnsatisfiableError where the image would break with the pins on top, or may."""
+    """Raise UnsatisfiableError where the image would break with the pins on top, or may."""
     broken: list[overlay.Conflict] = []
     hidden: dict[str, None] = {}
     for platform, one in compiled.items():

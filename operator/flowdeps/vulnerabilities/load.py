@@ -1,6 +1,6 @@
-"""Keeping the database of known vulnerabilities up to date: from files, or over HTTP.
+"""Keeps the database of known vulnerabilities up to date: from files, or over HTTP.
 
-``load`` looks whether anything changed (names, sizes and times of files; the ETag of a URL), and
+``load`` checks whether anything changed (names, sizes and times of files; the ETag of a URL), and
 only then reads, in a thread. Whatever fails, the last good database stays `current`, and `problem`
 says what is wrong. Neither a password nor a query of the URL is ever shown.
 """
@@ -40,7 +40,7 @@ class Advisories:
     def __init__(self, location: str, *, bounds: Bounds | None = None) -> None:
         self._location, self._shown = location, _shown(location)
         self._bounds = bounds or Bounds()
-        self._seen = self._said = ""
+        self._fingerprint = self._logged = ""
         self.current: Database | None = None
         self.problem: str | None = f"{self._shown}: not read yet"
 
@@ -53,7 +53,7 @@ class Advisories:
         """Bring `current` and `problem` up to date; True if `current` changed. Raises nothing."""
         before = self.version
         try:
-            found = await (self._fetch() if _is_url(self._location) else self._look())
+            found = await (self._fetch() if _is_url(self._location) else self._read())
         except LoadError as error:
             self.problem = f"{self._shown}: {error}"
             return False
@@ -62,33 +62,38 @@ class Advisories:
             return False
         self.problem = None
         if found:
-            self.current, self._seen = found.database, found.seen
-            self._say(found)
+            self.current, self._fingerprint = found.database, found.fingerprint
+            self._log(found)
         return self.version != before
 
-    async def _look(self) -> LoadedDatabase | None:
-        root, known = Path(self._location), self._seen if self.current else ""
-        return await _in_thread(
-            lambda stopped: read_files(
-                root, known=known, reading=RecordReader(self._bounds, stopped)
-            )
-        )
+    async def _read(self) -> LoadedDatabase | None:
+        root, known = Path(self._location), self._fingerprint
+        return await self._in_thread(lambda reader: read_files(root, known=known, reader=reader))
 
     async def _fetch(self) -> LoadedDatabase | None:
         with tempfile.TemporaryFile() as file:
-            seen = await self._download(file)
-            if seen is None:
+            etag = await self._download(file)
+            if etag is None:
                 return None
             raw = FileIO(os.dup(file.fileno()))
-            return await _in_thread(
-                lambda stopped: read_archive(
-                    raw, seen=seen, reading=RecordReader(self._bounds, stopped)
-                )
+            return await self._in_thread(
+                lambda reader: read_archive(raw, fingerprint=etag, reader=reader)
             )
 
+    async def _in_thread(self, read: Callable[[RecordReader], T]) -> T:
+        """Run ``read`` in a thread; a cancellation asks it to stop, and waits until it has."""
+        stopped = threading.Event()
+        reader = RecordReader(self._bounds, stopped)
+        task = asyncio.create_task(asyncio.to_thread(read, reader))
+        try:
+            return await asyncio.shield(task)
+        finally:
+            stopped.set()
+            await asyncio.gather(task, return_exceptions=True)
+
     async def _download(self, file: IO[bytes]) -> str | None:
-        """Write the archive to ``file``; its ETag, or None where it is the one that we know."""
-        known = self._seen if self.current else ""
+        """Write the archive to ``file``; returns its ETag, or None for the one that we know."""
+        known = self._fingerprint
         headers = {"Accept-Encoding": "identity"} | ({"If-None-Match": known} if known else {})
         size = 0
         try:
@@ -114,22 +119,11 @@ class Advisories:
             why = str(error) or "no answer in time"
             raise LoadError(f"can't be fetched ({why})") from None
 
-    def _say(self, found: LoadedDatabase) -> None:
+    def _log(self, found: LoadedDatabase) -> None:
         log.info("%s: %d advisories", self._shown, found.database.records)
-        if found.broken and found.broken != self._said:
-            log.warning("%s: %s", self._shown, found.broken)
-        self._said = found.broken
-
-
-async def _in_thread(read: Callable[[threading.Event], T]) -> T:
-    """Run ``read`` in a thread; a cancellation asks it to stop, and waits until it has."""
-    stopped = threading.Event()
-    task = asyncio.create_task(asyncio.to_thread(read, stopped))
-    try:
-        return await asyncio.shield(task)
-    finally:
-        stopped.set()
-        await asyncio.gather(task, return_exceptions=True)
+        if found.unreadable and found.unreadable != self._logged:
+            log.warning("%s: %s", self._shown, found.unreadable)
+        self._logged = found.unreadable
 
 
 def _is_url(location: str) -> bool:

@@ -1,12 +1,12 @@
-"""Known vulnerabilities: which pins of a lock a database knows about, and what a way out may be.
+"""Finds the pins of a lock that have known vulnerabilities, and constraints that avoid them.
 
 A version is affected where an advisory lists it or a range holds it; its local part (``+cu118``)
-doesn't matter, since a rebuild has the flaws of what it was built from. A version that isn't
-PEP 440 is only looked for in lists.
+doesn't matter, since a rebuild has the vulnerabilities of what it was built from. A version that
+isn't PEP 440 is only looked for in lists.
 
-Databases tell one flaw several times (GHSA-…, PYSEC-…) and link the advisories by aliases. It is
-reported as long as one advisory says so, and once: by its CVE where it has one, because that is the
-name that other tools and people know it by.
+Databases have several advisories on one vulnerability (GHSA-…, PYSEC-…), linked by aliases. It is
+reported as long as one of them says so, and once: by its CVE where it has one, because other tools
+and people know it by that name.
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,29 +31,27 @@ _SHOWN = 5
 
 @dataclass(frozen=True, order=True)
 class Vulnerability:
-    """A flaw of a pin.
-
-    ``since``: the version with which it came, empty where it was always there. ``fixed``: the
-    lowest fixed version above the pin's, empty where none is known. ``forbid``: the condition that
-    rules the flaw out, see `exclusions`. ``severity``: low, moderate, medium, high, critical or
-    empty. ``aliases``: the flaw's other names.
-    """
+    """A known vulnerability of a pin."""
 
     package: str
     version: str
     id: str
     fixed: str = ""
+    """The lowest fixed version above the pin's; empty where none is known."""
     summary: str = ""
     severity: str = ""
+    """Low, moderate, medium, high, critical or empty."""
     aliases: tuple[str, ...] = ()
     forbid: str = ""
+    """The condition that rules it out, see `exclusions`."""
     since: str = ""
+    """The version with which it came; empty where it was always there."""
 
 
 def find_vulnerabilities(
     database: Database, pins: Iterable[tuple[str, str]]
 ) -> tuple[Vulnerability, ...]:
-    """The vulnerabilities of ``pins`` (names and versions), sorted."""
+    """Return the vulnerabilities of ``pins`` (names and versions), sorted."""
     found = set[Vulnerability]()
     for name, version in pins:
         package = canonicalize_name(name)
@@ -66,15 +64,15 @@ def find_vulnerabilities(
 def exclusions(
     vulnerabilities: Iterable[Vulnerability], *, before: bool = False
 ) -> tuple[str, ...]:
-    """Constraints with which a resolver looks for versions without ``vulnerabilities``, sorted.
+    """Return constraints that lead a resolver to versions without ``vulnerabilities``, sorted.
 
     All that a condition can say is ruled out, or a resolver would try one affected version after
-    the other: ``urllib3>=2.0.7`` where the flaw was always there, ``urllib3<2`` where it came and
-    wasn't fixed, and ``urllib3!=2.0.4`` (or all listed versions) for others. A flaw of every
-    version gives no line: no version is without it.
+    the other: ``urllib3>=2.0.7`` where the vulnerability was always there, ``urllib3<2`` where it
+    came and wasn't fixed, and ``urllib3!=2.0.4`` (or all listed versions) for others. A
+    vulnerability of every version gives no line.
 
-    A flaw that came and was fixed leaves versions on both sides, which no condition can say. Where
-    ``!=`` leads to the next affected one, those ``before`` the flaw are left: ``urllib3<2.0.0``.
+    One that came and was fixed leaves versions on both sides, which no condition can say. Where
+    ``!=`` leads to the next affected one, those ``before`` it are left: ``urllib3<2.0.0``.
     """
     lines = {
         f"{one.package}<{one.since}" if before and one.since else f"{one.package}{one.forbid}"
@@ -85,13 +83,13 @@ def exclusions(
 
 
 def fixes(vulnerabilities: Iterable[Vulnerability]) -> dict[str, str]:
-    """The packages with a known fixed version, which may be younger than the cooldown, each with
-    the constraint that keeps it from what came after that: ``urllib3<=2.0.7``."""
+    """Return the packages with a known fixed version, which may be younger than the cooldown, each
+    with the constraint that keeps it from what came after that: ``urllib3<=2.0.7``."""
     found = sorted((Version(one.fixed), one.package) for one in vulnerabilities if one.fixed)
     return {package: f"{package}<={fixed}" for fixed, package in found}  # the highest comes last
 
 
-def describe(found: Sequence[Vulnerability]) -> str:
+def vulnerabilities_text(found: Sequence[Vulnerability]) -> str:
     """Return vulnerabilities as one line for people."""
     texts = [
         f"{one.package} {one.version} has {one.id}"
@@ -106,11 +104,11 @@ def _affects(advisory: Advisory, version: str) -> bool:
     return listed or any(_within(one, version) for one in advisory.ranges)
 
 
-def _within(affected_range: AffectedRange, version: str) -> bool:
-    own, since, until = map(public_version, (version, affected_range.since, affected_range.until))
+def _within(affected: AffectedRange, version: str) -> bool:
+    own, since, until = map(public_version, (version, affected.since, affected.until))
     if own is None or (since is not None and own < since):
         return False
-    return until is None or own < until or (affected_range.closed and own == until)
+    return until is None or own < until or (affected.closed and own == until)
 
 
 def _vulnerability(package: str, version: str, advisories: tuple[Advisory, ...]) -> Vulnerability:
@@ -156,8 +154,8 @@ def _forbid(version: str, since: str, fixed: str, advisories: tuple[Advisory, ..
         return ""
     around = _around(version, advisories)
     if not around:
-        listed = {public_version(text) for each in advisories for text in each.versions}
-        every = sorted(one for one in listed if one)
+        versions = {public_version(text) for each in advisories for text in each.versions}
+        every = sorted(filter(None, versions))
         return ",".join(f"!={one}" for one in (every if len(every) <= _MAX_LISTED else [own]))
     ends = [end for one in around if (end := public_version(one.until))]
     endless = len(ends) < len(around)

@@ -1,4 +1,4 @@
-"""Advisories about Python packages, compact, from records in OSV format.
+"""Reads advisories about Python packages from records in OSV format, into a compact form.
 
 Of an OSV record (one JSON object) this much is read, and kept::
 
@@ -13,7 +13,7 @@ version that isn't PEP 440 is left out; what the record lists still holds.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
@@ -35,18 +35,17 @@ class RecordError(ValueError):
 
 
 class AffectedRange(NamedTuple):
-    """Affected versions from `since` (empty: the first) to `until` (empty: no end).
-
-    `until` is the first version that is fixed, or, if `closed`, the last one that is affected.
-    """
+    """Affected versions."""
 
     since: str
+    """The first one; empty: there is no first one."""
     until: str
+    """The first one that is fixed or, if `closed`, the last affected one; empty: there is none."""
     closed: bool
 
 
 class Advisory(NamedTuple):
-    """What one record says about one package; `versions` as `normal_version` writes them."""
+    """What one record says about one package."""
 
     id: str
     aliases: tuple[str, ...]
@@ -54,16 +53,18 @@ class Advisory(NamedTuple):
     severity: str
     ranges: tuple[AffectedRange, ...]
     versions: tuple[str, ...]
+    """As `normal_version` writes them."""
 
 
 @dataclass(frozen=True)
 class Database:
-    """Flaws by canonical package name, each as the advisories that tell of it: those that are
-    linked by their ids and aliases. ``digest`` is equal for equal content."""
+    """All vulnerabilities of which a database has advisories."""
 
     vulnerabilities: Mapping[str, tuple[tuple[Advisory, ...], ...]]
+    """By canonical package name; each as its advisories, which ids and aliases link."""
     records: int
     digest: str
+    """Equal for equal content."""
 
 
 class Builder:
@@ -77,13 +78,21 @@ class Builder:
 
     def add(self, record: object) -> None:
         """Add a record, if it is about Python packages and not withdrawn. Raises `RecordError`."""
-        advisories = _read(record, version=self._version, once=self._once)
-        self.records += bool(advisories)
-        for name, advisory in advisories.items():
+        if not isinstance(record, dict) or not _text(record.get("id")):
+            raise RecordError("not an OSV record: an object with an id")
+        packages: dict[str, list[dict[str, Any]]] = {}
+        for affected in () if record.get("withdrawn") else _objects(record.get("affected")):
+            package = _object(affected.get("package"))
+            name, ecosystem = _text(package.get("name")), _text(package.get("ecosystem"))
+            if name and ecosystem.partition(":")[0] == "PyPI":
+                packages.setdefault(canonicalize_name(name), []).append(affected)
+        self.records += bool(packages)
+        for name, entries in packages.items():
+            advisory = self._advisory(record, entries)
             self._found.setdefault(self._once(name), {})[advisory.id] = advisory
 
     def database(self) -> Database:
-        """What was added so far."""
+        """Return what was added so far."""
         found = {
             name: _group(sorted(advisories.values()))
             for name, advisories in sorted(self._found.items())
@@ -93,6 +102,28 @@ class Builder:
             digest.update(repr(item).encode(errors="backslashreplace"))
         return Database(
             MappingProxyType(found), records=self.records, digest=f"sha256:{digest.hexdigest()}"
+        )
+
+    def _advisory(self, record: dict[str, Any], entries: list[dict[str, Any]]) -> Advisory:
+        details = [_object(one.get("database_specific")) for one in (record, *entries)]
+        severities = (_text(one.get("severity")).lower() for one in details)
+        ranges = [
+            self._once(affected)
+            for entry in entries
+            for one in _objects(entry.get("ranges"))
+            if one.get("type") == "ECOSYSTEM"
+            for affected in _ranges(_objects(one.get("events")))
+        ]
+        versions = {
+            self._version(one) for entry in entries for one in _texts(entry.get("versions"))
+        }
+        return Advisory(
+            id=_line(record["id"]),
+            aliases=tuple(sorted({_line(one) for one in _texts(record.get("aliases"))})),
+            summary=_line(_text(record.get("summary")) or _text(record.get("details"))),
+            severity=next((self._once(one) for one in severities if one in _SEVERITIES), ""),
+            ranges=self._once(tuple(ranges)),
+            versions=self._once(tuple(sorted(versions))),
         )
 
     def _once(self, value: T) -> T:
@@ -108,7 +139,7 @@ class Builder:
 
 @lru_cache(maxsize=4096)
 def public_version(text: str) -> Version | None:
-    """The version ``text`` without its local part; None where it is no version."""
+    """Return the version ``text`` without its local part; None where it is no version."""
     try:
         version = Version(text)
         return version if version.local is None else Version(version.public)
@@ -117,57 +148,9 @@ def public_version(text: str) -> Version | None:
 
 
 def normal_version(text: str) -> str:
-    """The one text of all that equal ``text``, local parts aside; ``text`` if it is no version."""
+    """Return the one text of all versions equal to ``text``, local parts aside; else ``text``."""
     version = public_version(text)
     return text if version is None else canonicalize_version(version)
-
-
-def _read(
-    record: object, *, version: Callable[[str], str], once: Callable[[T], T]
-) -> dict[str, Advisory]:
-    if not isinstance(record, dict) or not _text(record.get("id")):
-        raise RecordError("not an OSV record: an object with an id")
-    packages: dict[str, list[dict[str, Any]]] = {}
-    for affected in () if record.get("withdrawn") else _objects(record.get("affected")):
-        package = _object(affected.get("package"))
-        name, ecosystem = _text(package.get("name")), _text(package.get("ecosystem"))
-        if name and ecosystem.partition(":")[0] == "PyPI":
-            packages.setdefault(canonicalize_name(name), []).append(affected)
-    return {
-        name: _advisory(record, entries, version=version, once=once)
-        for name, entries in packages.items()
-    }
-
-
-def _advisory(
-    record: dict[str, Any],
-    entries: list[dict[str, Any]],
-    *,
-    version: Callable[[str], str],
-    once: Callable[[Any], Any],
-) -> Advisory:
-    details = [_object(one.get("database_specific")) for one in (record, *entries)]
-    severities = (_text(one.get("severity")).lower() for one in details)
-    return Advisory(
-        id=_line(record["id"]),
-        aliases=tuple(sorted({_line(one) for one in _texts(record.get("aliases"))})),
-        summary=_line(_text(record.get("summary")) or _text(record.get("details"))),
-        severity=next((once(one) for one in severities if one in _SEVERITIES), ""),
-        ranges=once(
-            tuple(
-                once(affected_range)
-                for entry in entries
-                for one in _objects(entry.get("ranges"))
-                if one.get("type") == "ECOSYSTEM"
-                for affected_range in _ranges(_objects(one.get("events")))
-            )
-        ),
-        versions=once(
-            tuple(
-                sorted({version(one) for entry in entries for one in _texts(entry.get("versions"))})
-            )
-        ),
-    )
 
 
 def _ranges(events: list[dict[str, Any]]) -> list[AffectedRange]:
@@ -175,7 +158,7 @@ def _ranges(events: list[dict[str, Any]]) -> list[AffectedRange]:
     for event in events:
         for kind in _RANKS.keys() & event.keys():
             text = _text(event[kind])
-            # "0" stands for a version before any other, 0.dev1 included.
+            # "0" means a version before any other, 0.dev1 included.
             first = kind == "introduced" and text == "0"
             version = public_version(text)
             if version is None:

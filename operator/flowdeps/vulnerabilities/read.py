@@ -1,4 +1,4 @@
-"""Reading a database of OSV records: JSON files, one record each, loose or in zip archives.
+"""Reads a database of OSV records: JSON files, one record each, loose or in zip archives.
 
 A record is parsed, made compact and forgotten before the next one. What can't be read is counted,
 and does no harm to the rest. Nothing is unpacked to disk, and everything is bounded: an archive's
@@ -34,15 +34,19 @@ _UNREADABLE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """Bytes of a ``download``, of an archive's list of members (``listing``), of one ``record`` and
-    of all (``total``), unpacked; seconds of a download (``timeout``) and of silence in it."""
+    """What reading may take, in bytes and seconds."""
 
     download: int = 512 * 1024**2
     listing: int = 64 * 1024**2
+    """Of an archive's list of members."""
     record: int = 8 * 1024**2
+    """Of one record, unpacked."""
     total: int = 2 * 1024**3
+    """Of all records, unpacked."""
     timeout: float = 600
+    """Of a download."""
     silence: float = 60
+    """Within a download."""
 
 
 class LoadError(Exception):
@@ -51,15 +55,17 @@ class LoadError(Exception):
 
 @dataclass(frozen=True)
 class LoadedDatabase:
-    """A database, what it is known again by, and what of it couldn't be read (one line)."""
+    """A database that was read."""
 
     database: Database
-    seen: str
-    broken: str
+    fingerprint: str
+    """By which it is recognised while it is unchanged."""
+    unreadable: str
+    """What of it couldn't be read, in one line."""
 
 
 class RecordReader:
-    """Records on their way into a database; ends with `LoadError` once ``stopped`` is set."""
+    """Reads records into a database; ends with `LoadError` once ``stopped`` is set."""
 
     def __init__(self, bounds: Bounds, stopped: threading.Event) -> None:
         self._bounds, self._stopped = bounds, stopped
@@ -67,12 +73,12 @@ class RecordReader:
         self._size = self._broken = 0
         self._first = ""
 
-    def found(self, seen: str) -> LoadedDatabase:
-        """What was read. Raises `LoadError` if it is nothing."""
+    def result(self, fingerprint: str) -> LoadedDatabase:
+        """Return what was read. Raises `LoadError` if it is nothing."""
         broken = f"{self._broken} can't be read, first {self._first}" if self._broken else ""
         if not self._builder.records:
             raise LoadError("; ".join(filter(None, ("no advisory about PyPI packages", broken))))
-        return LoadedDatabase(self._builder.database(), seen, broken)
+        return LoadedDatabase(self._builder.database(), fingerprint, broken)
 
     def file(self, name: str, path: Path) -> None:
         """Read a file: a record or an archive."""
@@ -138,34 +144,34 @@ class _Listing(BufferedReader):
         return super().read(size)
 
 
-def read_files(root: Path, *, known: str, reading: RecordReader) -> LoadedDatabase | None:
-    """The database in ``root``; None if its files are those ``known``. Raises `LoadError`."""
+def read_files(root: Path, *, known: str, reader: RecordReader) -> LoadedDatabase | None:
+    """Read the database in ``root``; None if its files are those ``known``. Raises `LoadError`."""
     if not root.exists():
         raise LoadError("there is no such file or directory")
-    paths = sorted(_paths(root, reading))
+    paths = sorted(_paths(root, reader))
     if not paths:
         raise LoadError("there is no *.json or *.zip file in it")
-    seen = _fingerprint(paths)
-    if known == seen:
+    fingerprint = _fingerprint(paths)
+    if known == fingerprint:
         return None
     for path in paths:
-        reading.file(path.name if path == root else str(path.relative_to(root)), path)
-    return reading.found(seen)
+        reader.file(path.name if path == root else str(path.relative_to(root)), path)
+    return reader.result(fingerprint)
 
 
-def read_archive(raw: FileIO, *, seen: str, reading: RecordReader) -> LoadedDatabase:
-    """The database in the zip file ``raw``, which is closed. Raises `LoadError`."""
-    reading.archive("the archive", raw)
-    return reading.found(seen)
+def read_archive(raw: FileIO, *, fingerprint: str, reader: RecordReader) -> LoadedDatabase:
+    """Read the database in the zip file ``raw``, and close it. Raises `LoadError`."""
+    reader.archive("the archive", raw)
+    return reader.result(fingerprint)
 
 
-def _paths(root: Path, reading: RecordReader) -> Iterator[Path]:
-    """Files in ``root``; hidden ones, such as those behind a mounted ConfigMap, are not ours."""
+def _paths(root: Path, reader: RecordReader) -> Iterator[Path]:
+    """Yield the files in ``root``, without hidden ones, such as those of a mounted ConfigMap."""
     if not root.is_dir():
         yield root
         return
     for folder, folders, files in os.walk(
-        root, onerror=lambda error: reading.count(str(error.filename), error)
+        root, onerror=lambda error: reader.count(str(error.filename), error)
     ):
         folders[:] = [one for one in folders if not one.startswith(".")]
         for name in files:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from flowdeps.delivery import Fragment, find, merge
+from flowdeps.delivery import Fragment, find
+from flowdeps.delivery.kinds.kubernetes import merge
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.prefect import PrefectServer

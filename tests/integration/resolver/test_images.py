@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from flowdeps.locks.image import Distribution, ImageFacts, parse_freeze
+from flowdeps.locks.image import Distribution, ImageFacts
 from flowdeps.locks.index import Index as PackageIndex
+from flowdeps.locks.inspection import parse_freeze
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest, Prereleases
 from flowdeps.resolver import Resolver, UnsatisfiableError

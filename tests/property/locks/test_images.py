@@ -6,8 +6,9 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from flowdeps.locks import overlay
-from flowdeps.locks.image import ImageError, ImageFacts, parse_freeze, parse_image_packages
-from flowdeps.locks.image import parse_probe as probe
+from flowdeps.locks.image import ImageError, ImageFacts
+from flowdeps.locks.inspection import parse_freeze, parse_image_packages
+from flowdeps.locks.inspection import parse_probe as probe
 from flowdeps.locks.pylock import read_pylock
 from flowdeps.locks.target import Target
 from tests.property.locks.strategies import images, names, overlays, versions

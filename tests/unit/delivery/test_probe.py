@@ -11,7 +11,8 @@ import pytest
 from packaging.markers import default_environment
 
 from flowdeps.delivery.scripts import command
-from flowdeps.locks.image import ImageFacts, parse_probe
+from flowdeps.locks.image import ImageFacts
+from flowdeps.locks.inspection import parse_probe
 from tests.unit.delivery.install_pod import MACHINE, PYTHON, bake
 
 

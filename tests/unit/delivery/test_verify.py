@@ -11,7 +11,8 @@ import pytest
 
 from flowdeps.delivery.in_image.verify import modules_of
 from flowdeps.delivery.scripts import command
-from flowdeps.locks.image import ImageFacts, parse_probe
+from flowdeps.locks.image import ImageFacts
+from flowdeps.locks.inspection import parse_probe
 from tests.unit.delivery.install_pod import bake
 
 

@@ -3,15 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from flowdeps.locks.image import (
-    Distribution,
-    ImageError,
-    ImageFacts,
-    parse_freeze,
-    parse_image_packages,
-    parse_inspect,
-    parse_probe,
-)
+from flowdeps.locks.image import Distribution, ImageError, ImageFacts
+from flowdeps.locks.inspection import parse_freeze, parse_image_packages, parse_inspect, parse_probe
 from tests.unit.locks.builders import AMD64
 
 MARKERS = {"python_full_version": "3.11.9", "sys_platform": "linux", "platform_machine": "x86_64"}
@@ -220,7 +213,15 @@ def test_pip_inspect_tells_the_same() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["{", "{}", '{"environment": {}, "installed": []}', json.dumps(INSPECT | {"installed": 5})],
+    [
+        *(
+            "{",
+            "{}",
+            '{"environment": {}, "installed": []}',
+            json.dumps(INSPECT | {"installed": 5}),
+        ),
+        json.dumps(INSPECT | {"installed": [{"metadata": 5}]}),
+    ],
 )
 def test_another_json_is_not_that_of_pip_inspect(text: str) -> None:
     """It says what is wanted."""
