@@ -44,17 +44,17 @@ class Metrics:
         )
         self.stalled = self._gauge(
             "set_stalled_seconds",
-            "For how long a set has waited for a person (condition Stalled); the 100 longest.",
+            "Seconds that a set has waited for a person (condition Stalled); the 100 longest.",
             "namespace set reason",
         )
         self.lock_age = self._gauge(
             "lock_age_seconds",
-            "Seconds since the oldest lock in service of a namespace was resolved.",
+            "Seconds since the oldest lock in service in a namespace was resolved.",
             "namespace",
         )
         self.overdue = self._gauge(
             "refresh_overdue_seconds",
-            "By how much the refresh of a namespace that is due longest is late.",
+            "Seconds since the longest overdue refresh in a namespace was due.",
             "namespace",
         )
         self.vulnerable = self._gauge(
@@ -62,7 +62,7 @@ class Metrics:
         )
         self.cleanups = self._counter(
             "cleanups",
-            "Deleted sets whose traces were taken out (Done), or not everywhere (GivenUp).",
+            "Deleted sets that were removed everywhere (Done) or not everywhere (GivenUp).",
             "outcome",
         )
 
@@ -73,46 +73,46 @@ class Metrics:
             "outcome",
         )
         self.resolving = self._gauge(
-            "resolutions_running", "Locks that are being made or wait for a resolver."
+            "resolutions_running", "Resolutions that run or wait for a resolver."
         )
         self.probes = self._histogram(
             "probe_seconds",
-            "Seconds that looking into an image took, the wait for a turn included, by outcome"
+            "Seconds that probing an image took, with the wait for a turn, by outcome"
             " (Probed or the condition's reason).",
             "outcome",
         )
         self.verifications = self._histogram(
             "verify_seconds",
-            "Seconds that trying a lock in its image took, the wait for a turn included, by outcome"
+            "Seconds that trying a lock in its image took, with the wait for a turn, by outcome"
             " (Verified or the condition's reason).",
             "outcome",
         )
         self.pods = self._gauge(
-            "pods_running", "Pods that look into images and try locks, or wait for their turn."
+            "pods_running", "Pods that probe images or try locks, or wait for their turn."
         )
 
         # Pools
         self.pool_sets = self._gauge(
             "pool_sets",
-            "Sets that name a pool, by what it says of them (Synced or the condition's reason).",
+            "Sets that name a pool, by their state in it (Synced or the condition's reason).",
             "pool reason",
         )
         self.template_writes = self._counter(
-            "template_writes", "PATCHes of a pool's base job template.", "pool"
+            "template_writes", "Writes of a pool's base job template.", "pool"
         )
         self.template_drifts = self._counter(
             "template_drifts",
-            "Times a pool's base job template was found changed by others and was mended.",
+            "Changes by others to a pool's base job template that were written over.",
             "pool",
         )
 
         # The operator
         self.passes = self._histogram(
-            "pass_seconds", "Seconds that a pass over a set or a pool took.", "kind"
+            "pass_seconds", "Seconds that a reconcile of a set or a pool took.", "kind"
         )
         self.failed_passes = self._counter(
             "pass_failures",
-            "Passes that ended in an unexpected error and are tried again.",
+            "Reconciles that ended in an unexpected error and are tried again.",
             "kind",
         )
         self.leader = self._gauge(
@@ -120,13 +120,13 @@ class Metrics:
         )
         self.queue_ready = self._gauge("queue_ready", "Keys that wait for a worker.")
         self.queue_delayed = self._gauge("queue_delayed", "Keys whose time has not come yet.")
-        self.queue_running = self._gauge("queue_running", "Passes that are under way.")
+        self.queue_running = self._gauge("queue_running", "Reconciles that are under way.")
         self.queue_age = self._gauge(
             "queue_oldest_seconds",
-            "Seconds that the oldest of the keys that wait for a worker has waited.",
+            "Seconds that the longest waiting key has waited for a worker.",
         )
         self.longest_pass = self._gauge(
-            "queue_longest_pass_seconds", "Seconds that the longest pass under way has taken."
+            "queue_longest_pass_seconds", "Seconds that the longest reconcile under way has taken."
         )
         self.api_calls = self._counter(
             "api_requests",
@@ -136,7 +136,7 @@ class Metrics:
         )
         self.api_seconds = self._histogram(
             "api_request_seconds",
-            "Seconds until a request was answered, or given up, its retries included.",
+            "Seconds until a request was answered or given up, with its retries.",
             "target method",
             buckets=_REQUEST_SECONDS,
         )
