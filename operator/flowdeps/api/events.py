@@ -28,7 +28,7 @@ class Event(StrEnum):
     LOCK_PUBLISHED = (
         "LockPublished",
         "Normal",
-        "Another lock is in service; the note names its revision, and what changed.",
+        "Another lock is in service; the note names its revision and what changed.",
     )
     REVISION_PROPOSED = (
         "RevisionProposed",
@@ -43,7 +43,7 @@ class Event(StrEnum):
     CLEANUP_GIVEN_UP = (
         "CleanupGivenUp",
         "Warning",
-        "For too long, a set that is being deleted could not be removed from a pool, or a copy of"
-        " its lock could not be deleted. The set is gone; the rest goes when Prefect answers again,"
-        " or the API server allows it.",
+        "A set was deleted, but for too long it could not be removed from a pool, or a copy of its"
+        " lock could not be deleted. The rest is removed when Prefect answers again, or the API"
+        " server allows it.",
     )

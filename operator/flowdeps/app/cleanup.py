@@ -58,7 +58,7 @@ class Cleanup:
             if not self.config.watch_namespaces:
                 self._identity = await self.cluster.identity()
         except ClusterError as error:
-            self.left.append(f"the cluster could not be looked at: {error}")
+            self.left.append(f"the cluster could not be read: {error}")
         if self.pools and not self.left:
             await self._templates(self.pools)
         if self.left:
@@ -72,7 +72,7 @@ class Cleanup:
             )
             config_maps = [one["metadata"] async for one in self._config_maps()]
         except ClusterError as error:
-            self.left.append(f"the cluster could not be looked at: {error}")
+            self.left.append(f"the cluster could not be read: {error}")
             return
         beside = reported | {_where(one) for one in config_maps}
         await self._all(self._pod(one["metadata"]) for one in pods)
@@ -88,7 +88,7 @@ class Cleanup:
         try:
             found = await pools.read_all()
         except PoolsError as error:
-            self.left.append(f"work pools could not be looked at: {error}")
+            self.left.append(f"work pools could not be read: {error}")
             return
         for pool in found.values():
             kind = for_type(pool.type)
@@ -101,7 +101,7 @@ class Cleanup:
         try:
             again = await pools.read_all()
         except PoolsError as error:
-            self.left.append(f"work pools could not be looked at again: {error}")
+            self.left.append(f"work pools could not be read again: {error}")
             return
         self.left += (
             f"work pool {name}: something else wrote its template back (a Helm release, Terraform?)"

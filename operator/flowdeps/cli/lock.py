@@ -72,19 +72,19 @@ def add_parser(
     parser.add_argument(
         "beside", metavar="FILE", nargs="*", help="the ConfigMaps and sets that it refers to"
     )
-    parser.add_argument("--image-packages", metavar="FILE", help="what the image has installed")
-    parser.add_argument("--python", metavar="3.X", help="the image's, where FILE has only lines")
+    parser.add_argument("--image-packages", metavar="FILE", help="the packages of the image")
+    parser.add_argument("--python", metavar="3.X", help="the image's, if pip freeze made FILE")
     parser.add_argument(
         "--variable",
         metavar="NAME=FILE",
         action="append",
         default=[],
         type=_variable,
-        help="the value of a Prefect variable, in a file",
+        help="a Prefect variable, and a file with its value",
     )
-    parser.add_argument("--netrc", metavar="FILE", help="credentials of the index, a netrc file")
-    parser.add_argument("--previous", metavar="LOCK", help="a lock whose pins to keep")
-    parser.add_argument("--output", metavar="FILE", help="write there, not to standard output")
+    parser.add_argument("--netrc", metavar="FILE", help="a netrc file with the index's credentials")
+    parser.add_argument("--previous", metavar="LOCK", help="keep the pins of this lock if possible")
+    parser.add_argument("--output", metavar="FILE", help="write to FILE, not to standard output")
     add_config(parser)
     parser.set_defaults(run=run)
     return parser

@@ -54,8 +54,8 @@ def add_parser(
     )
     parser.add_argument("files", nargs="*", metavar="FILE", help="YAML or JSON; - for stdin")
     parser.add_argument("--pool", required=True, metavar="NAME", help="the work pool")
-    parser.add_argument("--base", metavar="BASE.json", help="a template instead of the live one")
-    parser.add_argument("--remove", action="store_true", help="take the fragment out instead")
+    parser.add_argument("--base", metavar="BASE.json", help="use this template, not the live one")
+    parser.add_argument("--remove", action="store_true", help="remove the fragment instead")
     parser.add_argument(
         "--check", action="store_true", help="print nothing; exit 1 if there is a difference"
     )

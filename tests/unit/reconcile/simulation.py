@@ -10,6 +10,7 @@ import asyncio
 import copy
 import json
 import pickle
+import random
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -569,6 +570,7 @@ class Simulation:
             {"workPools": [{"name": "*", "image": "registry.example.com/flows:1"}], **config}
         )
         self.passes: Counter[str] = Counter()
+        self.jitter = random.Random(0).random
 
     @asynccontextmanager
     async def operator(self) -> AsyncIterator[Service]:
@@ -580,6 +582,7 @@ class Simulation:
             resolve=self.index.resolve,
             metrics=Metrics(),
             now=clock,
+            jitter=self.jitter,
         )
         service = Service(context)
         queue = context.queue
