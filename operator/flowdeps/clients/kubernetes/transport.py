@@ -85,17 +85,9 @@ class Transport:
             return error.status == 404
         return True
 
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Query = (),
-        body: Body | None = None,
-        content: str = _JSON,
-    ) -> Body:
-        """Make a request; returns the answer. Raises ClusterError."""
-        data = await self.request_bytes(method, path, query=query, body=body, content=content)
+    async def request(self, method: str, path: str, **more: Any) -> Body:
+        """Make a request as `request_bytes` does; returns the JSON object of the answer."""
+        data = await self.request_bytes(method, path, **more)
         if answer := json_object(data):
             return answer
         raise ClusterError(
@@ -111,7 +103,7 @@ class Transport:
         body: Body | None = None,
         content: str = _JSON,
     ) -> bytes:
-        """Make a request whose answer need not be JSON. Raises ClusterError."""
+        """Make a request; returns the answer. Raises ClusterError."""
         start = self.clock()
         try:
             status, data = await self._send(method, path, query, body, content)

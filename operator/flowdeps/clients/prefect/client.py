@@ -55,16 +55,14 @@ class Variable:
     value: Any
 
 
+@dataclass
 class Pools:
     """A client for one Prefect API; made by `connect`, bound to one event loop."""
 
-    def __init__(
-        self, api: PrefectClient, *, observe: Observe, fence: Fence, clock: Clock = loop_time
-    ) -> None:
-        self._api = api
-        self._observe = observe
-        self._fence = fence
-        self._clock = clock
+    api: PrefectClient
+    observe: Observe
+    fence: Fence
+    clock: Clock = loop_time
 
     @classmethod
     @asynccontextmanager
@@ -120,12 +118,12 @@ class Pools:
         """Return a pool; None where there is none of that name."""
         async with self._request("GET"):
             try:
-                found = await self._api.read_work_pool(_quoted(name))
+                found = await self.api.read_work_pool(_quoted(name))
             except ObjectNotFound:
                 # A proxy says so too while Prefect restarts behind it, and so does a wrong address.
                 # Only Prefect answers a list with none.
                 named = WorkPoolFilter(name=WorkPoolFilterName(any_=[name]))
-                listed = await self._api.read_work_pools(work_pool_filter=named)
+                listed = await self.api.read_work_pools(work_pool_filter=named)
                 if not listed:
                     return None
                 found = listed[0]
@@ -137,7 +135,7 @@ class Pools:
         while True:
             before = len(found)
             async with self._request("GET"):
-                page = await self._api.read_work_pools(offset=before)
+                page = await self.api.read_work_pools(offset=before)
             found |= {p.name: Pool(p.name, p.type, p.base_job_template) for p in page}
             if len(found) == before:
                 return found
@@ -145,9 +143,9 @@ class Pools:
     async def variable(self, name: str) -> Variable | None:
         """Return a variable; None where there is none of that name."""
         async with self._request("GET"):
-            found = await self._api.read_variable_by_name(_quoted(name))
+            found = await self.api.read_variable_by_name(_quoted(name))
             if found is None:
-                await self._api.read_work_pools(limit=1)  # a proxy's 404 is none of Prefect's
+                await self.api.read_work_pools(limit=1)  # a proxy's 404 is none of Prefect's
         return None if found is None else Variable(found.value)
 
     async def chosen(self, name: str, variable: str) -> set[str]:
@@ -157,7 +155,7 @@ class Pools:
         offset = 0
         while True:
             async with self._request("GET"):
-                page = await self._api.read_deployments(work_pool_filter=named, offset=offset)
+                page = await self.api.read_deployments(work_pool_filter=named, offset=offset)
             if not page:
                 return found
             values = ((one.job_variables or {}).get(variable) for one in page)
@@ -168,9 +166,9 @@ class Pools:
         """Replace a pool's base job template."""
         if not template:
             raise ValueError("an empty template would wipe the pool's")
-        async with self._request("PATCH"), self._fence.write():
+        async with self._request("PATCH"), self.fence.write():
             try:
-                await self._api.update_work_pool(
+                await self.api.update_work_pool(
                     _quoted(name), WorkPoolUpdate(base_job_template=dict(template))
                 )
             except ObjectNotFound:
@@ -184,9 +182,9 @@ class Pools:
         """
         wanted = EventFilter(event=EventNameFilter(name=["prefect.work-pool.updated"]))
         # By class: Prefect's own choice goes by PREFECT_API_URL, and starts a server without it.
-        cloud = self._api.server_type is ServerType.CLOUD
+        cloud = self.api.server_type is ServerType.CLOUD
         subscriber = PrefectCloudEventSubscriber if cloud else PrefectEventSubscriber
-        url = str(self._api.api_url).rstrip("/")
+        url = str(self.api.api_url).rstrip("/")
         try:
             events = subscriber(api_url=url, filter=wanted)
             async with AsyncExitStack() as stack:
@@ -198,7 +196,7 @@ class Pools:
             raise PoolsError(Reason.PREFECT_UNAVAILABLE, type(error).__name__) from None
 
     def _request(self, method: str) -> AbstractAsyncContextManager[None]:
-        return request(method, observe=self._observe, clock=self._clock)
+        return request(method, observe=self.observe, clock=self.clock)
 
 
 def _quoted(name: str) -> str:
