@@ -56,7 +56,7 @@ class Says(Enum):
     URL = (r"https?://[^\s)`]+",)
 
     # Of its end by a signal.
-    NO_MEMORY = ("memory allocation of", "spawn", "Cannot allocate memory")
+    NO_MEMORY = ("memory allocation of", "spawn", "Cannot allocate memory", "Tokio executor failed")
 
     # What is left out where it is shown: what we say better, or how we call uv.
     FLAG_IN_HINT = (r"\s*\((?:try|i\.e\.,)[^()]*--[^()]*\)",)
