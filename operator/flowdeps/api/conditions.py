@@ -39,7 +39,7 @@ _ORDER = list(ConditionType)
 
 @dataclass(frozen=True)
 class Condition:
-    """What a pass found out about one step."""
+    """What a reconcile found out about one step, or about the whole set."""
 
     type: ConditionType
     status: Status
@@ -60,10 +60,10 @@ def merge_conditions(
     generation: int,
     now: datetime,
 ) -> list[dict[str, Any]]:
-    """`new` as it stands in status, each type at most once and in one order.
+    """Return `new` as the status has it: each type at most once, in the order of ConditionType.
 
-    `new` is all that holds: a type that only `old` has is dropped. `lastTransitionTime` is kept
-    from `old` unless the status differs, so equal conditions give an equal list.
+    A type that only `old` has is dropped. `lastTransitionTime` is kept from `old` unless the status
+    differs, so that equal conditions give an equal list.
     """
     before = {str(item.get("type")): item for item in old if isinstance(item, Mapping)}
     merged = []
@@ -88,7 +88,7 @@ def merge_conditions(
 def find_condition(
     conditions: Sequence[Mapping[str, Any]], type_: ConditionType
 ) -> Condition | None:
-    """The condition of that type as a value; None where it is absent."""
+    """Return the condition of a type; None where there is none."""
     for item in conditions:
         if item.get("type") == type_ and item.get("status") in ("True", "False", "Unknown"):
             reason = str(item.get("reason", ""))

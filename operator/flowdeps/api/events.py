@@ -1,21 +1,24 @@
-"""Events of a set that no condition's reason names: what became of its locks.
+"""Events about a set that are not about a condition: what became of its locks.
 
-What else is posted has the reason of a condition, and is posted when that changes.
+All other events have the reason of a condition, and are posted when that reason changes.
 """
 
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, Self
 
 Kind = Literal["Normal", "Warning"]
 
 
 class Event(StrEnum):
-    """An event's reason; `kind` is its type, `description` says when it is posted."""
+    """The reason of an event."""
 
     kind: Kind
+    """Its type."""
     description: str
+    """When it is posted."""
 
-    def __new__(cls, value: str, kind: Kind, description: str) -> "Event":
+    def __new__(cls, value: str, kind: Kind, description: str) -> Self:
+        """Return a row of the table."""
         event = str.__new__(cls, value)
         event._value_ = value
         event.kind = kind
@@ -25,23 +28,22 @@ class Event(StrEnum):
     LOCK_PUBLISHED = (
         "LockPublished",
         "Normal",
-        "Another lock is in service; the note names its revision, and what moved.",
+        "Another lock is in service; the note names its revision and what changed.",
     )
     REVISION_PROPOSED = (
         "RevisionProposed",
         "Normal",
-        "With `updates: Manual`, a refresh found something; the note has what it would change.",
+        "With `updates: Manual`, a refresh found a new lock; the note says what it would change.",
     )
     KEY_IN_USE = (
         "KeyInUse",
         "Warning",
-        "A set that is being deleted is what deployments still choose; Prefect refuses their next"
-        " runs.",
+        "Deployments still choose a set that is being deleted; Prefect refuses their next runs.",
     )
     CLEANUP_GIVEN_UP = (
         "CleanupGivenUp",
         "Warning",
-        "A set that is being deleted could not be taken out of a pool, or a copy of its lock not be"
-        " deleted, for too long, and it went; what is left goes when Prefect answers again, or the"
-        " API server allows it.",
+        "A set was deleted, but for too long it could not be removed from a pool, or a copy of its"
+        " lock could not be deleted. The rest is removed when Prefect answers again, or the API"
+        " server allows it.",
     )

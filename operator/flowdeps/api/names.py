@@ -59,6 +59,8 @@ PROBED_AT_ANNOTATION = f"{GROUP}/probed-at"
 
 MARKER = GROUP
 """The key beside a template's job variable that says which operator owns it."""
+PIECE_PREFIX = "flowdeps-"
+"""How the names of our volumes, mounts and containers in a pod begin."""
 LOCK_VOLUME = "flowdeps-lock"
 CREDENTIALS_VOLUME = "flowdeps-credentials"
 SITE_VOLUME = "flowdeps-site"

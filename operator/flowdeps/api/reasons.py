@@ -65,7 +65,7 @@ class Reason(StrEnum):
     READY = ("Ready", _FINE,
         "The lock is published and every pool offers it.")
     RESOLVED = ("Resolved", _FINE,
-        "A lock was found for the present spec.")
+        "A lock was found for the current spec.")
     VERIFIED = ("Verified", _FINE,
         "The lock was installed, checked and imported in its image.")
     PUBLISHED = ("Published", _FINE,
@@ -84,9 +84,9 @@ class Reason(StrEnum):
     # Worth knowing, and nothing waits for it.
 
     VERIFY_DISABLED = ("VerifyDisabled", _FINE,
-        "spec.verify.mode is Disabled: the lock was not tried; a run is the first to try it.")
+        "spec.verify.mode is Disabled: the lock was not verified; a run is the first to use it.")
     NO_IMAGE_TO_VERIFY = ("NoImageToVerify", _FINE,
-        "python.version is given: there is no image to try the lock in.",
+        "python.version is given: there is no image to verify the lock in.",
         "name `spec.python.image` instead, or set `verify: {mode: Disabled}` if this is intended")
     VULNERABILITIES_FOUND = ("VulnerabilitiesFound", _FINE,
         "Pins have known vulnerabilities.",
@@ -114,9 +114,9 @@ class Reason(StrEnum):
     RESOLVING = ("Resolving", _UNDER_WAY,
         "uv is looking for versions that fit together.")
     VERIFYING = ("Verifying", _UNDER_WAY,
-        "A pod in the image is trying the lock.")
+        "A pod in the image is verifying the lock.")
     PUBLISHING = ("Publishing", _UNDER_WAY,
-        "The lock's ConfigMaps are being written; a write that fails is tried again.",
+        "The lock's ConfigMaps are being written; a write that fails is retried.",
         "wait; if the message has an error of the API server, fix that")
     SYNCING = ("Syncing", _UNDER_WAY,
         "A pool's base job template is being updated.")
@@ -159,7 +159,7 @@ class Reason(StrEnum):
         " platforms; source distributions are never built")
     VERIFY_FAILED = ("VerifyFailed", _STALLED,
         "The lock installs, but does not work in its image; the message has the last lines of the"
-        " trial.",
+        " verification.",
         "often the image lacks a system library: fix the image, or choose another version;"
         " name the modules in `verify.imports` if one has another name or must not be imported")
     VULNERABLE = ("Vulnerable", _STALLED,
@@ -176,7 +176,7 @@ class Reason(StrEnum):
         "An older set serves the key in that namespace, or is the pool's default.",
         "choose another `key`, or remove `default`")
     NOT_ADMITTED = ("NotAdmitted", _STALLED,
-        "The pool does not take sets from this namespace.",
+        "The pool does not accept sets from this namespace.",
         "have the namespace added to `workPools[].namespaces` of the operator's configuration")
 
     # A pool cannot offer the set as it is.
@@ -213,19 +213,19 @@ class Reason(StrEnum):
         "The image cannot be pulled.",
         "check the image's name, and the pull secrets of the namespace's default service account")
     PODS_FORBIDDEN = ("PodsForbidden", _RETRIED,
-        "Quota or policy forbids the pods that look into the image and try the lock.",
+        "Quota or policy forbids the pods that inspect the image and verify the lock.",
         "make room in the quota, or see `pods` in the operator's configuration; `python.version`"
         " with `verify: {mode: Disabled}` needs no pods")
     PODS_UNSCHEDULABLE = ("PodsUnschedulable", _RETRIED,
-        "No node takes the pods that look into the image and try the lock.",
+        "No node accepts the pods that inspect the image and verify the lock.",
         "make room in the cluster, or see `pods` in the operator's configuration: what they ask"
         " for, and which nodes they may use")
     PODS_FAILED = ("PodsFailed", _RETRIED,
-        "A pod that looks into the image or tries the lock ended without a result.",
+        "A pod that inspects the image or verifies the lock ended without a result.",
         "the message says why: an installation that failed, an eviction, a lack of memory"
         " (`pods.resources` in the operator's configuration)")
     VERIFY_TIMEOUT = ("VerifyTimeout", _RETRIED,
-        "The trial of the lock ran out of time.",
+        "The verification of the lock ran out of time.",
         "raise `verify.timeout`, or fix what makes it slow")
     RESOLVER_FAILED = ("ResolverFailed", _RETRIED,
         "uv failed in a way that has no reason of its own.",

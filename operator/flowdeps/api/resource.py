@@ -169,7 +169,7 @@ def _check_asked(fields: Fields, requirements: tuple[str, ...] | None) -> None:
         fields.has("lockFrom") or any(fields.filled(name) for name in _ASKS)
     ):
         others = f"{', '.join(_ASKS[1:-1])} or {_ASKS[-1]}"
-        fields.problem("requirements", f"missing, so nothing is asked for; add it, or {others}")
+        fields.problem("requirements", f"missing, so the set is empty; add it, or {others}")
 
 
 def _check_finished(spec: SetSpec, fields: Fields, *, python: Fields, index: Fields) -> None:

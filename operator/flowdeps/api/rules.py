@@ -39,7 +39,7 @@ def check_key(text: str) -> str | None:
     if text == "none":
         return "'none' is what a run chooses to get no set; choose another name"
     if _REVISION.search(text):
-        return f"{text!r} ends as a revision does ('-' and ten hex digits); choose another ending"
+        return f"{text!r} ends like a revision ('-' and ten hex digits); choose another ending"
     return None
 
 

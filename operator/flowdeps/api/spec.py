@@ -129,6 +129,12 @@ class SetSpec:
     work_pools: tuple[WorkPoolRef, ...] = ()
 
     @property
+    def sources(self) -> tuple[Source, ...]:
+        """Return all that the set reads from elsewhere."""
+        lock = (self.lock_from,) if self.lock_from else ()
+        return (*self.requirements_from, *self.constraints_from, *lock)
+
+    @property
     def target(self) -> Target | None:
         """What a lock is made for where python.version says it; None where an image does."""
         if self.python.version is None:

@@ -1,13 +1,16 @@
-"""The parts of a set's status as values, and how each is written and read.
+"""The parts of a set's status as values, written as JSON and read from it by one rule.
 
-What `…_dict` writes is within the bounds of the resource's schema; what `parse_…` reads may be
-anything, and is None where the part makes no sense.
+A field is written under its name in camel case and within its limit, so that what `to_json` returns
+keeps to the resource's schema. `parse` reads anything: a part without one of its required texts or
+times is None, and so is everything else that makes no sense.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import dataclasses
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from flowdeps.api.times import format_time, parse_time
 from flowdeps.api.wording import shorten
@@ -21,32 +24,45 @@ ID_LIMIT = 64
 NAME_LIMIT = 128
 ABOUT_LIMIT = 256
 
+P = TypeVar("P")
+
+
+def _required(limit: int) -> Any:
+    return field(metadata={"limit": limit})
+
+
+def _text(limit: int, *, shown_empty: bool = True) -> Any:
+    return field(default="", metadata={"limit": limit, "shown_empty": shown_empty})
+
 
 @dataclass(frozen=True, kw_only=True)
 class LockStatus:
-    """The lock in service. `revision` is its revision's name, `packages` its number of pins;
-    `image` is what it is made for, if not a version of Python alone."""
+    """The lock in service."""
 
     digest: str
     revision: str
+    """The name of its revision."""
     packages: int
+    """How many pins it has."""
     python: str
     platforms: tuple[str, ...]
     resolved_at: datetime
     inputs_digest: str
-    image: str = ""
+    image: str = _text(IMAGE_LIMIT, shown_empty=False)
+    """The image that it is made for; empty where it is made for a version of Python alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RevisionStatus:
-    """A published revision; `summary` says in a line what changed from the one before.
-    `proposed`: nothing serves it before it is approved."""
+    """A published revision."""
 
     name: str
     digest: str
     created_at: datetime
-    summary: str = ""
-    proposed: bool = False
+    summary: str = _text(SUMMARY_LIMIT)
+    """What changed from the revision before, in a line."""
+    proposed: bool = field(default=False, metadata={"shown_empty": False})
+    """Whether it waits for approval; until then nothing serves it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,185 +72,138 @@ class ProposedStatus:
     revision: str
     digest: str
     proposed_at: datetime
-    summary: str = ""
+    summary: str = _text(SUMMARY_LIMIT)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageStatus:
-    """The image that locks are made for; `id`, `python` and `packages` are what a pod found."""
+    """The image that locks are made for."""
 
-    name: str
-    id: str = ""
-    python: str = ""
+    name: str = _required(IMAGE_LIMIT)
+    id: str = _text(IMAGE_LIMIT)
+    """The digest of its content, as a pod in it found, like the rest."""
+    python: str = _text(PYTHON_LIMIT)
     packages: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class VulnerabilityStatus:
-    """A known vulnerability of a pin; `fixed` is the lowest newer version without it."""
+    """A known vulnerability of a pin."""
 
-    id: str
-    package: str
-    version: str
-    fixed: str = ""
-    summary: str = ""
+    id: str = _required(ID_LIMIT)
+    package: str = _required(NAME_LIMIT)
+    version: str = _required(NAME_LIMIT)
+    fixed: str = _text(NAME_LIMIT)
+    """The lowest newer version without it."""
+    summary: str = _text(ABOUT_LIMIT)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PoolStatus:
-    """How far a pool is; `namespaces` are those where its jobs run and the lock is kept."""
+    """How far a pool is."""
 
     name: str
     key: str
     synced: bool
-    namespaces: tuple[str, ...] = ()
-    message: str = ""
+    namespaces: tuple[str, ...] = field(default=(), metadata={"limit": NAMESPACES_LIMIT})
+    """Where its jobs run, and the lock is kept."""
+    message: str = _text(POOL_MESSAGE_LIMIT)
 
 
-def lock_dict(lock: LockStatus) -> dict[str, Any]:
-    """A lock as JSON."""
-    return {
-        "digest": lock.digest,
-        "revision": lock.revision,
-        "packages": lock.packages,
-        "python": lock.python,
-        "platforms": list(lock.platforms),
-        "resolvedAt": format_time(lock.resolved_at),
-        "inputsDigest": lock.inputs_digest,
-        **({"image": lock.image[:IMAGE_LIMIT]} if lock.image else {}),
-    }
+def to_json(part: Any) -> dict[str, Any]:
+    """Return a part as JSON."""
+    found: dict[str, Any] = {}
+    for one in _columns(type(part)):
+        value = getattr(part, one.name)
+        if one.type is datetime:
+            value = format_time(value)
+        elif one.type is tuple:
+            value = list(value[: one.limit])
+        elif one.limit and len(value) > one.limit:
+            value = shorten(value, one.limit)
+        if value or one.shown_empty:
+            found[one.in_json] = value
+    return found
 
 
-def image_dict(image: ImageStatus) -> dict[str, Any]:
-    """An image as JSON."""
-    return {
-        "name": image.name[:IMAGE_LIMIT],
-        "id": image.id[:IMAGE_LIMIT],
-        "python": image.python[:PYTHON_LIMIT],
-        "packages": image.packages,
-    }
-
-
-def proposed_dict(proposed: ProposedStatus) -> dict[str, Any]:
-    """A proposal as JSON."""
-    return {
-        "revision": proposed.revision,
-        "digest": proposed.digest,
-        "summary": shorten(proposed.summary, SUMMARY_LIMIT),
-        "proposedAt": format_time(proposed.proposed_at),
-    }
-
-
-def vulnerability_dict(found: VulnerabilityStatus) -> dict[str, Any]:
-    """A vulnerability as JSON."""
-    return {
-        "id": shorten(found.id, ID_LIMIT),
-        "package": shorten(found.package, NAME_LIMIT),
-        "version": shorten(found.version, NAME_LIMIT),
-        "fixed": shorten(found.fixed, NAME_LIMIT),
-        "summary": shorten(found.summary, ABOUT_LIMIT),
-    }
-
-
-def revision_dict(revision: RevisionStatus) -> dict[str, Any]:
-    """A revision as JSON."""
-    return {
-        "name": revision.name,
-        "digest": revision.digest,
-        "createdAt": format_time(revision.created_at),
-        "summary": shorten(revision.summary, SUMMARY_LIMIT),
-        **({"proposed": True} if revision.proposed else {}),
-    }
-
-
-def pool_dict(pool: PoolStatus) -> dict[str, Any]:
-    """A pool as JSON."""
-    return {
-        "name": pool.name,
-        "key": pool.key,
-        "synced": pool.synced,
-        "namespaces": list(pool.namespaces[:NAMESPACES_LIMIT]),
-        "message": shorten(pool.message, POOL_MESSAGE_LIMIT),
-    }
-
-
-def parse_lock(value: Mapping[str, Any]) -> LockStatus | None:
-    """The lock that JSON holds."""
-    digest, revision = text(value, "digest"), text(value, "revision")
-    python, inputs = text(value, "python"), text(value, "inputsDigest")
-    packages, resolved = value.get("packages"), parse_time(value.get("resolvedAt"))
-    if not (digest and revision and python and inputs and resolved):
+def parse(kind: type[P], value: object) -> P | None:
+    """Return the part of a kind that JSON holds; None where it makes no sense."""
+    if not isinstance(value, Mapping):
         return None
-    return LockStatus(
-        digest=digest,
-        revision=revision,
-        packages=packages if isinstance(packages, int) else 0,
-        python=python,
-        platforms=texts(value.get("platforms")),
-        resolved_at=resolved,
-        inputs_digest=inputs,
-        image=text(value, "image") or "",
+    found = {}
+    for one in _columns(kind):
+        item = one.read(value.get(one.in_json))
+        if one.is_required and not item:
+            return None
+        found[one.name] = item
+    return kind(**found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """How a field is written and read."""
+
+    name: str
+    in_json: str
+    type: Any
+    limit: int | None
+    shown_empty: bool
+    is_required: bool
+    read: Callable[[object], Any]
+
+
+def _columns(kind: type) -> tuple[_Column, ...]:
+    if kind not in _COLUMNS:
+        _COLUMNS[kind] = tuple(map(_column, dataclasses.fields(kind)))
+    return _COLUMNS[kind]
+
+
+def _column(one: "dataclasses.Field[Any]") -> _Column:
+    type_ = typing.get_origin(one.type) or one.type
+    return _Column(
+        name=one.name,
+        in_json=json_name(one.name),
+        type=type_,
+        limit=one.metadata.get("limit"),
+        shown_empty=one.metadata.get("shown_empty", True),
+        is_required=type_ in (str, datetime) and one.default is dataclasses.MISSING,
+        read=_READERS[type_],
     )
 
 
-def parse_image(value: Mapping[str, Any]) -> ImageStatus | None:
-    """The image that JSON holds."""
-    name, packages = text(value, "name"), value.get("packages")
-    if not name:
-        return None
-    return ImageStatus(
-        name=name,
-        id=text(value, "id") or "",
-        python=text(value, "python") or "",
-        packages=packages if isinstance(packages, int) else 0,
-    )
+_COLUMNS: dict[type, tuple[_Column, ...]] = {}
 
 
-def parse_proposed(value: Mapping[str, Any]) -> ProposedStatus | None:
-    """The proposal that JSON holds."""
-    revision, digest = text(value, "revision"), text(value, "digest")
-    proposed = parse_time(value.get("proposedAt"))
-    if not (revision and digest and proposed):
-        return None
-    summary = text(value, "summary") or ""
-    return ProposedStatus(revision=revision, digest=digest, proposed_at=proposed, summary=summary)
+def parse_all(kind: type[P], value: object) -> tuple[P, ...]:
+    """Return the parts of a kind that a JSON list holds."""
+    return tuple(part for one in mappings(value) if (part := parse(kind, one)) is not None)
 
 
-def parse_vulnerabilities(status: Mapping[str, Any]) -> tuple[VulnerabilityStatus, ...] | None:
-    """The vulnerabilities in a whole status; None: no database said."""
-    if not isinstance(status.get("vulnerabilityCount"), int):
-        return None
-    return tuple(
-        VulnerabilityStatus(
-            id=id_,
-            package=package,
-            version=version,
-            fixed=text(item, "fixed") or "",
-            summary=text(item, "summary") or "",
-        )
-        for item in mappings(status.get("vulnerabilities"))
-        if (id_ := text(item, "id"))
-        and (package := text(item, "package"))
-        and (version := text(item, "version"))
-    )
+def json_name(name: str) -> str:
+    """Return the name of a field in JSON, in camel case."""
+    first, *rest = name.split("_")
+    return first + "".join(one.capitalize() for one in rest)
 
 
 def mapping(value: object) -> Mapping[str, Any]:
-    """`value` if it is a mapping, else none of its fields."""
+    """Return a value if it is a mapping, else an empty one."""
     return value if isinstance(value, Mapping) else {}
 
 
 def mappings(value: object) -> list[Mapping[str, Any]]:
-    """The mappings in `value`."""
+    """Return the mappings in a list; none where the value is no list."""
     return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
 
-def text(value: Mapping[str, Any], name: str) -> str | None:
-    """The text in a field, if there is one."""
-    found = value.get(name)
-    return found if isinstance(found, str) and found else None
-
-
 def texts(value: object) -> tuple[str, ...]:
-    """The texts in `value`."""
+    """Return the texts in a list; none where the value is no list."""
     return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+
+
+_READERS: Mapping[Any, Callable[[object], Any]] = {
+    str: lambda value: value if isinstance(value, str) else "",
+    int: lambda value: value if isinstance(value, int) else 0,
+    bool: lambda value: value is True,
+    datetime: parse_time,
+    tuple: texts,
+}

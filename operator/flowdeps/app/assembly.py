@@ -12,7 +12,7 @@ from flowdeps.api.config import Config
 from flowdeps.api.reasons import Reason
 from flowdeps.clients.kubernetes import Cluster, ClusterError
 from flowdeps.clients.prefect.client import Pools, PoolsError
-from flowdeps.gather.sources import Sources
+from flowdeps.gather.reader import SourceReader
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
@@ -79,7 +79,7 @@ def make_context(
         resolutions=SingleFlight(what="a resolution", keep=_KEEP_RESOLUTION, **tracking),
         verifier=Verifier(cluster, runner, settings=settings),
         verifications=SingleFlight(what="a verification", keep=_KEEP_VERIFICATION, **tracking),
-        sources=Poller(read=Sources(cluster, pools).read, **tracking),
+        sources=Poller(read=SourceReader(cluster, pools).read, **tracking),
         images=Poller(read=images.read, at_once=_IMAGES, **tracking),
         runner=runner,
         queue=queue,

@@ -21,7 +21,7 @@ from flowdeps.api.status import parse_status
 from flowdeps.app.listing import each_lock, served_namespaces
 from flowdeps.clients.kubernetes import Body, Cluster, ClusterError
 from flowdeps.clients.prefect.client import Pool, Pools, PoolsError
-from flowdeps.delivery import find, job_namespace, remove
+from flowdeps.delivery import find, for_type, remove
 from flowdeps.state import primary_location
 from flowdeps.state.ownership import is_ours
 from flowdeps.state.reported import locations_to_search
@@ -58,7 +58,7 @@ class Cleanup:
             if not self.config.watch_namespaces:
                 self._identity = await self.cluster.identity()
         except ClusterError as error:
-            self.left.append(f"the cluster could not be looked at: {error}")
+            self.left.append(f"the cluster could not be read: {error}")
         if self.pools and not self.left:
             await self._templates(self.pools)
         if self.left:
@@ -72,7 +72,7 @@ class Cleanup:
             )
             config_maps = [one["metadata"] async for one in self._config_maps()]
         except ClusterError as error:
-            self.left.append(f"the cluster could not be looked at: {error}")
+            self.left.append(f"the cluster could not be read: {error}")
             return
         beside = reported | {_where(one) for one in config_maps}
         await self._all(self._pod(one["metadata"]) for one in pods)
@@ -88,10 +88,11 @@ class Cleanup:
         try:
             found = await pools.read_all()
         except PoolsError as error:
-            self.left.append(f"work pools could not be looked at: {error}")
+            self.left.append(f"work pools could not be read: {error}")
             return
         for pool in found.values():
-            if namespace := job_namespace(pool.template):
+            kind = for_type(pool.type)
+            if kind and (namespace := kind.view(pool.template).location):
                 self._namespaces.add(namespace)
             if self._is_ours(pool):
                 await self._template(pools, pool.name)
@@ -100,7 +101,7 @@ class Cleanup:
         try:
             again = await pools.read_all()
         except PoolsError as error:
-            self.left.append(f"work pools could not be looked at again: {error}")
+            self.left.append(f"work pools could not be read again: {error}")
             return
         self.left += (
             f"work pool {name}: something else wrote its template back (a Helm release, Terraform?)"

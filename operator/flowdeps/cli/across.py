@@ -1,42 +1,31 @@
-"""What sets in files say about each other, and about the ConfigMaps beside them.
+"""Checks sets in files against each other, and against the ConfigMaps in the files.
 
-Found across documents: one name or key claimed twice, sets that include each other in a cycle,
-lines of a source that can't be accepted, a lock that is none. A set or ConfigMap that the files do
-not have may be in the cluster, so its absence is a note.
+It finds a name or key that is claimed twice, sets that include each other in a cycle, sources with
+lines that are refused, and locks that are none. A set or ConfigMap that is not in the files may be
+in the cluster, so its absence is a note.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 
-from flowdeps.api.problems import Problem
 from flowdeps.api.resource import ConfigMapSource, SetSpec
-from flowdeps.cli.manifests import Manifest
+from flowdeps.cli.manifests import Manifest, Manifests
 from flowdeps.gather.texts import TextError, text_under
 from flowdeps.locks.lock import LockError, parse_lock
 from flowdeps.locks.requirements_file import parse_requirements_file
 
 Sets = list[tuple[Manifest, SetSpec]]
 Check = Callable[[str], tuple[str, ...]]
-"""Says what is wrong with a text."""
+"""Returns what is wrong with a text."""
 _Name = tuple[str | None, str]
-"""Namespace, where the document says one, and name."""
+"""Namespace, if the document names one, and name."""
 
 
-@dataclass
-class Findings:
-    """A line for each problem and each note."""
-
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-
-def check_across(sets: Sets, config_maps: list[Manifest]) -> Findings:
-    """Check valid sets against each other, and against the ConfigMaps that they read."""
-    findings = Findings()
-    findings.problems += _clashes(sets)
-    _check_includes({_name(manifest): (manifest, spec) for manifest, spec in sets}, findings)
-    _check_sources(sets, config_maps, findings)
-    return findings
+def check_across(sets: Sets, found: Manifests) -> None:
+    """Check valid sets against each other, and against the ConfigMaps that they read; add to the
+    problems and notes of `found`."""
+    found.problems += _clashes(sets)
+    _check_includes({_name(manifest): (manifest, spec) for manifest, spec in sets}, found)
+    _check_sources(sets, found)
 
 
 def _clashes(sets: Sets) -> Iterator[str]:
@@ -49,7 +38,7 @@ def _clashes(sets: Sets) -> Iterator[str]:
         where = f"{name} ({manifest.origin.file}, document {manifest.origin.number})"
         if name in names:
             message = f"{names[name]} is the same set; keep one"
-            yield manifest.origin.line(Problem("metadata.name", message))
+            yield manifest.origin.line("metadata.name", message)
             continue
         names[name] = where
         for index, pool in enumerate(spec.work_pools):
@@ -57,16 +46,16 @@ def _clashes(sets: Sets) -> Iterator[str]:
             other = keys.setdefault((pool.name, pool.key), where)
             if other != where:
                 message = f"{pool.key!r} is what {pool.name!r} offers {other} as; choose another"
-                yield manifest.origin.line(Problem(f"{path}.key", message))
+                yield manifest.origin.line(f"{path}.key", message)
             other = defaults.setdefault(pool.name, where) if pool.default else where
             if other != where:
                 message = f"{other} is the default of {pool.name!r} already; keep one default"
-                yield manifest.origin.line(Problem(f"{path}.default", message))
+                yield manifest.origin.line(f"{path}.default", message)
 
 
-def _check_includes(sets: Mapping[_Name, tuple[Manifest, SetSpec]], findings: Findings) -> None:
-    """Find cycles, each once, at the set of it that comes first; sets that can't be included; and
-    those that aren't here."""
+def _check_includes(sets: Mapping[_Name, tuple[Manifest, SetSpec]], found: Manifests) -> None:
+    """Find cycles, each once and at its first set; sets that can't be included; and sets that are
+    not in the files."""
     done: set[_Name] = set()
     for name, (manifest, spec) in sets.items():
         for index, included in enumerate(spec.includes):
@@ -75,7 +64,7 @@ def _check_includes(sets: Mapping[_Name, tuple[Manifest, SetSpec]], findings: Fi
             path = f"spec.includes[{index}].name"
             if other is None:
                 note = f"{included!r} is not in these files; it must be in the cluster"
-                findings.notes.append(manifest.origin.line(Problem(path, note)))
+                found.notes.append(manifest.origin.line(path, note))
             elif other[1].lock_from:
                 problem = (
                     f"{included!r} has a finished lock (lockFrom), which cannot be resolved"
@@ -84,7 +73,7 @@ def _check_includes(sets: Mapping[_Name, tuple[Manifest, SetSpec]], findings: Fi
             elif way := _way_back(name, included, sets, done):
                 problem = f"{' → '.join(way)}: a cycle; remove one of them"
             if problem:
-                findings.problems.append(manifest.origin.line(Problem(path, problem)))
+                found.problems.append(manifest.origin.line(path, problem))
         done.add(name)
 
 
@@ -108,9 +97,9 @@ def _way_back(
     return None
 
 
-def _check_sources(sets: Sets, config_maps: list[Manifest], findings: Findings) -> None:
-    """Read the ConfigMaps that sets name, as the operator would; note those nobody reads."""
-    known = {_name(one): one for one in config_maps}
+def _check_sources(sets: Sets, found: Manifests) -> None:
+    """Read the ConfigMaps that sets name, as the operator would; note those that no set reads."""
+    known = {_name(one): one for one in found.config_maps}
     read: set[tuple[_Name, str, Check]] = set()
     for manifest, spec in sets:
         for path, source, check in _sources(spec):
@@ -118,22 +107,25 @@ def _check_sources(sets: Sets, config_maps: list[Manifest], findings: Findings) 
             config_map = known.get(name)
             if config_map is None:
                 note = f"ConfigMap {source.name!r} is not in these files; it is not checked"
-                findings.notes.append(manifest.origin.line(Problem(path, note)))
+                found.notes.append(manifest.origin.line(path, note))
                 continue
-            wrong = _wrong(config_map, source.key, check)
-            if wrong is None:
-                if not source.optional:
-                    problem = f"ConfigMap {source.name!r} has no text under {source.key!r}; add it"
-                    findings.problems.append(manifest.origin.line(Problem(path, problem)))
-            elif (name, source.key, check) not in read:
+            try:
+                text = text_under(config_map.body, source.key)
+                wrong = () if text is None else check(text)
+            except TextError as error:
+                text, wrong = "", (str(error),)
+            if text is None and not source.optional:
+                problem = f"ConfigMap {source.name!r} has no text under {source.key!r}; add it"
+                found.problems.append(manifest.origin.line(path, problem))
+            if (name, source.key, check) not in read:
                 at = f"data.{source.key}"
-                findings.problems += (config_map.origin.line(Problem(at, one)) for one in wrong)
+                found.problems += (config_map.origin.line(at, one) for one in wrong)
             read.add((name, source.key, check))
     used = {name for name, _, _ in read}
-    for one in config_maps:
+    for one in found.config_maps:
         if _name(one) not in used:
             place = f"{one.origin.file}: document {one.origin.number}"
-            findings.notes.append(f"{place}: a ConfigMap; skipped")
+            found.notes.append(f"{place}: a ConfigMap; skipped")
 
 
 def _sources(spec: SetSpec) -> Iterator[tuple[str, ConfigMapSource, Check]]:
@@ -147,15 +139,6 @@ def _sources(spec: SetSpec) -> Iterator[tuple[str, ConfigMapSource, Check]]:
                 yield f"spec.{name}[{index}].configMapKeyRef", source, _wrong_lines
     if spec.lock_from:
         yield "spec.lockFrom.configMapKeyRef", spec.lock_from, _wrong_lock
-
-
-def _wrong(config_map: Manifest, key: str, check: Check) -> tuple[str, ...] | None:
-    """What is wrong with what stands under a key; None where nothing does."""
-    try:
-        text = text_under(config_map.body, key)
-    except TextError as error:
-        return (str(error),)
-    return None if text is None else check(text)
 
 
 def _wrong_lines(text: str) -> tuple[str, ...]:

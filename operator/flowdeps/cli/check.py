@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from flowdeps.clients.kubernetes import Cluster
 
 _DESCRIPTION = """\
-Ask, as the account that it runs as, whether an operator with this configuration can do
-its work: the configuration holds, the resource is installed, every right is there that
-docs/rbac.yaml lists, and Prefect answers. It changes nothing.
+Check whether an operator with this configuration and the current account can do its work: the
+configuration is valid, the resource is installed, the account has every right in
+docs/rbac.yaml, and Prefect answers. It changes nothing.
 
-Cluster and Prefect are found as `flowdeps run` finds them.
+It finds the cluster and Prefect as `flowdeps run` does.
 """
 _EPILOG = """\
-Exit status: 0 it can, 1 it can't: what is missing is said, with the way out.
+Exit status: 0 it can, 1 it can't (the lines say what is missing and what to do).
 """
 _AT_ONCE = 10
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was asked, and why the answer is no (None: it is yes)."""
+    """A check, and why it failed (None: it passed)."""
 
     what: str
     problem: str | None = None
@@ -40,7 +40,7 @@ def add_parser(
     """Add the command to the program's."""
     parser = subparsers.add_parser(
         "check",
-        help="ask whether the operator could do its work here",
+        help="check whether the operator can do its work here",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -51,7 +51,7 @@ def add_parser(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a line for each thing that was asked, and return whether all is well."""
+    """Print a line for each check; 0 if all passed, else 1."""
     config = read_config(args.config)
     problems = asyncio.run(_told(config))
     if problems:

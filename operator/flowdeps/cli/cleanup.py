@@ -1,4 +1,4 @@
-"""`flowdeps cleanup`: what is to be done when flowdeps goes."""
+"""`flowdeps cleanup`: remove everything that flowdeps has made."""
 
 import argparse
 import asyncio
@@ -17,15 +17,17 @@ if TYPE_CHECKING:
     from flowdeps.leadership.election import Election
 
 _DESCRIPTION = """\
-Take out all that the operator with this configuration has made: its part of the base job
-templates, ConfigMaps, Secrets and pods with our label, the finalizer and status of sets. Sets
-themselves stay. A line is printed for each thing.
+Remove everything that the operator with this configuration has made: its part of the base job
+templates, ConfigMaps, Secrets and pods with its label, and the finalizers and status of sets.
+The sets themselves stay. Prints one line for each thing that it removes.
 
-With leaderElection it waits for the operator to end, and holds the Lease meanwhile, which goes
-last. Without, end the operator yourself first: it would make everything anew.
+With leaderElection, it waits for the operator to end and holds the Lease in the meantime. The
+Lease is removed last. Without leaderElection, stop the operator yourself first: it would make
+everything again.
 """
 _EPILOG = """\
-Exit status: 0 nothing is left, 1 something is: which, and why. Running it again goes on.
+Exit status: 0 nothing is left, 1 something is left (the lines name it and the cause). Run it
+again to continue.
 """
 
 
@@ -35,18 +37,18 @@ def add_parser(
     """Add the command to the program's."""
     parser = subparsers.add_parser(
         "cleanup",
-        help="take out all that flowdeps has made",
+        help="remove everything that flowdeps has made",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_config(parser)
-    parser.add_argument("--dry-run", action="store_true", help="only print what would go")
-    parser.add_argument("--yes", action="store_true", help="do it; nothing is done without")
+    parser.add_argument("--dry-run", action="store_true", help="only print what would be removed")
+    parser.add_argument("--yes", action="store_true", help="required to remove anything")
     parser.add_argument(
         "--skip-pools",
         action="store_true",
-        help="leave work pools as they are, where Prefect is gone for good",
+        help="leave work pools as they are, if Prefect is gone for good",
     )
     parser.add_argument(
         "--wait",
@@ -60,11 +62,11 @@ def add_parser(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Take everything out."""
+    """Remove everything; 0 if nothing is left."""
     if not args.yes and not args.dry_run:
         raise CommandError(
-            "this takes flowdeps out of all its work pools, and runs that choose a set fail or get"
-            " none; look with --dry-run, then write --yes"
+            "this removes flowdeps from all its work pools, and runs that choose a set fail or get"
+            " none; check with --dry-run, then add --yes"
         )
     config = read_config(args.config)
     return asyncio.run(_clean_up(config, args))
@@ -109,11 +111,11 @@ async def _clean_up(config: Config, args: argparse.Namespace) -> int:
 
             await hold(cleanup.run, election=election, fence=fence, stop=stop, leave=leave)
     except (ClusterError, PoolsError, LostError) as error:
-        raise CommandError(f"{error}; run it again when that is mended") from None
+        raise CommandError(f"{error}; fix this and run it again") from None
     if stop.is_set():
-        raise CommandError("interrupted; run it again to go on")
+        raise CommandError("interrupted; run it again to continue")
     if cleanup.left:
-        raise CommandError(*cleanup.left, _way_out(args))
+        raise CommandError(*cleanup.left, _what_to_do(args))
     return 0
 
 
@@ -125,19 +127,19 @@ async def _wait_for(election: "Election", config: Config, *, seconds: int) -> No
         name = config.election.lease
         if election.problem:
             raise CommandError(
-                f"the Lease {name} can't be taken: {election.problem}; with an operator that has"
-                " ended, take leaderElection out of the configuration"
+                f"the Lease {name} can't be taken: {election.problem}; if the operator has ended,"
+                " remove leaderElection from the configuration"
             ) from None
         raise CommandError(
-            f"{election.holder} is active, it holds the Lease {name}: end the operator first"
+            f"{election.holder} is active and holds the Lease {name}: stop the operator first"
             " (helm uninstall, or kubectl scale --replicas=0), then run this again"
         ) from None
 
 
-def _way_out(args: argparse.Namespace) -> str:
+def _what_to_do(args: argparse.Namespace) -> str:
     if args.skip_pools:
-        return "the rest is done; mend what is said above and run it again"
+        return "the rest is done; fix the problems above and run it again"
     return (
-        "mend what is said above and run it again: nothing goes from the cluster while a template"
-        " needs it. Where Prefect is gone for good, add --skip-pools"
+        "fix the problems above and run it again: nothing is removed from the cluster while a"
+        " template needs it. If Prefect is gone for good, add --skip-pools"
     )

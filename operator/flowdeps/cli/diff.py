@@ -1,11 +1,11 @@
-"""`flowdeps diff`: what changed between two locks."""
+"""`flowdeps diff`: prints what changed between two locks."""
 
 import argparse
 import json
 from dataclasses import asdict
 
 from flowdeps.cli.failure import CommandError
-from flowdeps.cli.lock import read_lock
+from flowdeps.cli.lock import read_lock_file
 from flowdeps.locks.diff import diff
 
 _DESCRIPTION = """\
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the changes."""
     if args.old == args.new == "-":
         raise CommandError("only one of OLD and NEW can be standard input")
-    changes = diff(read_lock(args.old), read_lock(args.new))
+    changes = diff(read_lock_file(args.old), read_lock_file(args.new))
     if args.json:
         print(json.dumps({"changes": list(map(asdict, changes))}, indent=2))
         return 0

@@ -1,4 +1,4 @@
-"""Files that a command line names."""
+"""Reads files that a command line names."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from flowdeps.gather.texts import TextError, decode
 
 
 def read_text(file: str) -> str:
-    """The text of a file, without a byte order mark. Raises CommandError."""
+    """Return the text of a file, without a byte order mark. Raises CommandError."""
     try:
         return decode(Path(file).read_bytes())
     except OSError as error:

@@ -1,9 +1,10 @@
-"""`flowdeps lock`: the lock that the operator would make, on standard output."""
+"""`flowdeps lock`: prints the lock that the operator would make."""
 
 import argparse
 import asyncio
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from flowdeps.api.config import Config
@@ -17,18 +18,22 @@ from flowdeps.cli.manifests import STDIN
 from flowdeps.cli.settings import add_config, make_resolver, read_config
 from flowdeps.gather.inputs import Inputs
 from flowdeps.gather.least_vulnerable import Ask, least_vulnerable
-from flowdeps.gather.refusals import blocked, too_large, unresolved
+from flowdeps.gather.refusals import blocked, lock_too_large, unresolved
 from flowdeps.locks.lock import Lock, LockError, parse_lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.resolver import Resolution, ResolveError
 from flowdeps.vulnerabilities import Advisories
-from flowdeps.vulnerabilities.matches import Vulnerability, find_vulnerabilities
+from flowdeps.vulnerabilities.matches import (
+    Vulnerability,
+    find_vulnerabilities,
+    vulnerabilities_text,
+)
 from flowdeps.vulnerabilities.osv import Database
 
 _DESCRIPTION = """\
 Resolve a FlowDependencySet to a lock: every package at one version, with the hashes of
-its wheels that fit the set's Python and platforms. No cluster is needed: what the set
-refers to (ConfigMaps, included sets) is given in further files.
+its wheels that fit the set's Python and platforms. No cluster is needed: pass what the set
+refers to (ConfigMaps, included sets) in further files.
 """
 _EPILOG = """\
 examples:
@@ -38,9 +43,12 @@ examples:
 
 With --previous, pins that are still allowed keep their versions.
 
+With --config, the command chooses and refuses as the operator does: allowed indexes and
+images, cooldown, known vulnerabilities. A lock that the set names (lockFrom) is checked.
+
 With --image-packages, the lock holds only what the image lacks, and fits what it has. FILE
-is the JSON of `pip inspect`, or the lines of `pip freeze`; these don't tell what the image's
-packages require, nor its Python, which is given with --python. From an image it is made so:
+is the JSON of `pip inspect`, or the lines of `pip freeze`; these contain neither what the
+packages require nor the image's Python: give that with --python. To make FILE from an image:
   docker run --rm --entrypoint python IMAGE -m pip inspect > image.json
   kubectl run look --rm -i -q --restart=Never --image=IMAGE --command -- \\
     python -m pip inspect > image.json
@@ -64,19 +72,19 @@ def add_parser(
     parser.add_argument(
         "beside", metavar="FILE", nargs="*", help="the ConfigMaps and sets that it refers to"
     )
-    parser.add_argument("--image-packages", metavar="FILE", help="what the image has installed")
-    parser.add_argument("--python", metavar="3.X", help="the image's, where FILE has only lines")
+    parser.add_argument("--image-packages", metavar="FILE", help="the packages of the image")
+    parser.add_argument("--python", metavar="3.X", help="the image's, if pip freeze made FILE")
     parser.add_argument(
         "--variable",
         metavar="NAME=FILE",
         action="append",
         default=[],
         type=_variable,
-        help="the value of a Prefect variable, in a file",
+        help="a Prefect variable, and a file with its value",
     )
-    parser.add_argument("--netrc", metavar="FILE", help="credentials of the index, a netrc file")
-    parser.add_argument("--previous", metavar="LOCK", help="a lock whose pins to keep")
-    parser.add_argument("--output", metavar="FILE", help="write there, not to standard output")
+    parser.add_argument("--netrc", metavar="FILE", help="a netrc file with the index's credentials")
+    parser.add_argument("--previous", metavar="LOCK", help="keep the pins of this lock if possible")
+    parser.add_argument("--output", metavar="FILE", help="write to FILE, not to standard output")
     add_config(parser)
     parser.set_defaults(run=run)
     return parser
@@ -95,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     )
     inputs, spec, notes = read_inputs(given, config)
     _print_notes(notes)
-    previous = read_lock(args.previous) if args.previous else None
+    previous = read_lock_file(args.previous) if args.previous else None
     if isinstance(inputs.wanted, LockRequest):
         count = counted(len(inputs.wanted.requirements), "requirement")
         print(f"resolving {count} …", file=sys.stderr)
@@ -121,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def make_lock(inputs: Inputs, spec: SetSpec, config: Config, *, ask: Ask) -> Resolution:
-    """Return the lock that the operator would publish. Raises CommandError where it has none."""
+    """Return the lock that the operator would publish. Raises CommandError if there is none."""
     database = await _database(config)
 
     def known(lock: Lock) -> tuple[Vulnerability, ...]:
@@ -137,9 +145,10 @@ async def make_lock(inputs: Inputs, spec: SetSpec, config: Config, *, ask: Ask) 
         )
     except ResolveError as error:
         raise refused(unresolved(spec, error.reason, error.message)) from None
-    if problem := too_large(made.lock) or blocked(spec, known(made.lock)):
+    found = known(made.lock)
+    if problem := lock_too_large(made.lock) or blocked(spec, found):
         raise refused(problem)
-    return made
+    return replace(made, notes=(*made.notes, vulnerabilities_text(found))) if found else made
 
 
 async def _database(config: Config) -> Database | None:
@@ -165,8 +174,8 @@ def _variable(text: str) -> tuple[str, str]:
     return name, file
 
 
-def read_lock(file: str) -> Lock:
-    """The lock in a file (`-`: standard input). Raises CommandError."""
+def read_lock_file(file: str) -> Lock:
+    """Return the lock in a file (`-`: standard input). Raises CommandError."""
     try:
         return parse_lock(sys.stdin.read() if file == STDIN else read_text(file))
     except (LockError, UnicodeDecodeError) as error:

@@ -1,7 +1,8 @@
-"""How a gathering looks things up for `flowdeps lock`: in files.
+"""Looks things up for the gathering of `flowdeps lock`: in files.
 
 The operator asks a cluster for ConfigMaps and included sets, Prefect for variables and a pod for
-what an image has. Here people give them as files; what is not given is asked for by its field.
+what an image has. Here people give them as files; if one is missing, the error names the field
+that needs it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,17 +22,17 @@ from flowdeps.gather.sources import (
     Absent,
     ConfigMapKey,
     Content,
+    PrefectVariable,
     Present,
     SecretName,
     SourceRef,
     Unreadable,
-    Variable,
     key_content,
 )
 from flowdeps.locks.image import ImageError
 from flowdeps.locks.inspection import parse_image_packages
 from flowdeps.state.store import SetKey
-from flowdeps.trials.images import Image, ImageRef
+from flowdeps.trials.image import Image, ImageRef
 
 _HOW = "`flowdeps lock --help` says how to make the file"
 
@@ -75,10 +76,8 @@ class FileLookup:
     def source(self, ref: SourceRef) -> Content:
         match ref:
             case SecretName():
-                return Present(
-                    {NETRC_FILE: read_text(self.given.netrc)} if self.given.netrc else {}
-                )
-            case Variable(name):
+                return Present({NETRC_FILE: read_text(self.given.netrc or "")})
+            case PrefectVariable(name):
                 if file := self.given.variables.get(name):
                     return Present(read_text(file))
                 return Absent(
@@ -86,18 +85,20 @@ class FileLookup:
                     f" --variable {name}=FILE"
                 )
             case ConfigMapKey():
-                there = [key_content(ref, one.body) for one in self._of(self.config_maps, ref.name)]
-                lacking = (
-                    f"there is no {ref} in the files; give the file that has it after the set's"
+                lacking = f"there is no {ref} in the files; give its file after the set's"
+                maps = self._of(self.config_maps, ref.name)
+                return min(
+                    (key_content(ref, one.body) for one in maps),
+                    key=lambda one: isinstance(one, Absent),
+                    default=Absent(lacking),
                 )
-                return min(there, key=lambda one: isinstance(one, Absent), default=Absent(lacking))
 
     def included(self, name: str) -> SetSpec | Absent | Unreadable:
         found = list(self._of(self.sets, name))
         if not found:
             return Absent(
-                "there is no set of that name in the files; give the file that has it after the"
-                " set's, or remove it here"
+                "there is no set of that name in the files; give its file after the set's, or"
+                " remove it here"
             )
         if len(found) > 1:
             return Unreadable(f"{len(found)} sets of that name in the files; keep one")
@@ -219,7 +220,7 @@ def _read_image(given: Given, spec: SetSpec, namespace: str) -> Image | None:
         raise CommandError(f"{file}: {error}") from None
     if not facts.python:
         raise CommandError(
-            f"{file}: it doesn't tell the image's Python; give that with --python, "
+            f"{file}: it does not contain the image's Python; give that with --python, "
             f"or the JSON of `pip inspect` ({_HOW})"
         )
     if given.python and facts.python != given.python:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from flowdeps import __version__
 from flowdeps.api.problems import InvalidError
-from flowdeps.cli import check, cleanup, diff, explain, lock, run, status, template, validate
+from flowdeps.cli import check, cleanup, diff, lock, run, status, template, validate
 from flowdeps.cli.failure import CommandError
 
 _DESCRIPTION = """\
@@ -26,7 +26,7 @@ examples:
   flowdeps lock ml-extras.yaml > ml-extras.lock
   flowdeps template sets.yaml --pool kubernetes --check
   flowdeps status -n flows
-  flowdeps explain flows/ml-extras
+  flowdeps status flows/ml-extras
 """
 
 
@@ -40,17 +40,17 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"flowdeps {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (run, check, validate, lock, diff, template, status, explain, cleanup):
+    for command in (run, check, validate, lock, diff, template, status, cleanup):
         command.add_parser(commands)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status and never raises for bad input."""
-    args = build_parser().parse_args(argv)
     # What is closed is None, and print takes a stderr of None for stdout.
     sys.stdin = sys.stdin or os.fdopen(os.open(os.devnull, os.O_RDONLY))
     sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    args = build_parser().parse_args(_renamed(sys.argv[1:] if argv is None else argv))
     if sys.stdout is None:
         return _refused(["standard output is closed; write `>/dev/null` where nobody wants it"])
     try:
@@ -71,6 +71,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"flowdeps: {error}", file=sys.stderr)
         return 1
     return code
+
+
+def _renamed(argv: Sequence[str]) -> list[str]:
+    """Return the arguments with the present name of a command in place of an older one."""
+    if argv[:1] != ["explain"]:
+        return list(argv)
+    print("flowdeps: `explain` is deprecated; use `flowdeps status NAME`", file=sys.stderr)
+    return ["status", *argv[1:]]
 
 
 def _refused(lines: Iterable[str]) -> int:

@@ -1,11 +1,11 @@
-"""Sets in files: YAML or JSON, several documents a file, lists of objects, `-` for stdin.
+"""Reads sets in files: YAML or JSON, several documents a file, lists of objects, `-` for stdin.
 
-Each document is kept with its place, so that a problem can name file, line and field:
+Each document is kept with its origin, so that a problem can name file, line and field:
 
     sets.yaml:12: document 2: spec.requirements[2]: what is wrong; what to do
 
-ConfigMaps are kept too, for sets may read them. Documents of other kinds are notes, not problems,
-unless they look like a set that is misspelt.
+ConfigMaps are kept too, since sets may read them. A document of another kind is a note, not a
+problem, unless it looks like a misspelt set.
 """
 
 import difflib
@@ -20,31 +20,37 @@ import yaml
 
 from flowdeps.api.fields import shown
 from flowdeps.api.names import API_VERSION, GROUP, KIND
-from flowdeps.api.problems import Problem
+from flowdeps.api.problems import InvalidError, Problem
 from flowdeps.cli.others import concerns, meant_as_set, worth_parsing
 
 STDIN = "-"
 _ALIASED = 100_000
-"""How many values of a document aliases may stand for."""
+"""How many values the aliases of a document may add."""
 _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a document stands; `number` counts from 1, and `base` is the path of an item of a
-    list of objects."""
+    """Where a document is from."""
 
     file: str
     number: int
+    """Which document of the file it is, from 1."""
     node: yaml.Node | None = field(default=None, repr=False, compare=False)
+    """What knows the lines of its fields."""
     base: str = ""
+    """The path of the object, where the document is a list of objects."""
 
-    def line(self, problem: Problem) -> str:
-        """The problem as one line that begins with its place."""
-        path = ".".join(part for part in (self.base, problem.path) if part)
+    def line(self, path: str, message: str) -> str:
+        """Return a problem as one line that begins with where it is."""
+        path = ".".join(part for part in (self.base, path) if part)
         mark = f":{_line_of(self.node, path)}" if self.node else ""
-        message = " ".join(problem.message.split())
-        return f"{self.file}{mark}: document {self.number}: {Problem(path, message)}"
+        text = Problem(path, " ".join(message.split()))
+        return f"{self.file}{mark}: document {self.number}: {text}"
+
+    def lines(self, error: InvalidError) -> list[str]:
+        """Return all problems of the document, a line each."""
+        return [self.line(problem.path, problem.message) for problem in error.problems]
 
 
 @dataclass(frozen=True)
@@ -56,12 +62,12 @@ class Manifest:
 
     @property
     def name(self) -> str:
-        """Its name; empty where it has none."""
+        """Return its name; empty if it has none."""
         return self._metadata("name") or ""
 
     @property
     def namespace(self) -> str | None:
-        """Its namespace, where the document says one."""
+        """Return its namespace; None if the document names none."""
         return self._metadata("namespace")
 
     def _metadata(self, field: str) -> str | None:
@@ -72,10 +78,10 @@ class Manifest:
 
 @dataclass
 class Manifests:
-    """What files hold: sets, ConfigMaps, a line for each problem, and notes on what was passed
-    over; with `skip_others` nothing is said of what has nothing to do with sets."""
+    """What files hold, with a line for each problem and each note."""
 
     skip_others: bool = False
+    """Whether documents that have nothing to do with sets get no line."""
     sets: list[Manifest] = field(default_factory=list)
     config_maps: list[Manifest] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -83,7 +89,7 @@ class Manifests:
 
 
 def read_manifests(files: list[str], *, skip_others: bool = False) -> Manifests:
-    """The sets of `files`; it never raises for what stands in them or for a file it can't read."""
+    """Return what files hold; a file that can't be read is a problem, never an error."""
     found = Manifests(skip_others)
     for file in files:
         name = "stdin" if file == STDIN else file
@@ -107,14 +113,14 @@ def _read(file: str, text: str, found: Manifests) -> None:
         for node in yaml.compose_all(text, Loader=yaml.SafeLoader):
             origin = Origin(file, number, node)
             if _beyond_all_bounds(node):
-                message = "its aliases stand for too much; write out what they stand for"
-                problems.append(origin.line(Problem("", message)))
+                message = "its aliases make it too large; write out what they stand for"
+                problems.append(origin.line("", message))
                 break
             document = _construct(node)
             if concerns(document) or not found.skip_others:
                 for path in _repeated(node):
-                    problem = Problem(path, "written twice, and only one counts; remove the other")
-                    found.problems.append(origin.line(problem))
+                    message = "written twice, and only one counts; remove the other"
+                    found.problems.append(origin.line(path, message))
                 _sort(origin, document, found)
             number += 1
     except yaml.YAMLError as error:
@@ -140,12 +146,12 @@ def _construct(node: yaml.Node) -> Any:
 
 
 def _sort(origin: Origin, document: Any, found: Manifests) -> None:
-    """Put a document where it belongs: a set, a problem or a note."""
+    """Sort a document in: as a set, a ConfigMap, a problem or a note."""
     if document is None:
         return
     if not isinstance(document, dict):
-        problem = Problem("", "not an object of Kubernetes; begin with apiVersion and kind")
-        found.problems.append(origin.line(problem))
+        message = "not an object of Kubernetes; begin with apiVersion and kind"
+        found.problems.append(origin.line("", message))
         return
     kind, version = document.get("kind"), document.get("apiVersion")
     items = document.get("items")
@@ -157,20 +163,20 @@ def _sort(origin: Origin, document: Any, found: Manifests) -> None:
     elif (kind, version) == ("ConfigMap", "v1"):
         found.config_maps.append(Manifest(origin, document))
     elif misspelt := _misspelt(kind, version):
-        found.problems.append(origin.line(misspelt))
+        found.problems.append(origin.line(*misspelt))
     else:
         found.notes.append(f"{origin.file}: document {origin.number}: a {_plain(kind)}; skipped")
 
 
-def _misspelt(kind: Any, version: Any) -> Problem | None:
-    """What is wrong with kind or apiVersion, if the object is meant to be a set."""
+def _misspelt(kind: Any, version: Any) -> tuple[str, str] | None:
+    """The field and what is wrong with it, if the object is meant to be a set."""
     if kind is None:
-        return Problem("kind", f"missing; write `kind: {KIND}` with `apiVersion: {API_VERSION}`")
+        return ("kind", f"missing; write `kind: {KIND}` with `apiVersion: {API_VERSION}`")
     if kind == KIND:
-        return Problem("apiVersion", f"{shown(version)} is not known; write {API_VERSION}")
+        return ("apiVersion", f"{shown(version)} is not known; write {API_VERSION}")
     ours = _plain(version).split("/", maxsplit=1)[0] == GROUP
     if ours or difflib.get_close_matches(_plain(kind).lower(), [KIND.lower()], cutoff=0.8):
-        return Problem("kind", f"{shown(kind)} is not known; write {KIND}")
+        return ("kind", f"{shown(kind)} is not known; write {KIND}")
     return None
 
 
@@ -179,7 +185,7 @@ def _plain(value: Any) -> str:
 
 
 def _line_of(node: yaml.Node, path: str) -> int:
-    """The line, from 1, of the field at `path`, or of what is nearest above it."""
+    """The line, from 1, of the field at `path`, or of the nearest field above it."""
     line = node.start_mark.line
     for index, name in _STEP.findall(path):
         if isinstance(node, yaml.SequenceNode) and index and int(index) < len(node.value):
@@ -196,8 +202,8 @@ def _line_of(node: yaml.Node, path: str) -> int:
 
 
 def _beyond_all_bounds(root: yaml.Node) -> bool:
-    """Whether a document is far larger than its text, with what each alias stands for: merge keys
-    (`<<`) copy it, and so does whoever prints a value."""
+    """Whether a document is far larger than its text once all aliases are written out, as merge
+    keys (`<<`) do, and printing a value."""
     sizes: dict[int, int] = {}
 
     def size(node: yaml.Node) -> int:

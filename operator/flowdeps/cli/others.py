@@ -1,8 +1,8 @@
-"""Files and documents that have nothing to do with sets: `flowdeps validate --skip-others`.
+"""Recognizes what has nothing to do with sets, for `flowdeps validate --skip-others`.
 
-A hook is given every YAML and JSON file of a repository, among them templates, which are neither,
-and files that take long to parse. So the text is looked at first, and parsed only where it names
-what is read here. What is meant to be a set, and is none, is not passed over.
+A hook gets every YAML and JSON file of a repository. Some are templates, which are neither, and
+some take long to parse. So a file is parsed only if its text names what is read here. A document
+that is meant to be a set, and is not one, is not skipped.
 """
 
 import re

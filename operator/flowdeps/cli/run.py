@@ -22,11 +22,12 @@ log = logging.getLogger(__name__)
 _DESCRIPTION = """\
 Run the operator until it gets SIGTERM or SIGINT.
 
-The cluster is found by KUBECONFIG or ~/.kube/config, in a pod by its service account.
+It finds the cluster by KUBECONFIG or ~/.kube/config, and in a pod by its service account.
 Prefect's credentials are Prefect's own variables: PREFECT_API_KEY or
-PREFECT_API_AUTH_STRING, and PREFECT_API_URL where the configuration names no address.
+PREFECT_API_AUTH_STRING, and PREFECT_API_URL if the configuration names no address.
 It serves /metrics, /healthz (liveness) and /readyz on httpPort. With leaderElection it
-stands by until it holds the Lease; who loses it ends with exit status 1, to be started anew.
+waits until it holds the Lease. If it loses the Lease, it ends with exit status 1, to be
+started again.
 """
 
 
@@ -45,13 +46,13 @@ def add_parser(
         "--log-format",
         choices=("json", "text"),
         default="json",
-        help="how log lines look (default: json)",
+        help="the format of log lines (default: json)",
     )
     parser.add_argument(
         "--log-level",
         choices=("debug", "info", "warning"),
         default="info",
-        help="the least that is logged (default: info)",
+        help="the least severe level that is logged (default: info)",
     )
     parser.set_defaults(run=run)
     return parser

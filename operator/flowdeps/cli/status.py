@@ -1,23 +1,41 @@
-"""`flowdeps status`: the sets of a cluster in a table."""
+"""`flowdeps status`: the sets of a cluster in a table, or all that there is to say of one."""
 
 import argparse
 import asyncio
+import json
+import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from flowdeps.api.conditions import ConditionType, find_condition
 from flowdeps.api.status import parse_status
+from flowdeps.api.wording import listed
+from flowdeps.cli.diagnosis import AWAY, NOT_SEEN, diagnose, name_of, proposal
 from flowdeps.cli.failure import CommandError
+from flowdeps.cli.report import to_json, to_text
+from flowdeps.cli.settings import add_config, read_config
 
 _DESCRIPTION = """\
-Show the dependency sets of the cluster that kubectl uses: ready or why not, the lock in
-service, whether it was tried in its image, how many known vulnerabilities it has (-: nobody knows),
-and the work pools that offer it. What is wrong follows below the table, then what else is worth
-knowing: proposals that wait for approval, and which vulnerabilities there are.
+Show the dependency sets of the cluster that kubectl uses in a table: ready or why not, the
+lock in service, whether it was tried in its image, how many known vulnerabilities it has (-: not
+known), and the work pools that offer it. Below the table: what is wrong with sets that are not
+ready, proposals that wait for approval, and the vulnerabilities by name.
+
+With the name of a set, say of that one whether it is in service and with which lock, why it is in
+the state that it is in, what to do about that, what runs of its work pools get now, which operator
+is active, and what happened last. It works without an operator too, and says so where the answer
+may be old. The pools' templates are read where Prefect can be found (prefect.apiUrl of --config,
+else PREFECT_API_URL); otherwise the operator's last word on them is shown.
 """
 _EPILOG = """\
-Exit status: 0 every set is ready, 1 some are not.
+examples:
+  flowdeps status -n flows
+  flowdeps status flows/ml-extras
+  flowdeps status ml-extras -n flows -o json
+
+Exit status: 0 every set that is shown is ready, 1 some are not, or there is no such set.
 """
 _COLUMNS = (
     *("NAMESPACE", "NAME", "READY", "REASON", "REVISION", "PACKAGES"),
@@ -32,52 +50,78 @@ def add_parser(
     """Add the command to the program's."""
     parser = subparsers.add_parser(
         "status",
-        help="show the sets of a cluster",
+        help="show the sets of a cluster, or why one is as it is, and what to do",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
+        "set", metavar="[NAMESPACE/]NAME", nargs="?", help="one set (default: all of them)"
+    )
+    parser.add_argument(
         "-n", "--namespace", metavar="NAMESPACE", help="only there (default: all namespaces)"
     )
+    parser.add_argument(
+        "-o",
+        "--output",
+        choices=("text", "json"),
+        default="text",
+        help="how the answer about one set looks (default: text)",
+    )
+    add_config(parser)
     parser.set_defaults(run=run)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table."""
-    sets = asyncio.run(_fetch([args.namespace] if args.namespace else []))
+    """Show the table, or one set."""
+    if args.set:
+        return _show_one(args)
+    if args.output == "json":
+        raise CommandError("-o json is about one set: name it, or use kubectl get fds -A -o json")
+    return _show_table(args.namespace)
+
+
+def _show_one(args: argparse.Namespace) -> int:
+    from flowdeps.cli.observe import observe
+
+    namespace, _, name = args.set.rpartition("/")
+    if namespace and args.namespace and namespace != args.namespace:
+        raise CommandError(f"{args.set} and -n {args.namespace} are two namespaces; name one")
+    config = read_config(args.config)
+    election = config.election if args.config else None
+    observed = asyncio.run(
+        observe(namespace or args.namespace, name, config=config, election=election)
+    )
+    now = datetime.now(UTC)
+    found = diagnose(observed, now=now)
+    if args.output == "json":
+        print(json.dumps(to_json(found), indent=2, ensure_ascii=False))
+    else:
+        print(to_text(found, now=now, width=shutil.get_terminal_size().columns))
+    return 0 if found.ready else 1
+
+
+def _show_table(namespace: str | None) -> int:
+    from flowdeps.cli.observe import list_sets
+
+    sets = asyncio.run(list_sets(namespace))
     if not sets:
-        where = f"in namespace {args.namespace}" if args.namespace else "in any namespace"
+        where = f"in namespace {namespace}" if namespace else "in any namespace"
         print(f"no dependency sets {where}", file=sys.stderr)
         return 0
-    rows, troubles, notes = [], [], list[str]()
+    rows, problems, notes = [], [], list[str]()
     for body in sorted(sets, key=lambda b: (b["metadata"]["namespace"], b["metadata"]["name"])):
-        row, trouble = _row(body)
+        row, problem = _row(body)
         rows.append(row)
-        if trouble:
-            troubles.append(f"{row[0]}/{row[1]}: {trouble}")
-        notes += (f"{row[0]}/{row[1]}: {note}" for note in _notes(body))
+        if problem:
+            problems.append(f"{name_of(body)}: {problem}")
+        notes += (f"{name_of(body)}: {note}" for note in _notes(body))
     _print([_COLUMNS, *rows])
-    for lines in (troubles, notes):
+    for lines in (problems, notes):
         if lines:
-            print()
-            print("\n".join(lines))
-    return 1 if troubles else 0
-
-
-async def _fetch(namespaces: list[str]) -> list[Mapping[str, Any]]:
-    from flowdeps.clients.kubernetes import Cluster, ClusterError
-
-    try:
-        async with Cluster.connect() as cluster:
-            return await cluster.list_sets(namespaces)
-    except ClusterError as error:
-        if error.status == 404:
-            raise CommandError(
-                "this cluster does not know FlowDependencySets; install flowdeps or its CRD first"
-            ) from None
-        raise CommandError(str(error)) from None
+            print("", *lines, sep="\n")
+    return 1 if problems else 0
 
 
 def _row(body: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
@@ -97,35 +141,30 @@ def _row(body: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
         ", ".join(f"{p.name}{'' if p.synced else ' (not synced)'}" for p in pools) or "-",
     )
     if ready is None:
-        return row, "the operator has not seen it yet; is it running, and watching this namespace?"
+        return row, f"{NOT_SEEN}; {AWAY}"
     return row, "" if ready.status == "True" else ready.message
 
 
 def _vulnerable(body: Mapping[str, Any]) -> int:
-    """How many known vulnerabilities there are; the status lists only the first of them."""
+    """Return how many known vulnerabilities there are; the status lists only the first of them."""
     count: int = body["status"]["vulnerabilityCount"]
     return count
 
 
 def _notes(body: Mapping[str, Any]) -> Iterator[str]:
     status = parse_status(body)
-    if proposed := status.proposed:
-        what = f" ({proposed.summary})" if proposed.summary else ""
-        yield f"{proposed.revision} is proposed{what}; set spec.revision to it to serve it"
+    if status.proposed:
+        yield proposal(status.proposed)
     if found := status.vulnerabilities:
-        what = ", ".join(
+        texts = [
             f"{one.id} in {one.package} {one.version}"
             + (f" (fixed in {one.fixed})" if one.fixed else "")
-            for one in found[:_SHOWN]
-        )
-        rest = _vulnerable(body) - len(found[:_SHOWN])
-        more = f" and {rest} more" if rest > 0 else ""
-        yield f"known vulnerabilities: {what}{more}"
+            for one in found
+        ]
+        yield f"known vulnerabilities: {listed(texts, most=_SHOWN, total=_vulnerable(body))}"
 
 
-def _print(rows: Iterable[tuple[str, ...]]) -> None:
-    table = list(rows)
-    widths = [max(len(row[column]) for row in table) for column in range(len(_COLUMNS))]
-    for row in table:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())
+def _print(rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(map(str.ljust, row, widths)).rstrip())

@@ -17,7 +17,8 @@ from flowdeps.cli.failure import CommandError
 from flowdeps.cli.files import read_text
 from flowdeps.cli.manifests import read_manifests
 from flowdeps.cli.settings import add_config, read_config
-from flowdeps.delivery import NONE, MergeRefusedError, merge, remove
+from flowdeps.delivery import NONE, Fragment, MergeRefusedError, for_type, remove, unsupported
+from flowdeps.delivery.kinds.kubernetes import KUBERNETES
 from flowdeps.state import age, pool_fragment
 from flowdeps.state.store import SetEntry, Store
 
@@ -53,8 +54,8 @@ def add_parser(
     )
     parser.add_argument("files", nargs="*", metavar="FILE", help="YAML or JSON; - for stdin")
     parser.add_argument("--pool", required=True, metavar="NAME", help="the work pool")
-    parser.add_argument("--base", metavar="BASE.json", help="a template instead of the live one")
-    parser.add_argument("--remove", action="store_true", help="take the fragment out instead")
+    parser.add_argument("--base", metavar="BASE.json", help="use this template, not the live one")
+    parser.add_argument("--remove", action="store_true", help="remove the fragment instead")
     parser.add_argument(
         "--check", action="store_true", help="print nothing; exit 1 if there is a difference"
     )
@@ -68,9 +69,16 @@ def run(args: argparse.Namespace) -> int:
     if args.remove == bool(args.files):
         raise CommandError("give either FILEs to merge or --remove")
     config = read_config(args.config)
-    base = _read(args.base) if args.base else asyncio.run(_fetch(config, args.pool))
+    fragment = None if args.remove else _fragment(args, config)
+    if args.base:
+        pool_type, base = KUBERNETES.type, _read(args.base)
+    else:
+        pool_type, base = asyncio.run(_fetch(config, args.pool))
+    kind = for_type(pool_type)
+    if fragment and not kind:
+        raise CommandError(f'work pool "{args.pool}": {unsupported(pool_type)}')
     try:
-        template = remove(base) if args.remove else _merged(base, args, config)
+        template = kind.merge(base, fragment) if kind and fragment else remove(base)
     except MergeRefusedError as refusal:
         raise CommandError(f'work pool "{args.pool}": {refusal.reason}: {refusal}') from None
     if not args.check:
@@ -83,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     return 1
 
 
-def _merged(base: Mapping[str, Any], args: argparse.Namespace, config: Config) -> dict[str, Any]:
+def _fragment(args: argparse.Namespace, config: Config) -> Fragment:
     settings = config.pool(args.pool)
     offered: dict[str, SetEntry] = {}
     default = NONE
@@ -96,7 +104,7 @@ def _merged(base: Mapping[str, Any], args: argparse.Namespace, config: Config) -
                 default = ref.key
     if not offered:
         raise CommandError(f'no set in these files offers itself to work pool "{args.pool}"')
-    fragment = pool_fragment(
+    return pool_fragment(
         offered,
         settings=settings,
         default=default,
@@ -105,7 +113,6 @@ def _merged(base: Mapping[str, Any], args: argparse.Namespace, config: Config) -
         cluster="",
         version=__version__,
     )
-    return merge(base, fragment)
 
 
 def _entries(files: list[str]) -> list[SetEntry]:
@@ -117,11 +124,11 @@ def _entries(files: list[str]) -> list[SetEntry]:
             parse_spec(manifest.body)
             key = store.put_set({**manifest.body, "metadata": _metadata(manifest.body)})
         except InvalidError as error:
-            problems += [manifest.origin.line(problem) for problem in error.problems]
+            problems += manifest.origin.lines(error)
         else:
             if key is None:
-                twice = Problem("metadata.name", "a set of this name stands above; keep one")
-                problems.append(manifest.origin.line(twice))
+                twice = "a set of this name stands above; keep one"
+                problems.append(manifest.origin.line("metadata.name", twice))
     if problems:
         raise CommandError(*problems)
     return sorted(store.sets.values(), key=lambda entry: age(entry.meta))
@@ -152,7 +159,7 @@ def _read(file: str) -> dict[str, Any]:
     return template
 
 
-async def _fetch(config: Config, name: str) -> dict[str, Any]:
+async def _fetch(config: Config, name: str) -> tuple[str, dict[str, Any]]:
     from flowdeps.clients.prefect.client import Pools, PoolsError
 
     try:
@@ -162,4 +169,4 @@ async def _fetch(config: Config, name: str) -> dict[str, Any]:
         raise CommandError(str(error)) from None
     if pool is None:
         raise CommandError(f'there is no work pool "{name}"')
-    return dict(pool.template)
+    return pool.type, dict(pool.template)

@@ -1,4 +1,4 @@
-"""`flowdeps validate`: the checks that the API server makes, without one, and some across files."""
+"""`flowdeps validate`: makes the API server's checks without one, and some across files."""
 
 import argparse
 import sys
@@ -10,9 +10,9 @@ from flowdeps.cli.manifests import read_manifests
 
 _DESCRIPTION = """\
 Check FlowDependencySets in files, without a cluster: what the API server would refuse, sets that
-claim one name in one work pool or include each other, and the ConfigMaps that they read, where the
-files have them. Objects of other kinds are skipped with a note; with --skip-others so is, without
-one, all that has nothing to do with sets: other documents, and files that are no YAML.
+claim the same name in a work pool or include each other, and the ConfigMaps that they read, if
+the files have them. Objects of other kinds are skipped with a note. With --skip-others, all that
+has nothing to do with sets is skipped without a note, also files that are no YAML.
 """
 _EPILOG = """\
 examples:
@@ -47,21 +47,19 @@ def add_parser(
 
 def run(args: argparse.Namespace) -> int:
     """Check `args.files`: 0, or 1 with a line for each problem on standard output."""
-    reading = read_manifests(args.files, skip_others=args.skip_others)
-    problems = list(reading.problems)
+    found = read_manifests(args.files, skip_others=args.skip_others)
     valid: Sets = []
-    for manifest in reading.sets:
+    for manifest in found.sets:
         try:
             valid.append((manifest, parse_spec(manifest.body)))
         except InvalidError as error:
-            problems += [manifest.origin.line(problem) for problem in error.problems]
-    across = check_across(valid, reading.config_maps)
-    problems += across.problems
-    for note in (*reading.notes, *across.notes):
+            found.problems += manifest.origin.lines(error)
+    check_across(valid, found)
+    for note in found.notes:
         print(f"note: {note}", file=sys.stderr)
-    for problem in problems:
+    for problem in found.problems:
         print(problem)
-    if problems:
+    if found.problems:
         return 1
     count = len(valid)
     print(f"{count} {'set is' if count == 1 else 'sets are'} valid", file=sys.stderr)

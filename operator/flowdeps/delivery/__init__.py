@@ -1,32 +1,26 @@
-"""Our fragment of a Prefect base job template: merge, remove, find. Pure.
+"""How a lock reaches a run: what we add to the base job template of a Prefect work pool. Pure.
 
-``fragment`` says what we add, ``merge`` puts it in and takes it out, ``pythonpath`` keeps a search
-path that the template sets, ``draft`` records what was replaced, ``strays`` knows what is left
-where that record is lost, ``defaults`` reads what runs get. ``pods`` makes pods of ours in flow
-images. ``inside`` holds no modules of the operator but the scripts that fragment and pods carry
-into an image; ``scripts`` makes a text of each.
+``choice`` is the job variable by which a run chooses, and our marker: the same everywhere.
+``methods`` say what a run needs to get what it chose; ``kinds`` put that into a template of their
+kind of pool, and take it out again. ``in_image`` holds no modules of the operator but the scripts
+that run in a flow's image; ``scripts`` makes a text of each.
 """
 
-from flowdeps.delivery.fragment import NONE, Found, Fragment
-from flowdeps.delivery.kinds.kubernetes.defaults import (
-    default_image,
-    job_namespace,
-    pull_policy,
-    user,
-)
-from flowdeps.delivery.kinds.kubernetes.draft import MergeRefusedError
-from flowdeps.delivery.kinds.kubernetes.merge import find, merge, remove
+from flowdeps.delivery.choice import NONE, Choice, LiveFragment, find
+from flowdeps.delivery.kinds import for_type, remove, unsupported
+from flowdeps.delivery.kinds.kind import Fragment, Kind, MergeRefusedError
+from flowdeps.delivery.methods.install import Install
 
 __all__ = [
     "NONE",
-    "Found",
+    "Choice",
     "Fragment",
+    "Install",
+    "Kind",
+    "LiveFragment",
     "MergeRefusedError",
-    "default_image",
     "find",
-    "job_namespace",
-    "merge",
-    "pull_policy",
+    "for_type",
     "remove",
-    "user",
+    "unsupported",
 ]

@@ -1,1 +1,1 @@
-"""What stands outside a set and goes into its lock: sources, credentials."""
+"""Gathers everything that goes into a set's lock: sources, credentials, the image."""

@@ -1,4 +1,4 @@
-"""From a Secret to what a resolver and an install container need of it.
+"""Reads from a Secret what a resolver and an install container need.
 
 username, password    for the first index of the set
 netrc                 a netrc file, for several indexes; with username, its lines come after
@@ -17,17 +17,20 @@ from flowdeps.locks.index import Index
 
 NETRC_FILE = "netrc"
 CA_FILE = "ca.crt"
-_KEYS = ("username", "password", NETRC_FILE, CA_FILE)
+_LOGIN = ("username", "password")
+_KEYS = (*_LOGIN, NETRC_FILE, CA_FILE)
+_UNWRITABLE = re.compile(r"[\s\"'\\#]|[^\x21-\x7e]")
+"""What a netrc file has no way to write."""
 _LIMIT = 256 * 1024
 _CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 
 
 class CredentialsError(ValueError):
-    """A Secret that can't be used; the text names its key and quotes nothing of it."""
+    """Why a Secret can't be used. The text names the key and quotes nothing of its value."""
 
 
 def secret_data(body: Mapping[str, Any]) -> dict[str, str]:
-    """The keys of a Secret that matter here, decoded; what is no text is left empty."""
+    """Return the keys of a Secret that matter here, decoded; what is no text is empty."""
     found = {}
     for key, text in (body.get("data") or {}).items():
         if key in _KEYS:
@@ -39,33 +42,31 @@ def secret_data(body: Mapping[str, Any]) -> dict[str, str]:
 
 
 def access_of(data: Mapping[str, str], *, name: str, index: Index) -> Access:
-    """What a Secret gives access with. Raises CredentialsError."""
+    """Return what opens the indexes, from a Secret's data. Raises CredentialsError."""
     for key, text in data.items():
         if not text.strip():
             raise CredentialsError(f'Secret {name}: key "{key}" is empty or no text; fill it in')
         if len(text) > _LIMIT:
             raise CredentialsError(f'Secret {name}: key "{key}" is longer than {_LIMIT} bytes')
-    lines = []
-    user, password = data.get("username"), data.get("password")
-    if (user is None) != (password is None):
-        missing = "password" if password is None else "username"
+    login = {key: data[key].strip("\n") for key in _LOGIN if key in data}
+    if len(login) == 1:
+        [missing] = set(_LOGIN) - login.keys()
         raise CredentialsError(f'Secret {name}: key "{missing}" is missing; add it')
-    if user is not None and password is not None:
-        for key, text in (("username", user.strip("\n")), ("password", password.strip("\n"))):
-            # A netrc file has no way to write these.
-            if re.search(r"[\s\"'\\#]|[^\x21-\x7e]", text):
-                raise CredentialsError(
-                    f'Secret {name}: key "{key}" has a space, quote, "#" or sign outside ASCII,'
-                    " which a netrc file can't hold; choose another"
-                )
+    for key, text in login.items():
+        if _UNWRITABLE.search(text):
+            raise CredentialsError(
+                f'Secret {name}: key "{key}" has a space, quote, "#" or sign outside ASCII,'
+                " which a netrc file can't hold; choose another"
+            )
+    lines = []
+    if login:
         if not index.urls:
             raise CredentialsError(
                 f"Secret {name} has a username, but no index is named; set spec.index.url, or use"
                 ' the key "netrc"'
             )
         host = urlsplit(index.urls[0]).hostname
-        user, password = user.strip("\n"), password.strip("\n")
-        lines.append(f"machine {host} login {user} password {password}")
+        lines.append(f"machine {host} login {login['username']} password {login['password']}")
     if netrc := data.get(NETRC_FILE):
         lines.append(netrc.strip("\n"))
     ca = data.get(CA_FILE, "")

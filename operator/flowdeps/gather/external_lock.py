@@ -1,4 +1,4 @@
-"""A lock that was made elsewhere (spec.lockFrom): whether it is one, and fits the set's image."""
+"""Checks a lock that was made elsewhere (spec.lockFrom): by itself, and against the set's image."""
 
 from packaging.version import Version
 
@@ -7,7 +7,7 @@ from flowdeps.api.reasons import Reason
 from flowdeps.api.wording import listed
 from flowdeps.locks import overlay
 from flowdeps.locks.lock import Lock, LockError, parse_lock
-from flowdeps.trials.images import Image
+from flowdeps.trials.image import Image
 
 _SHOWN = 5
 

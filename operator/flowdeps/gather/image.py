@@ -1,4 +1,4 @@
-"""Which image a set's lock is for, what that image has installed, and notes on it."""
+"""Finds the image that a set's lock is for, with what it has installed."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import SetSpec
 from flowdeps.gather.lookup import Lookup
 from flowdeps.scheduling.tracking import Failure
-from flowdeps.trials.images import Image
+from flowdeps.trials.image import Image
 
 
 def find_image(lookup: Lookup, spec: SetSpec) -> Image | Outcome | None:
@@ -33,7 +33,7 @@ def find_image(lookup: Lookup, spec: SetSpec) -> Image | Outcome | None:
         return Outcome.failed(
             Reason.IMAGE_NOT_ALLOWED,
             f"spec.python.image: {ref.image} is not among the images that the operator allows"
-            f" ({', '.join(lookup.config.images.allowed)}); use one of them, or ask whoever runs"
+            f" ({', '.join(lookup.config.images.allowed)}); use one of them, or ask those who run"
             " flowdeps to allow it in images.allowed",
         )
     image = lookup.image(ref)

@@ -1,11 +1,10 @@
-"""Everything that goes into a set's lock, from wherever it is: the operator's first step, and that
-of `flowdeps lock`.
+"""Gathers everything that goes into a set's lock, for the operator and for `flowdeps lock`.
 
-Nothing is waited for: what is not known yet is being read, and the set is requeued when it is.
+Nothing waits: what is not known yet is being read, and the set is requeued when it is known.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -20,10 +19,10 @@ from flowdeps.gather.lookup import Lookup
 from flowdeps.gather.sources import (
     Absent,
     ConfigMapKey,
+    PrefectVariable,
     SecretName,
     SourceRef,
     Unreadable,
-    Variable,
 )
 from flowdeps.locks.access import Access
 from flowdeps.locks.index import Index
@@ -34,22 +33,25 @@ from flowdeps.locks.requirements import requirement_name
 from flowdeps.locks.requirements_file import parse_requirements_file
 from flowdeps.locks.target import Target
 from flowdeps.scheduling.tracking import Failure
-from flowdeps.trials.images import Image
+from flowdeps.trials.image import Image
 
 _SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What a lock is made from: a request, or a lock that was made elsewhere."""
+    """What a set's lock is made from."""
 
     digest: str
     """Equal for equal inputs."""
     index: Index
+    """Where packages come from."""
     wanted: LockRequest | Lock
+    """What to ask a resolver, or a lock that was made elsewhere."""
     access: Access | None = None
     """What opens the index."""
     image: Image | None = None
+    """What the lock builds on; None: it is for no image."""
     names: tuple[str, ...] = ()
     """The packages that the set asks for."""
     notes: tuple[str, ...] = ()
@@ -57,12 +59,12 @@ class Inputs:
 
 
 def gather(lookup: Lookup, spec: SetSpec) -> Inputs | Outcome:
-    """Gather all inputs of a set; an Outcome says what is missing, wrong or not known yet."""
+    """Return all inputs of a set; an Outcome if something is missing, wrong or not known yet."""
     family = _family(lookup, spec)
     if isinstance(family, Outcome):
         return family
-    refs = {ref for one in family.values() for ref in _refs(lookup.key.namespace, one)}
-    lookup.need_sources(frozenset(refs | _secrets(lookup, spec)))
+    sources = [source for one in family.values() for source in one.sources]
+    lookup.need_sources(_secrets(lookup, spec).union(_ref(lookup, one) for one in sources))
     index = _index(lookup, spec)
     if isinstance(index, Outcome):
         return index
@@ -81,8 +83,8 @@ def gather(lookup: Lookup, spec: SetSpec) -> Inputs | Outcome:
         case Outcome():
             return wanted
         case Lock():
-            of_image = (image.facts.digest, *spec.shadow) if image else ()
-            digest = _digest(wanted.digest, *of_image)
+            parts = (wanted.digest, image.facts.digest, *spec.shadow) if image else (wanted.digest,)
+            digest = f"sha256:{hashlib.sha256('+'.join(parts).encode()).hexdigest()}"
             names = {pin.name for pin in wanted.pins}
         case LockRequest():
             digest = wanted.digest
@@ -99,16 +101,11 @@ def gather(lookup: Lookup, spec: SetSpec) -> Inputs | Outcome:
 
 
 def gather_access(lookup: Lookup, spec: SetSpec) -> Access | Outcome | None:
-    """Gather only what opens a set's index; None: it needs nothing."""
+    """Return only what opens a set's index; None: the set names no Secret."""
     lookup.need_sources(_secrets(lookup, spec))
     lookup.need_image(None)
     index = _index(lookup, spec)
     return index if isinstance(index, Outcome) else _access(lookup, spec, index)
-
-
-def _digest(*parts: str) -> str:
-    """``sha256:<64 hex digits>``, as of a request: a status has no room for more."""
-    return f"sha256:{hashlib.sha256('+'.join(parts).encode()).hexdigest()}"
 
 
 def _family(lookup: Lookup, spec: SetSpec) -> dict[str, SetSpec] | Outcome:
@@ -139,17 +136,10 @@ def _family(lookup: Lookup, spec: SetSpec) -> dict[str, SetSpec] | Outcome:
     return family
 
 
-def _refs(namespace: str, spec: SetSpec) -> Iterator[SourceRef]:
-    for source in (*spec.requirements_from, *spec.constraints_from):
-        yield _ref(namespace, source)
-    if spec.lock_from:
-        yield _ref(namespace, spec.lock_from)
-
-
-def _ref(namespace: str, source: Source) -> SourceRef:
+def _ref(lookup: Lookup, source: Source) -> SourceRef:
     if isinstance(source, VariableSource):
-        return Variable(source.name)
-    return ConfigMapKey(namespace, source.name, source.key)
+        return PrefectVariable(source.name)
+    return ConfigMapKey(lookup.key.namespace, source.name, source.key)
 
 
 def _secrets(lookup: Lookup, spec: SetSpec) -> frozenset[SourceRef]:
@@ -176,7 +166,7 @@ def _content(
 
 def _lines(lookup: Lookup, source: Source, *, path: str) -> Sequence[str] | Outcome:
     """The requirements that a source holds."""
-    ref = _ref(lookup.key.namespace, source)
+    ref = _ref(lookup, source)
     content = _content(lookup, ref, path=path)
     if isinstance(content, Outcome):
         absent = content.reason is Reason.SOURCE_NOT_FOUND
@@ -228,7 +218,7 @@ def _request(
 def _external_lock(
     lookup: Lookup, spec: SetSpec, source: Source, image: Image | None
 ) -> Lock | Outcome:
-    content = _content(lookup, _ref(lookup.key.namespace, source), path="spec.lockFrom")
+    content = _content(lookup, _ref(lookup, source), path="spec.lockFrom")
     if isinstance(content, Outcome):
         return content
     return external_lock(str(content), image, shadow=spec.shadow)
@@ -253,7 +243,7 @@ def _index(lookup: Lookup, spec: SetSpec) -> Index | Outcome:
             return Outcome.failed(
                 Reason.INDEX_NOT_ALLOWED,
                 f"{path}: {url} is not among the indexes that the operator allows"
-                f" ({', '.join(config.allowed_indexes)}); use one of them, or ask whoever runs"
+                f" ({', '.join(config.allowed_indexes)}); use one of them, or ask those who run"
                 " flowdeps to allow it in index.allowed",
             )
     return spec.index.index

@@ -1,9 +1,9 @@
-"""Of the locks that a request may have, the one with the fewest known vulnerabilities.
+"""Finds the lock of a request that has the fewest known vulnerabilities.
 
-Where the lock of a request has vulnerable versions, it is asked for once more without them. Where
-that finds none, or others that are no better, a fixed version may be younger than the cooldown
-allows: the lowest one, and no release that came after it. The last resort is a version from before
-the flaw. All of it is one answer for those who wait.
+If the lock has vulnerable versions, a second resolution excludes them. If that finds no lock, or
+one that is no better, a fixed version may be younger than the cooldown allows: then the lowest
+fixed version is allowed, and no later release. The last resort is a version from before the flaw.
+All of it is one answer for those who wait.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
@@ -15,13 +15,15 @@ from flowdeps.resolver import Resolution, ResolveError
 from flowdeps.vulnerabilities.matches import Vulnerability, exclusions, fixes
 
 Ask = Callable[[LockRequest], Awaitable[Resolution]]
+"""Asks a resolver."""
 Known = Callable[[Lock], tuple[Vulnerability, ...]]
+"""Returns what is known against a lock."""
 
 
 async def least_vulnerable(request: LockRequest, *, ask: Ask, known: Known) -> Resolution:
-    """What `ask` answers to `request`, or to a narrower one, by what is `known` of their locks.
+    """Return what `ask` answers to `request`, or to a narrower one that is better.
 
-    The first answer stands where others are no better. Raises a `ResolveError` where there is none.
+    Raises a `ResolveError` if the request has no lock.
     """
     answers = [await ask(request)]
     for other in _narrower(request, answers, known):
@@ -37,17 +39,17 @@ async def least_vulnerable(request: LockRequest, *, ask: Ask, known: Known) -> R
 def _narrower(
     request: LockRequest, answers: list[Resolution], known: Known
 ) -> Iterator[LockRequest]:
-    """What to ask next, after the `answers` that have come by then."""
+    """Yield what to ask next, after the `answers` so far."""
     without = replace(request, exclude=exclusions(known(answers[0].lock)))
     if without == request:
         return
     yield without
     fits, left = len(answers) > 1, known(answers[-1].lock)
-    if request.cooldown and (mending := fixes(left)):
+    if request.cooldown and (fixed := fixes(left)):
         yield replace(
             without,
-            exclude=(*without.exclude, *mending.values()),
-            cooldown_exempt=(*request.cooldown_exempt, *mending),
+            exclude=(*without.exclude, *fixed.values()),
+            cooldown_exempt=(*request.cooldown_exempt, *fixed),
         )
     before = replace(without, exclude=(*without.exclude, *exclusions(left, before=True)))
     if fits and before != without:

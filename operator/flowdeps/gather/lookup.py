@@ -1,4 +1,4 @@
-"""What a gathering asks of those who know a cluster, or files."""
+"""The interface by which a gathering looks things up, in a cluster or in files."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -10,7 +10,7 @@ from flowdeps.api.resource import SetSpec
 from flowdeps.gather.sources import Absent, Content, SourceRef, Unreadable
 from flowdeps.scheduling.tracking import Failure
 from flowdeps.state.store import SetKey
-from flowdeps.trials.images import Image, ImageRef
+from flowdeps.trials.image import Image, ImageRef
 
 
 class Lookup(Protocol):

@@ -1,10 +1,10 @@
-"""Why a lock is not made, or not served: the texts that the operator and `flowdeps lock` share."""
+"""Why a lock is not made or not published, for the operator and `flowdeps lock`."""
 
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import OnVulnerable, SetSpec
 from flowdeps.locks.lock import Lock
-from flowdeps.vulnerabilities.matches import Vulnerability, describe
+from flowdeps.vulnerabilities.matches import Vulnerability, vulnerabilities_text
 
 LARGEST_LOCK = 1_000_000
 """Bytes: what fits a ConfigMap (1 MiB) beside its other fields."""
@@ -19,7 +19,7 @@ def unresolved(spec: SetSpec, reason: Reason, message: str) -> Outcome:
         "constraintsFrom": spec.constraints_from,
         "includes": spec.includes,
     }
-    if reason is Reason.UNSATISFIABLE:  # which a resolver says of packages, not of fields
+    if reason is Reason.UNSATISFIABLE:  # the resolver names packages, no fields
         fields = ", ".join(f"spec.{name}" for name, value in named.items() if value)
         message = f"{fields}: {message.rstrip('. ')}. Widen one side, or correct a name"
     return Outcome.failed(reason, message)
@@ -31,12 +31,12 @@ def blocked(spec: SetSpec, found: tuple[Vulnerability, ...]) -> Outcome | None:
         return None
     return Outcome.failed(
         Reason.VULNERABLE,
-        f"the lock is not published, as spec.vulnerabilities is Block: {describe(found)}; ask for"
-        " a fixed version, or set Report",
+        "the lock is not published, as spec.vulnerabilities is Block: "
+        f"{vulnerabilities_text(found)}; ask for a fixed version, or set Report",
     )
 
 
-def too_large(lock: Lock) -> Outcome | None:
+def lock_too_large(lock: Lock) -> Outcome | None:
     """Return why a lock does not fit a ConfigMap, before anything is written; None: it does."""
     size = len(lock.render().encode())
     if size <= LARGEST_LOCK:

@@ -12,11 +12,11 @@ from typing import Any
 
 
 class TextError(ValueError):
-    """What is there is no text: how so, and what to do."""
+    """Why something is no text, and what to do."""
 
 
 def text_under(config_map: Mapping[str, Any], key: str) -> str | None:
-    """The text under a key; None where there is none. Raises TextError."""
+    """Return the text under a key; None if there is none. Raises TextError."""
     text = _part(config_map, "data").get(key)
     if isinstance(text, str):
         return text
@@ -31,12 +31,12 @@ def text_under(config_map: Mapping[str, Any], key: str) -> str | None:
 
 
 def keys_of(config_map: Mapping[str, Any]) -> list[str]:
-    """All keys of a ConfigMap."""
+    """Return all keys of a ConfigMap."""
     return sorted({**_part(config_map, "data"), **_part(config_map, "binaryData")})
 
 
 def decode(content: bytes) -> str:
-    """The text of a file, by its byte order mark or else in UTF-8. Raises TextError."""
+    """Return the text of a file, by its byte order mark or else in UTF-8. Raises TextError."""
     marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         return content.decode("utf-16" if marked else "utf-8-sig")

@@ -25,7 +25,7 @@ from flowdeps.scheduling.single_flight import SingleFlight
 from flowdeps.state import Claims, Location, Signature
 from flowdeps.state.store import PoolKey, SetEntry, SetKey, Store
 from flowdeps.telemetry.metrics import Metrics
-from flowdeps.trials.images import Image, ImageRef
+from flowdeps.trials.image import Image, ImageRef
 from flowdeps.trials.runner import Runner
 from flowdeps.trials.verify import Trial, Verifier
 from flowdeps.vulnerabilities import Advisories

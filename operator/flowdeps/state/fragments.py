@@ -5,13 +5,13 @@ than 1 MiB: what is said of the sets is bounded, so that a thousand of them fit.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from flowdeps.api.names import REVISION_LABEL
 from flowdeps.api.poolconfig import PoolConfig
 from flowdeps.api.resource import SetSpec, WorkPoolRef
 from flowdeps.api.wording import listed, shorten
-from flowdeps.delivery import Fragment
+from flowdeps.delivery import Fragment, Install
 from flowdeps.locks.index import Index
 from flowdeps.state.store import ConfigMapView, SetEntry
 
@@ -56,7 +56,8 @@ def pool_fragment(
     """What a pool's template should carry: `offered` says which set each key stands for, `index`
     where extras of a run without a set come from."""
     install = settings.install
-    fragment = Fragment(
+    context = {"security_context": install.security_context} if install.security_context else {}
+    return Fragment(
         owner=owner,
         cluster=cluster,
         version=version,
@@ -66,13 +67,13 @@ def pool_fragment(
         descriptions=_descriptions(offered),
         default_image=settings.image,
         extras=settings.extra_packages,
-        index_urls=index.urls,
-        resources=install.resources or None,
-        env=tuple({"name": one.name, "value": one.value} for one in install.env),
+        method=Install(
+            resources=install.resources or None,
+            env=tuple({"name": one.name, "value": one.value} for one in install.env),
+            index_urls=index.urls,
+            **context,
+        ),
     )
-    if install.security_context:
-        return replace(fragment, security_context=install.security_context)
-    return fragment
 
 
 def _descriptions(offered: Mapping[str, SetEntry]) -> dict[str, str]:

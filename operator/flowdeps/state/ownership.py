@@ -1,9 +1,9 @@
 """Whether the fragment in a pool's template is ours to change and remove."""
 
-from flowdeps.delivery import Found
+from flowdeps.delivery import LiveFragment
 
 
-def is_ours(found: Found | None, *, owner: str, cluster: str, unnamed: bool) -> bool:
+def is_ours(found: LiveFragment | None, *, owner: str, cluster: str, unnamed: bool) -> bool:
     """Return whether we, of this owner and cluster, may remove a fragment.
 
     An operator of the same owner in another cluster may have written it, which alone knows its

@@ -29,7 +29,9 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.build = Info(
-            "flowdeps_build", "What is running: version and Python.", registry=self.registry
+            "flowdeps_build",
+            "The running version of flowdeps and of Python.",
+            registry=self.registry,
         )
         self.build.info({"version": __version__, "python": platform.python_version()})
 
@@ -44,7 +46,7 @@ class Metrics:
         )
         self.stalled = self._gauge(
             "set_stalled_seconds",
-            "For how long a set has waited for a person (condition Stalled); the 100 longest.",
+            "How long a set has waited for a person (condition Stalled); the 100 longest.",
             "namespace set reason",
         )
         self.lock_age = self._gauge(
@@ -54,7 +56,7 @@ class Metrics:
         )
         self.overdue = self._gauge(
             "refresh_overdue_seconds",
-            "By how much the refresh of a namespace that is due longest is late.",
+            "How late the most overdue refresh of a namespace is.",
             "namespace",
         )
         self.vulnerable = self._gauge(
@@ -62,7 +64,7 @@ class Metrics:
         )
         self.cleanups = self._counter(
             "cleanups",
-            "Deleted sets whose traces were taken out (Done), or not everywhere (GivenUp).",
+            "Deleted sets that were removed everywhere (Done), or not everywhere (GivenUp).",
             "outcome",
         )
 
@@ -77,24 +79,24 @@ class Metrics:
         )
         self.probes = self._histogram(
             "probe_seconds",
-            "Seconds that looking into an image took, the wait for a turn included, by outcome"
+            "Seconds that inspecting an image took, including the wait for a turn, by outcome"
             " (Probed or the condition's reason).",
             "outcome",
         )
         self.verifications = self._histogram(
             "verify_seconds",
-            "Seconds that trying a lock in its image took, the wait for a turn included, by outcome"
-            " (Verified or the condition's reason).",
+            "Seconds that verifying a lock in its image took, including the wait for a turn, by"
+            " outcome (Verified or the condition's reason).",
             "outcome",
         )
         self.pods = self._gauge(
-            "pods_running", "Pods that look into images and try locks, or wait for their turn."
+            "pods_running", "Pods that inspect images and verify locks, or wait for their turn."
         )
 
         # Pools
         self.pool_sets = self._gauge(
             "pool_sets",
-            "Sets that name a pool, by what it says of them (Synced or the condition's reason).",
+            "Sets that name a pool, by their state in it (Synced or the condition's reason).",
             "pool reason",
         )
         self.template_writes = self._counter(
@@ -102,7 +104,7 @@ class Metrics:
         )
         self.template_drifts = self._counter(
             "template_drifts",
-            "Times a pool's base job template was found changed by others and was mended.",
+            "How often a pool's base job template was changed by others and repaired.",
             "pool",
         )
 
@@ -112,31 +114,31 @@ class Metrics:
         )
         self.failed_passes = self._counter(
             "pass_failures",
-            "Passes that ended in an unexpected error and are tried again.",
+            "Passes that ended in an unexpected error and are retried.",
             "kind",
         )
         self.leader = self._gauge(
-            "leader", "1 where this process is the active one, 0 where it stands by."
+            "leader", "1 if this process is the active one, 0 if it is a standby."
         )
         self.queue_ready = self._gauge("queue_ready", "Keys that wait for a worker.")
-        self.queue_delayed = self._gauge("queue_delayed", "Keys whose time has not come yet.")
-        self.queue_running = self._gauge("queue_running", "Passes that are under way.")
+        self.queue_delayed = self._gauge("queue_delayed", "Keys that are due later.")
+        self.queue_running = self._gauge("queue_running", "Passes that are running.")
         self.queue_age = self._gauge(
             "queue_oldest_seconds",
-            "Seconds that the oldest of the keys that wait for a worker has waited.",
+            "Seconds that the oldest waiting key has waited for a worker.",
         )
         self.longest_pass = self._gauge(
-            "queue_longest_pass_seconds", "Seconds that the longest pass under way has taken."
+            "queue_longest_pass_seconds", "Seconds that the longest running pass has taken so far."
         )
         self.api_calls = self._counter(
             "api_requests",
             "Requests to outside systems by target (kubernetes, prefect), method and outcome"
-            " (HTTP status, or error where there was no answer).",
+            " (HTTP status, or error if there was no answer).",
             "target method outcome",
         )
         self.api_seconds = self._histogram(
             "api_request_seconds",
-            "Seconds until a request was answered, or given up, its retries included.",
+            "Seconds until a request was answered or given up, including its retries.",
             "target method",
             buckets=_REQUEST_SECONDS,
         )

@@ -6,9 +6,8 @@ them for others, and because a private image's packages are no business of those
 A tag may move, which only a pod can tell: after `recheck` seconds the image is looked at again.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +19,6 @@ from flowdeps.api.names import (
     PROBE_CONTAINER,
     PROBED_AT_ANNOTATION,
     PURPOSE_LABEL,
-    image_facts_name,
 )
 from flowdeps.api.reasons import Reason
 from flowdeps.api.times import format_time, parse_time
@@ -29,45 +27,12 @@ from flowdeps.locks.image import ImageError, ImageFacts
 from flowdeps.locks.inspection import parse_probe
 from flowdeps.telemetry.metrics import Metrics, measured
 from flowdeps.trials.errors import TrialError
+from flowdeps.trials.image import Image, ImageRef
 from flowdeps.trials.pods import PodSettings, probe_pod
 from flowdeps.trials.runner import Runner
 
 _FACTS_FILE = "facts.json"
 _LAST_LINES = 3
-
-
-@dataclass(frozen=True)
-class ImageRef:
-    """An image as pods of a namespace get it; `pull_policy` None: Kubernetes' default; `user`: the
-    user and group that the template gives to runs, None: none, and ours run as nobody."""
-
-    namespace: str
-    image: str
-    pull_policy: str | None = None
-    user: tuple[int | None, int | None] = (None, None)
-
-    def __str__(self) -> str:
-        return f"{self.image} in {self.namespace}"
-
-    @property
-    def facts_name(self) -> str:
-        """The ConfigMap that keeps what the image has."""
-        return image_facts_name(self.short)
-
-    @property
-    def short(self) -> str:
-        """Ten hex digits that name it in its namespace."""
-        text = f"{self.image}\n{self.pull_policy or ''}\n{self.user}"
-        return hashlib.sha256(text.encode()).hexdigest()[:10]
-
-
-@dataclass(frozen=True)
-class Image:
-    """What an image has; `id` is what the node says of its content (a digest)."""
-
-    ref: ImageRef
-    id: str
-    facts: ImageFacts
 
 
 class Images:

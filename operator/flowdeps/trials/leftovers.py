@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from flowdeps.api.names import OURS, PURPOSE_LABEL
 from flowdeps.clients.kubernetes import Cluster
-from flowdeps.trials.images import ImageRef
+from flowdeps.trials.image import ImageRef
 
 
 async def sweep(

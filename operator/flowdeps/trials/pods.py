@@ -14,9 +14,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowdeps.api.names import PROBE_CONTAINER, SITE_VOLUME, VERIFY_CONTAINER
-from flowdeps.delivery.fragment import ENV_SET, RESTRICTED, installation, volumes
-from flowdeps.delivery.kinds.kubernetes.python_path import HOME, NAME, OWN
+from flowdeps.api.names import PROBE_CONTAINER, VERIFY_CONTAINER
+from flowdeps.delivery.methods.install import (
+    ENV_SET,
+    IMAGE_PATH,
+    PYTHON_PATH,
+    RESTRICTED,
+    SITE_MOUNT,
+    installation,
+    volumes,
+)
 from flowdeps.delivery.scripts import command
 
 VERIFY_RESULT = f"{VERIFY_CONTAINER}:"
@@ -107,15 +114,12 @@ def verify_pod(
         "command": command("verify"),
         "env": [
             {"name": ENV_SET, "value": set_name},
-            {"name": NAME, "value": OWN},
+            {"name": "PYTHONPATH", "value": ":".join((*PYTHON_PATH, *IMAGE_PATH))},
             {"name": "FLOWDEPS_IMPORTS", "value": json.dumps(list(imports))},
             {"name": "FLOWDEPS_NAMES", "value": json.dumps([] if imports else list(names))},
             {"name": "FLOWDEPS_TIMEOUT", "value": str(timeout_seconds)},
         ],
-        "volumeMounts": [
-            {"name": SITE_VOLUME, "mountPath": HOME, "readOnly": True},
-            _TEMPORARY_MOUNT,
-        ],
+        "volumeMounts": [SITE_MOUNT, _TEMPORARY_MOUNT],
     }
     pod = _pod(name=name, namespace=namespace, labels=labels, settings=settings)
     pod["spec"] |= {

@@ -22,7 +22,8 @@ from flowdeps.locks.lock import Lock
 from flowdeps.locks.overlay import unmet_requirements
 from flowdeps.state.store import DIGEST_FILE, LOCK_FILE, MANIFEST_FILE
 from flowdeps.trials.errors import TrialError
-from flowdeps.trials.images import Image, labels, run_as
+from flowdeps.trials.image import Image
+from flowdeps.trials.images import labels, run_as
 from flowdeps.trials.pods import VERIFY_RESULT, PodSettings, verify_pod
 from flowdeps.trials.runner import Ended, Runner
 

@@ -89,7 +89,7 @@ def fixes(vulnerabilities: Iterable[Vulnerability]) -> dict[str, str]:
     return {package: f"{package}<={fixed}" for fixed, package in found}  # the highest comes last
 
 
-def describe(found: Sequence[Vulnerability]) -> str:
+def vulnerabilities_text(found: Sequence[Vulnerability]) -> str:
     """Return vulnerabilities as one line for people."""
     texts = [
         f"{one.package} {one.version} has {one.id}"

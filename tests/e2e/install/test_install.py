@@ -96,7 +96,7 @@ def test_the_operators_pod_answers_why_a_set_is_as_it_is(installed: Site) -> Non
     """As the runbooks and helm's notes say, where nobody has the command at hand."""
     said = installed.node.kubectl(
         *("exec", "-n", NAMESPACE, f"deployment/{RELEASE}", "--"),
-        *("flowdeps", "explain", f"{TEAM}/first", "--config", "/etc/flowdeps/config.yaml"),
+        *("flowdeps", "status", f"{TEAM}/first", "--config", "/etc/flowdeps/config.yaml"),
     )
     assert f"{TEAM}/first is ready" in said
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from flowdeps.delivery import Fragment, find, merge
+from flowdeps.delivery import Fragment, find
+from flowdeps.delivery.kinds.kubernetes import merge
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.prefect import PrefectServer
@@ -204,7 +205,7 @@ def test_everything_goes_and_nothing_else(scene: Scene) -> None:
 
     refused = scene.cleanup("--yes", "--wait", "10")
     assert refused.status == 1
-    assert "is active, it holds the Lease cleanup-release/cleaned" in refused.err
+    assert "is active and holds the Lease cleanup-release/cleaned" in refused.err
     told = scene.cleanup("--dry-run")
     assert (told.status, told.err) == (0, "")
     assert scene.versions() == versions
@@ -264,7 +265,7 @@ def test_without_prefect_nothing_goes_but_by_request(scene: Scene) -> None:
     failed = scene.cleanup("--yes", PREFECT_CLIENT_MAX_RETRIES="0")
     assert failed.status == 1
     assert failed.out == ""
-    assert "work pools could not be looked at: the Prefect API did not answer" in failed.err
+    assert "work pools could not be read: the Prefect API did not answer" in failed.err
     assert "--skip-pools" in failed.err
     assert scene.versions() == versions
 

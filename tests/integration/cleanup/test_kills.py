@@ -14,7 +14,8 @@ from flowdeps.api.names import FINALIZER
 from flowdeps.app.cleanup import Cleanup
 from flowdeps.clients.kubernetes import Cluster, ClusterError
 from flowdeps.clients.prefect.client import Pools
-from flowdeps.delivery import Fragment, merge
+from flowdeps.delivery import Fragment
+from flowdeps.delivery.kinds.kubernetes import merge
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.prefect import PrefectServer
 from tests.cluster.prefect_api import PrefectApi

@@ -258,8 +258,12 @@ def test_the_configuration_decides_as_in_the_operator(shell: Shell, stocked: Ind
     assert "alpha==1.1 " in plain.out
     assert "alpha==1.0 " in avoided.out
 
-    blocked = set_text(["alpha>1"], index=stocked.url) + "  vulnerabilities: Block\n"
-    shell.write("set.yaml", blocked)
+    reported = set_text(["alpha>1"], index=stocked.url)
+    shell.write("set.yaml", reported)
+    done = shell.flowdeps("lock", "set.yaml", "--config", "config.yaml")
+    assert done.status == 0
+    assert "note: alpha 1.1 has GHSA-1 (no fixed version is known)\n" in done.err
+    shell.write("set.yaml", f"{reported}  vulnerabilities: Block\n")
     done = shell.flowdeps("lock", "set.yaml", "--config", "config.yaml")
     assert (done.status, done.out) == (1, "")
     assert "flowdeps: Vulnerable: the lock is not published, as spec.vuln" in done.err

@@ -35,7 +35,7 @@ def test_kubectl_apply_shows_the_message(cluster: ControlPlane, sets: Sets) -> N
         cluster.kubectl("apply", "-n", NAMESPACE, "-f", "-", input=bad)
     assert (
         'spec.requirements[1]: Invalid value: "-r requirements.txt": a flag is not allowed;'
-        " list the packages themselves, one an item"
+        " list the packages themselves, one per item"
     ) in str(caught.value)
 
 

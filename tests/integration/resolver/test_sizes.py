@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flowdeps.gather.refusals import LARGEST_LOCK, too_large
+from flowdeps.gather.refusals import LARGEST_LOCK, lock_too_large
 from flowdeps.locks import index as locks_index
 from flowdeps.locks.lock import Lock
 from flowdeps.resolver import Resolver
@@ -58,7 +58,7 @@ async def test_a_lock_of_300_pins_fits_a_config_map_with_room(
     assert len(lock.pins) == 300
     body = json.dumps(_config_map(lock, text=lock.render()))
     assert len(body.encode()) < 1024**2 / 10
-    assert too_large(lock) is None
+    assert lock_too_large(lock) is None
 
 
 def test_the_api_server_takes_a_lock_of_the_largest_size(cluster: ControlPlane) -> None:

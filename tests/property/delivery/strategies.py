@@ -5,12 +5,15 @@ Every template can carry the fragment; names and paths of ours never occur in it
 
 import copy
 import json
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypothesis import strategies as st
 
-from flowdeps.delivery import Fragment
-from flowdeps.delivery.kinds.kubernetes.defaults import placeholder
+from flowdeps.delivery import Fragment, Install
+from flowdeps.delivery.choice import Choice
+from flowdeps.delivery.methods.method import Pieces
+from flowdeps.delivery.placeholders import placeholder
 from tests.unit.delivery.samples import Template, flow_of, pod_of, pool
 
 ABSENT = object()
@@ -104,10 +107,58 @@ def fragments(draw: st.DrawFn) -> Fragment:
         default_image=draw(
             st.sampled_from(["registry.example.com/b:1", "registry.example.com/c:1"])
         ),
-        resources=draw(st.none() | st.just({"limits": {"memory": "1Gi"}})),
+        method=Install(resources=draw(st.none() | st.just({"limits": {"memory": "1Gi"}}))),
         extras=draw(st.booleans()),
         extras_variable=draw(st.sampled_from(["extra_py_deps", "extras"])),
     )
+
+
+@dataclass(frozen=True)
+class AnyMethod:
+    """A method that gives these pieces, whatever the choice is."""
+
+    given: Pieces
+
+    def pieces(self, choice: Choice) -> Pieces:  # noqa: ARG002
+        """Return the pieces."""
+        return self.given
+
+
+def _pieces_of(prefix: str, **more: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    names = st.sampled_from(["lock", "site", "INSTALL", "SET"]).map(lambda name: prefix + name)
+    content = st.fixed_dictionaries({"name": names, **more}, optional={"more": _json})
+    return st.lists(content, max_size=2, unique_by=lambda one: str(one["name"])).map(tuple)
+
+
+_directories = st.sampled_from(["/opt/flowdeps", "/opt/flowdeps/site", "/opt/flowdeps/boot"])
+_contexts = st.dictionaries(st.sampled_from(["runAsUser", "privileged"]), _json, max_size=2)
+_pieces = st.builds(
+    Pieces,
+    volumes=_pieces_of("flowdeps-"),
+    init_containers=_pieces_of("flowdeps-")
+    | _pieces_of("flowdeps-", image=_texts, securityContext=_contexts),
+    flow_mounts=_pieces_of("flowdeps-", mountPath=_directories),
+    flow_env=_pieces_of("FLOWDEPS_", value=_texts),
+    python_path=st.lists(_directories, max_size=2, unique=True).map(tuple),
+    image_path=st.lists(_directories, max_size=2, unique=True).map(tuple),
+    labels=st.dictionaries(st.sampled_from(["flowdeps.dev/set", "flowdeps.dev/x"]), _texts),
+)
+
+
+@st.composite
+def any_fragments(draw: st.DrawFn) -> Fragment:
+    """A fragment of one owner, whose method is Install or any other."""
+    fragment = draw(fragments())
+    pieces = draw(st.none() | _pieces)
+    return fragment if pieces is None else replace(fragment, method=AnyMethod(pieces))
+
+
+def lists_of(template: Template) -> list[list[Any]]:
+    """The lists of pod and flow container in which pieces go, as far as they are there."""
+    pod, flow = pod_of(template), flow_of(template)
+    lists = [pod.get("volumes"), pod.get("initContainers")]
+    lists += [flow.get("volumeMounts"), flow.get("env")]
+    return [one for one in lists if isinstance(one, list)]
 
 
 @st.composite
@@ -115,7 +166,7 @@ def edits(draw: st.DrawFn, template: Template) -> Template:
     """The merged template after somebody else changed things outside our fragment."""
     edited = copy.deepcopy(template)
     pod, flow = pod_of(edited), flow_of(edited)
-    for items in (pod["volumes"], pod["initContainers"], flow["volumeMounts"], flow["env"]):
+    for items in lists_of(edited):
         for number in range(draw(st.integers(0, 2))):
             items.insert(draw(st.integers(0, len(items))), {"name": f"added-{number}"})
     put(draw, edited["variables"]["properties"], "added", draw(_json))

@@ -8,21 +8,15 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from flowdeps.delivery import Fragment, MergeRefusedError, find, merge, remove
-from tests.property.delivery.strategies import edits, fragments, templates
+from flowdeps.delivery import Fragment, MergeRefusedError, find
+from flowdeps.delivery.kinds.kubernetes import merge, remove
+from tests.property.delivery.strategies import any_fragments, edits, fragments, lists_of, templates
 from tests.unit.delivery.samples import Template, flow_of, pod_of, same
 
-OURS = {
-    "flowdeps-lock",
-    "flowdeps-credentials",
-    "flowdeps-site",
-    "flowdeps-install",
-    "FLOWDEPS_SET",
-    "FLOWDEPS_LOCK",
-}
+OURS = ("flowdeps-", "FLOWDEPS_")
 
 
-@given(template=templates(), fragment=fragments())
+@given(template=templates(), fragment=any_fragments())
 def test_removing_what_was_merged_restores_the_template(
     template: Template, fragment: Fragment
 ) -> None:
@@ -35,7 +29,7 @@ def test_removing_what_was_merged_restores_the_template(
     assert same(merged, unchanged)
 
 
-@given(template=templates(), first=fragments(), second=fragments())
+@given(template=templates(), first=any_fragments(), second=any_fragments())
 def test_merging_over_a_fragment_equals_merging_without_it(
     template: Template, first: Fragment, second: Fragment
 ) -> None:
@@ -50,7 +44,7 @@ def test_a_template_without_a_fragment_has_nothing_to_remove(template: Template)
     assert find(template) is None
 
 
-@given(template=templates(), fragment=fragments())
+@given(template=templates(), fragment=any_fragments())
 def test_find_tells_what_was_merged(template: Template, fragment: Fragment) -> None:
     """find gives back the fragment's owner, version, variable, keys and default."""
     found = find(merge(template, fragment))
@@ -62,7 +56,12 @@ def test_find_tells_what_was_merged(template: Template, fragment: Fragment) -> N
     assert found.default == fragment.default
 
 
-@given(data=st.data(), template=templates(), fragment=fragments(), second=fragments())
+@given(
+    data=st.data(),
+    template=templates(),
+    fragment=any_fragments(),
+    second=any_fragments(),
+)
 def test_what_others_write_after_us_stays(
     data: Any, template: Template, fragment: Fragment, second: Fragment
 ) -> None:
@@ -76,14 +75,15 @@ def test_what_others_write_after_us_stays(
     assert flow_of(bare)["added"] == flow_of(edited)["added"]
 
 
-@given(data=st.data(), template=templates(), fragment=fragments())
+@given(data=st.data(), template=templates(), fragment=any_fragments())
 def test_a_fragment_with_a_piece_missing_is_healed(
     data: Any, template: Template, fragment: Fragment
 ) -> None:
     """Whatever item of ours somebody takes out of a list, the next merge brings it back."""
     whole = merge(template, fragment)
     damaged = copy.deepcopy(whole)
-    ours = [(items, item) for items in _lists(damaged) for item in items if _name(item) in OURS]
+    ours = [(items, item) for items in lists_of(damaged) for item in items if _is_ours(item)]
+    assume(ours)
     items, item = data.draw(st.sampled_from(ours))
     items.remove(item)
     assert same(merge(damaged, fragment), whole)
@@ -114,7 +114,7 @@ def test_what_is_left_of_a_fragment_without_its_marker_is_healed(
     del damaged["variables"]["properties"][fragment.variable]
     if data.draw(st.booleans()):
         damaged["variables"]["properties"].pop(fragment.extras_variable, None)
-    ours = [(items, item) for items in _lists(damaged) for item in items if _name(item) in OURS]
+    ours = [(items, item) for items in lists_of(damaged) for item in items if _is_ours(item)]
     kept = data.draw(st.sampled_from(["flowdeps-lock", "flowdeps-credentials", "flowdeps-install"]))
     for items, item in ours:
         if _name(item) != kept and data.draw(st.booleans()):
@@ -136,7 +136,7 @@ def test_without_a_marker_what_only_has_a_name_of_ours_is_not_ours(
     marker went, it is refused, and removal leaves it."""
     damaged = merge(template, fragment)
     del damaged["variables"]["properties"][fragment.variable]
-    ours = [(items, item) for items in _lists(damaged) for item in items if _name(item) in OURS]
+    ours = [(items, item) for items in lists_of(damaged) for item in items if _is_ours(item)]
     items, item = data.draw(st.sampled_from(ours))
     theirs = {
         "name": item["name"],
@@ -156,7 +156,7 @@ def test_without_a_marker_what_only_has_a_name_of_ours_is_not_ours(
     items[items.index(item)] = theirs
     with pytest.raises(MergeRefusedError, match="no marker"):
         merge(damaged, fragment)
-    assert theirs in [item for items in _lists(remove(damaged)) for item in items]
+    assert theirs in [item for items in lists_of(remove(damaged)) for item in items]
 
 
 _values = st.recursive(
@@ -173,7 +173,7 @@ _values = st.recursive(
 )
 
 
-@given(data=st.data(), template=templates(), fragment=fragments())
+@given(data=st.data(), template=templates(), fragment=any_fragments())
 def test_a_template_of_any_shape_is_merged_or_refused(
     data: Any, template: Template, fragment: Fragment
 ) -> None:
@@ -195,11 +195,6 @@ def test_a_template_of_any_shape_is_merged_or_refused(
     assert json.dumps(broken) == before
 
 
-def _lists(merged: Template) -> list[list[Any]]:
-    pod, flow = pod_of(merged), flow_of(merged)
-    return [pod["volumes"], pod["initContainers"], flow["volumeMounts"], flow["env"]]
-
-
 def _nodes(value: Any) -> list[Any]:
     if not isinstance(value, dict | list):
         return []
@@ -211,6 +206,10 @@ def _name(item: Any) -> Any:
     return item.get("name") if isinstance(item, dict) else None
 
 
+def _is_ours(item: Any) -> bool:
+    return str(_name(item)).startswith(OURS)
+
+
 def _foreign(template: Template) -> list[Any]:
     pod, flow = pod_of(template), flow_of(template)
     lists = (
@@ -220,5 +219,5 @@ def _foreign(template: Template) -> list[Any]:
         flow.get("volumeMounts"),
         flow.get("env") if isinstance(flow.get("env"), list) else [],
     )
-    named = [[_name(item) for item in items or []] for items in lists]
-    return [[name for name in names if name not in OURS | {"PYTHONPATH"}] for names in named]
+    theirs = [[item for item in items or [] if not _is_ours(item)] for items in lists]
+    return [[_name(one) for one in items if _name(one) != "PYTHONPATH"] for items in theirs]

@@ -191,9 +191,9 @@ BAD: tuple[Bad, ...] = (
         "spec.requirements",
     ),
     Bad("empty-list", "spec.requirements", [], "empty", "spec.requirements", "at least 1 items"),
-    Bad("null-list", "spec.requirements", None, "nothing is asked for", "spec.requirements"),
-    _spec("empty-sources", {"requirementsFrom": []}, "nothing is asked for", "spec.requirements"),
-    _spec("empty-includes", {"includes": []}, "nothing is asked for", "spec.requirements"),
+    Bad("null-list", "spec.requirements", None, "the set is empty", "spec.requirements"),
+    _spec("empty-sources", {"requirementsFrom": []}, "the set is empty", "spec.requirements"),
+    _spec("empty-includes", {"includes": []}, "the set is empty", "spec.requirements"),
     Bad(
         "too-many",
         "spec.requirements",

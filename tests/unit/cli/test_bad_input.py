@@ -203,7 +203,7 @@ def test_a_previous_lock_that_is_none_is_refused(
         ["lock"],
         ["template", "set.yaml"],
         ["run", "--log-level", "loud"],
-        ["status", "extra"],
+        ["status", "one", "two"],
         ["validate", "--strict", "set.yaml"],
     ],
 )

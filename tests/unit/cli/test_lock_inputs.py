@@ -158,7 +158,7 @@ def test_the_image_is_the_target_where_the_set_names_none(write: Write) -> None:
             f"requirementsFrom: [{{{OF_CONFIG_MAP % 'in'}}}]",
             'version: "3.11"',
             'SourceNotFound: spec.requirementsFrom[0]: there is no key "in" of ConfigMap'
-            " flows/lines in the files; give the file that has it after the set's",
+            " flows/lines in the files; give its file after the set's",
         ),
         (
             "constraintsFrom: [{prefectVariable: {name: extra}}]\n  requirements: [six]",
@@ -218,7 +218,7 @@ def test_a_cycle_is_named(write: Write) -> None:
     ("listed", "python", "says"),
     [
         ("six\n", "image: flows", "image: line 1: 'six' is not name==version"),
-        ("six==1.0\n", "image: flows", "image: it doesn't tell the image's Python"),
+        ("six==1.0\n", "image: flows", "image: it does not contain the image's Python"),
         (INSPECT.replace("linux", "win32"), "image: flows", "platform 'win32/aarch64' is not"),
         ("{}", "image: flows", "image: not the JSON of `pip inspect`"),
     ],
@@ -280,3 +280,41 @@ def test_a_config_map_of_a_file_in_utf_16_is_read(write: Write) -> None:
         'key "latin" of ConfigMap flows/lines is there, but not a text file in UTF-8; save it as'
         " one" in refused()
     )
+
+
+def notes(*beside: str, config: dict[str, object] | None = None) -> list[str]:
+    given = Given(file="set.yaml", beside=beside)
+    return read_inputs(given, parse_config(config or {}))[2]
+
+
+def test_what_nobody_can_look_up_here_is_noted(write: Write) -> None:
+    """A Secret, the database of the operator, the image of a lock from elsewhere and of a pool."""
+    fields = "requirements: [six]\n  vulnerabilities: Block\n"
+    write("set.yaml", set_of(f"{fields}  index: {{credentialsSecretRef: {{name: index}}}}"))
+    secret, database = notes()
+    assert secret == "the Secret index isn't read here; give --netrc FILE"
+    assert database.startswith("spec.vulnerabilities is Block, but the configuration names no data")
+    write("set.yaml", set_of(fields))
+    assert notes(config={"vulnerabilities": {"database": "/var/lib/osv"}}) == []
+
+    lock = "# python: 3.12\\n# platforms: linux/amd64\\n"
+    write("set.yaml", set_of(f"lockFrom: {{{OF_CONFIG_MAP % 'lock'}}}", python=""))
+    write("lock.yaml", CONFIG_MAP.replace("{in:", f'{{lock: "{lock}", in:'))
+    [image] = notes("lock.yaml")
+    assert image.startswith("the lock is not compared with what the image has installed; give that")
+
+
+def test_an_image_that_only_a_pool_names_is_not_compared_with_those_allowed(write: Write) -> None:
+    """Nobody asks the pool here, so the file about its image is taken as it is, with a note; what
+    the set names is refused as in the operator."""
+    config = parse_config({"images": {"allowed": ["registry.example.com"]}})
+    given = Given(file="set.yaml", image_packages="image")
+    write("image", INSPECT)
+    write("set.yaml", set_of("requirements: [six]", python=""))
+    inputs, _, (note, _) = read_inputs(given, config)
+    assert note.startswith("whether images.allowed holds the image is not checked")
+    assert inputs.image
+    assert inputs.image.facts.versions == {"six": "1.0"}
+    write("set.yaml", set_of("requirements: [six]", python="image: flows"))
+    with pytest.raises(CommandError, match=r"ImageNotAllowed: .* flows is not among"):
+        read_inputs(given, config)

@@ -171,7 +171,7 @@ def test_aliases_that_stand_for_more_than_memory_holds_are_told_in_a_line(
     assert run(write("sets.yaml", text)) == 1
     [line] = capsys.readouterr().out.splitlines()
     assert line == (
-        "sets.yaml:1: document 1: its aliases stand for too much; write out what they stand for"
+        "sets.yaml:1: document 1: its aliases make it too large; write out what they stand for"
     )
 
 

@@ -9,10 +9,11 @@ import prefect
 from prefect.server.schemas.actions import WorkPoolUpdate
 from prefect.utilities.schema_tools import is_valid_schema, validate
 
-from flowdeps.delivery import Fragment
+from flowdeps.delivery import Fragment, Install
 
 Template = dict[str, Any]
 
+_INSTALL = ("resources", "security_context", "env", "index_urls")
 _METADATA = "server/api/collections_data/views/aggregate-worker-metadata.json"
 
 
@@ -68,7 +69,8 @@ def fragment(**changes: Any) -> Fragment:
         "keys": ("etl", "ml"),
         "descriptions": {"etl": "team-a/etl: httpx", "ml": "team-a/ml: pandas, pyarrow"},
     }
-    return Fragment(**(given | changes))
+    install = {key: changes.pop(key) for key in _INSTALL if key in changes}
+    return Fragment(**({"method": Install(**install)} | given | changes))
 
 
 def pod_of(template: Template) -> Any:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from flowdeps.delivery import find, merge, remove
+from flowdeps.delivery import find
+from flowdeps.delivery.kinds.kubernetes import merge, remove
 from tests.unit.delivery.samples import (
     Template,
     accepted_by_the_server,

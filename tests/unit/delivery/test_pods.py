@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from flowdeps.delivery import merge
+from flowdeps.delivery.kinds.kubernetes import merge
 from flowdeps.delivery.scripts import script
 from flowdeps.trials.pods import VERIFY_RESULT, PodSettings, probe_pod, verify_pod
 from tests.unit.delivery.samples import flow_of, fragment, pod_of, pool

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from flowdeps.delivery import merge
 from flowdeps.delivery.in_image.extras import requirements
+from flowdeps.delivery.kinds.kubernetes import merge
 from tests.cluster import prefect_env, tools
 from tests.unit.delivery.samples import (
     Template,

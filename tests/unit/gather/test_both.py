@@ -356,6 +356,11 @@ SITUATIONS = {
         image={"prefect": "3.0"},
         says="LockInvalid: spec.lockFrom: the lock builds on alpha 1.0, which " + IMAGE,
     ),
+    "a lock from elsewhere that fits no ConfigMap": Situation(
+        spec={"requirements": None, "python": {}, "lockFrom": OF_LOCK},
+        config_maps={"locks": {"lock": lock_text(*(f"{'a' * 400}{n}==1.0" for n in range(2_200)))}},
+        says="LockTooLarge: the lock of 2200 packages has ",
+    ),
     "a package of which every version is vulnerable": Situation(
         spec={"requirements": ["alpha"], "vulnerabilities": "Block"},
         flaw={"introduced": "0"},

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from flowdeps.delivery import Fragment, find, merge
+from flowdeps.delivery import Fragment, find
+from flowdeps.delivery.kinds.kubernetes import merge
 from tests.unit.reconcile.simulation import Simulation
 from tests.unit.reconcile.test_life import HOUR, MINUTE, play, settled
 

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from flowdeps.delivery import NONE, Fragment, merge
+from flowdeps.delivery import NONE, Fragment, Install
+from flowdeps.delivery.kinds.kubernetes import merge
 from flowdeps.locks.index import Index
 from flowdeps.state import pool_fragment
 from tests.unit.delivery.samples import pool
@@ -22,6 +23,11 @@ def _fragment(
         cluster="",
         version="0.1.0",
     )
+
+
+def install_of(fragment: Fragment) -> Install:
+    assert isinstance(fragment.method, Install)
+    return fragment.method
 
 
 def test_a_fragment_is_the_same_in_whatever_order_sets_come() -> None:
@@ -84,9 +90,9 @@ def test_the_configuration_shapes_the_install_container() -> None:
         },
     )
     assert (found.default_image, found.variable) == ("registry.example.com/flows:1", "packages")
-    assert found.resources == {"requests": {"cpu": "100m"}}
-    assert found.security_context == {"runAsUser": 1000}
-    assert found.env == ({"name": "HTTPS_PROXY", "value": "http://proxy.example.com"},)
+    assert install_of(found).resources == {"requests": {"cpu": "100m"}}
+    assert install_of(found).security_context == {"runAsUser": 1000}
+    assert install_of(found).env == ({"name": "HTTPS_PROXY", "value": "http://proxy.example.com"},)
     assert found.default == "a"
 
 
@@ -94,9 +100,9 @@ def test_the_configuration_shapes_the_install_container() -> None:
 def test_without_configuration_the_restricted_defaults_hold(install: dict[str, object]) -> None:
     """Nothing configured: the flow container's resources, and the restricted security context."""
     found = _fragment({"a": ["x"]}, install=install)
-    assert found.resources is None
-    assert found.security_context["readOnlyRootFilesystem"] is True
-    assert found.security_context["allowPrivilegeEscalation"] is False
+    assert install_of(found).resources is None
+    assert install_of(found).security_context["readOnlyRootFilesystem"] is True
+    assert install_of(found).security_context["allowPrivilegeEscalation"] is False
 
 
 def test_extras_of_a_run_without_a_set_come_from_the_operators_indexes() -> None:

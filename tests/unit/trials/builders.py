@@ -4,7 +4,7 @@ from typing import cast
 
 from flowdeps.clients.kubernetes import Cluster
 from flowdeps.locks.image import ImageFacts
-from flowdeps.trials.images import Image, ImageRef
+from flowdeps.trials.image import Image, ImageRef
 from flowdeps.trials.pods import PodSettings
 from flowdeps.trials.runner import Runner
 from flowdeps.trials.verify import Trial, Verifier

@@ -8,7 +8,8 @@ import pytest
 from flowdeps.clients.kubernetes import Cluster
 from flowdeps.telemetry.metrics import Metrics
 from flowdeps.trials.errors import TrialError
-from flowdeps.trials.images import ImageRef, Images
+from flowdeps.trials.image import ImageRef
+from flowdeps.trials.images import Images
 from flowdeps.trials.pods import PodSettings
 from flowdeps.trials.runner import Ended, Runner
 from tests.unit.reconcile.simulation import MemoryCluster

@@ -11,7 +11,7 @@ from flowdeps.gather.sources import Absent, Content, SourceRef, Unreadable
 from flowdeps.reconcile.context import Context
 from flowdeps.scheduling.tracking import Failure
 from flowdeps.state.store import SetEntry, SetKey
-from flowdeps.trials.images import Image, ImageRef
+from flowdeps.trials.image import Image, ImageRef
 
 
 @dataclass(frozen=True)

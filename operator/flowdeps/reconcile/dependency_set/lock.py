@@ -15,7 +15,7 @@ from flowdeps.api.resource import SetSpec, Updates
 from flowdeps.api.times import parse_time
 from flowdeps.gather.inputs import Inputs
 from flowdeps.gather.least_vulnerable import least_vulnerable
-from flowdeps.gather.refusals import blocked, too_large, unresolved
+from flowdeps.gather.refusals import blocked, lock_too_large, unresolved
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
@@ -127,7 +127,7 @@ def _new_lock(
     if isinstance(answer, Failure):
         again = max(1.0, answer.until - context.queue.time())
         return replace(unresolved(spec, answer.reason, answer.message), retry_after=again)
-    if problem := too_large(answer.lock):
+    if problem := lock_too_large(answer.lock):
         return problem
     stamp = now.isoformat(timespec="microseconds")
     record = record_of(

@@ -43,8 +43,8 @@ from flowdeps.state import (
 )
 from flowdeps.state.reported import unless_under_way
 from flowdeps.state.store import ConfigMapView, PoolView, SetEntry
-from flowdeps.trials.images import Image
-from flowdeps.vulnerabilities.matches import Vulnerability, describe
+from flowdeps.trials.image import Image
+from flowdeps.vulnerabilities.matches import Vulnerability, vulnerabilities_text
 
 _NO_LOCK = "waits for a lock"
 
@@ -157,7 +157,7 @@ def _vulnerable(progress: Progress) -> Condition | None:
         ConditionType.VULNERABLE,
         "True",
         Reason.VULNERABILITIES_FOUND,
-        f"{describe(found)}{text}",
+        f"{vulnerabilities_text(found)}{text}",
     )
 
 

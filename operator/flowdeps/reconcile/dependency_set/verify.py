@@ -17,7 +17,7 @@ from flowdeps.state import LockRecord, manifest_of, owner_of, primary_location
 from flowdeps.state.reported import previous_condition, retry_after, unless_under_way
 from flowdeps.state.store import SetEntry
 from flowdeps.telemetry.metrics import measured
-from flowdeps.trials.images import Image
+from flowdeps.trials.image import Image
 from flowdeps.trials.verify import Trial
 
 _FIRST_RETRY = 60.0

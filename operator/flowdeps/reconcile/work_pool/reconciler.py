@@ -23,16 +23,13 @@ from flowdeps.api.resource import WorkPoolRef
 from flowdeps.clients.prefect.client import Pool, PoolsError
 from flowdeps.delivery import (
     NONE,
-    Found,
     Fragment,
+    LiveFragment,
     MergeRefusedError,
-    default_image,
     find,
-    job_namespace,
-    merge,
-    pull_policy,
+    for_type,
     remove,
-    user,
+    unsupported,
 )
 from flowdeps.reconcile.context import Context, PoolState, Verdict
 from flowdeps.reconcile.work_pool.write_throttle import WriteThrottle
@@ -41,8 +38,6 @@ from flowdeps.state.ownership import is_ours
 from flowdeps.state.store import PoolKey, PoolView, SetEntry, SetKey
 
 log = logging.getLogger(__name__)
-
-KUBERNETES = "kubernetes"
 
 _SETS_FIRST = 5.0
 """Seconds that sets have at most to publish where the pool's jobs run now."""
@@ -165,18 +160,19 @@ class PoolReconciler:
         image."""
         settings = self._context.config.pool(name)
         view = PoolView(name=name, job_namespaces=())
-        if pool is not None and pool.type == KUBERNETES:
-            of_template = job_namespace(pool.template)
+        if pool is not None and (kind := for_type(pool.type)):
+            runs = kind.view(pool.template)
+            found = (runs.location,) if runs.location else ()
             view = PoolView(
                 name=name,
-                job_namespaces=settings.job_namespaces or ((of_template,) if of_template else ()),
-                image=default_image(pool.template) or settings.image,
-                pull_policy=pull_policy(pool.template),
-                user=user(pool.template),
+                job_namespaces=settings.job_namespaces or found,
+                image=runs.image or settings.image,
+                pull_policy=runs.pull_policy,
+                user=runs.user,
             )
         return self._context.store.put_pool(view)
 
-    def _wanted(self, pool: Pool, live: Found | None) -> _Wanted:
+    def _wanted(self, pool: Pool, live: LiveFragment | None) -> _Wanted:
         context = self._context
         settings = context.config.pool(pool.name)
         live_keys = set(live.keys) if live and live.owner == context.config.owner else set()
@@ -222,21 +218,14 @@ class PoolReconciler:
                 f" {entry.key.namespace}; ask whoever runs flowdeps to add it to the pool's"
                 " namespaces",
             )
-        if pool.type != KUBERNETES:
-            return Verdict(
-                Reason.POOL_UNSUPPORTED,
-                f'the pool\'s type is "{pool.type}"; only kubernetes pools are supported',
-            )
+        kind = for_type(pool.type)
+        if kind is None:
+            return Verdict(Reason.POOL_UNSUPPORTED, unsupported(pool.type))
         namespaces = context.store.pools[pool.name].job_namespaces
         if not namespaces:
-            return Verdict(
-                Reason.NOT_MERGEABLE,
-                "where the pool's jobs run can't be read from its base job template;"
-                " name it in workPools[].jobNamespaces of the operator's configuration",
-            )
+            return Verdict(Reason.NOT_MERGEABLE, kind.unlocated)
         if entry.spec is None and not context.store.held(entry.key):
             return Verdict(Reason.PENDING, "waits for a lock")  # others may serve its key
-        missing = False
         for namespace in namespaces:
             location = Location(namespace, ref.key)
             holder = context.claims.holder(location)
@@ -246,16 +235,20 @@ class PoolReconciler:
                     f'the older set {holder} serves the key "{ref.key}" in namespace {namespace};'
                     " choose another key in spec.workPools",
                 )
-            view = context.store.config_maps.get((namespace, location.live_name))
-            missing = missing or view is None or view.holder != entry.key
-        # A ConfigMap that was deleted by hand is on its way back; its key stays meanwhile.
+
+        def has(location: str, name: str) -> bool:
+            view = context.store.config_maps.get((location, name))
+            return view is not None and view.holder == entry.key
+
+        # What was deleted by hand is on its way back; its key stays meanwhile.
+        missing = kind.missing(ref.key, namespaces, has)
         if missing and ref.key not in live_keys:
-            return Verdict(Reason.PENDING, "waits for the lock's ConfigMap")
+            return Verdict(Reason.PENDING, f"waits for {missing}")
         return Verdict(Reason.SYNCED)
 
     def _desired(self, pool: Pool, fragment: Fragment | None) -> dict[str, Any]:
-        if fragment is not None:
-            return merge(pool.template, fragment)
+        if fragment is not None and (kind := for_type(pool.type)):
+            return kind.merge(pool.template, fragment)
         return remove(pool.template) if self.ours(pool) else dict(pool.template)
 
     def _left(self, pool: Pool) -> dict[str, SetKey]:

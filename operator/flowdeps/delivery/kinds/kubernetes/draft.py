@@ -14,19 +14,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flowdeps.delivery.kinds.kind import MergeRefusedError
+
 Path = tuple[str, ...]
 
 # "There was nothing": None would be a null that somebody wrote.
 _NOTHING: Any = object()
-
-
-class MergeRefusedError(Exception):
-    """The template cannot carry the fragment; ``message`` says why and the way out."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
 
 
 @dataclass(frozen=True, kw_only=True)

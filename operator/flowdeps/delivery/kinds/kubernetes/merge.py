@@ -7,33 +7,30 @@ The template belongs to somebody else, so these hold for every template ``t`` an
 - ``merge(merge(t, f1), f2) == merge(t, f2)``: ``merge`` is ``insert`` after ``remove``
 - what others write after us, anywhere, is still there after both; what they take away or alter in
   our fragment is healed by the next ``merge``
-- what cannot be merged is refused with a reason and a way out, and nothing is changed
+- what cannot be merged is refused with a reason and what to do, and nothing is changed
 
-Our pieces are known by their names, the places we had to make by the edits in our marker, the extra
-key ``flowdeps.dev`` in our variable's schema; the variable for extras bears a mark of its own.
-Without a marker only what has our content as well is ours (see ``strays``).
+Which pieces are ours, and which places we had to make, is in our marker, the extra key
+``flowdeps.dev`` in our variable's schema: names (``inserted``) and edits (``draft``). The variable
+for extras carries a mark of its own. Without a marker only what has our content as well is ours
+(``orphans``).
 
-The install container stands last among the init containers: others may set up the network or
-fetch certificates that it needs.
+Init containers of ours come last: others may set up the network or fetch certificates that ours
+need. The worker fills in nothing in an init container, so ours take over what the flow's container
+has: user and group (a namespace may demand non-root of every container), working directory
+(relative entries of the image's ``PYTHONPATH``), and what ``_TAKEN`` lists.
 """
 
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Mapping
 from typing import Any
 
-from flowdeps.api.names import (
-    CREDENTIALS_VOLUME,
-    INSTALL_CONTAINER,
-    LOCK_VOLUME,
-    MARKER,
-    SET_LABEL,
-    SITE_VOLUME,
-)
-from flowdeps.delivery import fragment as pieces
-from flowdeps.delivery.fragment import Found, Fragment
-from flowdeps.delivery.kinds.kubernetes import defaults
-from flowdeps.delivery.kinds.kubernetes import orphans as strays
-from flowdeps.delivery.kinds.kubernetes import python_path as pythonpath
-from flowdeps.delivery.kinds.kubernetes.draft import Draft, Edit, MergeRefusedError, Path, written
+from flowdeps.delivery.choice import find_all, find_extras, schemas_of
+from flowdeps.delivery.kinds.kind import Fragment, MergeRefusedError, Template
+from flowdeps.delivery.kinds.kubernetes import orphans, python_path
+from flowdeps.delivery.kinds.kubernetes.draft import Draft, Edit, Path, written
+from flowdeps.delivery.kinds.kubernetes.inserted import items_of, names_in, names_of
+from flowdeps.delivery.methods.method import Item, Pieces
+from flowdeps.delivery.placeholders import mapping, placeholder, properties
 
 _CONFIGURATION: Path = ("job_configuration",)
 _MANIFEST: Path = (*_CONFIGURATION, "job_manifest")
@@ -43,136 +40,89 @@ _POD: Path = (*_TEMPLATE, "spec")
 _CONTAINERS: Path = (*_POD, "containers")
 _FLOW: Path = (*_CONTAINERS, "prefect-job")
 _PROPERTIES: Path = ("variables", "properties")
-
-# Names of ours in the pod's and the flow container's lists.
-_LISTS: Mapping[Path, tuple[str, ...]] = {
-    (*_POD, "volumes"): (
-        LOCK_VOLUME,
-        CREDENTIALS_VOLUME,
-        SITE_VOLUME,
-    ),
-    (*_POD, "initContainers"): (INSTALL_CONTAINER,),
-    (*_FLOW, "volumeMounts"): (SITE_VOLUME,),
-    (*_FLOW, "env"): (pieces.ENV_SET, pieces.ENV_LOCK),
+_LISTS: Mapping[str, Path] = {
+    "volumes": (*_POD, "volumes"),
+    "initContainers": (*_POD, "initContainers"),
+    "volumeMounts": (*_FLOW, "volumeMounts"),
+    "env": (*_FLOW, "env"),
 }
-_ANCHORS = ((*_POD, "volumes"), (*_POD, "initContainers"))
+_TAKEN = ("image", "imagePullPolicy", "workingDir", "resources")
+_USER = ("runAsUser", "runAsGroup", "runAsNonRoot")
 
 
-def find(template: Mapping[str, Any]) -> Found | None:
-    """The fragment in the template, whoever owns it; None if there is none."""
-    return next(_found(template), None)
-
-
-def merge(template: Mapping[str, Any], fragment: Fragment) -> dict[str, Any]:
-    """The template with the fragment in it, in place of an older one.
+def merge(template: Template, fragment: Fragment) -> dict[str, Any]:
+    """Return the template with the fragment in it, in place of an older one.
 
     Raises MergeRefusedError where the template cannot carry it, or carries another owner's.
     """
-    for found in _found(template):
-        if found.owner != fragment.owner:
+    for live in find_all(template):
+        if live.owner != fragment.owner:
             raise MergeRefusedError(
                 "OwnedByAnother",
-                f"the fragment in this template belongs to the operator {found.owner}: let one of "
-                f"the two leave the pool alone, or take its fragment out first "
-                f"(flowdeps template --remove).",
+                f"the fragment in this template belongs to the operator {live.owner}: let one of "
+                "the two leave the pool alone, or take its fragment out first "
+                "(flowdeps template --remove).",
             )
     draft = Draft(remove(template))
-    _check_kubernetes(draft)
-    _check_names(draft, fragment)
-    _insert(draft, fragment)
+    pieces = fragment.method.pieces(fragment)
+    _check_job(draft)
+    _check_names(draft, fragment, pieces)
+    _insert(draft, fragment, pieces)
     return draft.content
 
 
-def remove(template: Mapping[str, Any]) -> dict[str, Any]:
-    """The template without our fragment, whoever owns it; unchanged where there is none."""
+def remove(template: Template) -> dict[str, Any]:
+    """Return the template without our fragment, whoever owns it; unchanged where there is none."""
     draft = Draft(template)
-    found, extras = list(_found(template)), _extras(template)
-    if not (found or extras) and not strays.are_there(
-        item for path in _ANCHORS for item in _list(draft.get(path))
-    ):
+    live, extras = find_all(draft.content), find_extras(draft.content)
+    pod_items = [*_list(draft.get(_LISTS["volumes"])), *_list(draft.get(_LISTS["initContainers"]))]
+    if not (live or extras or orphans.are_there(pod_items)):
         return draft.content
-    for name in extras:
+    for name in {*extras, *(one.variable for one in live)}:
         del draft.get(_PROPERTIES)[name]
-    own = [draft.get(_PROPERTIES).pop(one.variable) for one in found]
-    for path, names in _LISTS.items():
-        items = draft.get(path)
-        if isinstance(items, list):
-            items[:] = [
-                item
-                for item in items
-                if _name(item) not in names or not (found or strays.is_ours(item))
-            ]
-    env = draft.get((*_FLOW, "env"))
-    if isinstance(env, list):
-        pythonpath.take_from_container(env)
+    named = [names_in(one.record) for one in live]
+    for place, path in _LISTS.items():
+        names = [name for one in named for name in one[place]]
+        items = _list(draft.get(path))
+        items[:] = [one for one in items if _name(one) not in names and not orphans.is_ours(one)]
+    python_path.take_from_container(draft.get(_LISTS["env"]))
     for path in _worker_env(draft):
-        pythonpath.take_from_worker_env(draft.get(path))
+        python_path.take_from_worker_env(draft.get(path))
     labels = draft.get(_LABELS)
-    if isinstance(labels, dict) and (found or defaults.placeholder(labels.get(SET_LABEL))):
-        labels.pop(SET_LABEL, None)
-    for schema in own:
-        replaced = schema[MARKER].get("replaced")
+    if isinstance(labels, dict):
+        ours = [name for one in named for name in one["labels"]]
+        for name in [one for one in labels if one in ours or orphans.is_label(one, labels[one])]:
+            del labels[name]
+    for one in live:
+        replaced = one.record.get("replaced")
         edits = map(Edit.from_json, replaced if isinstance(replaced, list) else [])
         draft.undo(edit for edit in edits if edit is not None)
     return draft.content
 
 
-def _found(template: Mapping[str, Any]) -> Iterator[Found]:
-    for name, schema in defaults.properties(template).items():
-        marker = schema.get(MARKER)
-        if not isinstance(marker, Mapping) or not isinstance(marker.get("owner"), str):
-            continue
-        enum = schema.get("enum")
-        yield Found(
-            owner=marker["owner"],
-            cluster=str(marker.get("cluster", "")),
-            version=str(marker.get("version", "")),
-            variable=name,
-            keys=tuple(
-                key
-                for key in (enum if isinstance(enum, list) else [])
-                if isinstance(key, str) and key != pieces.NONE
-            ),
-            default=str(schema.get("default", pieces.NONE)),
-        )
-
-
-def _extras(template: Mapping[str, Any]) -> list[str]:
-    """The variables that offer extras and bear our mark."""
-    return [
-        name
-        for name, schema in defaults.properties(template).items()
-        if pieces.EXTRAS in defaults.mapping(schema.get(MARKER))
-    ]
-
-
-def _insert(draft: Draft, fragment: Fragment) -> None:
+def _insert(draft: Draft, fragment: Fragment, pieces: Pieces) -> None:
     _give_image(draft, fragment)
-    flow = draft.get(_FLOW)
-    context = _security_context(draft, fragment)
-    install = pieces.install_container(fragment, flow=flow, context=context)
-    draft.items((*_POD, "volumes")).extend(pieces.fragment_volumes(fragment))
-    draft.items((*_POD, "initContainers")).append(install)
-    draft.items((*_FLOW, "volumeMounts")).append(pieces.flow_mount())
-
-    _open(draft, (*_FLOW, "env"), "env", [])
-    env = draft.items((*_FLOW, "env"))
-    env.extend(pieces.flow_env(fragment))
-    given = _given(draft)
-    pythonpath.put_in_container(env, given=given)
-    for path in _worker_env(draft):
-        pythonpath.put_in_worker_env(draft.get(path), where=written(path), given=given)
-
-    draft.mapping(_LABELS[:-1])
-    _open(draft, _LABELS, "labels", {})
-    draft.mapping(_LABELS)[SET_LABEL] = pieces.label(fragment)
-
+    containers = [_completed(draft, one) for one in pieces.init_containers]
+    if pieces.flow_env or pieces.python_path:
+        _open(draft, _LISTS["env"], "env", [])
+    for place, items in {**items_of(pieces), "initContainers": containers}.items():
+        if items:
+            draft.items(_LISTS[place]).extend(copy.deepcopy(items))
+    if pieces.python_path:
+        given = _given(draft)
+        python_path.put_in_container(draft.items(_LISTS["env"]), pieces, given=given)
+        for path in _worker_env(draft):
+            env = draft.get(path)
+            python_path.put_in_worker_env(env, pieces, where=written(path), given=given)
+    if pieces.labels:
+        draft.mapping(_LABELS[:-1])
+        _open(draft, _LABELS, "labels", {})
+        draft.mapping(_LABELS).update(pieces.labels)
     draft.mapping(_PROPERTIES[:-1])
-    properties = draft.mapping(_PROPERTIES)
+    variables = draft.mapping(_PROPERTIES)
     replaced = [edit.as_json() for edit in draft.edits]
-    properties[fragment.variable] = pieces.variable(fragment, replaced=replaced)
-    if fragment.extras:
-        properties[fragment.extras_variable] = pieces.extras_variable(fragment)
+    record = {"replaced": replaced, "names": names_of(pieces)}
+    variables.update(schemas_of(fragment, record=record))
 
 
 def _open(draft: Draft, path: Path, key: str, empty: Any) -> None:
@@ -181,16 +131,16 @@ def _open(draft: Draft, path: Path, key: str, empty: Any) -> None:
     It does so for what ``job_configuration.<key>`` gets, and it adds the variable ``env`` to a
     mapping there. Another placeholder's value would be lost.
     """
-    name = defaults.placeholder(draft.get(path))
+    name = placeholder(draft.get(path))
     configured = draft.get((*_CONFIGURATION, key))
     added = name == key == "env" and isinstance(configured, dict)
-    if name is not None and (added or name == defaults.placeholder(configured)):
+    if name is not None and (added or name == placeholder(configured)):
         draft.replace(path, empty)
 
 
 def _worker_env(draft: Draft) -> list[Path]:
-    """Where the values stand that the worker gives to every run, before the container's own."""
-    names = {"env", defaults.placeholder(draft.get((*_CONFIGURATION, "env"))) or "env"}
+    """Return where the worker has values for every run, which go before the container's own."""
+    names = {"env", placeholder(draft.get((*_CONFIGURATION, "env"))) or "env"}
     return [
         (*_CONFIGURATION, "env"),
         *((*_PROPERTIES, name, "default") for name in sorted(names)),
@@ -198,9 +148,9 @@ def _worker_env(draft: Draft) -> list[Path]:
 
 
 def _given(draft: Draft) -> set[str]:
-    """The variables that no run lacks: they have a default, or the server demands a value."""
+    """Return the variables that no run lacks: with a default, or with a value that is required."""
     required = _list(draft.get(("variables", "required")))
-    schemas = defaults.properties(draft.content)
+    schemas = properties(draft.content)
     with_default = {name for name, schema in schemas.items() if schema.get("default")}
     return with_default | {name for name in required if isinstance(name, str)}
 
@@ -208,7 +158,7 @@ def _given(draft: Draft) -> set[str]:
 def _give_image(draft: Draft, fragment: Fragment) -> None:
     """Make sure that every run has an image: in an init container the worker fills in none."""
     image = draft.get((*_FLOW, "image"))
-    name = defaults.placeholder(image)
+    name = placeholder(image)
     path: Path = (*_FLOW, "image") if name is None else (*_PROPERTIES, name, "default")
     given = bool(image) if name is None else name in _given(draft)
     if given:
@@ -223,27 +173,28 @@ def _give_image(draft: Draft, fragment: Fragment) -> None:
     draft.replace(path, fragment.default_image)
 
 
-def _security_context(draft: Draft, fragment: Fragment) -> Mapping[str, Any]:
-    """That of the flow's container; where runs choose all of it, that of runs that don't."""
-    path: Path = (*_FLOW, "securityContext")
+def _completed(draft: Draft, container: Item) -> Item:
+    """Return an init container with what it takes from the flow's container."""
+    flow, path = draft.get(_FLOW), (*_FLOW, "securityContext")
+    ours = container.get("securityContext", {})
     context = draft.get(path)
-    name = defaults.placeholder(context)
-    if name is None:
-        return defaults.mapping(context)
-    default: Path = (*_PROPERTIES, name, "default")
-    found = draft.get(default)
-    if not isinstance(found, Mapping) and not set(pieces.USER) & set(fragment.security_context):
-        raise MergeRefusedError(
-            "SecurityContextIsPlaceholder",
-            f"{written(path)} is {context!r} without a default, so nobody knows the user of the "
-            f"init container, and a namespace may refuse its pods: give {written(default)}, {{}} "
-            "if it is the image's user, or name the user (runAsNonRoot, runAsUser) in the "
-            "operator's configuration (workPools[].install.securityContext).",
-        )
-    return defaults.mapping(found)
+    if name := placeholder(context):  # runs choose all of it: that of runs that don't
+        default: Path = (*_PROPERTIES, name, "default")
+        placed, context = context, draft.get(default)
+        if not isinstance(context, Mapping) and not set(_USER) & set(ours):
+            raise MergeRefusedError(
+                "SecurityContextIsPlaceholder",
+                f"{written(path)} is {placed!r} without a default, so nobody knows the user of the "
+                f"init container, and a namespace may refuse its pods: give {written(default)}, "
+                "{} if it is the image's user, or name the user (runAsNonRoot, runAsUser) in the "
+                "operator's configuration (workPools[].install.securityContext).",
+            )
+    user = {key: value for key, value in mapping(context).items() if key in _USER}
+    taken = {key: flow[key] for key in _TAKEN if key in flow}
+    return {**taken, **container, "securityContext": {**user, **ours}}
 
 
-def _check_kubernetes(draft: Draft) -> None:
+def _check_job(draft: Draft) -> None:
     manifest = draft.get(_MANIFEST)
     if manifest is None:
         raise MergeRefusedError(
@@ -251,7 +202,7 @@ def _check_kubernetes(draft: Draft) -> None:
             "the template has no job_configuration.job_manifest: sets can be offered to work pools "
             "of type kubernetes only; where the template is empty, give the pool its default one.",
         )
-    for path in (_MANIFEST, _MANIFEST + ("spec",), _TEMPLATE, _POD):  # noqa: RUF005
+    for path in (_MANIFEST, (*_MANIFEST, "spec"), _TEMPLATE, _POD):
         if isinstance(draft.get(path), str):
             raise MergeRefusedError(
                 "ManifestIsPlaceholder",
@@ -273,39 +224,35 @@ def _check_kubernetes(draft: Draft) -> None:
         )
 
 
-def _check_names(draft: Draft, fragment: Fragment) -> None:
+def _check_names(draft: Draft, fragment: Fragment, pieces: Pieces) -> None:
     """Refuse what has a name of ours: after ``remove`` it is somebody else's."""
+    names = names_of(pieces)
     taken = [
         (path, _name(item))
-        for path, names in _LISTS.items()
+        for place, path in _LISTS.items()
         for item in _list(draft.get(path))
-        if _name(item) in names
+        if _name(item) in names[place]
     ]
-    mounts = _list(draft.get((*_FLOW, "volumeMounts")))
-    if any(isinstance(item, dict) and item.get("mountPath") == pythonpath.HOME for item in mounts):
-        taken.append(((*_FLOW, "volumeMounts"), pythonpath.HOME))
-    if any(_name(item) == INSTALL_CONTAINER for item in draft.get(_CONTAINERS)):
-        taken.append((_CONTAINERS, INSTALL_CONTAINER))
-    labels = draft.get(_LABELS)
-    if isinstance(labels, dict) and SET_LABEL in labels:
-        taken.append((_LABELS, SET_LABEL))
-    properties = draft.get(_PROPERTIES)
-    variables = (fragment.variable, *([fragment.extras_variable] if fragment.extras else []))
-    if isinstance(properties, dict):
-        taken += [(_PROPERTIES, name) for name in variables if name in properties]
+    paths = [one["mountPath"] for one in pieces.flow_mounts]
+    mounted = [mapping(item).get("mountPath") for item in _list(draft.get(_LISTS["volumeMounts"]))]
+    taken += [(_LISTS["volumeMounts"], path) for path in mounted if path in paths]
+    containers = [_name(item) for item in draft.get(_CONTAINERS)]
+    taken += [(_CONTAINERS, name) for name in containers if name in names["initContainers"]]
+    labels, variables = mapping(draft.get(_LABELS)), mapping(draft.get(_PROPERTIES))
+    taken += [(_LABELS, name) for name in names["labels"] if name in labels]
+    taken += [(_PROPERTIES, name) for name in fragment.variables if name in variables]
     if taken:
         path, name = taken[0]
+        forbid = ""
+        if name == fragment.extras_variable:
+            forbid = ", or do without ours (workPools[].extraPackages: Forbidden)"
         raise MergeRefusedError(
             "NameClash",
             f"{written(path)} already has {name!r} and no marker says that it is ours: rename it, "
-            f"or take it out if an earlier flowdeps left it there{_or_forbid(name, fragment)}.",
+            f"or take it out if an earlier flowdeps left it there{forbid}.",
         )
-
-
-def _or_forbid(name: Any, fragment: Fragment) -> str:
-    if name != fragment.extras_variable:
-        return ""
-    return ", or do without ours (workPools[].extraPackages: Forbidden in our configuration)"
+    for path in (_LISTS["env"], *_worker_env(draft)):
+        python_path.refuse_foreign(draft.get(path), where=written(path))
 
 
 def _list(value: Any) -> list[Any]:

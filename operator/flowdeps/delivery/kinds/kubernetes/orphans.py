@@ -1,6 +1,6 @@
-"""Pieces of ours in a template whose marker is gone.
+"""Recognize what ``Install`` left in a template whose marker is gone.
 
-Somebody may take out our variable alone, and the marker goes with it. What is left would stand in
+Somebody may take out our variable alone, and the marker goes with it. What is left would be in
 the way of every later ``merge``, although it is plain whose it is: nobody else writes the install
 container, or a volume of the chosen set's ConfigMap. With one of them there, what has a name of
 ours and the content of ours is ours; what has only the name is not, and is refused.
@@ -14,12 +14,13 @@ from flowdeps.api.names import (
     CREDENTIALS_VOLUME,
     INSTALL_CONTAINER,
     LOCK_VOLUME,
+    SET_LABEL,
     SITE_VOLUME,
     mounted_name,
 )
-from flowdeps.delivery import fragment as pieces
-from flowdeps.delivery.kinds.kubernetes.defaults import mapping, placeholder
-from flowdeps.delivery.kinds.kubernetes.python_path import HOME
+from flowdeps.delivery.methods.install import ENV_LOCK, ENV_SET
+from flowdeps.delivery.methods.method import HOME
+from flowdeps.delivery.placeholders import mapping, placeholder
 
 _OBJECT = re.compile(mounted_name(r"\{\{[^{}]+\}\}"))
 
@@ -39,8 +40,13 @@ def is_ours(item: Any) -> bool:
         _is_install(item)
         or _is_volume(item)
         or _is_choice(item)
-        or (item.get("name") == pieces.ENV_LOCK and _is_object(source.get("name")))
+        or (item.get("name") == ENV_LOCK and _is_object(source.get("name")))
     )
+
+
+def is_label(name: str, value: Any) -> bool:
+    """Whether a label of a pod is ours."""
+    return name == SET_LABEL and placeholder(value) is not None
 
 
 def _is_install(item: Any) -> bool:
@@ -62,7 +68,7 @@ def _is_volume(item: Any) -> bool:
 
 
 def _is_choice(item: Any) -> bool:
-    return item.get("name") == pieces.ENV_SET and placeholder(item.get("value")) is not None
+    return item.get("name") == ENV_SET and placeholder(item.get("value")) is not None
 
 
 def _is_object(name: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Our directories on a run's Python search path, before those that the template sets.
+"""Put our directories on a run's Python search path, before those that the template sets.
 
 Three places can set ``PYTHONPATH`` for the flow, strongest first:
 
@@ -6,47 +6,58 @@ Three places can set ``PYTHONPATH`` for the flow, strongest first:
   They drop any entry of the same name from the container's list, so ours go before their value.
 - the container's own list. A last entry with a value gets ours before it, in place; after one that
   is a reference (``valueFrom``) comes an entry of ours that refers to it, ``<ours>:$(PYTHONPATH)``.
-- the image. Kubernetes cannot refer to that one, so the install container, which runs in the same
-  image, links its directories under ``/opt/flowdeps/image``, and those stand behind ours.
+- the image. Kubernetes cannot refer to that one, so a method has directories that stand for its
+  entries, and they go behind ours.
 
 Values are changed in place where possible because a worker may move plain values to a Secret
 (``store_env_as_secret``), where ``$(PYTHONPATH)`` stays text.
 
-Whatever leads a value and lies under ``/opt/flowdeps`` is ours: that alone tells how to take it
-out again, whatever else was written to the value since. An entry with nothing left is ours.
+What leads a value and is below ``/opt/flowdeps`` is ours: that alone tells how to take it out
+again, even if somebody has changed the value since. An entry with nothing left is ours.
 """
 
 from collections.abc import Container
 from typing import Any, TypeGuard
 
-from flowdeps.delivery.kinds.kubernetes.defaults import placeholder
-from flowdeps.delivery.kinds.kubernetes.draft import MergeRefusedError
+from flowdeps.delivery.kinds.kind import MergeRefusedError
+from flowdeps.delivery.methods.method import HOME, Pieces
+from flowdeps.delivery.placeholders import placeholder
 
 NAME = "PYTHONPATH"
-HOME = "/opt/flowdeps"
-SITE = f"{HOME}/site"
-IMAGE_ENTRIES = 4
-OWN = ":".join([SITE, *(f"{HOME}/image/{number}" for number in range(IMAGE_ENTRIES))])
 _REFERENCE = f"$({NAME})"
 
 
-def put_in_container(env: list[Any], *, given: Container[str]) -> None:
+def put_in_container(env: list[Any], pieces: Pieces, *, given: Container[str]) -> None:
     """Make the container's list lead to us. ``given``: the variables that no run lacks."""
+    ours = ":".join(pieces.python_path)
     entries = _entries(env)
     last = entries[-1] if entries else None
-    for entry in entries:
-        _refuse_foreign(entry.get("value"))
     if last is None:
-        env.append({"name": NAME, "value": OWN})
+        env.append({"name": NAME, "value": ":".join((*pieces.python_path, *pieces.image_path))})
     elif "valueFrom" in last or last.get("value") == _REFERENCE:
-        env.append({"name": NAME, "value": f"{SITE}:{_REFERENCE}"})
+        env.append({"name": NAME, "value": f"{ours}:{_REFERENCE}"})
     elif isinstance(last.get("value"), str) and last["value"]:
-        last["value"] = _with_ours(last["value"], given)
+        last["value"] = _with_ours(last["value"], ours, given)
     else:  # set to nothing: the image's own path is not wanted
-        env.append({"name": NAME, "value": SITE})
+        env.append({"name": NAME, "value": ours})
 
 
-def take_from_container(env: list[Any]) -> None:
+def put_in_worker_env(env: Any, pieces: Pieces, *, where: str, given: Container[str]) -> None:
+    """Put ours before the value that the worker gives to runs, if it gives one."""
+    ours = ":".join(pieces.python_path)
+    for holder, key in _values(env):
+        if "valueFrom" in holder and isinstance(env, list):
+            raise MergeRefusedError(
+                "PythonPathIsReference",
+                f"{where} takes {NAME} from a reference, and the worker lets nothing go before "
+                "it: write the value itself, or move the entry to the env list of the container "
+                "prefect-job.",
+            )
+        if isinstance(holder.get(key), str):
+            holder[key] = _with_ours(holder[key], ours, given)
+
+
+def take_from_container(env: Any) -> None:
     """Undo ``put_in_container``."""
     for entry in _entries(env):
         value = entry.get("value")
@@ -59,40 +70,31 @@ def take_from_container(env: list[Any]) -> None:
             entry["value"] = left
 
 
-def put_in_worker_env(env: Any, *, where: str, given: Container[str]) -> None:
-    """Put ours before the value that the worker gives to runs, if it gives one."""
-    if isinstance(env, dict):
-        _refuse_foreign(env.get(NAME))
-        if isinstance(env.get(NAME), str):
-            env[NAME] = _with_ours(env[NAME], given)
-    elif isinstance(env, list):
-        entries = _entries(env)
-        if any("valueFrom" in entry for entry in entries):
-            raise MergeRefusedError(
-                "PythonPathIsReference",
-                f"{where} takes {NAME} from a reference, and the worker lets nothing stand before "
-                "it: write the value itself, or move the entry to the env list of the container "
-                "prefect-job.",
-            )
-        for entry in entries:
-            _refuse_foreign(entry.get("value"))
-            if isinstance(entry.get("value"), str):
-                entry["value"] = _with_ours(entry["value"], given)
-
-
 def take_from_worker_env(env: Any) -> None:
     """Undo ``put_in_worker_env``."""
-    if isinstance(env, dict):
-        if _leads_to_us(env.get(NAME)):
-            env[NAME] = _without_ours(env[NAME])
-    elif isinstance(env, list):
-        for entry in _entries(env):
-            if _leads_to_us(entry.get("value")):
-                entry["value"] = _without_ours(entry["value"])
+    for holder, key in _values(env):
+        if _leads_to_us(holder.get(key)):
+            holder[key] = _without_ours(holder[key])
 
 
-def _entries(env: list[Any]) -> list[dict[str, Any]]:
-    return [entry for entry in env if isinstance(entry, dict) and entry.get("name") == NAME]
+def refuse_foreign(env: Any, *, where: str) -> None:
+    """Refuse a path that begins with our directory: after a removal somebody else wrote it."""
+    if any(_leads_to_us(holder.get(key)) for holder, key in _values(env)):
+        raise MergeRefusedError(
+            "NameClash",
+            f"{where}: {NAME} already begins with {HOME} and no marker says who put it there: take "
+            "that out of the template.",
+        )
+
+
+def _values(env: Any) -> list[tuple[dict[str, Any], str]]:
+    """Return where a mapping or a list of entries holds the path: the holder, and its key there."""
+    return [(env, NAME)] if isinstance(env, dict) else [(one, "value") for one in _entries(env)]
+
+
+def _entries(env: Any) -> list[dict[str, Any]]:
+    entries = env if isinstance(env, list) else []
+    return [entry for entry in entries if isinstance(entry, dict) and entry.get("name") == NAME]
 
 
 def _is_ours(directory: str) -> bool:
@@ -103,33 +105,19 @@ def _leads_to_us(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and _is_ours(value.partition(":")[0])
 
 
-def _with_ours(value: str, given: Container[str]) -> str:
-    # A path that ends in ":" would put the working directory on it.
-    _refuse_empty(value, given)
-    return f"{SITE}:{value}" if value else SITE
-
-
-def _without_ours(value: str) -> str:
-    directory, _, rest = value.partition(":")
-    return _without_ours(rest) if _is_ours(directory) else value
-
-
-def _refuse_empty(value: str, given: Container[str]) -> None:
+def _with_ours(value: str, ours: str, given: Container[str]) -> str:
     root = (placeholder(value) or "").partition(".")[0]
-    known = root in {"", "prefect"} or root.startswith("$") or root in given
-    if not known:
+    if not (root in {"", "prefect"} or root.startswith("$") or root in given):
+        # A path that ends in ":" would put the working directory on it.
         raise MergeRefusedError(
             "PythonPathMayBeEmpty",
             f"{NAME} is {value!r}, which a run may leave empty: behind ours that would be the "
             "working directory, in place of the image's own path; give "
             f"variables.properties.{root}.default.",
         )
+    return f"{ours}:{value}" if value else ours
 
 
-def _refuse_foreign(value: object) -> None:
-    if _leads_to_us(value):
-        raise MergeRefusedError(
-            "NameClash",
-            f"{NAME} already begins with {HOME} and no marker says who put it there: take that "
-            "out of the template.",
-        )
+def _without_ours(value: str) -> str:
+    directory, _, rest = value.partition(":")
+    return _without_ours(rest) if _is_ours(directory) else value

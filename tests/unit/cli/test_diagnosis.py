@@ -1,4 +1,4 @@
-"""What `flowdeps explain` says follows from what was seen, and has an answer to every reason."""
+"""What `flowdeps status` says of a set follows from what was read, and answers every reason."""
 
 import re
 from collections.abc import Mapping
@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from flowdeps.api.reasons import Reason
-from flowdeps.api.times import format_time
-from flowdeps.cli.explanation import Explanation, Mounted, Seen, ago, explain
+from flowdeps.api.times import ago, format_time
+from flowdeps.cli.diagnosis import Diagnosis, Mounted, Observed, diagnose
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DIGEST = f"sha256:{'a' * 64}"
@@ -69,13 +69,13 @@ POOL = {"name": "k", "key": "ml", "synced": True, "namespaces": ["jobs"], "messa
 OURS = {("jobs", "ml"): Mounted(DIGEST, "flows/ml")}
 
 
-def told(seen: Seen | dict[str, Any]) -> Explanation:
-    return explain(seen if isinstance(seen, Seen) else Seen(body=seen), now=NOW)
+def diagnosis_of(found: Observed | dict[str, Any]) -> Diagnosis:
+    return diagnose(found if isinstance(found, Observed) else Observed(body=found), now=NOW)
 
 
 def test_every_reason_has_its_answer_in_the_documentation() -> None:
-    """What to do about a reason is one text: what explain says and docs/operations.md's last
-    column are the same, for every reason; whoever waits for a person is told something."""
+    """What to do about a reason is one text: what the command says and docs/operations.md's last
+    column are the same, for every reason; there is one where a set waits for a person."""
     table = _PAGE.read_text().partition("## Reasons")[2].partition("\n## ")[0]
     rows = [line.split("|")[1:-1] for line in table.splitlines() if line.startswith("| `")]
     documented = {name: row[2].strip() for row in rows for name in re.findall(r"`(\w+)`", row[0])}
@@ -85,9 +85,9 @@ def test_every_reason_has_its_answer_in_the_documentation() -> None:
 
 
 @pytest.mark.parametrize("reason", STALLED)
-def test_who_waits_for_a_person_is_told_why_and_what_to_do(reason: Reason) -> None:
-    """Each reason that only a person can end: its meaning, its message and the way out, once."""
-    found = told(
+def test_a_set_that_waits_for_a_person_says_why_and_what_to_do(reason: Reason) -> None:
+    """Each reason that only a person can end: its meaning, its message and what to do, once."""
+    found = diagnosis_of(
         body(
             condition("Ready", "False", reason),
             condition("Stalled", "True", reason),
@@ -116,13 +116,20 @@ def test_who_waits_for_a_person_is_told_why_and_what_to_do(reason: Reason) -> No
 )
 def test_the_state_is_what_happens_next(conditions: list[Any], state: str) -> None:
     """Done, under way, tried again, suspended, or not seen yet."""
-    assert told(body(*conditions)).state == state
+    assert diagnosis_of(body(*conditions)).state == state
+
+
+def test_a_reason_of_another_version_is_shown_as_it_is() -> None:
+    """A newer operator's reason is no mistake of flowdeps: its message is the answer."""
+    [trouble] = diagnosis_of(body(condition("Ready", "False", "Brandnew", "try this"))).troubles
+    assert (trouble.reason, trouble.message, trouble.remedy) == ("Brandnew", "try this", "")
+    assert "does not know it" in trouble.meaning
 
 
 def test_what_is_well_is_no_trouble() -> None:
     """Of a set that is ready nothing is complained about: not that it has no image to try it in,
     nor that it has no vulnerabilities."""
-    found = told(
+    found = diagnosis_of(
         body(
             READY,
             condition("Verified", "Unknown", "NoImageToVerify"),
@@ -133,9 +140,9 @@ def test_what_is_well_is_no_trouble() -> None:
     assert (found.revision, found.packages, found.python) == ("ml-aaaaaaaaaa", 12, "3.12")
 
 
-def test_vulnerabilities_are_told_of_a_set_that_is_ready() -> None:
-    """They stand beside Ready, so explain must look there."""
-    found = told(body(READY, condition("Vulnerable", "True", "VulnerabilitiesFound")))
+def test_vulnerabilities_are_shown_of_a_set_that_is_ready() -> None:
+    """They are beside Ready, and shown all the same."""
+    found = diagnosis_of(body(READY, condition("Vulnerable", "True", "VulnerabilitiesFound")))
     assert [one.reason for one in found.troubles] == ["VulnerabilitiesFound"]
 
 
@@ -150,7 +157,7 @@ def test_vulnerabilities_are_told_of_a_set_that_is_ready() -> None:
 def test_an_answer_that_may_be_old_says_so(changes: Mapping[str, Any], said: str) -> None:
     """A spec that nobody took in, a refresh that did not come, a deletion that does not end: is
     the operator running?"""
-    notes = told(body(READY, **changes)).notes
+    notes = diagnosis_of(body(READY, **changes)).notes
     assert any(said in note for note in notes)
     assert any("is the operator running" in note for note in notes)
 
@@ -158,13 +165,13 @@ def test_an_answer_that_may_be_old_says_so(changes: Mapping[str, Any], said: str
 def test_a_change_of_this_minute_accuses_nobody() -> None:
     """A pass takes a second: what was changed just now is not the fault of an operator."""
     managed = [{"time": format_time(NOW - timedelta(seconds=5)), "manager": "kubectl"}]
-    found = told(body(READY, meta={"generation": 2, "managedFields": managed}))
+    found = diagnosis_of(body(READY, meta={"generation": 2, "managedFields": managed}))
     assert found.ready is False
     assert not any("is the operator running" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(
-    ("seen", "problem"),
+    ("read", "problem"),
     [
         ({"mounted": OURS, "offered": {"k": ("ml",)}}, ""),
         ({}, ""),
@@ -172,12 +179,12 @@ def test_a_change_of_this_minute_accuses_nobody() -> None:
         ({"mounted": {("jobs", "ml"): None}}, "no ConfigMap flowdeps-ml"),
         ({"mounted": {("jobs", "ml"): Mounted(DIGEST, "a/older")}}, "is of the set a/older"),
         ({"mounted": {("jobs", "ml"): Mounted("sha256:b", "flows/ml")}}, "another lock"),
-        ({"mounted": OURS, "offered": {"k": "the Prefect API did not answer"}}, ""),
+        ({"mounted": OURS, "offered": {}}, ""),
     ],
 )
-def test_what_runs_get_is_what_there_is(seen: Mapping[str, Any], problem: str) -> None:
-    """Not what the status says but what pools offer and runs mount, as far as that was seen."""
-    [one] = told(Seen(body=body(READY, pools=(POOL,)), **seen)).serving
+def test_what_runs_get_is_what_there_is(read: Mapping[str, Any], problem: str) -> None:
+    """Not what the status says but what pools offer and runs mount, as far as that was read."""
+    [one] = diagnosis_of(Observed(body=body(READY, pools=(POOL,)), **read)).serving
     assert bool(one.revision) == (not problem)
     assert problem in one.problem
 
@@ -185,8 +192,8 @@ def test_what_runs_get_is_what_there_is(seen: Mapping[str, Any], problem: str) -
 def test_a_pool_that_was_never_looked_at_gives_nothing() -> None:
     """Where nobody knows where a pool's jobs run, what the status says of it is the answer."""
     pool = {**POOL, "synced": False, "namespaces": [], "message": "waits for the first look"}
-    seen = Seen(body=body(READY, pools=(pool,)), offered={"k": ("ml",)})
-    [one] = told(seen).serving
+    seen = Observed(body=body(READY, pools=(pool,)), offered={"k": ("ml",)})
+    [one] = diagnosis_of(seen).serving
     assert one.problem == "waits for the first look"
 
 
@@ -196,7 +203,7 @@ def test_the_newest_events_come_first_and_no_more_than_five() -> None:
         {"reason": f"r{n}", "message": "m", "eventTime": format_time(NOW - timedelta(minutes=n))}
         for n in range(1, 9)
     ]
-    found = told(Seen(body=body(READY), events=events))
+    found = diagnosis_of(Observed(body=body(READY), events=events))
     assert found.events == tuple(f"{n} min ago: r{n}: m" for n in range(1, 6))
 
 
@@ -211,6 +218,6 @@ def test_the_newest_events_come_first_and_no_more_than_five() -> None:
         (-5, "0 s ago"),
     ],
 )
-def test_times_are_told_in_their_two_largest_units(seconds: int, text: str) -> None:
+def test_times_are_written_in_their_two_largest_units(seconds: int, text: str) -> None:
     """Nobody counts seconds of days."""
     assert ago(NOW - timedelta(seconds=seconds), NOW) == text

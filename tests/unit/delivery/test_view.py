@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from flowdeps.delivery import default_image, job_namespace, merge, pull_policy, user
+from flowdeps.delivery.kinds.kubernetes import merge, view
 from tests.unit.delivery.samples import (
     Template,
     fragment,
@@ -34,13 +34,13 @@ def test_the_default_image_is_what_the_worker_would_fill_in(
     template: Template, image: str | None
 ) -> None:
     """A literal, a default or both together; None where a run's image cannot be known."""
-    assert default_image(template) == image
+    assert view(template).image == image
 
 
 def test_a_configured_image_is_the_default_once_it_is_merged() -> None:
     """After merging, the pool's default image is the one that the configuration names."""
     merged = merge(prefect_template(), fragment(default_image="registry.example.com/base:3"))
-    assert default_image(merged) == "registry.example.com/base:3"
+    assert view(merged).image == "registry.example.com/base:3"
 
 
 def with_namespace(value: Any, *, default: Any = "default", manifest: Any = None) -> Template:
@@ -73,7 +73,7 @@ def test_the_job_namespace_is_where_the_worker_would_create_the_job(
     template: Template, namespace: str | None
 ) -> None:
     """The configuration's namespace counts, the worker's own default where it has none."""
-    assert job_namespace(template) == namespace
+    assert view(template).location == namespace
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_the_pull_policy_is_what_the_worker_would_fill_in(
     template: Template, policy: str | None
 ) -> None:
     """A literal or a default; None where Kubernetes decides."""
-    assert pull_policy(template) == policy
+    assert view(template).pull_policy == policy
 
 
 def with_contexts(flow: Any, pod: Any = None, **defaults: Any) -> Template:
@@ -128,4 +128,4 @@ def test_the_user_is_what_a_run_would_have(
 ) -> None:
     """Each number is the container's, else the pod's, with the defaults of variables; None where
     the image decides, or a run."""
-    assert user(template) == ids
+    assert view(template).user == ids

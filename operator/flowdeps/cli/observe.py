@@ -1,0 +1,159 @@
+"""Reads what there is of a set: itself, its events and pods, what runs mount, what pools offer, and
+the operator's Lease.
+
+What can't be read, for want of a right or of an answer, is named and left out: the set's own status
+is enough for a diagnosis.
+"""
+
+import contextlib
+import difflib
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from flowdeps.api.config import Config
+from flowdeps.api.electionconfig import ElectionConfig
+from flowdeps.api.names import NAMESPACE_LABEL, PURPOSE_LABEL, SET_LABEL, mounted_name
+from flowdeps.api.status import SetStatus, parse_status
+from flowdeps.cli import lease
+from flowdeps.cli.diagnosis import Mounted, Observed, name_of
+from flowdeps.cli.failure import CommandError
+from flowdeps.cli.lease import LeaseReport
+from flowdeps.clients.kubernetes import Cluster, ClusterError
+from flowdeps.clients.prefect.client import Pools, PoolsError
+from flowdeps.delivery import find
+from flowdeps.state.store import DIGEST_FILE
+
+Body = Mapping[str, Any]
+T = TypeVar("T")
+
+
+async def list_sets(namespace: str | None) -> list[Body]:
+    """Return the sets of a namespace, or of all. Raises CommandError."""
+    async with _connect() as cluster:
+        return await cluster.list_sets([namespace] if namespace else [])
+
+
+async def observe(
+    namespace: str | None, name: str, *, config: Config, election: ElectionConfig | None
+) -> Observed:
+    """Return what there is of a set; `election` None: not known. Raises CommandError."""
+    async with _connect() as cluster:
+        body = await _find(cluster, namespace, name)
+        return await _read_around(cluster, body, config, election)
+
+
+@contextlib.asynccontextmanager
+async def _connect() -> AsyncIterator[Cluster]:
+    try:
+        async with Cluster.connect() as cluster:
+            yield cluster
+    except ClusterError as error:
+        if error.status == 404:
+            raise CommandError(
+                "this cluster does not know FlowDependencySets; install flowdeps or its CRD first"
+            ) from None
+        raise CommandError(str(error)) from None
+
+
+async def _find(cluster: Cluster, namespace: str | None, name: str) -> Body:
+    sets = await cluster.list_sets([namespace] if namespace else [])
+    found = [one for one in sets if one["metadata"]["name"] == name]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        places = ", ".join(sorted(map(name_of, found)))
+        raise CommandError(f'there are several sets "{name}"; name one of: {places}')
+    lines = [f'there is no set "{name}"' + (f" in namespace {namespace}" if namespace else "")]
+    if namespace:
+        with contextlib.suppress(ClusterError):  # the right may be for this namespace only
+            sets = await cluster.list_sets()
+    if near := _similar(name, sets):
+        lines.append(f"there is: {', '.join(near)}")
+    raise CommandError(*lines)
+
+
+def _similar(name: str, sets: Sequence[Body]) -> list[str]:
+    names = {one["metadata"]["name"] for one in sets}
+    close = {name, *difflib.get_close_matches(name, names, n=3, cutoff=0.6)}
+    close |= {other for other in names if len(name) > 2 and (name in other or other in name)}
+    return sorted(name_of(one) for one in sets if one["metadata"]["name"] in close)[:8]
+
+
+async def _read_around(
+    cluster: Cluster, body: Body, config: Config, election: ElectionConfig | None
+) -> Observed:
+    meta, status, unread = body["metadata"], parse_status(body), list[str]()
+
+    async def read(what: str, answer: Awaitable[T]) -> tuple[T | None, bool]:
+        """Return an answer, and whether there is one."""
+        try:
+            return await answer, True
+        except ClusterError as error:
+            unread.append(f"{what}: {error}")
+            return None, False
+
+    events, _ = await read("its events", cluster.list_events(meta["namespace"], meta["uid"]))
+    pods, _ = await read(
+        "its pods", cluster.list_pods(namespaces=[meta["namespace"]], selector=PURPOSE_LABEL)
+    )
+    mounted: dict[tuple[str, str], Mounted | None] = {}
+    pools = status.work_pools
+    for namespace, key in sorted({(where, one.key) for one in pools for where in one.namespaces}):
+        name = mounted_name(key)
+        answer = cluster.get_config_map(namespace, name)
+        found, is_known = await read(f"ConfigMap {namespace}/{name}", answer)
+        if is_known:
+            mounted[namespace, key] = _mounted(found) if found else None
+    return Observed(
+        body=body,
+        events=events or (),
+        pods=[one for one in pods or () if _concerns(one, body)],
+        mounted=mounted,
+        offered=await _offered(status, config, unread),
+        lease=await _lease(cluster, election),
+        unread=unread,
+    )
+
+
+async def _lease(cluster: Cluster, election: ElectionConfig | None) -> LeaseReport:
+    if election is None or not election.enabled:
+        return lease.OFF if election else lease.UNKNOWN
+    try:
+        found = await cluster.get_lease(election.namespace, election.name)
+    except ClusterError as error:
+        return lease.unreadable(election, str(error))
+    return lease.describe(election, found, datetime.now(UTC))
+
+
+def _mounted(config_map: Body) -> Mounted:
+    labels = config_map["metadata"].get("labels") or {}
+    holder = f"{labels.get(NAMESPACE_LABEL, '?')}/{labels.get(SET_LABEL, '?')}"
+    return Mounted((config_map.get("data") or {}).get(DIGEST_FILE, ""), holder)
+
+
+def _concerns(pod: Body, body: Body) -> bool:
+    """Whether a pod tries this set's lock, or looks into its image."""
+    owners = pod["metadata"].get("ownerReferences") or ()
+    if owners:
+        return any(one.get("uid") == body["metadata"]["uid"] for one in owners)
+    python = (body.get("spec") or {}).get("python") or {}
+    images = {one.get("image") for one in pod["spec"]["containers"]}
+    return "version" not in python and python.get("image", next(iter(images))) in images
+
+
+async def _offered(
+    status: SetStatus, config: Config, unread: list[str]
+) -> dict[str, Sequence[str]]:
+    found: dict[str, Sequence[str]] = {}
+    if not status.work_pools:
+        return found
+    try:
+        async with Pools.connect(config.prefect.api_url) as pools:
+            for one in status.work_pools:
+                pool = await pools.read(one.name)
+                fragment = find(pool.template) if pool else None
+                found[one.name] = fragment.keys if fragment else ()
+    except PoolsError as error:
+        unread.append(f"its pools: {error}")
+    return found

@@ -1,0 +1,64 @@
+"""Name what a merge inserts: the marker holds these names, and removal goes by them.
+
+Whoever may edit the pool may write to the marker as well. So of the names in it only those with
+our prefix count, and a marker without them, or with anything else in their place, is taken for one
+of an older version, which inserted names that are known here.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flowdeps.api.names import (
+    CREDENTIALS_VOLUME,
+    INSTALL_CONTAINER,
+    LOCK_VOLUME,
+    PIECE_PREFIX,
+    SET_LABEL,
+    SITE_VOLUME,
+)
+from flowdeps.delivery.methods.method import ENV_PREFIX, LABEL_PREFIX, Item, Pieces
+from flowdeps.delivery.placeholders import mapping
+
+_PREFIXES = {
+    "volumes": PIECE_PREFIX,
+    "initContainers": PIECE_PREFIX,
+    "volumeMounts": PIECE_PREFIX,
+    "env": ENV_PREFIX,
+    "labels": LABEL_PREFIX,
+}
+# What versions inserted whose markers hold no names. Nothing is ever added here.
+_UNNAMED: Mapping[str, Sequence[str]] = {
+    "volumes": (LOCK_VOLUME, CREDENTIALS_VOLUME, SITE_VOLUME),
+    "initContainers": (INSTALL_CONTAINER,),
+    "volumeMounts": (SITE_VOLUME,),
+    "env": ("FLOWDEPS_SET", "FLOWDEPS_LOCK"),
+    "labels": (SET_LABEL,),
+}
+
+
+def items_of(pieces: Pieces) -> dict[str, Sequence[Item]]:
+    """Return the pieces by the list of the pod or of the flow's container in which they go."""
+    return {
+        "volumes": pieces.volumes,
+        "initContainers": pieces.init_containers,
+        "volumeMounts": pieces.flow_mounts,
+        "env": pieces.flow_env,
+    }
+
+
+def names_of(pieces: Pieces) -> dict[str, list[str]]:
+    """Return what the marker says of pieces that are inserted."""
+    names = {place: [one["name"] for one in items] for place, items in items_of(pieces).items()}
+    return {**names, "labels": list(pieces.labels)}
+
+
+def names_in(record: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the names of what was inserted with this marker."""
+    named = mapping(record.get("names"))
+    found = {}
+    for place, prefix in _PREFIXES.items():
+        names = named.get(place)
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            names = _UNNAMED[place]
+        found[place] = [name for name in names if name.startswith(prefix)]
+    return found

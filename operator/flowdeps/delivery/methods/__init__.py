@@ -1,0 +1,1 @@
+"""Methods of delivery: how the lock that a run chooses reaches it."""

@@ -1,0 +1,129 @@
+"""The method Install: an init container in the flow's own image installs the lock at each start.
+
+It works everywhere and needs nothing built. Everything follows from the job variable's value, the
+key, by placeholder:
+
+- volumes: ``flowdeps-lock``, the ConfigMap ``flowdeps-<key>`` (optional: a missing one must fail in
+  our container with a clear line, not leave the pod waiting), ``flowdeps-credentials``, the Secret
+  of the same name for the index, and ``flowdeps-site``, an emptyDir
+- init container ``flowdeps-install``, which runs ``in_image/install.py``: installs the lock into
+  the emptyDir. Only it sees the credentials
+- in the flow's container: the emptyDir, read-only, and ``FLOWDEPS_SET``, ``FLOWDEPS_LOCK`` (the
+  digest), ``PYTHONPATH``
+- the pod label ``flowdeps.dev/set``
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowdeps.api.names import (
+    CREDENTIALS_VOLUME,
+    INSTALL_CONTAINER,
+    LOCK_VOLUME,
+    SET_LABEL,
+    SITE_VOLUME,
+    mounted_name,
+)
+from flowdeps.delivery.choice import Choice
+from flowdeps.delivery.methods.method import HOME, Item, Pieces
+from flowdeps.delivery.placeholders import placeholder_of
+from flowdeps.delivery.scripts import command
+
+ENV_SET = "FLOWDEPS_SET"
+ENV_LOCK = "FLOWDEPS_LOCK"
+PYTHON_PATH = (f"{HOME}/site",)
+IMAGE_PATH = tuple(f"{HOME}/image/{number}" for number in range(4))
+"""Links to the entries of the image's own PYTHONPATH, which the init container makes."""
+SITE_MOUNT: Item = {"name": SITE_VOLUME, "mountPath": HOME, "readOnly": True}
+
+RESTRICTED: Mapping[str, Any] = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Install:
+    """Installs the lock in an init container, which is as the configuration says."""
+
+    resources: Mapping[str, Any] | None = None
+    """Its resources; None: those of the flow's container. A pod asks for the larger of its init
+    container and its containers, so these cost nothing."""
+    security_context: Mapping[str, Any] = field(default_factory=lambda: RESTRICTED)
+    """Its security context, added to the user of the flow's container."""
+    env: tuple[Mapping[str, Any], ...] = ()
+    """More entries of its environment, e.g. a proxy."""
+    index_urls: tuple[str, ...] = ()
+    """Where extras of a run without a set come from, in order; empty: the installer's default."""
+
+    def pieces(self, choice: Choice) -> Pieces:
+        """Return what installs the lock of the chosen key."""
+        chosen = placeholder_of(choice.variable)
+        name = mounted_name(chosen)
+        container = installation(
+            choice=chosen,
+            variable=choice.variable,
+            env=[*(self._extras_env(choice) if choice.extras else []), *self.env],
+            credentials=True,
+        )
+        if self.resources is not None:
+            container["resources"] = self.resources
+        digest = {"name": name, "key": "digest", "optional": True}
+        return Pieces(
+            volumes=volumes(name, credentials=name),
+            init_containers=({**container, "securityContext": self.security_context},),
+            flow_mounts=(SITE_MOUNT,),
+            flow_env=(
+                {"name": ENV_SET, "value": chosen},
+                {"name": ENV_LOCK, "valueFrom": {"configMapKeyRef": digest}},
+            ),
+            python_path=PYTHON_PATH,
+            image_path=IMAGE_PATH,
+            labels={SET_LABEL: chosen},
+        )
+
+    def _extras_env(self, choice: Choice) -> list[Item]:
+        # The space makes text of every value: a placeholder alone may become a list, which
+        # Kubernetes refuses, where the value leads to a Prefect variable.
+        value = " " + placeholder_of(choice.extras_variable)
+        return [
+            {"name": "FLOWDEPS_EXTRAS", "value": value},
+            {"name": "FLOWDEPS_EXTRAS_VARIABLE", "value": choice.extras_variable},
+            {"name": "FLOWDEPS_INDEX", "value": " ".join(self.index_urls)},
+        ]
+
+
+def volumes(config_map: str, *, credentials: str | None) -> tuple[Item, ...]:
+    """Return the volumes of a lock, of the Secret for its index, and of what is installed."""
+    secret = {"secretName": credentials, "optional": True}
+    return (
+        {"name": LOCK_VOLUME, "configMap": {"name": config_map, "optional": True}},
+        *([{"name": CREDENTIALS_VOLUME, "secret": secret}] if credentials else []),
+        {"name": SITE_VOLUME, "emptyDir": {}},
+    )
+
+
+def installation(
+    *, choice: str, variable: str, env: Iterable[Item], credentials: bool
+) -> dict[str, Any]:
+    """Return what a container has that installs the lock of a choice."""
+    secret = {"name": CREDENTIALS_VOLUME, "mountPath": "/etc/flowdeps-credentials"}
+    namespace = {"fieldRef": {"fieldPath": "metadata.namespace"}}
+    return {
+        "name": INSTALL_CONTAINER,
+        "command": command("install"),
+        "env": [
+            {"name": ENV_SET, "value": choice},
+            {"name": "FLOWDEPS_VARIABLE", "value": variable},
+            {"name": "FLOWDEPS_NAMESPACE", "valueFrom": namespace},
+            *env,
+        ],
+        "volumeMounts": [
+            {"name": LOCK_VOLUME, "mountPath": "/etc/flowdeps", "readOnly": True},
+            *([{**secret, "readOnly": True}] if credentials else []),
+            {"name": SITE_VOLUME, "mountPath": HOME},
+        ],
+    }

@@ -1,0 +1,70 @@
+"""What a method of delivery is: it says what a run's pod needs beyond what the template has.
+
+A kind of pool puts these pieces into a template, and records their names in the marker, by which
+it takes them out again. So a method knows nothing of templates, and a kind of pool nothing of the
+pieces of a method, also not of those that an older version inserted.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from flowdeps.api.names import GROUP, PIECE_PREFIX
+from flowdeps.delivery.choice import Choice
+
+Item = Mapping[str, Any]
+
+HOME = "/opt/flowdeps"
+"""The directory of the flow's container in which everything of ours lies."""
+ENV_PREFIX = "FLOWDEPS_"
+LABEL_PREFIX = f"{GROUP}/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pieces:
+    """What is added to a run's pod. Names begin with a prefix of ours, directories with HOME.
+
+    An init container takes from the flow's container what it does not say itself: image and pull
+    policy, working directory, resources, user and group.
+    """
+
+    volumes: tuple[Item, ...] = ()
+    """Volumes of the pod."""
+    init_containers: tuple[Item, ...] = ()
+    """Init containers, which run after those of the template."""
+    flow_mounts: tuple[Item, ...] = ()
+    """Mounts of the flow's container."""
+    flow_env: tuple[Item, ...] = ()
+    """Variables of the flow's container, except PYTHONPATH."""
+    python_path: tuple[str, ...] = ()
+    """Directories that go before those of the template on PYTHONPATH."""
+    image_path: tuple[str, ...] = ()
+    """Directories after these, where only the image sets PYTHONPATH: they stand for its entries."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Labels of the pod."""
+
+    def __post_init__(self) -> None:
+        named = (*self.volumes, *self.init_containers, *self.flow_mounts)
+        _check((item["name"] for item in named), PIECE_PREFIX)
+        _check((item["name"] for item in self.flow_env), ENV_PREFIX)
+        _check(self.labels, LABEL_PREFIX)
+        mounts = [item["mountPath"] for item in self.flow_mounts]
+        paths = (*self.python_path, *self.image_path, *mounts)
+        _check((f"{path}/" for path in paths), f"{HOME}/")
+
+
+class Method(Protocol):
+    """A way in which the lock that a run chooses reaches it.
+
+    A method that has something built beforehand will also have to say why it is not ready, what is
+    to be built, and what has become obsolete. ``Install`` needs nothing built.
+    """
+
+    def pieces(self, choice: Choice) -> Pieces:
+        """Return what the pods of a pool need where runs have this choice."""
+
+
+def _check(names: Iterable[str], prefix: str) -> None:
+    for name in names:
+        if not name.startswith(prefix):
+            raise ValueError(f"{name!r} must be ours by its name, which begins with {prefix!r}")

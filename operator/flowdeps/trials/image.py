@@ -1,0 +1,41 @@
+"""A flow image: how pods of a namespace get it, and what it has. Values only, for all to import."""
+
+import hashlib
+from dataclasses import dataclass
+
+from flowdeps.api.names import image_facts_name
+from flowdeps.locks.image import ImageFacts
+
+
+@dataclass(frozen=True)
+class ImageRef:
+    """An image as pods of a namespace get it; `pull_policy` None: Kubernetes' default; `user`: the
+    user and group that the template gives to runs, None: none, and ours run as nobody."""
+
+    namespace: str
+    image: str
+    pull_policy: str | None = None
+    user: tuple[int | None, int | None] = (None, None)
+
+    def __str__(self) -> str:
+        return f"{self.image} in {self.namespace}"
+
+    @property
+    def facts_name(self) -> str:
+        """The ConfigMap that keeps what the image has."""
+        return image_facts_name(self.short)
+
+    @property
+    def short(self) -> str:
+        """Ten hex digits that name it in its namespace."""
+        text = f"{self.image}\n{self.pull_policy or ''}\n{self.user}"
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+@dataclass(frozen=True)
+class Image:
+    """What an image has; `id` is what the node says of its content (a digest)."""
+
+    ref: ImageRef
+    id: str
+    facts: ImageFacts

@@ -1,0 +1,79 @@
+"""What a method may give, and which kinds of pools there are."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from flowdeps.delivery import Choice, find, for_type, remove, unsupported
+from flowdeps.delivery.kinds.kubernetes import KUBERNETES, merge
+from flowdeps.delivery.methods.method import Pieces
+from tests.unit.delivery.samples import fragment, pool, prefect_template, same
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        {"volumes": ({"name": "scratch"},)},
+        {"init_containers": ({"name": "install"},)},
+        {"flow_mounts": ({"name": "scratch", "mountPath": "/opt/flowdeps"},)},
+        {"flow_mounts": ({"name": "flowdeps-site", "mountPath": "/srv"},)},
+        {"flow_mounts": ({"name": "flowdeps-site", "mountPath": "/opt/flowdeps-more"},)},
+        {"flow_env": ({"name": "PATH", "value": "/srv"},)},
+        {"python_path": ("/srv",)},
+        {"python_path": ("/opt/flowdeps/site",), "image_path": ("/srv",)},
+        {"labels": {"team": "a"}},
+    ],
+)
+def test_a_piece_that_is_not_ours_by_its_name_cannot_be_made(pieces: dict[str, Any]) -> None:
+    """Removal goes by names in a marker that anybody can write, and takes out only ours."""
+    with pytest.raises(ValueError, match="must be"):
+        Pieces(**pieces)
+
+
+def test_merging_changes_nothing_that_a_method_gave() -> None:
+    """One method serves many pools: what it gives is copied into each template."""
+    given = fragment(env=({"name": "PROXY", "value": "x"},), resources={"limits": {"cpu": 1}})
+    before = copy.deepcopy(given)
+    merged = merge(pool(), given)
+    pod = merged["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
+    [install] = pod["initContainers"]
+    install["env"].clear()
+    install["resources"].clear()
+    install["securityContext"]["capabilities"].clear()
+    assert given == before
+    assert given.method.pieces(given) == before.method.pieces(before)
+
+
+def test_a_kind_of_pool_is_found_by_prefects_type() -> None:
+    """Other types cannot offer sets, and it is said which can."""
+    assert for_type("kubernetes") is KUBERNETES
+    assert for_type("docker") is None
+    assert "docker" in unsupported("docker")
+    assert "kubernetes" in unsupported("docker")
+
+
+def test_a_fragment_in_a_pool_of_another_type_can_be_removed() -> None:
+    """Somebody may copy a template, and then it is still found and taken out."""
+    merged = merge(pool(), fragment())
+    assert find(merged) is not None
+    assert same(remove(merged), pool())
+    assert same(remove(prefect_template("docker")), prefect_template("docker"))
+
+
+def test_kubernetes_lacks_a_key_until_each_namespace_has_its_config_map() -> None:
+    """The pod mounts it, so a run must not choose the key before."""
+    there = {("a", "flowdeps-ml"), ("b", "flowdeps-ml"), ("c", "flowdeps-etl")}
+
+    def has(namespace: str, name: str) -> bool:
+        return (namespace, name) in there
+
+    assert KUBERNETES.missing("ml", ("a", "b"), has) == ""
+    assert "ConfigMap" in KUBERNETES.missing("ml", ("a", "c"), has)
+
+
+def test_a_choice_names_its_variables() -> None:
+    """That of extras is among them where runs may have extras."""
+    choice = Choice(owner="a/b", version="1", keys=())
+    assert choice.variables == ["dependency_set", "extra_py_deps"]
+    assert Choice(owner="a/b", version="1", keys=(), extras=False).variables == ["dependency_set"]
