@@ -17,7 +17,7 @@ _NAME = r"[a-z0-9][a-z0-9-]{0,200}"
 
 
 class Says(Enum):
-    """What uv can say, as patterns of which one is enough."""
+    """What uv can say: alternative patterns for each."""
 
     NO_SOLUTION = (r"error: No solution found",)
     PACKAGE_UNKNOWN = (r"(?<!\S)(\S{1,200}) was not found in the package registry",)
