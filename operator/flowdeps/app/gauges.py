@@ -1,6 +1,6 @@
 """Gauges, brought up to date for each scrape from what the operator knows at that moment.
 
-All are made anew: what is gone has no series left. A series for each set there is only where few
+All are set again: what is gone has no series left. There is a series for each set only where few
 sets have one, or where only the first are shown, so that ten thousand sets are no burden.
 """
 
@@ -31,12 +31,12 @@ def refresh(context: Context) -> None:
     metrics.resolving.set(context.resolutions.running())
     metrics.pods.set(len(context.runner.running))
     _sets(context)
-    said: Counter[tuple[str, ...]] = Counter(
+    verdicts: Counter[tuple[str, ...]] = Counter(
         (name, str(verdict.reason))
         for name, state in context.pool_states.items()
         for verdict in state.verdicts.values()
     )
-    _fill(metrics.pool_sets, said)
+    _fill(metrics.pool_sets, verdicts)
 
 
 def _sets(context: Context) -> None:

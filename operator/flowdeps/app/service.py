@@ -1,14 +1,14 @@
 """The operator as a whole: lists, loops and the queue, put together.
 
-At the start everything is listed once: no template is touched before all sets are
-known, so a restart never takes a set out of a pool. Then watches feed the store
-(see handlers), and three loops make up for what watches and hints may miss:
+At the start everything is listed once: no template is changed before all sets are known, so a
+restart never removes a set from a pool. Then watches feed the store (see handlers), and three loops
+make up for what watches and hints may miss:
 
-- resync: lists again, takes in what differs, and notices a watch that went silent
-- poll: looks at all pools in a few requests, and calls those that are not in line
-- hints: Prefect's events, so that drift is mended in a second instead of a poll
+- resync: lists again, keeps what differs, and notices a watch that went silent
+- poll: reads all pools in a few requests, and requeues those that are not in line
+- hints: Prefect's events, so that drift ends within a second instead of a poll
 
-What one of them did not foresee is logged, and it begins anew: it must not end the others.
+An unexpected error in one of them is logged, and it starts again: it must not end the others.
 """
 
 import asyncio
@@ -83,8 +83,8 @@ class Service:
     ) -> AsyncIterator[Self]:
         """A service with clients for the cluster and Prefect, and locks by `resolver`.
 
-        `fence` stands before all writes, `identity` is who makes them; `wrap` may put
-        something around the clients, as tests of faults do.
+        `fence` guards all writes, `identity` names who makes them; `wrap` may put something around
+        the clients, as tests of faults do.
         Raises ClusterError or PoolsError where one of them isn't configured.
         """
         metrics = metrics or Metrics()
@@ -116,7 +116,7 @@ class Service:
         await self._first_list()
         loops: list[Callable[[], Awaitable[None]]] = [self._resync, self._poll, self._hints]
         if advisories := self.context.advisories:
-            # First of all: no lock is judged, and nothing is said of one, without it; but a
+            # First of all: no lock is checked, and nothing is reported of one, without it; but a
             # database that is far away must not keep the operator from its work.
             with suppress(TimeoutError):
                 async with asyncio.timeout(_DATABASE_SECONDS):
@@ -185,10 +185,8 @@ class Service:
                 await asyncio.sleep(pause)
             else:
                 break
-        for key in self.context.store.sets:
-            self.context.queue.add(key)
-        for view in self.context.store.config_maps.values():
-            self.context.queue.add(view.holder)
+        holders = {view.holder for view in self.context.store.config_maps.values()}
+        self.context.requeue(holders | self.context.store.sets.keys())
         self.health.listed = True
         log.info("found %d dependency sets", len(self.context.store.sets))
 
@@ -204,7 +202,7 @@ class Service:
             async for one in context.cluster.each_set(context.config.watch_namespaces)
         ]
         changed = context.store.replace(sets=sets, config_maps=config_maps)
-        for key in changed:
+        for key in sorted(changed):
             self._requeue_competitors(known.get(key), context.store.sets.get(key))
         self._warn_of_foreign()
         return changed
@@ -244,8 +242,8 @@ class Service:
                 log.warning("resync failed, next in %.0f s: %s", RESYNC_SECONDS, error)
                 continue
             watched = missed - self._unwatched(before)
-            for key in missed:
-                self.context.queue.add(key)
+            self.context.requeue(missed)
+            for key in sorted(missed):
                 self._requeue_includers(key)
             try:
                 await sweep(
@@ -286,22 +284,26 @@ class Service:
                 self.health.prefect = str(error)
                 log.warning("can't poll Prefect, next in %.0f s: %s", every, error)
                 if self.health.failed_polls == _OUTAGE_POLLS:
-                    for name in {
-                        ref.name for e in context.store.sets.values() for ref in e.pool_refs
-                    }:
+                    for name in sorted(self._pool_names()):
                         self._pools.unreachable(name, error)
             else:
                 self.health.failed_polls, self.health.prefect = 0, None
-                wanted = {ref.name for e in context.store.sets.values() for ref in e.pool_refs}
+                wanted = self._pool_names()
                 ours = {name for name, pool in pools.items() if self._pools.ours(pool)}
                 context.metrics.keep_pools(wanted | pools.keys())
-                for name in wanted | ours:
-                    pool = pools.get(name)
-                    state = context.pool_states.get(name)
-                    if pool is None or state is None or self._pools.changed(pool):
-                        context.queue.add(PoolKey(name))
+                context.requeue(
+                    PoolKey(name)
+                    for name in wanted | ours
+                    if name not in context.pool_states
+                    or name not in pools
+                    or self._pools.changed(pools[name])
+                )
             context.resolutions.tidy()
             await asyncio.sleep(every)
+
+    def _pool_names(self) -> set[str]:
+        entries = self.context.store.sets.values()
+        return {ref.name for entry in entries for ref in entry.pool_refs}
 
     async def _follow(self, advisories: Advisories) -> None:
         context = self.context
@@ -352,8 +354,7 @@ class Service:
         self.context.metrics.failed_passes.labels(kind).inc()
 
     def _requeue_includers(self, key: SetKey) -> None:
-        for includer in self.context.store.includers(key):
-            self.context.queue.add(includer)
+        self.context.requeue(self.context.store.includers(key))
 
     def _forget(self, key: SetKey) -> None:
         self._requeue_includers(key)
@@ -364,7 +365,7 @@ class Service:
         """Call the sets that want a key which one of these, a set before and after a change,
         claims: who serves it may have changed."""
         for entry in filter(None, entries):
-            for name in {entry.key.name, *(ref.key for ref in entry.pool_refs)}:
+            for name in sorted({entry.key.name, *(ref.key for ref in entry.pool_refs)}):
                 self.context.requeue_competitors(name, but=entry.key)
 
 

@@ -1,1 +1,1 @@
-"""The passes: look at what is, make what is missing, say how it went."""
+"""Brings sets and pools in line: compares, writes what is missing, reports how it went."""

@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -150,8 +150,7 @@ class Context:
         """Check all locks again, also those made a moment ago, against another database."""
         self.vulnerabilities.clear()
         self.resolutions.forget()
-        for key in self.store.sets:
-            self.queue.add(key)
+        self.requeue(self.store.sets)
 
     def forget(self, key: SetKey) -> None:
         """Stop reading what a set needed."""
@@ -163,13 +162,17 @@ class Context:
         for one in (self.resolutions, self.verifications, self.sources, self.images):
             await one.close()
 
+    def requeue(self, keys: Iterable[Key]) -> None:
+        """Requeue sets and pools, in an order that is the same each time."""
+        for key in sorted(keys, key=str):
+            self.queue.add(key)
+
     def requeue_competitors(self, name: str, *, but: Key) -> None:
         """Requeue the sets that want a key, and their pools: who serves it may have changed."""
-        for key in self.store.rivals(name) - {but}:
-            self.queue.add(key)
-            for ref in self.store.sets[key].pool_refs:
-                if ref.key == name and PoolKey(ref.name) != but:
-                    self.queue.add(PoolKey(ref.name))
+        sets = self.store.rivals(name)
+        refs = (ref for key in sets - {but} for ref in self.store.sets[key].pool_refs)
+        pools = {PoolKey(ref.name) for ref in refs if ref.key == name}
+        self.requeue((sets | pools) - {but})
 
     async def post_event(self, entry: SetEntry, *, kind: Kind, reason: str, note: str) -> None:
         """Post an event about a set; a failure to do so is only logged."""

@@ -1,7 +1,7 @@
 """What a pool's base job template should carry for the sets that it offers.
 
 Each write of a template carries all of it, and a server or a proxy before it may refuse one of more
-than 1 MiB: what is said of the sets is bounded, so that a thousand of them fit.
+than 1 MiB: descriptions of sets are bounded, so that a thousand of them fit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ def pool_fragment(
     cluster: str,
     version: str,
 ) -> Fragment:
-    """What a pool's template should carry: `offered` says which set each key stands for, `index`
+    """Return what a pool's template should carry: `offered` has the set of each key, `index` is
     where extras of a run without a set come from."""
     install = settings.install
     context = {"security_context": install.security_context} if install.security_context else {}
@@ -77,7 +77,7 @@ def pool_fragment(
 
 
 def _descriptions(offered: Mapping[str, SetEntry]) -> dict[str, str]:
-    """What each key stands for, by key, as far as there is room."""
+    """A description of each set, by its key, as far as there is room."""
     found: dict[str, str] = {}
     room = _MOST_BYTES
     for key, entry in sorted(offered.items()):

@@ -127,9 +127,9 @@ def _last_served(
 ) -> Served | None:
     """Return the revision that was served, by the status or else spec.revision; else the newest.
 
-    It does not tell when it was refreshed, and whether because somebody asked: the next refresh
-    is due when the status says, else after an interval, and none because of an annotation that
-    was met.
+    A revision does not say when its lock was refreshed, and whether because somebody asked. So
+    the next refresh is due when the status says, else after an interval, and never because of an
+    annotation that was met.
     """
     digest, status = served_digest(entry), entry.status
     asked = mounted_name(entry.spec.revision) if entry.spec and entry.spec.revision else ""

@@ -1,8 +1,8 @@
 """What is read from a set's status, which is the operator's output.
 
 A status says when to try again, and what to go on reporting while nothing new is known. It helps to
-find what an earlier operator left. It never decides where anything is written, and for whom:
-whoever may edit a status would decide it then.
+find what an earlier operator left. It never decides where anything is written, and for which set:
+people who may edit a status would decide it then.
 """
 
 from collections.abc import Iterator

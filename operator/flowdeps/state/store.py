@@ -1,11 +1,10 @@
-"""What is: the operator's picture of sets, ConfigMaps and pools, in memory.
+"""What is: sets, ConfigMaps and pools as last seen, in memory.
 
-Filled by lists at the start, then by watches, polls and the answers to our own
-writes, which may overtake each other: an older version of an object never
-replaces a newer one, an object that is gone never comes back, and a list, which
-takes seconds to be read, never forgets what came meanwhile. ConfigMaps are kept
-without their locks: a view tells by hashes whether one is what we wrote, so ten
-thousand sets fit into memory.
+Lists fill the store at the start, then watches, polls and the answers to our own writes, which may
+overtake each other. An older version of an object never replaces a newer one, an object that is
+gone never comes back, and a list, which takes seconds to be read, never removes what came
+meanwhile. ConfigMaps are kept without their locks, so that ten thousand sets fit into memory; a
+hash says whether one is what we wrote.
 """
 
 import hashlib
@@ -64,7 +63,7 @@ class SetEntry:
 
     @property
     def spec_id(self) -> tuple[str, int]:
-        """Names the spec: the generation alone says nothing of a set that was made anew."""
+        """Names the spec, also of a set that was deleted and made again."""
         return self.meta.uid, self.meta.generation
 
     @cached_property
@@ -120,7 +119,7 @@ class ConfigMapView:
 
 @dataclass(frozen=True, kw_only=True)
 class PoolView:
-    """Where a pool's jobs run, and in which image, from the last look at it; nowhere and in none
+    """Where a pool's jobs run, and in which image, when it was last read; nowhere and in none
     where there is no such pool."""
 
     name: str
@@ -151,7 +150,7 @@ class Store:
     # Sets
 
     def put_set(self, body: Body) -> SetKey | None:
-        """Take in a set; None where what we have is as new, or the set is gone."""
+        """Keep a set as it is now; None where what we have is as new, or the set is gone."""
         meta = parse_meta(body)
         key = SetKey(meta.namespace, meta.name)
         if meta.uid in self._gone:
@@ -177,7 +176,7 @@ class Store:
         return key
 
     def remove_set(self, key: SetKey) -> SetEntry | None:
-        """Forget a set; returns what was known of it."""
+        """Remove a set; returns what was known of it."""
         self._forget_names(key)
         entry = self.sets.pop(key, None)
         if entry:
@@ -186,15 +185,15 @@ class Store:
         return entry
 
     def rivals(self, key: str) -> set[SetKey]:
-        """The sets that want to publish under `key`, wherever."""
+        """Return the sets that want to publish under `key`, wherever."""
         return self._by_key.get(key, set())
 
     def offering(self, pool: str) -> set[SetKey]:
-        """The sets whose spec names `pool`."""
+        """Return the sets whose spec names `pool`."""
         return self._by_pool.get(pool, set())
 
     def includers(self, key: SetKey) -> set[SetKey]:
-        """The sets that include a set, directly or through others."""
+        """Return the sets that include a set, directly or through others."""
         found: set[SetKey] = set()
         waiting = [key]
         while waiting:
@@ -217,7 +216,7 @@ class Store:
     # Pools
 
     def put_pool(self, view: PoolView) -> bool:
-        """Take in what a pool looks like; returns whether that is news."""
+        """Keep what a pool is like now; returns whether that is news."""
         news = self.pools.get(view.name) != view
         self.pools[view.name] = view
         self.version += news
@@ -226,7 +225,7 @@ class Store:
     # ConfigMaps
 
     def put_config_map(self, body: Body) -> ConfigMapView | None:
-        """Take in one of our ConfigMaps; None where what we have is as new, or it isn't ours."""
+        """Keep one of our ConfigMaps; None where what we have is as new, or it isn't ours."""
         return self._put_view(view_config_map(body))
 
     def _put_view(self, view: ConfigMapView) -> ConfigMapView | None:
@@ -246,7 +245,7 @@ class Store:
         return view
 
     def remove_config_map(self, namespace: str, name: str, uid: str) -> ConfigMapView | None:
-        """Forget a ConfigMap; None where another of its name is known by now, or none."""
+        """Remove a ConfigMap; None where another of its name is known by now, or none."""
         where = (namespace, name)
         view = self.config_maps.get(where)
         if view is None or view.uid != uid:
@@ -265,20 +264,19 @@ class Store:
                 self.version += 1
 
     def held(self, key: SetKey) -> list[ConfigMapView]:
-        """The ConfigMaps written for a set, wherever they are, by name."""
+        """Return the ConfigMaps written for a set, wherever they are, by name."""
         return [self.config_maps[where] for where in sorted(self._by_holder.get(key, ()))]
 
     # Everything at once
 
     def begin_list(self) -> None:
-        """Say that full lists are about to be asked for: what comes from now on is newer."""
+        """Mark that full lists are about to be asked for: what comes from now on is newer."""
         self._fresh.clear()
 
     def replace(self, *, sets: Iterable[Body], config_maps: Iterable[ConfigMapView]) -> set[SetKey]:
-        """Take in full lists; returns the sets whose picture changed, also of a ConfigMap that is
-        another set's now.
+        """Replace everything by full lists, but for what came since `begin_list`.
 
-        Forgets what the lists lack, but for what came since `begin_list`.
+        Returns the sets that have changed, or one of whose ConfigMaps has.
         """
         fresh, self._fresh = self._fresh, set()
         changed: set[SetKey] = set()
@@ -309,7 +307,7 @@ class Store:
 
 
 def view_config_map(body: Body) -> ConfigMapView:
-    """A ConfigMap body as a view."""
+    """Return a view of a ConfigMap."""
     meta = body["metadata"]
     data = {name: text for name, text in (body.get("data") or {}).items() if name in _FILES}
     annotations = meta.get("annotations") or {}
@@ -332,7 +330,7 @@ def view_config_map(body: Body) -> ConfigMapView:
 
 
 def content_hash(data: Mapping[str, str]) -> str:
-    """A hash of a ConfigMap's data, to tell whether it is what we wrote."""
+    """Return a hash of a ConfigMap's data, which shows whether it is what we wrote."""
     return hashlib.sha256(json.dumps(dict(data), sort_keys=True).encode()).hexdigest()
 
 
@@ -369,6 +367,6 @@ def _newer(version: str, known: str) -> bool:
 
 
 def without_managed_fields(body: Body) -> Body:
-    """A set's body without what is kept for others: who wrote which field."""
+    """Return a set's body without what is kept for others: who wrote which field."""
     meta = {k: v for k, v in body["metadata"].items() if k != "managedFields"}
     return {**body, "metadata": meta}

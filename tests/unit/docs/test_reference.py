@@ -50,27 +50,52 @@ def test_no_metric_is_named_that_is_gone(page: Path) -> None:
 
 
 def test_events_are_posted_from_the_list_alone() -> None:
-    """One function reaches the API, two lead to it, and what they are given is an Event by name or
-    a condition: no event can be posted that the page does not have."""
+    """One function reaches the API, and it gets an Event by name or a condition's reason: no event
+    can be posted that the page does not have."""
     calls = [call for path in _SOURCES for call in _calls(path)]
-    assert _callers(calls, "create_event") == {"_post"}
-    assert _callers(calls, "_post") == {"announce", "announce_condition"}
-    posted = [call.args[1] for _, call in calls if _name(call) == "announce" and len(call.args) > 1]
-    names = [ast.unparse(one) for one in posted]
+    assert _callers(calls, "create_event") == {"post_event"}
+    reasons = {
+        ast.unparse(_argument(call, "reason")) for _, call in calls if _is(call, "post_event")
+    }
+    assert reasons == {"event", "reason"}
+    posted = [ast.unparse(call.args[1]) for _, call in calls if _is(call, "post")]
+    posted += [value for path in _SOURCES for value in _values(path, "event")]
+    names = {name for name in posted if name.startswith("Event.")}
     assert sorted(names) == sorted(f"Event.{one.name}" for one in Event)
+    assert set(posted) - names == {"vulnerable.reason", "ready.reason"}
 
 
 def _calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
-    """The calls of methods in a file, each with the function that it stands in."""
+    """Yield the calls in a file, each with the function that it is in."""
     for function in ast.walk(ast.parse(path.read_text())):
         if isinstance(function, ast.AsyncFunctionDef | ast.FunctionDef):
-            for node in ast.walk(function):
-                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                    yield function.name, node
+            calls = (node for node in ast.walk(function) if isinstance(node, ast.Call))
+            yield from ((function.name, call) for call in calls)
 
 
 def _name(call: ast.Call) -> str:
-    return call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    """Return the name of the method or function that is called."""
+    if isinstance(call.func, ast.Attribute):
+        return call.func.attr
+    return call.func.id if isinstance(call.func, ast.Name) else ""
+
+
+def _is(call: ast.Call, name: str) -> bool:
+    return _name(call) == name
+
+
+def _argument(call: ast.Call, name: str) -> ast.expr:
+    """Return what a call passes by keyword."""
+    (found,) = (word.value for word in call.keywords if word.arg == name)
+    return found
+
+
+def _values(path: Path, name: str) -> Iterator[str]:
+    """Yield the attributes that a file assigns to a name, as `Event.KEY_IN_USE`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=target)], value=ast.Attribute()) if target == name:
+                yield ast.unparse(node.value)
 
 
 def _callers(calls: list[tuple[str, ast.Call]], name: str) -> set[str]:

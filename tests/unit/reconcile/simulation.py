@@ -10,6 +10,7 @@ import asyncio
 import copy
 import json
 import pickle
+import random
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -569,6 +570,8 @@ class Simulation:
             {"workPools": [{"name": "*", "image": "registry.example.com/flows:1"}], **config}
         )
         self.passes: Counter[str] = Counter()
+        self.chance = random.Random(0)
+        self.trace: list[tuple[float, str]] = []
 
     @asynccontextmanager
     async def operator(self) -> AsyncIterator[Service]:
@@ -580,6 +583,7 @@ class Simulation:
             resolve=self.index.resolve,
             metrics=Metrics(),
             now=clock,
+            jitter=self.chance.random,
         )
         service = Service(context)
         queue = context.queue
@@ -587,6 +591,7 @@ class Simulation:
 
         async def counted(key: Any) -> float | None:
             self.passes[str(key)] += 1
+            self.trace.append((virtual.now(), str(key)))
             return await handle(key)
 
         queue.handle = counted

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from flowdeps.state.store import SetKey, Store, view_config_map
+from flowdeps.state.store import PoolView, SetKey, Store, view_config_map
 from tests.unit.state.bodies import config_map, set_body
 
 ML = SetKey("flows", "ml")
@@ -313,3 +313,33 @@ def test_a_config_map_without_anything_can_be_viewed() -> None:
     assert not view.intact
     assert not view.immutable
     assert (view.holder, view.owners, view.manifest) == (SetKey("", ""), (), {})
+
+
+def test_a_spec_is_parsed_once_and_a_status_moves_no_claim() -> None:
+    """A new version of a set with the same spec has the spec that was parsed before, and is no
+    reason to work out again which set has which location; another spec is."""
+    store = Store()
+    store.put_set(set_body(version=1, pools=["a"]))
+    spec, version = store.sets[ML].spec, store.version
+    store.put_set(set_body(version=2, pools=["a"], status={"observedGeneration": 1}))
+    assert store.sets[ML].spec is spec
+    assert store.sets[ML].status.observed_generation == 1
+    assert store.version == version
+    store.put_set(set_body(version=3, pools=["b"]))
+    assert store.sets[ML].spec is not spec
+    assert store.version > version
+
+
+def test_claims_are_worked_out_again_when_a_copy_comes_of_a_pool_not_seen_yet() -> None:
+    """It keeps its location then. Once all of a set's pools are known, they alone decide."""
+    store = Store()
+    store.put_set(set_body(version=1, pools=["a"]))
+    version = store.version
+    store.put_config_map(config_map(version=1))
+    assert store.version > version
+    store.put_pool(PoolView(name="a", job_namespaces=("jobs",)))
+    version = store.version
+    assert not store.put_pool(PoolView(name="a", job_namespaces=("jobs",)))
+    store.put_config_map(config_map("flowdeps-x", version=2))
+    store.remove_config_map("flows", "flowdeps-x", "uid-flows-flowdeps-x")
+    assert store.version == version

@@ -1,5 +1,7 @@
 """Step: requeues the pools whose templates depend on what has become of a set."""
 
+from collections.abc import Collection
+
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.reconcile.context import Context
@@ -13,18 +15,18 @@ async def requeue_pools(context: Context, progress: Progress) -> Outcome:
     entry = progress.entry
     signature = signature_of(entry, context.store.held(entry.key))
     names = {ref.name for ref in entry.pool_refs}
-    for name in names:
-        state = context.pool_states.get(name)
-        if state is None or state.merged.get(entry.key) != signature:
-            context.queue.add(PoolKey(name))
+    merged = {name: state.merged for name, state in context.pool_states.items()}
+    context.requeue(
+        PoolKey(name) for name in names if merged.get(name, {}).get(entry.key) != signature
+    )
     requeue_former_pools(context, entry.key, but=names)
     return Outcome.done(Reason.READY)
 
 
-def requeue_former_pools(
-    context: Context, key: SetKey, *, but: frozenset[str] | set[str] = frozenset()
-) -> None:
+def requeue_former_pools(context: Context, key: SetKey, *, but: Collection[str] = ()) -> None:
     """Requeue the pools that merged a set, for it names them no longer, or goes."""
-    for name, state in context.pool_states.items():
-        if key in state.merged and name not in but:
-            context.queue.add(PoolKey(name))
+    context.requeue(
+        PoolKey(name)
+        for name, state in context.pool_states.items()
+        if key in state.merged and name not in but
+    )

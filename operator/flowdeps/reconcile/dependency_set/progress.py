@@ -79,7 +79,7 @@ class Progress:
 
     @property
     def retry_after(self) -> float | None:
-        """The seconds until the set should be reconciled again; None: an event tells when."""
+        """The seconds until the set should be reconciled again; None: an event requeues it."""
         outcomes = (one for one in vars(self).values() if isinstance(one, Outcome))
         return min((one.retry_after for one in outcomes if one.retry_after), default=None)
 

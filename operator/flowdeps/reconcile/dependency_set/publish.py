@@ -115,7 +115,7 @@ async def _publish_at(
             continue
         lock = progress.text or await progress.served_text(context.cluster)
         if lock is None or lock.digest != record.digest:
-            # Damaged by hand a moment ago: the next reconcile makes it anew.
+            # Damaged by hand a moment ago: the next reconcile makes it again.
             return Outcome.failed(Reason.PUBLISHING, "the lock in service can't be read")
         if progress.text and desired.immutable and (view is None or desired.must_be_replaced(view)):
             desired = desired.with_summary(await _summary(context, progress, lock))

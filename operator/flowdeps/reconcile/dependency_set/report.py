@@ -43,7 +43,7 @@ async def report(context: Context, progress: Progress) -> Outcome:
             resource_version=latest.meta.resource_version,
         )
     except ClusterError as error:
-        if error.status in {404, 409}:  # another by now: what tells the store requeues the set
+        if error.status in {404, 409}:  # another by now, whose event requeues it
             return _NOTHING_TO_DO
         raise
     context.store.put_set(body)

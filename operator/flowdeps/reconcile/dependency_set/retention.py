@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 async def prune(context: Context, progress: Progress) -> Outcome:
     """Delete the ConfigMaps that are not wanted any more.
 
-    Waits while one of the set's pools was not seen: what is there may belong to it. A location
+    Waits while one of the set's pools was not seen: what is there may be for it. A location
     that a template still offers is left for a later reconcile.
     """
     entry, spec, record = progress.entry, progress.entry.spec, progress.record

@@ -25,7 +25,7 @@ async def select_lock(context: Context, progress: Progress) -> Outcome:
     last = progress.served = lock_in_service(entry, views, now=context.now())
     if spec is None:
         return Outcome.failed(Reason.INVALID_SPEC, entry.problems)
-    # A lock that has no location would be made anew by each reconcile.
+    # A lock that has no location would be made again by each reconcile.
     if last is None and (conflict := context.conflict(entry, home)):
         return conflict
     if spec.suspend:
@@ -45,7 +45,7 @@ async def select_lock(context: Context, progress: Progress) -> Outcome:
 
 
 def _after(found: Served, last: Served | None) -> Served:
-    """A lock with what only the last one in service tells."""
+    """A lock with what is known of the last one in service alone."""
     if last is None:
         return found
     if found.record.digest == last.record.digest:

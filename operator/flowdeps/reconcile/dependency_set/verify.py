@@ -6,8 +6,7 @@ from flowdeps.api.conditions import ConditionType
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.poolconfig import PoolConfig
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import SetSpec, Updates
-from flowdeps.gather.inputs import Inputs
+from flowdeps.api.resource import Updates
 from flowdeps.locks.lock import Lock
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.credentials import write_credentials
@@ -48,9 +47,9 @@ def _verify(context: Context, progress: Progress) -> Outcome:
         progress.record = made.record if made else served
         if progress.record is None or progress.pinned:
             return before
-        outcome, progress.record = _try(context, progress, spec, inputs, progress.record)
+        outcome, progress.record = _try(context, progress, progress.record)
         return unless_under_way(entry, ConditionType.VERIFIED, outcome)
-    outcome, record = _try(context, progress, spec, inputs, made.record, text=made.lock)
+    outcome, record = _try(context, progress, made.record, text=made.lock)
     if not outcome.is_done:
         return unless_under_way(entry, ConditionType.VERIFIED, outcome)
     if served and (progress.pinned or (spec.updates is Updates.MANUAL and made.refresh)):
@@ -70,73 +69,41 @@ def _before(entry: SetEntry, record: LockRecord | None) -> Outcome:
 
 
 def _try(
-    context: Context,
-    progress: Progress,
-    spec: SetSpec,
-    inputs: Inputs,
-    record: LockRecord,
-    *,
-    text: Lock | None = None,
+    context: Context, progress: Progress, record: LockRecord, *, text: Lock | None = None
 ) -> tuple[Outcome, LockRecord]:
     """How the trial of a lock ended, and its record with the trial that it passed.
 
     `text`: of a lock that is not published.
     """
-    if not spec.verify.enabled:
+    entry, spec, inputs = progress.entry, progress.entry.spec, progress.inputs
+    if spec is None or not spec.verify.enabled:
         message = (
             "spec.verify.mode is Disabled: nobody has tried whether the lock works in the image"
         )
         untried = Outcome.done(Reason.VERIFY_DISABLED, message, unknown=True)
         return untried, replace(record, verified="")
-    if inputs.image is None:
+    if inputs is None or inputs.image is None:
         message = "without an image (spec.python.image) there is nothing to try the lock in"
         untried = Outcome.done(Reason.NO_IMAGE_TO_VERIFY, message, unknown=True)
         return untried, replace(record, verified="")
-    trial = _trial(progress.entry, spec, inputs, inputs.image, record)
-    answer: str | Failure[Reason] | None = ""
-    if record.verified != trial.short:
-        answer = _ask(context, progress, trial, inputs, inputs.image, record, text)
-    if isinstance(answer, str):
-        message = f"installs, its requirements hold, and it imports in {trial.image}"
-        return Outcome.done(Reason.VERIFIED, message), replace(record, verified=trial.short)
-    if answer is None:
-        message = f"a pod installs and imports the lock {record.short} in {trial.image}"
-        return Outcome.waits(Reason.VERIFYING, message), record
-    return _failed(context, progress.entry, inputs.image, record, answer), record
-
-
-def _trial(
-    entry: SetEntry, spec: SetSpec, inputs: Inputs, image: Image, record: LockRecord
-) -> Trial:
-    return Trial(
-        namespace=entry.key.namespace,
+    image, access, home = inputs.image, inputs.access, primary_location(entry.key)
+    trial = Trial(
+        namespace=home.namespace,
         digest=record.digest,
         image=image.ref.image,
         image_id=image.id,
         imports=spec.verify.imports or (),
         names=inputs.names if spec.verify.imports is None else (),
-        secret=primary_location(entry.key).live_name if inputs.access else None,
+        secret=home.live_name if access else None,
         timeout=round(spec.verify.timeout.total_seconds()),
     )
-
-
-def _ask(
-    context: Context,
-    progress: Progress,
-    trial: Trial,
-    inputs: Inputs,
-    image: Image,
-    record: LockRecord,
-    text: Lock | None,
-) -> str | Failure[Reason] | None:
-    entry = progress.entry
 
     async def find() -> str:
         lock = text or await progress.served_text(context.cluster)
         if lock is None:
             raise LookupError("the lock in service can't be read")
-        if inputs.access:
-            await write_credentials(context, entry, inputs.access)
+        if access:
+            await write_credentials(context, entry, access)
         refs = entry.pool_refs
         pool = context.config.pool(refs[0].name) if refs else PoolConfig()
         with measured(context.metrics.verifications, well="Verified"):
@@ -144,12 +111,20 @@ def _ask(
                 trial,
                 lock=lock,
                 image=image,
-                manifest=manifest_of(entry.key, primary_location(entry.key), record),
+                manifest=manifest_of(entry.key, home, record),
                 owner=owner_of(entry),
                 env=[{"name": one.name, "value": one.value} for one in pool.install.env],
             )
 
-    return context.verifications.ask(entry.key, trial, find)
+    passed = record.verified == trial.short
+    answer = trial.short if passed else context.verifications.ask(entry.key, trial, find)
+    if answer is None:
+        message = f"a pod installs and imports the lock {record.short} in {trial.image}"
+        return Outcome.waits(Reason.VERIFYING, message), record
+    if isinstance(answer, Failure):
+        return _failed(context, entry, image, record, answer), record
+    message = f"installs, its requirements hold, and it imports in {trial.image}"
+    return Outcome.done(Reason.VERIFIED, message), replace(record, verified=trial.short)
 
 
 def _failed(

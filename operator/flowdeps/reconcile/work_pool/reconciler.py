@@ -82,7 +82,7 @@ class PoolReconciler:
     async def reconcile(self, name: str) -> float | None:
         """Bring one pool in line; returns in how many seconds to do so again.
 
-        A reconcile that ends in an error tells the pool's sets before it raises.
+        A reconcile that ends in an error gives the pool's sets a verdict before it raises.
         """
         try:
             return await self._reconcile(name)
@@ -132,7 +132,7 @@ class PoolReconciler:
         return again
 
     def unreachable(self, name: str, error: PoolsError) -> None:
-        """Tell the sets of a pool that it can't be read; the next poll requeues it."""
+        """Let a pool say of its sets that it can't be read; the next poll requeues it."""
         self._in_line.pop(name, None)
         self._settle_all(name, error.reason, str(error))
 
@@ -272,7 +272,7 @@ class PoolReconciler:
             live = find(pool.template)
             throttle.rival = live.cluster if live and live.cluster != context.identity else ""
             if pause := throttle.wait_for_others(now):
-                self._tell(name, _contended(wanted, throttle))
+                self._judged(name, _contended(wanted, throttle))
                 return pause
             context.metrics.template_drifts.labels(name).inc()
             log.warning("work pool %s was changed by others; bringing it back in line", name)
@@ -302,27 +302,27 @@ class PoolReconciler:
         return _Wanted({}, None, dict.fromkeys(signatures, Verdict(reason, message)), signatures)
 
     def _settle_all(self, name: str, reason: Reason, message: str) -> None:
-        """Tell all sets of a pool what kept it from being reconciled."""
-        self._tell(name, self._nothing(name, reason, message))
+        """Let a pool say of all its sets what kept it from being reconciled."""
+        self._judged(name, self._nothing(name, reason, message))
 
     def _settle(self, name: str, wanted: _Wanted) -> None:
-        """Take in what a pool offers by now, and tell its sets."""
+        """Keep what a pool offers by now, and what it says of its sets."""
         context, state = self._context, self._state(name)
         before, state.offered, state.looked = state.offered, dict(wanted.offered), True
         waiting = context.removing.keys() & context.store.offering(name)
-        for key in (waiting | set(before.values())) - set(wanted.offered.values()):
-            context.queue.add(key)
-        self._tell(name, wanted)
+        context.requeue((waiting | set(before.values())) - set(wanted.offered.values()))
+        self._judged(name, wanted)
 
-    def _tell(self, name: str, wanted: _Wanted) -> None:
+    def _judged(self, name: str, wanted: _Wanted) -> None:
         """Keep the verdicts; requeue the sets for which something has changed."""
         state, before = self._state(name), replace(self._state(name))
         state.verdicts, state.merged = dict(wanted.verdicts), dict(wanted.signatures)
-        for key in self._context.store.offering(name):
-            verdicts = before.verdicts.get(key), state.verdicts.get(key)
-            versions = before.merged.get(key), state.merged.get(key)
-            if verdicts[0] != verdicts[1] or versions[0] != versions[1]:
-                self._context.queue.add(key)
+        self._context.requeue(
+            key
+            for key in self._context.store.offering(name)
+            if before.verdicts.get(key) != state.verdicts.get(key)
+            or before.merged.get(key) != state.merged.get(key)
+        )
 
     def _state(self, name: str) -> PoolState:
         return self._context.pool_states.setdefault(name, PoolState())

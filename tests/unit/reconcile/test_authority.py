@@ -1,0 +1,151 @@
+"""Where a set may write is decided by the configuration, pools and what it has; by no status."""
+
+import asyncio
+import base64
+from typing import Any
+
+import pytest
+
+from flowdeps.api.names import set_labels
+from flowdeps.state.store import content_hash
+from tests.unit.reconcile.simulation import Simulation
+from tests.unit.reconcile.test_life import HOUR, MINUTE, OUTAGE, play, settled
+
+INDEX = {"url": "https://index.example.com/simple", "credentialsSecretRef": {"name": "index"}}
+
+
+def stage(sim: Simulation) -> None:
+    """A pool whose jobs run in a namespace of their own, and credentials of an index."""
+    sim.cluster.namespaces |= {"jobs", "victim"}
+    sim.prefect.make("k", namespace="jobs")
+    encoded = {key: base64.b64encode(b"ci").decode() for key in ("username", "password")}
+    sim.cluster.put_foreign_secret("flows", "index", encoded)
+
+
+def objects(sim: Simulation, namespace: str) -> set[str]:
+    """The ConfigMaps and Secrets in a namespace."""
+    found = {*sim.cluster.maps, *sim.cluster.secrets}
+    return {name for where, name in found if where == namespace}
+
+
+@pytest.mark.parametrize("watched", [[], ["flows"]], ids=["cluster", "namespaces"])
+def test_a_status_that_names_a_foreign_namespace_gets_nothing_written_there(
+    watched: list[str],
+) -> None:
+    """Somebody has written that the jobs of the set's pool run in another team's namespace, and
+    Prefect, which would know better, is away when an operator starts."""
+
+    async def script(sim: Simulation) -> None:
+        stage(sim)
+        sim.cluster.apply("ml", pools=["k"], index=INDEX)
+        await settled(sim)
+        sim.prefect.outage = OUTAGE
+        [pool] = sim.cluster.sets["flows", "ml"]["status"]["workPools"]
+        pool["namespaces"] = ["victim"]
+        async with sim.operator():
+            await asyncio.sleep(HOUR)
+            sim.cluster.apply("ml", pools=["k"], index=INDEX, requirements=["alpha"])
+            await asyncio.sleep(HOUR)
+            assert sim.pins("ml") == "alpha==1.0"
+        assert objects(sim, "victim") == set()
+        sim.prefect.outage = None
+        await settled(sim)
+        assert objects(sim, "victim") == set()
+        assert sim.pins("ml", namespace="jobs") == "alpha==1.0"
+
+    play(script, watchNamespaces=watched)
+
+
+@pytest.mark.parametrize("watched", [[], ["flows"]], ids=["cluster", "namespaces"])
+def test_what_is_published_stays_while_nobody_knows_where_jobs_run(watched: list[str]) -> None:
+    """After a start without Prefect the copies of a lock stay as they are, whatever becomes of the
+    set, and follow it when Prefect answers."""
+
+    async def script(sim: Simulation) -> None:
+        stage(sim)
+        sim.cluster.apply("ml", pools=["k"], index=INDEX)
+        await settled(sim)
+        before = objects(sim, "jobs")
+        assert len(before) == 2
+        sim.prefect.outage = OUTAGE
+        sim.cluster.apply("ml", pools=["k"], index=INDEX, requirements=["alpha"])
+        async with sim.operator():
+            await asyncio.sleep(5 * HOUR)
+            assert sim.pins("ml") == "alpha==1.0"
+            assert objects(sim, "jobs") == before
+            assert sim.pins("ml", namespace="jobs") == "pandas==1.0"
+            sim.prefect.outage = None
+            await asyncio.sleep(10 * MINUTE)
+            assert sim.pins("ml", namespace="jobs") == "alpha==1.0"
+        await settled(sim)
+
+    play(script, watchNamespaces=watched)
+
+
+def test_copies_follow_without_prefect_where_the_configuration_names_their_namespace() -> None:
+    """Then the operator's own configuration decides, and Prefect has no say."""
+
+    async def script(sim: Simulation) -> None:
+        stage(sim)
+        sim.cluster.apply("ml", pools=["k"])
+        await settled(sim)
+        sim.prefect.outage = OUTAGE
+        async with sim.operator():
+            sim.cluster.apply("ml", pools=["k"], requirements=["alpha"])
+            await asyncio.sleep(5 * MINUTE)
+            assert sim.pins("ml", namespace="jobs") == "alpha==1.0"
+
+    pool = {"name": "k", "jobNamespaces": ["jobs"], "image": "registry.example.com/flows:1"}
+    play(script, workPools=[pool])
+
+
+def test_a_guest_keeps_its_copy_while_its_pool_cannot_be_seen() -> None:
+    """An older set's pool runs its jobs where another set has its home, under that set's name. It
+    has the ConfigMap, also when an operator starts that can't ask where the pool's jobs run."""
+
+    async def script(sim: Simulation) -> None:
+        sim.prefect.make("k", namespace="flows")
+        guest: dict[str, Any] = {"namespace": "team", "pools": [{"name": "k", "key": "ml"}]}
+        sim.cluster.apply("guest", **guest)
+        async with sim.operator():
+            await asyncio.sleep(MINUTE)
+            sim.cluster.apply("ml", requirements=["alpha"])
+            await asyncio.sleep(MINUTE)
+            assert sim.ready("ml") == ("False", "Conflict")
+        sim.prefect.outage = OUTAGE
+        async with sim.operator():
+            await asyncio.sleep(HOUR)
+            assert sim.pins("ml") == "pandas==1.0"
+            assert sim.ready("ml") == ("False", "Conflict")
+        sim.prefect.outage = None
+        await settled(sim)
+        assert sim.pins("ml") == "pandas==1.0"
+
+    play(script)
+
+
+def test_a_config_map_that_somebody_forged_draws_no_lock_and_no_secret() -> None:
+    """One that has the labels of a set and its key, in a namespace of somebody else's: while
+    Prefect is away, nothing of the set is written there."""
+
+    async def script(sim: Simulation) -> None:
+        stage(sim)
+        sim.cluster.apply("ml", pools=["k"], index=INDEX)
+        await settled(sim)
+        data = {"requirements.txt": "", "lock.json": '{"credentials": true}', "digest": "x"}
+        sim.cluster.put_foreign_map("victim", "flowdeps-ml", data)
+        meta = sim.cluster.maps["victim", "flowdeps-ml"]["metadata"]
+        meta["labels"] = set_labels(namespace="flows", name="ml")
+        meta["annotations"] = {"flowdeps.dev/content": content_hash(data)}
+        sim.prefect.outage = OUTAGE
+        async with sim.operator():
+            sim.cluster.apply("ml", pools=["k"], index=INDEX, requirements=["alpha"])
+            await asyncio.sleep(HOUR)
+            assert sim.pins("ml") == "alpha==1.0"
+            assert sim.cluster.maps["victim", "flowdeps-ml"]["data"] == data
+            assert ("victim", "flowdeps-ml") not in sim.cluster.secrets
+        sim.prefect.outage = None
+        await settled(sim)
+        assert objects(sim, "victim") == set()
+
+    play(script)
