@@ -84,9 +84,7 @@ def make_context(
 def to_failure(error: Exception, what: str) -> Failure[Reason]:
     """Return the failure that an error means; an unforeseen one is logged with its traceback."""
     match error:
-        case TrialError():
-            return Failure(error.reason, error.message, retry=error.retry)
-        case ResolveError():
+        case TrialError() | ResolveError():
             return Failure(error.reason, error.message, retry=error.retry)
         case ClusterError():
             reason = Reason.FORBIDDEN if error.status == 403 else Reason.GATHERING
