@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint format demo demo-end bench locks chart reference docs clean
+.PHONY: help setup unit test lint format demo demo-end bench locks chart reference docs clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,7 +14,10 @@ help:  ## what there is
 setup:  ## the environment for development, .venv, from hashed locks
 	@PYTHON="$(PYTHON)" sh scripts/setup.sh
 
-test: lint  ## everything: lint, then unit, property, integration and e2e tests
+unit: setup  ## unit and property tests but the slow ones, on two cores: the inner loop
+	@$(BIN)/pytest -n 2 -m "not slow" --durations=20 tests/unit tests/property $(PYTEST_ARGS)
+
+test: lint  ## everything: lint, then unit, property, integration and e2e tests side by side
 	@sh scripts/test.sh $(PYTEST_ARGS)
 
 lint: setup  ## ruff, mypy, and the rules on what may import what

@@ -146,7 +146,7 @@ class _ByHand:
             now=datetime.now(UTC),
         )
         self._command = [str(tools.uv()), *arguments]
-        self._environment = command.environment(
+        self._environment = command.child_environment(
             os.environ, directory=str(directory), timeout=Limits().timeout, access=Access()
         )
 

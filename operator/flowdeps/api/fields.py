@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from flowdeps.api.durations import parse_bytes, parse_duration
 from flowdeps.api.problems import Problem
+from flowdeps.api.wording import shorten
 
 T = TypeVar("T")
 _SHOWN = 80
@@ -51,10 +52,9 @@ def shown(value: object) -> str:
     if isinstance(value, Mapping | list | tuple):
         return kind_of(value)
     try:
-        text = repr(value)
+        return shorten(repr(value), _SHOWN)
     except ValueError:  # a whole number of very many digits
         return kind_of(value)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
 
 class Fields:
@@ -114,13 +114,12 @@ class Fields:
         self,
         name: str,
         *,
-        required: bool = False,
         most: int = 64,
         limit: int = 256,
         check: Check | None = None,
     ) -> tuple[str, ...] | None:
         """Read a list of at most `most` texts."""
-        items = self._list(name, required=required, most=most)
+        items = self._list(name, most=most)
         if items is None:
             return None
         path = self.path(name)
@@ -191,7 +190,7 @@ class Fields:
     def children(self, name: str, *, most: int) -> list["Fields"]:
         """Return the fields of each item of the list `name`; none where it is absent."""
         children = []
-        for index, item in enumerate(self._list(name, required=False, most=most) or ()):
+        for index, item in enumerate(self._list(name, most=most) or ()):
             path = f"{self.path(name)}[{index}]"
             if item is None:
                 self._report(path, "an empty item; fill it in or remove it")
@@ -246,8 +245,8 @@ class Fields:
             return None
         return value
 
-    def _list(self, name: str, *, required: bool, most: int) -> list[Any] | None:
-        value = self._get(name, required=required)
+    def _list(self, name: str, *, most: int) -> list[Any] | None:
+        value = self._get(name)
         if value is None:
             return None
         if not isinstance(value, list | tuple):

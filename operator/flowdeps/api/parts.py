@@ -1,4 +1,4 @@
-"""How the parts of a spec are read: each function takes the fields of one and returns its value.
+"""Parses the parts of a spec: each function takes the fields of one and returns its value.
 
 What is wrong is among the fields' problems, and the value is then of no use.
 """
@@ -26,7 +26,6 @@ from flowdeps.api.rules import (
 )
 from flowdeps.api.spec import (
     ANY_PACKAGE,
-    DEFAULT_VERIFY_TIMEOUT,
     ConfigMapSource,
     IndexSpec,
     PythonSpec,
@@ -46,14 +45,14 @@ E = TypeVar("E", bound=StrEnum)
 
 
 def choice(fields: Fields, name: str, default: E) -> E:
-    """The value of an enumeration that the field `name` spells, or its default."""
+    """Return the value of an enumeration that the field `name` spells, or its default."""
     kind = type(default)
     text = fields.text(name, check=_one_of([one.value for one in kind]))
     return default if text is None else kind(text)
 
 
 def parse_sources(fields: Fields, name: str) -> tuple[Source, ...]:
-    """The list `name` of sources: ConfigMap keys and Prefect variables."""
+    """Parse the list `name` of sources: ConfigMap keys and Prefect variables."""
     sources: list[Source] = []
     for item in fields.children(name, most=SOURCES_LIMIT):
         both = item.has("configMapKeyRef"), item.has("prefectVariable")
@@ -73,7 +72,7 @@ def parse_sources(fields: Fields, name: str) -> tuple[Source, ...]:
 
 
 def parse_lock_from(fields: Fields) -> ConfigMapSource | None:
-    """Where a finished lock stands."""
+    """Parse `lockFrom`: where a finished lock is."""
     found = fields.child("configMapKeyRef", required=fields.given)
     source = _config_map_key(found) if found.given else None
     found.close()
@@ -82,7 +81,7 @@ def parse_lock_from(fields: Fields) -> ConfigMapSource | None:
 
 
 def parse_includes(fields: Fields, *, set_name: str) -> tuple[str, ...]:
-    """The names of the sets in `includes`."""
+    """Parse the names of the sets in `includes`."""
     names: list[str] = []
     for item in fields.children("includes", most=SOURCES_LIMIT):
         name = item.text("name", required=True, check=check_key)
@@ -98,26 +97,28 @@ def parse_includes(fields: Fields, *, set_name: str) -> tuple[str, ...]:
 
 
 def parse_python(fields: Fields) -> PythonSpec:
-    """`python`."""
-    image = fields.text("image", limit=1024, check=check_image)
-    version = fields.text("version", check=_one_of(PYTHON_VERSIONS))
+    """Parse `python`."""
     platforms = fields.texts("platforms", most=len(PLATFORMS), check=_one_of(tuple(PLATFORMS)))
     if platforms == ():
         fields.problem("platforms", "empty; remove it, or choose " + " and ".join(PLATFORMS))
     if fields.has("image") and fields.has("version"):
         fields.problem("version", "the image has its own Python; remove version, or image")
-    fields.close()
-    return PythonSpec(image=image, version=version, platforms=tuple(sorted({*(platforms or ())})))
+    return fields.build(
+        PythonSpec,
+        image=fields.text("image", limit=1024, check=check_image),
+        version=fields.text("version", check=_one_of(PYTHON_VERSIONS)),
+        platforms=tuple(sorted({*(platforms or ())})),
+    )
 
 
 def parse_shadow(fields: Fields) -> tuple[str, ...]:
-    """The packages in `shadow`."""
+    """Parse the packages in `shadow`."""
     found = fields.texts("shadow", most=64, limit=128, check=check_shadow)
     return tuple(name if name == ANY_PACKAGE else canonicalize_name(name) for name in found or ())
 
 
 def parse_index_urls(fields: Fields) -> Index:
-    """`url` and `extraUrls` of an index."""
+    """Parse `url` and `extraUrls` of an index."""
     url = fields.text("url", limit=1024, check=check_index_url)
     extra_urls = fields.texts("extraUrls", most=8, limit=1024, check=check_index_url)
     if extra_urls and not fields.has("url"):
@@ -126,37 +127,34 @@ def parse_index_urls(fields: Fields) -> Index:
 
 
 def parse_index(fields: Fields) -> IndexSpec:
-    """`index`."""
+    """Parse `index`."""
     index = parse_index_urls(fields)
     secret = fields.child("credentialsSecretRef")
     credentials = secret.text("name", required=secret.given, limit=253, check=check_object_name)
     secret.close()
-    cooldown = fields.duration("cooldown", check=check_cooldown)
     exempt = fields.texts("cooldownExempt", most=64, limit=128, check=check_package)
-    prereleases = choice(fields, "prereleases", Prereleases.IF_NECESSARY)
-    fields.close()
-    return IndexSpec(
+    return fields.build(
+        IndexSpec,
         index=index,
         credentials=credentials,
-        cooldown=cooldown,
+        cooldown=fields.duration("cooldown", check=check_cooldown),
         cooldown_exempt=tuple(canonicalize_name(name) for name in exempt or ()),
-        prereleases=prereleases,
+        prereleases=choice(fields, "prereleases", Prereleases.IF_NECESSARY),
     )
 
 
 def parse_verify(fields: Fields) -> VerifySpec:
-    """`verify`."""
-    mode = fields.text("mode", check=_one_of(("Enabled", "Disabled")))
-    imports = fields.texts("imports", most=64, limit=256, check=check_module)
-    timeout = fields.duration("timeout", check=check_verify_timeout)
-    fields.close()
-    return VerifySpec(
-        enabled=mode != "Disabled", imports=imports, timeout=timeout or DEFAULT_VERIFY_TIMEOUT
+    """Parse `verify`."""
+    return fields.build(
+        VerifySpec,
+        enabled=fields.text("mode", check=_one_of(("Enabled", "Disabled"))) != "Disabled",
+        imports=fields.texts("imports", most=64, limit=256, check=check_module),
+        timeout=fields.duration("timeout", check=check_verify_timeout),
     )
 
 
 def parse_work_pools(fields: Fields, *, set_name: str) -> tuple[WorkPoolRef, ...]:
-    """The pools in `workPools`."""
+    """Parse the pools in `workPools`."""
     pools: list[WorkPoolRef] = []
     for item in fields.children("workPools", most=32):
         name = item.text("name", required=True, limit=253, check=check_pool)

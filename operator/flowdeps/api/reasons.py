@@ -53,6 +53,14 @@ class Reason(StrEnum):
         """Whether the operator is working on it."""
         return self.kind is _UNDER_WAY
 
+    @property
+    def is_making_lock(self) -> bool:
+        """Whether a lock is being made, so that nothing new is known of the set yet.
+
+        A write is news even while it is under way: it may have been refused.
+        """
+        return self.is_under_way and self not in {Reason.PUBLISHING, Reason.SYNCING}
+
     @classmethod
     def known(cls, text: str) -> Self | None:
         """Return the reason of that name; None for one that another version has written."""

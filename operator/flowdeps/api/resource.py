@@ -13,7 +13,7 @@ Files that no API server has seen are read too, so the defaults of the resource'
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -113,64 +113,40 @@ def parse_meta(body: Mapping[str, Any]) -> SetMeta:
 
 
 def parse_spec(body: Mapping[str, Any]) -> SetSpec:
-    """The spec of a set, with defaults. Raises InvalidError with all that is wrong."""
+    """Parse the spec of a set, with defaults. Raises InvalidError with all that is wrong."""
     problems: list[Problem] = []
     name = _name(body, problems)
     fields = Fields(body.get("spec") or {}, path="spec", problems=problems)
     requirements = fields.texts("requirements", most=256, check=check_requirement)
     _check_asked(fields, requirements)
-    requirements_from = parse_sources(fields, "requirementsFrom")
-    constraints = fields.texts("constraints", most=256, check=check_requirement)
-    constraints_from = parse_sources(fields, "constraintsFrom")
-    includes = parse_includes(fields, set_name=name)
-    lock_from = parse_lock_from(fields.child("lockFrom"))
-    of_python, of_index = fields.child("python"), fields.child("index")
-    python = parse_python(of_python)
-    shadow = parse_shadow(fields)
-    if shadow and python.version:
+    spec = fields.build(
+        SetSpec,
+        requirements=requirements,
+        requirements_from=parse_sources(fields, "requirementsFrom"),
+        constraints=fields.texts("constraints", most=256, check=check_requirement),
+        constraints_from=parse_sources(fields, "constraintsFrom"),
+        includes=parse_includes(fields, set_name=name),
+        lock_from=parse_lock_from(fields.child("lockFrom")),
+        python=parse_python(python := fields.child("python")),
+        shadow=parse_shadow(fields),
+        index=parse_index(index := fields.child("index")),
+        interval=fields.duration("interval", check=check_interval),
+        updates=choice(fields, "updates", Updates.AUTOMATIC),
+        suspend=fields.boolean("suspend"),
+        revision=fields.text("revision", check=check_revision),
+        revision_history_limit=fields.integer("revisionHistoryLimit", least=0, most=50),
+        verify=parse_verify(fields.child("verify")),
+        vulnerabilities=choice(fields, "vulnerabilities", OnVulnerable.REPORT),
+        work_pools=parse_work_pools(fields, set_name=name),
+    )
+    if spec.shadow and spec.python.version:
         fields.problem(
             "shadow", "python.version has no packages to shadow; remove shadow, or name an image"
         )
-    index = parse_index(of_index)
-    interval = fields.duration("interval", check=check_interval)
-    updates = choice(fields, "updates", Updates.AUTOMATIC)
-    suspend = fields.boolean("suspend")
-    revision = fields.text("revision", check=check_revision)
-    limit = fields.integer("revisionHistoryLimit", least=0, most=50)
-    verify = parse_verify(fields.child("verify"))
-    vulnerabilities = choice(fields, "vulnerabilities", OnVulnerable.REPORT)
-    pools = parse_work_pools(fields, set_name=name)
-    # What says how to make a lock may not stand beside one that is finished.
-    makes = [name for name in _MAKES if fields.has(name)]
-    makes += [f"python.{name}" for name in ("version", "platforms") if of_python.has(name)]
-    makes += [f"index.{name}" for name in ("cooldown", "cooldownExempt") if of_index.has(name)]
-    makes += ["index.prereleases"] if index.prereleases != Prereleases.IF_NECESSARY else []
-    makes += ["updates: Manual"] if updates == Updates.MANUAL else []
-    if makes and fields.has("lockFrom"):
-        what = ", ".join(makes)
-        fields.problem("lockFrom", f"a finished lock is not resolved; remove {what}, or lockFrom")
-    fields.close()
+    _check_finished(spec, fields, python=python, index=index)
     if problems:
         raise InvalidError(problems)
-    return SetSpec(
-        requirements=requirements or (),
-        requirements_from=requirements_from,
-        constraints=constraints or (),
-        constraints_from=constraints_from,
-        includes=includes,
-        lock_from=lock_from,
-        python=python,
-        shadow=shadow,
-        index=index,
-        interval=(DEFAULT_INTERVAL if interval is None else interval) or None,
-        updates=updates,
-        suspend=bool(suspend),
-        revision=revision,
-        revision_history_limit=DEFAULT_REVISION_HISTORY_LIMIT if limit is None else limit,
-        verify=verify,
-        vulnerabilities=vulnerabilities,
-        work_pools=pools,
-    )
+    return spec if spec.interval else replace(spec, interval=None)
 
 
 def _name(body: Mapping[str, Any], problems: list[Problem]) -> str:
@@ -194,3 +170,15 @@ def _check_asked(fields: Fields, requirements: tuple[str, ...] | None) -> None:
     ):
         others = f"{', '.join(_ASKS[1:-1])} or {_ASKS[-1]}"
         fields.problem("requirements", f"missing, so the set is empty; add it, or {others}")
+
+
+def _check_finished(spec: SetSpec, fields: Fields, *, python: Fields, index: Fields) -> None:
+    """What says how to make a lock may not be beside one that is finished."""
+    makes = [name for name in _MAKES if fields.has(name)]
+    makes += [f"python.{name}" for name in ("version", "platforms") if python.has(name)]
+    makes += [f"index.{name}" for name in ("cooldown", "cooldownExempt") if index.has(name)]
+    makes += ["index.prereleases"] if spec.index.prereleases != Prereleases.IF_NECESSARY else []
+    makes += ["updates: Manual"] if spec.updates == Updates.MANUAL else []
+    if makes and fields.has("lockFrom"):
+        what = ", ".join(makes)
+        fields.problem("lockFrom", f"a finished lock is not resolved; remove {what}, or lockFrom")

@@ -27,7 +27,6 @@ from flowdeps.state.store import Store
 from flowdeps.telemetry.metrics import Metrics, measured
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.images import Images
-from flowdeps.trials.pods import PodSettings
 from flowdeps.trials.runner import Runner
 from flowdeps.trials.verify import Verifier
 from flowdeps.vulnerabilities import Advisories
@@ -56,17 +55,8 @@ def make_context(
     """Return what reconciles share, for these clients."""
     queue: Queue[Key] = Queue(_unset, workers=_WORKERS, backoff=Backoff(jitter=jitter))
     runner = Runner(cluster, at_once=config.pods.concurrency)
-    pods = config.pods
-    settings = PodSettings(
-        resources=pods.resources,
-        node_selector=pods.node_selector,
-        tolerations=pods.tolerations,
-        image_pull_secrets=pods.image_pull_secrets,
-        labels=pods.labels,
-        annotations=pods.annotations,
-    )
-    recheck = config.images.recheck.total_seconds()
-    images = Images(cluster, runner, settings=settings, recheck=recheck, now=now, metrics=metrics)
+    pods, recheck = config.pods, config.images.recheck.total_seconds()
+    images = Images(cluster, runner, settings=pods, recheck=recheck, now=now, metrics=metrics)
     database = config.vulnerabilities.database
     retry = replace(RETRY, jitter=jitter)
     tracking: Any = {"call": queue.add, "to_failure": to_failure, "backoff": retry}
@@ -77,7 +67,7 @@ def make_context(
         pools=pools,
         resolve=resolve,
         resolutions=SingleFlight(what="a resolution", keep=_KEEP_RESOLUTION, **tracking),
-        verifier=Verifier(cluster, runner, settings=settings),
+        verifier=Verifier(cluster, runner, settings=pods),
         verifications=SingleFlight(what="a verification", keep=_KEEP_VERIFICATION, **tracking),
         sources=Poller(read=SourceReader(cluster, pools).read, **tracking),
         images=Poller(read=images.read, at_once=_IMAGES, **tracking),
@@ -94,9 +84,7 @@ def make_context(
 def to_failure(error: Exception, what: str) -> Failure[Reason]:
     """Return the failure that an error means; an unforeseen one is logged with its traceback."""
     match error:
-        case TrialError():
-            return Failure(error.reason, error.message, retry=error.retry)
-        case ResolveError():
+        case TrialError() | ResolveError():
             return Failure(error.reason, error.message, retry=error.retry)
         case ClusterError():
             reason = Reason.FORBIDDEN if error.status == 403 else Reason.GATHERING

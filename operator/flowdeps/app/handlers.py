@@ -1,9 +1,8 @@
-"""kopf: watches sets and our ConfigMaps, and hands each event to the service.
+"""Watch sets and our ConfigMaps by kopf, and hand each event to the service.
 
-Only `on.event` handlers, which write nothing to the objects; what to do and when
-is the queue's. The handlers stand in a registry of their own, so that nothing
-that another library registers with kopf runs here. They are coroutines, since kopf
-would run plain functions in threads.
+There are only `on.event` handlers, which write nothing to the objects; the queue decides what is
+done when. They have a registry of their own, so that nothing else that is registered with kopf runs
+here, and are coroutines, since kopf would run plain functions in threads.
 """
 
 import asyncio
@@ -20,7 +19,7 @@ from flowdeps.state.store import SELECTOR
 async def watch(service: Service, *, started: Callable[[], None] = lambda: None) -> None:
     """Feed a service from the cluster until cancelled.
 
-    `started` is called once kopf has taken the signals for itself.
+    `started` is called once kopf has taken the signals.
     """
     ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     ready.add_done_callback(lambda _: started())

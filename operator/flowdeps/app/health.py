@@ -1,7 +1,7 @@
-"""Whether the operator does its work: liveness and readiness.
+"""Liveness and readiness.
 
-Alive: the queue moves, and the watch brings what a list finds. Ready: the cluster's sets are
-known, and Prefect answers. An outage of Prefect is no reason for a restart.
+Alive: the queue moves, and the watch brings what a list finds. Ready: the cluster's sets are known,
+and Prefect answers. An outage of Prefect is no reason for a restart.
 """
 
 from dataclasses import dataclass
@@ -11,32 +11,37 @@ from flowdeps.leadership.election import Election
 from flowdeps.reconcile.context import Context
 
 STUCK_SECONDS = 900.0
-"""How long a key may wait or a pass may run; a resolution is neither."""
+"""How long a key may wait or a reconcile may run; a resolution is neither."""
 
 
 @dataclass
 class Health:
-    """What the service's loops found out last; `last_event` is in queue time."""
+    """What the service's loops found out last."""
 
     context: Context
     listed: bool = False
+    """Whether all sets were listed once."""
     silent_watch: str | None = None
+    """Why the watch counts as dead; None: it does not."""
     last_event: float = float("-inf")
-    prefect: str | None = "no look at Prefect yet"
+    """When the watch brought something last, in queue time."""
+    prefect: str | None = "Prefect was not asked yet"
+    """Why Prefect can't be used; None: it can."""
     failed_polls: int = 0
+    """How many polls of Prefect failed in a row."""
 
     def alive(self) -> str | None:
-        """Why the process should be restarted; None while it should not."""
+        """Return why the process should be restarted; None: it should not."""
         queue = self.context.queue.health()
         if queue.oldest_ready > STUCK_SECONDS or queue.longest_running > STUCK_SECONDS:
             return (
                 f"the queue is stuck: oldest key waits {queue.oldest_ready:.0f} s,"
-                f" longest pass runs {queue.longest_running:.0f} s"
+                f" longest reconcile runs {queue.longest_running:.0f} s"
             )
         return self.silent_watch
 
     def ready(self) -> str | None:
-        """What is missing to do the work; None where nothing is."""
+        """Return what is missing to do the work; None: nothing."""
         if not self.listed:
             return "the cluster's dependency sets were not listed yet"
         return self.prefect
@@ -48,24 +53,24 @@ class Health:
 
 @dataclass
 class Candidate:
-    """The health of a process that may stand by: then it is ready, to take over."""
+    """The health of a process that may stand by; then it is ready to take over."""
 
     health: Health
     election: Election | None
     """None: it is always active."""
 
     def alive(self) -> str | None:
-        """Why the process should be restarted; None while it should not."""
+        """Return why the process should be restarted; None: it should not."""
         if self.election and self.election.lost:
             return "the Lease is lost, and the process did not end"
         return self.health.alive()
 
     def ready(self) -> str | None:
-        """What is missing to do the work, or to take over."""
+        """Return what is missing to do the work or to take over; None: nothing."""
         if self.election and not self.election.active:
             return self.election.problem
         return self.health.ready()
 
     def well(self) -> str:
-        """What a process says that is ready."""
+        """Return what a ready process answers."""
         return self.election.standby() if self.election and not self.election.active else "ok"

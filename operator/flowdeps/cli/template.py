@@ -1,4 +1,4 @@
-"""`flowdeps template`: what the operator would make of a pool's base job template."""
+"""`flowdeps template`: print what the operator would make of a pool's base job template."""
 
 import argparse
 import asyncio
@@ -65,7 +65,7 @@ def add_parser(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Merge, remove or check."""
+    """Merge, remove or check; return the exit status."""
     if args.remove == bool(args.files):
         raise CommandError("give either FILEs to merge or --remove")
     config = read_config(args.config)
@@ -75,19 +75,20 @@ def run(args: argparse.Namespace) -> int:
     else:
         pool_type, base = asyncio.run(_fetch(config, args.pool))
     kind = for_type(pool_type)
+    pool = f'work pool "{args.pool}"'
     if fragment and not kind:
-        raise CommandError(f'work pool "{args.pool}": {unsupported(pool_type)}')
+        raise CommandError(f"{pool}: NotKubernetes: {unsupported(pool_type)}")
     try:
         template = kind.merge(base, fragment) if kind and fragment else remove(base)
     except MergeRefusedError as refusal:
-        raise CommandError(f'work pool "{args.pool}": {refusal.reason}: {refusal}') from None
+        raise CommandError(f"{pool}: {refusal.reason}: {refusal}") from None
     if not args.check:
         json.dump(template, sys.stdout, indent=2, ensure_ascii=False)
         print()
         return 0
     if template == base:
         return 0
-    print(f'flowdeps: the template of work pool "{args.pool}" would change', file=sys.stderr)
+    print(f"flowdeps: the template of {pool} would change", file=sys.stderr)
     return 1
 
 
@@ -122,20 +123,18 @@ def _entries(files: list[str]) -> list[SetEntry]:
     for manifest in reading.sets:
         try:
             parse_spec(manifest.body)
-            key = store.put_set({**manifest.body, "metadata": _metadata(manifest.body)})
+            if not store.put_set({**manifest.body, "metadata": _metadata(manifest.body)}):
+                twice = "an earlier document has a set of this name; keep one"
+                problems.append(manifest.origin.line("metadata.name", twice))
         except InvalidError as error:
             problems += manifest.origin.lines(error)
-        else:
-            if key is None:
-                twice = "a set of this name stands above; keep one"
-                problems.append(manifest.origin.line("metadata.name", twice))
     if problems:
         raise CommandError(*problems)
     return sorted(store.sets.values(), key=lambda entry: age(entry.meta))
 
 
 def _metadata(body: Mapping[str, Any]) -> dict[str, Any]:
-    """What is needed of a set's metadata, as an API server would send it."""
+    """Return what is needed of a set's metadata, as an API server would send it."""
     meta = body["metadata"]
     namespace = meta.get("namespace") or "default"
     if not isinstance(namespace, str):

@@ -4,8 +4,8 @@
     async with fence.write(): …     around each request that changes something
 
 A write begins only before `begin`, and is cut off at `end`, by a clock that also runs while the
-process is stopped or the machine sleeps: whoever wakes too late writes nothing. A renewal moves the
-end of the writes that are under way.
+process is stopped or the machine sleeps: a process that wakes too late writes nothing. A renewal
+moves the end of the writes that are under way.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import Self
 
 
 def elapsed() -> float:
-    """Seconds since some moment; they go on while the machine sleeps, and nobody sets them."""
+    """Return seconds by a clock that runs while the machine sleeps and that nobody sets."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -29,8 +29,7 @@ class FenceClosedError(Exception):
 
 
 class Fence:
-    """Closed until `until` is called first, and for good after `close`; `clock` says now, in
-    seconds."""
+    """Closed until the first `until`, and for good after `close`."""
 
     def __init__(self, *, clock: Callable[[], float] = elapsed) -> None:
         self._clock = clock
@@ -42,7 +41,7 @@ class Fence:
 
     @classmethod
     def open(cls) -> Self:
-        """One that lets everything through, until it is closed."""
+        """Return one that lets everything through, until it is closed."""
         fence = cls()
         fence.until(begin=math.inf, end=math.inf)
         return fence
@@ -55,7 +54,7 @@ class Fence:
                 one.reschedule(self._deadline())
 
     def close(self) -> None:
-        """Let no write begin any more; those under way keep their end."""
+        """Let no more write begin; those under way keep their end."""
         self._closed = True
 
     def check(self) -> None:
@@ -78,7 +77,7 @@ class Fence:
                     self._idle.set()
 
     async def drain(self, seconds: float) -> None:
-        """Close, and wait so long for the writes that are under way."""
+        """Close, and wait up to so many seconds for the writes that are under way."""
         self.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):

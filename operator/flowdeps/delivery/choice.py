@@ -70,7 +70,7 @@ class LiveFragment:
 
 
 def find(template: Mapping[str, Any]) -> LiveFragment | None:
-    """Return the fragment in the template, whoever owns it; None if there is none."""
+    """Return the fragment in the template, of any owner; None if there is none."""
     return next(iter(find_all(template)), None)
 
 

@@ -1,4 +1,4 @@
-"""The scripts of ``inside`` as texts, and the command that runs one in a container.
+"""Make a text of each script in ``in_image``, and the command that runs it in a container.
 
 A script and the parts that it imports become one text: each part once, after those that it needs,
 without its docstring and its imports of the others. So names are unique over all parts.
@@ -8,7 +8,7 @@ import ast
 from functools import cache
 from importlib import resources
 
-_INSIDE = "flowdeps.delivery.in_image"
+_IN_IMAGE = "flowdeps.delivery.in_image"
 _FUTURE = "from __future__ import annotations\n"
 
 # Images may have python3 alone. A link that leads nowhere for this user is that of the flow's
@@ -33,13 +33,13 @@ exit 1
 
 
 def command(name: str) -> list[str]:
-    """What a container runs to run a script with the image's own interpreter."""
+    """Return the command that runs a script with the image's own interpreter."""
     return ["/bin/sh", "-c", _LAUNCHER, script(name)]
 
 
 @cache
 def script(name: str) -> str:
-    """The text of a script, complete."""
+    """Return the whole text of a script."""
     docstring = ast.get_docstring(ast.parse(_text(name)), clean=False)
     return f'"""{docstring}"""\n\n{_FUTURE}\n' + "\n\n".join(_join(name, set()))
 
@@ -52,7 +52,7 @@ def _join(name: str, done: set[str]) -> list[str]:
     for number, node in enumerate(ast.parse(text).body):
         docstring = number == 0 and isinstance(node, ast.Expr)
         source = node.module or "" if isinstance(node, ast.ImportFrom) else ""
-        part = source.removeprefix(f"{_INSIDE}.") if source.startswith(_INSIDE) else None
+        part = source.removeprefix(f"{_IN_IMAGE}.") if source.startswith(_IN_IMAGE) else None
         if docstring or source == "__future__" or part:
             for line in range(node.lineno - 1, node.end_lineno or node.lineno):
                 lines[line] = ""
@@ -62,4 +62,4 @@ def _join(name: str, done: set[str]) -> list[str]:
 
 
 def _text(name: str) -> str:
-    return resources.files(_INSIDE).joinpath(f"{name}.py").read_text("utf-8")
+    return resources.files(_IN_IMAGE).joinpath(f"{name}.py").read_text("utf-8")

@@ -1,14 +1,14 @@
-"""One active operator of several: whoever holds a Lease.
+"""One active operator of several: the one that holds a Lease.
 
     election = Election(cluster, settings, identity=…, fence=…)
     await election.acquire()        # stands by until the Lease is ours
     await election.keep()           # renews it; ends only with LostError
-    await election.release()        # nobody's: the next one need not wait
+    await election.release()        # gives it away, so that the next one need not wait
 
-Every change is refused by the API server (409) unless it is made to what was read last. Whether a
-Lease has expired is judged by our own clock, since we saw it change: the clocks of two machines are
-never compared. A renewal counts from before it was sent, so the holder's time is over before
-anybody else's begins:
+The API server refuses every change (409) that is not made to the latest version. A candidate waits
+as long as a Lease lasts, by its own clock, from when it saw the Lease change: the clocks of two
+machines are never compared. The holder counts a renewal from before it was sent, so its time is
+over before anybody else's begins:
 
     renewal sent        renewDeadline             leaseDuration
     |-- writes begin ---|-- writes end --|--------|-- another may hold it
@@ -36,8 +36,7 @@ class LostError(Exception):
 class Election:
     """A candidate called `identity`; while it holds the Lease, `fence` is open.
 
-    `cluster` is a client of its own: one that the fence stands before could not renew. `holder` is
-    who was seen to hold the Lease last, `problem` why it can't be looked at.
+    `cluster` is a client without a fence: one with it could not take the Lease.
     """
 
     def __init__(
@@ -48,9 +47,10 @@ class Election:
         identity: str,
         fence: Fence,
         clock: Callable[[], float] = elapsed,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._cluster, self._settings, self._fence = cluster, settings, fence
-        self._identity, self._clock = identity, clock
+        self._identity, self._clock, self._now = identity, clock, now
         self._duration = settings.lease_duration.total_seconds()
         self._deadline = settings.renew_deadline.total_seconds()
         self._retry = settings.retry_period.total_seconds()
@@ -59,36 +59,39 @@ class Election:
         self._seen: object = None
         self._since = 0.0
         self.holder = ""
+        """Who held the Lease when it was read last; empty: nobody."""
         self.lost = False
-        self.problem: str | None = f"the Lease {settings.lease} was not looked at yet"
+        """Whether the Lease was ours and no longer is."""
+        self.problem: str | None = f"the Lease {settings.lease} was not read yet"
+        """Why the Lease can't be read or written; None: it can."""
 
     @property
     def active(self) -> bool:
-        """Whether the Lease was ours when it was looked at last."""
+        """Whether the Lease was ours when it was read last."""
         return self._body is not None
 
     def standby(self) -> str:
-        """Who is active instead, for people."""
+        """Return who is active instead, for people."""
         return f"standby: the Lease {self._settings.lease} is held by {self.holder or 'nobody'}"
 
     async def acquire(self) -> None:
         """Wait until the Lease is ours."""
-        said = None
+        logged = None
         while not await self.try_once():
-            if (problem := self.problem) and problem != said:
+            if (problem := self.problem) and problem != logged:
                 log.warning("can't take the Lease %s: %s", self._settings.lease, problem)
-            elif not problem and self.holder != said:
+            elif not problem and self.holder != logged:
                 log.info("%s", self.standby())
-            said = problem or self.holder
+            logged = problem or self.holder
             await asyncio.sleep(self._retry)
         log.info("active: %s holds the Lease %s", self._identity, self._settings.lease)
 
     async def try_once(self) -> bool:
-        """Whether the Lease is ours after one look at it."""
+        """Try once to take the Lease; returns whether it is ours."""
         return await self._attempt(self._take, seconds=self._deadline / 2)
 
     async def keep(self) -> NoReturn:
-        """Renew the Lease as long as that works. Raises LostError."""
+        """Renew the Lease as long as that works, then raise LostError."""
         try:
             while True:
                 await asyncio.sleep(self._retry)
@@ -100,7 +103,7 @@ class Election:
             self._fence.close()
 
     async def release(self) -> None:
-        """Close the fence and give the Lease away, where it is ours."""
+        """Close the fence and, if the Lease is ours, give it away."""
 
         async def give() -> bool:
             body = await self._leave()
@@ -115,7 +118,7 @@ class Election:
             log.warning("the Lease %s was not given away: %s", self._settings.lease, self.problem)
 
     async def remove(self) -> None:
-        """Close the fence and delete the Lease, where it is ours. Raises ClusterError."""
+        """Close the fence and, if the Lease is ours, delete it. Raises ClusterError."""
         if body := await self._leave():
             meta = body["metadata"]
             await self._cluster.delete_lease(
@@ -128,10 +131,10 @@ class Election:
     # Steps
 
     async def _leave(self) -> Body | None:
-        """The Lease as it is now, if it is ours: a renewal may have been broken off."""
+        """Close the fence; returns the Lease as it is now, if it is ours."""
         self._fence.close()
         self._body = None
-        body = await self._look()
+        body = await self._read()  # a renewal may have been cut off
         return body if self.holder == self._identity else None
 
     async def _renew(self) -> None:
@@ -153,13 +156,13 @@ class Election:
             await asyncio.sleep(min(self._retry, left))
 
     async def _attempt(self, step: Callable[[], Awaitable[bool]], *, seconds: float) -> bool:
-        """Whether a step was made; where it was not, `problem` says why, if it failed."""
+        """Make a step; returns whether it was made. Where it failed, `problem` says why."""
         problem, made = None, False
         try:
             async with asyncio.timeout(seconds):
                 made = await step()
         except ClusterError as error:
-            if error.status != 409:  # somebody was faster: no problem
+            if error.status != 409:  # somebody was faster, which is no problem
                 problem = str(error)
         except TimeoutError:
             problem = f"the API server did not answer within {seconds:.0f} s"
@@ -167,29 +170,29 @@ class Election:
         return made
 
     async def _take(self) -> bool:
-        body = await self._look()
+        body = await self._read()
         if body and self.holder not in {"", self._identity}:
             lasts = body["spec"].get("leaseDurationSeconds") or self._duration
             if self._clock() < self._since + lasts:
                 return False
             log.warning("%s did not renew the Lease for %d s", self.holder, lasts)
-        await self._hold(body)
+        await self._write(body)
         return True
 
     async def _renew_once(self) -> bool:
         try:
-            await self._hold(self._body)
+            await self._write(self._body)
         except ClusterError as error:
             if error.status not in {404, 409}:
                 raise
         else:
             return True
-        # Changed by somebody else, or by an earlier try of ours whose answer was lost.
-        body = await self._look()
+        # Somebody else has changed it, or an earlier try of ours whose answer was lost.
+        body = await self._read()
         self._body = body if self.holder == self._identity else None
         return False
 
-    async def _look(self) -> Body | None:
+    async def _read(self) -> Body | None:
         body = await self._cluster.get_lease(self._settings.namespace, self._settings.name)
         spec = (body or {}).get("spec") or {}
         self.holder = spec.get("holderIdentity") or ""
@@ -198,10 +201,10 @@ class Election:
             self._seen, self._since = seen, self._clock()
         return body
 
-    async def _hold(self, known: Body | None) -> None:
-        """Write that the Lease is ours, over what is known of it."""
+    async def _write(self, known: Body | None) -> None:
+        """Write that the Lease is ours over the version that we know, and open the fence."""
         before = (known or {}).get("spec") or {}
-        now = datetime.now(UTC).isoformat(timespec="microseconds")
+        now = self._now().isoformat(timespec="microseconds")
         ours = before.get("holderIdentity") == self._identity
         spec = {
             **before,
@@ -221,6 +224,6 @@ class Election:
         self._renewed, self.holder = begun, self._identity
         self._fence.until(
             begin=begun + self._deadline,
-            # What was sent before has the rest of the time to arrive.
+            # The rest of the time is for what was sent before to arrive.
             end=begun + (self._deadline + self._duration) / 2,
         )

@@ -1,8 +1,8 @@
-"""A process that takes turns: it works while it holds the Lease, until it is told to stop.
+"""Work while the Lease is ours, until the work ends or the process is asked to stop.
 
-Stopping in good order, what is being written is finished first; then the Lease is given away, and
-the next one need not wait for it to expire. When the Lease is lost there is nothing to finish: the
-fence is closed, and the process ends.
+On a stop, writes that are under way are finished first; then the Lease is given away, and the next
+process need not wait for it to expire. When the Lease is lost, the fence is closed and the process
+ends.
 """
 
 import asyncio
@@ -12,14 +12,17 @@ from typing import Any
 from flowdeps.clients.fence import Fence
 from flowdeps.leadership.election import Election
 
-_FINISH_SECONDS = 5.0
+_DRAIN_SECONDS = 5.0
 _END_SECONDS = 10.0
 
 Work = Callable[[], Awaitable[None]]
 
 
 async def lead(work: Work, *, election: Election | None, fence: Fence, stop: asyncio.Event) -> None:
-    """Stand by, then work, until `stop` or the work's own end. Raises LostError."""
+    """Stand by until the Lease is ours, then hold it and work. Raises LostError.
+
+    Without an election it works at once.
+    """
     if election:
         acquiring = asyncio.create_task(election.acquire())
         stopping = asyncio.create_task(stop.wait())
@@ -41,16 +44,19 @@ async def hold(
     stop: asyncio.Event,
     leave: Work | None = None,
 ) -> None:
-    """The same once the Lease is ours; `leave` may do something else than give it away."""
+    """Work and keep the Lease, which is ours, until the work ends or `stop`. Raises LostError.
+
+    At the end the Lease is given away, or `leave` does something else with it.
+    """
     stopping = asyncio.create_task(stop.wait())
     keeping = asyncio.create_task(election.keep()) if election else None
-    # After the others: when kopf ends, it ends what was begun after it.
+    # The last one to begin: when kopf ends, it ends the tasks that were begun after it.
     working = asyncio.ensure_future(work())
     tasks: set[asyncio.Future[Any]] = {working, stopping, *([keeping] if keeping else [])}
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if not (keeping and keeping.done()):
-            await fence.drain(_FINISH_SECONDS)
+            await fence.drain(_DRAIN_SECONDS)
     finally:
         fence.close()
         await _end(working)
@@ -58,17 +64,18 @@ async def hold(
         if keeping:
             await _end(keeping)
     if keeping and keeping.done() and not keeping.cancelled():
-        await keeping  # it raises
+        await keeping  # raises LostError
     if leave:
         await leave()
     elif election:
         await election.release()
     if working.done() and not working.cancelled():
-        await working
+        await working  # raises what ended it
 
 
 async def _end(task: asyncio.Future[Any]) -> None:
+    """Cancel a task and wait for its end, but not for ever."""
     task.cancel()
     await asyncio.wait({task}, timeout=_END_SECONDS)
     if task.done() and not task.cancelled():
-        task.exception()  # looked at, so that asyncio does not complain
+        task.exception()  # read, so that asyncio does not log it as never retrieved

@@ -29,7 +29,7 @@ def parse_probe(text: str) -> ImageFacts:
     """Return the facts that a probe printed; other lines are passed over. Raises `ImageError`."""
     records = list(_records(text))
     if not records or "python" not in records[0]:
-        raise ImageError("the probe told nothing of the image's Python; look at the pod's log")
+        raise ImageError("the probe reported nothing about the image's Python; check the pod's log")
     head, *found = records
     end = found.pop() if found else {}
     if end.get("distributions") != len(found):
@@ -45,7 +45,7 @@ def parse_probe(text: str) -> ImageFacts:
             **_packages(found, "requires", "extras"),
         )
     except (KeyError, TypeError, AttributeError):
-        raise ImageError("the probe's output can't be read; look at the pod's log") from None
+        raise ImageError("the probe's output can't be read; check the pod's log") from None
 
 
 def parse_image_packages(text: str, *, python: str, platform: str) -> ImageFacts:

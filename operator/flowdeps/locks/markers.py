@@ -53,9 +53,9 @@ def _environment(request: LockRequest, platform: str) -> dict[str, str]:
 
 def _values(markers: Iterable[Marker], environments: list[dict[str, str]]) -> str:
     """List the values of markers' variables, as in `platform_machine is x86_64 or aarch64`."""
-    said = " ".join(map(str, markers))
+    text = " ".join(map(str, markers))
     return "; ".join(
         f"{name} is {' or '.join(dict.fromkeys(one[name] or 'empty' for one in environments))}"
         for name in environments[0]
-        if re.search(rf"\b{name}\b", said)
+        if re.search(rf"\b{name}\b", text)
     )

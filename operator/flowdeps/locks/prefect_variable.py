@@ -9,7 +9,7 @@ A variable's value is one of::
     pyarrow; python_version<"3.13"
 
 In a text a space divides two requirements where a letter or digit follows it, unless a sign that
-wants more (``<>=!~,[(@;``) stands before it. A marker, which begins at ``;``, reaches to the end of
+wants more (``<>=!~,[(@;``) comes before it. A marker, which begins at ``;``, reaches to the end of
 its line.
 """
 

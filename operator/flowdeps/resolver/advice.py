@@ -38,7 +38,7 @@ def advise(
     if needs > OLDEST_GLIBC and not (image and image.libc_version):
         found.append(
             f"Only wheels for glibc 2.{OLDEST_GLIBC} and older are used as long as flowdeps has not"
-            " looked at the image: choose another version, or name the image in spec.python.image."
+            " inspected the image: choose another version, or name the image in spec.python.image."
         )
     return found
 

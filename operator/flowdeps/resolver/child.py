@@ -36,7 +36,7 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ended:
+class ChildEnd:
     """How a child ended."""
 
     code: int
@@ -45,9 +45,9 @@ class Ended:
     """What it wrote. Of a flood the beginning and the end are kept, 64 KiB together."""
 
 
-async def run(
+async def run_child(
     command: Sequence[str], *, environment: Mapping[str, str], directory: Path, limits: Limits
-) -> Ended:
+) -> ChildEnd:
     """Run ``command`` in ``directory`` until it ends. Raises `OSError` if it can't be started."""
     with (directory / _MESSAGES).open("w+b") as messages:
         process = await asyncio.create_subprocess_exec(
@@ -67,7 +67,7 @@ async def run(
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
-        return Ended(code=code, messages=_read(messages))
+        return ChildEnd(code=code, messages=_read(messages))
 
 
 def _read(messages: BinaryIO) -> str:

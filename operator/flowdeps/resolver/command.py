@@ -132,7 +132,7 @@ def index_arguments(index: Index) -> list[str]:
     return [*strategy, *(f"--index={url}" for url in first), f"--default-index={last}"]
 
 
-def environment(
+def child_environment(
     ours: Mapping[str, str], *, directory: str, timeout: float, access: Access
 ) -> dict[str, str]:
     """Return the child's environment: home and temporary files are in ``directory``. A tenth of the

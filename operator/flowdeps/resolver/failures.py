@@ -53,7 +53,7 @@ def to_error(
 ) -> ResolveError:
     """Return the error for uv's ``messages`` and exit ``code`` (negative: the signal that ended
     it); ``credentials``: uv had some."""
-    text = clean(messages)
+    text = without_secrets(messages)
     if code < 0:
         return _ended_by(signal.Signals(-code), text)
     complaint = _parse(text)
@@ -63,7 +63,7 @@ def to_error(
         return UnsatisfiableError(_conflict(complaint, text, advise))
     if wanted := Says.URL_DEPENDENCY.search(text):
         return UnsatisfiableError(
-            shorten(
+            cut_middle(
                 f"{complaint.error}: it asks for {wanted[1]} at a URL, which is not allowed; "
                 f"choose another version, or publish {wanted[1]} to the index"
             )
@@ -75,18 +75,18 @@ def to_error(
         )
     if Says.UNREACHABLE.search(text):
         return IndexUnavailableError(_outage(complaint, text))
-    return ResolverError(shorten(": ".join((complaint.error, *complaint.causes[:2]))))
+    return ResolverError(cut_middle(": ".join((complaint.error, *complaint.causes[:2]))))
 
 
 def yanked(messages: str) -> dict[tuple[str, str], str]:
     """Return why each yanked release that uv took was yanked (maybe empty), by name and version."""
     return {
-        (name, version): shorten(why, longest=_LONGEST_REASON)
-        for name, version, why in Says.YANKED.findall(clean(messages))
+        (name, version): cut_middle(why, longest=_LONGEST_REASON)
+        for name, version, why in Says.YANKED.findall(without_secrets(messages))
     }
 
 
-def clean(text: str) -> str:
+def without_secrets(text: str) -> str:
     """Return the text without the user names, passwords and queries of its URLs."""
     text = re.sub(r"\S+", _without_user, text)
     return re.sub(r"(https?://[^\s?`)]{0,500})\?[^\s`)]*", r"\1", text)
@@ -97,7 +97,7 @@ def _without_user(word: re.Match[str]) -> str:
     return f"{before}{sign}{after.rpartition('@')[2]}"
 
 
-def shorten(text: str, *, longest: int = LONGEST) -> str:
+def cut_middle(text: str, *, longest: int = LONGEST) -> str:
     """Return at most ``longest`` characters: the beginning, and the end with its conclusion."""
     if len(text) <= longest:
         return text
@@ -118,7 +118,7 @@ def _parse(text: str) -> _Complaint:
             comma = "," if line.startswith(" " * 12) else ""
             current[-1] += f" {line.strip()}{comma}"
     error = ": ".join(found["error"]) or " ".join(text.split()) or "uv failed without a word"
-    return _Complaint(error, tuple(found["cause"]), tuple(map(shorten, found["hint"])))
+    return _Complaint(error, tuple(found["cause"]), tuple(map(cut_middle, found["hint"])))
 
 
 def _conflict(complaint: _Complaint, text: str, advise: Advise | None) -> str:
@@ -134,7 +134,7 @@ def _conflict(complaint: _Complaint, text: str, advise: Advise | None) -> str:
             "Only wheels are used, never source distributions: "
             "choose a version that has wheels, or publish one."
         )
-    return shorten(" ".join(parts))
+    return cut_middle(" ".join(parts))
 
 
 def _without_flags(hint: str) -> str:
@@ -164,7 +164,7 @@ def _outage(complaint: _Complaint, text: str) -> str:
         host = urlsplit(where).hostname
         return f"{where} can't be read: the name {host} can't be resolved; check the index URL"
     why = complaint.causes[-1] if complaint.causes else complaint.error
-    return shorten(f"{where} can't be read: {Says.URL_OF_ERROR.left_out(why)}")
+    return cut_middle(f"{where} can't be read: {Says.URL_OF_ERROR.left_out(why)}")
 
 
 def _first_url(text: str) -> str:

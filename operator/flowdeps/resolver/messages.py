@@ -17,7 +17,7 @@ _NAME = r"[a-z0-9][a-z0-9-]{0,200}"
 
 
 class Says(Enum):
-    """What uv can say, as patterns of which one is enough."""
+    """What uv can say: alternative patterns for each."""
 
     NO_SOLUTION = (r"error: No solution found",)
     PACKAGE_UNKNOWN = (r"(?<!\S)(\S{1,200}) was not found in the package registry",)
@@ -56,7 +56,7 @@ class Says(Enum):
     URL = (r"https?://[^\s)`]+",)
 
     # Of its end by a signal.
-    NO_MEMORY = ("memory allocation of", "spawn", "Cannot allocate memory")
+    NO_MEMORY = ("memory allocation of", "spawn", "Cannot allocate memory", "Tokio executor failed")
 
     # What is left out where it is shown: what we say better, or how we call uv.
     FLAG_IN_HINT = (r"\s*\((?:try|i\.e\.,)[^()]*--[^()]*\)",)

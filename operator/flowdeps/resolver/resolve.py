@@ -1,7 +1,7 @@
 """Makes a lock for a request: which platforms to ask for, what each should prefer, one lock of all.
 
-A request's platforms are resolved one after the other (`flowdeps.locks.merge` says why). At most
-``concurrency`` requests run uv at a time; the others wait for their turn, which no time limit
+A request's platforms are resolved one after the other (`flowdeps.locks.platforms` says why). At
+most ``concurrency`` requests run uv at a time; the others wait for their turn, which no time limit
 counts. Equal requests give equal locks as long as the index says the same.
 """
 
@@ -16,11 +16,11 @@ from flowdeps.locks.access import Access
 from flowdeps.locks.image import ImageFacts
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.markers import left_out
-from flowdeps.locks.merge import (
+from flowdeps.locks.platforms import (
     Pins,
     by_platform,
     disagreements,
-    merge,
+    merge_platforms,
     preferred_versions,
     toward_others,
 )
@@ -29,7 +29,7 @@ from flowdeps.locks.request import LockRequest
 from flowdeps.resolver.advice import lowered_pins
 from flowdeps.resolver.child import Limits
 from flowdeps.resolver.errors import LimitExceededError, UnsatisfiableError
-from flowdeps.resolver.failures import shorten
+from flowdeps.resolver.failures import cut_middle
 from flowdeps.resolver.uv import Job, Uv
 
 
@@ -47,7 +47,9 @@ class _BreaksImageError(UnsatisfiableError):
     def __init__(
         self, conflicts: Collection[overlay.Conflict], *, others_moved: bool = False
     ) -> None:
-        super().__init__(shorten(overlay.describe_conflicts(conflicts, others_moved=others_moved)))
+        super().__init__(
+            cut_middle(overlay.describe_conflicts(conflicts, others_moved=others_moved))
+        )
         self.conflicts = conflicts
 
 
@@ -146,7 +148,8 @@ class Resolver:
             _check(request.image, compiled, shadow=request.shadow)
         base = {package for one in compiled.values() for package in one.base.items()}
         return Resolution(
-            merge(request.target, _pins(compiled), base=tuple(base)), _notes(job, compiled)
+            merge_platforms(request.target, _pins(compiled), base=tuple(base)),
+            _notes(job, compiled),
         )
 
     async def _compile(self, job: Job, platform: str, wanted: Mapping[str, str]) -> Resolved:
@@ -170,7 +173,7 @@ def _check(image: ImageFacts, compiled: Mapping[str, Resolved], *, shadow: tuple
         broken += overlay.conflicts(image, versions, platform=platform)
         hidden |= dict.fromkeys(overlay.hidden(image, versions, shadow=shadow))
     if hidden:
-        raise UnsatisfiableError(shorten("; ".join(hidden)))
+        raise UnsatisfiableError(cut_middle("; ".join(hidden)))
     if broken:
         raise _BreaksImageError(broken)
 

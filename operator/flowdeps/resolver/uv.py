@@ -18,7 +18,7 @@ from flowdeps.locks.pylock import PylockError, Resolved, UnusableWheelsError, re
 from flowdeps.locks.request import LockRequest
 from flowdeps.resolver import command
 from flowdeps.resolver.advice import advise
-from flowdeps.resolver.child import Limits, run
+from flowdeps.resolver.child import Limits, run_child
 from flowdeps.resolver.directories import Directories
 from flowdeps.resolver.errors import LimitExceededError, ResolverError, UnsatisfiableError
 from flowdeps.resolver.failures import to_error, yanked
@@ -76,14 +76,14 @@ class Uv:
             access=access,
             trusted=_trusted() if access.ca else "",
         )
-        environment = command.environment(
+        environment = command.child_environment(
             os.environ, directory=str(directory), timeout=limits.timeout, access=access
         )
         try:
             for file, text in files.items():
                 (directory / file).touch(mode=0o600)
                 (directory / file).write_text(text)
-            ended = await run(
+            ended = await run_child(
                 [self._program, *arguments],
                 environment=environment,
                 directory=directory,

@@ -1,8 +1,8 @@
-"""Read things when they are first needed, and again now and then as long as somebody needs them.
+"""Read things when they are first needed, and again now and then as long as a key needs them.
 
-Whoever needs a thing is called when it has become known, and when it differs from what was known.
-What can't be read for now (an outage) stays what it was: a failure is only shown where nothing is
-known yet. That a thing is gone is no outage; a reader returns that as a value.
+The keys that need a thing are called when it has become known and when it has changed. What can't
+be read for now (an outage) stays what it was: a failure is only shown where nothing is known yet. A
+thing that is gone is no outage; its reader returns that as a value.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ class Poller(Tracker[K, T, V, R]):
                 tracked.task = asyncio.create_task(self._begin(thing, tracked))
 
     def get(self, thing: T) -> V | Failure[R] | None:
-        """Return what a needed thing is; None: not known yet, whoever needs it is called."""
+        """Return what a needed thing is; None: not known yet, its keys are called when it is."""
         return self._tracked[thing].known
 
     def poll(self, key: K) -> None:
@@ -63,7 +63,7 @@ class Poller(Tracker[K, T, V, R]):
         return any(self.get(thing) is None for thing in self._needs.get(key, ()))
 
     def needed(self) -> frozenset[T]:
-        """Return all things that somebody needs."""
+        """Return all things that a key needs."""
         return frozenset(thing for thing, tracked in self._tracked.items() if tracked.keys)
 
     async def _begin(self, thing: T, tracked: Tracked[K, V, R]) -> None:

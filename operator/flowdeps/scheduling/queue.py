@@ -1,18 +1,13 @@
-"""A keyed queue: what to look at, and when.
+"""A keyed queue: what to handle, and when.
 
-A key names a thing to bring in line (a set, a pool); a handler looks at it and
-says when it wants to see it next. The rules, in full:
+- A key is in the queue at most once. Adding it again can make it due earlier, never later.
+- A key is handled by one worker at a time. If it is added meanwhile, it is handled once more
+  afterwards: no change is lost, and none is handled twice at once.
+- A handler that returns a number is called again after that many seconds; one that returns None
+  waits for the next `add`. One that raises is called again after a pause that grows with each
+  failure in a row; the first success ends the row.
 
-- A key stands in the queue at most once. Adding it again can only make it
-  earlier, never later.
-- A key is handled by one worker at a time. Added while it is handled, it is
-  handled once more afterwards: no change is lost, none is handled twice at once.
-- A handler that returns a number is called again after that many seconds; one
-  that returns None waits for the next `add`. One that raises is called again
-  after a pause that doubles with each failure in a row, with jitter, and is
-  forgotten at the first success.
-
-Nothing here is kept across a restart: whoever starts the queue adds every key.
+Nothing is kept across a restart: whatever starts the queue adds every key.
 """
 
 import asyncio
@@ -33,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class QueueHealth:
-    """How the queue is doing; ages in seconds, 0.0 where there is nothing."""
+    """How many keys are in which state; ages in seconds, 0.0 where there are none."""
 
     ready: int
     delayed: int
@@ -73,16 +68,16 @@ class Queue(Generic[K]):
         self._wake.set()
 
     def time(self) -> float:
-        """The clock that due times are of, in seconds."""
+        """Return the time by the clock of due times, in seconds."""
         return self.clock()
 
     def busy(self, key: K) -> bool:
-        """Whether `key` is being handled, or would be if a worker were free."""
+        """Return whether `key` is being handled, or would be if a worker were free."""
         now = self.time()
         return key in self._running or self._due.get(key, float("inf")) <= now
 
     def health(self) -> QueueHealth:
-        """A look at the queue; cheap enough for each scrape of the metrics."""
+        """Return the queue's state; cheap enough for each scrape of the metrics."""
         now = self.time()
         ready = [due for due in self._due.values() if due <= now]
         return QueueHealth(

@@ -1,7 +1,6 @@
-"""Look something up once for all who ask, and keep the answer for a while.
+"""Look something up once for all keys that ask, and keep the answer for a while.
 
-Equal questions are one question: sets with the same inputs and the same pins to keep share a
-resolution.
+Equal questions are one question, whichever keys ask them.
 """
 
 import asyncio
@@ -13,7 +12,7 @@ from flowdeps.scheduling.tracking import RETRY_SETTLED, Failure, K, R, T, Tracke
 
 @dataclass(kw_only=True)
 class SingleFlight(Tracker[K, T, V, R]):
-    """Questions and answers; whoever asked is called when the answer is there."""
+    """Questions and answers; each key that asked is called when the answer is there."""
 
     what: str
     """Names the questions in the log."""
@@ -24,7 +23,7 @@ class SingleFlight(Tracker[K, T, V, R]):
     def ask(self, key: K, question: T, find: Callable[[], Awaitable[V]]) -> V | Failure[R] | None:
         """Return the answer to a question; None: `key` is called when it is there.
 
-        `find` finds it, and is only called where nobody is at it already.
+        `find` finds it, and is only called where no earlier call of it is under way.
         """
         self.tidy()
         tracked = self._tracked.setdefault(question, Tracked())
@@ -47,7 +46,7 @@ class SingleFlight(Tracker[K, T, V, R]):
         return sum(tracked.task is not None for tracked in self._tracked.values())
 
     def tidy(self) -> None:
-        """Forget answers that everybody has had; called now and then."""
+        """Forget answers that are old; to be called now and then."""
         now = self.clock()
         for question, tracked in list(self._tracked.items()):
             kept = self.keep if tracked.value is not None else 2 * RETRY_SETTLED
@@ -55,8 +54,7 @@ class SingleFlight(Tracker[K, T, V, R]):
                 del self._tracked[question]
 
     def forget(self) -> None:
-        """Forget all answers, because the next would be others; failures stay, and so does what is
-        under way."""
+        """Forget all answers; failures stay, and so does what is under way."""
         kept = {one: tracked for one, tracked in self._tracked.items() if tracked.value is None}
         self._tracked = kept
 

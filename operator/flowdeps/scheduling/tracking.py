@@ -1,9 +1,9 @@
 """What `SingleFlight` and `Poller` share: things that take long to look up, a task for each.
 
-Whoever needs a thing registers a key and never waits: it gets the value, a failure, or None while
-nothing is known yet, and its key is called once that has changed. A failure is remembered until it
-is worth trying again: after a pause that grows with each failure in a row, or after an hour where
-only a change of the thing can help.
+A caller gives its key and never waits: it gets the value, a failure, or None while nothing is known
+yet, and its key is called once that has changed. A failure is remembered until it is worth trying
+again: after a pause that grows with each failure in a row, or after an hour where only a change of
+the thing can help.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class Failure(Generic[R]):
     retry: bool = True
     """Whether the same tracked may succeed soon, with nothing changed."""
     until: float = 0.0
-    """Time of the clock until which it is not worth another try; set by what tries again."""
+    """Time of the clock until which it is not worth another try; set by the tracker."""
 
 
 ToFailure = Callable[[Exception, str], Failure[R]]

@@ -25,9 +25,9 @@ def previous_condition(entry: SetEntry, type_: ConditionType) -> Outcome | None:
     status = entry.status
     condition = find_condition(status.conditions, type_)
     same = status.observed_generation == entry.meta.generation
-    if condition is None or not same or condition.is_under_way:
+    if condition is None or not same or not isinstance(condition.reason, Reason):
         return None
-    if not isinstance(condition.reason, Reason):
+    if condition.reason.is_making_lock:
         return None
     return Outcome(
         condition.status != "False",
@@ -42,7 +42,7 @@ def unless_under_way(entry: SetEntry, type_: ConditionType, outcome: Outcome) ->
 
     So a refresh or a restart doesn't make a set that is well look otherwise.
     """
-    return (outcome.reason.is_under_way and previous_condition(entry, type_)) or outcome
+    return (outcome.reason.is_making_lock and previous_condition(entry, type_)) or outcome
 
 
 def retry_after(

@@ -1,8 +1,7 @@
 """Logs: one line each, as JSON for machines or as text for people.
 
-What a line is about comes from where it is written: `about` names it for the task that runs, and
-for all tasks that this one starts, so a line of a library inside a pass carries the pass too. A
-line may say more by `extra`.
+`enter` and `about` name what the running task is about, for all lines that it and the tasks which
+it starts write: a library's line inside a reconcile names the set too. `extra` adds to one line.
 """
 
 import contextlib
@@ -14,19 +13,19 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 
 FIELDS = ("set", "pool", "pass", "pod", "image", "revision", "outcome", "seconds")
-"""What a line may have beside its message, in this order."""
+"""The fields that a line may have beside its message, in this order."""
 
 _about: ContextVar[Mapping[str, str]] = ContextVar("about", default={})  # noqa: B039 - never changed
 
 
 def enter(**fields: str) -> None:
-    """Say what the rest of the running task is about; what was said before no longer holds."""
+    """Name what the rest of the running task is about, in place of what was named before."""
     _about.set(fields)
 
 
 @contextlib.contextmanager
 def about(**fields: str) -> Iterator[None]:
-    """The same for a block; what was said before holds again afterwards."""
+    """Name what a block is about."""
     token = _about.set(fields)
     try:
         yield
@@ -38,7 +37,7 @@ class JsonFormatter(logging.Formatter):
     """One JSON object a line: time, level, logger, message, and those of FIELDS that are known."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line for a record."""
+        """Return the line for a record."""
         entry: dict[str, str | float] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),

@@ -51,7 +51,7 @@ class Metrics:
         )
         self.lock_age = self._gauge(
             "lock_age_seconds",
-            "Seconds since the oldest lock in service of a namespace was resolved.",
+            "Seconds since the oldest lock in service in a namespace was resolved.",
             "namespace",
         )
         self.overdue = self._gauge(
@@ -75,7 +75,7 @@ class Metrics:
             "outcome",
         )
         self.resolving = self._gauge(
-            "resolutions_running", "Locks that are being made or wait for a resolver."
+            "resolutions_running", "Resolutions that run or wait for a resolver."
         )
         self.probes = self._histogram(
             "probe_seconds",
@@ -100,7 +100,7 @@ class Metrics:
             "pool reason",
         )
         self.template_writes = self._counter(
-            "template_writes", "PATCHes of a pool's base job template.", "pool"
+            "template_writes", "Writes of a pool's base job template.", "pool"
         )
         self.template_drifts = self._counter(
             "template_drifts",

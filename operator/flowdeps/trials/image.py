@@ -9,20 +9,21 @@ from flowdeps.locks.image import ImageFacts
 
 @dataclass(frozen=True)
 class ImageRef:
-    """An image as pods of a namespace get it; `pull_policy` None: Kubernetes' default; `user`: the
-    user and group that the template gives to runs, None: none, and ours run as nobody."""
+    """An image as pods of a namespace get it."""
 
     namespace: str
     image: str
     pull_policy: str | None = None
+    """None: Kubernetes' default."""
     user: tuple[int | None, int | None] = (None, None)
+    """The user and group that the template gives to runs; None: none, and ours run as nobody."""
 
     def __str__(self) -> str:
         return f"{self.image} in {self.namespace}"
 
     @property
     def facts_name(self) -> str:
-        """The ConfigMap that keeps what the image has."""
+        """The name of the ConfigMap that keeps what the image has."""
         return image_facts_name(self.short)
 
     @property
@@ -34,8 +35,9 @@ class ImageRef:
 
 @dataclass(frozen=True)
 class Image:
-    """What an image has; `id` is what the node says of its content (a digest)."""
+    """What an image has."""
 
     ref: ImageRef
     id: str
+    """The digest that a node reports for its content."""
     facts: ImageFacts

@@ -1,20 +1,20 @@
-"""Pods of ours in a flow image, as bodies: one tells what the image has, one tries a lock in it.
+"""Make the bodies of our pods in a flow image: one reports what the image has, one tries a lock.
 
 Both keep to the restricted Pod Security standard, have no service account token, and say what a
-namespace with a quota demands. They run as the user that is configured, else as nobody: many images
-default to root, and then Kubernetes would not start them. Nothing of theirs is restarted.
+namespace with a quota demands. They run as the user of runs, else as nobody: many images
+default to root, and then Kubernetes would not start them. Nothing in them is restarted.
 
 The verifying pod installs as a run does: the same script, volumes and search path. How a pod ended
-stands in the state of its container rather than in its phase, which a sidecar may hold up.
+is in the state of its container rather than in its phase, which a sidecar may hold up.
 """
 
 import copy
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flowdeps.api.names import PROBE_CONTAINER, VERIFY_CONTAINER
+from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.delivery.methods.install import (
     ENV_SET,
     IMAGE_PATH,
@@ -25,6 +25,7 @@ from flowdeps.delivery.methods.install import (
     volumes,
 )
 from flowdeps.delivery.scripts import command
+from flowdeps.trials.image import ImageRef
 
 VERIFY_RESULT = f"{VERIFY_CONTAINER}:"
 """What the verifying container's last line begins with; JSON follows: ``{"ok": true}``, or
@@ -42,44 +43,23 @@ _TEMPORARY = {"name": "tmp", "emptyDir": {}}
 _TEMPORARY_MOUNT = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108
 
 
-@dataclass(frozen=True, kw_only=True)
-class PodSettings:
-    """What the configuration says about our pods; empty: our defaults.
-
-    ``user`` and ``group`` of None: nobody. ``env``: entries for the install container, as runs
-    have them, e.g. a proxy.
-    """
-
-    resources: Mapping[str, Any] = field(default_factory=dict)
-    node_selector: Mapping[str, str] = field(default_factory=dict)
-    tolerations: tuple[Mapping[str, Any], ...] = ()
-    image_pull_secrets: tuple[str, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    user: int | None = None
-    group: int | None = None
-    env: tuple[Mapping[str, Any], ...] = ()
-
-
 def probe_pod(
     *,
     name: str,
-    namespace: str,
-    image: str,
+    ref: ImageRef,
     labels: Mapping[str, str],
-    pull_policy: str | None,
-    settings: PodSettings,
+    settings: PodsConfig,
 ) -> dict[str, Any]:
-    """The pod whose container prints what its image has (see ``inside.seen``)."""
+    """Return the pod whose container prints what its image has (``in_image/probe.py``)."""
     container = {
         "name": PROBE_CONTAINER,
         "command": command("probe"),
         "volumeMounts": [_TEMPORARY_MOUNT],
     }
-    pod = _pod(name=name, namespace=namespace, labels=labels, settings=settings)
+    pod = _pod(name=name, ref=ref, labels=labels, settings=settings)
     pod["spec"] |= {
         "activeDeadlineSeconds": PROBE_SECONDS,
-        "containers": [container | _confined(image, pull_policy, settings)],
+        "containers": [container | _confined(ref, settings)],
         "volumes": [_TEMPORARY],
     }
     return copy.deepcopy(pod)
@@ -88,26 +68,26 @@ def probe_pod(
 def verify_pod(
     *,
     name: str,
-    namespace: str,
-    image: str,
+    ref: ImageRef,
     labels: Mapping[str, str],
-    pull_policy: str | None,
     config_map: str,
     secret: str | None,
     set_name: str,
     imports: tuple[str, ...],
     names: tuple[str, ...],
     timeout_seconds: int,
-    settings: PodSettings,
+    env: Sequence[Mapping[str, Any]] = (),
+    settings: PodsConfig,
 ) -> dict[str, Any]:
-    """The pod that installs a lock as a run does and imports from it (see ``inside.verify``).
+    """Return the pod that installs a lock as a run does and imports from it.
 
     ``config_map`` holds the lock, ``secret`` the credentials for its index. ``imports``: modules;
-    without any, those of the packages ``names``. ``set_name`` is for what the pod says.
+    without any, those of the packages ``names``. ``set_name`` is for what the pod prints, ``env``
+    for the install container, as runs have it, e.g. a proxy.
     """
-    confined = _confined(image, pull_policy, settings)
+    confined = _confined(ref, settings)
     install = installation(
-        choice=set_name, variable="dependency_set", env=settings.env, credentials=bool(secret)
+        choice=set_name, variable="dependency_set", env=env, credentials=bool(secret)
     )
     verify = {
         "name": VERIFY_CONTAINER,
@@ -121,9 +101,9 @@ def verify_pod(
         ],
         "volumeMounts": [SITE_MOUNT, _TEMPORARY_MOUNT],
     }
-    pod = _pod(name=name, namespace=namespace, labels=labels, settings=settings)
+    pod = _pod(name=name, ref=ref, labels=labels, settings=settings)
     pod["spec"] |= {
-        # A module that hangs is named by the script, which therefore ends first.
+        # The script names a module that hangs, so it has to end first.
         "activeDeadlineSeconds": timeout_seconds + _SLACK_SECONDS,
         "initContainers": [install | confined],
         "containers": [verify | confined],
@@ -133,12 +113,11 @@ def verify_pod(
 
 
 def _pod(
-    *, name: str, namespace: str, labels: Mapping[str, str], settings: PodSettings
+    *, name: str, ref: ImageRef, labels: Mapping[str, str], settings: PodsConfig
 ) -> dict[str, Any]:
-    user = {"runAsUser": _NOBODY if settings.user is None else settings.user}
-    group = _NOBODY if settings.user is None and settings.group is None else settings.group
-    if group is not None:
-        user["runAsGroup"] = group
+    uid, gid = ref.user
+    if not uid:
+        uid, gid = _NOBODY, gid or _NOBODY
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -146,26 +125,27 @@ def _pod(
         "terminationGracePeriodSeconds": 1,
         "securityContext": {
             "runAsNonRoot": True,
-            **user,
+            "runAsUser": uid,
+            **({} if gid is None else {"runAsGroup": gid}),
             "seccompProfile": RESTRICTED["seccompProfile"],
         },
     }
-    if settings.node_selector:
-        spec["nodeSelector"] = dict(settings.node_selector)
-    if settings.tolerations:
-        spec["tolerations"] = [dict(one) for one in settings.tolerations]
-    if settings.image_pull_secrets:
-        spec["imagePullSecrets"] = [{"name": one} for one in settings.image_pull_secrets]
-    metadata = {"name": name, "namespace": namespace, "labels": {**settings.labels, **labels}}
+    optional = {
+        "nodeSelector": dict(settings.node_selector),
+        "tolerations": [dict(one) for one in settings.tolerations],
+        "imagePullSecrets": [{"name": one} for one in settings.image_pull_secrets],
+    }
+    metadata = {"name": name, "namespace": ref.namespace, "labels": {**settings.labels, **labels}}
     if settings.annotations:
         metadata["annotations"] = dict(settings.annotations)
+    spec |= {key: value for key, value in optional.items() if value}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
-def _confined(image: str, pull_policy: str | None, settings: PodSettings) -> dict[str, Any]:
+def _confined(ref: ImageRef, settings: PodsConfig) -> dict[str, Any]:
     return {
-        "image": image,
-        **({"imagePullPolicy": pull_policy} if pull_policy else {}),
+        "image": ref.image,
+        **({"imagePullPolicy": ref.pull_policy} if ref.pull_policy else {}),
         "resources": settings.resources or _RESOURCES,
         "securityContext": RESTRICTED,
         "terminationMessagePolicy": "FallbackToLogsOnError",

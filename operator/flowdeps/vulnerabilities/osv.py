@@ -58,7 +58,7 @@ class Advisory(NamedTuple):
 
 @dataclass(frozen=True)
 class Database:
-    """All vulnerabilities of which a database has advisories."""
+    """All vulnerabilities that advisories describe."""
 
     vulnerabilities: Mapping[str, tuple[tuple[Advisory, ...], ...]]
     """By canonical package name; each as its advisories, which ids and aliases link."""

@@ -1,5 +1,6 @@
 """The real helm, with places of its own, on charts/flowdeps."""
 
+import copy
 import json
 import subprocess
 from collections.abc import Mapping
@@ -33,6 +34,7 @@ class Helm:
     def __init__(self, home: Path) -> None:
         self._program = binaries.ensure(["helm"])["helm"]
         self._home = home
+        self._made: dict[str, Objects] = {}
 
     def __call__(
         self, *arguments: str | Path, values: Values | None = None, kubeconfig: Path | None = None
@@ -63,9 +65,12 @@ class Helm:
     def template(
         self, values: Values, *, release: str = RELEASE, namespace: str = NAMESPACE
     ) -> Objects:
-        """What the chart makes of the values."""
-        text = self("template", release, CHART, "--namespace", namespace, values=values)
-        return [one for one in yaml.safe_load_all(text) if one]
+        """What the chart makes of the values, rendered once."""
+        key = json.dumps([values, release, namespace])
+        if key not in self._made:
+            text = self("template", release, CHART, "--namespace", namespace, values=values)
+            self._made[key] = [one for one in yaml.safe_load_all(text) if one]
+        return copy.deepcopy(self._made[key])
 
 
 def needed(**more: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.cluster
 
 _NAMESPACE = "guarded"
 _OURS = {"app.kubernetes.io/managed-by": "flowdeps"}
-_NOT_OURS = "only what has the label app.kubernetes.io/managed-by=flowdeps"
+_NOT_OURS = "only write objects with the label app.kubernetes.io/managed-by=flowdeps"
 
 Kubectl = Callable[..., str]
 
@@ -109,7 +109,7 @@ def test_of_a_set_only_finalizers_can_be_written(kubectl: Kubectl, cluster: Cont
         {"metadata": {"annotations": {"flowdeps.dev/refresh-requested-at": "now"}}},
         {"metadata": {"labels": {"team": "other"}}},
     ):
-        assert "only its finalizers and its status" in patch(change)
+        assert "only write the finalizers and the status of a set" in patch(change)
     assert "patched" in patch({"metadata": {"finalizers": ["flowdeps.dev/cleanup"]}})
     assert "patched" in patch({"metadata": {"finalizers": []}})
     cluster.kubectl("delete", "fds", "guarded", "-n", _NAMESPACE)

@@ -10,7 +10,6 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 
 from flowdeps.api.config import Config, parse_config
-from flowdeps.trials.pods import PodSettings
 from scripts.chart import CHART
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.chart.drawn import drawn_values
@@ -76,12 +75,7 @@ def _pods(objects: Objects) -> Iterator[dict[str, Any]]:
 
 def _trials(config: Config) -> list[dict[str, Any]]:
     """The pods that look at an image and try a lock, as they are configured."""
-    settings = PodSettings(
-        resources=config.pods.resources,
-        node_selector=config.pods.node_selector,
-        tolerations=config.pods.tolerations,
-    )
-    return [make(namespace=NAMESPACE, settings=settings) for make in (probe, verify)]
+    return [make(namespace=NAMESPACE, settings=config.pods) for make in (probe, verify)]
 
 
 def test_pods_that_are_not_restricted_are_refused(helm: Helm, server: Server) -> None:

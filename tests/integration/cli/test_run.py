@@ -97,4 +97,4 @@ def test_logs_can_be_for_people(configured: Shell, port: int) -> None:
             process.wait(timeout=180)
         finally:
             process.kill()
-    assert " INFO    flowdeps.service: found " in configured.read("stderr")
+    assert " INFO    flowdeps.app.service: found " in configured.read("stderr")

@@ -76,6 +76,8 @@ def test_a_pool_that_cannot_carry_sets_is_refused(
     done = connected.flowdeps("template", "sets.yaml", "--pool", "cli-process")
     assert (done.status, done.out) == (1, "")
     assert "NotKubernetes: " in done.err
+    assert 'the pool\'s type is "process"' in done.err
+    assert connected.flowdeps("template", "--pool", "cli-process", "--remove").status == 0
 
 
 def test_a_server_that_does_not_answer_is_told(shell: Shell) -> None:

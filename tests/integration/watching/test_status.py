@@ -184,7 +184,7 @@ def test_the_lease_says_which_operator_is_active(cluster: ControlPlane, shell: S
     def hold(holder: str, renewed: datetime) -> None:
         spec = {
             "holderIdentity": holder,
-            "leaseDurationSeconds": 15,
+            "leaseDurationSeconds": 600,
             "acquireTime": "2026-01-01T00:00:00.000000Z",
             "renewTime": renewed.isoformat(timespec="microseconds"),
         }

@@ -45,7 +45,7 @@ def test_a_template_without_a_fragment_has_nothing_to_remove(template: Template)
 
 
 @given(template=templates(), fragment=any_fragments())
-def test_find_tells_what_was_merged(template: Template, fragment: Fragment) -> None:
+def test_find_returns_what_was_merged(template: Template, fragment: Fragment) -> None:
     """find gives back the fragment's owner, version, variable, keys and default."""
     found = find(merge(template, fragment))
     assert found is not None

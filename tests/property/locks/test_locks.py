@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from flowdeps.locks.diff import diff, summarize
 from flowdeps.locks.lock import Lock, LockError, parse_lock
-from flowdeps.locks.merge import by_platform, merge
+from flowdeps.locks.platforms import by_platform, merge_platforms
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.target import Target
 from tests.property.locks.strategies import locks, spellings, targets
@@ -47,7 +47,7 @@ def test_a_damaged_lock_is_refused_or_is_a_lock(lock: Lock, data: st.DataObject)
 @given(locks())
 def test_a_lock_is_what_its_platforms_make_together(lock: Lock) -> None:
     """Taking a lock apart by platform and merging gives the same lock."""
-    assert merge(lock.target, by_platform(lock), base=lock.base) == lock
+    assert merge_platforms(lock.target, by_platform(lock), base=lock.base) == lock
 
 
 @given(locks())

@@ -24,6 +24,8 @@ def test_each_kind_has_reasons() -> None:
     assert {reason.kind for reason in Reason} == set(ReasonKind)
     assert Reason.READY.kind is Reason.SUSPENDED.kind is ReasonKind.FINE
     assert Reason.SYNCING.kind is ReasonKind.UNDER_WAY
+    assert Reason.PENDING.is_making_lock
+    assert not Reason.PUBLISHING.is_making_lock
     assert Reason.CONTENDED.kind is ReasonKind.RETRIED
     assert Reason.CONFLICT.kind is ReasonKind.STALLED
 

@@ -318,3 +318,30 @@ def test_an_image_that_only_a_pool_names_is_not_compared_with_those_allowed(writ
     write("set.yaml", set_of("requirements: [six]", python="image: flows"))
     with pytest.raises(CommandError, match=r"ImageNotAllowed: .* flows is not among"):
         read_inputs(given, config)
+
+
+def test_namespaces_keep_files_apart(write: Write) -> None:
+    """What another namespace has is not there; a document that names none may be in any."""
+    write("set.yaml", set_of(f"requirementsFrom: [{{{OF_CONFIG_MAP % 'in'}}}]"))
+    write("sources.yaml", CONFIG_MAP.replace("namespace: flows", "namespace: team"))
+    assert "SourceNotFound: " in refused("sources.yaml")
+    write("sources.yaml", CONFIG_MAP.replace(", namespace: flows", ""))
+    assert request("sources.yaml").requirements == ("httpx", "pandas>=2")
+
+
+def test_a_key_is_taken_from_the_file_that_has_it(write: Write) -> None:
+    """Where none has it, the keys that there are are listed, as by the operator."""
+    write("set.yaml", set_of(f"requirementsFrom: [{{{OF_CONFIG_MAP % 'in'}}}]"))
+    other = CONFIG_MAP.replace("in:", "out:")
+    write("sources.yaml", other, CONFIG_MAP)
+    assert request("sources.yaml").requirements == ("httpx", "pandas>=2")
+    write("sources.yaml", other)
+    assert "lines; its keys: bad, out; create it" in refused("sources.yaml")
+
+
+def test_a_set_that_the_files_have_twice_is_not_included(write: Write) -> None:
+    """Nobody can say which is meant."""
+    write("set.yaml", set_of("includes: [{name: a}]"))
+    one = set_of("requirements: [six]", name="a")
+    write("others.yaml", one, one)
+    assert "IncludeInvalid: spec.includes: ml → a: 2 sets of that name" in refused("others.yaml")

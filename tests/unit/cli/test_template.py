@@ -103,7 +103,7 @@ def test_sets_and_remove_exclude_each_other(template: Run) -> None:
 
 
 def test_a_pool_that_no_set_names_is_refused(template: Run) -> None:
-    """A misspelt --pool is told; it would else take everything out."""
+    """A misspelt --pool is an error; it would else take everything out."""
     status, _, err = template(pool(), sets=[a_set("ml", "other")])
     assert status == 1
     assert 'no set in these files offers itself to work pool "k"' in err
@@ -134,7 +134,7 @@ def test_the_configuration_of_the_pool_counts(template: Run) -> None:
 
 
 def test_a_template_that_cannot_take_the_fragment_is_refused(template: Run) -> None:
-    """The reason is the one that the set's condition would have, with a way out."""
+    """The reason is the one that the set's condition would have, with what to do."""
     status, out, err = template(pool(image=None), sets=[a_set("ml", "k")])
     assert (status, out) == (1, "")
     assert err.startswith('flowdeps: work pool "k": NoImage: ')

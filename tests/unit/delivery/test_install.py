@@ -21,7 +21,7 @@ def test_the_script_is_python_3_9() -> None:
     ast.parse(COMMAND[-1], feature_version=(3, 9))
 
 
-def test_the_lock_is_installed_and_announced(either: Pod, index: Index) -> None:
+def test_the_lock_is_installed_and_reported(either: Pod, index: Index) -> None:
     """The pinned packages are in site, lock.json is beside it, and one line says so."""
     lines = [pin(index, "alpha", "1.0"), pin(index, "beta", "2.0", requires=["gamma"])]
     either.write(*lines, index=at(index))
@@ -214,7 +214,7 @@ def test_the_images_own_search_path_is_linked(pod: Pod, tmp_path: Path) -> None:
     }
 
 
-def test_a_search_path_that_is_too_long_is_announced(pod: Pod) -> None:
+def test_a_search_path_that_is_too_long_is_reported(pod: Pod) -> None:
     """What finds no place is named in a warning, and the run goes on."""
     pod.environment = {"PYTHONPATH": "/1:/2:/3:/4:/5:/6"}
     outcome = pod.run("none")

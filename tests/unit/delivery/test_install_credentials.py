@@ -34,7 +34,7 @@ def texts(directory: Path) -> str:
 
 
 def test_the_secret_opens_the_index_and_leaves_no_trace(either: Pod, guarded: Index) -> None:
-    """Lock and extras are installed with the netrc file; nothing that the flow sees tells it."""
+    """Lock and extras are installed with the netrc file; nothing that the flow sees has it."""
     write(either, netrc=NETRC)
     either.write(pin(guarded, "alpha", "1.0"), index=at(guarded), credentials=True)
     guarded.add("extra", "1.0")
@@ -152,7 +152,7 @@ def test_certificates_that_the_user_cannot_read_are_passed_over(
     assert outcome.code == 0, outcome.lines
 
 
-def test_the_installer_is_told_of_no_certificates_that_it_cannot_read(
+def test_the_installer_is_given_no_certificates_that_it_cannot_read(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """pip ends with an error at a file that is not there; what else the image names counts."""

@@ -23,7 +23,7 @@ def modules(outcome: Step) -> list[str]:
     return [name for name in outcome.installed if "." not in name and name != "bin"]
 
 
-def test_what_is_missing_is_added_and_announced_as_unpinned(either: Pod, index: Index) -> None:
+def test_what_is_missing_is_added_and_reported_as_unpinned(either: Pod, index: Index) -> None:
     """The package and what it requires come beside the lock, with their versions in a warning."""
     either.write(pin(index, "alpha", "1.0"), index=at(index))
     index.add("alpha", "2.0")

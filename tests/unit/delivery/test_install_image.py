@@ -66,7 +66,7 @@ def shadowing(pod: Pod, index: Index, baked: Path, **about: Any) -> Step:
     return pod.run()
 
 
-def test_a_pin_before_the_images_own_copy_is_announced(
+def test_a_pin_before_the_images_own_copy_is_reported(
     either: Pod, index: Index, baked: Path
 ) -> None:
     """Another version than the image's is named once, a copy of the same version is not."""
@@ -79,7 +79,7 @@ def test_a_pin_before_the_images_own_copy_is_announced(
 
 
 @pytest.mark.parametrize(("shadow", "lines"), [(["alpha"], 2), (["alpha", "beta"], 1), (["*"], 1)])
-def test_what_may_shadow_is_not_announced(
+def test_what_may_shadow_is_not_reported(
     pod: Pod, index: Index, baked: Path, shadow: list[str], lines: int
 ) -> None:
     """A set that names a package, or any, wants it so."""

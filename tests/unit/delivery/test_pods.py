@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.delivery.kinds.kubernetes import merge
 from flowdeps.delivery.scripts import script
-from flowdeps.trials.pods import VERIFY_RESULT, PodSettings, probe_pod, verify_pod
+from flowdeps.trials.image import ImageRef
+from flowdeps.trials.pods import VERIFY_RESULT, probe_pod, verify_pod
 from tests.unit.delivery.samples import flow_of, fragment, pod_of, pool
 
 Body = dict[str, Any]
@@ -15,32 +17,28 @@ IMAGE = "registry.example.com/flows:1"
 PROXY = {"name": "HTTPS_PROXY", "value": "http://proxy.example.com:3128"}
 
 
-def probe(**changes: Any) -> Body:
+def probe(*, namespace: str = "team-a", **changes: Any) -> Body:
     given: dict[str, Any] = {
         "name": "flowdeps-probe-1",
-        "namespace": "team-a",
-        "image": IMAGE,
+        "ref": ImageRef(namespace, IMAGE),
         "labels": {"a": "b"},
-        "pull_policy": None,
-        "settings": PodSettings(),
+        "settings": PodsConfig(),
     }
     return probe_pod(**(given | changes))
 
 
-def verify(**changes: Any) -> Body:
+def verify(*, namespace: str = "team-a", **changes: Any) -> Body:
     given: dict[str, Any] = {
         "name": "flowdeps-verify-1",
-        "namespace": "team-a",
-        "image": IMAGE,
+        "ref": ImageRef(namespace, IMAGE, "Always"),
         "labels": {"a": "b"},
-        "pull_policy": "Always",
         "config_map": "flowdeps-verify-1",
         "secret": "flowdeps-ml",
         "set_name": "team-a/ml",
         "imports": (),
         "names": ("alpha",),
         "timeout_seconds": 300,
-        "settings": PodSettings(),
+        "settings": PodsConfig(),
     }
     return verify_pod(**(given | changes))
 
@@ -93,17 +91,16 @@ def test_our_pods_end_and_fit_a_quota(body: Body) -> None:
 def test_the_configuration_says_where_and_as_whom_our_pods_run() -> None:
     """Resources, nodes, tolerations and user reach both pods, and what pulls a private image and
     keeps a mesh's sidecar away; a user's group is the image's, and our labels are ours."""
-    settings = PodSettings(
+    settings = PodsConfig(
         resources={"limits": {"memory": "1Gi"}},
         node_selector={"pool": "flows"},
         tolerations=({"key": "flows", "operator": "Exists"},),
         image_pull_secrets=("registry",),
         labels={"team": "platform", "a": "another"},
         annotations={"sidecar.istio.io/inject": "false"},
-        user=1000,
-        env=(PROXY,),
     )
-    for body in (probe(settings=settings), verify(settings=settings)):
+    given: Body = {"settings": settings, "ref": ImageRef("team-a", IMAGE, user=(1000, None))}
+    for body in (probe(**given), verify(**given, env=[PROXY])):
         spec = body["spec"]
         assert spec["nodeSelector"] == {"pool": "flows"}
         assert spec["tolerations"] == [{"key": "flows", "operator": "Exists"}]
@@ -113,10 +110,25 @@ def test_the_configuration_says_where_and_as_whom_our_pods_run() -> None:
         assert spec["securityContext"]["runAsUser"] == 1000
         assert "runAsGroup" not in spec["securityContext"]
         assert all(one["resources"] == {"limits": {"memory": "1Gi"}} for one in containers(body))
-    [install] = verify(settings=settings)["spec"]["initContainers"]
+    [install] = verify(env=[PROXY])["spec"]["initContainers"]
     assert PROXY in install["env"]
-    group = probe(settings=PodSettings(user=1000, group=0))["spec"]["securityContext"]
-    assert group["runAsGroup"] == 0
+
+
+@pytest.mark.parametrize(
+    ("user", "ours"),
+    [
+        ((1000, 0), (1000, 0)),
+        ((1000, None), (1000, None)),
+        ((0, 0), (65534, 65534)),
+        ((None, 5), (65534, 5)),
+    ],
+)
+def test_our_pods_run_as_runs_do_but_never_as_root(user: Any, ours: Any) -> None:
+    """The group is that of runs too, also where it is the root group, which is allowed."""
+    ref = ImageRef("team-a", IMAGE, user=user)
+    for body in (probe(ref=ref), verify(ref=ref)):
+        context = body["spec"]["securityContext"]
+        assert (context["runAsUser"], context.get("runAsGroup")) == ours
 
 
 def test_names_labels_and_image_are_the_callers() -> None:

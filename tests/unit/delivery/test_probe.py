@@ -1,4 +1,4 @@
-"""What the probe tells of an image is what an interpreter in it would find."""
+"""What the probe reports of an image is what an interpreter in it would find."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def probe(programs: Path, *, cwd: Path, **variables: str) -> ImageFacts:
 
 
 @pytest.mark.parametrize(("image", "tools"), [("bare", ()), ("uv", ("uv",)), ("pip", ("pip",))])
-def test_the_interpreter_is_told(
+def test_the_interpreter_is_reported(
     images: dict[str, Path], tmp_path: Path, image: str, tools: tuple[str, ...]
 ) -> None:
     """Version, platform, libc, installers and every marker of PEP 508."""
@@ -50,7 +50,7 @@ def test_the_interpreter_is_told(
     assert facts.markers == expected
 
 
-def test_distributions_are_told_as_their_metadata_have_them(
+def test_distributions_are_reported_as_their_metadata_have_them(
     images: dict[str, Path], tmp_path: Path
 ) -> None:
     """Names, versions, requirements and extras, from PYTHONPATH and from the environment."""
@@ -66,7 +66,7 @@ def test_distributions_are_told_as_their_metadata_have_them(
     assert facts.python_path == (str(tmp_path),)
 
 
-def test_of_two_copies_the_first_on_the_path_is_told(
+def test_of_two_copies_the_first_on_the_path_is_reported(
     images: dict[str, Path], tmp_path: Path
 ) -> None:
     """PYTHONPATH goes before what is installed, its entries in their order, relative ones too."""
@@ -78,7 +78,7 @@ def test_of_two_copies_the_first_on_the_path_is_told(
     assert facts.python_path == (f"{tmp_path}/one", f"{tmp_path}/two", "/nowhere")
 
 
-def test_what_was_installed_for_the_user_alone_is_told(
+def test_what_was_installed_for_the_user_alone_is_reported(
     tmp_path: Path, images: dict[str, Path]
 ) -> None:
     """An interpreter that is no virtual environment sees it, behind PYTHONPATH and before what is

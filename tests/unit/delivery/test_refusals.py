@@ -11,6 +11,7 @@ from flowdeps.delivery import MergeRefusedError
 from flowdeps.delivery.kinds.kubernetes import merge, remove
 from tests.unit.delivery.samples import (
     Template,
+    flow_of,
     fragment,
     pod_of,
     pool,
@@ -115,22 +116,33 @@ def test_a_template_without_the_flows_container_is_refused(containers: Any) -> N
 
 
 @pytest.mark.parametrize(
-    "template",
+    ("template", "path"),
     [
-        pool(image=None),
-        pool(image=""),
-        prefect_template(),
-        with_flow(image=None),
-        with_flow(image=""),
-        with_flow(image="{{ unknown }}"),
+        (pool(image=None), "variables.properties.image.default"),
+        (pool(image=""), "variables.properties.image.default"),
+        (prefect_template(), "variables.properties.image.default"),
+        (with_flow(image=None), "containers.prefect-job.image"),
+        (with_flow(image=""), "containers.prefect-job.image"),
+        (with_flow(image="{{ unknown }}"), "variables.properties.unknown.default"),
     ],
 )
-def test_runs_without_an_image_are_refused_with_both_ways_out(template: Template) -> None:
-    """An init container without an image would break runs that worked before."""
+def test_runs_without_an_image_are_refused_with_what_helps(template: Template, path: str) -> None:
+    """An init container without an image would break runs that worked before. Each advice works:
+    an image at the path, and one in the configuration where the template has the place for it."""
     error = refused(template)
     assert error.reason == "NoImage"
-    assert "variables.properties.image.default" in error.message
-    assert "workPools[].image" in error.message
+    assert path in error.message
+    image = "registry.example.com/base:3"
+    if "workPools[].image" in error.message:
+        merge(template, fragment(default_image=image))
+    else:
+        assert refused(template, default_image=image).message == error.message
+    properties = template["variables"]["properties"]
+    if path.startswith("variables"):
+        properties.setdefault(path.split(".")[2], {})["default"] = image
+    else:
+        flow_of(template)["image"] = image
+    merge(template, fragment())
 
 
 @pytest.mark.parametrize(
@@ -163,7 +175,7 @@ def test_what_has_our_names_without_our_marker_is_somebody_elses(template: Templ
 
 
 def test_a_variable_of_the_extras_name_can_be_kept() -> None:
-    """A team that has such a variable already is told how to go on without ours."""
+    """A team that has such a variable already sees how to go on without ours."""
     template = pool()
     template["variables"]["properties"]["extra_py_deps"] = {"type": "string"}
     assert "extraPackages: Forbidden" in refused(template).message
@@ -218,6 +230,8 @@ def test_a_search_path_that_runs_may_leave_empty_is_refused(where: str, schema: 
     also in runs that choose nothing; and the image's path would be lost."""
     error = refused(with_search_path(where, **schema))
     assert error.reason == "PythonPathMayBeEmpty"
+    place = "prefect-job.env: " if where == "container" else "job_configuration.env: "
+    assert place in error.message
     assert "variables.properties.path.default" in error.message
 
 
@@ -233,7 +247,7 @@ def test_a_search_path_that_runs_may_leave_empty_is_refused(where: str, schema: 
         ("{{ $PATH }}", {}),
     ],
 )
-def test_a_search_path_that_runs_have_stands_behind_ours(
+def test_a_search_path_that_runs_have_goes_behind_ours(
     where: str, value: str, variable: dict[str, Any]
 ) -> None:
     """A default, a variable that each run has to give, or what Prefect knows."""
@@ -244,7 +258,7 @@ def test_a_search_path_that_runs_have_stands_behind_ours(
 
 
 @pytest.mark.parametrize("schema", [None, {}, {"default": None}])
-def test_a_security_context_that_nobody_knows_is_refused_with_both_ways_out(schema: Any) -> None:
+def test_a_security_context_that_nobody_knows_is_refused_with_what_helps(schema: Any) -> None:
     """Runs that choose no set would fail too, where a namespace wants to know each one's user."""
     template = with_flow(securityContext="{{ security_context }}")
     if schema is not None:

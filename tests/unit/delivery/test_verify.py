@@ -209,7 +209,7 @@ def test_the_traceback_ends_stand_before_the_result(trial: Trial) -> None:
     assert "  flowdeps-verify: {}" in verdict.lines
 
 
-def test_image_and_lock_are_told_together(trial: Trial) -> None:
+def test_image_and_lock_are_reported_together(trial: Trial) -> None:
     """The distributions as a run would find them: the lock's copy goes before the image's."""
     bake(trial.site, "alpha", "2.0", requires=["beta>=2"])
     bake(trial.home / "image/0", "alpha", "1.0")

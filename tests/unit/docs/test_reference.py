@@ -50,27 +50,41 @@ def test_no_metric_is_named_that_is_gone(page: Path) -> None:
 
 
 def test_events_are_posted_from_the_list_alone() -> None:
-    """One function reaches the API, two lead to it, and what they are given is an Event by name or
-    a condition: no event can be posted that the page does not have."""
-    calls = [call for path in _SOURCES for call in _calls(path)]
-    assert _callers(calls, "create_event") == {"_post"}
-    assert _callers(calls, "_post") == {"announce", "announce_condition"}
-    posted = [call.args[1] for _, call in calls if _name(call) == "announce" and len(call.args) > 1]
-    names = [ast.unparse(one) for one in posted]
-    assert sorted(names) == sorted(f"Event.{one.name}" for one in Event)
+    """One function reaches the API, and what it is given is an Event by name or the reason of a
+    condition: no event can be posted that the page does not have."""
+    trees = [ast.parse(path.read_text()) for path in _SOURCES]
+    calls = [call for tree in trees for call in _calls(tree)]
+    assert _callers(calls, "create_event") == {"post_event"}
+    assert _callers(calls, "post_event") == {"post", "_post_events", "remove", "_warn"}
+    passed_on, conditions = {"reason", "event"}, {"ready.reason", "vulnerable.reason"}
+    given = {_reason(call) for _, call in calls if _name(call) in {"post_event", "post"}}
+    posted = given - passed_on - conditions
+    assert posted == {"Event.LOCK_PUBLISHED", "Event.REVISION_PROPOSED"}
+    named = {ast.unparse(one) for tree in trees for one in ast.walk(tree) if _is_event(one)}
+    assert named == {f"Event.{one.name}" for one in Event}
 
 
-def _calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
-    """The calls of methods in a file, each with the function that it stands in."""
-    for function in ast.walk(ast.parse(path.read_text())):
+def _calls(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
+    """The calls in a module, each with the function that it is in."""
+    for function in ast.walk(tree):
         if isinstance(function, ast.AsyncFunctionDef | ast.FunctionDef):
             for node in ast.walk(function):
-                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                if isinstance(node, ast.Call):
                     yield function.name, node
 
 
 def _name(call: ast.Call) -> str:
-    return call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    found = call.func
+    return found.attr if isinstance(found, ast.Attribute) else getattr(found, "id", "")
+
+
+def _reason(call: ast.Call) -> str:
+    named = [one.value for one in call.keywords if one.arg == "reason"]
+    return ast.unparse(named[0] if named else call.args[1])
+
+
+def _is_event(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and ast.unparse(node.value) == "Event"
 
 
 def _callers(calls: list[tuple[str, ast.Call]], name: str) -> set[str]:

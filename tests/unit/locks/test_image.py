@@ -100,9 +100,9 @@ def test_odd_metadata_are_no_metadata(odd: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "the probe told nothing of the image's Python"),
-        ("Traceback …", "the probe told nothing of the image's Python"),
-        (printed(HEAD, SIX).replace("3.11.9", '3"11'), "the probe told nothing"),
+        ("", "the probe reported nothing about the image's Python"),
+        ("Traceback …", "the probe reported nothing about the image's Python"),
+        (printed(HEAD, SIX).replace("3.11.9", '3"11'), "the probe reported nothing"),
         (printed(HEAD, SIX, count=2), "the probe's output ends early"),
         (printed(HEAD, SIX).rsplit("flowdeps-probe", 1)[0], "the probe's output ends early"),
         (printed(HEAD, SIX).rsplit("flowdeps-probe", 2)[0], "the probe's output ends early"),

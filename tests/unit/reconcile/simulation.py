@@ -570,7 +570,7 @@ class Simulation:
             {"workPools": [{"name": "*", "image": "registry.example.com/flows:1"}], **config}
         )
         self.passes: Counter[str] = Counter()
-        self.chance = random.Random(1)
+        self.chance = random.Random(0)
         self.trace: list[tuple[float, str]] = []
 
     @asynccontextmanager

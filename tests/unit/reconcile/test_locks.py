@@ -6,6 +6,8 @@ import json
 import re
 from typing import Any
 
+import pytest
+
 from flowdeps.vulnerabilities import Advisories
 from flowdeps.vulnerabilities.osv import Builder
 from tests.unit.reconcile.simulation import MemoryImage, Simulation
@@ -96,6 +98,7 @@ def test_without_a_python_the_image_of_the_pool_counts() -> None:
     play(script)
 
 
+@pytest.mark.slow
 def test_a_thousand_sets_on_one_image_are_one_probe() -> None:
     """Sets of a namespace share what is known of an image, and equal locks share a trial."""
 

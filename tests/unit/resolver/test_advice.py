@@ -66,7 +66,7 @@ def test_who_bounds_glibc_is_told(tag: str) -> None:
     for image in (None, facts):
         [told] = advised("", messages, image=image)
         assert told == (
-            "Only wheels for glibc 2.28 and older are used as long as flowdeps has not looked at "
+            "Only wheels for glibc 2.28 and older are used as long as flowdeps has not inspected "
             "the image: choose another version, or name the image in spec.python.image."
         )
     assert advised("", messages, image=replace(facts, libc_version="2.28")) == []

@@ -5,11 +5,14 @@ the uv in our lock; those on memory and of a proxy were caught by hand, with lim
 """
 
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flowdeps.resolver.errors import LimitExceededError
+from flowdeps.resolver.failures import to_error
 from flowdeps.resolver.messages import Says, ranges
 
 _SAMPLES = {path.stem: path.read_text() for path in Path(__file__).parent.glob("samples/*.txt")}
@@ -48,6 +51,13 @@ def test_every_pattern_has_a_sample(says: Says, alternative: str) -> None:
 def test_patterns_find_names_and_versions(says: Says, sample: str, found: list[Any]) -> None:
     """What the advice to people is made of."""
     assert says.findall(_TEXTS[sample]) == found
+
+
+@pytest.mark.parametrize("sample", [name for name in _SAMPLES if name.startswith("no_memory")])
+def test_too_little_memory_is_a_limit(sample: str) -> None:
+    """However uv ends of it: the same request would end so again."""
+    error = to_error(_SAMPLES[sample], code=-signal.SIGABRT)
+    assert (type(error), error.retry) == (LimitExceededError, False)
 
 
 def test_ranges_are_found_by_package() -> None:

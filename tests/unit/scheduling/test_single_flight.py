@@ -21,7 +21,7 @@ IMPOSSIBLE = UnsatisfiableError("a and b do not fit together")
 
 
 class Desk:
-    """Inquiries that take ten seconds and find `answers` in turn, the last one for ever; keeps who
+    """Questions that take ten seconds and find `answers` in turn, the last one for ever; keeps who
     was called and what was looked for when."""
 
     def __init__(self, *answers: Lock | Exception) -> None:

@@ -5,12 +5,12 @@ from typing import cast
 
 import pytest
 
+from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.clients.kubernetes import Cluster
 from flowdeps.telemetry.metrics import Metrics
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.image import ImageRef
 from flowdeps.trials.images import Images
-from flowdeps.trials.pods import PodSettings
 from flowdeps.trials.runner import Ended, Runner
 from tests.unit.reconcile.simulation import MemoryCluster
 
@@ -31,7 +31,7 @@ async def test_a_probe_that_fails_is_told_with_one_way_out(log: str, said: str) 
     images = Images(
         cast("Cluster", MemoryCluster()),
         runner,
-        settings=PodSettings(),
+        settings=PodsConfig(),
         recheck=3600,
         now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
         metrics=Metrics(),

@@ -251,6 +251,7 @@ def test_a_broken_part_of_a_record_affects_nothing(affected: object) -> None:
     assert reported(known, "a==1", "a==weird", f"a=={'9' * 5000}") == []
 
 
+@pytest.mark.slow
 def test_a_large_database_is_small_in_memory() -> None:
     """25,000 records, most of them about malicious packages, take less than 40 MiB."""
     tracemalloc.start()

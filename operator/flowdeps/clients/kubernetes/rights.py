@@ -1,6 +1,6 @@
 """What the operator's account must be allowed to do, as data: docs/rbac.yaml grants just this.
 
-`needed` says it for a configuration, so that somebody can be asked beforehand whether it is.
+`needed` lists it for a configuration, so that `flowdeps check` can ask for each right beforehand.
 """
 
 from collections.abc import Iterator

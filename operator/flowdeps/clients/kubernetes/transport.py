@@ -7,6 +7,7 @@ more with a login that was read anew.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -31,16 +32,14 @@ _JSON = "application/json"
 _APPLY = "application/apply-patch+yaml"
 
 
+@dataclass
 class Transport:
     """Makes requests by the library's client `api`."""
 
-    def __init__(
-        self, api: Any, *, observe: Observe, fence: Fence, clock: Clock = loop_time
-    ) -> None:
-        self.api = api
-        self._observe = observe
-        self._fence = fence
-        self._clock = clock
+    api: Any
+    observe: Observe
+    fence: Fence
+    clock: Clock = loop_time
 
     async def get(self, path: str) -> Body | None:
         """Return an object; None where there is none."""
@@ -86,17 +85,9 @@ class Transport:
             return error.status == 404
         return True
 
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Query = (),
-        body: Body | None = None,
-        content: str = _JSON,
-    ) -> Body:
-        """Make a request; returns the answer. Raises ClusterError."""
-        data = await self.request_bytes(method, path, query=query, body=body, content=content)
+    async def request(self, method: str, path: str, **more: Any) -> Body:
+        """Make a request as `request_bytes` does; returns the JSON object of the answer."""
+        data = await self.request_bytes(method, path, **more)
         if answer := json_object(data):
             return answer
         raise ClusterError(
@@ -112,22 +103,22 @@ class Transport:
         body: Body | None = None,
         content: str = _JSON,
     ) -> bytes:
-        """Make a request whose answer need not be JSON. Raises ClusterError."""
-        start = self._clock()
+        """Make a request; returns the answer. Raises ClusterError."""
+        start = self.clock()
         try:
             status, data = await self._send(method, path, query, body, content)
             if status == 401:
                 await load(self.api.configuration)
                 status, data = await self._send(method, path, query, body, content)
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:  # noqa: UP041
-            self._observe(method, "error", self._clock() - start)
+            self.observe(method, "error", self.clock() - start)
             cause = str(error) or type(error).__name__
             raise ClusterError(
                 0, "Unreachable", f"the API server did not answer: {cause}"
             ) from None
         except FenceClosedError as error:
             raise ClusterError(0, "NotActive", str(error)) from None
-        self._observe(method, str(status), self._clock() - start)
+        self.observe(method, str(status), self.clock() - start)
         if not 200 <= status < 300:
             raise refusal(status, data, what=f"{method} {path}")
         return data
@@ -143,6 +134,6 @@ class Transport:
             body=body,
             auth_settings=["BearerToken"],
         )
-        async with nullcontext() if method == "GET" else self._fence.write():
+        async with nullcontext() if method == "GET" else self.fence.write():
             response = await self.api.call_api(*request, _request_timeout=_TIMEOUT_SECONDS)
             return response.status, await response.read()

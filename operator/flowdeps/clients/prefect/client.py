@@ -1,11 +1,11 @@
 """Prefect: work pools and their base job templates, by Prefect's own client.
 
-Prefect has no compare-and-swap: a PATCH replaces the whole template, and its
-`updated` time moves without a change. So whoever calls `write` has just called
-`read`, there is one caller for a pool at a time, and drift is found by content.
+Prefect has no compare-and-swap: a PATCH replaces the whole template, and its `updated` time moves
+without a change. So a pool has one caller at a time, which calls `read` just before `write`, and
+drift is found by content.
 
-How much a server lists at once is a setting of its own, and to ask for more is an error: so pages
-are as large as it makes them, and the last one is empty.
+How much a server lists at once is its own setting, and asking for more is an error: so pages are as
+large as it makes them, and the last one is empty.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -55,16 +55,14 @@ class Variable:
     value: Any
 
 
+@dataclass
 class Pools:
     """A client for one Prefect API; made by `connect`, bound to one event loop."""
 
-    def __init__(
-        self, api: PrefectClient, *, observe: Observe, fence: Fence, clock: Clock = loop_time
-    ) -> None:
-        self._api = api
-        self._observe = observe
-        self._fence = fence
-        self._clock = clock
+    api: PrefectClient
+    observe: Observe
+    fence: Fence
+    clock: Clock = loop_time
 
     @classmethod
     @asynccontextmanager
@@ -117,47 +115,47 @@ class Pools:
             yield cls(client, observe=observe, fence=fence)
 
     async def read(self, name: str) -> Pool | None:
-        """The pool of that name; None where there is none."""
+        """Return a pool; None where there is none of that name."""
         async with self._request("GET"):
             try:
-                found = await self._api.read_work_pool(_quoted(name))
+                found = await self.api.read_work_pool(_quoted(name))
             except ObjectNotFound:
-                # So says a proxy too, while Prefect restarts behind it, and a wrong address:
-                # asked like this, only Prefect says that there is none.
+                # A proxy says so too while Prefect restarts behind it, and so does a wrong address.
+                # Only Prefect answers a list with none.
                 named = WorkPoolFilter(name=WorkPoolFilterName(any_=[name]))
-                listed = await self._api.read_work_pools(work_pool_filter=named)
+                listed = await self.api.read_work_pools(work_pool_filter=named)
                 if not listed:
                     return None
                 found = listed[0]
         return Pool(found.name, found.type, found.base_job_template)
 
     async def read_all(self) -> dict[str, Pool]:
-        """All pools by name, in pages as large as the server makes them."""
+        """Return all pools by name."""
         found: dict[str, Pool] = {}
         while True:
             before = len(found)
             async with self._request("GET"):
-                page = await self._api.read_work_pools(offset=before)
+                page = await self.api.read_work_pools(offset=before)
             found |= {p.name: Pool(p.name, p.type, p.base_job_template) for p in page}
             if len(found) == before:
                 return found
 
     async def variable(self, name: str) -> Variable | None:
-        """A Prefect variable; None where there is none of that name."""
+        """Return a variable; None where there is none of that name."""
         async with self._request("GET"):
-            found = await self._api.read_variable_by_name(_quoted(name))
+            found = await self.api.read_variable_by_name(_quoted(name))
             if found is None:
-                await self._api.read_work_pools(limit=1)  # a proxy's 404 is none of Prefect's
+                await self.api.read_work_pools(limit=1)  # a proxy's 404 is none of Prefect's
         return None if found is None else Variable(found.value)
 
     async def chosen(self, name: str, variable: str) -> set[str]:
-        """The values that a pool's deployments give to a job variable."""
+        """Return the values that a pool's deployments give to a job variable."""
         named = WorkPoolFilter(name=WorkPoolFilterName(any_=[name]))
         found: set[str] = set()
         offset = 0
         while True:
             async with self._request("GET"):
-                page = await self._api.read_deployments(work_pool_filter=named, offset=offset)
+                page = await self.api.read_deployments(work_pool_filter=named, offset=offset)
             if not page:
                 return found
             values = ((one.job_variables or {}).get(variable) for one in page)
@@ -168,25 +166,25 @@ class Pools:
         """Replace a pool's base job template."""
         if not template:
             raise ValueError("an empty template would wipe the pool's")
-        async with self._request("PATCH"), self._fence.write():
+        async with self._request("PATCH"), self.fence.write():
             try:
-                await self._api.update_work_pool(
+                await self.api.update_work_pool(
                     _quoted(name), WorkPoolUpdate(base_job_template=dict(template))
                 )
             except ObjectNotFound:
                 raise PoolsError(Reason.POOL_NOT_FOUND, f'there is no work pool "{name}"') from None
 
     async def changes(self) -> AsyncGenerator[str]:
-        """Names of pools as they change: a hint, never the truth.
+        """Iterate over names of pools as they change: a hint, never the truth.
 
-        Large events are dropped by the server, so polling goes on beside it.
-        Ends or raises PoolsError when the connection does.
+        The server drops large events, so polling goes on beside it. Ends or raises PoolsError when
+        the connection ends.
         """
         wanted = EventFilter(event=EventNameFilter(name=["prefect.work-pool.updated"]))
         # By class: Prefect's own choice goes by PREFECT_API_URL, and starts a server without it.
-        cloud = self._api.server_type is ServerType.CLOUD
+        cloud = self.api.server_type is ServerType.CLOUD
         subscriber = PrefectCloudEventSubscriber if cloud else PrefectEventSubscriber
-        url = str(self._api.api_url).rstrip("/")
+        url = str(self.api.api_url).rstrip("/")
         try:
             events = subscriber(api_url=url, filter=wanted)
             async with AsyncExitStack() as stack:
@@ -198,9 +196,9 @@ class Pools:
             raise PoolsError(Reason.PREFECT_UNAVAILABLE, type(error).__name__) from None
 
     def _request(self, method: str) -> AbstractAsyncContextManager[None]:
-        return request(method, observe=self._observe, clock=self._clock)
+        return request(method, observe=self.observe, clock=self.clock)
 
 
 def _quoted(name: str) -> str:
-    """A pool's name as Prefect's client needs it: it puts names into paths as they are."""
+    """Return a name for Prefect's client, which puts names into paths as they are."""
     return quote(name, safe="")

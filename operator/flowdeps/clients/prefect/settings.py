@@ -1,8 +1,8 @@
-"""Prefect's settings, before anything else of Prefect.
+"""Read Prefect's settings before anything else of Prefect is imported.
 
-Its settings come from the environment and from files, and are read as soon as it is imported. A
-wrong one is reported twice then, by lines on standard error and by an error of the library that
-reads them, and neither names a variable; here it becomes one line that does.
+They come from the environment and from files. Prefect reports a wrong one twice, by lines on
+standard error and by an error of a library, and neither names the variable; here it becomes one
+line that does.
 """
 
 import io
@@ -19,11 +19,11 @@ from flowdeps.api.problems import InvalidError, Problem
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_ENABLED", "false")
 os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "2")
 
-_WAY_OUT = "correct or unset it, in the environment or in Prefect's profiles.toml or prefect.toml"
+_ADVICE = "correct or unset it, in the environment or in Prefect's profiles.toml or prefect.toml"
 
 
 def _problems(error: ValueError, model: Any) -> Iterator[Problem]:
-    """What is wrong with which variable; never a value, which may be a password."""
+    """Name each wrong variable and what is wrong; never its value, which may be a password."""
     errors = getattr(error, "errors", None)
     for one in errors() if callable(errors) else ():
         if one["type"] == "default_factory_not_called":
@@ -31,13 +31,13 @@ def _problems(error: ValueError, model: Any) -> Iterator[Problem]:
         prefix = _prefixes(model).get(getattr(error, "title", ""), "PREFECT_")
         name = "_".join(str(part) for part in one["loc"]).upper()
         name = name if name.startswith("PREFECT_") else prefix + name
-        yield Problem(name, f"{one['msg'].splitlines()[0]}; {_WAY_OUT}")
+        yield Problem(name, f"{one['msg'].splitlines()[0]}; {_ADVICE}")
     if not callable(errors):
-        yield Problem("Prefect's settings", f"{str(error).splitlines()[0]}; {_WAY_OUT}")
+        yield Problem("Prefect's settings", f"{str(error).splitlines()[0]}; {_ADVICE}")
 
 
 def _prefixes(model: Any) -> dict[str, str]:
-    """How the variables of each group of settings begin, by the name of the group's class."""
+    """Map the class of each group of settings to how its variables begin."""
     found = {model.__name__: model.model_config["env_prefix"]}
     for field in model.model_fields.values():
         if hasattr(field.annotation, "model_fields"):
@@ -45,13 +45,13 @@ def _prefixes(model: Any) -> dict[str, str]:
     return found
 
 
-with redirect_stderr(io.StringIO()) as _said:
+with redirect_stderr(io.StringIO()) as _printed:
     from prefect.settings import Settings, get_current_settings
 
 try:
     get_current_settings()
 except ValueError as error:
     raise InvalidError(_problems(error, Settings)) from None
-print(_said.getvalue(), end="", file=sys.stderr)
+print(_printed.getvalue(), end="", file=sys.stderr)
 
 __all__ = ["get_current_settings"]

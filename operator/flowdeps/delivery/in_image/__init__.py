@@ -1,6 +1,6 @@
 """The scripts that run in the flow's image, and the parts that they share.
 
-No modules of the operator: `flowdeps.delivery.scripts` joins each script with its parts to one
-text, which a container's command carries. They run with the image's own Python, 3.9 or newer, and
-nothing but the standard library, as any user, on a root file system that may be read-only.
+These are no modules of the operator: ``flowdeps.delivery.scripts`` joins each script with its parts
+to one text, which a container's command carries. They run with the image's own Python, 3.9 or
+newer, and the standard library alone, as any user, on a root file system that may be read-only.
 """

@@ -1,4 +1,4 @@
-"""Packages for one run beside its lock, named by a job variable and pinned by nobody.
+"""Install packages for one run beside its lock, named by a job variable and pinned by nobody.
 
 The value is text: requirements separated by spaces or lines, or a list (JSON, or as Python prints
 it, which is how a Prefect variable that is a list arrives). What image and lock have stays as it
@@ -35,18 +35,18 @@ REQUIREMENT = re.compile(
 )
 FILE = re.compile(r"\.(whl|zip|tar\.gz|tgz|txt|toml)$", re.IGNORECASE)
 MORE = re.compile(r"\s-|[\n\r\f\v]")  # a flag, or what a requirements file takes for another line
-BESIDE_BOTH = "cannot be had beside image and lock: {said}"
-NOWHERE = "{index} has no wheel of {said} for this image"
+BESIDE_BOTH = "cannot be had beside image and lock: {subject}"
+NOWHERE = "{index} has no wheel of {subject} for this image"
 RESOLUTION = (
-    (r"Because (?P<said>\S+) was not found in", NOWHERE),
-    (r"Because (?P<said>.+?), we can conclude that", BESIDE_BOTH),
-    (r"The conflict is caused by: (?P<said>.+?) (To fix|Additionally)", BESIDE_BOTH),
-    (r"No matching distribution found for (?P<said>\S+)", NOWHERE),
+    (r"Because (?P<subject>\S+) was not found in", NOWHERE),
+    (r"Because (?P<subject>.+?), we can conclude that", BESIDE_BOTH),
+    (r"The conflict is caused by: (?P<subject>.+?) (To fix|Additionally)", BESIDE_BOTH),
+    (r"No matching distribution found for (?P<subject>\S+)", NOWHERE),
 )
 
 
 def requirements(value: str) -> list[str]:
-    """The requirements that the variable's value names. Raises InstallError."""
+    """Return the requirements that the variable's value names. Raises InstallError."""
     text = value.strip()
     if text in {"", "None"}:  # a Prefect variable that is null arrives as None
         return []
@@ -66,6 +66,7 @@ def requirements(value: str) -> list[str]:
 
 
 def read_list(text: str) -> list[str]:
+    """Return the texts in a list of JSON or Python. Raises InstallError."""
     for read in (json.loads, ast.literal_eval):
         try:
             found = read(text)
@@ -77,7 +78,7 @@ def read_list(text: str) -> list[str]:
 
 
 def split(line: str) -> list[str]:
-    """The requirements in a line: spaces separate them, unless a marker takes the whole line."""
+    """Return the requirements in a line: separated by spaces, unless a marker takes all of it."""
     if ";" in line:
         return [line.strip()]
     line = re.sub(r"\s*([<>=!~,]+)\s*", r"\1", line)
@@ -96,7 +97,7 @@ def install_extras(
     ``known``: the packages of image and lock by name. Raises InstallError.
     """
     scratch = TEMPORARY / "extras"
-    wheels, staged = scratch / "known", scratch / "site"
+    wheels, added = scratch / "known", scratch / "site"
     wheels.mkdir(parents=True)
     versions = {name: normal_version(one.version) for name, one in known.items()}
     versions = {name: version for name, version in versions.items() if VERSION.fullmatch(version)}
@@ -111,13 +112,13 @@ def install_extras(
     if missing:
         pins = scratch / "missing.txt"
         pins.write_text("".join(f"{name}=={version}\n" for name, version in missing.items()))
-        installer.install(pins, staged)
-        join(staged, target)
+        installer.install(pins, added)
+        move_into(target, added)
     return [f"{name} {version}" for name, version in missing.items()]
 
 
 def choose(installer: Installer, asked: Path, given: list[str], scratch: Path) -> dict[str, str]:
-    """What the installer would install: versions by name."""
+    """Return what the installer would install: versions by name."""
     causes = (*CAUSES[:-1], *RESOLUTION, CAUSES[-1])
     if installer.name == "uv":
         pins = scratch / "chosen.txt"
@@ -135,7 +136,7 @@ def choose(installer: Installer, asked: Path, given: list[str], scratch: Path) -
 
 
 def write_stub(one: metadata.Distribution, *, name: str, version: str, directory: Path) -> None:
-    """A wheel with nothing but what an installer asks of a package that is there."""
+    """Write a wheel with nothing but what an installer asks of a package that is there."""
     lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
     lines += [f"Requires-Dist: {' '.join(text.split())}" for text in one.requires or []]
     about: metadata.PackageMetadata = one.metadata
@@ -148,11 +149,11 @@ def write_stub(one: metadata.Distribution, *, name: str, version: str, directory
             archive.writestr(f"{stem}.dist-info/{file}", "".join(f"{line}\n" for line in content))
 
 
-def join(source: Path, target: Path) -> None:
+def move_into(target: Path, source: Path) -> None:
     """Move what is in the source into the target; what is there already stays."""
     for entry in source.iterdir():
         place = target / entry.name
         if not place.exists():
             entry.rename(place)
         elif entry.is_dir() and place.is_dir():
-            join(entry, place)
+            move_into(place, entry)

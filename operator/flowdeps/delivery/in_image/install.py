@@ -1,8 +1,7 @@
 """Install a dependency set beside the flow's own packages: flowdeps' init container.
 
-Runs in the flow's image, with Python 3.9 or newer and nothing but the standard library, as any
-user, on a root file system that may be read-only. It reads /etc/flowdeps (a ConfigMap) and writes
-/opt/flowdeps (an empty volume):
+It runs in the flow's image, reads /etc/flowdeps (a ConfigMap) and writes /opt/flowdeps (an empty
+volume):
 
     /etc/flowdeps/requirements.txt    the lock: every package at one version, with hashes; lines
                                       such as "# image: six==1.17.0" name what of the image it
@@ -16,7 +15,7 @@ user, on a root file system that may be read-only. It reads /etc/flowdeps (a Con
                                       "credentials": whether the index wants some}
     /etc/flowdeps-credentials         see ``installer``
     /opt/flowdeps/site                the packages: complete, or not there; but for modules that
-                                      Python has itself (see ``staged``)
+                                      Python has itself (see ``postinstall``)
     /opt/flowdeps/image/0 ... 3       links to the directories of the image's own PYTHONPATH
     /opt/flowdeps/lock.json           what was installed
 
@@ -84,16 +83,16 @@ def main() -> int:
 
 
 def install(key: str) -> str:
-    """Install the set and the extras, and return what to say about it."""
+    """Install the set and the extras, and return the last line to print."""
     started = time.monotonic()
     variable = os.environ.get("FLOWDEPS_EXTRAS_VARIABLE", "extra_py_deps")
-    with saying(variable):
+    with errors_of(variable):
         extras = requirements(os.environ.get("FLOWDEPS_EXTRAS", ""))
     lock = read_lock(key) if key != "none" else None
     if lock is None and not extras:
         return "no dependency set chosen: the flow sees the packages of its image"
-    staged = TEMPORARY / "site"
-    staged.mkdir(parents=True)
+    site = TEMPORARY / "site"
+    site.mkdir(parents=True)
     image = distributions(search_path())
     installer = None
     if lock is not None:
@@ -102,18 +101,18 @@ def install(key: str) -> str:
             check_fits(lock)
             check_credentials(lock)
             installer = Installer(index_urls(lock))
-            with saying(lock["set"]):
-                installer.install(SOURCE / "requirements.txt", staged, "--require-hashes")
-            warn_of_shadows(lock, image, distributions([str(staged)]))
+            with errors_of(lock["set"]):
+                installer.install(SOURCE / "requirements.txt", site, "--require-hashes")
+            warn_of_shadows(lock, image, distributions([str(site)]))
     if extras:
         installer = installer or Installer(index_urls(lock))
-        known = {**image, **distributions([str(staged)])}
-        with saying(variable):
-            added = install_extras(extras, known=known, installer=installer, target=staged)
-        announce(variable, added, place="the image" if lock is None else "the lock")
-    leave_out_pythons_own(staged)
-    warn_of_pth(staged)
-    staged.rename(HOME / "site")
+        known = {**image, **distributions([str(site)])}
+        with errors_of(variable):
+            added = install_extras(extras, known=known, installer=installer, target=site)
+        report_extras(variable, added, place="the image" if lock is None else "the lock")
+    leave_out_pythons_own(site)
+    warn_of_pth(site)
+    site.rename(HOME / "site")
     if lock is None:
         return "no dependency set chosen: the flow sees the packages of its image and its extras"
     shutil.copyfile(SOURCE / "lock.json", HOME / "lock.json")
@@ -126,15 +125,15 @@ def install(key: str) -> str:
 
 
 @contextmanager
-def saying(subject: str) -> Iterator[None]:
-    """Say of an error what it is about."""
+def errors_of(subject: str) -> Iterator[None]:
+    """Add to an error what it is about."""
     try:
         yield
     except InstallError as error:
         raise InstallError(f"{subject}: {error}; nothing was installed") from None
 
 
-def announce(variable: str, added: list[str], *, place: str) -> None:
+def report_extras(variable: str, added: list[str], *, place: str) -> None:
     if added:
         say(
             f"warning: unpinned: installed {', '.join(added)} beside {place}; "
@@ -156,6 +155,7 @@ def link_image_path(entries: list[str]) -> None:
 
 
 def read_lock(key: str) -> dict[str, Any]:
+    """Return the lock that is mounted for the chosen key. Raises InstallError."""
     try:
         lock: dict[str, Any] = json.loads((SOURCE / "lock.json").read_text("utf-8"))
     except FileNotFoundError:
@@ -169,7 +169,7 @@ def read_lock(key: str) -> dict[str, Any]:
 
 
 def index_urls(lock: dict[str, Any] | None) -> list[str]:
-    """Where packages come from: the first index that has one wins, in the order of the lock."""
+    """Return where packages come from, in order: the first index that has one wins."""
     if lock is None:
         return os.environ.get("FLOWDEPS_INDEX", "").split()
     index = lock["index"]
@@ -177,7 +177,7 @@ def index_urls(lock: dict[str, Any] | None) -> list[str]:
 
 
 def check_fits(lock: dict[str, Any]) -> None:
-    """Wheels are made for an interpreter, a machine and a libc: others fail late and obscurely."""
+    """Refuse an interpreter, machine or C library that the lock is not for: wheels fail late."""
     python = "{}.{}".format(*sys.version_info)
     here = machine()
     name = lock["set"]
@@ -199,7 +199,7 @@ def check_fits(lock: dict[str, Any]) -> None:
 
 
 def check_base(lock: dict[str, Any], image: Distributions) -> None:
-    """A lock leaves out what the image that it was made for has: another image may lack it."""
+    """Refuse an image without the packages that the lock builds on."""
     text = (SOURCE / "requirements.txt").read_text("utf-8")
     base = re.findall(r"^# image: ([^=\s]+)==(\S+)\s*$", text, re.MULTILINE)
     has = {name: normal_version(image[name].version) for name, _ in base if name in image}
@@ -216,6 +216,7 @@ def check_base(lock: dict[str, Any], image: Distributions) -> None:
 
 
 def check_credentials(lock: dict[str, Any]) -> None:
+    """Refuse an index that wants credentials if they are not mounted."""
     if lock.get("credentials") and not any(
         (CREDENTIALS / file).exists() for file in ("netrc", "ca.crt")
     ):
@@ -227,7 +228,7 @@ def check_credentials(lock: dict[str, Any]) -> None:
 
 
 def warn_of_shadows(lock: dict[str, Any], image: Distributions, added: Distributions) -> None:
-    """Say what the lock puts before the image's own copy, unless it is meant to."""
+    """Warn of what the lock puts before the image's own copy, unless it is meant to."""
     meant = set(lock.get("shadow") or [])
     shadows = [
         f"{name} {one.version} before {image[name].version}"

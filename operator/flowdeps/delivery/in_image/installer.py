@@ -1,4 +1,4 @@
-"""uv or pip, whichever the image has: what it is told, and what its failures mean.
+"""Run uv or pip, whichever the image has, and find out what its failures mean.
 
 Where the lock's index wants credentials, a Secret is mounted with ``netrc`` (user names and
 passwords by host) and ``ca.crt`` (a certificate authority), either or both. The installer gets
@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 CREDENTIALS = Path(os.environ.get("FLOWDEPS_CREDENTIALS", "/etc/flowdeps-credentials"))
 HOME = Path(os.environ.get("FLOWDEPS_HOME", "/opt/flowdeps"))
 TEMPORARY = HOME / "tmp"
-TAIL = 25  # lines of the installer's output that are worth a look
+TAIL = 25  # lines of the installer's output that are worth reading
 RETRIES, TIMEOUT = "2", "10"  # an index that does not answer ends within 40 seconds
 # What an installer may see of the image's environment: the rest could change what is installed,
 # or from where.
@@ -58,11 +58,11 @@ CAUSES: Causes = (
 
 
 class InstallError(Exception):
-    """Its text is the one line that says why there is nothing installed, and the way out."""
+    """Why nothing was installed, and what to do, in one line."""
 
 
 class Installer:
-    """What the image has to install with, and where packages come from.
+    """The installer of the image, and the indexes that it uses.
 
     ``urls``: the first index that has a package wins; none: the installer's default.
     """
@@ -123,7 +123,7 @@ class Installer:
         command += ["--cert", self.bundle] if self.bundle else []
         for number, url in enumerate(self.urls):
             command += ["--extra-index-url" if number else "--index-url", url]
-            if url.startswith("http:"):  # pip demands it; what is right, the hashes say
+            if url.startswith("http:"):  # pip demands it; the hashes protect the content
                 command += ["--trusted-host", urlsplit(url).netloc.rpartition("@")[2]]
         return command
 
@@ -139,21 +139,21 @@ class Installer:
         return passed
 
     def public(self, text: str) -> str:
-        """The text without what nobody may read."""
+        """Return the text without what nobody may read."""
         for secret in self.secrets:
             text = text.replace(secret, "***")
         return without_credentials(text)
 
 
 def read_secrets(path: Path) -> list[str]:
-    """The passwords in a netrc file, if there is one; the longest first."""
+    """Return the passwords in a netrc file, if there is one; the longest first."""
     text = path.read_text("utf-8", "replace") if path.exists() else ""
     found = {secret.strip('"') for secret in re.findall(r"\bpassword\s+(\S+)", text)}
     return sorted(found - {""}, key=len, reverse=True)
 
 
 def find_bundle() -> str | None:
-    """The certificates to trust, where they are not those that the installer brings along."""
+    """Return the certificates to trust, if not those that the installer brings along."""
     given = (os.environ.get(name, "") for name in CERTIFICATES)
     named = next((one for one in given if os.access(one, os.R_OK)), None)
     authority = CREDENTIALS / "ca.crt"
@@ -170,15 +170,16 @@ def find_bundle() -> str | None:
 
 
 def cause(output: str, index: str, causes: Causes = CAUSES) -> str:
-    """What an installer's output means."""
+    """Return what an installer's output means."""
     text = " ".join(output.split())  # both break lines where they like
     for pattern, meaning in causes:
         found = re.search(pattern, text)
         if found:
             pin = re.search(r"([\w.-]+)==([\w.!+-]*\w)", text[found.start() :])
             package = f"{pin[1]} {pin[2]}" if pin else "a package"
-            said = found.groupdict().get("said", "")
-            return meaning.format(package=package, index=without_credentials(index), said=said)
+            subject = found.groupdict().get("subject", "")
+            index = without_credentials(index)
+            return meaning.format(package=package, index=index, subject=subject)
     return "the installer failed, see its output above"
 
 

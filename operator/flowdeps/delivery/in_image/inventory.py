@@ -1,7 +1,7 @@
-"""What the flow's interpreter finds installed, told in lines that the operator reads.
+"""Report what the flow's interpreter finds installed, in lines that the operator reads.
 
 A line is ``flowdeps-probe:`` and JSON: the interpreter first, then each distribution as its
-metadata have it, then how many there were. Nothing of the image is imported.
+metadata has it, then how many there were. Nothing of the image is imported.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PRE = {"alpha": "a", "beta": "b", "c": "rc", "pre": "rc", "preview": "rc"}
 
 
 def search_path() -> list[str]:
-    """Where the flow's interpreter looks for packages.
+    """Return where the flow's interpreter looks for packages.
 
     This one is isolated: it lacks PYTHONPATH and what was installed for the user alone.
     """
@@ -45,13 +45,13 @@ def search_path() -> list[str]:
 
 
 def python_path() -> list[str]:
-    """The entries of PYTHONPATH, absolute."""
+    """Return the entries of PYTHONPATH, absolute."""
     entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     return [str(Path(entry).absolute()) for entry in entries if entry]
 
 
 def distributions(path: list[str]) -> dict[str, metadata.Distribution]:
-    """The distributions on the path by normalized name: of two, the one that an import finds."""
+    """Return the distributions on the path by normalized name; of two, the one to be imported."""
     found: dict[str, metadata.Distribution] = {}
     for one in metadata.distributions(path=path):
         try:
@@ -59,8 +59,8 @@ def distributions(path: list[str]) -> dict[str, metadata.Distribution]:
         except Exception:  # noqa: S112 - unreadable: no installer could use it either
             continue
         name, version = about.get("Name"), about.get("Version")
-        left_over = Path(str(getattr(one, "_path", ""))).name.startswith("~")  # by pip
-        if name and version and not left_over:
+        leftover = Path(str(getattr(one, "_path", ""))).name.startswith("~")  # of pip
+        if name and version and not leftover:
             found.setdefault(normal_name(name), one)
     return found
 
@@ -70,7 +70,7 @@ def normal_name(name: str) -> str:
 
 
 def normal_version(text: str) -> str:
-    """The version as a lock spells it; the text itself where it is none."""
+    """Return the version as a lock spells it; the text itself where it is none."""
     found = VERSION.fullmatch(text.strip().lower())
     if not found:
         return text
@@ -89,24 +89,25 @@ def normal_version(text: str) -> str:
 
 
 def installers() -> list[str]:
-    """Which of uv and pip the image has."""
+    """Return which of uv and pip the image has."""
     uv = shutil.which("uv") or importlib.util.find_spec("uv")
     pip = importlib.util.find_spec("pip")
     return [name for name, there in (("uv", uv), ("pip", pip)) if there]
 
 
 def machine() -> str:
-    """``linux/amd64``: the platform as Kubernetes spells it."""
+    """Return the platform as Kubernetes spells it, e.g. ``linux/amd64``."""
     name = platform.machine().lower()
     return f"{sys.platform}/{MACHINES.get(name, name)}"
 
 
 def libc() -> str:
-    """``glibc``, ``musl``, or nothing where it is unknown."""
+    """Return ``glibc``, ``musl``, or nothing where it is unknown."""
     return platform.libc_ver()[0] or ("musl" if any(Path("/lib").glob("ld-musl-*")) else "")
 
 
 def interpreter() -> dict[str, Any]:
+    """Return what a resolver needs to know of this interpreter."""
     found = sys.implementation.version
     version = f"{found.major}.{found.minor}.{found.micro}"
     if found.releaselevel != "final":

@@ -1,7 +1,7 @@
-"""What is installed must behave on PYTHONPATH as it would in the image's own directory.
+"""Make what was installed behave on PYTHONPATH as it would in the image's own directory.
 
-PYTHONPATH stands before Python's own modules, site-packages behind them; and .pth files are read
-there alone.
+PYTHONPATH comes before Python's own modules, site-packages after them, and only there .pth files
+are read.
 """
 
 from __future__ import annotations
@@ -17,15 +17,12 @@ from flowdeps.delivery.in_image.inventory import say
 NO_LOSS = re.compile(r"distutils-precedence\.pth|.*-nspkg\.pth")
 
 
-def leave_out_pythons_own(staged: Path) -> None:
-    """Take out modules that Python has itself: in the image they would stand behind its own."""
+def leave_out_pythons_own(installed: Path) -> None:
+    """Remove modules that Python has itself: in the image they would come after its own."""
     own: frozenset[str] = getattr(sys, "stdlib_module_names", frozenset())  # Python 3.10
-    hiding = [one for one in staged.iterdir() if one.name.partition(".")[0] in own]
+    hiding = [one for one in installed.iterdir() if one.name.partition(".")[0] in own]
     for one in hiding:
-        if one.is_dir():
-            shutil.rmtree(one)
-        else:
-            one.unlink()
+        shutil.rmtree(one) if one.is_dir() else one.unlink()
     if hiding:
         names = sorted({one.name.partition(".")[0] for one in hiding})
         say(
@@ -34,8 +31,8 @@ def leave_out_pythons_own(staged: Path) -> None:
         )
 
 
-def warn_of_pth(staged: Path) -> None:
-    """Say which files have no effect: they make modules known, or run code as Python starts."""
-    names = sorted(one.name for one in staged.glob("*.pth") if not NO_LOSS.fullmatch(one.name))
+def warn_of_pth(installed: Path) -> None:
+    """Warn of files without effect: they make modules known, or run code as Python starts."""
+    names = sorted(one.name for one in installed.glob("*.pth") if not NO_LOSS.fullmatch(one.name))
     for name in names:
         say(f"warning: {name} has no effect on PYTHONPATH, only in the image itself")

@@ -1,4 +1,4 @@
-"""Tell what an image has: its interpreter and the packages that a flow in it would find."""
+"""Report what an image has: its interpreter and the packages that a flow in it would find."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def main() -> int:
         describe()
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
-        say(f"cannot tell what the image has: {why}; use an image with Python 3.10 or newer")
+        say(f"cannot read what the image has: {why}; use an image with Python 3.10 or newer")
         return 1
     return 0
 

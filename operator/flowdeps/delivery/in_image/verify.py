@@ -1,10 +1,10 @@
-"""Try a lock in its image: tell what a run would find installed, and import from it.
+"""Try a lock in its image: report what a run would find installed, and import from it.
 
-Runs after the install script, with PYTHONPATH as a run has it. Prints the packages of image and
-lock together (see ``seen``), so that the operator can check what they require of each other, and
-imports modules: those asked for, or the top-level modules of the named packages; and, where the
-image has Prefect, what a run begins with. They are imported by one interpreter, as a run would, in
-a child process that may crash, exit or hang.
+It runs after the install script, with PYTHONPATH as a run has it. It prints the packages of image
+and lock together (see ``inventory``), so that the operator can check what they require of each
+other, and imports modules: those asked for, or the top-level modules of the named packages; and, if
+the image has Prefect, what a run begins with. They are imported by one interpreter, as a run would,
+in a child process that may crash, exit or hang.
 
     FLOWDEPS_IMPORTS    modules, a JSON list; empty: those of the packages
     FLOWDEPS_NAMES      packages, a JSON list
@@ -65,8 +65,8 @@ for module in modules:
         first = error
         while first.__cause__ or (first.__context__ and not first.__suppress_context__):
             first = first.__cause__ or first.__context__
-        said = line(error) if first is error else f"{line(error)} (from {line(first)})"
-        note(module=module, error=said)
+        why = line(error) if first is error else f"{line(error)} (from {line(first)})"
+        note(module=module, error=why)
         os._exit(1)
 note(done=True)
 os._exit(0)
@@ -74,7 +74,7 @@ os._exit(0)
 
 
 class ImportFailedError(Exception):
-    """What failed, and at which module."""
+    """An import that failed: at which module, and why."""
 
     def __init__(self, module: str, error: str) -> None:
         super().__init__(error)
@@ -99,7 +99,7 @@ def main() -> int:
 
 
 def defaults() -> list[str]:
-    """The modules of the named packages."""
+    """Return the modules of the named packages."""
     found = distributions(search_path())
     modules: list[str] = []
     for name in json.loads(os.environ.get("FLOWDEPS_NAMES") or "[]"):
@@ -111,7 +111,7 @@ def defaults() -> list[str]:
 
 
 def modules_of(distribution: metadata.Distribution) -> list[str]:
-    """What is imported of a package: its outermost packages and the modules beside them.
+    """Return what is imported of a package: its outermost packages and the modules beside them.
 
     That is below a namespace (``google.cloud.storage``), which can be imported in any case.
     """
@@ -179,7 +179,7 @@ def import_all(modules: list[str], **variables: str) -> None:
             )
         seconds = seconds_left()
         try:
-            ended = how(child.wait(seconds))
+            ended = ending(child.wait(seconds))
         except subprocess.TimeoutExpired:
             ended = f"it did not end within {seconds:.0f} seconds"
         finally:
@@ -187,13 +187,13 @@ def import_all(modules: list[str], **variables: str) -> None:
         lines = notes.read_text("utf-8").splitlines() if notes.exists() else []
         last = json.loads(lines[-1]) if lines else {}
         if not last.get("done"):
-            said = log.read_text("utf-8", "replace").splitlines()[-TAIL_LINES:]
-            print("\n".join(f"  {line}" for line in said), flush=True)
+            tail = log.read_text("utf-8", "replace").splitlines()[-TAIL_LINES:]
+            print("\n".join(f"  {line}" for line in tail), flush=True)
             raise ImportFailedError(last.get("module", modules[0]), last.get("error", ended))
 
 
-def how(code: int) -> str:
-    """What a child's exit code says of its end."""
+def ending(code: int) -> str:
+    """Return how a child ended, by its exit code."""
     if code >= 0:
         return f"it ended the interpreter (exit code {code})"
     name = signal.Signals(-code).name
@@ -208,7 +208,7 @@ def kill(child: subprocess.Popen[bytes]) -> None:
 
 
 def environment(scratch: str) -> dict[str, str]:
-    """The child's variables: a home directory that cannot be written is no fault of a module."""
+    """Return the child's variables: no module is at fault for a home that cannot be written."""
     changed = dict(os.environ)
     home = os.environ.get("HOME", "")
     if not os.access(home, os.W_OK):
@@ -218,6 +218,7 @@ def environment(scratch: str) -> dict[str, str]:
 
 
 def seconds_left() -> float:
+    """Return how long the imports may take, of what the installation has left."""
     given = float(os.environ.get("FLOWDEPS_TIMEOUT") or "300")
     try:
         spent = time.time() - (INSTALLED / "image").stat().st_mtime  # made first by the install

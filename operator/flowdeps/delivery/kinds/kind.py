@@ -55,7 +55,7 @@ class Kind:
     type: str
     """The type that Prefect gives to such pools."""
     unlocated: str
-    """What to do about a template that does not tell where its runs are."""
+    """Why a pool cannot offer sets while nobody knows where its runs are, and what to do."""
     view: Callable[[Template], TemplateView]
     """Returns what a template gives to runs."""
     merge: Callable[[Template, Fragment], dict[str, Any]]

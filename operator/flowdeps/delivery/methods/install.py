@@ -17,14 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowdeps.api.names import (
-    CREDENTIALS_VOLUME,
-    INSTALL_CONTAINER,
-    LOCK_VOLUME,
-    SET_LABEL,
-    SITE_VOLUME,
-    mounted_name,
-)
+from flowdeps.api import names
 from flowdeps.delivery.choice import Choice
 from flowdeps.delivery.methods.method import HOME, Item, Pieces
 from flowdeps.delivery.placeholders import placeholder_of
@@ -35,7 +28,7 @@ ENV_LOCK = "FLOWDEPS_LOCK"
 PYTHON_PATH = (f"{HOME}/site",)
 IMAGE_PATH = tuple(f"{HOME}/image/{number}" for number in range(4))
 """Links to the entries of the image's own PYTHONPATH, which the init container makes."""
-SITE_MOUNT: Item = {"name": SITE_VOLUME, "mountPath": HOME, "readOnly": True}
+SITE_MOUNT: Item = {"name": names.SITE_VOLUME, "mountPath": HOME, "readOnly": True}
 
 RESTRICTED: Mapping[str, Any] = {
     "allowPrivilegeEscalation": False,
@@ -62,7 +55,7 @@ class Install:
     def pieces(self, choice: Choice) -> Pieces:
         """Return what installs the lock of the chosen key."""
         chosen = placeholder_of(choice.variable)
-        name = mounted_name(chosen)
+        name = names.mounted_name(chosen)
         container = installation(
             choice=chosen,
             variable=choice.variable,
@@ -82,7 +75,7 @@ class Install:
             ),
             python_path=PYTHON_PATH,
             image_path=IMAGE_PATH,
-            labels={SET_LABEL: chosen},
+            labels={names.SET_LABEL: chosen},
         )
 
     def _extras_env(self, choice: Choice) -> list[Item]:
@@ -100,9 +93,9 @@ def volumes(config_map: str, *, credentials: str | None) -> tuple[Item, ...]:
     """Return the volumes of a lock, of the Secret for its index, and of what is installed."""
     secret = {"secretName": credentials, "optional": True}
     return (
-        {"name": LOCK_VOLUME, "configMap": {"name": config_map, "optional": True}},
-        *([{"name": CREDENTIALS_VOLUME, "secret": secret}] if credentials else []),
-        {"name": SITE_VOLUME, "emptyDir": {}},
+        {"name": names.LOCK_VOLUME, "configMap": {"name": config_map, "optional": True}},
+        *([{"name": names.CREDENTIALS_VOLUME, "secret": secret}] if credentials else []),
+        {"name": names.SITE_VOLUME, "emptyDir": {}},
     )
 
 
@@ -110,10 +103,10 @@ def installation(
     *, choice: str, variable: str, env: Iterable[Item], credentials: bool
 ) -> dict[str, Any]:
     """Return what a container has that installs the lock of a choice."""
-    secret = {"name": CREDENTIALS_VOLUME, "mountPath": "/etc/flowdeps-credentials"}
+    secret = {"name": names.CREDENTIALS_VOLUME, "mountPath": "/etc/flowdeps-credentials"}
     namespace = {"fieldRef": {"fieldPath": "metadata.namespace"}}
     return {
-        "name": INSTALL_CONTAINER,
+        "name": names.INSTALL_CONTAINER,
         "command": command("install"),
         "env": [
             {"name": ENV_SET, "value": choice},
@@ -122,8 +115,8 @@ def installation(
             *env,
         ],
         "volumeMounts": [
-            {"name": LOCK_VOLUME, "mountPath": "/etc/flowdeps", "readOnly": True},
+            {"name": names.LOCK_VOLUME, "mountPath": "/etc/flowdeps", "readOnly": True},
             *([{**secret, "readOnly": True}] if credentials else []),
-            {"name": SITE_VOLUME, "mountPath": HOME},
+            {"name": names.SITE_VOLUME, "mountPath": HOME},
         ],
     }

@@ -39,7 +39,7 @@ class Pieces:
     python_path: tuple[str, ...] = ()
     """Directories that go before those of the template on PYTHONPATH."""
     image_path: tuple[str, ...] = ()
-    """Directories after these, where only the image sets PYTHONPATH: they stand for its entries."""
+    """Directories after these where the template sets no PYTHONPATH: they lead to the image's."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Labels of the pod."""
 

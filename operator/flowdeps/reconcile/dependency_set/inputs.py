@@ -50,12 +50,12 @@ class OperatorLookup:
         for pool, view in views.items():
             state = context.pool_states.get(pool)
             if view is None and (state is None or self.key not in state.verdicts):
-                return Outcome.waits(Reason.PENDING, "waits for the first look at the work pool")
+                return Outcome.waits(Reason.PENDING, "waits until the work pool was read")
         seen = [view for view in views.values() if view and view.image]
         name = spec.python.image or (seen[0].image if seen else None)
         if name is None:
             if None in views.values():
-                text = "waits for a look at the work pool, for its image"
+                text = "waits until the work pool was read, for its image"
                 return Outcome.waits(Reason.PENDING, text)
             return None
         like = next((view for view in seen if view.image == name), seen[0] if seen else None)

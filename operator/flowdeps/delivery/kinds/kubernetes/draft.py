@@ -1,4 +1,4 @@
-"""A copy of a template that remembers what was put over what.
+"""Change a copy of a template, and remember what was put over what.
 
 A fragment needs places that a template may not have: a list of volumes, a mapping of labels. Each
 place that is made, and each value that is replaced, is an ``Edit``: where, what was there (or
@@ -12,11 +12,12 @@ Replacing a value keeps its position and new keys go to the end, so undoing keep
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from flowdeps.delivery.kinds.kind import MergeRefusedError
 
 Path = tuple[str, ...]
+T = TypeVar("T", dict[str, Any], list[Any])
 
 # "There was nothing": None would be a null that somebody wrote.
 _NOTHING: Any = object()
@@ -36,7 +37,7 @@ class Edit:
 
     @classmethod
     def from_json(cls, value: object) -> "Edit | None":
-        """None for what is not an edit: the marker lies where anybody can write."""
+        """Return the edit; None for anything else, since anybody can write to the marker."""
         if not isinstance(value, Mapping) or "now" not in value:
             return None
         path = value.get("path")
@@ -46,36 +47,33 @@ class Edit:
 
 
 class Draft:
-    """A template that is being changed: never the one that was given."""
+    """A copy of a template that is being changed."""
 
     def __init__(self, template: Mapping[str, Any]) -> None:
         self.content: dict[str, Any] = copy.deepcopy(dict(template))
         self.edits: list[Edit] = []
 
     def get(self, path: Sequence[str]) -> Any:
-        """The value at the path; None where there is none."""
+        """Return the value at the path; None where there is none."""
         node: Any = self.content
         for key in path:
             node = _step(node, key)
         return None if node is _NOTHING else node
 
-    def replace(self, path: Path, value: Any) -> Any:
+    def replace(self, path: Path, value: Any) -> None:
         """Write the value and remember what it replaced."""
         parent = self.get(path[:-1])
         was = parent.get(path[-1], _NOTHING)
         self.edits.append(Edit(path=path, was=was, now=copy.deepcopy(value)))
         parent[path[-1]] = value
-        return value
 
     def mapping(self, path: Path) -> dict[str, Any]:
-        """The mapping at the path, made if there is none."""
-        found: dict[str, Any] = self._place(path, {})
-        return found
+        """Return the mapping at the path, made if there is none."""
+        return self._place(path, dict[str, Any]())
 
     def items(self, path: Path) -> list[Any]:
-        """The list at the path, made if there is none."""
-        found: list[Any] = self._place(path, [])
-        return found
+        """Return the list at the path, made if there is none."""
+        return self._place(path, list[Any]())
 
     def undo(self, edits: Iterable[Edit]) -> None:
         """Take the edits back, last first, where nothing else was written since."""
@@ -88,24 +86,27 @@ class Draft:
             else:
                 parent[edit.path[-1]] = edit.was
 
-    def _place(self, path: Path, empty: Any) -> Any:
+    def _place(self, path: Path, empty: T) -> T:
         found = self.get(path)
         if found is None:
-            return self.replace(path, empty)
-        if type(found) is type(empty):
+            self.replace(path, empty)
+            return empty
+        if isinstance(found, type(empty)):
             return found
         kind = "a list" if empty == [] else "a mapping"
         if isinstance(found, str) and "{{" in found:
             raise MergeRefusedError(
                 "ListIsPlaceholder",
-                f"{written(path)} is {found!r}, which nothing can be added to: write {kind} there, "
+                f"{written(path)} is {found!r}, to which nothing can be added: write {kind} there, "
                 "with placeholders for the values inside it.",
             )
-        raise MergeRefusedError("Malformed", f"{written(path)} must be {kind}.")
+        raise MergeRefusedError(
+            "Malformed", f"{written(path)} must be {kind}: write one there, or remove it."
+        )
 
 
 def written(path: Sequence[str]) -> str:
-    """A path as text: ``job_configuration.job_manifest.spec``."""
+    """Return a path as text, as in ``job_configuration.job_manifest.spec``."""
     return ".".join(path)
 
 

@@ -1,38 +1,31 @@
 """Name what a merge inserts: the marker holds these names, and removal goes by them.
 
-Whoever may edit the pool may write to the marker as well. So of the names in it only those with
-our prefix count, and a marker without them, or with anything else in their place, is taken for one
-of an older version, which inserted names that are known here.
+Anybody who may edit the pool can write to the marker as well. So only names with our prefix
+count, and where the marker has no list of names, it counts as one of an older version, whose names
+are known here.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flowdeps.api.names import (
-    CREDENTIALS_VOLUME,
-    INSTALL_CONTAINER,
-    LOCK_VOLUME,
-    PIECE_PREFIX,
-    SET_LABEL,
-    SITE_VOLUME,
-)
+from flowdeps.api import names as known
 from flowdeps.delivery.methods.method import ENV_PREFIX, LABEL_PREFIX, Item, Pieces
 from flowdeps.delivery.placeholders import mapping
 
 _PREFIXES = {
-    "volumes": PIECE_PREFIX,
-    "initContainers": PIECE_PREFIX,
-    "volumeMounts": PIECE_PREFIX,
+    "volumes": known.PIECE_PREFIX,
+    "initContainers": known.PIECE_PREFIX,
+    "volumeMounts": known.PIECE_PREFIX,
     "env": ENV_PREFIX,
     "labels": LABEL_PREFIX,
 }
 # What versions inserted whose markers hold no names. Nothing is ever added here.
 _UNNAMED: Mapping[str, Sequence[str]] = {
-    "volumes": (LOCK_VOLUME, CREDENTIALS_VOLUME, SITE_VOLUME),
-    "initContainers": (INSTALL_CONTAINER,),
-    "volumeMounts": (SITE_VOLUME,),
+    "volumes": (known.LOCK_VOLUME, known.CREDENTIALS_VOLUME, known.SITE_VOLUME),
+    "initContainers": (known.INSTALL_CONTAINER,),
+    "volumeMounts": (known.SITE_VOLUME,),
     "env": ("FLOWDEPS_SET", "FLOWDEPS_LOCK"),
-    "labels": (SET_LABEL,),
+    "labels": (known.SET_LABEL,),
 }
 
 

@@ -72,7 +72,7 @@ def merge(template: Template, fragment: Fragment) -> dict[str, Any]:
 
 
 def remove(template: Template) -> dict[str, Any]:
-    """Return the template without our fragment, whoever owns it; unchanged where there is none."""
+    """Return the template without a fragment of any owner; unchanged where there is none."""
     draft = Draft(template)
     live, extras = find_all(draft.content), find_extras(draft.content)
     pod_items = [*_list(draft.get(_LISTS["volumes"])), *_list(draft.get(_LISTS["initContainers"]))]
@@ -84,15 +84,16 @@ def remove(template: Template) -> dict[str, Any]:
     for place, path in _LISTS.items():
         names = [name for one in named for name in one[place]]
         items = _list(draft.get(path))
-        items[:] = [one for one in items if _name(one) not in names and not orphans.is_ours(one)]
+        items[:] = [one for one in items if _name(one) not in names and not orphans.is_orphan(one)]
     python_path.take_from_container(draft.get(_LISTS["env"]))
     for path in _worker_env(draft):
         python_path.take_from_worker_env(draft.get(path))
     labels = draft.get(_LABELS)
     if isinstance(labels, dict):
         ours = [name for one in named for name in one["labels"]]
-        for name in [one for one in labels if one in ours or orphans.is_label(one, labels[one])]:
-            del labels[name]
+        for name, value in list(labels.items()):
+            if name in ours or orphans.is_orphan_label(name, value):
+                del labels[name]
     for one in live:
         replaced = one.record.get("replaced")
         edits = map(Edit.from_json, replaced if isinstance(replaced, list) else [])
@@ -109,8 +110,8 @@ def _insert(draft: Draft, fragment: Fragment, pieces: Pieces) -> None:
         if items:
             draft.items(_LISTS[place]).extend(copy.deepcopy(items))
     if pieces.python_path:
-        given = _given(draft)
-        python_path.put_in_container(draft.items(_LISTS["env"]), pieces, given=given)
+        given, path = _given(draft), _LISTS["env"]
+        python_path.put_in_container(draft.items(path), pieces, where=written(path), given=given)
         for path in _worker_env(draft):
             env = draft.get(path)
             python_path.put_in_worker_env(env, pieces, where=written(path), given=given)
@@ -160,17 +161,18 @@ def _give_image(draft: Draft, fragment: Fragment) -> None:
     image = draft.get((*_FLOW, "image"))
     name = placeholder(image)
     path: Path = (*_FLOW, "image") if name is None else (*_PROPERTIES, name, "default")
-    given = bool(image) if name is None else name in _given(draft)
-    if given:
+    if bool(image) if name is None else name in _given(draft):
         return
-    if fragment.default_image is None or not isinstance(draft.get(path[:-1]), dict):
-        raise MergeRefusedError(
-            "NoImage",
-            "runs of this pool that name no image get none in an init container: give the pool a "
-            "default (variables.properties.image.default in its base job template), or name one "
-            "in the operator's configuration (workPools[].image).",
-        )
-    draft.replace(path, fragment.default_image)
+    can_be_given = isinstance(draft.get(path[:-1]), dict)
+    if can_be_given and fragment.default_image is not None:
+        draft.replace(path, fragment.default_image)
+        return
+    config = ", or name one in the operator's configuration (workPools[].image)"
+    raise MergeRefusedError(
+        "NoImage",
+        "runs of this pool that name no image get none in an init container: write one to "
+        f"{written(path)} in its base job template{config if can_be_given else ''}.",
+    )
 
 
 def _completed(draft: Draft, container: Item) -> Item:
@@ -211,7 +213,9 @@ def _check_job(draft: Draft) -> None:
             )
     if not isinstance(manifest, dict) or manifest.get("kind") != "Job":
         raise MergeRefusedError(
-            "NotKubernetes", f"{written(_MANIFEST)} is not the manifest of a Kubernetes Job."
+            "NotKubernetes",
+            f"{written(_MANIFEST)} must be the manifest of a Kubernetes Job (kind: Job): give the "
+            "pool the base job template of type kubernetes.",
         )
     containers = draft.get(_CONTAINERS)
     if isinstance(containers, str):
@@ -219,8 +223,8 @@ def _check_job(draft: Draft) -> None:
     if not isinstance(containers, list) or not containers or _name(containers[0]) != _FLOW[-1]:
         raise MergeRefusedError(
             "NoPrefectJob",
-            f"the first of {written(_CONTAINERS)} must be named {_FLOW[-1]}: it is the one that "
-            "the worker runs the flow in.",
+            f"the first of {written(_CONTAINERS)} must be named {_FLOW[-1]}: the worker runs the "
+            "flow in that one. Rename it, or put that container first.",
         )
 
 
@@ -249,7 +253,7 @@ def _check_names(draft: Draft, fragment: Fragment, pieces: Pieces) -> None:
         raise MergeRefusedError(
             "NameClash",
             f"{written(path)} already has {name!r} and no marker says that it is ours: rename it, "
-            f"or take it out if an earlier flowdeps left it there{forbid}.",
+            f"or remove it if an earlier flowdeps left it there{forbid}.",
         )
     for path in (_LISTS["env"], *_worker_env(draft)):
         python_path.refuse_foreign(draft.get(path), where=written(path))

@@ -10,66 +10,49 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from flowdeps.api.names import (
-    CREDENTIALS_VOLUME,
-    INSTALL_CONTAINER,
-    LOCK_VOLUME,
-    SET_LABEL,
-    SITE_VOLUME,
-    mounted_name,
-)
-from flowdeps.delivery.methods.install import ENV_LOCK, ENV_SET
+from flowdeps.api import names
+from flowdeps.delivery.methods import install
 from flowdeps.delivery.methods.method import HOME
 from flowdeps.delivery.placeholders import mapping, placeholder
 
-_OBJECT = re.compile(mounted_name(r"\{\{[^{}]+\}\}"))
+_CHOSEN = re.compile(names.mounted_name(r"\{\{[^{}]+\}\}"))
+_UNMISTAKABLE = (names.LOCK_VOLUME, names.CREDENTIALS_VOLUME, names.INSTALL_CONTAINER)
 
 
 def are_there(items: Iterable[Any]) -> bool:
-    """Whether one of a pod's volumes and init containers is like nothing that others write."""
-    return any(_is_install(mapping(item)) or _is_volume(mapping(item)) for item in items)
+    """Return whether one of a pod's volumes and init containers is like nothing others write."""
+    return any(is_orphan(one) and one["name"] in _UNMISTAKABLE for one in items)
 
 
-def is_ours(item: Any) -> bool:
-    """Whether an item of a list has, beside its name, the content of the piece of that name."""
-    item = mapping(item)
-    if item.get("name") == SITE_VOLUME:
-        return "emptyDir" in item or item.get("mountPath") == HOME
-    source = mapping(mapping(item.get("valueFrom")).get("configMapKeyRef"))
-    return (
-        _is_install(item)
-        or _is_volume(item)
-        or _is_choice(item)
-        or (item.get("name") == ENV_LOCK and _is_object(source.get("name")))
-    )
+def is_orphan(item: Any) -> bool:
+    """Return whether an item of a list has name and content of a piece of ours."""
+    one = mapping(item)
+    match one.get("name"):
+        case names.SITE_VOLUME:
+            return "emptyDir" in one or one.get("mountPath") == HOME
+        case names.LOCK_VOLUME:
+            return _is_chosen(mapping(one.get("configMap")).get("name"))
+        case names.CREDENTIALS_VOLUME:
+            return _is_chosen(mapping(one.get("secret")).get("secretName"))
+        case names.INSTALL_CONTAINER:
+            command, env = one.get("command"), one.get("env")
+            by_shell = isinstance(command, list) and command[:2] == ["/bin/sh", "-c"]
+            return by_shell and isinstance(env, list) and any(map(_is_choice, env))
+        case install.ENV_LOCK:
+            source = mapping(mapping(one.get("valueFrom")).get("configMapKeyRef"))
+            return _is_chosen(source.get("name"))
+    return _is_choice(one)
 
 
-def is_label(name: str, value: Any) -> bool:
-    """Whether a label of a pod is ours."""
-    return name == SET_LABEL and placeholder(value) is not None
-
-
-def _is_install(item: Any) -> bool:
-    command, env = item.get("command"), item.get("env")
-    return (
-        item.get("name") == INSTALL_CONTAINER
-        and isinstance(command, list)
-        and command[:2] == ["/bin/sh", "-c"]
-        and isinstance(env, list)
-        and any(_is_choice(mapping(entry)) for entry in env)
-    )
-
-
-def _is_volume(item: Any) -> bool:
-    if item.get("name") == CREDENTIALS_VOLUME:
-        return _is_object(mapping(item.get("secret")).get("secretName"))
-    name = mapping(item.get("configMap")).get("name")
-    return item.get("name") == LOCK_VOLUME and _is_object(name)
+def is_orphan_label(name: str, value: Any) -> bool:
+    """Return whether a label of a pod is ours."""
+    return name == names.SET_LABEL and placeholder(value) is not None
 
 
 def _is_choice(item: Any) -> bool:
-    return item.get("name") == ENV_SET and placeholder(item.get("value")) is not None
+    one = mapping(item)
+    return one.get("name") == install.ENV_SET and placeholder(one.get("value")) is not None
 
 
-def _is_object(name: Any) -> bool:
-    return isinstance(name, str) and _OBJECT.fullmatch(name) is not None
+def _is_chosen(name: Any) -> bool:
+    return isinstance(name, str) and _CHOSEN.fullmatch(name) is not None

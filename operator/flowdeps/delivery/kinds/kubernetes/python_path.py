@@ -12,8 +12,8 @@ Three places can set ``PYTHONPATH`` for the flow, strongest first:
 Values are changed in place where possible because a worker may move plain values to a Secret
 (``store_env_as_secret``), where ``$(PYTHONPATH)`` stays text.
 
-What leads a value and is below ``/opt/flowdeps`` is ours: that alone tells how to take it out
-again, even if somebody has changed the value since. An entry with nothing left is ours.
+What leads a value and is below ``/opt/flowdeps`` is ours. That is enough to take it out again, even
+if somebody has changed the value since. An entry with nothing left is ours.
 """
 
 from collections.abc import Container
@@ -27,7 +27,7 @@ NAME = "PYTHONPATH"
 _REFERENCE = f"$({NAME})"
 
 
-def put_in_container(env: list[Any], pieces: Pieces, *, given: Container[str]) -> None:
+def put_in_container(env: list[Any], pieces: Pieces, *, where: str, given: Container[str]) -> None:
     """Make the container's list lead to us. ``given``: the variables that no run lacks."""
     ours = ":".join(pieces.python_path)
     entries = _entries(env)
@@ -37,7 +37,7 @@ def put_in_container(env: list[Any], pieces: Pieces, *, given: Container[str]) -
     elif "valueFrom" in last or last.get("value") == _REFERENCE:
         env.append({"name": NAME, "value": f"{ours}:{_REFERENCE}"})
     elif isinstance(last.get("value"), str) and last["value"]:
-        last["value"] = _with_ours(last["value"], ours, given)
+        last["value"] = _with_ours(ours, last["value"], where, given)
     else:  # set to nothing: the image's own path is not wanted
         env.append({"name": NAME, "value": ours})
 
@@ -49,12 +49,12 @@ def put_in_worker_env(env: Any, pieces: Pieces, *, where: str, given: Container[
         if "valueFrom" in holder and isinstance(env, list):
             raise MergeRefusedError(
                 "PythonPathIsReference",
-                f"{where} takes {NAME} from a reference, and the worker lets nothing go before "
-                "it: write the value itself, or move the entry to the env list of the container "
+                f"{where} takes {NAME} from a reference, and the worker puts nothing before it: "
+                "write the value itself, or move the entry to the env list of the container "
                 "prefect-job.",
             )
         if isinstance(holder.get(key), str):
-            holder[key] = _with_ours(holder[key], ours, given)
+            holder[key] = _with_ours(ours, holder[key], where, given)
 
 
 def take_from_container(env: Any) -> None:
@@ -82,8 +82,8 @@ def refuse_foreign(env: Any, *, where: str) -> None:
     if any(_leads_to_us(holder.get(key)) for holder, key in _values(env)):
         raise MergeRefusedError(
             "NameClash",
-            f"{where}: {NAME} already begins with {HOME} and no marker says who put it there: take "
-            "that out of the template.",
+            f"{where}: {NAME} already begins with {HOME} and no marker says who put it there: "
+            "remove that from the template.",
         )
 
 
@@ -105,14 +105,14 @@ def _leads_to_us(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and _is_ours(value.partition(":")[0])
 
 
-def _with_ours(value: str, ours: str, given: Container[str]) -> str:
+def _with_ours(ours: str, value: str, where: str, given: Container[str]) -> str:
     root = (placeholder(value) or "").partition(".")[0]
     if not (root in {"", "prefect"} or root.startswith("$") or root in given):
         # A path that ends in ":" would put the working directory on it.
         raise MergeRefusedError(
             "PythonPathMayBeEmpty",
-            f"{NAME} is {value!r}, which a run may leave empty: behind ours that would be the "
-            "working directory, in place of the image's own path; give "
+            f"{where}: {NAME} is {value!r}, which a run may leave empty. After our directories "
+            "that would be the working directory, in place of the image's own path: give "
             f"variables.properties.{root}.default.",
         )
     return f"{ours}:{value}" if value else ours

@@ -57,7 +57,7 @@ def disagreements(resolved: Mapping[str, Pins]) -> frozenset[tuple[str, frozense
     return frozenset((name, frozenset(found)) for name, found in versions.items() if len(found) > 1)
 
 
-def merge(
+def merge_platforms(
     target: Target, resolved: Mapping[str, Pins], *, base: tuple[tuple[str, str], ...] = ()
 ) -> Lock:
     """Return the lock with what each platform resolved to, on image packages ``base``."""
@@ -81,7 +81,7 @@ def merge(
 
 
 def by_platform(lock: Lock) -> dict[str, Pins]:
-    """Return each platform's pins: the inverse of `merge`, up to hashes that platforms share."""
+    """Return each platform's pins: the inverse of `merge_platforms`, up to shared hashes."""
     return {platform: lock.on(platform) for platform in lock.target.platforms}
 
 

@@ -1,11 +1,11 @@
 from dataclasses import replace
 
 from flowdeps.locks.lock import Pin
-from flowdeps.locks.merge import (
+from flowdeps.locks.platforms import (
     Pins,
     by_platform,
     disagreements,
-    merge,
+    merge_platforms,
     preferred_versions,
     toward_others,
 )
@@ -18,7 +18,7 @@ def resolved(*pins: Pin) -> Pins:
 
 def test_platforms_that_agree_share_a_pin() -> None:
     """One version on both platforms is one pin with the hashes of both."""
-    one = merge(
+    one = merge_platforms(
         BOTH,
         {
             AMD64: resolved(pin("a", "1.0", AMD64, files=("any", "amd64"))),
@@ -32,7 +32,7 @@ def test_platforms_that_differ_have_pins_of_their_own() -> None:
     """A version or package of one platform only holds there alone."""
     pins = (pin("a", "1.0", AMD64), pin("a", "2.0", ARM64), pin("b", "1.0", ARM64))
     one = lock(*pins)
-    assert merge(BOTH, by_platform(one)) == one
+    assert merge_platforms(BOTH, by_platform(one)) == one
 
 
 def test_without_a_past_nothing_is_preferred() -> None:
