@@ -27,7 +27,7 @@ from flowdeps.api.names import (
 from flowdeps.locks.index import Index
 from flowdeps.locks.lock import Lock
 from flowdeps.state.locations import Location, primary_location
-from flowdeps.state.reported import served_digest
+from flowdeps.state.reported import lock_before
 from flowdeps.state.store import ConfigMapView, SetEntry
 
 _SPREAD = 0.1
@@ -131,16 +131,18 @@ def _last_served(
     the next refresh is due when the status says, else after an interval, and never because of an
     annotation that was met.
     """
-    digest, status = served_digest(entry), entry.status
+    before = lock_before(entry)
     asked = mounted_name(entry.spec.revision) if entry.spec and entry.spec.revision else ""
     found = _first(
-        sorted(revisions, key=lambda v: (v.manifest.get("digest") != digest, v.name != asked))
+        sorted(
+            revisions, key=lambda v: (v.manifest.get("digest") != before.digest, v.name != asked)
+        )
     )
     if found is None:
         return None
     wanted = entry.meta.annotations.get(REFRESH_REQUESTED_ANNOTATION, "")
-    met = (status.last_handled_refresh_at or "") if digest else wanted
-    due, after = status.next_refresh_at, refresh_after(entry)
+    met = before.handled_refresh if before.digest else wanted
+    due, after = before.next_refresh, refresh_after(entry)
     refreshed = min(now, due - after) if due and after else now
     return found.but(
         pinned=found.config_map == asked,

@@ -6,6 +6,7 @@ people who may edit a status would decide it then.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
 from flowdeps.api.conditions import ConditionType, find_condition
@@ -55,9 +56,22 @@ def retry_after(
     return least
 
 
-def served_digest(entry: SetEntry) -> str:
-    """Return the digest of the lock that was in service; empty where there was none."""
-    return entry.status.lock.digest if entry.status.lock else ""
+@dataclass(frozen=True)
+class ReportedLock:
+    """The lock that was in service, for where its live ConfigMap is lost."""
+
+    digest: str
+    """Empty where there was none."""
+    handled_refresh: str
+    """The refresh annotation that was met."""
+    next_refresh: datetime | None
+
+
+def lock_before(entry: SetEntry) -> ReportedLock:
+    """Return the lock that was in service."""
+    status = entry.status
+    digest = status.lock.digest if status.lock else ""
+    return ReportedLock(digest, status.last_handled_refresh_at or "", status.next_refresh_at)
 
 
 def locations_to_search(status: SetStatus) -> Iterator[Location]:

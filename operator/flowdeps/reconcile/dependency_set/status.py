@@ -95,7 +95,9 @@ def _conditions(
     progress: Progress, synced: Outcome, proposed: ProposedStatus | None
 ) -> list[Condition]:
     entry, published = progress.entry, progress.published
-    resolved = unless_under_way(entry, ConditionType.RESOLVED, progress.resolved)
+    resolved = progress.resolved
+    if progress.selected.is_done:  # else it is at rest, or ended in an error, which is no progress
+        resolved = unless_under_way(entry, ConditionType.RESOLVED, resolved)
     steps = {
         ConditionType.RESOLVED: resolved,
         ConditionType.VERIFIED: progress.verified,

@@ -97,21 +97,24 @@ class PoolReconciler:
     async def _reconcile(self, name: str) -> float | None:
         context = self._context
         throttle = self._throttles.setdefault(name, WriteThrottle(context.jitter))
-        sets = context.store.offering(name)
-        if wait := throttle.wait(context.queue.time(), lambda: any(map(context.working_on, sets))):
+        sets, now = context.store.offering(name), context.queue.time()
+
+        def busy() -> bool:
+            return any(map(context.working_on, sets))
+
+        if now - self._moved_at.get(name, float("-inf")) < _SETS_FIRST and busy():
+            return _PAUSE
+        if wait := throttle.wait(now, busy):
             return wait
         pool = await context.pools.read(name)
         if self._view(name, pool):
             # Locks are published elsewhere now, or are for another image, and others may have
             # those locations: the sets come first, then this pool again.
-            offers = self._offers(name)
-            for offer in offers:
+            for offer in self._offers(name):
                 context.requeue_competitors(offer.ref.key, but=PoolKey(name))
-            if pool and offers and self.ours(pool):
+            if pool and self.ours(pool) and busy():
                 self._moved_at[name] = context.queue.time()
-        moved = context.queue.time() - self._moved_at.get(name, float("-inf"))
-        if moved < _PAUSE or (moved < _SETS_FIRST and any(map(context.working_on, sets))):
-            return _PAUSE  # what the template offers stays meanwhile
+                return _PAUSE  # what the template offers stays meanwhile
         if pool is None:
             self._settle(name, self._nothing(name, Reason.POOL_NOT_FOUND))
             return None
