@@ -2,6 +2,6 @@
 
 import sys
 
-from flowdeps.cli import main
+from flowdeps.cli.main import main
 
 sys.exit(main())

@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 
 from flowdeps.api.names import API_VERSION, PLURAL
-from flowdeps.delivery import find
+from flowdeps.delivery.choice import find
 from tests.bench import mirror
 from tests.bench.stage import JOBS, SET, Stage
 from tests.cluster import images

@@ -24,8 +24,12 @@ from flowdeps.locks.index import Index
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.target import Target
-from flowdeps.resolver import Limits, Resolver, command
-from flowdeps.state import config_maps, primary_location, record_of
+from flowdeps.resolver import command
+from flowdeps.resolver.child import Limits
+from flowdeps.resolver.resolve import Resolver
+from flowdeps.state.config_maps import config_maps
+from flowdeps.state.locations import primary_location
+from flowdeps.state.records import record_of
 from flowdeps.state.store import Store
 from tests.cluster import tools
 from tests.cluster.progress import say

@@ -14,9 +14,10 @@ from typing import Any, cast
 from flowdeps.api.config import Config
 from flowdeps.app.handlers import watch
 from flowdeps.app.service import Service
-from flowdeps.clients.kubernetes import Cluster
+from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.prefect.client import Pools
-from flowdeps.resolver import Limits, Resolver
+from flowdeps.resolver.child import Limits
+from flowdeps.resolver.resolve import Resolver
 
 CLUSTER_WRITES = frozenset(
     {

@@ -19,7 +19,6 @@ from typing import Any
 
 from flowdeps.api.fields import Fields
 from flowdeps.api.parts import (
-    PYTHON_VERSIONS,
     choice,
     parse_includes,
     parse_index,
@@ -33,42 +32,11 @@ from flowdeps.api.parts import (
 from flowdeps.api.problems import InvalidError, Problem
 from flowdeps.api.rules import check_interval, check_key, check_requirement, check_revision
 from flowdeps.api.spec import (
-    DEFAULT_INTERVAL,
-    DEFAULT_PLATFORMS,
-    DEFAULT_REVISION_HISTORY_LIMIT,
-    ConfigMapSource,
-    IndexSpec,
     OnVulnerable,
-    PythonSpec,
     SetSpec,
-    Source,
     Updates,
-    VariableSource,
-    VerifySpec,
-    WorkPoolRef,
 )
 from flowdeps.locks.request import Prereleases
-
-__all__ = [
-    "DEFAULT_INTERVAL",
-    "DEFAULT_PLATFORMS",
-    "DEFAULT_REVISION_HISTORY_LIMIT",
-    "PYTHON_VERSIONS",
-    "ConfigMapSource",
-    "IndexSpec",
-    "OnVulnerable",
-    "Prereleases",
-    "PythonSpec",
-    "SetMeta",
-    "SetSpec",
-    "Source",
-    "Updates",
-    "VariableSource",
-    "VerifySpec",
-    "WorkPoolRef",
-    "parse_meta",
-    "parse_spec",
-]
 
 _ASKS = ("requirements", "requirementsFrom", "includes", "lockFrom")
 _MAKES = (

@@ -10,14 +10,17 @@ from typing import Any
 from flowdeps import __version__
 from flowdeps.api.config import Config
 from flowdeps.api.reasons import Reason
-from flowdeps.clients.kubernetes import Cluster, ClusterError
-from flowdeps.clients.prefect.client import Pools, PoolsError
+from flowdeps.clients.kubernetes.client import Cluster
+from flowdeps.clients.kubernetes.errors import ClusterError
+from flowdeps.clients.prefect.client import Pools
+from flowdeps.clients.prefect.errors import PoolsError
 from flowdeps.gather.reader import SourceReader
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.reconcile.context import Context, Key, Resolve
-from flowdeps.resolver import Resolution, ResolveError, Resolver
+from flowdeps.resolver.errors import ResolveError
+from flowdeps.resolver.resolve import Resolution, Resolver
 from flowdeps.scheduling.clock import Backoff, Clock, Jitter, loop_time
 from flowdeps.scheduling.poller import Poller
 from flowdeps.scheduling.queue import Queue
@@ -29,7 +32,7 @@ from flowdeps.trials.errors import TrialError
 from flowdeps.trials.images import Images
 from flowdeps.trials.runner import Runner
 from flowdeps.trials.verify import Verifier
-from flowdeps.vulnerabilities import Advisories
+from flowdeps.vulnerabilities.load import Advisories
 
 log = logging.getLogger(__name__)
 

@@ -19,10 +19,14 @@ from flowdeps.api.config import Config
 from flowdeps.api.names import FINALIZER, NAMESPACE_LABEL, OURS, PURPOSE_LABEL, is_managed
 from flowdeps.api.status import parse_status
 from flowdeps.app.listing import each_lock, served_namespaces
-from flowdeps.clients.kubernetes import Body, Cluster, ClusterError
-from flowdeps.clients.prefect.client import Pool, Pools, PoolsError
-from flowdeps.delivery import find, for_type, remove
-from flowdeps.state import primary_location
+from flowdeps.clients.kubernetes.client import Cluster
+from flowdeps.clients.kubernetes.errors import ClusterError
+from flowdeps.clients.kubernetes.transport import Body
+from flowdeps.clients.prefect.client import Pool, Pools
+from flowdeps.clients.prefect.errors import PoolsError
+from flowdeps.delivery.choice import find
+from flowdeps.delivery.kinds import for_type, remove
+from flowdeps.state.locations import primary_location
 from flowdeps.state.ownership import is_ours
 from flowdeps.state.reported import locations_to_search
 from flowdeps.state.store import SetKey

@@ -7,7 +7,9 @@ those that the configuration names for jobs, and further ones may be known from 
 from collections.abc import AsyncIterator, Collection
 
 from flowdeps.api.config import Config
-from flowdeps.clients.kubernetes import Body, Cluster, ClusterError
+from flowdeps.clients.kubernetes.client import Cluster
+from flowdeps.clients.kubernetes.errors import ClusterError
+from flowdeps.clients.kubernetes.transport import Body
 from flowdeps.state.store import SELECTOR
 
 

@@ -24,12 +24,14 @@ from flowdeps.app.assembly import make_context, timed
 from flowdeps.app.health import Health
 from flowdeps.app.listing import each_lock
 from flowdeps.clients.fence import Fence
-from flowdeps.clients.kubernetes import Cluster, ClusterError
-from flowdeps.clients.prefect.client import Pools, PoolsError
+from flowdeps.clients.kubernetes.client import Cluster
+from flowdeps.clients.kubernetes.errors import ClusterError
+from flowdeps.clients.prefect.client import Pools
+from flowdeps.clients.prefect.errors import PoolsError
 from flowdeps.reconcile.context import Context, Key
 from flowdeps.reconcile.dependency_set.reconciler import SetReconciler
 from flowdeps.reconcile.work_pool.reconciler import PoolReconciler
-from flowdeps.resolver import Resolver
+from flowdeps.resolver.resolve import Resolver
 from flowdeps.scheduling.clock import Backoff
 from flowdeps.state.reported import locations_to_search
 from flowdeps.state.store import (
@@ -43,7 +45,7 @@ from flowdeps.state.store import (
 from flowdeps.telemetry.logs import enter
 from flowdeps.telemetry.metrics import Metrics
 from flowdeps.trials.leftovers import sweep
-from flowdeps.vulnerabilities import Advisories
+from flowdeps.vulnerabilities.load import Advisories
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ in the cluster, so its absence is a note.
 
 from collections.abc import Callable, Iterator, Mapping
 
-from flowdeps.api.resource import ConfigMapSource, SetSpec
+from flowdeps.api.spec import ConfigMapSource, SetSpec
 from flowdeps.cli.manifests import Manifest, Manifests
 from flowdeps.gather.texts import TextError, text_under
 from flowdeps.locks.lock import LockError, parse_lock

@@ -11,7 +11,7 @@ from flowdeps.api.config import Config
 from flowdeps.cli.settings import add_config, read_config
 
 if TYPE_CHECKING:
-    from flowdeps.clients.kubernetes import Cluster
+    from flowdeps.clients.kubernetes.client import Cluster
 
 _DESCRIPTION = """\
 Check whether an operator with this configuration and the current account can do its work: the
@@ -70,8 +70,10 @@ async def _told(config: Config) -> int:
 
 
 async def _ask(config: Config) -> AsyncIterator[Finding]:
-    from flowdeps.clients.kubernetes import Cluster, ClusterError
-    from flowdeps.clients.prefect.client import Pools, PoolsError
+    from flowdeps.clients.kubernetes.client import Cluster
+    from flowdeps.clients.kubernetes.errors import ClusterError
+    from flowdeps.clients.prefect.client import Pools
+    from flowdeps.clients.prefect.errors import PoolsError
 
     yield Finding("the configuration holds")
     try:

@@ -74,8 +74,10 @@ def run(args: argparse.Namespace) -> int:
 
 async def _clean_up(config: Config, args: argparse.Namespace) -> int:
     from flowdeps.app.cleanup import Cleanup
-    from flowdeps.clients.kubernetes import Cluster, ClusterError
-    from flowdeps.clients.prefect.client import Pools, PoolsError
+    from flowdeps.clients.kubernetes.client import Cluster
+    from flowdeps.clients.kubernetes.errors import ClusterError
+    from flowdeps.clients.prefect.client import Pools
+    from flowdeps.clients.prefect.errors import PoolsError
     from flowdeps.leadership.election import Election, LostError
     from flowdeps.leadership.lead import hold
 

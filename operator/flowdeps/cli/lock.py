@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flowdeps.api.config import Config
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import SetSpec
+from flowdeps.api.spec import SetSpec
 from flowdeps.api.wording import counted
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.files import read_text
@@ -21,8 +21,9 @@ from flowdeps.gather.least_vulnerable import Ask, least_vulnerable
 from flowdeps.gather.refusals import blocked, lock_too_large, unresolved
 from flowdeps.locks.lock import Lock, LockError, parse_lock
 from flowdeps.locks.request import LockRequest
-from flowdeps.resolver import Resolution, ResolveError
-from flowdeps.vulnerabilities import Advisories
+from flowdeps.resolver.errors import ResolveError
+from flowdeps.resolver.resolve import Resolution
+from flowdeps.vulnerabilities.load import Advisories
 from flowdeps.vulnerabilities.matches import (
     Vulnerability,
     find_vulnerabilities,

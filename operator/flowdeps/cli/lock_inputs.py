@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from flowdeps.api.config import Config
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.problems import InvalidError
-from flowdeps.api.resource import OnVulnerable, SetSpec, parse_spec
-from flowdeps.api.spec import DEFAULT_PLATFORMS
+from flowdeps.api.resource import parse_spec
+from flowdeps.api.spec import DEFAULT_PLATFORMS, OnVulnerable, SetSpec
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.files import read_text
 from flowdeps.cli.manifests import Manifest, Manifests, read_manifests

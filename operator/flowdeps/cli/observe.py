@@ -19,9 +19,11 @@ from flowdeps.cli import lease
 from flowdeps.cli.diagnosis import Mounted, Observed, name_of
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.lease import LeaseReport
-from flowdeps.clients.kubernetes import Cluster, ClusterError
-from flowdeps.clients.prefect.client import Pools, PoolsError
-from flowdeps.delivery import find
+from flowdeps.clients.kubernetes.client import Cluster
+from flowdeps.clients.kubernetes.errors import ClusterError
+from flowdeps.clients.prefect.client import Pools
+from flowdeps.clients.prefect.errors import PoolsError
+from flowdeps.delivery.choice import find
 from flowdeps.state.store import DIGEST_FILE
 
 Body = Mapping[str, Any]

@@ -70,8 +70,9 @@ async def _serve(config: Config) -> int:
     from flowdeps.app.handlers import watch
     from flowdeps.app.health import Candidate
     from flowdeps.app.service import Service
-    from flowdeps.clients.kubernetes import Cluster, ClusterError
-    from flowdeps.clients.prefect.client import PoolsError
+    from flowdeps.clients.kubernetes.client import Cluster
+    from flowdeps.clients.kubernetes.errors import ClusterError
+    from flowdeps.clients.prefect.errors import PoolsError
     from flowdeps.leadership.election import Election, LostError
     from flowdeps.leadership.lead import lead
 

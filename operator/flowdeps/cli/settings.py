@@ -11,7 +11,8 @@ from flowdeps.api.config import Config, parse_config
 from flowdeps.api.names import TEMPORARY
 from flowdeps.api.problems import InvalidError
 from flowdeps.cli.failure import CommandError
-from flowdeps.resolver import Limits, Resolver
+from flowdeps.resolver.child import Limits
+from flowdeps.resolver.resolve import Resolver
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:

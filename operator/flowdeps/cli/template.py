@@ -17,9 +17,12 @@ from flowdeps.cli.failure import CommandError
 from flowdeps.cli.files import read_text
 from flowdeps.cli.manifests import read_manifests
 from flowdeps.cli.settings import add_config, read_config
-from flowdeps.delivery import NONE, Fragment, MergeRefusedError, for_type, remove, unsupported
+from flowdeps.delivery.choice import NONE
+from flowdeps.delivery.kinds import for_type, remove, unsupported
+from flowdeps.delivery.kinds.kind import Fragment, MergeRefusedError
 from flowdeps.delivery.kinds.kubernetes import KUBERNETES
-from flowdeps.state import age, pool_fragment
+from flowdeps.state.fragments import pool_fragment
+from flowdeps.state.locations import age
 from flowdeps.state.store import SetEntry, Store
 
 _DESCRIPTION = """\
@@ -159,7 +162,8 @@ def _read(file: str) -> dict[str, Any]:
 
 
 async def _fetch(config: Config, name: str) -> tuple[str, dict[str, Any]]:
-    from flowdeps.clients.prefect.client import Pools, PoolsError
+    from flowdeps.clients.prefect.client import Pools
+    from flowdeps.clients.prefect.errors import PoolsError
 
     try:
         async with Pools.connect(config.prefect.api_url) as pools:

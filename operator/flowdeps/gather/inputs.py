@@ -10,7 +10,7 @@ from typing import cast
 
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import SetSpec, Source, VariableSource
+from flowdeps.api.spec import SetSpec, Source, VariableSource
 from flowdeps.api.wording import listed
 from flowdeps.gather.credentials import CredentialsError, access_of
 from flowdeps.gather.external_lock import external_lock

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
-from flowdeps.resolver import Resolution, ResolveError
+from flowdeps.resolver.errors import ResolveError
+from flowdeps.resolver.resolve import Resolution
 from flowdeps.vulnerabilities.matches import Vulnerability, exclusions, fixes
 
 Ask = Callable[[LockRequest], Awaitable[Resolution]]

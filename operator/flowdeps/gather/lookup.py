@@ -6,7 +6,7 @@ from typing import Protocol
 from flowdeps.api.config import Config
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import SetSpec
+from flowdeps.api.spec import SetSpec
 from flowdeps.gather.sources import Absent, Content, SourceRef, Unreadable
 from flowdeps.scheduling.tracking import Failure
 from flowdeps.state.store import SetKey

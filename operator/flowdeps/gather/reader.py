@@ -4,7 +4,7 @@ Each is read by its name, never listed or watched, so the operator's role needs 
 and is read again every half minute.
 """
 
-from flowdeps.clients.kubernetes import Cluster
+from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.prefect.client import Pools
 from flowdeps.gather.credentials import secret_data
 from flowdeps.gather.sources import (

@@ -2,7 +2,7 @@
 
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import OnVulnerable, SetSpec
+from flowdeps.api.spec import OnVulnerable, SetSpec
 from flowdeps.locks.lock import Lock
 from flowdeps.vulnerabilities.matches import Vulnerability, vulnerabilities_text
 

@@ -22,7 +22,9 @@ from typing import NoReturn
 
 from flowdeps.api.electionconfig import ElectionConfig
 from flowdeps.clients.fence import Fence, elapsed
-from flowdeps.clients.kubernetes import Body, Cluster, ClusterError
+from flowdeps.clients.kubernetes.client import Cluster
+from flowdeps.clients.kubernetes.errors import ClusterError
+from flowdeps.clients.kubernetes.transport import Body
 
 log = logging.getLogger(__name__)
 

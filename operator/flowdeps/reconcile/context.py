@@ -11,24 +11,26 @@ from flowdeps.api.config import Config
 from flowdeps.api.events import Kind
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
-from flowdeps.clients.kubernetes import Cluster, ClusterError
+from flowdeps.clients.kubernetes.client import Cluster
+from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.prefect.client import Pools
 from flowdeps.gather.sources import Content, SourceRef
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
-from flowdeps.resolver import Resolution
+from flowdeps.resolver.resolve import Resolution
 from flowdeps.scheduling.clock import Jitter
 from flowdeps.scheduling.poller import Poller
 from flowdeps.scheduling.queue import Queue
 from flowdeps.scheduling.single_flight import SingleFlight
-from flowdeps.state import Claims, Location, Signature
+from flowdeps.state.fragments import Signature
+from flowdeps.state.locations import Claims, Location
 from flowdeps.state.store import PoolKey, SetEntry, SetKey, Store
 from flowdeps.telemetry.metrics import Metrics
 from flowdeps.trials.image import Image, ImageRef
 from flowdeps.trials.runner import Runner
 from flowdeps.trials.verify import Trial, Verifier
-from flowdeps.vulnerabilities import Advisories
+from flowdeps.vulnerabilities.load import Advisories
 from flowdeps.vulnerabilities.matches import Vulnerability, find_vulnerabilities
 
 log = logging.getLogger(__name__)

@@ -5,26 +5,3 @@ called, ``directories`` where it caches and what it learns of an image, ``child`
 ``failures`` turns what it complains of into errors, and ``advice`` adds what to do. Only the
 metadata of wheels are read: no code of a package runs here.
 """
-
-from flowdeps.resolver.child import Limits
-from flowdeps.resolver.errors import (
-    IndexUnauthorizedError,
-    IndexUnavailableError,
-    LimitExceededError,
-    ResolveError,
-    ResolverError,
-    UnsatisfiableError,
-)
-from flowdeps.resolver.resolve import Resolution, Resolver
-
-__all__ = [
-    "IndexUnauthorizedError",
-    "IndexUnavailableError",
-    "LimitExceededError",
-    "Limits",
-    "Resolution",
-    "ResolveError",
-    "Resolver",
-    "ResolverError",
-    "UnsatisfiableError",
-]

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from flowdeps.api.names import REVISION_LABEL
 from flowdeps.api.poolconfig import PoolConfig
-from flowdeps.api.resource import SetSpec, WorkPoolRef
+from flowdeps.api.spec import SetSpec, WorkPoolRef
 from flowdeps.api.wording import listed, shorten
-from flowdeps.delivery import Fragment, Install
+from flowdeps.delivery.kinds.kind import Fragment
+from flowdeps.delivery.methods.install import Install
 from flowdeps.locks.index import Index
 from flowdeps.state.store import ConfigMapView, SetEntry
 

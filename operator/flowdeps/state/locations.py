@@ -14,7 +14,8 @@ from datetime import datetime
 
 from flowdeps.api.config import Config
 from flowdeps.api.names import API_VERSION, KIND, mounted_name, revision_choice
-from flowdeps.api.resource import SetMeta, WorkPoolRef
+from flowdeps.api.resource import SetMeta
+from flowdeps.api.spec import WorkPoolRef
 from flowdeps.state.store import PoolView, SetEntry, SetKey, Store
 
 

@@ -1,6 +1,6 @@
 """Whether the fragment in a pool's template is ours to change and remove."""
 
-from flowdeps.delivery import LiveFragment
+from flowdeps.delivery.choice import LiveFragment
 
 
 def is_ours(found: LiveFragment | None, *, owner: str, cluster: str, unnamed: bool) -> bool:

@@ -17,7 +17,8 @@ from typing import Any
 
 from flowdeps.api.names import CONTENT_ANNOTATION, NAMESPACE_LABEL, OURS, SET_LABEL, is_managed
 from flowdeps.api.problems import InvalidError
-from flowdeps.api.resource import SetMeta, SetSpec, WorkPoolRef, parse_meta, parse_spec
+from flowdeps.api.resource import SetMeta, parse_meta, parse_spec
+from flowdeps.api.spec import SetSpec, WorkPoolRef
 from flowdeps.api.status import SetStatus, parse_status
 
 SELECTOR = f"{OURS},{SET_LABEL}"

@@ -23,7 +23,7 @@ from flowdeps.api.names import (
 from flowdeps.api.reasons import Reason
 from flowdeps.api.times import format_time, parse_time
 from flowdeps.api.trialconfig import PodsConfig
-from flowdeps.clients.kubernetes import Cluster
+from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.locks.image import ImageError, ImageFacts
 from flowdeps.locks.inspection import parse_probe
 from flowdeps.telemetry.metrics import Metrics, measured

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 
 from flowdeps.api.names import OURS, PURPOSE_LABEL
-from flowdeps.clients.kubernetes import Cluster
+from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.trials.image import ImageRef
 
 

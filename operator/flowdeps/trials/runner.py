@@ -12,7 +12,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from flowdeps.api.reasons import Reason
-from flowdeps.clients.kubernetes import Body, Cluster, ClusterError
+from flowdeps.clients.kubernetes.client import Cluster
+from flowdeps.clients.kubernetes.errors import ClusterError
+from flowdeps.clients.kubernetes.transport import Body
 from flowdeps.scheduling.clock import Clock, loop_time
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.pod_status import cut_off, failure, has_ended, image_id, stuck

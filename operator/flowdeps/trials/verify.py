@@ -16,7 +16,7 @@ from flowdeps.api.names import VERIFY_CONTAINER
 from flowdeps.api.reasons import Reason
 from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.api.wording import shorten
-from flowdeps.clients.kubernetes import Cluster
+from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.locks.image import ImageError, ImageFacts
 from flowdeps.locks.inspection import MARK, parse_probe
 from flowdeps.locks.lock import Lock

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from flowdeps.delivery import Fragment, find
-from flowdeps.delivery.kinds.kubernetes import merge
+from flowdeps.delivery.choice import find
+from flowdeps.delivery.kinds.kind import Fragment
+from flowdeps.delivery.kinds.kubernetes.merge import merge
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.prefect import PrefectServer

@@ -12,10 +12,11 @@ import pytest
 from flowdeps.api.config import Config, parse_config
 from flowdeps.api.names import FINALIZER
 from flowdeps.app.cleanup import Cleanup
-from flowdeps.clients.kubernetes import Cluster, ClusterError
+from flowdeps.clients.kubernetes.client import Cluster
+from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.prefect.client import Pools
-from flowdeps.delivery import Fragment
-from flowdeps.delivery.kinds.kubernetes import merge
+from flowdeps.delivery.kinds.kind import Fragment
+from flowdeps.delivery.kinds.kubernetes.merge import merge
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.prefect import PrefectServer
 from tests.cluster.prefect_api import PrefectApi

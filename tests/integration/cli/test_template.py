@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from flowdeps.delivery import find
+from flowdeps.delivery.choice import find
 from tests.cluster.prefect import PrefectServer
 from tests.cluster.prefect_api import PrefectApi
 from tests.integration.cli.support import Shell, set_text

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from flowdeps.api.names import FINALIZER
-from flowdeps.clients.kubernetes import Cluster, ClusterError
 from flowdeps.clients.kubernetes import transport as module
-from flowdeps.state import config_maps
+from flowdeps.clients.kubernetes.client import Cluster
+from flowdeps.clients.kubernetes.errors import ClusterError
+from flowdeps.state.config_maps import config_maps
 from flowdeps.state.store import SELECTOR, view_config_map
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.chart.access import may

@@ -12,7 +12,7 @@ import pytest
 
 from flowdeps.api.electionconfig import ElectionConfig
 from flowdeps.clients.fence import Fence, FenceClosedError
-from flowdeps.clients.kubernetes import Cluster
+from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.leadership.election import Election, LostError
 from tests.cluster.controlplane import ControlPlane
 

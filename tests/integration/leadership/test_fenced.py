@@ -15,8 +15,10 @@ from prefect.settings import (
 )
 
 from flowdeps.clients.fence import Fence
-from flowdeps.clients.kubernetes import Cluster, ClusterError
-from flowdeps.clients.prefect.client import Pools, PoolsError
+from flowdeps.clients.kubernetes.client import Cluster
+from flowdeps.clients.kubernetes.errors import ClusterError
+from flowdeps.clients.prefect.client import Pools
+from flowdeps.clients.prefect.errors import PoolsError
 from tests.cluster.controlplane import ControlPlane
 from tests.support.faults import CLUSTER_WRITES
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from flowdeps.api.names import API_VERSION, PLURAL
-from flowdeps.delivery import find
+from flowdeps.delivery.choice import find
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.prefect import PrefectServer

@@ -11,7 +11,8 @@ from aiohttp.test_utils import RawTestServer
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from flowdeps.api.reasons import Reason
-from flowdeps.clients.prefect.client import Pools, PoolsError
+from flowdeps.clients.prefect.client import Pools
+from flowdeps.clients.prefect.errors import PoolsError
 
 SECRET = "hunter2-never-shown"
 

@@ -15,7 +15,8 @@ from prefect.settings import (
 )
 
 from flowdeps.api.reasons import Reason
-from flowdeps.clients.prefect.client import Pools, PoolsError
+from flowdeps.clients.prefect.client import Pools
+from flowdeps.clients.prefect.errors import PoolsError
 from tests.cluster.prefect import PrefectServer
 from tests.cluster.prefect_api import PrefectApi, kubernetes_template
 

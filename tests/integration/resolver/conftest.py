@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from flowdeps.resolver import Limits, Resolver
+from flowdeps.resolver.child import Limits
+from flowdeps.resolver.resolve import Resolver
 from tests.cluster.index import Index
 from tests.integration.resolver.support import MakeResolver, limits
 

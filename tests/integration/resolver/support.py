@@ -13,7 +13,8 @@ from flowdeps.locks.index import Index
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.target import Target
-from flowdeps.resolver import Limits, Resolver
+from flowdeps.resolver.child import Limits
+from flowdeps.resolver.resolve import Resolver
 from tests.cluster import simple_api
 from tests.cluster.distributions import Distribution
 from tests.cluster.httpserver import NOT_FOUND, Answer, Request, Server

@@ -15,13 +15,13 @@ import pytest
 from flowdeps.locks.access import Access
 from flowdeps.locks.image import Distribution, ImageFacts
 from flowdeps.locks.lock import Lock, Pin
-from flowdeps.resolver import (
+from flowdeps.resolver.errors import (
     IndexUnavailableError,
     LimitExceededError,
-    Resolver,
     ResolverError,
     UnsatisfiableError,
 )
+from flowdeps.resolver.resolve import Resolver
 from tests.cluster.index import Index
 from tests.integration.resolver.support import (
     AMD64,

@@ -9,7 +9,8 @@ import pytest
 
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest, Prereleases
-from flowdeps.resolver import Resolver, UnsatisfiableError
+from flowdeps.resolver.errors import UnsatisfiableError
+from flowdeps.resolver.resolve import Resolver
 from tests.cluster.index import Index
 from tests.integration.resolver.support import AMD64, ask, limits, lock_of
 

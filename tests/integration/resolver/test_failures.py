@@ -5,14 +5,14 @@ import re
 
 import pytest
 
-from flowdeps.resolver import (
+from flowdeps.resolver.errors import (
     IndexUnauthorizedError,
     IndexUnavailableError,
     ResolveError,
-    Resolver,
     ResolverError,
     UnsatisfiableError,
 )
+from flowdeps.resolver.resolve import Resolver
 from tests.cluster import distributions
 from tests.cluster.index import Index
 from tests.integration.resolver.support import (

@@ -12,7 +12,8 @@ from flowdeps.locks.index import Index as PackageIndex
 from flowdeps.locks.inspection import parse_freeze
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest, Prereleases
-from flowdeps.resolver import Resolver, UnsatisfiableError
+from flowdeps.resolver.errors import UnsatisfiableError
+from flowdeps.resolver.resolve import Resolver
 from tests.cluster.index import Index
 from tests.integration.resolver.support import AMD64, PLATFORMS, ask, lock_of, served
 

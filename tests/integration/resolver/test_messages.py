@@ -17,7 +17,8 @@ from uv import find_uv_bin
 
 from flowdeps.locks.image import Distribution, ImageFacts
 from flowdeps.locks.request import Prereleases
-from flowdeps.resolver import ResolveError, Resolver
+from flowdeps.resolver.errors import ResolveError
+from flowdeps.resolver.resolve import Resolver
 from tests.cluster import distributions
 from tests.cluster.index import Index
 from tests.integration.resolver.support import AMD64, ask, limits, link, served, stand_in

@@ -8,12 +8,8 @@ from pathlib import Path
 import pytest
 
 from flowdeps.locks.access import Access
-from flowdeps.resolver import (
-    IndexUnauthorizedError,
-    IndexUnavailableError,
-    Resolver,
-    ResolverError,
-)
+from flowdeps.resolver.errors import IndexUnauthorizedError, IndexUnavailableError, ResolverError
+from flowdeps.resolver.resolve import Resolver
 from tests.cluster import distributions
 from tests.cluster.index import Index
 from tests.cluster.pki import Authority

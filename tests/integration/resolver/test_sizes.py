@@ -10,8 +10,10 @@ import pytest
 from flowdeps.gather.refusals import LARGEST_LOCK, lock_too_large
 from flowdeps.locks import index as locks_index
 from flowdeps.locks.lock import Lock
-from flowdeps.resolver import Resolver
-from flowdeps.state import config_maps, primary_location, record_of
+from flowdeps.resolver.resolve import Resolver
+from flowdeps.state.config_maps import config_maps
+from flowdeps.state.locations import primary_location
+from flowdeps.state.records import record_of
 from flowdeps.state.store import Store
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index

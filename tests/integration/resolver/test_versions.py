@@ -6,7 +6,8 @@ import pytest
 
 from flowdeps.locks.diff import diff, summarize
 from flowdeps.locks.lock import Lock
-from flowdeps.resolver import Resolver, UnsatisfiableError
+from flowdeps.resolver.errors import UnsatisfiableError
+from flowdeps.resolver.resolve import Resolver
 from tests.cluster import distributions
 from tests.cluster.index import Index
 from tests.integration.resolver.support import (

@@ -8,7 +8,7 @@ import pytest
 from flowdeps.gather.least_vulnerable import least_vulnerable
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
-from flowdeps.resolver import Resolution, Resolver
+from flowdeps.resolver.resolve import Resolution, Resolver
 from flowdeps.vulnerabilities.matches import Vulnerability, find_vulnerabilities
 from flowdeps.vulnerabilities.osv import Builder, Database
 from tests.cluster.index import Index

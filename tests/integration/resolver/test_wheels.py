@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from flowdeps.locks.target import GLIBCS, OLDEST_GLIBC, PLATFORMS
-from flowdeps.resolver import ResolveError, Resolver, UnsatisfiableError
+from flowdeps.resolver.errors import ResolveError, UnsatisfiableError
+from flowdeps.resolver.resolve import Resolver
 from tests.cluster import distributions, tools
 from tests.cluster.index import Index
 from tests.integration.resolver.support import (

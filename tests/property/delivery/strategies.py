@@ -10,8 +10,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from flowdeps.delivery import Fragment, Install
 from flowdeps.delivery.choice import Choice
+from flowdeps.delivery.kinds.kind import Fragment
+from flowdeps.delivery.methods.install import Install
 from flowdeps.delivery.methods.method import Pieces
 from flowdeps.delivery.placeholders import placeholder
 from tests.unit.delivery.samples import Template, flow_of, pod_of, pool

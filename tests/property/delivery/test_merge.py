@@ -8,8 +8,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from flowdeps.delivery import Fragment, MergeRefusedError, find
-from flowdeps.delivery.kinds.kubernetes import merge, remove
+from flowdeps.delivery.choice import find
+from flowdeps.delivery.kinds.kind import Fragment, MergeRefusedError
+from flowdeps.delivery.kinds.kubernetes.merge import merge, remove
 from tests.property.delivery.strategies import any_fragments, edits, fragments, lists_of, templates
 from tests.unit.delivery.samples import Template, flow_of, pod_of, same
 

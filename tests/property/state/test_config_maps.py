@@ -6,16 +6,9 @@ from typing import Any
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from flowdeps.state import (
-    Desired,
-    Location,
-    LockRecord,
-    config_maps,
-    keep_history,
-    lock_in_service,
-    obsolete,
-    revisions_of,
-)
+from flowdeps.state.config_maps import Desired, config_maps, keep_history, obsolete
+from flowdeps.state.locations import Location
+from flowdeps.state.records import LockRecord, lock_in_service, revisions_of
 from flowdeps.state.store import ConfigMapView, view_config_map
 from tests.unit.state.builders import HOME, NOW, applied, entry, record, view
 

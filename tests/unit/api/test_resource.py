@@ -7,21 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowdeps.api.problems import InvalidError
-from flowdeps.api.resource import (
+from flowdeps.api.resource import parse_meta, parse_spec
+from flowdeps.api.spec import (
     ConfigMapSource,
     IndexSpec,
     OnVulnerable,
-    Prereleases,
     PythonSpec,
     SetSpec,
     Updates,
     VariableSource,
     VerifySpec,
     WorkPoolRef,
-    parse_meta,
-    parse_spec,
 )
 from flowdeps.locks.index import Index
+from flowdeps.locks.request import Prereleases
 from flowdeps.locks.target import Target
 from tests.unit.api.sets import BAD, FINE, GOOD, Bad, changed
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import yaml
 
-from flowdeps.api import conditions, names, resource, rules, status, statusparts
+from flowdeps.api import conditions, names, parts, rules, spec, status, statusparts
 from flowdeps.api.durations import parse_duration
+from flowdeps.locks.request import Prereleases
 from flowdeps.locks.target import PLATFORMS
 
 CRD = yaml.safe_load(
@@ -16,9 +17,9 @@ CRD = yaml.safe_load(
 
 
 CHOICES = {
-    "spec.updates": resource.Updates,
-    "spec.vulnerabilities": resource.OnVulnerable,
-    "spec.index.prereleases": resource.Prereleases,
+    "spec.updates": spec.Updates,
+    "spec.vulnerabilities": spec.OnVulnerable,
+    "spec.index.prereleases": Prereleases,
 }
 
 
@@ -40,7 +41,7 @@ def test_the_names_of_the_resource_are_those_of_the_schema() -> None:
 
 def test_the_choices_are_those_of_the_schema() -> None:
     """Versions of Python, platforms and enumerations are the same on both sides."""
-    assert tuple(field("spec.python.version")["enum"]) == resource.PYTHON_VERSIONS
+    assert tuple(field("spec.python.version")["enum"]) == parts.PYTHON_VERSIONS
     assert field("spec.python.platforms")["items"]["enum"] == list(PLATFORMS)
     for path, choices in CHOICES.items():
         assert tuple(field(path)["enum"]) == tuple(choices)
@@ -48,15 +49,15 @@ def test_the_choices_are_those_of_the_schema() -> None:
 
 def test_the_defaults_are_those_of_the_schema() -> None:
     """Defaults are the same on both sides."""
-    least = resource.SetSpec()
+    least = spec.SetSpec()
     assert field("spec.updates")["default"] == least.updates
     assert field("spec.vulnerabilities")["default"] == least.vulnerabilities
     assert field("spec.index.prereleases")["default"] == least.index.prereleases
     assert (field("spec.verify.mode")["default"] == "Enabled") == least.verify.enabled
     assert parse_duration(field("spec.verify.timeout")["default"]) == least.verify.timeout
-    assert parse_duration(field("spec.interval")["default"]) == resource.DEFAULT_INTERVAL
+    assert parse_duration(field("spec.interval")["default"]) == spec.DEFAULT_INTERVAL
     limit = field("spec.revisionHistoryLimit")["default"]
-    assert limit == resource.DEFAULT_REVISION_HISTORY_LIMIT
+    assert limit == spec.DEFAULT_REVISION_HISTORY_LIMIT
 
 
 def test_the_bounds_of_the_status_are_those_of_the_schema() -> None:

@@ -6,15 +6,14 @@ from hypothesis import strategies as st
 
 from flowdeps.api.conditions import Condition, ConditionType, merge_conditions
 from flowdeps.api.reasons import Reason
-from flowdeps.api.status import (
+from flowdeps.api.status import SetStatus, parse_status
+from flowdeps.api.statusparts import (
     ImageStatus,
     LockStatus,
     PoolStatus,
     ProposedStatus,
     RevisionStatus,
-    SetStatus,
     VulnerabilityStatus,
-    parse_status,
 )
 from tests.unit.api.test_resource import JSON
 

@@ -8,9 +8,9 @@ import pytest
 
 from flowdeps.api.reasons import Reason
 from flowdeps.app.assembly import to_failure
-from flowdeps.clients.kubernetes import ClusterError
-from flowdeps.clients.prefect.client import PoolsError
-from flowdeps.resolver import IndexUnavailableError, ResolveError, UnsatisfiableError
+from flowdeps.clients.kubernetes.errors import ClusterError
+from flowdeps.clients.prefect.errors import PoolsError
+from flowdeps.resolver.errors import IndexUnavailableError, ResolveError, UnsatisfiableError
 from flowdeps.trials.errors import TrialError
 from tests.unit.reconcile.simulation import Simulation
 from tests.unit.reconcile.test_life import OUTAGE

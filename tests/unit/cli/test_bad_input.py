@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flowdeps.cli import main
+from flowdeps.cli.main import main
 
 SET = """\
 apiVersion: flowdeps.dev/v1alpha1

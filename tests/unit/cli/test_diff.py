@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flowdeps.cli import main
+from flowdeps.cli.main import main
 from flowdeps.locks.lock import Lock, Pin
 from flowdeps.locks.target import Target
 

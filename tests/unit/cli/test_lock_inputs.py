@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from flowdeps.api.config import Config, parse_config
-from flowdeps.cli import main
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.lock_inputs import Given, read_inputs
+from flowdeps.cli.main import main
 from flowdeps.locks.request import LockRequest, Prereleases
 
 SET = """\

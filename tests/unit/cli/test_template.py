@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from flowdeps.cli import main
-from flowdeps.delivery import find
+from flowdeps.cli.main import main
+from flowdeps.delivery.choice import find
 from tests.unit.delivery.samples import customised, pool, same
 
 Template = dict[str, Any]

@@ -6,7 +6,7 @@ import certifi
 import pytest
 from kubernetes.aio.config import incluster_config
 
-from flowdeps.clients.kubernetes import Cluster
+from flowdeps.clients.kubernetes.client import Cluster
 
 
 async def test_in_a_pod_the_service_accounts_token_is_given_bare(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flowdeps.delivery.kinds.kubernetes import merge
+from flowdeps.delivery.kinds.kubernetes.merge import merge
 from tests.cluster import distributions
 from tests.cluster.index import Index
 from tests.unit.delivery.samples import fragment, pod_of, pool

@@ -9,7 +9,8 @@ import prefect
 from prefect.server.schemas.actions import WorkPoolUpdate
 from prefect.utilities.schema_tools import is_valid_schema, validate
 
-from flowdeps.delivery import Fragment, Install
+from flowdeps.delivery.kinds.kind import Fragment
+from flowdeps.delivery.methods.install import Install
 
 Template = dict[str, Any]
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from flowdeps.delivery import find
-from flowdeps.delivery.kinds.kubernetes import merge, remove
+from flowdeps.delivery.choice import find
+from flowdeps.delivery.kinds.kubernetes.merge import merge, remove
 from tests.unit.delivery.samples import Template, flow_of, fragment, pod_of, pool, same
 
 _CASES = json.loads(Path(__file__).with_name("merged_without_names.json").read_text("utf-8"))

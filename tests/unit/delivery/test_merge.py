@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from flowdeps.delivery import find
-from flowdeps.delivery.kinds.kubernetes import merge, remove
+from flowdeps.delivery.choice import find
+from flowdeps.delivery.kinds.kubernetes.merge import merge, remove
 from tests.unit.delivery.samples import (
     Template,
     accepted_by_the_server,

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from flowdeps.delivery import Choice, find, for_type, remove, unsupported
-from flowdeps.delivery.kinds.kubernetes import KUBERNETES, merge
+from flowdeps.delivery.choice import Choice, find
+from flowdeps.delivery.kinds import for_type, remove, unsupported
+from flowdeps.delivery.kinds.kubernetes import KUBERNETES
+from flowdeps.delivery.kinds.kubernetes.merge import merge
 from flowdeps.delivery.methods.method import Pieces
 from tests.unit.delivery.samples import fragment, pool, prefect_template, same
 

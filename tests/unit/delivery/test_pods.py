@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from flowdeps.api.trialconfig import PodsConfig
-from flowdeps.delivery.kinds.kubernetes import merge
+from flowdeps.delivery.kinds.kubernetes.merge import merge
 from flowdeps.delivery.scripts import script
 from flowdeps.trials.image import ImageRef
 from flowdeps.trials.pods import VERIFY_RESULT, probe_pod, verify_pod

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from flowdeps.delivery import MergeRefusedError
-from flowdeps.delivery.kinds.kubernetes import merge, remove
+from flowdeps.delivery.kinds.kind import MergeRefusedError
+from flowdeps.delivery.kinds.kubernetes.merge import merge, remove
 from tests.unit.delivery.samples import (
     Template,
     flow_of,

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from flowdeps.delivery.kinds.kubernetes import merge, view
+from flowdeps.delivery.kinds.kubernetes.merge import merge
+from flowdeps.delivery.kinds.kubernetes.view import view
 from tests.unit.delivery.samples import (
     Template,
     fragment,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from flowdeps.delivery.in_image.extras import requirements
-from flowdeps.delivery.kinds.kubernetes import merge
+from flowdeps.delivery.kinds.kubernetes.merge import merge
 from tests.cluster import prefect_env, tools
 from tests.unit.delivery.samples import (
     Template,

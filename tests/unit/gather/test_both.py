@@ -19,8 +19,8 @@ from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock, Pin
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.target import Target
-from flowdeps.resolver import Resolution
-from flowdeps.vulnerabilities import Advisories
+from flowdeps.resolver.resolve import Resolution
+from flowdeps.vulnerabilities.load import Advisories
 from tests.unit.locks.builders import digest
 from tests.unit.reconcile.simulation import MemoryImage, MemoryIndex, Simulation
 from tests.unit.scheduling import virtual

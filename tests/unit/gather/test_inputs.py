@@ -9,7 +9,8 @@ import pytest
 from flowdeps.api.config import Config
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import SetSpec, parse_spec
+from flowdeps.api.resource import parse_spec
+from flowdeps.api.spec import SetSpec
 from flowdeps.gather.inputs import gather, gather_access
 from flowdeps.gather.sources import (
     Absent,

@@ -9,7 +9,7 @@ from flowdeps.api.reasons import Reason
 from flowdeps.reconcile.context import PoolState
 from flowdeps.reconcile.dependency_set.progress import Progress
 from flowdeps.reconcile.dependency_set.status import build_status
-from flowdeps.state import LockRecord
+from flowdeps.state.records import LockRecord
 from tests.unit.reconcile.test_status import CASES, LOCK, NOW, PUBLISHED, VERIFIED, WAITS, Case
 from tests.unit.state.builders import ML, entry, pools
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flowdeps.cli import main
+from flowdeps.cli.main import main
 from tests.cluster import tools
 from tests.cluster.index import Index
 

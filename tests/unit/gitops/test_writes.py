@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from flowdeps.clients.kubernetes import Cluster
-from flowdeps.state import config_maps
+from flowdeps.clients.kubernetes.client import Cluster
+from flowdeps.state.config_maps import config_maps
 from tests.unit.state.builders import HOME, LOCK, entry, record
 
 TRACKING = {

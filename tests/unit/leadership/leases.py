@@ -11,7 +11,9 @@ from typing import Any, cast
 
 from flowdeps.api.electionconfig import ElectionConfig
 from flowdeps.clients.fence import Fence, FenceClosedError
-from flowdeps.clients.kubernetes import Body, Cluster, ClusterError
+from flowdeps.clients.kubernetes.client import Cluster
+from flowdeps.clients.kubernetes.errors import ClusterError
+from flowdeps.clients.kubernetes.transport import Body
 from flowdeps.leadership.election import Election
 from tests.unit.scheduling import virtual
 

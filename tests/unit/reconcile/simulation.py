@@ -26,13 +26,16 @@ from flowdeps.api.names import PURPOSE_LABEL, SET_LABEL
 from flowdeps.api.reasons import Reason
 from flowdeps.app.assembly import make_context
 from flowdeps.app.service import Service
-from flowdeps.clients.kubernetes import Cluster, ClusterError
-from flowdeps.clients.prefect.client import Pool, Pools, PoolsError, Variable
+from flowdeps.clients.kubernetes.client import Cluster
+from flowdeps.clients.kubernetes.errors import ClusterError
+from flowdeps.clients.prefect.client import Pool, Pools, Variable
+from flowdeps.clients.prefect.errors import PoolsError
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock, Pin, parse_lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.requirements import parse_requirement
-from flowdeps.resolver import IndexUnavailableError, Resolution, UnsatisfiableError
+from flowdeps.resolver.errors import IndexUnavailableError, UnsatisfiableError
+from flowdeps.resolver.resolve import Resolution
 from flowdeps.telemetry.metrics import Metrics
 from tests.unit.delivery.samples import pool as pool_template
 from tests.unit.locks.builders import digest

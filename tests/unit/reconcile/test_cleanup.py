@@ -8,7 +8,8 @@ import pytest
 
 from flowdeps.api.names import MANAGED_BY, MANAGED_BY_LABEL, NAMESPACE_LABEL
 from flowdeps.app.cleanup import Cleanup
-from flowdeps.clients.kubernetes import Cluster, ClusterError
+from flowdeps.clients.kubernetes.client import Cluster
+from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.prefect.client import Pools
 from tests.unit.reconcile.simulation import Simulation
 from tests.unit.reconcile.test_life import MINUTE, play

@@ -2,8 +2,9 @@
 
 import asyncio
 
-from flowdeps.delivery import Fragment, find
-from flowdeps.delivery.kinds.kubernetes import merge
+from flowdeps.delivery.choice import find
+from flowdeps.delivery.kinds.kind import Fragment
+from flowdeps.delivery.kinds.kubernetes.merge import merge
 from tests.unit.reconcile.simulation import Simulation
 from tests.unit.reconcile.test_life import HOUR, MINUTE, play, settled
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from flowdeps.api.reasons import Reason
-from flowdeps.clients.prefect.client import PoolsError
+from flowdeps.clients.prefect.errors import PoolsError
 from tests.unit.reconcile.simulation import MemoryImage, Simulation
 from tests.unit.scheduling import virtual
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flowdeps.api.reasons import Reason
-from flowdeps.clients.prefect.client import PoolsError
+from flowdeps.clients.prefect.errors import PoolsError
 from tests.unit.reconcile.simulation import Simulation
 from tests.unit.scheduling import virtual
 

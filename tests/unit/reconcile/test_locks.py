@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flowdeps.vulnerabilities import Advisories
+from flowdeps.vulnerabilities.load import Advisories
 from flowdeps.vulnerabilities.osv import Builder
 from tests.unit.reconcile.simulation import MemoryImage, Simulation
 from tests.unit.reconcile.test_life import DAY, HOUR, MINUTE, play, settled

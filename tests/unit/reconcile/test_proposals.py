@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from flowdeps.api.names import REFRESH_REQUESTED_ANNOTATION
-from flowdeps.clients.kubernetes import ClusterError
+from flowdeps.clients.kubernetes.errors import ClusterError
 from tests.unit.reconcile.simulation import Body, Simulation
 from tests.unit.reconcile.test_life import DAY, HOUR, MINUTE, play, settled
 from tests.unit.reconcile.test_locks import status

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from flowdeps.clients.kubernetes import ClusterError
+from flowdeps.clients.kubernetes.errors import ClusterError
 from tests.unit.reconcile.simulation import Simulation
 from tests.unit.reconcile.test_life import HOUR, MINUTE, play, settled
 

@@ -12,14 +12,15 @@ from flowdeps.api.reasons import Reason
 from flowdeps.reconcile.context import PoolState, Verdict
 from flowdeps.reconcile.dependency_set.progress import Progress
 from flowdeps.reconcile.dependency_set.status import build_status
-from flowdeps.resolver import (
+from flowdeps.resolver.errors import (
     IndexUnavailableError,
     LimitExceededError,
     ResolveError,
     ResolverError,
     UnsatisfiableError,
 )
-from flowdeps.state import LockRecord, config_maps
+from flowdeps.state.config_maps import config_maps
+from flowdeps.state.records import LockRecord
 from flowdeps.state.store import ConfigMapView, SetEntry
 from tests.unit.state.builders import HOME, ML, entry, pools, record, revision, view
 

@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from flowdeps.delivery import Fragment
+from flowdeps.delivery.kinds.kind import Fragment
 from flowdeps.reconcile.work_pool.write_throttle import WriteThrottle
 
 FRAGMENT, OTHER = cast("Fragment", "fragment"), cast("Fragment", "other")

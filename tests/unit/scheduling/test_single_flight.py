@@ -7,7 +7,7 @@ import pytest
 from flowdeps.api.reasons import Reason
 from flowdeps.app.assembly import to_failure
 from flowdeps.locks.lock import Lock
-from flowdeps.resolver import IndexUnavailableError, ResolveError, UnsatisfiableError
+from flowdeps.resolver.errors import IndexUnavailableError, ResolveError, UnsatisfiableError
 from flowdeps.scheduling.single_flight import SingleFlight
 from flowdeps.scheduling.tracking import RETRY_SETTLED, Failure
 from flowdeps.state.store import SetKey

@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flowdeps.api.config import Config, parse_config
-from flowdeps.state import Desired, Location, LockRecord, config_maps
+from flowdeps.state.config_maps import Desired, config_maps
+from flowdeps.state.locations import Location
+from flowdeps.state.records import LockRecord
 from flowdeps.state.store import ConfigMapView, PoolView, SetEntry, SetKey, Store, view_config_map
 from tests.unit.state.bodies import Body, set_body
 

@@ -6,16 +6,15 @@ from typing import Any
 import pytest
 
 from flowdeps.api.names import REFRESH_REQUESTED_ANNOTATION
-from flowdeps.api.status import LockStatus, SetStatus
+from flowdeps.api.status import SetStatus
+from flowdeps.api.statusparts import LockStatus
 from flowdeps.locks.index import Index
-from flowdeps.state import (
-    Location,
+from flowdeps.state.config_maps import config_maps, keep_history, obsolete
+from flowdeps.state.locations import Location
+from flowdeps.state.records import (
     LockRecord,
     Served,
-    config_maps,
-    keep_history,
     lock_in_service,
-    obsolete,
     record_of,
     refresh_after,
     revisions_of,

@@ -3,7 +3,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from flowdeps.api.config import Config
-from flowdeps.state import Claims, Location, age, locations_of, primary_location
+from flowdeps.state.locations import Claims, Location, age, locations_of, primary_location
 from flowdeps.state.store import PoolView, SetEntry, SetKey, Store
 from tests.unit.state.builders import HOME, ML, config, entry, pools
 

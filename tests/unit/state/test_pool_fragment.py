@@ -2,10 +2,12 @@ import json
 
 import pytest
 
-from flowdeps.delivery import NONE, Fragment, Install
-from flowdeps.delivery.kinds.kubernetes import merge
+from flowdeps.delivery.choice import NONE
+from flowdeps.delivery.kinds.kind import Fragment
+from flowdeps.delivery.kinds.kubernetes.merge import merge
+from flowdeps.delivery.methods.install import Install
 from flowdeps.locks.index import Index
-from flowdeps.state import pool_fragment
+from flowdeps.state.fragments import pool_fragment
 from tests.unit.delivery.samples import pool
 from tests.unit.state.builders import config, entry
 

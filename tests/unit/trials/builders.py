@@ -3,7 +3,7 @@
 from typing import cast
 
 from flowdeps.api.trialconfig import PodsConfig
-from flowdeps.clients.kubernetes import Cluster
+from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.locks.image import ImageFacts
 from flowdeps.trials.image import Image, ImageRef
 from flowdeps.trials.runner import Runner

@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 
 from flowdeps.api.trialconfig import PodsConfig
-from flowdeps.clients.kubernetes import Cluster
+from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.telemetry.metrics import Metrics
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.image import ImageRef

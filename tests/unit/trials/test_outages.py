@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import pytest
 
-from flowdeps.clients.kubernetes import ClusterError
+from flowdeps.clients.kubernetes.errors import ClusterError
 from tests.unit.reconcile.simulation import MemoryCluster, MemoryImage
 from tests.unit.scheduling import virtual
 from tests.unit.trials.builders import IMAGE, verify

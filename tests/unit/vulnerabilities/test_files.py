@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flowdeps.vulnerabilities import Advisories, Bounds
+from flowdeps.vulnerabilities.load import Advisories
 from flowdeps.vulnerabilities.osv import Builder
-from flowdeps.vulnerabilities.read import LoadError, RecordReader
+from flowdeps.vulnerabilities.read import Bounds, LoadError, RecordReader
 from tests.unit.vulnerabilities.builders import archive, osv, write
 
 

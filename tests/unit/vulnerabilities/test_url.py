@@ -6,7 +6,8 @@ from http import HTTPStatus
 
 import pytest
 
-from flowdeps.vulnerabilities import Advisories, Bounds
+from flowdeps.vulnerabilities.load import Advisories
+from flowdeps.vulnerabilities.read import Bounds
 from tests.cluster.httpserver import Answer, Request, Server
 from tests.unit.vulnerabilities.builders import archive, osv
 

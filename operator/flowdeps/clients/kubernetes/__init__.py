@@ -5,10 +5,3 @@ server-side under one field manager, so that each write says only what we own,
 and applying the same again changes nothing. Writes to sets carry the set's uid:
 a set that was deleted and made anew meanwhile is never touched by mistake.
 """
-
-from flowdeps.clients.kubernetes.client import Cluster
-from flowdeps.clients.kubernetes.errors import ClusterError
-from flowdeps.clients.kubernetes.login import Login
-from flowdeps.clients.kubernetes.transport import Body
-
-__all__ = ["Body", "Cluster", "ClusterError", "Login"]

@@ -15,7 +15,8 @@ from flowdeps.gather.credentials import CA_FILE, NETRC_FILE
 from flowdeps.locks.access import Access
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.progress import Progress
-from flowdeps.state import owner_of, primary_location, revisions_of
+from flowdeps.state.locations import owner_of, primary_location
+from flowdeps.state.records import revisions_of
 from flowdeps.state.store import ConfigMapView, SetEntry, SetKey
 
 _POLL_SECONDS = 600.0

@@ -1,7 +1,7 @@
 """Step: everything that a set's lock is made from."""
 
 from flowdeps.api.outcome import Outcome
-from flowdeps.api.resource import Updates
+from flowdeps.api.spec import Updates
 from flowdeps.gather.inputs import gather, gather_access
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.inputs import OperatorLookup

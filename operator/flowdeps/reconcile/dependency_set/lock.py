@@ -11,7 +11,7 @@ from datetime import datetime
 from flowdeps.api.names import INPUTS_ANNOTATION, REFRESH_REQUESTED_ANNOTATION
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import SetSpec, Updates
+from flowdeps.api.spec import SetSpec, Updates
 from flowdeps.api.times import parse_time
 from flowdeps.gather.inputs import Inputs
 from flowdeps.gather.least_vulnerable import least_vulnerable
@@ -21,15 +21,10 @@ from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.progress import NewLock, Progress
-from flowdeps.resolver import Resolution
+from flowdeps.resolver.resolve import Resolution
 from flowdeps.scheduling.tracking import RETRY_SETTLED, Failure
-from flowdeps.state import (
-    LockRecord,
-    primary_location,
-    proposals_of,
-    record_of,
-    refresh_after,
-)
+from flowdeps.state.locations import primary_location
+from flowdeps.state.records import LockRecord, proposals_of, record_of, refresh_after
 from flowdeps.state.store import SetEntry
 
 _NOTES = 800

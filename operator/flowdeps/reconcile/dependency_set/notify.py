@@ -6,7 +6,7 @@ from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.progress import Progress
-from flowdeps.state import signature_of
+from flowdeps.state.fragments import signature_of
 from flowdeps.state.store import PoolKey, SetKey
 
 

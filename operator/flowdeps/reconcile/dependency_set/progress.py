@@ -5,11 +5,11 @@ from datetime import datetime
 
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
-from flowdeps.clients.kubernetes import Cluster
+from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.gather.inputs import Inputs
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock, LockError, parse_lock
-from flowdeps.state import LockRecord, Served
+from flowdeps.state.records import LockRecord, Served
 from flowdeps.state.store import LOCK_FILE, SetEntry
 from flowdeps.vulnerabilities.matches import Vulnerability
 

@@ -11,21 +11,15 @@ from flowdeps.api.conditions import ConditionType
 from flowdeps.api.names import is_managed
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
-from flowdeps.clients.kubernetes import ClusterError
+from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.locks.diff import diff, summarize
 from flowdeps.locks.lock import Lock
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.credentials import remove_credentials
 from flowdeps.reconcile.dependency_set.progress import NO_LOCK, NewLock, Progress, kept
-from flowdeps.state import (
-    SUMMARY_LIMIT,
-    Desired,
-    Location,
-    LockRecord,
-    config_maps,
-    keep_history,
-    primary_location,
-)
+from flowdeps.state.config_maps import SUMMARY_LIMIT, Desired, config_maps, keep_history
+from flowdeps.state.locations import Location, primary_location
+from flowdeps.state.records import LockRecord
 from flowdeps.state.reported import previous_condition, retry_after
 from flowdeps.state.store import ConfigMapView
 

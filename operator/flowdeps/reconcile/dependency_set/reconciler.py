@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
-from flowdeps.clients.kubernetes import ClusterError
+from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.credentials import publish_credentials
 from flowdeps.reconcile.dependency_set.finalizer import add_finalizer
@@ -27,7 +27,7 @@ from flowdeps.reconcile.dependency_set.retention import prune
 from flowdeps.reconcile.dependency_set.selection import select_lock
 from flowdeps.reconcile.dependency_set.verify import verify
 from flowdeps.reconcile.dependency_set.vulnerable import check_vulnerabilities
-from flowdeps.state import lock_in_service
+from flowdeps.state.records import lock_in_service
 from flowdeps.state.store import SetEntry, SetKey
 
 

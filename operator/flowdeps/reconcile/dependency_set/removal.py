@@ -11,8 +11,8 @@ from contextlib import suppress
 
 from flowdeps.api.events import Event
 from flowdeps.api.names import FINALIZER
-from flowdeps.clients.kubernetes import ClusterError
-from flowdeps.clients.prefect.client import PoolsError
+from flowdeps.clients.kubernetes.errors import ClusterError
+from flowdeps.clients.prefect.errors import PoolsError
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.credentials import remove_credentials
 from flowdeps.reconcile.dependency_set.publish import delete

@@ -5,7 +5,7 @@ from flowdeps.api.events import Event, Kind
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.status import SetStatus
-from flowdeps.clients.kubernetes import ClusterError
+from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.progress import Progress
 from flowdeps.reconcile.dependency_set.status import build_status

@@ -11,14 +11,15 @@ from collections.abc import Collection, Sequence
 from flowdeps.api.names import REVISION_LABEL, SET_LABEL, choice_of
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import Updates
-from flowdeps.clients.kubernetes import ClusterError
-from flowdeps.clients.prefect.client import PoolsError
+from flowdeps.api.spec import Updates
+from flowdeps.clients.kubernetes.errors import ClusterError
+from flowdeps.clients.prefect.errors import PoolsError
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.credentials import remove_credentials
 from flowdeps.reconcile.dependency_set.progress import Progress
 from flowdeps.reconcile.dependency_set.publish import delete
-from flowdeps.state import Location, obsolete
+from flowdeps.state.config_maps import obsolete
+from flowdeps.state.locations import Location
 from flowdeps.state.store import ConfigMapView, SetEntry
 
 log = logging.getLogger(__name__)

@@ -5,14 +5,8 @@ from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.progress import Progress
-from flowdeps.state import (
-    Served,
-    lock_in_service,
-    newest_lock,
-    pinned_lock,
-    primary_location,
-    revisions_of,
-)
+from flowdeps.state.locations import primary_location
+from flowdeps.state.records import Served, lock_in_service, newest_lock, pinned_lock, revisions_of
 
 
 async def select_lock(context: Context, progress: Progress) -> Outcome:

@@ -19,28 +19,22 @@ from flowdeps.api.names import (
 )
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
-from flowdeps.api.status import (
+from flowdeps.api.status import SetStatus
+from flowdeps.api.statusparts import (
     ImageStatus,
     LockStatus,
     PoolStatus,
     ProposedStatus,
     RevisionStatus,
-    SetStatus,
     VulnerabilityStatus,
 )
 from flowdeps.api.times import parse_time
 from flowdeps.api.wording import counted
 from flowdeps.reconcile.context import PoolState, Verdict
 from flowdeps.reconcile.dependency_set.progress import Progress
-from flowdeps.state import (
-    Location,
-    LockRecord,
-    Signature,
-    primary_location,
-    proposals_of,
-    revisions_of,
-    signature_of,
-)
+from flowdeps.state.fragments import Signature, signature_of
+from flowdeps.state.locations import Location, primary_location
+from flowdeps.state.records import LockRecord, proposals_of, revisions_of
 from flowdeps.state.reported import unless_under_way
 from flowdeps.state.store import ConfigMapView, PoolView, SetEntry
 from flowdeps.trials.image import Image

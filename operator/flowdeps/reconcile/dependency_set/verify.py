@@ -6,13 +6,15 @@ from flowdeps.api.conditions import ConditionType
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.poolconfig import PoolConfig
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import Updates
+from flowdeps.api.spec import Updates
 from flowdeps.locks.lock import Lock
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.credentials import write_credentials
 from flowdeps.reconcile.dependency_set.progress import NO_LOCK, Progress, verified_before
 from flowdeps.scheduling.tracking import Failure
-from flowdeps.state import LockRecord, manifest_of, owner_of, primary_location
+from flowdeps.state.config_maps import manifest_of
+from flowdeps.state.locations import owner_of, primary_location
+from flowdeps.state.records import LockRecord
 from flowdeps.state.reported import previous_condition, retry_after, unless_under_way
 from flowdeps.state.store import SetEntry
 from flowdeps.telemetry.metrics import measured

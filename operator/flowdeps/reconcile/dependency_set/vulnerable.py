@@ -2,7 +2,7 @@
 
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import OnVulnerable
+from flowdeps.api.spec import OnVulnerable
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.progress import Progress
 from flowdeps.vulnerabilities.matches import Vulnerability

@@ -19,21 +19,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flowdeps.api.reasons import Reason
-from flowdeps.api.resource import WorkPoolRef
-from flowdeps.clients.prefect.client import Pool, PoolsError
-from flowdeps.delivery import (
-    NONE,
-    Fragment,
-    LiveFragment,
-    MergeRefusedError,
-    find,
-    for_type,
-    remove,
-    unsupported,
-)
+from flowdeps.api.spec import WorkPoolRef
+from flowdeps.clients.prefect.client import Pool
+from flowdeps.clients.prefect.errors import PoolsError
+from flowdeps.delivery.choice import NONE, LiveFragment, find
+from flowdeps.delivery.kinds import for_type, remove, unsupported
+from flowdeps.delivery.kinds.kind import Fragment, MergeRefusedError
 from flowdeps.reconcile.context import Context, PoolState, Verdict
 from flowdeps.reconcile.work_pool.write_throttle import WriteThrottle
-from flowdeps.state import Location, Signature, age, pool_fragment, signature_of
+from flowdeps.state.fragments import Signature, pool_fragment, signature_of
+from flowdeps.state.locations import Location, age
 from flowdeps.state.ownership import is_ours
 from flowdeps.state.store import PoolKey, PoolView, SetEntry, SetKey
 

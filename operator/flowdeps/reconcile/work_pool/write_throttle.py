@@ -12,7 +12,7 @@ the third drift in ten minutes on, after pauses that grow.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from flowdeps.delivery import Fragment
+from flowdeps.delivery.kinds.kind import Fragment
 from flowdeps.scheduling.clock import Backoff, Jitter
 
 # Seconds by the number of writes in the burst so far.
