@@ -181,7 +181,7 @@ class Reason(StrEnum):
         "spec.revision names none of the revisions that are kept.",
         "choose one of `status.revisions`")
     CONFLICT = ("Conflict", _STALLED,
-        "An older set serves the key in that namespace, or is the pool's default.",
+        "An older set serves the same key in the same job namespace, or is the pool's default.",
         "choose another `key`, or remove `default`")
     NOT_ADMITTED = ("NotAdmitted", _STALLED,
         "The pool does not accept sets from this namespace.",
@@ -203,7 +203,7 @@ class Reason(StrEnum):
         "the message says what is in the way; `flowdeps template --pool NAME SET.yaml` shows it"
         " without an operator")
     CONTENDED = ("Contended", _RETRIED,
-        "Something else keeps overwriting the pool's base job template.",
+        "Something else overwrote the pool's base job template three times in ten minutes.",
         "let Helm, Terraform or the PrefectWorkPool resource leave the template alone")
 
     # An outage, or something that is missing.
@@ -236,7 +236,7 @@ class Reason(StrEnum):
         "The verification of the lock ran out of time.",
         "raise `verify.timeout`, or fix what makes it slow")
     RESOLVER_FAILED = ("ResolverFailed", _RETRIED,
-        "uv failed in a way that has no reason of its own.",
+        "uv failed, and no other reason fits.",
         "read the message, then the operator's log")
     RESOLVER_LIMIT = ("ResolverLimit", _RETRIED,
         "uv ran out of the time or memory that it is allowed.",
@@ -257,11 +257,11 @@ class Reason(StrEnum):
         "A job namespace does not exist.",
         "create the namespace")
     NAME_TAKEN = ("NameTaken", _RETRIED,
-        "A ConfigMap of the lock's name exists and is not flowdeps', or another operator's.",
+        "A ConfigMap of the lock's name exists already: somebody else's, or another operator's.",
         "rename one of the two")
     FORBIDDEN = ("Forbidden", _RETRIED,
-        "The operator's Kubernetes role does not allow a write.",
-        "give the operator what `docs/rbac.yaml` lists")
+        "The API server refuses a request of the operator: by its role, a policy or a quota.",
+        "the message says which; compare the role with `docs/rbac.yaml`")
     INTERNAL_ERROR = ("InternalError", _RETRIED,
         "A mistake in flowdeps; its log has the details.",
         "read the operator's log, and please report it")
