@@ -26,7 +26,7 @@ lint: setup  ## ruff, mypy, and the rules on what may import what
 	$(BIN)/mypy -p flowdeps -p tests -p demo
 	$(BIN)/lint-imports
 
-format: setup  ## format the code and mend what ruff can mend
+format: setup  ## format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -23,7 +23,7 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize("case", BAD, ids=lambda case: case.why)
-def test_the_api_server_refuses_a_bad_set_with_a_way_out(case: Bad, sets: Sets) -> None:
+def test_the_api_server_refuses_a_bad_set_and_says_what_to_do(case: Bad, sets: Sets) -> None:
     """Each bad set is refused, at its field, in the words of `flowdeps validate` or its own."""
     with pytest.raises(Refused) as caught:
         sets.create(case.body, dry=True)

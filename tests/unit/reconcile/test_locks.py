@@ -311,7 +311,7 @@ def test_an_evicted_pod_waits_for_nobody_and_blames_neither_image_nor_lock() -> 
                 assert "Stalled" not in said
                 assert "The node was low on memory." in said["Ready"][2]
                 assert "use an image" not in said["Ready"][2]
-                assert "mend the image" not in said["Ready"][2]
+                assert "fix the image" not in said["Ready"][2]
                 sim.cluster.pods.instead = None
             await asyncio.sleep(10 * MINUTE)
             assert sim.ready("ml") == ("True", "Ready")
