@@ -24,18 +24,18 @@ from pathlib import Path
 from tests.cluster import signals
 
 # In the order in which they end. Each folder that is named is left out by the suite after it, so
-# that a new one is in a suite too. Tests that share a cluster or a node are together.
+# that a new one is in a suite too. More at once are slower on two cores: each has an API server
+# and Prefect of its own, and a node takes a third of a core with nothing to do.
 _BUSY = ("service", "watching")
-_APART = ("demo", "install")
 SUITES = {
-    "unit and property": ("tests/unit", "tests/property"),
     "integration, the service": tuple(f"tests/integration/{name}" for name in _BUSY),
-    "integration, all else": (
+    "unit, property, all other integration": (
+        "tests/unit",
+        "tests/property",
         "tests/integration",
         *(f"--ignore=tests/integration/{name}" for name in _BUSY),
     ),
-    "e2e, with clusters of their own": tuple(f"tests/e2e/{name}" for name in _APART),
-    "e2e, all else": ("tests/e2e", *(f"--ignore=tests/e2e/{name}" for name in _APART)),
+    "e2e": ("tests/e2e",),
 }
 SLOWEST = 20
 INTERRUPTED = 130
