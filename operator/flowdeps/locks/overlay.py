@@ -1,17 +1,11 @@
 """Says what a lock on top of an image has to keep to, what it leaves out, and what it would break.
 
-The lock's packages come before the image's own on the path, so the image changes where a name is in
-both. Three rules keep it whole:
+An image package keeps its version, unless it may be *shadowed*; then it does so where it can. What
+the image's packages require of names that may move, or that only the lock brings, holds. What is
+resolved to the image's own version is left out: it is there already (the lock's *base*).
 
-- An image package keeps its version, unless it may be *shadowed*; then it does so where it can.
-- What the image's packages require of names that may move, or that only the lock brings, holds.
-- What is resolved to the image's own version is left out: it is there already (the lock's *base*).
-
-What a package requires that may move is no constraint, since it may move along. It moves only where
-it is asked for; a resolution that would break it is a `Conflict`, for which other requests are
-tried.
-
-What was broken in the image before isn't charged to a lock.
+What a package that may move requires is no constraint, since it may move along: a resolution that
+breaks it is a `Conflict`, for which other requests are tried. What was broken before isn't charged.
 """
 
 from collections.abc import Collection, Iterator, Mapping

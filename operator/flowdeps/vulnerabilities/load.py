@@ -63,7 +63,10 @@ class Advisories:
         self.problem = None
         if found:
             self.current, self._fingerprint = found.database, found.fingerprint
-            self._log(found)
+            log.info("%s: %d advisories", self._shown, found.database.records)
+            if found.unreadable and found.unreadable != self._logged:
+                log.warning("%s: %s", self._shown, found.unreadable)
+            self._logged = found.unreadable
         return self.version != before
 
     async def _read(self) -> LoadedDatabase | None:
@@ -118,12 +121,6 @@ class Advisories:
         except (httpx.HTTPError, TimeoutError) as error:
             why = str(error) or "no answer in time"
             raise LoadError(f"can't be fetched ({why})") from None
-
-    def _log(self, found: LoadedDatabase) -> None:
-        log.info("%s: %d advisories", self._shown, found.database.records)
-        if found.unreadable and found.unreadable != self._logged:
-            log.warning("%s: %s", self._shown, found.unreadable)
-        self._logged = found.unreadable
 
 
 def _is_url(location: str) -> bool:
