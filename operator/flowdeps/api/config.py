@@ -105,10 +105,10 @@ class Config:
 
     def pool(self, name: str) -> PoolConfig:
         """Return the first entry of `workPools` that matches the pool `name`, else the defaults."""
-        for pool in self.work_pools:
-            if pool.name == name or fnmatchcase(name, pool.name):
-                return pool
-        return PoolConfig()
+        fitting = (
+            one for one in self.work_pools if name == one.name or fnmatchcase(name, one.name)
+        )
+        return next(fitting, PoolConfig())
 
 
 def parse_config(document: Mapping[str, Any]) -> Config:

@@ -186,7 +186,13 @@ def _pin(line: str, target: Target, taken: set[tuple[str, str]]) -> Pin:
     match = _PIN.fullmatch(head.strip())
     if not match:
         raise LockError(f"{head.strip()[:80]!r} is not a pin like name==version")
-    platforms = _platforms(match["marker"], target)
+    marker, platforms = match["marker"], target.platforms
+    if marker is not None:
+        machines = [_MACHINE.fullmatch(part.strip()) for part in marker.split(" or ")]
+        names = [one and _BY_MACHINE.get(one["machine"]) for one in machines]
+        platforms = tuple(filter(None, names))
+        if len(platforms) < len(names):
+            raise LockError(f"the marker {marker!r} is not one that a lock has")
     pin = Pin(match["name"], match["version"], tuple(hashes), platforms)
     _claim(pin, target, taken)
     return pin
@@ -200,13 +206,3 @@ def _claim(pin: Pin, target: Target, taken: set[tuple[str, str]]) -> None:
     if taken & claimed:
         raise LockError(f"{pin.name} is pinned twice for one platform")
     taken |= claimed
-
-
-def _platforms(marker: str | None, target: Target) -> tuple[str, ...]:
-    if marker is None:
-        return target.platforms
-    machines = [_MACHINE.fullmatch(part.strip()) for part in marker.split(" or ")]
-    names = [_BY_MACHINE.get(match["machine"]) for match in machines if match]
-    if len(names) != len(machines) or None in names:
-        raise LockError(f"the marker {marker!r} is not one that a lock has")
-    return tuple(name for name in names if name)

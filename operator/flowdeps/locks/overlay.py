@@ -175,14 +175,12 @@ def _both_sides(name: str, version: str | None, asked: list[str]) -> str:
     limits = "; ".join(asked)
     if version is None:
         return f"In the image, {limits}: move the requirement, or change the image."
-    if not asked:
-        return (
-            f"{name} {version} is in the image: "
-            f"move the requirement, name {name} in spec.shadow, or change the image."
-        )
+    where, but = (
+        (f", where {limits}", " (what the image requires still holds)") if asked else ("", "")
+    )
     return (
-        f"{name} {version} is in the image, where {limits}: move the requirement, "
-        f"name {name} in spec.shadow (what the image requires still holds), or change the image."
+        f"{name} {version} is in the image{where}: move the requirement, "
+        f"name {name} in spec.shadow{but}, or change the image."
     )
 
 

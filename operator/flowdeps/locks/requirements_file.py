@@ -139,10 +139,7 @@ def _flag(text: str) -> str:
         return f'"-…": no word may begin with a dash; {_REMOVE}'
     if name not in _OF_FILES or not _PLAIN.fullmatch(value):
         value = "…" if value else ""
-    return f'"{f"{name} {value}".strip()}": a flag is not allowed; {_instead(name)}'
-
-
-def _instead(name: str) -> str:
     # pip takes a flag by its first letters, too.
     found = {one for flag, one in _INSTEAD.items() if len(name) > 2 and flag.startswith(name)}
-    return _INSTEAD.get(name) or (found.pop() if len(found) == 1 else _REMOVE)
+    instead = _INSTEAD.get(name) or (found.pop() if len(found) == 1 else _REMOVE)
+    return f'"{f"{name} {value}".strip()}": a flag is not allowed; {instead}'

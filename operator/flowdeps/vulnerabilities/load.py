@@ -24,7 +24,6 @@ from flowdeps.vulnerabilities.read import (
     LoadedDatabase,
     LoadError,
     RecordReader,
-    read_archive,
     read_files,
 )
 
@@ -79,9 +78,12 @@ class Advisories:
             if etag is None:
                 return None
             raw = FileIO(os.dup(file.fileno()))
-            return await self._in_thread(
-                lambda reader: read_archive(raw, fingerprint=etag, reader=reader)
-            )
+
+            def read(reader: RecordReader) -> LoadedDatabase:
+                reader.archive("the archive", raw)
+                return reader.result(etag)
+
+            return await self._in_thread(read)
 
     async def _in_thread(self, read: Callable[[RecordReader], T]) -> T:
         """Run ``read`` in a thread; a cancellation asks it to stop, and waits until it has."""

@@ -64,12 +64,9 @@ def exclusions(
     """Return constraints that lead a resolver to versions without ``vulnerabilities``, sorted.
 
     All that a condition can say is ruled out, or a resolver would try one affected version after
-    the other: ``urllib3>=2.0.7`` where the vulnerability was always there, ``urllib3<2`` where it
-    came and wasn't fixed, and ``urllib3!=2.0.4`` (or all listed versions) for others. A
-    vulnerability of every version gives no line.
-
-    One that came and was fixed leaves versions on both sides, which no condition can say. Where
-    ``!=`` leads to the next affected one, those ``before`` it are left: ``urllib3<2.0.0``.
+    the other; a vulnerability of every version gives no line. One that came and was fixed leaves
+    versions on both sides, which no condition can say: ``!=`` rules out the pin's alone and, if
+    that leads to the next affected one, ``before`` allows only those before it: ``urllib3<2.0.0``.
     """
     lines = {
         f"{one.package}<{one.since}" if before and one.since else f"{one.package}{one.forbid}"
