@@ -22,7 +22,10 @@ def allows(prefixes: Iterable[str], url: str) -> bool:
     place = _place(url)
     if any(unquote(one) in (".", "..") or set("/\\") & set(unquote(one)) for one in place[1]):
         return False
-    return any(_covers(_place(prefix), place) for prefix in prefixes)
+    return any(
+        origin == place[0] and segments == place[1][: len(segments)]
+        for origin, segments in map(_place, prefixes)
+    )
 
 
 def allows_image(prefixes: Iterable[str], image: str) -> bool:
@@ -33,14 +36,7 @@ def allows_image(prefixes: Iterable[str], image: str) -> bool:
     )
 
 
-_Place = tuple[tuple[str, str | None, int | None], list[str]]
-
-
-def _place(url: str) -> _Place:
+def _place(url: str) -> tuple[tuple[str, str | None, int | None], list[str]]:
     parts = urlsplit(url)
     origin = (parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme))
     return origin, parts.path.rstrip("/").split("/")
-
-
-def _covers(prefix: _Place, place: _Place) -> bool:
-    return prefix[0] == place[0] and prefix[1] == place[1][: len(prefix[1])]

@@ -1,58 +1,36 @@
-"""The operator's configuration file.
-
-    prefect:
-      apiUrl: http://prefect-server.prefect.svc:4200/api   # default: PREFECT_API_URL
-      pollInterval: 30s
-    watchNamespaces: [flows]                               # default: all
-    owner: flowdeps/flowdeps        # who owns the fragments of this operator in templates
-    httpPort: 8080                  # /metrics, /healthz, /readyz
-    leaderElection: {enabled: true, namespace: flowdeps}     # several operators, one of them active
-    index:
-      url: https://packages.example.com/simple             # for sets that name none
-      allowed: [https://packages.example.com]              # which sets may name; default: all
-      cooldown: 7d                                         # default: none
-    resolver: {concurrency: 2, timeout: 5m, memory: 2Gi, cacheDirectory: /var/cache/flowdeps}
-    images: {recheck: 1h}           # how often a tag is checked again
-    pods: {concurrency: 4}          # pods that inspect images and try locks
-    vulnerabilities: {database: /var/lib/osv, interval: 1h}
-    workPools:                      # the first entry whose name matches a pool holds for it
-      - name: kubernetes-*
-        namespaces: [team-*]        # whose sets the pool may offer; default: all watched
-        jobNamespaces: [jobs]       # default: the namespace in the pool's template
-        image: registry.example.com/flows:1
-        variable: dependency_set
-        extraPackages: Allowed
-        install:
-          resources: {requests: {cpu: 100m}}
-          securityContext: {runAsNonRoot: true}
-          env: [{name: HTTPS_PROXY, value: http://proxy.example.com}]
+"""The operator's configuration file; docs/configuration.md has an example with every field.
 
 Every field may be left out; an unknown one is refused.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
+from flowdeps.api import poolconfig, rules, trialconfig
 from flowdeps.api.allowed import allows, allows_image
-from flowdeps.api.electionconfig import ElectionConfig, parse_election
 from flowdeps.api.fields import Fields
 from flowdeps.api.parts import parse_index_urls
-from flowdeps.api.poolconfig import PoolConfig, parse_pool
+from flowdeps.api.poolconfig import PoolConfig
 from flowdeps.api.problems import InvalidError, Problem
-from flowdeps.api.rules import PLAIN_URL, check_cooldown, check_index_url, check_namespace
-from flowdeps.api.trialconfig import (
-    ImagesConfig,
-    PodsConfig,
-    VulnerabilitiesConfig,
-    parse_images,
-    parse_pods,
-    parse_vulnerabilities,
-)
+from flowdeps.api.trialconfig import ImagesConfig, PodsConfig, VulnerabilitiesConfig
 from flowdeps.locks.index import Index
+
+_NO_TIME = "is no time; write 1s or more"
+_check_owner = rules.matching(
+    r"[A-Za-z0-9._/-]+", "is not an owner; write it such as namespace/name"
+)
+_check_api_url = rules.rule(
+    rules.PLAIN_URL.fullmatch,
+    "not a Prefect API URL; write it such as http://prefect.example.com:4200/api,"
+    " with credentials in PREFECT_API_KEY or PREFECT_API_AUTH_STRING",
+    hide=True,  # it may hold a password
+)
+_check_directory = rules.rule(
+    lambda text: text.startswith("/"), "is relative; write the whole path"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +52,26 @@ class ResolverConfig:
     memory: int = 2 * 2**30
     """Bytes of memory for each process."""
     cache_directory: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ElectionConfig:
+    """The Lease that the active operator holds."""
+
+    enabled: bool = False
+    namespace: str = ""
+    name: str = "flowdeps"
+    lease_duration: timedelta = timedelta(seconds=15)
+    """Another operator may take over this long after the last renewal."""
+    renew_deadline: timedelta = timedelta(seconds=10)
+    """The holder stops writing this long after its last renewal."""
+    retry_period: timedelta = timedelta(seconds=2)
+    """How often the holder renews, and the others try to take over."""
+
+    @property
+    def lease(self) -> str:
+        """The Lease, as messages name it."""
+        return f"{self.namespace}/{self.name}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,10 +105,10 @@ class Config:
 
     def pool(self, name: str) -> PoolConfig:
         """Return the first entry of `workPools` that matches the pool `name`, else the defaults."""
-        for pool in self.work_pools:
-            if pool.name == name or fnmatchcase(name, pool.name):
-                return pool
-        return PoolConfig()
+        fitting = (
+            one for one in self.work_pools if name == one.name or fnmatchcase(name, one.name)
+        )
+        return next(fitting, PoolConfig())
 
 
 def parse_config(document: Mapping[str, Any]) -> Config:
@@ -121,17 +119,19 @@ def parse_config(document: Mapping[str, Any]) -> Config:
         Config,
         prefect=_parse_prefect(fields.child("prefect")),
         watch_namespaces=fields.texts(
-            "watchNamespaces", most=1000, limit=63, check=check_namespace
+            "watchNamespaces", most=1000, limit=63, check=rules.check_namespace
         ),
         owner=fields.text("owner", limit=128, check=_check_owner),
-        work_pools=tuple(parse_pool(item) for item in fields.children("workPools", most=1000)),
+        work_pools=tuple(
+            poolconfig.parse_pool(item) for item in fields.children("workPools", most=1000)
+        ),
         **_parse_index(fields.child("index")),
         resolver=_parse_resolver(fields.child("resolver")),
-        images=parse_images(fields.child("images")),
-        pods=parse_pods(fields.child("pods")),
-        vulnerabilities=parse_vulnerabilities(fields.child("vulnerabilities")),
+        images=trialconfig.parse_images(fields.child("images")),
+        pods=trialconfig.parse_pods(fields.child("pods")),
+        vulnerabilities=trialconfig.parse_vulnerabilities(fields.child("vulnerabilities")),
         http_port=fields.integer("httpPort", least=1, most=65535),
-        election=parse_election(fields.child("leaderElection")),
+        election=_parse_election(fields.child("leaderElection")),
     )
     if problems:
         raise InvalidError(problems)
@@ -150,8 +150,8 @@ def _parse_index(fields: Fields) -> dict[str, Any]:
     return fields.build(
         dict,
         index=parse_index_urls(fields),
-        allowed_indexes=fields.texts("allowed", most=64, limit=1024, check=check_index_url),
-        cooldown=fields.duration("cooldown", check=check_cooldown),
+        allowed_indexes=fields.texts("allowed", most=64, limit=1024, check=rules.check_index_url),
+        cooldown=fields.duration("cooldown", check=rules.check_cooldown),
     )
 
 
@@ -168,21 +168,36 @@ def _parse_resolver(fields: Fields) -> ResolverConfig:
     )
 
 
-def _check_owner(text: str) -> str | None:
-    if re.fullmatch(r"[A-Za-z0-9._/-]+", text):
-        return None
-    return f"{text!r} is not an owner; write it such as namespace/name"
-
-
-def _check_api_url(text: str) -> str | None:
-    # The URL is not shown: it may hold a password.
-    if PLAIN_URL.fullmatch(text):
-        return None
-    return (
-        "not a Prefect API URL; write it such as http://prefect.example.com:4200/api,"
-        " with credentials in PREFECT_API_KEY or PREFECT_API_AUTH_STRING"
+def _parse_election(fields: Fields) -> ElectionConfig:
+    namespace = fields.text("namespace", limit=63, check=rules.check_namespace)
+    if fields.values.get("enabled") is True and not fields.has("namespace"):
+        fields.problem("namespace", "missing; write the namespace that the operator runs in")
+    found = fields.build(
+        ElectionConfig,
+        enabled=fields.boolean("enabled"),
+        namespace=namespace,
+        name=fields.text("name", limit=253, check=rules.check_object_name),
+        lease_duration=fields.duration("leaseDuration", zero=_NO_TIME),
+        renew_deadline=fields.duration("renewDeadline", zero=_NO_TIME),
+        retry_period=fields.duration("retryPeriod", zero=_NO_TIME),
     )
+    lease, renew = _seconds(found.lease_duration), _seconds(found.renew_deadline)
+    if found.lease_duration > timedelta(hours=1):
+        fields.problem("leaseDuration", "so long would nobody take over; write 1h or less")
+    if found.renew_deadline >= found.lease_duration:
+        fields.problem(
+            "renewDeadline",
+            f"{renew} is not less than leaseDuration ({lease}); an operator that cannot renew must"
+            " have stopped before another takes over",
+        )
+    if found.retry_period >= found.renew_deadline:
+        fields.problem(
+            "retryPeriod",
+            f"{_seconds(found.retry_period)} is not less than renewDeadline ({renew}), so that one"
+            " failure would end the operator; write a fifth of it",
+        )
+    return found
 
 
-def _check_directory(text: str) -> str | None:
-    return None if text.startswith("/") else f"{text!r} is relative; write the whole path"
+def _seconds(time: timedelta) -> str:
+    return f"{time.total_seconds():.0f}s"

@@ -1,12 +1,5 @@
 """Reads JSON mappings and reports all problems, not only the first.
 
-    fields = Fields(document, path="resolver", problems=problems)
-    return fields.build(
-        ResolverConfig,
-        timeout=fields.duration("timeout"),
-        memory=fields.memory("memory"),
-    )
-
 A getter returns None where a field is absent, null (an API server drops nulls) or wrong; what
 is wrong is added to `problems`, and then nobody may use the result. The fields that getters ask
 for are the known ones: `close`, which `build` calls, refuses all others.
@@ -14,7 +7,7 @@ for are the known ones: `close`, which `build` calls, refuses all others.
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -23,7 +16,6 @@ from flowdeps.api.problems import Problem
 from flowdeps.api.wording import shorten
 
 T = TypeVar("T")
-_SHOWN = 80
 _AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?([KMGTPE]i|[numkMGTPE]|[eE][0-9]{1,2})?")
 Check = Callable[[str], str | None]
 """Returns what is wrong with a text and what to do; None: nothing."""
@@ -52,7 +44,7 @@ def shown(value: object) -> str:
     if isinstance(value, Mapping | list | tuple):
         return kind_of(value)
     try:
-        return shorten(repr(value), _SHOWN)
+        return shorten(repr(value), 80)
     except ValueError:  # a whole number of very many digits
         return kind_of(value)
 
@@ -73,7 +65,8 @@ class Fields:
         if isinstance(value, Mapping):
             self.values = value
         elif value is not None:
-            self._report(path, f"{kind_of(value)} is given where fields are needed")
+            wrong = f"{kind_of(value)} is given where fields are needed"
+            problems.append(Problem(path, wrong))
 
     def path(self, name: str) -> str:
         """Return the path of the field `name`."""
@@ -83,51 +76,27 @@ class Fields:
         """Tell whether the field `name` is given, right or wrong."""
         return self.values.get(name) is not None
 
-    def filled(self, name: str) -> bool:
-        """Tell whether the field `name` is given and no empty list or mapping."""
-        return self.values.get(name) not in (None, [], {})
-
-    def wrong(self, message: str) -> None:
-        """Report what is wrong with the mapping as a whole."""
-        self._report(self._path, message)
-
     def problem(self, name: str, message: str) -> None:
         """Report what is wrong with the field `name`."""
-        self._report(self.path(name), message)
+        self._problems.append(Problem(self.path(name), message))
 
     def text(
-        self,
-        name: str,
-        *,
-        required: bool = False,
-        empty: bool = False,
-        limit: int = 256,
-        check: Check | None = None,
+        self, name: str, *, required: bool = False, limit: int = 256, check: Check | None = None
     ) -> str | None:
-        """Read a text of at most `limit` characters that `check` accepts; `empty`: it may be."""
+        """Read a text of at most `limit` characters that `check` accepts."""
         value = self._get(name, required=required)
-        if empty and value == "":
-            return ""
-        return None if value is None else self._text(self.path(name), value, limit, check)
+        return None if value is None else self._text(name, value, limit, check)
 
     def texts(
-        self,
-        name: str,
-        *,
-        most: int = 64,
-        limit: int = 256,
-        check: Check | None = None,
+        self, name: str, *, most: int = 64, limit: int = 256, check: Check | None = None
     ) -> tuple[str, ...] | None:
         """Read a list of at most `most` texts."""
         items = self._list(name, most=most)
         if items is None:
             return None
-        path = self.path(name)
-        found = tuple(
-            self._text(f"{path}[{index}]", item, limit, check) for index, item in enumerate(items)
-        )
-        texts = tuple(text for text in found if text is not None)
-        return texts if len(texts) == len(found) else None
+        found = (self._text(f"{name}[{at}]", item, limit, check) for at, item in enumerate(items))
+        texts = tuple(filter(None, found))
+        return texts if len(texts) == len(items) else None
 
     def boolean(self, name: str) -> bool | None:
         """Read true or false."""
@@ -144,11 +113,11 @@ class Fields:
             return None
         if isinstance(value, bool) or not isinstance(value, int):
             self.problem(name, f"{shown(value)} is not a whole number; write one without quotes")
-            return None
-        if not least <= value <= most:
+        elif not least <= value <= most:
             self.problem(name, f"{shown(value)} is out of range; choose {least} to {most}")
-            return None
-        return value
+        else:
+            return value
+        return None
 
     def duration(
         self, name: str, *, check: Check | None = None, zero: str | None = None
@@ -162,7 +131,7 @@ class Fields:
 
     def memory(self, name: str) -> int | None:
         """Read an amount of memory such as `2Gi`, in bytes."""
-        return self._parsed(name, parse_bytes, None)
+        return self._parsed(name, parse_bytes)
 
     def quantities(self, name: str) -> None:
         """Check a mapping of amounts, as Kubernetes writes them: numbers, or texts with a unit."""
@@ -179,7 +148,8 @@ class Fields:
         """Read a mapping of names to texts, which may be empty."""
         texts = self.child(name)
         for one in texts.names():
-            texts.text(one, empty=True, limit=limit, check=check)
+            if texts.values.get(one) != "":
+                texts.text(one, limit=limit, check=check)
         return texts.values or None
 
     def child(self, name: str, *, required: bool = False) -> "Fields":
@@ -191,10 +161,10 @@ class Fields:
         """Return the fields of each item of the list `name`; none where it is absent."""
         children = []
         for index, item in enumerate(self._list(name, most=most) or ()):
-            path = f"{self.path(name)}[{index}]"
+            at = f"{name}[{index}]"
             if item is None:
-                self._report(path, "an empty item; fill it in or remove it")
-            children.append(Fields(item, path=path, problems=self._problems))
+                self.problem(at, "an empty item; fill it in or remove it")
+            children.append(Fields(item, path=self.path(at), problems=self._problems))
         return children
 
     def names(self) -> tuple[str, ...]:
@@ -214,9 +184,6 @@ class Fields:
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(self._known)}"
             self.problem(name, f"unknown field; {hint}")
 
-    def _report(self, path: str, message: str) -> None:
-        self._problems.append(Problem(path, message))
-
     def _get(self, name: str, *, required: bool = False) -> Any:
         if name not in self._known:
             self._known.append(name)
@@ -225,46 +192,40 @@ class Fields:
             self.problem(name, "missing; add it")
         return value
 
-    def _text(self, path: str, value: object, limit: int, check: Check | None) -> str | None:
-        if not isinstance(value, str):
-            if isinstance(value, int | float):
-                example = ', as in "3.10"' if isinstance(value, float) else ""
-                wrong = f"{shown(value)} without quotes is no text; put it in quotes{example}"
-            else:
-                wrong = f"{kind_of(value)} is given where a text is needed"
-            self._report(path, wrong)
-            return None
-        if not value:
-            self._report(path, "empty; fill it in or remove it")
-            return None
-        if len(value) > limit:
-            self._report(path, f"{len(value)} characters; at most {limit} fit")
-            return None
-        if check and (problem := check(value)):
-            self._report(path, problem)
-            return None
-        return value
+    def _text(self, name: str, value: object, limit: int, check: Check | None) -> str | None:
+        if isinstance(value, int | float):
+            example = ', as in "3.10"' if isinstance(value, float) else ""
+            wrong = f"{shown(value)} without quotes is no text; put it in quotes{example}"
+        elif not isinstance(value, str):
+            wrong = f"{kind_of(value)} is given where a text is needed"
+        elif not value:
+            wrong = "empty; fill it in or remove it"
+        elif len(value) > limit:
+            wrong = f"{len(value)} characters; at most {limit} fit"
+        elif check and (found := check(value)):
+            wrong = found
+        else:
+            return value
+        self.problem(name, wrong)
+        return None
 
-    def _list(self, name: str, *, most: int) -> list[Any] | None:
+    def _list(self, name: str, *, most: int) -> Sequence[Any] | None:
         value = self._get(name)
         if value is None:
             return None
         if not isinstance(value, list | tuple):
-            self.problem(
-                name, f"{kind_of(value)} is given where a list is needed; write `- ` items"
-            )
-            return None
-        if len(value) > most:
+            wrong = f"{kind_of(value)} is given where a list is needed; write `- ` items"
+            self.problem(name, wrong)
+        elif len(value) > most:
             self.problem(name, f"{len(value)} items; at most {most} fit")
-            return None
-        return list(value)
+        else:
+            return value
+        return None
 
-    def _parsed(self, name: str, parse: Callable[[str], T], check: Check | None) -> T | None:
+    def _parsed(self, name: str, parse: Callable[[str], T], check: Check | None = None) -> T | None:
         text = self.text(name, limit=32, check=check)
-        if text is None:
-            return None
         try:
-            return parse(text)
+            return None if text is None else parse(text)
         except ValueError as error:
             self.problem(name, str(error))
             return None

@@ -1,17 +1,22 @@
 """`workPools` of the configuration: who may offer sets to a pool, and how they are installed."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from flowdeps.api import rules
 from flowdeps.api.fields import Fields
-from flowdeps.api.rules import check_image, check_namespace, one_of
 from flowdeps.api.trialconfig import checked_resources
 
-_EXTRAS = "extra_py_deps"
-"""The job variable with packages for one run, as templates name it."""
+_check_variable = rules.matching(
+    r"[A-Za-z_][A-Za-z0-9_]*", "is not a variable's name; use letters, digits and '_'"
+)
+_check_literal = rules.rule(
+    lambda text: "{{" not in text,
+    "'{{' starts a placeholder of Prefect's template; write the value itself",
+    hide=True,
+)
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,12 @@ def parse_pool(fields: Fields) -> PoolConfig:
         PoolConfig,
         name=fields.text("name", required=True, limit=253),
         namespaces=fields.texts("namespaces", most=1000, limit=253),
-        job_namespaces=fields.texts("jobNamespaces", most=32, limit=63, check=check_namespace),
-        image=fields.text("image", limit=1024, check=check_image),
+        job_namespaces=fields.texts(
+            "jobNamespaces", most=32, limit=63, check=rules.check_namespace
+        ),
+        image=fields.text("image", limit=1024, check=rules.check_image),
         variable=fields.text("variable", limit=63, check=_check_choice),
-        extra_packages=fields.text("extraPackages", check=one_of("Allowed", "Forbidden"))
+        extra_packages=fields.text("extraPackages", check=rules.one_of("Allowed", "Forbidden"))
         != "Forbidden",
         install=_parse_install(fields.child("install")),
     )
@@ -101,19 +108,7 @@ def _checked_context(fields: Fields) -> Mapping[str, Any]:
     return fields.values
 
 
-def _check_variable(text: str) -> str | None:
-    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
-        return None
-    return f"{text!r} is not a variable's name; use letters, digits and '_'"
-
-
 def _check_choice(text: str) -> str | None:
-    if text == _EXTRAS:
+    if text == "extra_py_deps":
         return f"{text!r} is the variable for extra packages; choose another name"
     return _check_variable(text)
-
-
-def _check_literal(text: str) -> str | None:
-    if "{{" in text:
-        return "'{{' starts a placeholder of Prefect's template; write the value itself"
-    return None

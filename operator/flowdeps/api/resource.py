@@ -1,13 +1,5 @@
 """A FlowDependencySet as Python values.
 
-    apiVersion: flowdeps.dev/v1alpha1
-    kind: FlowDependencySet
-    metadata: {name: ml-extras, namespace: flows}
-    spec:
-      requirements: ["pandas>=2,<3", "pyarrow"]
-      python: {version: "3.12"}
-      workPools: [{name: kubernetes}]
-
 Files that no API server has seen are read too, so the defaults of the resource's schema
 (crds/flowdependencysets.yaml) are applied here as well.
 """
@@ -17,35 +9,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from flowdeps.api import parts, rules
 from flowdeps.api.fields import Fields
-from flowdeps.api.parts import (
-    choice,
-    parse_includes,
-    parse_index,
-    parse_lock_from,
-    parse_python,
-    parse_shadow,
-    parse_sources,
-    parse_verify,
-    parse_work_pools,
-)
 from flowdeps.api.problems import InvalidError, Problem
-from flowdeps.api.rules import check_interval, check_key, check_requirement, check_revision
-from flowdeps.api.spec import (
-    OnVulnerable,
-    SetSpec,
-    Updates,
-)
+from flowdeps.api.spec import OnVulnerable, SetSpec, Updates
 from flowdeps.locks.request import Prereleases
 
 _ASKS = ("requirements", "requirementsFrom", "includes", "lockFrom")
-_MAKES = (
-    "requirements",
-    "requirementsFrom",
-    "constraints",
-    "constraintsFrom",
-    "includes",
-)
+_MAKES = ("requirements", "requirementsFrom", "constraints", "constraintsFrom", "includes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,27 +56,27 @@ def parse_spec(body: Mapping[str, Any]) -> SetSpec:
     problems: list[Problem] = []
     name = _name(body, problems)
     fields = Fields(body.get("spec") or {}, path="spec", problems=problems)
-    requirements = fields.texts("requirements", most=256, check=check_requirement)
+    requirements = fields.texts("requirements", most=256, check=rules.check_requirement)
     _check_asked(fields, requirements)
     spec = fields.build(
         SetSpec,
         requirements=requirements,
-        requirements_from=parse_sources(fields, "requirementsFrom"),
-        constraints=fields.texts("constraints", most=256, check=check_requirement),
-        constraints_from=parse_sources(fields, "constraintsFrom"),
-        includes=parse_includes(fields, set_name=name),
-        lock_from=parse_lock_from(fields.child("lockFrom")),
-        python=parse_python(python := fields.child("python")),
-        shadow=parse_shadow(fields),
-        index=parse_index(index := fields.child("index")),
-        interval=fields.duration("interval", check=check_interval),
-        updates=choice(fields, "updates", Updates.AUTOMATIC),
+        requirements_from=parts.parse_sources(fields, "requirementsFrom"),
+        constraints=fields.texts("constraints", most=256, check=rules.check_requirement),
+        constraints_from=parts.parse_sources(fields, "constraintsFrom"),
+        includes=parts.parse_includes(fields, set_name=name),
+        lock_from=parts.parse_lock_from(fields.child("lockFrom")),
+        python=parts.parse_python(python := fields.child("python")),
+        shadow=parts.parse_packages(fields, "shadow", rules.check_shadow),
+        index=parts.parse_index(index := fields.child("index")),
+        interval=fields.duration("interval", check=rules.check_interval),
+        updates=parts.choice(fields, "updates", Updates.AUTOMATIC),
         suspend=fields.boolean("suspend"),
-        revision=fields.text("revision", check=check_revision),
+        revision=fields.text("revision", check=rules.check_revision),
         revision_history_limit=fields.integer("revisionHistoryLimit", least=0, most=50),
-        verify=parse_verify(fields.child("verify")),
-        vulnerabilities=choice(fields, "vulnerabilities", OnVulnerable.REPORT),
-        work_pools=parse_work_pools(fields, set_name=name),
+        verify=parts.parse_verify(fields.child("verify")),
+        vulnerabilities=parts.choice(fields, "vulnerabilities", OnVulnerable.REPORT),
+        work_pools=parts.parse_work_pools(fields, set_name=name),
     )
     if spec.shadow and spec.python.version:
         fields.problem(
@@ -120,11 +91,9 @@ def parse_spec(body: Mapping[str, Any]) -> SetSpec:
 def _name(body: Mapping[str, Any], problems: list[Problem]) -> str:
     metadata = body.get("metadata")
     name = metadata.get("name") if isinstance(metadata, Mapping) else None
-    if not isinstance(name, str) or not name:
-        problems.append(Problem("metadata.name", "missing; give the set a name"))
-        return ""
-    wrong = check_key(name)
-    if wrong:
+    if not isinstance(name, str):
+        name = ""
+    if wrong := rules.check_key(name) if name else "missing; give the set a name":
         problems.append(Problem("metadata.name", wrong))
     return name
 
@@ -133,8 +102,10 @@ def _check_asked(fields: Fields, requirements: tuple[str, ...] | None) -> None:
     """Something must be asked for, here or elsewhere."""
     if requirements == ():
         fields.problem("requirements", "empty; add at least one package, or remove it")
-    elif fields.given and not (
-        fields.has("lockFrom") or any(fields.filled(name) for name in _ASKS)
+    elif (
+        fields.given
+        and not fields.has("lockFrom")
+        and all(fields.values.get(name) in (None, [], {}) for name in _ASKS)
     ):
         others = f"{', '.join(_ASKS[1:-1])} or {_ASKS[-1]}"
         fields.problem("requirements", f"missing, so the set is empty; add it, or {others}")

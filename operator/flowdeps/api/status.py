@@ -1,45 +1,110 @@
 """The status of a set: what is served, which revisions there are, how far each pool is.
 
 `SetStatus.to_dict` writes what the resource's schema accepts, whatever it is given: texts and
-lists are cut to the schema's bounds, so that a status write never fails for its size.
-`parse_status` accepts everything and leaves out what it does not understand.
+lists are cut to the schema's bounds, so that a status write never fails for its size. A part's
+field is written under its name in camel case. What is read and makes no sense is left out, such as
+a part without one of its required texts or times.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import dataclasses
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from flowdeps.api.statusparts import (
-    ImageStatus,
-    LockStatus,
-    PoolStatus,
-    ProposedStatus,
-    RevisionStatus,
-    VulnerabilityStatus,
-    mapping,
-    mappings,
-    parse,
-    parse_all,
-    to_json,
-)
 from flowdeps.api.times import format_time, parse_time
-
-__all__ = [
-    "ImageStatus",
-    "LockStatus",
-    "PoolStatus",
-    "ProposedStatus",
-    "RevisionStatus",
-    "SetStatus",
-    "VulnerabilityStatus",
-    "parse_status",
-]
+from flowdeps.api.wording import shorten
 
 REVISIONS_LIMIT = 100
 POOLS_LIMIT = 32
 REQUEST_LIMIT = 128
 VULNERABILITIES_LIMIT = 50
+
+P = TypeVar("P")
+
+
+def _required(limit: int) -> Any:
+    return field(metadata={"limit": limit})
+
+
+def _text(limit: int, *, shown_empty: bool = True) -> Any:
+    return field(default="", metadata={"limit": limit, "shown_empty": shown_empty})
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockStatus:
+    """The lock in service."""
+
+    digest: str
+    revision: str
+    """The name of its revision."""
+    packages: int
+    """How many pins it has."""
+    python: str
+    platforms: tuple[str, ...]
+    resolved_at: datetime
+    inputs_digest: str
+    image: str = _text(1024, shown_empty=False)
+    """The image that it is made for; empty where it is made for a version of Python alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RevisionStatus:
+    """A published revision."""
+
+    name: str
+    digest: str
+    created_at: datetime
+    summary: str = _text(1024)
+    """What changed from the revision before, in a line."""
+    proposed: bool = field(default=False, metadata={"shown_empty": False})
+    """Whether it waits for approval; until then nothing serves it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposedStatus:
+    """A refresh that waits for approval."""
+
+    revision: str
+    digest: str
+    proposed_at: datetime
+    summary: str = _text(1024)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageStatus:
+    """The image that locks are made for."""
+
+    name: str = _required(1024)
+    id: str = _text(1024)
+    """The digest of its content, as a pod in it found, like the rest."""
+    python: str = _text(32)
+    packages: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class VulnerabilityStatus:
+    """A known vulnerability of a pin."""
+
+    id: str = _required(64)
+    package: str = _required(128)
+    version: str = _required(128)
+    fixed: str = _text(128)
+    """The lowest newer version without it."""
+    summary: str = _text(256)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolStatus:
+    """How far a pool is."""
+
+    name: str
+    key: str
+    synced: bool
+    namespaces: tuple[str, ...] = field(default=(), metadata={"limit": 32})
+    """Where its jobs run, and the lock is kept."""
+    message: str = _text(1024)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,3 +170,67 @@ def parse_status(body: Mapping[str, Any]) -> SetStatus:
         next_refresh_at=parse_time(status.get("nextRefreshAt")),
         last_handled_refresh_at=requested if isinstance(requested, str) else None,
     )
+
+
+def to_json(part: Any) -> dict[str, Any]:
+    """Return a part as JSON."""
+    found: dict[str, Any] = {}
+    for one in dataclasses.fields(part):
+        value, limit = getattr(part, one.name), one.metadata.get("limit")
+        if isinstance(value, datetime):
+            value = format_time(value)
+        elif isinstance(value, tuple):
+            value = list(value[:limit])
+        elif limit:
+            value = shorten(value, limit)
+        if value or one.metadata.get("shown_empty", True):
+            found[json_name(one.name)] = value
+    return found
+
+
+def parse(kind: type[P], value: object) -> P | None:
+    """Return the part of a kind that JSON holds; None where it makes no sense."""
+    if not isinstance(value, Mapping):
+        return None
+    found = {}
+    for one in dataclasses.fields(typing.cast("Any", kind)):
+        type_ = typing.get_origin(one.type) or one.type
+        found[one.name] = item = _READERS[type_](value.get(json_name(one.name)))
+        if not item and type_ in (str, datetime) and one.default is dataclasses.MISSING:
+            return None
+    return kind(**found)
+
+
+def parse_all(kind: type[P], value: object) -> tuple[P, ...]:
+    """Return the parts of a kind that a JSON list holds."""
+    return tuple(part for one in mappings(value) if (part := parse(kind, one)) is not None)
+
+
+def json_name(name: str) -> str:
+    """Return the name of a field in JSON, in camel case."""
+    first, *rest = name.split("_")
+    return first + "".join(one.capitalize() for one in rest)
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """Return a value if it is a mapping, else an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def mappings(value: object) -> list[Mapping[str, Any]]:
+    """Return the mappings in a list; none where the value is no list."""
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """Return the texts in a list; none where the value is no list."""
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+
+
+_READERS: Mapping[Any, Callable[[object], Any]] = {
+    str: lambda value: value if isinstance(value, str) else "",
+    int: lambda value: value if isinstance(value, int) else 0,
+    bool: lambda value: value is True,
+    datetime: parse_time,
+    tuple: texts,
+}

@@ -1,16 +1,25 @@
 """`images`, `pods` and `vulnerabilities` of the configuration: how often images are checked, the
 pods that inspect images and try locks, and the database of known vulnerabilities."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from flowdeps.api import rules
 from flowdeps.api.fields import Fields
-from flowdeps.api.rules import PLAIN_URL, check_image, check_interval, check_object_name, one_of
 
 _NO_INTERVAL = "never looks again; write 1m or more"
+_check_label = rules.matching(
+    r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?",
+    "is no label's value; write letters, digits, '-', '_' and '.', or nothing",
+)
+_check_database = rules.rule(
+    lambda text: text.startswith("/") or rules.PLAIN_URL.fullmatch(text),
+    "neither a whole path nor a URL without credentials; write it such as /var/lib/osv or"
+    " https://osv.example.com/all.zip",
+    hide=True,  # it may hold a password
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +61,8 @@ def parse_images(fields: Fields) -> ImagesConfig:
     """Parse `images`."""
     return fields.build(
         ImagesConfig,
-        recheck=fields.duration("recheck", check=check_interval, zero=_NO_INTERVAL),
-        allowed=fields.texts("allowed", most=100, limit=1024, check=check_image),
+        recheck=fields.duration("recheck", check=rules.check_interval, zero=_NO_INTERVAL),
+        allowed=fields.texts("allowed", most=100, limit=1024, check=rules.check_image),
     )
 
 
@@ -80,7 +89,7 @@ def parse_vulnerabilities(fields: Fields) -> VulnerabilitiesConfig:
     return fields.build(
         VulnerabilitiesConfig,
         database=fields.text("database", limit=4096, check=_check_database),
-        interval=fields.duration("interval", check=check_interval, zero=_NO_INTERVAL),
+        interval=fields.duration("interval", check=rules.check_interval, zero=_NO_INTERVAL),
     )
 
 
@@ -93,32 +102,16 @@ def checked_resources(fields: Fields) -> Mapping[str, Any]:
 
 
 def _parse_secret(fields: Fields) -> str:
-    name = fields.text("name", required=True, limit=253, check=check_object_name)
+    name = fields.text("name", required=True, limit=253, check=rules.check_object_name)
     fields.close()
     return name or ""
 
 
 def _checked_toleration(fields: Fields) -> Mapping[str, Any]:
     fields.text("key", limit=317)
-    fields.text("operator", check=one_of("Exists", "Equal"))
+    fields.text("operator", check=rules.one_of("Exists", "Equal"))
     fields.text("value", limit=63)
-    fields.text("effect", check=one_of("NoSchedule", "PreferNoSchedule", "NoExecute"))
+    fields.text("effect", check=rules.one_of("NoSchedule", "PreferNoSchedule", "NoExecute"))
     fields.integer("tolerationSeconds", least=0, most=2**31 - 1)
     fields.close()
     return fields.values
-
-
-def _check_label(text: str) -> str | None:
-    if re.fullmatch(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?", text):
-        return None
-    return f"{text!r} is no label's value; write letters, digits, '-', '_' and '.', or nothing"
-
-
-def _check_database(text: str) -> str | None:
-    # The URL is not shown: it may hold a password.
-    if text.startswith("/") or PLAIN_URL.fullmatch(text):
-        return None
-    return (
-        "neither a whole path nor a URL without credentials; write it such as /var/lib/osv or"
-        " https://osv.example.com/all.zip"
-    )

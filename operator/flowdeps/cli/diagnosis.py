@@ -13,8 +13,7 @@ from typing import Any
 from flowdeps.api.conditions import Condition, ConditionType, find_condition
 from flowdeps.api.names import mounted_name
 from flowdeps.api.reasons import Reason
-from flowdeps.api.status import SetStatus, parse_status
-from flowdeps.api.statusparts import LockStatus, PoolStatus, ProposedStatus
+from flowdeps.api.status import LockStatus, PoolStatus, ProposedStatus, SetStatus, parse_status
 from flowdeps.api.times import ago, parse_time
 from flowdeps.cli.lease import UNKNOWN, LeaseReport
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from flowdeps.api.electionconfig import ElectionConfig
+from flowdeps.api.config import ElectionConfig
 from flowdeps.api.times import ago, format_time, parse_time
 
 

@@ -11,8 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from flowdeps.api.config import Config
-from flowdeps.api.electionconfig import ElectionConfig
+from flowdeps.api.config import Config, ElectionConfig
 from flowdeps.api.names import NAMESPACE_LABEL, PURPOSE_LABEL, SET_LABEL, mounted_name
 from flowdeps.api.status import SetStatus, parse_status
 from flowdeps.cli import lease

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from flowdeps.api.statusparts import json_name
+from flowdeps.api.status import json_name
 from flowdeps.api.times import ago, format_time
 from flowdeps.api.wording import counted, shorten
 from flowdeps.cli.diagnosis import Diagnosis, Trouble

@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import NoReturn
 
-from flowdeps.api.electionconfig import ElectionConfig
+from flowdeps.api.config import ElectionConfig
 from flowdeps.clients.fence import Fence, elapsed
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError

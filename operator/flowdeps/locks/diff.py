@@ -19,16 +19,15 @@ class Change:
     """A package of the image that the lock builds on: another one makes another lock."""
 
     def __str__(self) -> str:
-        return f"{self._text()} (image)" if self.image else self._text()
-
-    def _text(self) -> str:
         if self.old is None:
-            return f"+{self.name} {self.new}"
-        if self.new is None:
-            return f"-{self.name} {self.old}"
-        if self.old == self.new:
-            return f"{self.name} {self.new} (files)"
-        return f"{self.name} {self.old} → {self.new}"
+            text = f"+{self.name} {self.new}"
+        elif self.new is None:
+            text = f"-{self.name} {self.old}"
+        elif self.old == self.new:
+            text = f"{self.name} {self.new} (files)"
+        else:
+            text = f"{self.name} {self.old} → {self.new}"
+        return f"{text} (image)" if self.image else text
 
 
 def diff(old: Lock | None, new: Lock) -> tuple[Change, ...]:

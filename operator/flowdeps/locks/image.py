@@ -52,9 +52,7 @@ class ImageFacts:
     """Names of further packages, with versions that can't be compared."""
 
     def __post_init__(self) -> None:
-        first: dict[str, Distribution] = {}
-        for one in self.distributions:
-            first.setdefault(one.name, one)
+        first = {one.name: one for one in reversed(self.distributions)}
         object.__setattr__(self, "distributions", tuple(sorted(first.values())))
         object.__setattr__(self, "unreadable", tuple(sorted(set(self.unreadable) - first.keys())))
 
@@ -125,10 +123,8 @@ class ImageFacts:
                 python=text_of(content["python"]),
                 full_version=text_of(content["fullVersion"]),
                 distributions=tuple(
-                    Distribution(
-                        text_of(name), text_of(version), texts_of(requires), texts_of(extras)
-                    )
-                    for name, version, requires, extras in content["distributions"]
+                    Distribution(text_of(name), text_of(version), texts_of(needs), texts_of(extras))
+                    for name, version, needs, extras in content["distributions"]
                 ),
                 unreadable=texts_of(content.get("unreadable", [])),
                 **environment_of(content),

@@ -23,24 +23,20 @@ class Index:
         if self.url is None and self.extra_urls:
             raise IndexUrlError("extra indices need a first one; name the index to ask first")
         for url in self.urls:
-            _check(url)
+            try:
+                parts = urlsplit(url)
+                host, _ = parts.hostname, parts.port
+            except ValueError:
+                parts, host = urlsplit(""), None
+            if "@" in parts.netloc:
+                # The URL isn't quoted: it holds a password.
+                raise IndexUrlError(f"the index URL of {host} holds credentials; leave them out")
+            known = parts.scheme in {"http", "https"} and host
+            # urlsplit drops line breaks; a query or fragment doesn't survive added paths.
+            if not known or not url.isprintable() or any(one in url for one in " ?#"):
+                raise IndexUrlError(f"{url!r} is not an index URL; write https://host/path")
 
     @property
     def urls(self) -> tuple[str, ...]:
         """All URLs in the order of asking; none means the resolver's default."""
         return () if self.url is None else (self.url, *self.extra_urls)
-
-
-def _check(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        parts, host = urlsplit(""), None
-    if "@" in parts.netloc:
-        # The URL isn't quoted: it holds a password.
-        raise IndexUrlError(f"the index URL of {host} holds credentials; leave them out")
-    known = parts.scheme in {"http", "https"} and host
-    # urlsplit drops line breaks; and a query or fragment would not survive the path's extension.
-    if not known or not url.isprintable() or any(one in url for one in " ?#"):
-        raise IndexUrlError(f"{url!r} is not an index URL; write https://host/path")

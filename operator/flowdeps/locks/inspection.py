@@ -1,11 +1,7 @@
 """Reads what a flow image has installed: from a probe pod's output, or from pip's.
 
 The probe (`flowdeps/delivery/in_image/probe.py`) prints lines, each with JSON behind its mark: the
-interpreter, then each distribution as its metadata have it, then how many there were::
-
-    flowdeps-probe: {"python": "3.11.9", "platform": "linux/amd64", "markers": {…}, …}
-    flowdeps-probe: {"name": "six", "version": "1.17.0", "requires": [], "extras": []}
-    flowdeps-probe: {"distributions": 57}
+interpreter, then each distribution as its metadata have it, then how many there were.
 
 Images are odd. What has no name is passed over; of what has no version that can be compared, the
 name alone is known.

@@ -6,6 +6,7 @@ Requirements count as the image evaluates them, with the extras that its package
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -53,7 +54,12 @@ def all_installed_requirements(
 
     A requirement is checked only for the extras that it names: an image may have very many.
     """
-    environment = _environment(facts, platform)
+    full = facts.full_version or facts.python
+    environment = {
+        **marker_environment(facts.python, full_version=full, platform=platform),
+        # The image was inspected on one platform; the other one differs in its machine.
+        **{name: v for name, v in facts.markers.items() if name != "platform_machine"},
+    }
     candidates: dict[tuple[str, str], list[tuple[Distribution, Requirement]]] = defaultdict(list)
     for one in facts.distributions:
         for found in parsed_requirements(one):
@@ -71,21 +77,10 @@ def all_installed_requirements(
                 known |= extras
 
 
-def _environment(facts: ImageFacts, platform: str) -> dict[str, str]:
-    full = facts.full_version or facts.python
-    return {
-        **marker_environment(facts.python, full_version=full, platform=platform),
-        # The image was inspected on one platform; the other one differs in its machine.
-        **{name: v for name, v in facts.markers.items() if name != "platform_machine"},
-    }
-
-
 def parsed_requirements(one: Distribution) -> list[Requirement]:
     """Return the requirements of a distribution, without those that nobody can read."""
     found = []
     for text in one.requires:
-        try:
+        with suppress(InvalidRequirement):
             found.append(Requirement(" ".join(text.split())))
-        except InvalidRequirement:
-            continue
     return found

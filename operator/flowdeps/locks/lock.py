@@ -1,23 +1,10 @@
 """Locks: all pins for a target, as a value and as the text of a requirements.txt file.
 
-The text is the same bytes for the same lock, and any installer reads it::
-
-    # A flowdeps lock. Change the requirements, not this file.
-    # python: 3.11
-    # platforms: linux/amd64, linux/arm64
-    # image: six==1.17.0
-    numpy==2.3.3 \\
-        --hash=sha256:… \\
-        --hash=sha256:…
-    uvloop==0.21.0 ; platform_machine == "x86_64" \\
-        --hash=sha256:…
-
-A lock that was made for an image names the packages of the image that it builds on: an installer
-passes over the line, and a run in another image can tell that the lock isn't for it.
+The text is the same bytes for the same lock, and any installer reads it. Comments hold the target
+and the packages of an image that the lock builds on, so that a run in another image can tell.
 
 Invariants: pins are sorted; each has at least one hash; a name has at most one pin a platform. The
-digest depends on pins, hashes, target and image packages only, not on the text's format, so it
-names a lock across versions of flowdeps.
+digest depends on pins, hashes, target and image packages only, not on the text's format.
 """
 
 import hashlib
@@ -117,8 +104,10 @@ class Lock:
         lines = [_TITLE, f"# python: {self.target.python}", f"# platforms: {platforms}"]
         lines += [f"# image: {name}=={version}" for name, version in self.base]
         for pin in self.pins:
-            marker = "" if pin.platforms == self.target.platforms else f" ; {_marker(pin)}"
-            parts = (f"{pin.name}=={pin.version}{marker}", *(f"--hash={h}" for h in pin.hashes))
+            machines = (PLATFORMS[one].machine for one in pin.platforms)
+            marker = " or ".join(f'platform_machine == "{machine}"' for machine in machines)
+            where = "" if pin.platforms == self.target.platforms else f" ; {marker}"
+            parts = (f"{pin.name}=={pin.version}{where}", *(f"--hash={h}" for h in pin.hashes))
             lines.append(" \\\n    ".join(parts))
         return "".join(f"{line}\n" for line in lines)
 
@@ -138,12 +127,9 @@ def parse_lock(text: str) -> Lock:
             header.setdefault(field["key"], field["value"])
         elif line and not line.startswith("#"):
             pending.append((number, line))
-    target = _target(header)
-    pins: list[Pin] = []
-    taken: set[tuple[str, str]] = set()
-    for number, line in pending:
-        pins.append(_numbered(number, _pin, line, target, taken))
-    return Lock(target, tuple(pins), tuple(base))
+    target, taken = _target(header), set[tuple[str, str]]()
+    pins = tuple(_numbered(number, _pin, line, target, taken) for number, line in pending)
+    return Lock(target, pins, tuple(base))
 
 
 def _joined(text: str) -> Iterator[tuple[int, str]]:
@@ -200,7 +186,13 @@ def _pin(line: str, target: Target, taken: set[tuple[str, str]]) -> Pin:
     match = _PIN.fullmatch(head.strip())
     if not match:
         raise LockError(f"{head.strip()[:80]!r} is not a pin like name==version")
-    platforms = _platforms(match["marker"], target)
+    marker, platforms = match["marker"], target.platforms
+    if marker is not None:
+        machines = [_MACHINE.fullmatch(part.strip()) for part in marker.split(" or ")]
+        names = [one and _BY_MACHINE.get(one["machine"]) for one in machines]
+        platforms = tuple(filter(None, names))
+        if len(platforms) < len(names):
+            raise LockError(f"the marker {marker!r} is not one that a lock has")
     pin = Pin(match["name"], match["version"], tuple(hashes), platforms)
     _claim(pin, target, taken)
     return pin
@@ -214,18 +206,3 @@ def _claim(pin: Pin, target: Target, taken: set[tuple[str, str]]) -> None:
     if taken & claimed:
         raise LockError(f"{pin.name} is pinned twice for one platform")
     taken |= claimed
-
-
-def _marker(pin: Pin) -> str:
-    machines = (PLATFORMS[platform].machine for platform in pin.platforms)
-    return " or ".join(f'platform_machine == "{machine}"' for machine in machines)
-
-
-def _platforms(marker: str | None, target: Target) -> tuple[str, ...]:
-    if marker is None:
-        return target.platforms
-    machines = [_MACHINE.fullmatch(part.strip()) for part in marker.split(" or ")]
-    names = [_BY_MACHINE.get(match["machine"]) for match in machines if match]
-    if len(names) != len(machines) or None in names:
-        raise LockError(f"the marker {marker!r} is not one that a lock has")
-    return tuple(name for name in names if name)

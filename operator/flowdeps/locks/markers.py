@@ -5,7 +5,6 @@ may also be a slip, as in `platform_machine == "amd64"`, which Linux calls x86_6
 """
 
 import re
-from collections.abc import Iterable
 
 from packaging.markers import Marker
 
@@ -18,7 +17,13 @@ _SHOWN = 5
 
 def left_out(request: LockRequest) -> str | None:
     """Describe the packages that no platform of a request asks for; None: there are none."""
-    environments = [_environment(request, platform) for platform in request.target.platforms]
+    python = request.target.python
+    full = (request.image and request.image.full_version) or f"{python}.0"
+    # as a resolver is given them
+    environments = [
+        {**marker_environment(python, full_version=full, platform=platform), "extra": ""}
+        for platform in request.target.platforms
+    ]
     asked: set[str] = set()
     markers: dict[str, list[Marker]] = {}
     for requirement in map(parse_requirement, request.requirements):
@@ -34,28 +39,16 @@ def left_out(request: LockRequest) -> str | None:
     names = sorted(markers.keys() - asked)
     if not names:
         return None
-    values = _values((one for name in names for one in markers[name]), environments)
+    text = " ".join(str(one) for name in names for one in markers[name])
+    values = "; ".join(
+        f"{name} is {' or '.join(dict.fromkeys(one[name] or 'empty' for one in environments))}"
+        for name in environments[0]
+        if re.search(rf"\b{name}\b", text)
+    )
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     one = len(names) == 1
     return (
         f"{', '.join(names[:_SHOWN])}{more} {'is' if one else 'are'} left out:"
         f" {'its marker holds' if one else 'their markers hold'} on no platform of the set"
         f" ({values}); correct {'it' if one else 'them'} if that is not meant"
-    )
-
-
-def _environment(request: LockRequest, platform: str) -> dict[str, str]:
-    """Return the marker environment that a resolver is given."""
-    python = request.target.python
-    full = (request.image and request.image.full_version) or f"{python}.0"
-    return {**marker_environment(python, full_version=full, platform=platform), "extra": ""}
-
-
-def _values(markers: Iterable[Marker], environments: list[dict[str, str]]) -> str:
-    """List the values of markers' variables, as in `platform_machine is x86_64 or aarch64`."""
-    text = " ".join(map(str, markers))
-    return "; ".join(
-        f"{name} is {' or '.join(dict.fromkeys(one[name] or 'empty' for one in environments))}"
-        for name in environments[0]
-        if re.search(rf"\b{name}\b", text)
     )

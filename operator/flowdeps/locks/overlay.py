@@ -1,17 +1,11 @@
 """Says what a lock on top of an image has to keep to, what it leaves out, and what it would break.
 
-The lock's packages come before the image's own on the path, so the image changes where a name is in
-both. Three rules keep it whole:
+An image package keeps its version, unless it may be *shadowed*; then it does so where it can. What
+the image's packages require of names that may move, or that only the lock brings, holds. What is
+resolved to the image's own version is left out: it is there already (the lock's *base*).
 
-- An image package keeps its version, unless it may be *shadowed*; then it does so where it can.
-- What the image's packages require of names that may move, or that only the lock brings, holds.
-- What is resolved to the image's own version is left out: it is there already (the lock's *base*).
-
-What a package requires that may move is no constraint, since it may move along. It moves only where
-it is asked for; a resolution that would break it is a `Conflict`, for which other requests are
-tried.
-
-What was broken in the image before isn't charged to a lock.
+What a package that may move requires is no constraint, since it may move along: a resolution that
+breaks it is a `Conflict`, for which other requests are tried. What was broken before isn't charged.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -181,14 +175,12 @@ def _both_sides(name: str, version: str | None, asked: list[str]) -> str:
     limits = "; ".join(asked)
     if version is None:
         return f"In the image, {limits}: move the requirement, or change the image."
-    if not asked:
-        return (
-            f"{name} {version} is in the image: "
-            f"move the requirement, name {name} in spec.shadow, or change the image."
-        )
+    where, but = (
+        (f", where {limits}", " (what the image requires still holds)") if asked else ("", "")
+    )
     return (
-        f"{name} {version} is in the image, where {limits}: move the requirement, "
-        f"name {name} in spec.shadow (what the image requires still holds), or change the image."
+        f"{name} {version} is in the image{where}: move the requirement, "
+        f"name {name} in spec.shadow{but}, or change the image."
     )
 
 

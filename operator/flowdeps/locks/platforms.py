@@ -31,11 +31,7 @@ def preferred_versions(
     versions |= _versions(previous.on(platform)) if previous else {}
     for other, pins in resolved.items():
         before = _versions(previous.on(other)) if previous else {}
-        versions |= {
-            name: version
-            for name, version in _versions(pins).items()
-            if before.get(name) != version
-        }
+        versions |= {n: v for n, v in _versions(pins).items() if before.get(n) != v}
     return versions
 
 

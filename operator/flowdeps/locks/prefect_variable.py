@@ -1,12 +1,7 @@
 """Reads requirements in a Prefect variable: a text as for ``EXTRA_PY_DEPS``, or a list.
 
-A variable's value is one of::
-
-    ["pandas>=2", "pyarrow"]       a list of requirements, also as JSON in a text
-    pandas>=2 pyarrow              a text, with spaces between requirements
-    pandas >=2, <3 pyarrow         spaces within one do no harm
-    pandas >=2  # why              and so any requirements file, see `requirements_file`
-    pyarrow; python_version<"3.13"
+A list, also as JSON in a text, has a requirement an item. A text is a requirements file (see
+`requirements_file`) whose lines may hold several requirements: ``pandas >=2, <3 pyarrow``.
 
 In a text a space divides two requirements where a letter or digit follows it, unless a sign that
 wants more (``<>=!~,[(@;``) comes before it. A marker, which begins at ``;``, reaches to the end of

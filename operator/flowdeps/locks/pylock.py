@@ -1,9 +1,8 @@
 """Reads and writes the pylock.toml format (PEP 751), in which a resolver answers.
 
-Read: one platform's packages, each with the wheels that the resolver would take. Only wheels that
-fit the target and have a sha256 hash reach a pin, whatever the resolver listed. What an image has
-at the same version is set apart, wherever the resolver found it.
-Written: names and versions alone. uv prefers those that it finds where it is to write its output.
+Only wheels that fit the target and have a sha256 hash reach a pin, whatever the resolver listed.
+What an image has at the same version is set apart, wherever the resolver found it. What is written,
+names and versions alone, uv prefers if it finds it where it is to write its output.
 """
 
 import json
@@ -12,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from packaging.pylock import Package, Pylock, PylockUnsupportedVersionError, PylockValidationError
+from packaging.pylock import Package, Pylock, PylockValidationError
 from packaging.version import Version
 
 from flowdeps.locks.lock import LockError, Pin
@@ -52,11 +51,7 @@ def read_pylock(
     """
     try:
         resolution = Pylock.from_dict(tomllib.loads(text))
-    except (
-        tomllib.TOMLDecodeError,
-        PylockValidationError,
-        PylockUnsupportedVersionError,
-    ) as error:
+    except (tomllib.TOMLDecodeError, PylockValidationError) as error:
         raise PylockError(f"the resolution can't be read: {error}") from None
     pins: dict[str, Pin] = {}
     base: dict[str, str] = {}
@@ -87,9 +82,8 @@ def _pin(package: Package, target: Target, platform: str, glibc: int) -> Pin:
         if not target.fits(wheel.filename, platform, glibc=glibc):
             continue
         if urlsplit(wheel.url or "").scheme not in {"http", "https"}:
-            raise UnusableWheelsError(
-                f"the index offers a file of {label} that is not on the network"
-            )
+            wrong = f"the index offers a file of {label} that is not on the network"
+            raise UnusableWheelsError(wrong)
         fitting += 1
         if digest := wheel.hashes.get("sha256"):
             hashes.append(f"sha256:{digest}")
@@ -98,11 +92,6 @@ def _pin(package: Package, target: Target, platform: str, glibc: int) -> Pin:
     if not hashes:
         raise UnusableWheelsError(f"the index gives no sha256 for the wheels of {label}")
     try:
-        return Pin(
-            name=package.name,
-            version=str(package.version),
-            hashes=tuple(hashes),
-            platforms=(platform,),
-        )
+        return Pin(package.name, str(package.version), tuple(hashes), (platform,))
     except LockError as error:
         raise PylockError(str(error)) from None

@@ -51,10 +51,12 @@ class LockRequest:
     """Further constraints, for versions that must not be chosen."""
 
     def __post_init__(self) -> None:
-        for lines in ("requirements", "constraints", "exclude"):
-            object.__setattr__(self, lines, _lines(getattr(self, lines)))
-        for names in ("shadow", "cooldown_exempt"):
-            object.__setattr__(self, names, _names(getattr(self, names)))
+        for name in ("requirements", "constraints", "exclude"):
+            lines = {normalize(parse_requirement(text)) for text in getattr(self, name)}
+            object.__setattr__(self, name, tuple(sorted(lines)))
+        for name in ("shadow", "cooldown_exempt"):
+            names = {canonicalize_name(text) for text in getattr(self, name)}
+            object.__setattr__(self, name, tuple(sorted(names)))
 
     @property
     def glibc(self) -> int:
@@ -86,11 +88,3 @@ class LockRequest:
             inputs["exclude"] = self.exclude
         text = json.dumps(inputs, sort_keys=True, separators=(",", ":"))
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
-
-
-def _lines(texts: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(sorted({normalize(parse_requirement(text)) for text in texts}))
-
-
-def _names(texts: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(sorted({canonicalize_name(text) for text in texts}))

@@ -1,13 +1,10 @@
 """Parses requirements: what a set asks for, one package name and its conditions a line.
 
-The grammar is that of dependency specifiers without direct references::
-
-    name [extra, …] conditions ; marker
-    pandas[parquet] >=2.2,<3 ; python_version < "3.13"
+A line is a dependency specifier without a direct reference: name, extras, conditions and marker.
 
 Nothing else passes: a requirement is written into a resolver's input file, where a URL, a path or a
-flag would fetch from, or read, any place. A text that `parse_requirement` accepts is one
-line, holds no comment and no character that such a file gives a meaning to.
+flag would fetch from, or read, any place. What `parse_requirement` accepts is one line, without a
+comment or a character that such a file gives a meaning to.
 """
 
 import re
@@ -15,7 +12,7 @@ import re
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name, canonicalize_version
 
-_PUBLISH = "publish the package to an index and name it with a version"
+PUBLISH = "publish the package to an index and name it with a version"
 _FLAG = re.compile(r"-{1,2}[A-Za-z]")
 _PATH = re.compile(r"[.~]|[^;]*/|[A-Za-z]:\\")
 _FILE = re.compile(r"\.(whl|zip|tar\.gz|tgz|txt|toml)$", re.IGNORECASE)
@@ -47,7 +44,7 @@ def parse_requirement(text: str) -> Requirement:
             f"{_quoted(line)}: {why}; write a package name and versions, as in pandas>=2.2,<3"
         ) from None
     if requirement.url is not None:
-        raise RequirementError(f"{_quoted(line)}: a URL is not allowed; {_PUBLISH}")
+        raise RequirementError(f"{_quoted(line)}: a URL is not allowed; {PUBLISH}")
     return requirement
 
 
@@ -85,9 +82,9 @@ def _refusal(line: str) -> str | None:
     if line.startswith("#") or " #" in line:
         return "a comment is not allowed here; leave it out"
     if _URL.search(line):
-        return f"a URL is not allowed; {_PUBLISH}"
+        return f"a URL is not allowed; {PUBLISH}"
     if _PATH.match(line) or _FILE.search(line):
-        return f"a path is not allowed; {_PUBLISH}"
+        return f"a path is not allowed; {PUBLISH}"
     if "--hash" in line:
         return "a hash is not allowed; the lock records the hashes"
     if found := next((one for one in line if not " " <= one <= "~" or one in "\\$#`"), None):

@@ -1,16 +1,8 @@
 """Reads requirements files: as pip does, but without anything that pip would fetch.
 
-The grammar, line by line::
-
-    file        = [BOM] line*             lines end as LF, CRLF or CR
-    line        = [requirement] [comment]
-    comment     = "#" …                   at the start or after a space, to the line's end
-    requirement                           as in `flowdeps.locks.requirements`
-
-A backslash at a line's end joins it with the next one; a comment ends what is joined. Flags
-(``-r``, ``--index-url``, …), URLs, paths and environment variables are refused, with the line's
-number and what to do. Hashes are refused too, not dropped: somebody relies on them, and a lock made
-from this file records those of the index. A lock with hashes goes in ``lockFrom``.
+A comment begins at a line's start or after a space; a backslash at a line's end joins it with the
+next one. Flags, URLs, paths, environment variables and hashes are refused, with the line's number
+and what to do: somebody relies on the hashes, and a lock records those of the index.
 
 Nothing of a URL or of a flag's value but a file's plain name is ever shown: it may hold a password.
 """
@@ -20,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from flowdeps.locks.requirements import (
+    PUBLISH,
     RequirementError,
     before_url,
     normalize,
@@ -37,7 +30,6 @@ _FLAG = re.compile(r"(?<!\S)-")
 _VARIABLE = re.compile(r"\$\{?\w+\}?")
 _PLAIN = re.compile(r"[\w./-]{1,80}")
 
-_PUBLISH = "publish the package to an index and name it with a version"
 _REMOVE = "remove it and list the packages themselves"
 _HASHES = "leave the hashes out, or name a complete lock in lockFrom"
 _INSTEAD = {
@@ -45,7 +37,7 @@ _INSTEAD = {
     for flags, instead in {
         "-r --requirement": "add the file as another item of requirementsFrom",
         "-c --constraint": "add the file as an item of constraintsFrom",
-        "-e --editable -f --find-links": _PUBLISH,
+        "-e --editable -f --find-links": PUBLISH,
         "-i --index-url --pypi-url --no-index": "set spec.index.url",
         "--extra-index-url": "set spec.index.extraUrls",
         "--trusted-host": "give its certificate authority in the Secret of"
@@ -112,7 +104,8 @@ def collect(items: Iterable[tuple[str, str]]) -> RequirementsFile:
         try:
             lines[normalize(parse_requirement(_checked(text)))] = None
         except RequirementError as error:
-            problems.append(_printable(f"{where}: {error}"))
+            text = f"{where}: {error}"
+            problems.append("".join(one if one.isprintable() else "�" for one in text))
     if (more := len(problems) - _MAX_PROBLEMS) > 0:
         problems[_MAX_PROBLEMS:] = [f"and {more} more lines with problems"]
     return RequirementsFile(tuple(lines), tuple(problems))
@@ -123,7 +116,7 @@ def _checked(text: str) -> str:
     if found := _FLAG.search(text):
         raise RequirementError(_flag(text[found.start() :]))
     if "://" in text or "@" in text:
-        raise RequirementError(f'"{before_url(text)}…": a URL is not allowed; {_PUBLISH}')
+        raise RequirementError(f'"{before_url(text)}…": a URL is not allowed; {PUBLISH}')
     if found := _VARIABLE.search(text):
         raise RequirementError(
             f'"{found[0][:40]}": a variable is not filled in; write what it stands for'
@@ -146,14 +139,7 @@ def _flag(text: str) -> str:
         return f'"-…": no word may begin with a dash; {_REMOVE}'
     if name not in _OF_FILES or not _PLAIN.fullmatch(value):
         value = "…" if value else ""
-    return f'"{f"{name} {value}".strip()}": a flag is not allowed; {_instead(name)}'
-
-
-def _instead(name: str) -> str:
     # pip takes a flag by its first letters, too.
     found = {one for flag, one in _INSTEAD.items() if len(name) > 2 and flag.startswith(name)}
-    return _INSTEAD.get(name) or (found.pop() if len(found) == 1 else _REMOVE)
-
-
-def _printable(text: str) -> str:
-    return "".join(one if one.isprintable() else "�" for one in text)
+    instead = _INSTEAD.get(name) or (found.pop() if len(found) == 1 else _REMOVE)
+    return f'"{f"{name} {value}".strip()}": a flag is not allowed; {instead}'

@@ -77,13 +77,12 @@ class Target:
                 f"Python {self.python!r} is not supported; use a minor version from "
                 f"3.{_OLDEST_PYTHON} on, as in 3.12"
             )
+        known = f"choose from {', '.join(PLATFORMS)}"
         if not self.platforms:
-            raise TargetError(f"no platform is named; choose from {', '.join(PLATFORMS)}")
+            raise TargetError(f"no platform is named; {known}")
         for name in self.platforms:
             if name not in PLATFORMS:
-                raise TargetError(
-                    f"platform {name!r} is not supported; choose from {', '.join(PLATFORMS)}"
-                )
+                raise TargetError(f"platform {name!r} is not supported; {known}")
         object.__setattr__(self, "platforms", tuple(sorted(set(self.platforms))))
 
     def fits(self, filename: str, platform: str, *, glibc: int = OLDEST_GLIBC) -> bool:

@@ -24,7 +24,6 @@ from flowdeps.vulnerabilities.read import (
     LoadedDatabase,
     LoadError,
     RecordReader,
-    read_archive,
     read_files,
 )
 
@@ -63,7 +62,10 @@ class Advisories:
         self.problem = None
         if found:
             self.current, self._fingerprint = found.database, found.fingerprint
-            self._log(found)
+            log.info("%s: %d advisories", self._shown, found.database.records)
+            if found.unreadable and found.unreadable != self._logged:
+                log.warning("%s: %s", self._shown, found.unreadable)
+            self._logged = found.unreadable
         return self.version != before
 
     async def _read(self) -> LoadedDatabase | None:
@@ -76,9 +78,12 @@ class Advisories:
             if etag is None:
                 return None
             raw = FileIO(os.dup(file.fileno()))
-            return await self._in_thread(
-                lambda reader: read_archive(raw, fingerprint=etag, reader=reader)
-            )
+
+            def read(reader: RecordReader) -> LoadedDatabase:
+                reader.archive("the archive", raw)
+                return reader.result(etag)
+
+            return await self._in_thread(read)
 
     async def _in_thread(self, read: Callable[[RecordReader], T]) -> T:
         """Run ``read`` in a thread; a cancellation asks it to stop, and waits until it has."""
@@ -118,12 +123,6 @@ class Advisories:
         except (httpx.HTTPError, TimeoutError) as error:
             why = str(error) or "no answer in time"
             raise LoadError(f"can't be fetched ({why})") from None
-
-    def _log(self, found: LoadedDatabase) -> None:
-        log.info("%s: %d advisories", self._shown, found.database.records)
-        if found.unreadable and found.unreadable != self._logged:
-            log.warning("%s: %s", self._shown, found.unreadable)
-        self._logged = found.unreadable
 
 
 def _is_url(location: str) -> bool:

@@ -1,12 +1,9 @@
 """Finds the pins of a lock that have known vulnerabilities, and constraints that avoid them.
 
-A version is affected where an advisory lists it or a range holds it; its local part (``+cu118``)
-doesn't matter, since a rebuild has the vulnerabilities of what it was built from. A version that
-isn't PEP 440 is only looked for in lists.
-
-Databases have several advisories on one vulnerability (GHSA-…, PYSEC-…), linked by aliases. It is
-reported as long as one of them says so, and once: by its CVE where it has one, because other tools
-and people know it by that name.
+A version is affected where an advisory lists it or a range holds it, whatever its local part
+(``+cu118``): a rebuild has the vulnerabilities of what it was built from. One that isn't PEP 440 is
+only looked for in lists. Of several advisories on one vulnerability, linked by aliases, one that
+says so is enough, and it is reported once: by its CVE where it has one.
 """
 
 from collections.abc import Iterable, Sequence
@@ -67,12 +64,9 @@ def exclusions(
     """Return constraints that lead a resolver to versions without ``vulnerabilities``, sorted.
 
     All that a condition can say is ruled out, or a resolver would try one affected version after
-    the other: ``urllib3>=2.0.7`` where the vulnerability was always there, ``urllib3<2`` where it
-    came and wasn't fixed, and ``urllib3!=2.0.4`` (or all listed versions) for others. A
-    vulnerability of every version gives no line.
-
-    One that came and was fixed leaves versions on both sides, which no condition can say. Where
-    ``!=`` leads to the next affected one, those ``before`` it are left: ``urllib3<2.0.0``.
+    the other; a vulnerability of every version gives no line. One that came and was fixed leaves
+    versions on both sides, which no condition can say: ``!=`` rules out the pin's alone and, if
+    that leads to the next affected one, ``before`` allows only those before it: ``urllib3<2.0.0``.
     """
     lines = {
         f"{one.package}<{one.since}" if before and one.since else f"{one.package}{one.forbid}"
@@ -115,7 +109,10 @@ def _vulnerability(package: str, version: str, advisories: tuple[Advisory, ...])
     names = {name for one in advisories for name in (one.id, *one.aliases)}
     best = min(names, key=_preference)
     by_preference = sorted(advisories, key=lambda one: _preference(one.id))
-    since, fixed = _since(version, advisories), _fixed(version, advisories)
+    around = [one for each in advisories for one in each.ranges if _within(one, version)]
+    starts = [public_version(one.since) for one in around]
+    since = str(min(filter(None, starts))) if starts and all(starts) else ""
+    fixed = _fixed(version, advisories)
     return Vulnerability(
         package,
         version,
@@ -124,18 +121,9 @@ def _vulnerability(package: str, version: str, advisories: tuple[Advisory, ...])
         summary=next((one.summary for one in by_preference if one.summary), ""),
         severity=next((one.severity for one in by_preference if one.severity), ""),
         aliases=tuple(sorted(names - {best})),
-        forbid=_forbid(version, since, fixed, advisories),
+        forbid=_forbid(version, since, fixed, around, advisories),
         since=since,
     )
-
-
-def _around(version: str, advisories: tuple[Advisory, ...]) -> list[AffectedRange]:
-    return [one for each in advisories for one in each.ranges if _within(one, version)]
-
-
-def _since(version: str, advisories: tuple[Advisory, ...]) -> str:
-    starts = [public_version(one.since) for one in _around(version, advisories)]
-    return str(min(filter(None, starts))) if starts and all(starts) else ""
 
 
 def _fixed(version: str, advisories: tuple[Advisory, ...]) -> str:
@@ -148,11 +136,16 @@ def _fixed(version: str, advisories: tuple[Advisory, ...]) -> str:
     return ""
 
 
-def _forbid(version: str, since: str, fixed: str, advisories: tuple[Advisory, ...]) -> str:
+def _forbid(
+    version: str,
+    since: str,
+    fixed: str,
+    around: list[AffectedRange],
+    advisories: tuple[Advisory, ...],
+) -> str:
     own = public_version(version)
     if own is None:
         return ""
-    around = _around(version, advisories)
     if not around:
         versions = {public_version(text) for each in advisories for text in each.versions}
         every = sorted(filter(None, versions))

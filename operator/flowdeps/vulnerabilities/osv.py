@@ -1,12 +1,7 @@
 """Reads advisories about Python packages from records in OSV format, into a compact form.
 
-Of an OSV record (one JSON object) this much is read, and kept::
-
-    id, aliases, withdrawn, summary (or the first paragraph of details)
-    affected[]: package {ecosystem: "PyPI", name}
-                versions[]
-                ranges[] of type ECOSYSTEM: events[] {introduced | fixed | last_affected}
-                database_specific.severity, of the record or the affected package
+Of a record id, aliases, withdrawn and summary are read (or the first paragraph of details), and of
+each affected package its versions, its ranges of type ECOSYSTEM and its severity, or the record's.
 
 Texts and tuples, and each equal text once: a database has ten thousands of records. A range with a
 version that isn't PEP 440 is left out; what the record lists still holds.
@@ -22,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 from packaging.utils import canonicalize_name, canonicalize_version
 from packaging.version import InvalidVersion, Version
 
+from flowdeps.api.status import mapping, mappings, texts
 from flowdeps.api.wording import shorten
 
 _SUMMARY = 160
@@ -80,9 +76,9 @@ class Builder:
         """Add a record, if it is about Python packages and not withdrawn. Raises `RecordError`."""
         if not isinstance(record, dict) or not _text(record.get("id")):
             raise RecordError("not an OSV record: an object with an id")
-        packages: dict[str, list[dict[str, Any]]] = {}
-        for affected in () if record.get("withdrawn") else _objects(record.get("affected")):
-            package = _object(affected.get("package"))
+        packages: dict[str, list[Mapping[str, Any]]] = {}
+        for affected in () if record.get("withdrawn") else mappings(record.get("affected")):
+            package = mapping(affected.get("package"))
             name, ecosystem = _text(package.get("name")), _text(package.get("ecosystem"))
             if name and ecosystem.partition(":")[0] == "PyPI":
                 packages.setdefault(canonicalize_name(name), []).append(affected)
@@ -104,22 +100,20 @@ class Builder:
             MappingProxyType(found), records=self.records, digest=f"sha256:{digest.hexdigest()}"
         )
 
-    def _advisory(self, record: dict[str, Any], entries: list[dict[str, Any]]) -> Advisory:
-        details = [_object(one.get("database_specific")) for one in (record, *entries)]
+    def _advisory(self, record: Mapping[str, Any], entries: list[Mapping[str, Any]]) -> Advisory:
+        details = [mapping(one.get("database_specific")) for one in (record, *entries)]
         severities = (_text(one.get("severity")).lower() for one in details)
         ranges = [
             self._once(affected)
             for entry in entries
-            for one in _objects(entry.get("ranges"))
+            for one in mappings(entry.get("ranges"))
             if one.get("type") == "ECOSYSTEM"
-            for affected in _ranges(_objects(one.get("events")))
+            for affected in _ranges(mappings(one.get("events")))
         ]
-        versions = {
-            self._version(one) for entry in entries for one in _texts(entry.get("versions"))
-        }
+        versions = {self._version(one) for entry in entries for one in texts(entry.get("versions"))}
         return Advisory(
             id=_line(record["id"]),
-            aliases=tuple(sorted({_line(one) for one in _texts(record.get("aliases"))})),
+            aliases=tuple(sorted({_line(one) for one in texts(record.get("aliases"))})),
             summary=_line(_text(record.get("summary")) or _text(record.get("details"))),
             severity=next((self._once(one) for one in severities if one in _SEVERITIES), ""),
             ranges=self._once(tuple(ranges)),
@@ -153,7 +147,7 @@ def normal_version(text: str) -> str:
     return text if version is None else canonicalize_version(version)
 
 
-def _ranges(events: list[dict[str, Any]]) -> list[AffectedRange]:
+def _ranges(events: list[Mapping[str, Any]]) -> list[AffectedRange]:
     ordered: list[tuple[bool, Version, int, str]] = []
     for event in events:
         for kind in _RANKS.keys() & event.keys():
@@ -199,15 +193,3 @@ def _line(text: str) -> str:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
-
-
-def _texts(value: object) -> list[str]:
-    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
-
-
-def _object(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _objects(value: object) -> list[dict[str, Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

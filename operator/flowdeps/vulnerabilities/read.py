@@ -159,12 +159,6 @@ def read_files(root: Path, *, known: str, reader: RecordReader) -> LoadedDatabas
     return reader.result(fingerprint)
 
 
-def read_archive(raw: FileIO, *, fingerprint: str, reader: RecordReader) -> LoadedDatabase:
-    """Read the database in the zip file ``raw``, and close it. Raises `LoadError`."""
-    reader.archive("the archive", raw)
-    return reader.result(fingerprint)
-
-
 def _paths(root: Path, reader: RecordReader) -> Iterator[Path]:
     """Yield the files in ``root``, without hidden ones, such as those of a mounted ConfigMap."""
     if not root.is_dir():

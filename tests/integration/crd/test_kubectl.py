@@ -8,8 +8,7 @@ import yaml
 from flowdeps.api.conditions import Condition, ConditionType, merge_conditions
 from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import parse_spec
-from flowdeps.api.status import SetStatus, parse_status
-from flowdeps.api.statusparts import LockStatus, PoolStatus, RevisionStatus
+from flowdeps.api.status import LockStatus, PoolStatus, RevisionStatus, SetStatus, parse_status
 from tests.cluster.controlplane import ControlPlane, KubectlError
 from tests.integration.crd.api import CRD, Sets
 from tests.integration.crd.conftest import NAMESPACE

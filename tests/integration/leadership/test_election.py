@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flowdeps.api.electionconfig import ElectionConfig
+from flowdeps.api.config import ElectionConfig
 from flowdeps.clients.fence import Fence, FenceClosedError
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.leadership.election import Election, LostError

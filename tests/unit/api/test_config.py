@@ -6,8 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowdeps.api.config import Config, PrefectConfig, ResolverConfig, parse_config
-from flowdeps.api.electionconfig import ElectionConfig
+from flowdeps.api.config import (
+    Config,
+    ElectionConfig,
+    PrefectConfig,
+    ResolverConfig,
+    parse_config,
+)
 from flowdeps.api.poolconfig import EnvVar, InstallConfig, PoolConfig
 from flowdeps.api.problems import InvalidError
 from flowdeps.api.trialconfig import ImagesConfig, PodsConfig, VulnerabilitiesConfig

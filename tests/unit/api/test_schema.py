@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from flowdeps.api import conditions, names, parts, rules, spec, status, statusparts
+from flowdeps.api import conditions, names, parts, rules, spec, status
 from flowdeps.api.durations import parse_duration
 from flowdeps.locks.request import Prereleases
 from flowdeps.locks.target import PLATFORMS
@@ -20,6 +20,14 @@ CHOICES = {
     "spec.updates": spec.Updates,
     "spec.vulnerabilities": spec.OnVulnerable,
     "spec.index.prereleases": Prereleases,
+}
+PARTS: dict[str, Any] = {
+    "lock": status.LockStatus,
+    "image": status.ImageStatus,
+    "proposed": status.ProposedStatus,
+    "vulnerabilities": status.VulnerabilityStatus,
+    "revisions": status.RevisionStatus,
+    "workPools": status.PoolStatus,
 }
 
 
@@ -64,26 +72,33 @@ def test_the_bounds_of_the_status_are_those_of_the_schema() -> None:
     """What to_dict and merge_conditions cut is cut where the schema ends."""
     assert field("status.conditions.message")["maxLength"] == conditions.MESSAGE_LIMIT
     assert field("status.revisions")["maxItems"] == status.REVISIONS_LIMIT
-    assert field("status.revisions.summary")["maxLength"] == statusparts.SUMMARY_LIMIT
     assert field("status.workPools")["maxItems"] == status.POOLS_LIMIT
-    assert field("status.workPools.namespaces")["maxItems"] == statusparts.NAMESPACES_LIMIT
-    assert field("status.workPools.message")["maxLength"] == statusparts.POOL_MESSAGE_LIMIT
+    assert field("status.workPools.namespaces")["maxItems"] == limit("workPools", "namespaces")
     assert field("status.lastHandledRefreshAt")["maxLength"] == status.REQUEST_LIMIT
-    assert field("status.lock.image")["maxLength"] == statusparts.IMAGE_LIMIT
-    for name, limit in (
-        ("image.name", statusparts.IMAGE_LIMIT),
-        ("image.id", statusparts.IMAGE_LIMIT),
-        ("image.python", statusparts.PYTHON_LIMIT),
-        ("proposed.summary", statusparts.SUMMARY_LIMIT),
-        ("vulnerabilities.id", statusparts.ID_LIMIT),
-        ("vulnerabilities.package", statusparts.NAME_LIMIT),
-        ("vulnerabilities.version", statusparts.NAME_LIMIT),
-        ("vulnerabilities.fixed", statusparts.NAME_LIMIT),
-        ("vulnerabilities.summary", statusparts.ABOUT_LIMIT),
+    for where, name in (
+        ("revisions", "summary"),
+        ("workPools", "message"),
+        ("lock", "image"),
+        ("image", "name"),
+        ("image", "id"),
+        ("image", "python"),
+        ("proposed", "summary"),
+        ("vulnerabilities", "id"),
+        ("vulnerabilities", "package"),
+        ("vulnerabilities", "version"),
+        ("vulnerabilities", "fixed"),
+        ("vulnerabilities", "summary"),
     ):
-        assert field(f"status.{name}")["maxLength"] == limit
+        assert field(f"status.{where}.{name}")["maxLength"] == limit(where, name)
     assert field("status.vulnerabilities")["maxItems"] == status.VULNERABILITIES_LIMIT
     assert field("spec.workPools.key")["maxLength"] == rules.KEY_LIMIT
+
+
+def limit(where: str, name: str) -> int:
+    """The bound of a field in a part of the status."""
+    found = PARTS[where].__dataclass_fields__[name].metadata["limit"]
+    assert isinstance(found, int)
+    return found
 
 
 def test_the_complete_example_has_every_field() -> None:

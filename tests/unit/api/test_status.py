@@ -6,14 +6,15 @@ from hypothesis import strategies as st
 
 from flowdeps.api.conditions import Condition, ConditionType, merge_conditions
 from flowdeps.api.reasons import Reason
-from flowdeps.api.status import SetStatus, parse_status
-from flowdeps.api.statusparts import (
+from flowdeps.api.status import (
     ImageStatus,
     LockStatus,
     PoolStatus,
     ProposedStatus,
     RevisionStatus,
+    SetStatus,
     VulnerabilityStatus,
+    parse_status,
 )
 from tests.unit.api.test_resource import JSON
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from flowdeps.api.electionconfig import ElectionConfig
+from flowdeps.api.config import ElectionConfig
 from flowdeps.cli.lease import OFF, UNKNOWN, describe, unreadable
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain, repeat
 from typing import Any, cast
 
-from flowdeps.api.electionconfig import ElectionConfig
+from flowdeps.api.config import ElectionConfig
 from flowdeps.clients.fence import Fence, FenceClosedError
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from flowdeps.api.names import REFRESH_REQUESTED_ANNOTATION
-from flowdeps.api.status import SetStatus
-from flowdeps.api.statusparts import LockStatus
+from flowdeps.api.status import LockStatus, SetStatus
 from flowdeps.locks.index import Index
 from flowdeps.state.config_maps import config_maps, keep_history, obsolete
 from flowdeps.state.locations import Location

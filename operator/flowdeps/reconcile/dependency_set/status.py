@@ -19,13 +19,13 @@ from flowdeps.api.names import (
 )
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
-from flowdeps.api.status import SetStatus
-from flowdeps.api.statusparts import (
+from flowdeps.api.status import (
     ImageStatus,
     LockStatus,
     PoolStatus,
     ProposedStatus,
     RevisionStatus,
+    SetStatus,
     VulnerabilityStatus,
 )
 from flowdeps.api.times import parse_time
