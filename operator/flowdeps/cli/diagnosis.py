@@ -46,7 +46,7 @@ class Mounted:
     """A ConfigMap that runs mount."""
 
     digest: str
-    """Of its lock."""
+    """The digest of its lock."""
     holder: str
     """The set that it belongs to."""
 
@@ -207,6 +207,7 @@ def _troubles(status: SetStatus, ready: Condition | None) -> Iterator[Trouble]:
 
 def _notes(body: Body, status: SetStatus, now: datetime) -> Iterator[str]:
     meta = body["metadata"]
+    # The operator itself writes only the status.
     writes = meta.get("managedFields") or ()
     times = [one.get("time") for one in writes if one.get("subresource") != "status"]
     times.append(meta.get("creationTimestamp"))
