@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from flowdeps.api.spec import ConfigMapSource, SetSpec
 from flowdeps.cli.manifests import Manifest, Manifests
-from flowdeps.gather.texts import TextError, text_under
+from flowdeps.gather.sources import TextError, text_under
 from flowdeps.locks.lock import LockError, parse_lock
 from flowdeps.locks.requirements_file import parse_requirements_file
 
@@ -21,8 +21,7 @@ _Name = tuple[str | None, str]
 
 
 def check_across(sets: Sets, found: Manifests) -> None:
-    """Check valid sets against each other, and against the ConfigMaps that they read; add to the
-    problems and notes of `found`."""
+    """Add what is wrong among valid sets, and in the ConfigMaps that they read, to `found`."""
     found.problems += _clashes(sets)
     _check_includes({_name(manifest): (manifest, spec) for manifest, spec in sets}, found)
     _check_sources(sets, found)
@@ -130,10 +129,8 @@ def _check_sources(sets: Sets, found: Manifests) -> None:
 
 def _sources(spec: SetSpec) -> Iterator[tuple[str, ConfigMapSource, Check]]:
     """Each ConfigMap key that a set reads: the field, the source, and how it is checked."""
-    for name, sources in (
-        ("requirementsFrom", spec.requirements_from),
-        ("constraintsFrom", spec.constraints_from),
-    ):
+    named = {"requirementsFrom": spec.requirements_from, "constraintsFrom": spec.constraints_from}
+    for name, sources in named.items():
         for index, source in enumerate(sources):
             if isinstance(source, ConfigMapSource):
                 yield f"spec.{name}[{index}].configMapKeyRef", source, _wrong_lines

@@ -16,7 +16,8 @@ from flowdeps.clients.fence import Fence
 if TYPE_CHECKING:
     from flowdeps.leadership.election import Election
 
-_DESCRIPTION = """\
+SUMMARY = "remove everything that flowdeps has made"
+DESCRIPTION = """\
 Remove everything that the operator with this configuration has made: its part of the base job
 templates, ConfigMaps, Secrets and pods with its label, and the finalizers and status of sets.
 The sets themselves stay. Prints one line for each thing that it removes.
@@ -25,23 +26,14 @@ With leaderElection, it waits for the operator to end and holds the Lease in the
 Lease is removed last. Without leaderElection, stop the operator yourself first: it would make
 everything again.
 """
-_EPILOG = """\
+EPILOG = """\
 Exit status: 0 nothing is left, 1 something is left (the lines name it and the cause). Run it
 again to continue.
 """
 
 
-def add_parser(
-    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
-) -> argparse.ArgumentParser:
-    """Add the command to the program's."""
-    parser = subparsers.add_parser(
-        "cleanup",
-        help="remove everything that flowdeps has made",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
     add_config(parser)
     parser.add_argument("--dry-run", action="store_true", help="only print what would be removed")
     parser.add_argument("--yes", action="store_true", help="required to remove anything")
@@ -57,8 +49,6 @@ def add_parser(
         default=60,
         help="how long to wait for the operator to end (default: 60)",
     )
-    parser.set_defaults(run=run)
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
@@ -106,19 +96,23 @@ async def _clean_up(config: Config, args: argparse.Namespace) -> int:
                 await _wait_for(election, config, seconds=args.wait)
 
             async def leave() -> None:
-                if election and cleanup.left:
-                    await election.release()
-                elif election:
-                    await election.remove()
+                if election:
+                    await (election.release() if cleanup.left else election.remove())
 
             await hold(cleanup.run, election=election, fence=fence, stop=stop, leave=leave)
     except (ClusterError, PoolsError, LostError) as error:
         raise CommandError(f"{error}; fix this and run it again") from None
     if stop.is_set():
         raise CommandError("interrupted; run it again to continue")
-    if cleanup.left:
-        raise CommandError(*cleanup.left, _what_to_do(args))
-    return 0
+    if not cleanup.left:
+        return 0
+    what_to_do = "the rest is done; fix the problems above and run it again"
+    if not args.skip_pools:
+        what_to_do = (
+            "fix the problems above and run it again: nothing is removed from the cluster while a"
+            " template needs it. If Prefect is gone for good, add --skip-pools"
+        )
+    raise CommandError(*cleanup.left, what_to_do)
 
 
 async def _wait_for(election: "Election", config: Config, *, seconds: int) -> None:
@@ -136,12 +130,3 @@ async def _wait_for(election: "Election", config: Config, *, seconds: int) -> No
             f"{election.holder} is active and holds the Lease {name}: stop the operator first"
             " (helm uninstall, or kubectl scale --replicas=0), then run this again"
         ) from None
-
-
-def _what_to_do(args: argparse.Namespace) -> str:
-    if args.skip_pools:
-        return "the rest is done; fix the problems above and run it again"
-    return (
-        "fix the problems above and run it again: nothing is removed from the cluster while a"
-        " template needs it. If Prefect is gone for good, add --skip-pools"
-    )

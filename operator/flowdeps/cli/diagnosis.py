@@ -55,9 +55,8 @@ class Observed:
     """What was read of a set, in its cluster and in Prefect."""
 
     body: Body
-    """The set itself."""
     events: Sequence[Body] = ()
-    """Its events, in any order."""
+    """In any order."""
     pods: Sequence[Body] = ()
     """The pods that try its lock, or look into its image."""
     mounted: Mapping[tuple[str, str], Mounted | None] = field(default_factory=dict)
@@ -65,7 +64,6 @@ class Observed:
     offered: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """The keys in a pool's template, by pool, as far as pools could be read."""
     lease: LeaseReport = UNKNOWN
-    """Which operator is active."""
     unread: Sequence[str] = ()
     """What could not be read, and why."""
 
@@ -105,7 +103,6 @@ class Diagnosis:
     ready: bool
     """Whether it is ready as its present spec asks."""
     reason: str
-    """The reason of its summary."""
     since: datetime | None
     """When its summary last changed."""
     revision: str
@@ -130,6 +127,7 @@ def diagnose(observed: Observed, *, now: datetime) -> Diagnosis:
     status = parse_status(observed.body)
     ready = find_condition(status.conditions, ConditionType.READY)
     lock = status.lock
+    newest = sorted(observed.events, key=_happened, reverse=True)
     since = (
         parse_time(one.get("lastTransitionTime"))
         for one in status.conditions
@@ -150,7 +148,7 @@ def diagnose(observed: Observed, *, now: datetime) -> Diagnosis:
         serving=tuple(_serving(observed, status)),
         lease=observed.lease,
         pods=tuple(_pod(one, now) for one in observed.pods),
-        events=tuple(_event(one, now) for one in _newest(observed.events)),
+        events=tuple(_event(one, now) for one in newest[:_SHOWN_EVENTS]),
         not_looked_at=tuple(observed.unread),
     )
 
@@ -186,33 +184,33 @@ def _is_current(body: Body, status: SetStatus) -> bool:
 
 
 def _troubles(status: SetStatus, ready: Condition | None) -> Iterator[Trouble]:
-    reasons = set()
+    found: dict[str, Condition] = {}
     for type_ in _STEPS:
-        one = find_condition(status.conditions, type_)
+        step = find_condition(status.conditions, type_)
         good = "False" if type_ is ConditionType.VULNERABLE else "True"
-        if one is None or one.status == good or one.reason in _QUIET or one.reason in reasons:
-            continue
-        reasons.add(one.reason)
-        yield _trouble(one)
-    if ready and ready.status != "True" and not reasons:
-        yield _trouble(ready)
-
-
-def _trouble(one: Condition) -> Trouble:
-    reason = one.reason if isinstance(one.reason, Reason) else None
-    return Trouble(
-        condition=one.type,
-        status=one.status,
-        reason=one.reason,
-        meaning=reason.description if reason else "This version of flowdeps does not know it.",
-        message=one.message,
-        remedy=reason.remedy if reason else "",
-    )
+        if step and step.status != good and step.reason not in _QUIET:
+            found.setdefault(step.reason, step)
+    if ready and ready.status != "True" and not found:
+        found[ready.reason] = ready
+    for one in found.values():
+        reason = one.reason if isinstance(one.reason, Reason) else None
+        yield Trouble(
+            condition=one.type,
+            status=one.status,
+            reason=one.reason,
+            meaning=reason.description if reason else "This version of flowdeps does not know it.",
+            message=one.message,
+            remedy=reason.remedy if reason else "",
+        )
 
 
 def _notes(body: Body, status: SetStatus, now: datetime) -> Iterator[str]:
     meta = body["metadata"]
-    changed = _changed(meta) or now
+    # The operator itself writes only the status.
+    writes = meta.get("managedFields") or ()
+    times = [one.get("time") for one in writes if one.get("subresource") != "status"]
+    times.append(meta.get("creationTimestamp"))
+    changed = max(filter(None, map(parse_time, times)), default=now)
     away = f"; {AWAY}" if now - changed > _SETTLING else ""
     due = status.next_refresh_at
     if deleted := parse_time(meta.get("deletionTimestamp")):
@@ -234,17 +232,6 @@ def _notes(body: Body, status: SetStatus, now: datetime) -> Iterator[str]:
         )
     if status.proposed:
         yield proposal(status.proposed)
-
-
-def _changed(meta: Body) -> datetime | None:
-    """Return when the object was last changed, other than its status by the operator."""
-    times = [
-        parse_time(one.get("time"))
-        for one in meta.get("managedFields") or ()
-        if one.get("subresource") != "status"
-    ]
-    times.append(parse_time(meta.get("creationTimestamp")))
-    return max(filter(None, times), default=None)
 
 
 def _serving(observed: Observed, status: SetStatus) -> Iterator[Serving]:
@@ -282,19 +269,13 @@ def _pod(body: Body, now: datetime) -> str:
     meta, status = body["metadata"], body.get("status") or {}
     waiting = [
         reason
-        for one in (
-            *(status.get("initContainerStatuses") or ()),
-            *(status.get("containerStatuses") or ()),
-        )
+        for kind in ("initContainerStatuses", "containerStatuses")
+        for one in status.get(kind) or ()
         if (reason := ((one.get("state") or {}).get("waiting") or {}).get("reason"))
     ]
     what = ", ".join([status.get("phase") or "Pending", *dict.fromkeys(waiting)])
     made = parse_time(meta.get("creationTimestamp"))
     return f"{meta['name']}: {what}" + (f", made {ago(made, now)}" if made else "")
-
-
-def _newest(events: Sequence[Body]) -> list[Body]:
-    return sorted(events, key=_happened, reverse=True)[:_SHOWN_EVENTS]
 
 
 def _happened(event: Body) -> str:

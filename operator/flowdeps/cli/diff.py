@@ -8,11 +8,12 @@ from flowdeps.cli.failure import CommandError
 from flowdeps.cli.lock import read_lock_file
 from flowdeps.locks.diff import diff
 
-_DESCRIPTION = """\
+SUMMARY = "show what changed between two locks"
+DESCRIPTION = """\
 Show what changed from one lock to another, a line for each package: a moved version,
 `+` a new package, `-` one that left.
 """
-_EPILOG = """\
+EPILOG = """\
 examples:
   flowdeps diff old.lock new.lock
   git show main:ml-extras.lock | flowdeps diff - ml-extras.lock --json
@@ -24,22 +25,11 @@ Exit status: 0, or 1 where a file is not a lock.
 """
 
 
-def add_parser(
-    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
-) -> argparse.ArgumentParser:
-    """Add the command to the program's."""
-    parser = subparsers.add_parser(
-        "diff",
-        help="show what changed between two locks",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
     parser.add_argument("old", metavar="OLD", help="a lock; - for stdin")
     parser.add_argument("new", metavar="NEW", help="the lock after it; - for stdin")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=run)
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:

@@ -18,9 +18,8 @@ class LeaseReport:
     message: str
     """The same, for people."""
     holder: str = ""
-    """The operator that holds the Lease."""
     since: datetime | None = None
-    """When it took the Lease."""
+    """When the holder took the Lease."""
 
 
 UNKNOWN = LeaseReport(

@@ -5,6 +5,7 @@ import asyncio
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from flowdeps.api.config import Config
@@ -12,10 +13,9 @@ from flowdeps.api.reasons import Reason
 from flowdeps.api.spec import SetSpec
 from flowdeps.api.wording import counted
 from flowdeps.cli.failure import CommandError
-from flowdeps.cli.files import read_text
 from flowdeps.cli.lock_inputs import Given, read_inputs, refused
 from flowdeps.cli.manifests import STDIN
-from flowdeps.cli.settings import add_config, make_resolver, read_config
+from flowdeps.cli.settings import add_config, make_resolver, read_config, read_text
 from flowdeps.gather.inputs import Inputs
 from flowdeps.gather.least_vulnerable import Ask, least_vulnerable
 from flowdeps.gather.refusals import blocked, lock_too_large, unresolved
@@ -23,20 +23,16 @@ from flowdeps.locks.lock import Lock, LockError, parse_lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.resolver.errors import ResolveError
 from flowdeps.resolver.resolve import Resolution
+from flowdeps.vulnerabilities import matches
 from flowdeps.vulnerabilities.load import Advisories
-from flowdeps.vulnerabilities.matches import (
-    Vulnerability,
-    find_vulnerabilities,
-    vulnerabilities_text,
-)
-from flowdeps.vulnerabilities.osv import Database
 
-_DESCRIPTION = """\
+SUMMARY = "make a set's lock"
+DESCRIPTION = """\
 Resolve a FlowDependencySet to a lock: every package at one version, with the hashes of
 its wheels that fit the set's Python and platforms. No cluster is needed: pass what the set
 refers to (ConfigMaps, included sets) in further files.
 """
-_EPILOG = """\
+EPILOG = """\
 examples:
   flowdeps lock ml-extras.yaml > ml-extras.lock
   flowdeps lock ml-extras.yaml --previous ml-extras.lock --output ml-extras.lock
@@ -58,17 +54,8 @@ Exit status: 0 a lock was made, 1 there is none (the reason is on standard error
 """
 
 
-def add_parser(
-    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
-) -> argparse.ArgumentParser:
-    """Add the command to the program's."""
-    parser = subparsers.add_parser(
-        "lock",
-        help="make a set's lock",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
     parser.add_argument("file", metavar="FILE", help="YAML or JSON with one set; - for stdin")
     parser.add_argument(
         "beside", metavar="FILE", nargs="*", help="the ConfigMaps and sets that it refers to"
@@ -87,8 +74,6 @@ def add_parser(
     parser.add_argument("--previous", metavar="LOCK", help="keep the pins of this lock if possible")
     parser.add_argument("--output", metavar="FILE", help="write to FILE, not to standard output")
     add_config(parser)
-    parser.set_defaults(run=run)
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
@@ -108,11 +93,7 @@ def run(args: argparse.Namespace) -> int:
     if isinstance(inputs.wanted, LockRequest):
         count = counted(len(inputs.wanted.requirements), "requirement")
         print(f"resolving {count} …", file=sys.stderr)
-    resolver = make_resolver(config)
-
-    async def ask(request: LockRequest) -> Resolution:
-        return await resolver.resolve(request, previous=previous, access=inputs.access)
-
+    ask = partial(make_resolver(config).resolve, previous=previous, access=inputs.access)
     made = asyncio.run(make_lock(inputs, spec, config, ask=ask))
     _print_notes(made.notes)
     lock = made.lock
@@ -131,11 +112,17 @@ def run(args: argparse.Namespace) -> int:
 
 async def make_lock(inputs: Inputs, spec: SetSpec, config: Config, *, ask: Ask) -> Resolution:
     """Return the lock that the operator would publish. Raises CommandError if there is none."""
-    database = await _database(config)
+    database = None
+    if config.vulnerabilities.database:
+        advisories = Advisories(config.vulnerabilities.database)
+        await advisories.load()
+        if advisories.problem:
+            _print_notes([f"{Reason.DATABASE_UNAVAILABLE}: {advisories.problem}"])
+        database = advisories.current
 
-    def known(lock: Lock) -> tuple[Vulnerability, ...]:
+    def known(lock: Lock) -> tuple[matches.Vulnerability, ...]:
         pins = [(pin.name, pin.version) for pin in lock.pins]
-        return find_vulnerabilities(database, pins) if database else ()
+        return matches.find_vulnerabilities(database, pins) if database else ()
 
     wanted = inputs.wanted
     try:
@@ -149,18 +136,8 @@ async def make_lock(inputs: Inputs, spec: SetSpec, config: Config, *, ask: Ask) 
     found = known(made.lock)
     if problem := lock_too_large(made.lock) or blocked(spec, found):
         raise refused(problem)
-    return replace(made, notes=(*made.notes, vulnerabilities_text(found))) if found else made
-
-
-async def _database(config: Config) -> Database | None:
-    """The known vulnerabilities, read once; None where there are none, or they can't be read."""
-    if not config.vulnerabilities.database:
-        return None
-    advisories = Advisories(config.vulnerabilities.database)
-    await advisories.load()
-    if advisories.problem:
-        _print_notes([f"{Reason.DATABASE_UNAVAILABLE}: {advisories.problem}"])
-    return advisories.current
+    notes = [matches.vulnerabilities_text(found)] if found else []
+    return replace(made, notes=(*made.notes, *notes))
 
 
 def _print_notes(notes: Iterable[str]) -> None:

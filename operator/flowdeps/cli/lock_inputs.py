@@ -14,21 +14,11 @@ from flowdeps.api.problems import InvalidError
 from flowdeps.api.resource import parse_spec
 from flowdeps.api.spec import DEFAULT_PLATFORMS, OnVulnerable, SetSpec
 from flowdeps.cli.failure import CommandError
-from flowdeps.cli.files import read_text
 from flowdeps.cli.manifests import Manifest, Manifests, read_manifests
+from flowdeps.cli.settings import read_text
+from flowdeps.gather import sources
 from flowdeps.gather.credentials import NETRC_FILE
 from flowdeps.gather.inputs import Inputs, gather
-from flowdeps.gather.sources import (
-    Absent,
-    ConfigMapKey,
-    Content,
-    PrefectVariable,
-    Present,
-    SecretName,
-    SourceRef,
-    Unreadable,
-    key_content,
-)
 from flowdeps.locks.image import ImageError
 from flowdeps.locks.inspection import parse_image_packages
 from flowdeps.state.store import SetKey
@@ -39,25 +29,19 @@ _HOW = "`flowdeps lock --help` says how to make the file"
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """The files that a command line names."""
+    """The files that a command line names, as `flowdeps lock --help` explains them."""
 
     file: str
-    """The set."""
     beside: Sequence[str] = ()
-    """The ConfigMaps and sets that it refers to."""
     image_packages: str | None = None
-    """What the image has installed."""
     python: str | None = None
-    """The image's Python, where `image_packages` does not say it."""
     variables: Mapping[str, str] = field(default_factory=dict)
-    """The values of Prefect variables, by name."""
     netrc: str | None = None
-    """Credentials of the index."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileLookup:
-    """The `flowdeps.gather.lookup.Lookup` of the set in `manifest`, in files."""
+    """The `flowdeps.gather.sources.Lookup` of the set in `manifest`, in files."""
 
     key: SetKey
     config: Config
@@ -67,45 +51,45 @@ class FileLookup:
     config_maps: Sequence[Manifest]
     of_image: Image | None
 
-    def need_sources(self, refs: frozenset[SourceRef]) -> None:
+    def need_sources(self, refs: frozenset[sources.SourceRef]) -> None:
         pass
 
     def need_image(self, ref: ImageRef | None) -> None:
         pass
 
-    def source(self, ref: SourceRef) -> Content:
+    def source(self, ref: sources.SourceRef) -> sources.Content:
         match ref:
-            case SecretName():
-                return Present({NETRC_FILE: read_text(self.given.netrc or "")})
-            case PrefectVariable(name):
+            case sources.SecretName():
+                return sources.Present({NETRC_FILE: read_text(self.given.netrc or "")})
+            case sources.PrefectVariable(name):
                 if file := self.given.variables.get(name):
-                    return Present(read_text(file))
-                return Absent(
+                    return sources.Present(read_text(file))
+                return sources.Absent(
                     f"the value of {ref} is not known here; give a file with it:"
                     f" --variable {name}=FILE"
                 )
-            case ConfigMapKey():
+            case sources.ConfigMapKey():
                 lacking = f"there is no {ref} in the files; give its file after the set's"
                 maps = self._of(self.config_maps, ref.name)
                 return min(
-                    (key_content(ref, one.body) for one in maps),
-                    key=lambda one: isinstance(one, Absent),
-                    default=Absent(lacking),
+                    (sources.key_content(ref, one.body) for one in maps),
+                    key=lambda one: isinstance(one, sources.Absent),
+                    default=sources.Absent(lacking),
                 )
 
-    def included(self, name: str) -> SetSpec | Absent | Unreadable:
+    def included(self, name: str) -> SetSpec | sources.Absent | sources.Unreadable:
         found = list(self._of(self.sets, name))
         if not found:
-            return Absent(
+            return sources.Absent(
                 "there is no set of that name in the files; give its file after the set's, or"
                 " remove it here"
             )
         if len(found) > 1:
-            return Unreadable(f"{len(found)} sets of that name in the files; keep one")
+            return sources.Unreadable(f"{len(found)} sets of that name in the files; keep one")
         try:
             return parse_spec(found[0].body)
         except InvalidError as error:
-            return Unreadable("; ".join(map(str, error.problems)))
+            return sources.Unreadable("; ".join(map(str, error.problems)))
 
     def image_ref(self, spec: SetSpec) -> ImageRef | None:
         return self.of_image.ref if self.of_image and not spec.target else None
@@ -125,10 +109,7 @@ class FileLookup:
 
 
 def read_inputs(given: Given, config: Config) -> tuple[Inputs, SetSpec, list[str]]:
-    """Return what a lock is made from, the set's spec, and what could not be looked up here.
-
-    Raises CommandError.
-    """
+    """Return what a lock is made from, the set's spec, and notes. Raises CommandError."""
     files = _read([given.file])
     if len(files.sets) != 1:
         raise CommandError(
@@ -139,8 +120,8 @@ def read_inputs(given: Given, config: Config) -> tuple[Inputs, SetSpec, list[str
     try:
         spec = parse_spec(manifest.body)
     except InvalidError as error:
-        raise CommandError.invalid(given.file, error) from None
-    beside = _read(given.beside) if given.beside else Manifests()
+        raise CommandError(*(f"{given.file}: {one}" for one in error.problems)) from None
+    beside = _read(given.beside)
     notes = list(_notes(given, spec, config))
     if spec.python.image is None:
         config = replace(config, images=replace(config.images, allowed=()))

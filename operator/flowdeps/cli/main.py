@@ -31,7 +31,7 @@ examples:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The program's parser, with all commands."""
+    """The program's parser. A command is a module with the names that are used here."""
     parser = argparse.ArgumentParser(
         prog="flowdeps",
         description=_DESCRIPTION,
@@ -41,7 +41,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"flowdeps {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (run, check, validate, lock, diff, template, status, cleanup):
-        command.add_parser(commands)
+        one = commands.add_parser(
+            command.__name__.rpartition(".")[2],
+            help=command.SUMMARY,
+            description=command.DESCRIPTION,
+            epilog=command.EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_arguments(one)
+        one.set_defaults(run=command.run)
     return parser
 
 
@@ -62,14 +70,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refused(map(str, error.problems))
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has gone (`| head`); the rest of it is not wanted.
-        _drop_output()
-        return 1
     except OSError as error:
-        _drop_output()
-        print(f"flowdeps: {error}", file=sys.stderr)
-        return 1
+        # What could not be written goes, so that the interpreter's end does not try again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # With a broken pipe, the reader of our output has gone (`| head`).
+        return 1 if isinstance(error, BrokenPipeError) else _refused([str(error)])
     return code
 
 
@@ -85,8 +90,3 @@ def _refused(lines: Iterable[str]) -> int:
     for line in lines:
         print(f"flowdeps: {line}", file=sys.stderr)
     return 1
-
-
-def _drop_output() -> None:
-    """Let what could not be written go, so that the interpreter's end does not try again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

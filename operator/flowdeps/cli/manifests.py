@@ -6,6 +6,10 @@ Each document is kept with its origin, so that a problem can name file, line and
 
 ConfigMaps are kept too, since sets may read them. A document of another kind is a note, not a
 problem, unless it looks like a misspelt set.
+
+A hook (`flowdeps validate --skip-others`) gets every YAML and JSON file of a repository. Some are
+templates, which are neither, and some take long to parse, so a file is parsed only if its text
+names what is read here. A document that is meant to be a set, and is not one, is not skipped.
 """
 
 import difflib
@@ -21,11 +25,15 @@ import yaml
 from flowdeps.api.fields import shown
 from flowdeps.api.names import API_VERSION, GROUP, KIND
 from flowdeps.api.problems import InvalidError, Problem
-from flowdeps.cli.others import concerns, meant_as_set, worth_parsing
 
 STDIN = "-"
 _ALIASED = 100_000
 """How many values the aliases of a document may add."""
+_NAMES = re.compile(rf"{re.escape(GROUP)}|{KIND}|ConfigMap", re.IGNORECASE)
+_HEAD = re.compile(
+    rf"""^[ \t{{"'-]*(apiVersion|kind)["']?\s*:\s*["']?({re.escape(GROUP)}/|{KIND}\b)""",
+    re.MULTILINE,
+)
 _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
 
@@ -101,7 +109,7 @@ def read_manifests(files: list[str], *, skip_others: bool = False) -> Manifests:
             if not skip_others:
                 found.problems.append(f"{name}: not a text file in UTF-8; save it as one")
         else:
-            if worth_parsing(text) or not skip_others:
+            if not skip_others or _NAMES.search(text):
                 _read(name, text, found)
     return found
 
@@ -117,7 +125,7 @@ def _read(file: str, text: str, found: Manifests) -> None:
                 problems.append(origin.line("", message))
                 break
             document = _construct(node)
-            if concerns(document) or not found.skip_others:
+            if not found.skip_others or _concerns(document):
                 for path in _repeated(node):
                     message = "written twice, and only one counts; remove the other"
                     found.problems.append(origin.line(path, message))
@@ -131,7 +139,8 @@ def _read(file: str, text: str, found: Manifests) -> None:
     except RecursionError:
         message = "nested too deeply; write it with fewer levels"
         problems.append(f"{file}: document {number}: {message}")
-    if meant_as_set(text) or not found.skip_others:
+    is_template = "{{" in text  # which is no YAML
+    if not found.skip_others or (_HEAD.search(text) and not is_template):
         found.problems += problems
 
 
@@ -143,6 +152,20 @@ def _construct(node: yaml.Node) -> Any:
         raise yaml.constructor.ConstructorError(problem=str(error)) from None
     finally:
         loader.dispose()
+
+
+def _concerns(document: Any) -> bool:
+    """Whether a document is a set, right or wrong, a ConfigMap, or a list with one of them."""
+    if not isinstance(document, dict):
+        return False
+    kind, version, items = (document.get(name) for name in ("kind", "apiVersion", "items"))
+    if isinstance(items, list) and isinstance(kind, str) and kind.endswith("List"):
+        return any(map(_concerns, items))
+    return (
+        (kind, version) == ("ConfigMap", "v1")
+        or (isinstance(kind, str) and kind.lower() == KIND.lower())
+        or (isinstance(version, str) and version.split("/")[0] == GROUP)
+    )
 
 
 def _sort(origin: Origin, document: Any, found: Manifests) -> None:

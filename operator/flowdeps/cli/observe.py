@@ -7,17 +7,17 @@ is enough for a diagnosis.
 
 import contextlib
 import difflib
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from flowdeps.api.config import Config, ElectionConfig
 from flowdeps.api.names import NAMESPACE_LABEL, PURPOSE_LABEL, SET_LABEL, mounted_name
-from flowdeps.api.status import SetStatus, parse_status
+from flowdeps.api.status import parse_status
+from flowdeps.api.statusparts import PoolStatus
 from flowdeps.cli import lease
-from flowdeps.cli.diagnosis import Mounted, Observed, name_of
+from flowdeps.cli.diagnosis import Body, Mounted, Observed, name_of
 from flowdeps.cli.failure import CommandError
-from flowdeps.cli.lease import LeaseReport
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.prefect.client import Pools
@@ -25,7 +25,6 @@ from flowdeps.clients.prefect.errors import PoolsError
 from flowdeps.delivery.choice import find
 from flowdeps.state.store import DIGEST_FILE
 
-Body = Mapping[str, Any]
 T = TypeVar("T")
 
 
@@ -33,15 +32,6 @@ async def list_sets(namespace: str | None) -> list[Body]:
     """Return the sets of a namespace, or of all. Raises CommandError."""
     async with _connect() as cluster:
         return await cluster.list_sets([namespace] if namespace else [])
-
-
-async def observe(
-    namespace: str | None, name: str, *, config: Config, election: ElectionConfig | None
-) -> Observed:
-    """Return what there is of a set; `election` None: not known. Raises CommandError."""
-    async with _connect() as cluster:
-        body = await _find(cluster, namespace, name)
-        return await _read_around(cluster, body, config, election)
 
 
 @contextlib.asynccontextmanager
@@ -81,10 +71,11 @@ def _similar(name: str, sets: Sequence[Body]) -> list[str]:
     return sorted(name_of(one) for one in sets if one["metadata"]["name"] in close)[:8]
 
 
-async def _read_around(
-    cluster: Cluster, body: Body, config: Config, election: ElectionConfig | None
+async def observe(
+    namespace: str | None, name: str, *, config: Config, election: ElectionConfig | None
 ) -> Observed:
-    meta, status, unread = body["metadata"], parse_status(body), list[str]()
+    """Return what there is of a set; `election` None: not known. Raises CommandError."""
+    unread = list[str]()
 
     async def read(what: str, answer: Awaitable[T]) -> tuple[T | None, bool]:
         """Return an answer, and whether there is one."""
@@ -94,30 +85,32 @@ async def _read_around(
             unread.append(f"{what}: {error}")
             return None, False
 
-    events, _ = await read("its events", cluster.list_events(meta["namespace"], meta["uid"]))
-    pods, _ = await read(
-        "its pods", cluster.list_pods(namespaces=[meta["namespace"]], selector=PURPOSE_LABEL)
-    )
-    mounted: dict[tuple[str, str], Mounted | None] = {}
-    pools = status.work_pools
-    for namespace, key in sorted({(where, one.key) for one in pools for where in one.namespaces}):
-        name = mounted_name(key)
-        answer = cluster.get_config_map(namespace, name)
-        found, is_known = await read(f"ConfigMap {namespace}/{name}", answer)
-        if is_known:
-            mounted[namespace, key] = _mounted(found) if found else None
-    return Observed(
-        body=body,
-        events=events or (),
-        pods=[one for one in pods or () if _concerns(one, body)],
-        mounted=mounted,
-        offered=await _offered(status, config, unread),
-        lease=await _lease(cluster, election),
-        unread=unread,
-    )
+    async with _connect() as cluster:
+        body = await _find(cluster, namespace, name)
+        meta, pools = body["metadata"], parse_status(body).work_pools
+        events, _ = await read("its events", cluster.list_events(meta["namespace"], meta["uid"]))
+        answer = cluster.list_pods(namespaces=[meta["namespace"]], selector=PURPOSE_LABEL)
+        pods, _ = await read("its pods", answer)
+        mounted: dict[tuple[str, str], Mounted | None] = {}
+        for where, key in sorted({(one, pool.key) for pool in pools for one in pool.namespaces}):
+            map_name = mounted_name(key)
+            found, is_known = await read(
+                f"ConfigMap {where}/{map_name}", cluster.get_config_map(where, map_name)
+            )
+            if is_known:
+                mounted[where, key] = _mounted(found) if found else None
+        return Observed(
+            body=body,
+            events=events or (),
+            pods=[one for one in pods or () if _concerns(one, body)],
+            mounted=mounted,
+            offered=await _offered(pools, config, unread),
+            lease=await _lease(cluster, election),
+            unread=unread,
+        )
 
 
-async def _lease(cluster: Cluster, election: ElectionConfig | None) -> LeaseReport:
+async def _lease(cluster: Cluster, election: ElectionConfig | None) -> lease.LeaseReport:
     if election is None or not election.enabled:
         return lease.OFF if election else lease.UNKNOWN
     try:
@@ -144,14 +137,14 @@ def _concerns(pod: Body, body: Body) -> bool:
 
 
 async def _offered(
-    status: SetStatus, config: Config, unread: list[str]
+    refs: Sequence[PoolStatus], config: Config, unread: list[str]
 ) -> dict[str, Sequence[str]]:
     found: dict[str, Sequence[str]] = {}
-    if not status.work_pools:
+    if not refs:
         return found
     try:
         async with Pools.connect(config.prefect.api_url) as pools:
-            for one in status.work_pools:
+            for one in refs:
                 pool = await pools.read(one.name)
                 fragment = find(pool.template) if pool else None
                 found[one.name] = fragment.keys if fragment else ()

@@ -19,7 +19,8 @@ from flowdeps.telemetry.server import Server
 
 log = logging.getLogger(__name__)
 
-_DESCRIPTION = """\
+SUMMARY = "run the operator"
+DESCRIPTION = """\
 Run the operator until it gets SIGTERM or SIGINT.
 
 It finds the cluster by KUBECONFIG or ~/.kube/config, and in a pod by its service account.
@@ -29,18 +30,11 @@ It serves /metrics, /healthz (liveness) and /readyz on httpPort. With leaderElec
 waits until it holds the Lease. If it loses the Lease, it ends with exit status 1, to be
 started again.
 """
+EPILOG = None
 
 
-def add_parser(
-    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
-) -> argparse.ArgumentParser:
-    """Add the command to the program's."""
-    parser = subparsers.add_parser(
-        "run",
-        help="run the operator",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
     add_config(parser)
     parser.add_argument(
         "--log-format",
@@ -54,8 +48,6 @@ def add_parser(
         default="info",
         help="the least severe level that is logged (default: info)",
     )
-    parser.set_defaults(run=run)
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
@@ -79,7 +71,11 @@ async def _serve(config: Config) -> int:
     metrics, identity = Metrics(), f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
     fence = Fence() if config.election.enabled else Fence.open()
     stop = asyncio.Event()
-    take_signals = partial(_take_signals, stop)
+
+    def take_signals() -> None:
+        for one in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(one, stop.set)
+
     take_signals()
     try:
         async with AsyncExitStack() as stack:
@@ -122,8 +118,3 @@ async def _serve(config: Config) -> int:
         log.error("not active any more: %s", error)  # noqa: TRY400 - it is no mistake
         return 1
     return 0
-
-
-def _take_signals(stop: asyncio.Event) -> None:
-    for one in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(one, stop.set)

@@ -1,4 +1,4 @@
-"""The configuration file, and the cluster's and Prefect's addresses, for commands."""
+"""Reads the configuration and other files that a command line names, and makes the resolver."""
 
 import argparse
 import os
@@ -11,6 +11,7 @@ from flowdeps.api.config import Config, parse_config
 from flowdeps.api.names import TEMPORARY
 from flowdeps.api.problems import InvalidError
 from flowdeps.cli.failure import CommandError
+from flowdeps.gather.sources import TextError, decode
 from flowdeps.resolver.child import Limits
 from flowdeps.resolver.resolve import Resolver
 
@@ -37,14 +38,22 @@ def read_config(file: str | None) -> Config:
         raise CommandError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise CommandError(f"{file}: nested too deeply") from None
-    if document is None:
-        document = {}
-    if not isinstance(document, dict):
+    if not isinstance(document, dict | None):
         raise CommandError(f"{file}: not a mapping; write fields such as `prefect:`")
     try:
-        return parse_config(document)
+        return parse_config(document or {})
     except InvalidError as error:
-        raise CommandError.invalid(file, error) from None
+        raise CommandError(*(f"{file}: {one}" for one in error.problems)) from None
+
+
+def read_text(file: str) -> str:
+    """Return the text of a file, without a byte order mark. Raises CommandError."""
+    try:
+        return decode(Path(file).read_bytes())
+    except OSError as error:
+        raise CommandError(f"{file}: {error.strerror}") from None
+    except TextError as error:
+        raise CommandError(f"{file}: {error}") from None
 
 
 def make_resolver(config: Config) -> Resolver:

@@ -5,19 +5,20 @@ import asyncio
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from flowdeps.api.conditions import ConditionType, find_condition
-from flowdeps.api.status import parse_status
+from flowdeps.api.conditions import Condition, ConditionType, find_condition
+from flowdeps.api.status import SetStatus, parse_status
 from flowdeps.api.wording import listed
 from flowdeps.cli.diagnosis import AWAY, NOT_SEEN, diagnose, name_of, proposal
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.report import to_json, to_text
 from flowdeps.cli.settings import add_config, read_config
 
-_DESCRIPTION = """\
+SUMMARY = "show the sets of a cluster, or why one is as it is, and what to do"
+DESCRIPTION = """\
 Show the dependency sets of the cluster that kubectl uses in a table: ready or why not, the
 lock in service, whether it was tried in its image, how many known vulnerabilities it has (-: not
 known), and the work pools that offer it. Below the table: what is wrong with sets that are not
@@ -29,7 +30,7 @@ is active, and what happened last. It works without an operator too, and says so
 may be old. The pools' templates are read where Prefect can be found (prefect.apiUrl of --config,
 else PREFECT_API_URL); otherwise the operator's last word on them is shown.
 """
-_EPILOG = """\
+EPILOG = """\
 examples:
   flowdeps status -n flows
   flowdeps status flows/ml-extras
@@ -37,24 +38,15 @@ examples:
 
 Exit status: 0 every set that is shown is ready, 1 some are not, or there is no such set.
 """
-_COLUMNS = (
+_COLUMNS: tuple[str, ...] = (
     *("NAMESPACE", "NAME", "READY", "REASON", "REVISION", "PACKAGES"),
     *("VERIFIED", "VULNERABLE", "POOLS"),
 )
 _SHOWN = 5
 
 
-def add_parser(
-    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
-) -> argparse.ArgumentParser:
-    """Add the command to the program's."""
-    parser = subparsers.add_parser(
-        "status",
-        help="show the sets of a cluster, or why one is as it is, and what to do",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
     parser.add_argument(
         "set", metavar="[NAMESPACE/]NAME", nargs="?", help="one set (default: all of them)"
     )
@@ -69,8 +61,6 @@ def add_parser(
         help="how the answer about one set looks (default: text)",
     )
     add_config(parser)
-    parser.set_defaults(run=run)
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
@@ -110,26 +100,33 @@ def _show_table(namespace: str | None) -> int:
         where = f"in namespace {namespace}" if namespace else "in any namespace"
         print(f"no dependency sets {where}", file=sys.stderr)
         return 0
-    rows, problems, notes = [], [], list[str]()
+    rows, problems, notes = [_COLUMNS], list[str](), list[str]()
     for body in sorted(sets, key=lambda b: (b["metadata"]["namespace"], b["metadata"]["name"])):
-        row, problem = _row(body)
-        rows.append(row)
-        if problem:
-            problems.append(f"{name_of(body)}: {problem}")
-        notes += (f"{name_of(body)}: {note}" for note in _notes(body))
-    _print([_COLUMNS, *rows])
+        status = parse_status(body)
+        ready = find_condition(status.conditions, ConditionType.READY)
+        # The status lists only the first of them.
+        flaws = None if status.vulnerabilities is None else body["status"]["vulnerabilityCount"]
+        rows.append(_row(body["metadata"], status, ready, flaws))
+        if ready is None:
+            problems.append(f"{name_of(body)}: {NOT_SEEN}; {AWAY}")
+        elif ready.status != "True" and ready.message:
+            problems.append(f"{name_of(body)}: {ready.message}")
+        notes += (f"{name_of(body)}: {note}" for note in _notes(status, flaws))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(map(str.ljust, row, widths)).rstrip())
     for lines in (problems, notes):
         if lines:
             print("", *lines, sep="\n")
     return 1 if problems else 0
 
 
-def _row(body: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
-    meta, status = body["metadata"], parse_status(body)
-    ready = find_condition(status.conditions, ConditionType.READY)
+def _row(
+    meta: Mapping[str, Any], status: SetStatus, ready: Condition | None, flaws: int | None
+) -> tuple[str, ...]:
     verified = find_condition(status.conditions, ConditionType.VERIFIED)
-    pools = status.work_pools
-    row = (
+    pools = (f"{one.name}{'' if one.synced else ' (not synced)'}" for one in status.work_pools)
+    return (
         meta["namespace"],
         meta["name"],
         ready.status if ready else "Unknown",
@@ -137,22 +134,12 @@ def _row(body: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
         status.lock.revision if status.lock else "-",
         str(status.lock.packages) if status.lock else "-",
         ("True" if verified.status == "True" else verified.reason) if verified else "-",
-        "-" if status.vulnerabilities is None else str(_vulnerable(body)),
-        ", ".join(f"{p.name}{'' if p.synced else ' (not synced)'}" for p in pools) or "-",
+        "-" if flaws is None else str(flaws),
+        ", ".join(pools) or "-",
     )
-    if ready is None:
-        return row, f"{NOT_SEEN}; {AWAY}"
-    return row, "" if ready.status == "True" else ready.message
 
 
-def _vulnerable(body: Mapping[str, Any]) -> int:
-    """Return how many known vulnerabilities there are; the status lists only the first of them."""
-    count: int = body["status"]["vulnerabilityCount"]
-    return count
-
-
-def _notes(body: Mapping[str, Any]) -> Iterator[str]:
-    status = parse_status(body)
+def _notes(status: SetStatus, flaws: int | None) -> Iterator[str]:
     if status.proposed:
         yield proposal(status.proposed)
     if found := status.vulnerabilities:
@@ -161,10 +148,4 @@ def _notes(body: Mapping[str, Any]) -> Iterator[str]:
             + (f" (fixed in {one.fixed})" if one.fixed else "")
             for one in found
         ]
-        yield f"known vulnerabilities: {listed(texts, most=_SHOWN, total=_vulnerable(body))}"
-
-
-def _print(rows: Sequence[tuple[str, ...]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(map(str.ljust, row, widths)).rstrip())
+        yield f"known vulnerabilities: {listed(texts, most=_SHOWN, total=flaws)}"

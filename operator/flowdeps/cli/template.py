@@ -14,9 +14,8 @@ from flowdeps.api.problems import InvalidError, Problem
 from flowdeps.api.resource import parse_spec
 from flowdeps.api.times import parse_time
 from flowdeps.cli.failure import CommandError
-from flowdeps.cli.files import read_text
 from flowdeps.cli.manifests import read_manifests
-from flowdeps.cli.settings import add_config, read_config
+from flowdeps.cli.settings import add_config, read_config, read_text
 from flowdeps.delivery.choice import NONE
 from flowdeps.delivery.kinds import for_type, remove, unsupported
 from flowdeps.delivery.kinds.kind import Fragment, MergeRefusedError
@@ -25,14 +24,15 @@ from flowdeps.state.fragments import pool_fragment
 from flowdeps.state.locations import age
 from flowdeps.state.store import SetEntry, Store
 
-_DESCRIPTION = """\
+SUMMARY = "merge sets into a pool's base job template"
+DESCRIPTION = """\
 Print a work pool's base job template with the fragment for the sets in FILE merged in,
 as JSON. The pool itself is not touched.
 
 The template comes from --base, or from the live pool (Prefect is found as by the
 operator: prefect.apiUrl of --config, else PREFECT_API_URL).
 """
-_EPILOG = """\
+EPILOG = """\
 examples:
   prefect work-pool inspect kubernetes -o json | jq .base_job_template > base.json
   flowdeps template sets.yaml --pool kubernetes --base base.json > merged.json
@@ -44,17 +44,8 @@ standard error) or --check finds a difference.
 """
 
 
-def add_parser(
-    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
-) -> argparse.ArgumentParser:
-    """Add the command to the program's."""
-    parser = subparsers.add_parser(
-        "template",
-        help="merge sets into a pool's base job template",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
     parser.add_argument("files", nargs="*", metavar="FILE", help="YAML or JSON; - for stdin")
     parser.add_argument("--pool", required=True, metavar="NAME", help="the work pool")
     parser.add_argument("--base", metavar="BASE.json", help="use this template, not the live one")
@@ -63,8 +54,6 @@ def add_parser(
         "--check", action="store_true", help="print nothing; exit 1 if there is a difference"
     )
     add_config(parser)
-    parser.set_defaults(run=run)
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
@@ -121,18 +110,17 @@ def _fragment(args: argparse.Namespace, config: Config) -> Fragment:
 
 def _entries(files: list[str]) -> list[SetEntry]:
     reading = read_manifests(files)
-    problems = list(reading.problems)
     store = Store()
     for manifest in reading.sets:
         try:
             parse_spec(manifest.body)
             if not store.put_set({**manifest.body, "metadata": _metadata(manifest.body)}):
                 twice = "an earlier document has a set of this name; keep one"
-                problems.append(manifest.origin.line("metadata.name", twice))
+                reading.problems.append(manifest.origin.line("metadata.name", twice))
         except InvalidError as error:
-            problems += manifest.origin.lines(error)
-    if problems:
-        raise CommandError(*problems)
+            reading.problems += manifest.origin.lines(error)
+    if reading.problems:
+        raise CommandError(*reading.problems)
     return sorted(store.sets.values(), key=lambda entry: age(entry.meta))
 
 

@@ -8,13 +8,14 @@ from flowdeps.api.resource import parse_spec
 from flowdeps.cli.across import Sets, check_across
 from flowdeps.cli.manifests import read_manifests
 
-_DESCRIPTION = """\
+SUMMARY = "check FlowDependencySets in files"
+DESCRIPTION = """\
 Check FlowDependencySets in files, without a cluster: what the API server would refuse, sets that
 claim the same name in a work pool or include each other, and the ConfigMaps that they read, if
 the files have them. Objects of other kinds are skipped with a note. With --skip-others, all that
 has nothing to do with sets is skipped without a note, also files that are no YAML.
 """
-_EPILOG = """\
+EPILOG = """\
 examples:
   flowdeps validate sets.yaml
   kustomize build . | flowdeps validate -
@@ -24,25 +25,14 @@ Exit status: 0 all is well, 1 something is wrong (one line for each problem, on 
 """
 
 
-def add_parser(
-    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
-) -> argparse.ArgumentParser:
-    """Add the command to the program's."""
-    parser = subparsers.add_parser(
-        "validate",
-        help="check FlowDependencySets in files",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="YAML or JSON; - for stdin")
     parser.add_argument(
         "--skip-others",
         action="store_true",
         help="pass over what has nothing to do with sets, as in all files of a repository",
     )
-    parser.set_defaults(run=run)
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:

@@ -17,12 +17,11 @@ def external_lock(text: str, image: Image | None, *, shadow: tuple[str, ...]) ->
     may move."""
     try:
         lock = parse_lock(text)
-    except LockError as error:
-        problem: str | None = f"{error}; make the lock with `flowdeps lock`"
-    else:
         problem = _misfit(lock, image, shadow) if image else None
         if problem is None:
             return lock
+    except LockError as error:
+        problem = f"{error}; make the lock with `flowdeps lock`"
     return Outcome.failed(Reason.LOCK_INVALID, f"spec.lockFrom: {problem}")
 
 

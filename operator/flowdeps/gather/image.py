@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.spec import SetSpec
-from flowdeps.gather.lookup import Lookup
+from flowdeps.gather.sources import Lookup
 from flowdeps.scheduling.tracking import Failure
 from flowdeps.trials.image import Image
 

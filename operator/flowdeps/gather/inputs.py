@@ -6,24 +6,17 @@ Nothing waits: what is not known yet is being read, and the set is requeued when
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any
 
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.spec import SetSpec, Source, VariableSource
 from flowdeps.api.wording import listed
+from flowdeps.gather import sources
 from flowdeps.gather.credentials import CredentialsError, access_of
 from flowdeps.gather.external_lock import external_lock
 from flowdeps.gather.image import find_image, image_notes
-from flowdeps.gather.lookup import Lookup
-from flowdeps.gather.sources import (
-    Absent,
-    ConfigMapKey,
-    PrefectVariable,
-    SecretName,
-    SourceRef,
-    Unreadable,
-)
+from flowdeps.gather.sources import Lookup
 from flowdeps.locks.access import Access
 from flowdeps.locks.index import Index
 from flowdeps.locks.lock import Lock
@@ -45,17 +38,14 @@ class Inputs:
     digest: str
     """Equal for equal inputs."""
     index: Index
-    """Where packages come from."""
     wanted: LockRequest | Lock
     """What to ask a resolver, or a lock that was made elsewhere."""
     access: Access | None = None
-    """What opens the index."""
     image: Image | None = None
     """What the lock builds on; None: it is for no image."""
     names: tuple[str, ...] = ()
     """The packages that the set asks for."""
     notes: tuple[str, ...] = ()
-    """What people should know."""
 
 
 def gather(lookup: Lookup, spec: SetSpec) -> Inputs | Outcome:
@@ -63,8 +53,8 @@ def gather(lookup: Lookup, spec: SetSpec) -> Inputs | Outcome:
     family = _family(lookup, spec)
     if isinstance(family, Outcome):
         return family
-    sources = [source for one in family.values() for source in one.sources]
-    lookup.need_sources(_secrets(lookup, spec).union(_ref(lookup, one) for one in sources))
+    named = [_ref(lookup, source) for one in family.values() for source in one.sources]
+    lookup.need_sources(_secrets(lookup, spec).union(named))
     index = _index(lookup, spec)
     if isinstance(index, Outcome):
         return index
@@ -74,11 +64,13 @@ def gather(lookup: Lookup, spec: SetSpec) -> Inputs | Outcome:
     image = find_image(lookup, spec)
     if isinstance(image, Outcome):
         return image
-    wanted = (
-        _external_lock(lookup, spec, spec.lock_from, image)
-        if spec.lock_from
-        else _request(lookup, family, index=index, image=image)
-    )
+    if spec.lock_from:
+        text = _content(lookup, _ref(lookup, spec.lock_from), path="spec.lockFrom")
+        if isinstance(text, Outcome):
+            return text
+        wanted: Lock | LockRequest | Outcome = external_lock(text, image, shadow=spec.shadow)
+    else:
+        wanted = _request(lookup, family, index=index, image=image)
     match wanted:
         case Outcome():
             return wanted
@@ -122,9 +114,9 @@ def _family(lookup: Lookup, spec: SetSpec) -> dict[str, SetSpec] | Outcome:
             if name in way:
                 return Outcome.failed(Reason.INCLUDE_CYCLE, f"{path}: a cycle; remove one of them")
             found = lookup.included(name)
-            if isinstance(found, Absent):
+            if isinstance(found, sources.Absent):
                 return Outcome.failed(Reason.INCLUDE_NOT_FOUND, f"{path}: {found.message}")
-            if isinstance(found, Unreadable):
+            if isinstance(found, sources.Unreadable):
                 return Outcome.failed(Reason.INCLUDE_INVALID, f"{path}: {found.message}")
             if found.lock_from:
                 return Outcome.failed(
@@ -136,32 +128,32 @@ def _family(lookup: Lookup, spec: SetSpec) -> dict[str, SetSpec] | Outcome:
     return family
 
 
-def _ref(lookup: Lookup, source: Source) -> SourceRef:
+def _ref(lookup: Lookup, source: Source) -> sources.SourceRef:
     if isinstance(source, VariableSource):
-        return PrefectVariable(source.name)
-    return ConfigMapKey(lookup.key.namespace, source.name, source.key)
+        return sources.PrefectVariable(source.name)
+    return sources.ConfigMapKey(lookup.key.namespace, source.name, source.key)
 
 
-def _secrets(lookup: Lookup, spec: SetSpec) -> frozenset[SourceRef]:
+def _secrets(lookup: Lookup, spec: SetSpec) -> frozenset[sources.SourceRef]:
     name = spec.index.credentials
-    return frozenset({SecretName(lookup.key.namespace, name)} if name else ())
+    return frozenset({sources.SecretName(lookup.key.namespace, name)} if name else ())
 
 
 def _content(
-    lookup: Lookup, ref: SourceRef, *, path: str, missing: Reason = Reason.SOURCE_NOT_FOUND
-) -> object | Outcome:
+    lookup: Lookup, ref: sources.SourceRef, *, path: str, missing: Reason = Reason.SOURCE_NOT_FOUND
+) -> Any | Outcome:
     """What a source holds; `missing` is the reason if it holds nothing."""
     match lookup.source(ref):
         case None:
             return Outcome.waits(Reason.GATHERING, f"{path}: {ref} is being read")
         case Failure(reason=reason, message=message):
             return Outcome.failed(reason, f"{path}: {ref}: {message}")
-        case Absent(message=message):
+        case sources.Absent(message=message):
             return Outcome.failed(missing, f"{path}: {message}")
-        case Unreadable(message=message):
+        case sources.Unreadable(message=message):
             return Outcome.failed(Reason.SOURCE_INVALID, f"{path}: {message}")
         case found:
-            return cast("object", found.content)
+            return found.content
 
 
 def _lines(lookup: Lookup, source: Source, *, path: str) -> Sequence[str] | Outcome:
@@ -174,7 +166,7 @@ def _lines(lookup: Lookup, source: Source, *, path: str) -> Sequence[str] | Outc
     file = (
         parse_variable(content)
         if isinstance(source, VariableSource)
-        else parse_requirements_file(str(content))
+        else parse_requirements_file(content)
     )
     if file.problems:
         text = listed(file.problems, most=_SHOWN, separator="; ")
@@ -190,12 +182,12 @@ def _request(
     constraints: list[str] = []
     for name, one in family.items():
         of = "spec" if name == lookup.key.name else f"included set {name}: spec"
-        for field, lines, own, sources in (
+        for field, lines, own, refs in (
             ("requirementsFrom", requirements, one.requirements, one.requirements_from),
             ("constraintsFrom", constraints, one.constraints, one.constraints_from),
         ):
             lines += own
-            for number, source in enumerate(sources):
+            for number, source in enumerate(refs):
                 found = _lines(lookup, source, path=f"{of}.{field}[{number}]")
                 if isinstance(found, Outcome):
                     return found
@@ -213,15 +205,6 @@ def _request(
         cooldown_exempt=spec.index.cooldown_exempt,
         prereleases=spec.index.prereleases,
     )
-
-
-def _external_lock(
-    lookup: Lookup, spec: SetSpec, source: Source, image: Image | None
-) -> Lock | Outcome:
-    content = _content(lookup, _ref(lookup, source), path="spec.lockFrom")
-    if isinstance(content, Outcome):
-        return content
-    return external_lock(str(content), image, shadow=spec.shadow)
 
 
 def _target(spec: SetSpec, image: Image | None) -> Target:
@@ -255,11 +238,11 @@ def _access(lookup: Lookup, spec: SetSpec, index: Index) -> Access | Outcome | N
     if not name:
         return None
     path, missing = "spec.index.credentialsSecretRef", Reason.CREDENTIALS_INVALID
-    ref = SecretName(lookup.key.namespace, name)
+    ref = sources.SecretName(lookup.key.namespace, name)
     data = _content(lookup, ref, path=path, missing=missing)
     if isinstance(data, Outcome):
         return data
     try:
-        return access_of(cast("Mapping[str, str]", data), name=name, index=index)
+        return access_of(data, name=name, index=index)
     except CredentialsError as error:
         return Outcome.failed(Reason.CREDENTIALS_INVALID, f"{path}: {error}")

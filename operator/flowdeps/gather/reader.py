@@ -4,48 +4,39 @@ Each is read by its name, never listed or watched, so the operator's role needs 
 and is read again every half minute.
 """
 
+from dataclasses import dataclass
+
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.prefect.client import Pools
+from flowdeps.gather import sources
 from flowdeps.gather.credentials import secret_data
-from flowdeps.gather.sources import (
-    Absent,
-    ConfigMapKey,
-    Content,
-    PrefectVariable,
-    Present,
-    SecretName,
-    SourceRef,
-    key_content,
-)
 
 _REREAD = 30.0
 _REREAD_ABSENT = 10.0
 """Seconds until a source is read again: one that is there, and one that is not."""
 
 
+@dataclass(frozen=True)
 class SourceReader:
     """Reads sources from a cluster and from Prefect."""
 
-    def __init__(self, cluster: Cluster, pools: Pools) -> None:
-        self._cluster = cluster
-        self._pools = pools
+    cluster: Cluster
+    pools: Pools
 
-    async def read(self, ref: SourceRef, _known: Content | None) -> tuple[Content, float]:
+    async def read(
+        self, ref: sources.SourceRef, _known: sources.Content | None
+    ) -> tuple[sources.Content, float]:
         """Return what a source holds now, and in how many seconds to read it again."""
-        content = await self._content(ref)
-        return content, _REREAD_ABSENT if isinstance(content, Absent) else _REREAD
-
-    async def _content(self, ref: SourceRef) -> Content:
+        found: sources.Content = sources.Absent(f"there is no {ref}; create it")
         match ref:
-            case ConfigMapKey(namespace, name):
-                body = await self._cluster.get_config_map(namespace, name)
-                if body is None:
-                    return Absent(f"there is no ConfigMap {namespace}/{name}; create it")
-                return key_content(ref, body)
-            case SecretName(namespace, name):
-                if body := await self._cluster.get_secret(namespace, name):
-                    return Present(secret_data(body))
-            case PrefectVariable(name):
-                if found := await self._pools.variable(name):
-                    return Present(found.value)
-        return Absent(f"there is no {ref}; create it")
+            case sources.ConfigMapKey(namespace, name):
+                body = await self.cluster.get_config_map(namespace, name)
+                absent = sources.Absent(f"there is no ConfigMap {namespace}/{name}; create it")
+                found = absent if body is None else sources.key_content(ref, body)
+            case sources.SecretName(namespace, name):
+                if secret := await self.cluster.get_secret(namespace, name):
+                    found = sources.Present(secret_data(secret))
+            case sources.PrefectVariable(name):
+                if variable := await self.pools.variable(name):
+                    found = sources.Present(variable.value)
+        return found, _REREAD_ABSENT if isinstance(found, sources.Absent) else _REREAD

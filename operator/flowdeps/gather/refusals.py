@@ -3,6 +3,7 @@
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.spec import OnVulnerable, SetSpec
+from flowdeps.api.statusparts import json_name
 from flowdeps.locks.lock import Lock
 from flowdeps.vulnerabilities.matches import Vulnerability, vulnerabilities_text
 
@@ -12,15 +13,9 @@ LARGEST_LOCK = 1_000_000
 
 def unresolved(spec: SetSpec, reason: Reason, message: str) -> Outcome:
     """Return why a resolver finds no lock, with the fields that it is about."""
-    named = {
-        "requirements": spec.requirements,
-        "requirementsFrom": spec.requirements_from,
-        "constraints": spec.constraints,
-        "constraintsFrom": spec.constraints_from,
-        "includes": spec.includes,
-    }
     if reason is Reason.UNSATISFIABLE:  # the resolver names packages, no fields
-        fields = ", ".join(f"spec.{name}" for name, value in named.items() if value)
+        named = ("requirements", "requirements_from", "constraints", "constraints_from", "includes")
+        fields = ", ".join(f"spec.{json_name(one)}" for one in named if getattr(spec, one))
         message = f"{fields}: {message.rstrip('. ')}. Widen one side, or correct a name"
     return Outcome.failed(reason, message)
 

@@ -1,14 +1,25 @@
-"""What sets refer to: keys of ConfigMaps, Prefect variables, Secrets with credentials.
+"""What sets refer to (keys of ConfigMaps, Prefect variables, Secrets), and how it is looked up.
 
 A missing source is a value, not an error: it may have been deleted on purpose, and its set must
 show that.
+
+The `data` of a ConfigMap holds UTF-8. kubectl puts everything else under `binaryData`, such as the
+UTF-16 that `pip freeze > requirements.txt` writes in Windows PowerShell. pip reads that too.
 """
 
+import base64
+import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from flowdeps.gather.texts import TextError, keys_of, text_under
+from flowdeps.api.config import Config
+from flowdeps.api.outcome import Outcome
+from flowdeps.api.reasons import Reason
+from flowdeps.api.spec import SetSpec
+from flowdeps.scheduling.tracking import Failure
+from flowdeps.state.store import SetKey
+from flowdeps.trials.image import Image, ImageRef
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,43 @@ SourceRef = ConfigMapKey | PrefectVariable | SecretName
 Content = Present | Absent | Unreadable
 
 
+class Lookup(Protocol):
+    """Looks up what one set names: in the operator's store and pollers, or in files.
+
+    Nothing is waited for. None means that the answer is not known yet, and that the set is
+    requeued when it is.
+    """
+
+    @property
+    def key(self) -> SetKey:
+        """The set's namespace and name."""
+
+    @property
+    def config(self) -> Config:
+        """The operator's configuration."""
+
+    def need_sources(self, refs: frozenset[SourceRef]) -> None:
+        """Start to read these sources for the set; release all that it needed before."""
+
+    def source(self, ref: SourceRef) -> Content | Failure[Reason] | None:
+        """What a needed source holds."""
+
+    def included(self, name: str) -> SetSpec | Absent | Unreadable:
+        """The spec of another set in the namespace."""
+
+    def image_ref(self, spec: SetSpec) -> ImageRef | Outcome | None:
+        """The image that the set is for, as its pools' runs get it; None: nobody names one."""
+
+    def need_image(self, ref: ImageRef | None) -> None:
+        """Start to look into this image for the set; release the one that it needed before."""
+
+    def image(self, ref: ImageRef) -> Image | Failure[Reason] | None:
+        """What a needed image has."""
+
+    def pool_images(self) -> Mapping[str, str]:
+        """The image of each of the set's work pools, as far as they are known."""
+
+
 def key_content(ref: ConfigMapKey, config_map: Mapping[str, Any]) -> Content:
     """Return what a ConfigMap holds under a key."""
     try:
@@ -78,6 +126,40 @@ def key_content(ref: ConfigMapKey, config_map: Mapping[str, Any]) -> Content:
     except TextError as error:
         return Unreadable(f"{ref} is there, but {error}")
     if text is None:
-        there = ", ".join(keys_of(config_map)) or "none"
+        keys = {*_part(config_map, "data"), *_part(config_map, "binaryData")}
+        there = ", ".join(sorted(keys)) or "none"
         return Absent(f"there is no {ref}; its keys: {there}; create it")
     return Present(text)
+
+
+class TextError(ValueError):
+    """Why something is no text, and what to do."""
+
+
+def text_under(config_map: Mapping[str, Any], key: str) -> str | None:
+    """Return the text under a key; None if there is none. Raises TextError."""
+    text = _part(config_map, "data").get(key)
+    if isinstance(text, str):
+        return text
+    encoded = _part(config_map, "binaryData").get(key)
+    if not isinstance(encoded, str):
+        return None
+    try:
+        content = base64.b64decode("".join(encoded.split()), validate=True)
+    except ValueError:
+        raise TextError("not in base64; make the ConfigMap with kubectl") from None
+    return decode(content)
+
+
+def decode(content: bytes) -> str:
+    """Return the text of a file, by its byte order mark or else in UTF-8. Raises TextError."""
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if marked else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise TextError("not a text file in UTF-8; save it as one") from None
+
+
+def _part(config_map: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = config_map.get(name)
+    return part if isinstance(part, Mapping) else {}

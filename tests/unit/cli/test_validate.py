@@ -17,10 +17,8 @@ EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
 def run(*files: str | Path) -> int:
     """The exit status of `flowdeps validate FILE…`."""
     parser = argparse.ArgumentParser()
-    validate.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["validate", *map(str, files)])
-    status: int = args.run(args)
-    return status
+    validate.add_arguments(parser)
+    return validate.run(parser.parse_args(list(map(str, files))))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flowdeps.gather.texts import TextError, keys_of, text_under
+from flowdeps.gather.sources import Absent, ConfigMapKey, TextError, key_content, text_under
 
 LINES = "pandas>=2\r\nhttpx\r\n"
 
@@ -49,5 +49,7 @@ def test_data_is_text_as_it_is() -> None:
     """The other keys are named as kubectl shows them; what is no mapping has none."""
     assert text_under(binary(b""), "other") == "a"
     assert text_under(binary(b""), "missing") is None
-    assert keys_of(binary(b"")) == ["in", "other"]
+    ref = ConfigMapKey("flows", "lines", "missing")
+    says = f"there is no {ref}; its keys: in, other; create it"
+    assert key_content(ref, binary(b"")) == Absent(says)
     assert text_under({"data": ["in"], "binaryData": {"in": 5}}, "in") is None

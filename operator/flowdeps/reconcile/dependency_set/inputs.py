@@ -16,7 +16,7 @@ from flowdeps.trials.image import Image, ImageRef
 
 @dataclass(frozen=True)
 class OperatorLookup:
-    """The `flowdeps.gather.lookup.Lookup` of one set."""
+    """The `flowdeps.gather.sources.Lookup` of one set."""
 
     context: Context
     entry: SetEntry
