@@ -4,8 +4,7 @@ Both keep to the restricted Pod Security standard, have no service account token
 namespace with a quota demands. They run as the user of runs, else as nobody: many images
 default to root, and then Kubernetes would not start them. Nothing in them is restarted.
 
-The verifying pod installs as a run does: the same script, volumes and search path. How a pod ended
-is in the state of its container rather than in its phase, which a sidecar may hold up.
+The verifying pod installs as a run does: the same script, volumes and search path.
 """
 
 import copy
