@@ -44,7 +44,7 @@ from flowdeps.state.store import (
 )
 from flowdeps.telemetry.logs import enter
 from flowdeps.telemetry.metrics import Metrics
-from flowdeps.trials.leftovers import sweep
+from flowdeps.trials.images import sweep
 from flowdeps.vulnerabilities.load import Advisories
 
 log = logging.getLogger(__name__)

@@ -4,8 +4,8 @@
     async with fence.write(): …     around each request that changes something
 
 A write begins only before `begin`, and is cut off at `end`, by a clock that also runs while the
-process is stopped or the machine sleeps: a process that wakes too late writes nothing. A renewal
-moves the end of the writes that are under way.
+machine sleeps: a process that wakes too late writes nothing. A renewal moves the end of writes that
+are under way.
 """
 
 import asyncio

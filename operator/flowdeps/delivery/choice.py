@@ -1,10 +1,8 @@
 """The job variable by which a run chooses a set, with our marker: the same in every kind of pool.
 
-- ``variables.properties.dependency_set`` (the name is configurable): an enum of the keys. Its
-  schema carries the marker, an extra key ``flowdeps.dev``, which says who wrote the fragment, and
-  what the kind of pool needs to take the fragment out again.
-- ``variables.properties.extra_py_deps``, where the pool allows it: packages for one run beside the
-  lock, as text. It carries a mark of its own.
+The variable is an enum of the keys. Its schema carries the marker, an extra key ``flowdeps.dev``,
+which says who wrote the fragment and holds what the kind of pool needs to take it out again. The
+variable for extras, packages for one run beside the lock, carries a mark of its own.
 """
 
 from collections.abc import Mapping
@@ -83,16 +81,17 @@ def find_all(template: Mapping[str, Any]) -> list[LiveFragment]:
             continue
         enum = schema.get("enum")
         keys = [key for key in enum if isinstance(key, str)] if isinstance(enum, list) else []
-        live = LiveFragment(
-            owner=marker["owner"],
-            cluster=str(marker.get("cluster", "")),
-            version=str(marker.get("version", "")),
-            variable=name,
-            keys=tuple(key for key in keys if key != NONE),
-            default=str(schema.get("default", NONE)),
-            record=marker,
+        found.append(
+            LiveFragment(
+                owner=marker["owner"],
+                cluster=str(marker.get("cluster", "")),
+                version=str(marker.get("version", "")),
+                variable=name,
+                keys=tuple(key for key in keys if key != NONE),
+                default=str(schema.get("default", NONE)),
+                record=marker,
+            )
         )
-        found.append(live)
     return found
 
 

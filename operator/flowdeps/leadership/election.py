@@ -108,8 +108,7 @@ class Election:
         """Close the fence and, if the Lease is ours, give it away."""
 
         async def give() -> bool:
-            body = await self._leave()
-            if body:
+            if body := await self._leave():
                 given = {**body["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
                 await self._cluster.replace_lease({**body, "spec": given})
             return body is not None

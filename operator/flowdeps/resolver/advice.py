@@ -19,12 +19,7 @@ from flowdeps.resolver.messages import Says, ranges
 
 
 def advise(
-    explanation: str,
-    messages: str,
-    *,
-    request: LockRequest,
-    platform: str,
-    previous: Lock | None,
+    explanation: str, messages: str, *, request: LockRequest, platform: str, previous: Lock | None
 ) -> list[str]:
     """Return sentences that go before uv's ``explanation`` of why there is no solution;
     ``messages`` are all that it wrote."""

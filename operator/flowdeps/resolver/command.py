@@ -1,13 +1,10 @@
 """Says how uv is called: files, arguments and environment, for one platform of a request. Pure.
 
 uv reads requirements from files in a directory of its own, so no line can become a flag, and keeps
-versions that it finds where it is to write its output. It gets no configuration file, no
-interpreter but ours, and no variable of ours except those that lead to the network. Credentials of
-an index reach it as a file that only it can read.
-
-The image's packages are constraints (`flowdeps.locks.overlay`), and stub wheels in a directory that
-uv looks into besides the index: so a package that only the image has is found, and uv knows what
-the image's packages require. Cooldowns don't hold for that directory.
+versions that it finds where it is to write its output. Credentials reach it as a file that only it
+can read. The image's packages are constraints (`flowdeps.locks.overlay`) and stub wheels in a
+directory that uv looks into besides the index: so a package that only the image has is found, and
+uv knows what they require. Cooldowns don't hold for that directory.
 """
 
 import sys
@@ -32,7 +29,6 @@ _NETRC, _AUTHORITIES = "netrc", "authorities.pem"
 # certificate (SSL_CLIENT_CERT) is a credential, so it is not among them.
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _KEPT = {*_PROXIES, *(name.lower() for name in _PROXIES), "SSL_CERT_FILE", "SSL_CERT_DIR"}
-_RETRIES = 2
 _LONGEST_WAIT = 30
 
 _PRERELEASES = {
@@ -151,5 +147,5 @@ def child_environment(
         "LC_ALL": "C.UTF-8",
         "UV_HTTP_TIMEOUT": wait,
         "UV_HTTP_CONNECT_TIMEOUT": wait,
-        "UV_HTTP_RETRIES": str(_RETRIES),
+        "UV_HTTP_RETRIES": "2",
     }

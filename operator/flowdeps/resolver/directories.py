@@ -1,11 +1,9 @@
 """Makes the resolver's directories: what uv caches, and the stub wheels of images.
 
-uv keeps what an index says by its URL, not by who asked. It asks again for each page, but of two
-children that run at once, one takes what the other has just received. So each pair of credentials
-has a cache of its own: a set that names none can't be served what others may see.
-
-Stub wheels have a lasting place, because uv caches what it reads from one by its path: a directory
-for each child would fill the cache. A directory that nobody has used for a day is removed.
+uv keeps what an index says by its URL, not by who asked, so each pair of credentials has a cache of
+its own: a set that names none can't be served what others may see. Stub wheels have a lasting
+place, because uv caches what it reads from one by its path. A directory that nobody has used for a
+day is removed.
 """
 
 import hashlib

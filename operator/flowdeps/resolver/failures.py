@@ -45,11 +45,7 @@ class _Complaint:
 
 
 def to_error(
-    messages: str,
-    *,
-    code: int,
-    credentials: bool = False,
-    advise: Advise | None = None,
+    messages: str, *, code: int, credentials: bool = False, advise: Advise | None = None
 ) -> ResolveError:
     """Return the error for uv's ``messages`` and exit ``code`` (negative: the signal that ended
     it); ``credentials``: uv had some."""

@@ -1,10 +1,8 @@
 """The sentences of uv's that we know. Pure.
 
-Nothing else in the resolver has a pattern of uv's words. For each alternative of each entry
-`tests/unit/resolver/samples.py` has what uv printed, so a new version of uv shows what changed.
-
-An index has a say in what uv prints, so each pattern takes linear time on any text: repetitions are
-bounded, or begin at a sign that they can't contain.
+Tests have what uv printed for each alternative, so a new version of uv shows what changed. An index
+has a say in what uv prints, so each pattern takes linear time on any text: repetitions are bounded,
+or begin at a sign that they can't contain.
 """
 
 import re

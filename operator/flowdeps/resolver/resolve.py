@@ -47,9 +47,8 @@ class _BreaksImageError(UnsatisfiableError):
     def __init__(
         self, conflicts: Collection[overlay.Conflict], *, others_moved: bool = False
     ) -> None:
-        super().__init__(
-            cut_middle(overlay.describe_conflicts(conflicts, others_moved=others_moved))
-        )
+        text = overlay.describe_conflicts(conflicts, others_moved=others_moved)
+        super().__init__(cut_middle(text))
         self.conflicts = conflicts
 
 
@@ -91,13 +90,8 @@ class Resolver:
         """
         if not request.requirements:
             return Resolution(Lock(request.target))
-        job = Job(
-            request=request,
-            previous=previous,
-            keep=keep,
-            access=access or Access(),
-            now=self._now(),
-        )
+        access, now = access or Access(), self._now()
+        job = Job(request=request, previous=previous, keep=keep, access=access, now=now)
         async with self._turn:
             try:
                 async with asyncio.timeout(self._timeout):
@@ -129,9 +123,8 @@ class Resolver:
         image = request.image.versions if request.image else {}
         compiled: dict[str, Resolved] = {}
         for platform in request.target.platforms:
-            wanted = preferred_versions(
-                platform, resolved=_pins(compiled), previous=previous, image=image
-            )
+            pins = _pins(compiled)
+            wanted = preferred_versions(platform, resolved=pins, previous=previous, image=image)
             try:
                 compiled[platform] = await self._compile(job, platform, wanted)
             except UnsatisfiableError as error:
@@ -147,10 +140,8 @@ class Resolver:
         if request.image:
             _check(request.image, compiled, shadow=request.shadow)
         base = {package for one in compiled.values() for package in one.base.items()}
-        return Resolution(
-            merge_platforms(request.target, _pins(compiled), base=tuple(base)),
-            _notes(job, compiled),
-        )
+        lock = merge_platforms(request.target, _pins(compiled), base=tuple(base))
+        return Resolution(lock, _notes(job, compiled))
 
     async def _compile(self, job: Job, platform: str, wanted: Mapping[str, str]) -> Resolved:
         """Resolve the request for one platform, without yanked releases that nothing insists on."""

@@ -69,13 +69,8 @@ class Uv:
         """Return the resolution that uv writes, and its messages."""
         request, access, limits = job.request, job.access, self._limits
         arguments = self._arguments(job, platform)
-        files = command.files(
-            request,
-            versions,
-            platform=platform,
-            access=access,
-            trusted=_trusted() if access.ca else "",
-        )
+        trusted = _trusted() if access.ca else ""
+        files = command.files(request, versions, platform=platform, access=access, trusted=trusted)
         environment = command.child_environment(
             os.environ, directory=str(directory), timeout=limits.timeout, access=access
         )

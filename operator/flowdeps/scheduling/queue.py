@@ -3,9 +3,8 @@
 - A key is in the queue at most once. Adding it again can make it due earlier, never later.
 - A key is handled by one worker at a time. If it is added meanwhile, it is handled once more
   afterwards: no change is lost, and none is handled twice at once.
-- A handler that returns a number is called again after that many seconds; one that returns None
-  waits for the next `add`. One that raises is called again after a pause that grows with each
-  failure in a row; the first success ends the row.
+- A handler that returns a number is called again after that many seconds; one that raises, after a
+  pause that grows with each failure in a row.
 
 Nothing is kept across a restart: whatever starts the queue adds every key.
 """

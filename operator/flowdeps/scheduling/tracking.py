@@ -39,10 +39,6 @@ class Failure(Generic[R]):
     """Time of the clock until which it is not worth another try; set by the tracker."""
 
 
-ToFailure = Callable[[Exception, str], Failure[R]]
-"""Turns an error and what was being done into a failure."""
-
-
 @dataclass
 class Tracked(Generic[K, V, R]):
     """A thing that is looked up."""
@@ -73,7 +69,8 @@ class Tracker(Generic[K, T, V, R]):
 
     call: Callable[[K], None]
     """Called with each key for which something has become known."""
-    to_failure: ToFailure[R]
+    to_failure: Callable[[Exception, str], Failure[R]]
+    """Turns an error and what was being done into a failure."""
     backoff: Backoff = RETRY
     clock: Clock = loop_time
     _tracked: dict[T, Tracked[K, V, R]] = field(default_factory=dict, init=False)

@@ -28,11 +28,8 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self.build = Info(
-            "flowdeps_build",
-            "The running version of flowdeps and of Python.",
-            registry=self.registry,
-        )
+        text = "The running version of flowdeps and of Python."
+        self.build = Info("flowdeps_build", text, registry=self.registry)
         self.build.info({"version": __version__, "python": platform.python_version()})
 
         # Sets and locks, as of the scrape
@@ -113,9 +110,7 @@ class Metrics:
             "pass_seconds", "Seconds that a pass over a set or a pool took.", "kind"
         )
         self.failed_passes = self._counter(
-            "pass_failures",
-            "Passes that ended in an unexpected error and are retried.",
-            "kind",
+            "pass_failures", "Passes that ended in an unexpected error and are retried.", "kind"
         )
         self.leader = self._gauge(
             "leader", "1 if this process is the active one, 0 if it is a standby."
@@ -124,8 +119,7 @@ class Metrics:
         self.queue_delayed = self._gauge("queue_delayed", "Keys that are due later.")
         self.queue_running = self._gauge("queue_running", "Passes that are running.")
         self.queue_age = self._gauge(
-            "queue_oldest_seconds",
-            "Seconds that the oldest waiting key has waited for a worker.",
+            "queue_oldest_seconds", "Seconds that the oldest waiting key has waited for a worker."
         )
         self.longest_pass = self._gauge(
             "queue_longest_pass_seconds", "Seconds that the longest running pass has taken so far."

@@ -6,20 +6,12 @@ forge it for others, and the packages of a private image are no business of thos
 A tag may move, which only a pod can tell, so after `recheck` seconds the image is probed again.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from flowdeps.api.names import (
-    IMAGE_ANNOTATION,
-    IMAGE_ID_ANNOTATION,
-    MANAGED_BY,
-    MANAGED_BY_LABEL,
-    PROBE_CONTAINER,
-    PROBED_AT_ANNOTATION,
-    PURPOSE_LABEL,
-)
+from flowdeps.api import names
 from flowdeps.api.reasons import Reason
 from flowdeps.api.times import format_time, parse_time
 from flowdeps.api.trialconfig import PodsConfig
@@ -63,9 +55,9 @@ class Images:
         with measured(self.metrics.probes, well="Probed"):
             image = await self._probe(ref)
         annotations = {
-            IMAGE_ANNOTATION: ref.image,
-            IMAGE_ID_ANNOTATION: image.id,
-            PROBED_AT_ANNOTATION: format_time(self.now()),
+            names.IMAGE_ANNOTATION: ref.image,
+            names.IMAGE_ID_ANNOTATION: image.id,
+            names.PROBED_AT_ANNOTATION: format_time(self.now()),
         }
         data = {_FACTS_FILE: image.facts.to_json()}
         where = {"namespace": ref.namespace, "name": ref.facts_name}
@@ -75,15 +67,9 @@ class Images:
         return image, self.recheck
 
     async def _probe(self, ref: ImageRef) -> Image:
-        name = f"{PROBE_CONTAINER}-{ref.short}"
-        ended = await self.runner.run(
-            probe_pod(
-                name=name,
-                ref=ref,
-                labels=labels("probe"),
-                settings=self.settings,
-            )
-        )
+        name = f"{names.PROBE_CONTAINER}-{ref.short}"
+        pod = probe_pod(name=name, ref=ref, labels=labels("probe"), settings=self.settings)
+        ended = await self.runner.run(pod)
         if ended.failed:
             lines = " ".join(ended.log.split("\n")[-_LAST_LINES:]).strip()
             way_out = "" if "flowdeps:" in lines else "; use an image with Python 3.10 or newer"
@@ -97,9 +83,37 @@ class Images:
             raise TrialError(f"{ref.image}: {error}", reason=Reason.IMAGE_UNUSABLE) from None
 
 
+async def sweep(
+    cluster: Cluster,
+    *,
+    namespaces: Sequence[str],
+    running: Collection[tuple[str, str]],
+    images: Iterable[ImageRef],
+) -> None:
+    """Delete pods and ConfigMaps that trials of a killed operator left, and facts of unused images.
+
+    Those that are `running`, and the facts of `images`, stay. Raises ClusterError.
+    """
+    purpose = f"{names.OURS},{names.PURPOSE_LABEL} in"
+    pods = await cluster.list_pods(namespaces=namespaces, selector=f"{purpose} (probe, verify)")
+    config_maps = cluster.each_config_map(
+        namespaces=namespaces, selector=f"{purpose} (probe, verify, image)"
+    )
+    found = [body["metadata"] async for body in config_maps]
+    used = {*running, *((ref.namespace, ref.facts_name) for ref in images)}
+    for delete, metas in (
+        (cluster.delete_pod, [body["metadata"] for body in pods]),
+        (cluster.delete_config_map, found),
+    ):
+        for meta in metas:
+            namespace, name = meta["namespace"], meta["name"]
+            if (namespace, name) not in used:
+                await delete(namespace=namespace, name=name, uid=meta["uid"])
+
+
 def labels(purpose: str) -> dict[str, str]:
     """Return the labels of what a trial makes."""
-    return {MANAGED_BY_LABEL: MANAGED_BY, PURPOSE_LABEL: purpose}
+    return {names.MANAGED_BY_LABEL: names.MANAGED_BY, names.PURPOSE_LABEL: purpose}
 
 
 def config_map(meta: Mapping[str, Any], *, purpose: str, data: Mapping[str, str]) -> dict[str, Any]:
@@ -115,12 +129,11 @@ def config_map(meta: Mapping[str, Any], *, purpose: str, data: Mapping[str, str]
 def _kept(ref: ImageRef, body: Mapping[str, Any]) -> tuple[Image, datetime] | None:
     """What a ConfigMap says of an image, and since when; None where it is damaged."""
     annotations = body["metadata"].get("annotations") or {}
-    probed_at = parse_time(annotations.get(PROBED_AT_ANNOTATION))
-    text = (body.get("data") or {}).get(_FACTS_FILE, "")
+    probed_at = parse_time(annotations.get(names.PROBED_AT_ANNOTATION))
     try:
-        facts = ImageFacts.from_json(text)
+        facts = ImageFacts.from_json((body.get("data") or {}).get(_FACTS_FILE, ""))
     except ImageError:
         return None
-    if probed_at is None or annotations.get(IMAGE_ANNOTATION) != ref.image:
+    if probed_at is None or annotations.get(names.IMAGE_ANNOTATION) != ref.image:
         return None
-    return Image(ref, annotations.get(IMAGE_ID_ANNOTATION, ""), facts), probed_at
+    return Image(ref, annotations.get(names.IMAGE_ID_ANNOTATION, ""), facts), probed_at

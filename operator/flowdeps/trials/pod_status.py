@@ -56,8 +56,7 @@ def stuck(pod: Body, *, waited: float) -> TrialError | None:
 
 
 def cut_off(status: Body) -> TrialError | None:
-    """Return why a pod was ended from outside, which says nothing about its image or lock; None
-    where it ended by itself."""
+    """Return why a pod was ended from outside, which says nothing of its lock; None: it was not."""
     reason, message = status.get("reason", ""), status.get("message", "")
     if reason and status.get("phase") == "Failed":  # evicted, not admitted, a node that goes, late
         late = reason == "DeadlineExceeded"
@@ -104,10 +103,8 @@ def _why(end: Body) -> str:
     """Why a container failed. Where it ended by itself, the message is but the tail of its log."""
     code, reason = end["exitCode"], end.get("reason") or "Error"
     if reason == "OOMKilled":
-        return (
-            "out of memory (OOMKilled): give it more by pods.resources in the operator's"
-            " configuration"
-        )
+        more = "give it more by pods.resources in the operator's configuration"
+        return f"out of memory (OOMKilled): {more}"
     if reason == "Error":
         return f"killed (exit code {code})" if code in _KILLED else f"exit code {code}"
     return end.get("message") or reason

@@ -4,8 +4,7 @@ Both keep to the restricted Pod Security standard, have no service account token
 namespace with a quota demands. They run as the user of runs, else as nobody: many images
 default to root, and then Kubernetes would not start them. Nothing in them is restarted.
 
-The verifying pod installs as a run does: the same script, volumes and search path. How a pod ended
-is in the state of its container rather than in its phase, which a sidecar may hold up.
+The verifying pod installs as a run does: the same script, volumes and search path.
 """
 
 import copy
@@ -44,22 +43,15 @@ _TEMPORARY_MOUNT = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108
 
 
 def probe_pod(
-    *,
-    name: str,
-    ref: ImageRef,
-    labels: Mapping[str, str],
-    settings: PodsConfig,
+    *, name: str, ref: ImageRef, labels: Mapping[str, str], settings: PodsConfig
 ) -> dict[str, Any]:
     """Return the pod whose container prints what its image has (``in_image/probe.py``)."""
-    container = {
-        "name": PROBE_CONTAINER,
-        "command": command("probe"),
-        "volumeMounts": [_TEMPORARY_MOUNT],
-    }
+    container = {"name": PROBE_CONTAINER, "command": command("probe")}
+    mounted = {"volumeMounts": [_TEMPORARY_MOUNT]}
     pod = _pod(name=name, ref=ref, labels=labels, settings=settings)
     pod["spec"] |= {
         "activeDeadlineSeconds": PROBE_SECONDS,
-        "containers": [container | _confined(ref, settings)],
+        "containers": [container | mounted | _confined(ref, settings)],
         "volumes": [_TEMPORARY],
     }
     return copy.deepcopy(pod)
@@ -70,7 +62,6 @@ def verify_pod(
     name: str,
     ref: ImageRef,
     labels: Mapping[str, str],
-    config_map: str,
     secret: str | None,
     set_name: str,
     imports: tuple[str, ...],
@@ -81,9 +72,9 @@ def verify_pod(
 ) -> dict[str, Any]:
     """Return the pod that installs a lock as a run does and imports from it.
 
-    ``config_map`` holds the lock, ``secret`` the credentials for its index. ``imports``: modules;
-    without any, those of the packages ``names``. ``set_name`` is for what the pod prints, ``env``
-    for the install container, as runs have it, e.g. a proxy.
+    The ConfigMap of its ``name`` holds the lock, ``secret`` the credentials for its index.
+    ``imports``: modules; without any, those of the packages ``names``. ``set_name`` is for what the
+    pod prints, ``env`` for the install container, as runs have it, e.g. a proxy.
     """
     confined = _confined(ref, settings)
     install = installation(
@@ -107,7 +98,7 @@ def verify_pod(
         "activeDeadlineSeconds": timeout_seconds + _SLACK_SECONDS,
         "initContainers": [install | confined],
         "containers": [verify | confined],
-        "volumes": [*volumes(config_map, credentials=secret), _TEMPORARY],
+        "volumes": [*volumes(name, credentials=secret), _TEMPORARY],
     }
     return copy.deepcopy(pod)
 

@@ -34,12 +34,11 @@ _START_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Ended:
-    """How a pod ended."""
+    """How a pod ended; `failed` and `why` are empty where all went well."""
 
     failed: str
-    """The container that failed; empty where all went well."""
+    """The container that failed."""
     why: str
-    """Why it failed; empty where all went well."""
     log: str
     """What the main container wrote, or the one that failed."""
     image_id: str
@@ -58,8 +57,7 @@ class Runner:
         self._clock = clock
         self._turn = asyncio.Semaphore(at_once)
         share = max(1, at_once - 1)
-        self._shares: dict[str, asyncio.Semaphore]
-        self._shares = defaultdict(lambda: asyncio.Semaphore(share))
+        self._shares = defaultdict[str, asyncio.Semaphore](lambda: asyncio.Semaphore(share))
         self.running: set[tuple[str, str]] = set()
 
     async def run(self, body: Body) -> Ended:
@@ -67,7 +65,7 @@ class Runner:
 
         A cancellation or a ClusterError leaves the pod to the next one who asks.
         """
-        where = (body["metadata"]["namespace"], body["metadata"]["name"])
+        where = _where(body)
         self.running.add(where)  # also while it waits for its turn: what it needs must stay
         try:
             async with self._shares[where[0]], self._turn:
@@ -95,7 +93,7 @@ class Runner:
             pod = await self._cluster.create_pod(body)
         except ClusterError as error:
             if error.status == 409:
-                if found := await self._get(body):
+                if found := await self._cluster.get_pod(*_where(body)):
                     log.info("pod %s is there already", _name(found), extra=_log_fields(found))
                     return found
                 raise TrialError("a pod came and went", reason=Reason.PROBING) from error
@@ -128,7 +126,7 @@ class Runner:
         while True:
             await asyncio.sleep(_EVERY)
             try:
-                found = await self._get(pod)
+                found = await self._cluster.get_pod(*_where(pod))
             except ClusterError as error:
                 passing = error.status in {0, 429} or error.status >= 500
                 if not passing or self._clock() > until:
@@ -142,26 +140,21 @@ class Runner:
         if problem := cut_off(pod["status"]):
             raise problem
         failed, why = failure(pod)
-        text = await self._cluster.pod_log(
-            pod["metadata"]["namespace"],
-            pod["metadata"]["name"],
-            container=failed or pod["spec"]["containers"][0]["name"],
-            limit=LOG_LIMIT,
-        )
+        container = failed or pod["spec"]["containers"][0]["name"]
+        text = await self._cluster.pod_log(*_where(pod), container=container, limit=LOG_LIMIT)
         return Ended(failed, why, text, image_id(pod["status"]))
 
-    async def _get(self, pod: Body) -> Body | None:
-        return await self._cluster.get_pod(pod["metadata"]["namespace"], pod["metadata"]["name"])
-
     async def _delete(self, pod: Body) -> None:
-        meta = pod["metadata"]
-        await self._cluster.delete_pod(
-            namespace=meta["namespace"], name=meta["name"], uid=meta["uid"]
-        )
+        namespace, name = _where(pod)
+        await self._cluster.delete_pod(namespace=namespace, name=name, uid=pod["metadata"]["uid"])
+
+
+def _where(pod: Body) -> tuple[str, str]:
+    return pod["metadata"]["namespace"], pod["metadata"]["name"]
 
 
 def _name(pod: Body) -> str:
-    return f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+    return "/".join(_where(pod))
 
 
 def _log_fields(pod: Body) -> dict[str, str]:

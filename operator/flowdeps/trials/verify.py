@@ -17,7 +17,7 @@ from flowdeps.api.reasons import Reason
 from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.api.wording import shorten
 from flowdeps.clients.kubernetes.client import Cluster
-from flowdeps.locks.image import ImageError, ImageFacts
+from flowdeps.locks.image import ImageError
 from flowdeps.locks.inspection import MARK, parse_probe
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.overlay import unmet_requirements
@@ -95,7 +95,6 @@ class Verifier:
             name=where["name"],
             ref=image.ref,
             labels=labels("verify"),
-            config_map=where["name"],
             secret=trial.secret,
             set_name=manifest["key"],
             imports=trial.imports,
@@ -127,19 +126,15 @@ def _check(ended: Ended, image: Image) -> None:
         overlay = parse_probe(ended.log)
     except ImageError as error:
         raise TrialError(str(error), reason=Reason.PODS_FAILED) from None
-    if problems := _broken(image.facts, overlay):
-        text = shorten("; ".join(problems), _LONGEST)
-        raise TrialError(text, reason=Reason.VERIFY_FAILED, retry=False)
-
-
-def _broken(image: ImageFacts, overlay: ImageFacts) -> list[str]:
-    """The requirements that are not met with the lock on top, but were before."""
-    before = set(map(str, unmet_requirements(image)))
-    return [
+    before = set(map(str, unmet_requirements(image.facts)))
+    broken = [
         f"{one}, there is {overlay.versions.get(one.requires, 'none')}"
         for one in unmet_requirements(overlay)
         if str(one) not in before
     ]
+    if broken:
+        text = shorten("; ".join(broken), _LONGEST)
+        raise TrialError(text, reason=Reason.VERIFY_FAILED, retry=False)
 
 
 def _result(log: str) -> Mapping[str, Any]:

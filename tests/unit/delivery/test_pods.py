@@ -32,7 +32,6 @@ def verify(*, namespace: str = "team-a", **changes: Any) -> Body:
         "name": "flowdeps-verify-1",
         "ref": ImageRef(namespace, IMAGE, "Always"),
         "labels": {"a": "b"},
-        "config_map": "flowdeps-verify-1",
         "secret": "flowdeps-ml",
         "set_name": "team-a/ml",
         "imports": (),

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flowdeps.api.config import Config
 from flowdeps.api.names import GROUP, PLURAL
@@ -59,23 +59,16 @@ IDENTITY = Right(verb="get", group="", resource="namespaces", namespace="", name
 
 def needed(config: Config) -> list[Right]:
     """What an operator with this configuration needs, where it needs it."""
-    found: list[Right] = []
-    if not config.watch_namespaces:
-        found += (*_rights((*SETS, *CLUSTER), ""), IDENTITY)
-    for namespace in config.watch_namespaces:
-        found += _rights(SETS, namespace)
-    jobs = {n for pool in config.work_pools for n in pool.job_namespaces}
-    if config.watch_namespaces:
-        for namespace in sorted(jobs - {*config.watch_namespaces}):
-            found += _rights(JOBS, namespace)
+    if watched := config.watch_namespaces:
+        jobs = {n for pool in config.work_pools for n in pool.job_namespaces}
+        found = [right for one in watched for right in _rights(SETS, one)]
+        found += [right for one in sorted(jobs - {*watched}) for right in _rights(JOBS, one)]
+    else:
+        found = [*_rights((*SETS, *CLUSTER), ""), IDENTITY]
     if config.election.enabled:
-        # Who may create one is never asked for its name.
-        found += (
-            Right(verb=r.verb, group=r.group, resource=r.resource, namespace=r.namespace)
-            if r.verb == "create"
-            else r
-            for r in _rights(LEASE, config.election.namespace, config.election.name)
-        )
+        for right in _rights(LEASE, config.election.namespace, config.election.name):
+            # Who may create one is never asked for its name.
+            found.append(replace(right, name="") if right.verb == "create" else right)
     return found
 
 

@@ -1,11 +1,8 @@
 """Prefect: work pools and their base job templates, by Prefect's own client.
 
-Prefect has no compare-and-swap: a PATCH replaces the whole template, and its `updated` time moves
-without a change. So a pool has one caller at a time, which calls `read` just before `write`, and
-drift is found by content.
-
-How much a server lists at once is its own setting, and asking for more is an error: so pages are as
-large as it makes them, and the last one is empty.
+Prefect has no compare-and-swap, and its `updated` time moves without a change. So a pool has one
+caller at a time, which calls `read` just before `write`, and drift is found by content. Pages are
+as large as the server makes them, since asking for more is an error; the last one is empty.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -14,9 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import quote
 
-from flowdeps.clients.prefect.settings import (
-    get_current_settings,  # before Prefect's client reads them
-)
+# Before Prefect's client reads them.
+from flowdeps.clients.prefect.settings import get_current_settings
 
 # isort: split
 import httpx

@@ -88,13 +88,6 @@ def normal_version(text: str) -> str:
     return normal
 
 
-def installers() -> list[str]:
-    """Return which of uv and pip the image has."""
-    uv = shutil.which("uv") or importlib.util.find_spec("uv")
-    pip = importlib.util.find_spec("pip")
-    return [name for name, there in (("uv", uv), ("pip", pip)) if there]
-
-
 def machine() -> str:
     """Return the platform as Kubernetes spells it, e.g. ``linux/amd64``."""
     name = platform.machine().lower()
@@ -108,6 +101,10 @@ def libc() -> str:
 
 def interpreter() -> dict[str, Any]:
     """Return what a resolver needs to know of this interpreter."""
+    tools = {
+        "uv": shutil.which("uv") or importlib.util.find_spec("uv"),
+        "pip": importlib.util.find_spec("pip"),
+    }
     found = sys.implementation.version
     version = f"{found.major}.{found.minor}.{found.micro}"
     if found.releaselevel != "final":
@@ -118,7 +115,7 @@ def interpreter() -> dict[str, Any]:
         "platform": machine(),
         "libc": libc(),
         "libcVersion": platform.libc_ver()[1],
-        "tools": installers(),
+        "tools": [name for name, there in tools.items() if there],
         "pythonPath": python_path(),
         "markers": {
             "implementation_name": sys.implementation.name,

@@ -183,7 +183,9 @@ def import_all(modules: list[str], **variables: str) -> None:
         except subprocess.TimeoutExpired:
             ended = f"it did not end within {seconds:.0f} seconds"
         finally:
-            kill(child)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
         lines = notes.read_text("utf-8").splitlines() if notes.exists() else []
         last = json.loads(lines[-1]) if lines else {}
         if not last.get("done"):
@@ -199,12 +201,6 @@ def ending(code: int) -> str:
     name = signal.Signals(-code).name
     more = " (out of memory?)" if name == "SIGKILL" else ""
     return f"it crashed the interpreter: {name}{more}"
-
-
-def kill(child: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
 
 
 def environment(scratch: str) -> dict[str, str]:

@@ -1,16 +1,10 @@
 """The method Install: an init container in the flow's own image installs the lock at each start.
 
 It works everywhere and needs nothing built. Everything follows from the job variable's value, the
-key, by placeholder:
-
-- volumes: ``flowdeps-lock``, the ConfigMap ``flowdeps-<key>`` (optional: a missing one must fail in
-  our container with a clear line, not leave the pod waiting), ``flowdeps-credentials``, the Secret
-  of the same name for the index, and ``flowdeps-site``, an emptyDir
-- init container ``flowdeps-install``, which runs ``in_image/install.py``: installs the lock into
-  the emptyDir. Only it sees the credentials
-- in the flow's container: the emptyDir, read-only, and ``FLOWDEPS_SET``, ``FLOWDEPS_LOCK`` (the
-  digest), ``PYTHONPATH``
-- the pod label ``flowdeps.dev/set``
+key, by placeholder. ``in_image/install.py`` installs from the lock's ConfigMap, with the Secret for
+its index, which only the init container sees, into an emptyDir that the flow's container has
+read-only. Both objects are optional: a missing one must fail in our container with a clear line,
+not leave the pod waiting.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,8 +1,7 @@
 """What a method of delivery is: it says what a run's pod needs beyond what the template has.
 
 A kind of pool puts these pieces into a template, and records their names in the marker, by which
-it takes them out again. So a method knows nothing of templates, and a kind of pool nothing of the
-pieces of a method, also not of those that an older version inserted.
+it takes them out again. So neither knows anything of the other.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,7 +28,6 @@ class Pieces:
     """
 
     volumes: tuple[Item, ...] = ()
-    """Volumes of the pod."""
     init_containers: tuple[Item, ...] = ()
     """Init containers, which run after those of the template."""
     flow_mounts: tuple[Item, ...] = ()
@@ -41,7 +39,6 @@ class Pieces:
     image_path: tuple[str, ...] = ()
     """Directories after these where the template sets no PYTHONPATH: they lead to the image's."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    """Labels of the pod."""
 
     def __post_init__(self) -> None:
         named = (*self.volumes, *self.init_containers, *self.flow_mounts)

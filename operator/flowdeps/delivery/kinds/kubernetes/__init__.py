@@ -1,8 +1,7 @@
 """Work pools of type kubernetes: a run is a Job, whose manifest is in the template.
 
-``merge`` puts a fragment into a template and takes it out. ``draft`` records what was replaced,
-``inserted`` the names that were inserted, ``orphans`` knows what is left where that record is lost.
-``python_path`` keeps a search path that the template sets. ``view`` reads what runs get.
+``merge`` puts a fragment into a template and takes it out, with the other modules as its parts;
+``view`` reads what runs get.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,9 +1,8 @@
 """Change a copy of a template, and remember what was put over what.
 
-A fragment needs places that a template may not have: a list of volumes, a mapping of labels. Each
-place that is made, and each value that is replaced, is an ``Edit``: where, what was there (or
-nothing), what is there now. The edits travel in the marker inside the template, and ``undo`` puts
-the old value back, if what we put there is still there: what somebody else wrote since then stays.
+Each place that is made, and each value that is replaced, is an ``Edit``. The edits travel in the
+marker inside the template, and ``undo`` puts the old value back where ours is still there: what
+somebody else wrote since then stays.
 
 A path names an item of a list by its ``name``, so it holds when somebody inserts another container.
 Replacing a value keeps its position and new keys go to the end, so undoing keeps the order of keys.
@@ -113,8 +112,6 @@ def written(path: Sequence[str]) -> str:
 def _step(node: Any, key: str) -> Any:
     if isinstance(node, dict):
         return node.get(key, _NOTHING)
-    if isinstance(node, list):
-        return next(
-            (item for item in node if isinstance(item, dict) and item.get("name") == key), _NOTHING
-        )
-    return _NOTHING
+    items = node if isinstance(node, list) else []
+    named = (item for item in items if isinstance(item, dict) and item.get("name") == key)
+    return next(named, _NOTHING)

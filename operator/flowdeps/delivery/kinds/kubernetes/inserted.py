@@ -1,8 +1,7 @@
 """Name what a merge inserts: the marker holds these names, and removal goes by them.
 
-Anybody who may edit the pool can write to the marker as well. So only names with our prefix
-count, and where the marker has no list of names, it counts as one of an older version, whose names
-are known here.
+Anybody who may edit the pool can write to the marker as well, so only names with our prefix count.
+A marker without a list of names is of an older version, whose names are known here.
 """
 
 from collections.abc import Mapping, Sequence

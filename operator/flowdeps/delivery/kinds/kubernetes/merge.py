@@ -1,6 +1,6 @@
 """Put our fragment into a base job template, and take it out again. Pure.
 
-The template belongs to somebody else, so these hold for every template ``t`` and fragment ``f``:
+The template is somebody else's, so these hold for every template ``t`` and fragment ``f``:
 
 - nothing outside the fragment changes, and no input is changed
 - ``remove(merge(t, f)) == t``, to the letter, with the order of keys
@@ -9,15 +9,9 @@ The template belongs to somebody else, so these hold for every template ``t`` an
   our fragment is healed by the next ``merge``
 - what cannot be merged is refused with a reason and what to do, and nothing is changed
 
-Which pieces are ours, and which places we had to make, is in our marker, the extra key
-``flowdeps.dev`` in our variable's schema: names (``inserted``) and edits (``draft``). The variable
-for extras carries a mark of its own. Without a marker only what has our content as well is ours
-(``orphans``).
-
-Init containers of ours come last: others may set up the network or fetch certificates that ours
-need. The worker fills in nothing in an init container, so ours take over what the flow's container
-has: user and group (a namespace may demand non-root of every container), working directory
-(relative entries of the image's ``PYTHONPATH``), and what ``_TAKEN`` lists.
+Our marker has the names of our pieces (``inserted``) and what we had to replace (``draft``).
+Without one, only what has our content as well is ours (``orphans``). Init containers of ours come
+last: others may set up the network or fetch certificates that ours need.
 """
 
 import copy
@@ -46,7 +40,9 @@ _LISTS: Mapping[str, Path] = {
     "volumeMounts": (*_FLOW, "volumeMounts"),
     "env": (*_FLOW, "env"),
 }
+# Relative entries of the image's PYTHONPATH go by the working directory.
 _TAKEN = ("image", "imagePullPolicy", "workingDir", "resources")
+# A namespace may demand non-root of every container.
 _USER = ("runAsUser", "runAsGroup", "runAsNonRoot")
 
 
@@ -176,7 +172,7 @@ def _give_image(draft: Draft, fragment: Fragment) -> None:
 
 
 def _completed(draft: Draft, container: Item) -> Item:
-    """Return an init container with what it takes from the flow's container."""
+    """Return an init container with what the flow's has: the worker fills in nothing there."""
     flow, path = draft.get(_FLOW), (*_FLOW, "securityContext")
     ours = container.get("securityContext", {})
     context = draft.get(path)

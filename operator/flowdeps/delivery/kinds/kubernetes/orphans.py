@@ -1,9 +1,8 @@
 """Recognize what ``Install`` left in a template whose marker is gone.
 
-Somebody may take out our variable alone, and the marker goes with it. What is left would be in
-the way of every later ``merge``, although it is plain whose it is: nobody else writes the install
-container, or a volume of the chosen set's ConfigMap. With one of them there, what has a name of
-ours and the content of ours is ours; what has only the name is not, and is refused.
+Somebody may take out our variable alone, and the marker goes with it. What is left would be in the
+way of every later ``merge``. Nobody else writes the install container, or a volume of the chosen
+set's ConfigMap: with one of them there, what has a name and the content of ours is ours.
 """
 
 import re

@@ -4,16 +4,13 @@ Three places can set ``PYTHONPATH`` for the flow, strongest first:
 
 - the worker's variables: ``job_configuration.env`` and the default of ``variables.properties.env``.
   They drop any entry of the same name from the container's list, so ours go before their value.
-- the container's own list. A last entry with a value gets ours before it, in place; after one that
-  is a reference (``valueFrom``) comes an entry of ours that refers to it, ``<ours>:$(PYTHONPATH)``.
-- the image. Kubernetes cannot refer to that one, so a method has directories that stand for its
-  entries, and they go behind ours.
+- the container's own list. A last entry with a value gets ours before it, in place: a worker may
+  move plain values to a Secret (``store_env_as_secret``), where ``$(PYTHONPATH)`` stays text. After
+  a reference (``valueFrom``) comes an entry of ours that refers to it, ``<ours>:$(PYTHONPATH)``.
+- the image. Kubernetes cannot refer to that one, so directories of a method stand for its entries.
 
-Values are changed in place where possible because a worker may move plain values to a Secret
-(``store_env_as_secret``), where ``$(PYTHONPATH)`` stays text.
-
-What leads a value and is below ``/opt/flowdeps`` is ours. That is enough to take it out again, even
-if somebody has changed the value since. An entry with nothing left is ours.
+What leads a value and is below ``/opt/flowdeps`` is ours, even if somebody has changed the value
+since. An entry with nothing left is ours.
 """
 
 from collections.abc import Container

@@ -16,11 +16,10 @@ def view(template: Template) -> TemplateView:
     pod: Any = mapping(template.get("job_configuration")).get("job_manifest")
     for key in ("spec", "template", "spec"):
         pod = mapping(pod).get(key)
-    containers = mapping(pod).get("containers")
+    pod = mapping(pod)
+    containers = pod.get("containers")
     flow = mapping(containers[0]) if isinstance(containers, list) and containers else {}
-    contexts = [
-        mapping(filled(one.get("securityContext"), schemas)) for one in (flow, mapping(pod))
-    ]
+    contexts = [mapping(filled(one.get("securityContext"), schemas)) for one in (flow, pod)]
 
     def first(field: str) -> int | None:
         ids = (filled(context.get(field), schemas) for context in contexts)
