@@ -28,7 +28,7 @@ from flowdeps.delivery.kinds.kind import Fragment, MergeRefusedError
 from flowdeps.reconcile.context import Context, PoolState, Verdict
 from flowdeps.reconcile.work_pool.write_throttle import WriteThrottle
 from flowdeps.state.fragments import Signature, pool_fragment, signature_of
-from flowdeps.state.locations import Location, age
+from flowdeps.state.locations import Location
 from flowdeps.state.ownership import is_ours
 from flowdeps.state.store import PoolKey, PoolView, SetEntry, SetKey
 
@@ -48,6 +48,7 @@ class _Offer:
 
     entry: SetEntry
     ref: WorkPoolRef
+    signature: Signature
 
 
 @dataclass(frozen=True)
@@ -176,8 +177,9 @@ class PoolReconciler:
         live_keys = set(live.keys) if live and live.owner == context.config.owner else set()
         verdicts: dict[SetKey, Verdict] = {}
         offered: dict[str, _Offer] = {}
-        signatures = self._signatures(pool.name)
+        signatures: dict[SetKey, Signature] = {}
         for offer in self._offers(pool.name):
+            signatures[offer.entry.key] = offer.signature
             verdict = self._judge(offer, pool, live_keys)
             verdicts[offer.entry.key] = verdict
             if verdict.synced:
@@ -194,7 +196,7 @@ class PoolReconciler:
         if not offered:
             return _Wanted({}, None, verdicts, signatures)
         fragment = pool_fragment(
-            {key: offer.entry for key, offer in offered.items()},
+            {key: offer.signature for key, offer in offered.items()},
             settings=settings,
             default=default.ref.key if default else NONE,
             index=context.config.index,
@@ -285,18 +287,22 @@ class PoolReconciler:
     # What sets should know
 
     def _offers(self, name: str) -> list[_Offer]:
-        entries = [self._context.store.sets[key] for key in self._context.store.offering(name)]
-        alive = sorted((e for e in entries if not e.meta.deleting), key=lambda e: age(e.meta))
-        return [_Offer(e, ref) for e in alive for ref in e.pool_refs if ref.name == name]
-
-    def _signatures(self, name: str) -> dict[SetKey, Signature]:
-        entries = [offer.entry for offer in self._offers(name)]
-        return {one.key: signature_of(one, self._context.store.held(one.key)) for one in entries}
+        """The sets that name a pool, oldest first."""
+        store = self._context.store
+        entries = [store.sets[key] for key in store.offering(name)]
+        offers = [
+            _Offer(entry, ref, signature_of(entry, store.held(entry.key)))
+            for entry in entries
+            if not entry.meta.deleting
+            for ref in entry.pool_refs
+            if ref.name == name
+        ]
+        return sorted(offers, key=lambda one: one.signature.age)
 
     def _nothing(self, name: str, reason: Reason, message: str = "") -> _Wanted:
         """Nothing is offered, and every set has the same verdict."""
         message = message or f'Prefect has no work pool "{name}"; create it or correct the name'
-        signatures = self._signatures(name)
+        signatures = {one.entry.key: one.signature for one in self._offers(name)}
         return _Wanted({}, None, dict.fromkeys(signatures, Verdict(reason, message)), signatures)
 
     def _settle_all(self, name: str, reason: Reason, message: str) -> None:
