@@ -1,4 +1,4 @@
-"""What a pool's base job template should carry for the sets that it offers.
+"""What a pool's base job template should carry for its sets, and whether what it has is ours.
 
 Each write of a template carries all of it, and a server or a proxy before it may refuse one of more
 than 1 MiB: descriptions of sets are bounded, so that a thousand of them fit.
@@ -12,6 +12,7 @@ from flowdeps.api.names import REVISION_LABEL
 from flowdeps.api.poolconfig import PoolConfig
 from flowdeps.api.spec import WorkPoolRef
 from flowdeps.api.wording import listed, shorten
+from flowdeps.delivery.choice import LiveFragment
 from flowdeps.delivery.kinds.kind import Fragment
 from flowdeps.delivery.methods.install import Install
 from flowdeps.locks.index import Index
@@ -94,3 +95,17 @@ def pool_fragment(
             **context,
         ),
     )
+
+
+def is_ours(found: LiveFragment | None, *, owner: str, cluster: str, unnamed: bool) -> bool:
+    """Return whether we, of this owner and cluster, may remove a fragment.
+
+    An operator of the same owner in another cluster may have written it, which alone knows its
+    sets. An empty `cluster` is not known, and then the owner decides. `unnamed`: whether a
+    fragment that names no cluster is ours.
+    """
+    if found is None or found.owner != owner:
+        return False
+    if not cluster:
+        return True
+    return found.cluster == cluster if found.cluster else unnamed

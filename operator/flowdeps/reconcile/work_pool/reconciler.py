@@ -27,9 +27,8 @@ from flowdeps.delivery.kinds import for_type, remove, unsupported
 from flowdeps.delivery.kinds.kind import Fragment, MergeRefusedError
 from flowdeps.reconcile.context import Context, PoolState, Verdict
 from flowdeps.reconcile.work_pool.write_throttle import WriteThrottle
-from flowdeps.state.fragments import Signature, pool_fragment, signature_of
+from flowdeps.state.fragments import Signature, is_ours, pool_fragment, signature_of
 from flowdeps.state.locations import Location
-from flowdeps.state.ownership import is_ours
 from flowdeps.state.store import PoolKey, PoolView, SetEntry, SetKey
 
 log = logging.getLogger(__name__)
@@ -87,7 +86,7 @@ class PoolReconciler:
             raise
         except Exception as error:
             text = f"{type(error).__name__}: {Reason.INTERNAL_ERROR.description}"
-            self._settle_all(name, Reason.INTERNAL_ERROR, text)
+            self._judged(name, self._nothing(name, Reason.INTERNAL_ERROR, text))
             raise
 
     async def _reconcile(self, name: str) -> float | None:
@@ -112,11 +111,15 @@ class PoolReconciler:
                 self._moved_at[name] = context.queue.time()
                 return _PAUSE  # what the template offers stays meanwhile
         if pool is None:
-            self._settle(name, self._nothing(name, Reason.POOL_NOT_FOUND))
+            text = f'Prefect has no work pool "{name}"; create it or correct the name'
+            self._settle(name, self._nothing(name, Reason.POOL_NOT_FOUND, text))
             return None
-        wanted = self._wanted(pool, find(pool.template))
+        wanted, kind = self._wanted(pool, find(pool.template)), for_type(pool.type)
         try:
-            template = self._desired(pool, wanted.fragment)
+            if wanted.fragment and kind:
+                template = kind.merge(pool.template, wanted.fragment)
+            else:
+                template = remove(pool.template) if self.ours(pool) else dict(pool.template)
         except MergeRefusedError as refusal:
             reason = _REFUSALS.get(refusal.reason, Reason.NOT_MERGEABLE)
             verdicts = wanted.refused(Verdict(reason, str(refusal)))
@@ -133,7 +136,7 @@ class PoolReconciler:
     def unreachable(self, name: str, error: PoolsError) -> None:
         """Let a pool say of its sets that it can't be read; the next poll requeues it."""
         self._in_line.pop(name, None)
-        self._settle_all(name, error.reason, str(error))
+        self._judged(name, self._nothing(name, error.reason, str(error)))
 
     def ours(self, pool: Pool) -> bool:
         """Return whether the fragment in a pool's template, if there is one, is ours to remove.
@@ -246,11 +249,6 @@ class PoolReconciler:
             return Verdict(Reason.PENDING, f"waits for {missing}")
         return Verdict(Reason.SYNCED)
 
-    def _desired(self, pool: Pool, fragment: Fragment | None) -> dict[str, Any]:
-        if fragment is not None and (kind := for_type(pool.type)):
-            return kind.merge(pool.template, fragment)
-        return remove(pool.template) if self.ours(pool) else dict(pool.template)
-
     def _left(self, pool: Pool) -> dict[str, SetKey]:
         """Key → set of a fragment of ours that can't be replaced: runs may still choose what they
         can mount."""
@@ -299,15 +297,10 @@ class PoolReconciler:
         ]
         return sorted(offers, key=lambda one: one.signature.age)
 
-    def _nothing(self, name: str, reason: Reason, message: str = "") -> _Wanted:
+    def _nothing(self, name: str, reason: Reason, message: str) -> _Wanted:
         """Nothing is offered, and every set has the same verdict."""
-        message = message or f'Prefect has no work pool "{name}"; create it or correct the name'
         signatures = {one.entry.key: one.signature for one in self._offers(name)}
         return _Wanted({}, None, dict.fromkeys(signatures, Verdict(reason, message)), signatures)
-
-    def _settle_all(self, name: str, reason: Reason, message: str) -> None:
-        """Let a pool say of all its sets what kept it from being reconciled."""
-        self._judged(name, self._nothing(name, reason, message))
 
     def _settle(self, name: str, wanted: _Wanted) -> None:
         """Keep what a pool offers by now, and what it says of its sets."""
