@@ -6,9 +6,8 @@
     write    the template, where it differs, and when the throttle allows it
     settle   what sets should know: each whose verdict is another is requeued
 
-A pool is reconciled once at a time (the queue sees to that), so there is one writer. A template is
-compared by content: Prefect's `updated` moves without a change, and some of its databases lose the
-order of keys.
+The queue sees to it that there is one writer. A template is compared by content: Prefect's
+`updated` moves without a change, and some of its databases lose the order of keys.
 """
 
 import hashlib
