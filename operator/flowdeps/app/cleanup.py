@@ -2,13 +2,9 @@
 
 Templates come first: no run may choose a lock that is about to go. While one of them can't be put
 right, nothing in the cluster is touched. Then pods, Secrets before the ConfigMaps by which they are
-found, and the finalizers and the status of sets, which says where else to look, last, when all else
-is gone. Another run completes what a kill has interrupted; where nothing is left, nothing is
-written.
-
-What is ours is known by the owner and the cluster of a template's fragment, by our labels, and by
-the namespace of the set that an object was made for, which must be watched: other operators' things
-stay.
+found, and last the finalizers and the status of sets, which says where else to look. Another run
+completes what a kill has interrupted. What is ours is known by a fragment's owner and cluster, by
+our labels, and by the namespace of an object's set, which must be watched.
 """
 
 import asyncio
@@ -26,8 +22,8 @@ from flowdeps.clients.prefect.client import Pool, Pools
 from flowdeps.clients.prefect.errors import PoolsError
 from flowdeps.delivery.choice import find
 from flowdeps.delivery.kinds import for_type, remove
+from flowdeps.state.fragments import is_ours
 from flowdeps.state.locations import primary_location
-from flowdeps.state.ownership import is_ours
 from flowdeps.state.reported import locations_to_search
 from flowdeps.state.store import SetKey
 

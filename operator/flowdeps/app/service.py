@@ -2,13 +2,9 @@
 
 At the start everything is listed once: no template is changed before all sets are known, so a
 restart never removes a set from a pool. Then watches feed the store (see handlers), and three loops
-make up for what watches and hints may miss:
-
-- resync: lists again, keeps what differs, and notices a watch that went silent
-- poll: reads all pools in a few requests, and requeues those that are not in line
-- hints: Prefect's events, so that drift ends within a second instead of a poll
-
-An unexpected error in one of them is logged, and it starts again: it must not end the others.
+make up for what watches miss: the resync lists again, and notices a watch that went silent; the
+poll reads all pools, and requeues those that are not in line; hints are Prefect's events, so that
+drift ends within a second. An unexpected error in one is logged, and it starts again.
 """
 
 import asyncio
@@ -17,7 +13,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from typing import Any, Self
+from typing import Self
 
 from flowdeps.api.config import Config
 from flowdeps.app.assembly import make_context, timed
@@ -35,6 +31,7 @@ from flowdeps.resolver.resolve import Resolver
 from flowdeps.scheduling.clock import Backoff
 from flowdeps.state.reported import locations_to_search
 from flowdeps.state.store import (
+    Body,
     ConfigMapView,
     PoolKey,
     SetEntry,
@@ -54,8 +51,6 @@ _WATCH_SECONDS = 60.0
 _OUTAGE_POLLS = 3
 _DATABASE_SECONDS = 60.0
 _ANEW_SECONDS = 60.0
-
-Body = Mapping[str, Any]
 
 
 class Service:
@@ -144,7 +139,9 @@ class Service:
         if kind == "DELETED":
             if known and known.meta.uid != meta["uid"]:
                 return  # a newer set of the same name
-            self._forget(key)
+            self._requeue_includers(key)
+            self._requeue_competitors(store.remove_set(key))
+            self.context.queue.add(key)
         elif store.put_set(body):
             self.context.queue.add(key)
             self._requeue_competitors(known, store.sets[key])
@@ -164,9 +161,8 @@ class Service:
             store.remove_config_map(known.namespace, known.name, known.uid)
             self.context.queue.add(known.holder)
         elif view := store.put_config_map(body):
-            for one in (known, view):
-                if one:
-                    self.context.queue.add(one.holder)
+            for one in filter(None, (known, view)):
+                self.context.queue.add(one.holder)
 
     # Loops
 
@@ -339,9 +335,8 @@ class Service:
     # Reconciles
 
     async def _handle(self, key: Key) -> float | None:
-        kind = "set" if isinstance(key, SetKey) else "pool"
+        kind, name = ("set", str(key)) if isinstance(key, SetKey) else ("pool", key.name)
         # To the end of the queue's task for this reconcile, which logs how it failed.
-        name = str(key) if isinstance(key, SetKey) else key.name
         enter(**{kind: name, "pass": uuid.uuid4().hex[:8]})
         with self.context.metrics.passes.labels(kind).time():
             if isinstance(key, SetKey):
@@ -349,19 +344,13 @@ class Service:
             return await self._pools.reconcile(key.name)
 
     def _failed(self, key: Key, error: Exception) -> None:
-        expected = isinstance(error, ClusterError | PoolsError)
-        if not expected:
+        if not isinstance(error, ClusterError | PoolsError):
             log.error("%s: a mistake in flowdeps", key, exc_info=error)
         kind = "set" if isinstance(key, SetKey) else "pool"
         self.context.metrics.failed_passes.labels(kind).inc()
 
     def _requeue_includers(self, key: SetKey) -> None:
         self.context.requeue(self.context.store.includers(key))
-
-    def _forget(self, key: SetKey) -> None:
-        self._requeue_includers(key)
-        self._requeue_competitors(self.context.store.remove_set(key))
-        self.context.queue.add(key)
 
     def _requeue_competitors(self, *entries: SetEntry | None) -> None:
         """Call the sets that want a key which one of these, a set before and after a change,

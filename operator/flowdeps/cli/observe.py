@@ -13,8 +13,7 @@ from typing import TypeVar
 
 from flowdeps.api.config import Config, ElectionConfig
 from flowdeps.api.names import NAMESPACE_LABEL, PURPOSE_LABEL, SET_LABEL, mounted_name
-from flowdeps.api.status import parse_status
-from flowdeps.api.statusparts import PoolStatus
+from flowdeps.api.status import PoolStatus, parse_status
 from flowdeps.cli import lease
 from flowdeps.cli.diagnosis import Body, Mounted, Observed, name_of
 from flowdeps.cli.failure import CommandError

@@ -20,7 +20,7 @@ from flowdeps.delivery.choice import NONE
 from flowdeps.delivery.kinds import for_type, remove, unsupported
 from flowdeps.delivery.kinds.kind import Fragment, MergeRefusedError
 from flowdeps.delivery.kinds.kubernetes import KUBERNETES
-from flowdeps.state.fragments import pool_fragment
+from flowdeps.state.fragments import Signature, pool_fragment, signature_of
 from flowdeps.state.locations import age
 from flowdeps.state.store import SetEntry, Store
 
@@ -86,13 +86,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _fragment(args: argparse.Namespace, config: Config) -> Fragment:
     settings = config.pool(args.pool)
-    offered: dict[str, SetEntry] = {}
+    offered: dict[str, Signature] = {}
     default = NONE
     for entry in _entries(args.files):
         for ref in entry.pool_refs:
             if ref.name != args.pool or not settings.admits(entry.key.namespace):
                 continue
-            offered.setdefault(ref.key, entry)
+            offered.setdefault(ref.key, signature_of(entry))
             if ref.default and default == NONE:
                 default = ref.key
     if not offered:

@@ -3,7 +3,7 @@
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.spec import OnVulnerable, SetSpec
-from flowdeps.api.statusparts import json_name
+from flowdeps.api.status import json_name
 from flowdeps.locks.lock import Lock
 from flowdeps.vulnerabilities.matches import Vulnerability, vulnerabilities_text
 

@@ -12,21 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flowdeps.api.names import (
-    CONTENT_ANNOTATION,
-    INPUTS_ANNOTATION,
-    NOTES_ANNOTATION,
-    PINNED_ANNOTATION,
-    PROPOSED_ANNOTATION,
-    REFRESH_HANDLED_ANNOTATION,
-    REFRESHED_AT_ANNOTATION,
-    RESOLVED_AT_ANNOTATION,
-    REVISION_LABEL,
-    SUMMARY_ANNOTATION,
-    VERIFIED_ANNOTATION,
-    revision_choice,
-    set_labels,
-)
+from flowdeps.api import names
 from flowdeps.state.locations import Location, owner_of, primary_location
 from flowdeps.state.records import LockRecord, proposals_of, served_revisions
 from flowdeps.state.store import (
@@ -43,15 +29,15 @@ SUMMARY_LIMIT = 240
 """Characters of a revision's one-line diff."""
 
 _OWNED_ANNOTATIONS = (
-    INPUTS_ANNOTATION,
-    RESOLVED_AT_ANNOTATION,
-    REFRESHED_AT_ANNOTATION,
-    REFRESH_HANDLED_ANNOTATION,
-    PINNED_ANNOTATION,
-    VERIFIED_ANNOTATION,
-    NOTES_ANNOTATION,
-    PROPOSED_ANNOTATION,
-    SUMMARY_ANNOTATION,
+    names.INPUTS_ANNOTATION,
+    names.RESOLVED_AT_ANNOTATION,
+    names.REFRESHED_AT_ANNOTATION,
+    names.REFRESH_HANDLED_ANNOTATION,
+    names.PINNED_ANNOTATION,
+    names.VERIFIED_ANNOTATION,
+    names.NOTES_ANNOTATION,
+    names.PROPOSED_ANNOTATION,
+    names.SUMMARY_ANNOTATION,
 )
 
 
@@ -69,7 +55,7 @@ class Desired:
 
     def with_summary(self, text: str) -> "Desired":
         """Return the same with a line on what changed."""
-        return replace(self, annotations={**self.annotations, SUMMARY_ANNOTATION: text})
+        return replace(self, annotations={**self.annotations, names.SUMMARY_ANNOTATION: text})
 
     def met_by(self, view: ConfigMapView | None) -> bool:
         """Return whether what is there needs no write."""
@@ -98,7 +84,7 @@ class Desired:
             MANIFEST_FILE: json.dumps(dict(self.manifest), indent=1) + "\n",
             DIGEST_FILE: self.manifest["digest"],
         }
-        annotations = {**self.annotations, CONTENT_ANNOTATION: content_hash(data)}
+        annotations = {**self.annotations, names.CONTENT_ANNOTATION: content_hash(data)}
         metadata: dict[str, Any] = {
             "name": self.name,
             "namespace": self.namespace,
@@ -126,18 +112,30 @@ def config_maps(
     `proposed`: the revision waits for an approval, and is not to become the live one.
     """
     key = entry.key
-    labels = set_labels(namespace=key.namespace, name=key.name)
+    labels = names.set_labels(namespace=key.namespace, name=key.name)
     owner = owner_of(entry) if location.namespace == key.namespace else None
     manifest = manifest_of(key, location, record)
+    made = {
+        names.INPUTS_ANNOTATION: record.inputs,
+        names.RESOLVED_AT_ANNOTATION: record.resolved_at,
+        names.REFRESHED_AT_ANNOTATION: record.refreshed_at,
+        **({names.VERIFIED_ANNOTATION: record.verified} if record.verified else {}),
+    }
+    # A refresh that moves no pin touches this one ConfigMap only.
+    at_home = {
+        **made,
+        names.REFRESH_HANDLED_ANNOTATION: record.refresh,
+        **({names.PINNED_ANNOTATION: "true"} if record.pinned else {}),
+        **({names.NOTES_ANNOTATION: record.notes} if record.notes else {}),
+    }
     revision = Desired(
         namespace=location.namespace,
         name=location.revision(record.short),
-        labels={**labels, REVISION_LABEL: record.short},
+        labels={**labels, names.REVISION_LABEL: record.short},
         annotations={
-            **_made(record),
-            SUMMARY_ANNOTATION: summary,
-            **({VERIFIED_ANNOTATION: record.verified} if record.verified else {}),
-            **({PROPOSED_ANNOTATION: "true"} if proposed else {}),
+            **made,
+            names.SUMMARY_ANNOTATION: summary,
+            **({names.PROPOSED_ANNOTATION: "true"} if proposed else {}),
         },
         owner=owner,
         immutable=True,
@@ -147,8 +145,7 @@ def config_maps(
         namespace=location.namespace,
         name=location.live_name,
         labels=labels,
-        # A refresh that moves no pin touches this one ConfigMap only.
-        annotations=_at_home(record) if location == primary_location(key) else {},
+        annotations=at_home if location == primary_location(key) else {},
         owner=owner,
         immutable=False,
         manifest=manifest,
@@ -166,7 +163,7 @@ def manifest_of(key: SetKey, location: Location, record: LockRecord) -> dict[str
     return {
         "set": str(key),
         "key": location.key,
-        "revision": revision_choice(location.key, record.short),
+        "revision": names.revision_choice(location.key, record.short),
         "digest": record.digest,
         "python": record.python,
         "platforms": list(record.platforms),
@@ -176,29 +173,11 @@ def manifest_of(key: SetKey, location: Location, record: LockRecord) -> dict[str
     }
 
 
-def _made(record: LockRecord) -> dict[str, str]:
-    return {
-        INPUTS_ANNOTATION: record.inputs,
-        RESOLVED_AT_ANNOTATION: record.resolved_at,
-        REFRESHED_AT_ANNOTATION: record.refreshed_at,
-    }
-
-
-def _at_home(record: LockRecord) -> dict[str, str]:
-    maybe = {
-        PINNED_ANNOTATION: "true" if record.pinned else "",
-        VERIFIED_ANNOTATION: record.verified,
-        NOTES_ANNOTATION: record.notes,
-    }
-    given = {name: text for name, text in maybe.items() if text}
-    return {**_made(record), REFRESH_HANDLED_ANNOTATION: record.refresh, **given}
-
-
 def keep_history(desired: Desired, view: ConfigMapView | None) -> Desired:
     """Return a revision with what one that is there already says of how it was made."""
     if view is None or desired.must_be_replaced(view) or not desired.immutable:
         return desired
-    made = [name for name in _OWNED_ANNOTATIONS if name != PROPOSED_ANNOTATION]
+    made = [name for name in _OWNED_ANNOTATIONS if name != names.PROPOSED_ANNOTATION]
     kept = {k: v for k, v in view.annotations.items() if k in made}
     return replace(desired, annotations={**desired.annotations, **kept})
 
@@ -221,7 +200,7 @@ def obsolete(
         kept.add((location.namespace, location.live_name))
         kept |= {(v.namespace, v.name) for v in proposals_of(location, views)[:proposals]}
         revisions = served_revisions(location, views)
-        old = [v for v in revisions if v.labels[REVISION_LABEL] != serving]
+        old = [v for v in revisions if v.labels[names.REVISION_LABEL] != serving]
         kept |= {(v.namespace, v.name) for v in revisions if v not in old}
         kept |= {(v.namespace, v.name) for v in old[:limit]}
     return [v for v in views if (v.namespace, v.name) not in kept]

@@ -1,4 +1,4 @@
-"""What a pool's base job template should carry for the sets that it offers.
+"""What a pool's base job template should carry for its sets, and whether what it has is ours.
 
 Each write of a template carries all of it, and a server or a proxy before it may refuse one of more
 than 1 MiB: descriptions of sets are bounded, so that a thousand of them fit.
@@ -6,14 +6,17 @@ than 1 MiB: descriptions of sets are bounded, so that a thousand of them fit.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from flowdeps.api.names import REVISION_LABEL
 from flowdeps.api.poolconfig import PoolConfig
-from flowdeps.api.spec import SetSpec, WorkPoolRef
+from flowdeps.api.spec import WorkPoolRef
 from flowdeps.api.wording import listed, shorten
+from flowdeps.delivery.choice import LiveFragment
 from flowdeps.delivery.kinds.kind import Fragment
 from flowdeps.delivery.methods.install import Install
 from flowdeps.locks.index import Index
+from flowdeps.state.locations import age
 from flowdeps.state.store import ConfigMapView, SetEntry
 
 _SHOWN = 6
@@ -23,20 +26,27 @@ _MOST_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class Signature:
-    """All of a set that the templates of its pools depend on."""
+    """All of a set that the templates of its pools are made from."""
 
     pool_refs: tuple[WorkPoolRef, ...]
-    requirements: tuple[str, ...]
-    """What the set asks for, which the template describes."""
+    age: tuple[datetime, str, str]
+    description: str
+    """Whose it is, and what it asks for."""
     published: frozenset[tuple[str, str]]
     """The live ConfigMaps of its lock, by namespace and name."""
 
 
-def signature_of(entry: SetEntry, views: Sequence[ConfigMapView]) -> Signature:
+def signature_of(entry: SetEntry, views: Sequence[ConfigMapView] = ()) -> Signature:
     """Return the signature of a set with these ConfigMaps."""
+    requirements: tuple[str, ...] = ()
+    if spec := entry.spec:
+        sources = (*spec.requirements_from, *((spec.lock_from,) if spec.lock_from else ()))
+        named = (f"what {source.name} lists" for source in sources)
+        requirements = (*spec.requirements, *named, *(f"all of {one}" for one in spec.includes))
     return Signature(
         pool_refs=entry.pool_refs,
-        requirements=_requirements(entry.spec) if entry.spec else (),
+        age=age(entry.meta),
+        description=shorten(f"{entry.key}: {listed(requirements, most=_SHOWN)}", _LONGEST),
         # A revision more or less is nothing to a template.
         published=frozenset(
             (view.namespace, view.name) for view in views if REVISION_LABEL not in view.labels
@@ -45,7 +55,7 @@ def signature_of(entry: SetEntry, views: Sequence[ConfigMapView]) -> Signature:
 
 
 def pool_fragment(
-    offered: Mapping[str, SetEntry],
+    offered: Mapping[str, Signature],
     *,
     settings: PoolConfig,
     default: str,
@@ -54,8 +64,18 @@ def pool_fragment(
     cluster: str,
     version: str,
 ) -> Fragment:
-    """Return what a pool's template should carry: `offered` has the set of each key, `index` is
-    where extras of a run without a set come from."""
+    """Return what a pool's template should carry: `offered` has a set's signature for each key.
+
+    It gets no more of a set, so that a set whose part in a template changes has another signature,
+    by which its pools are requeued. `index` is where extras of a run without a set come from.
+    """
+    descriptions: dict[str, str] = {}
+    room = _MOST_BYTES
+    for key, one in sorted(offered.items()):
+        room -= len(f"{key}: {one.description}\n".encode())
+        if room < 0:
+            break
+        descriptions[key] = one.description
     install = settings.install
     context = {"security_context": install.security_context} if install.security_context else {}
     return Fragment(
@@ -65,7 +85,7 @@ def pool_fragment(
         variable=settings.variable,
         keys=tuple(sorted(offered)),
         default=default,
-        descriptions=_descriptions(offered),
+        descriptions=descriptions,
         default_image=settings.image,
         extras=settings.extra_packages,
         method=Install(
@@ -77,26 +97,15 @@ def pool_fragment(
     )
 
 
-def _descriptions(offered: Mapping[str, SetEntry]) -> dict[str, str]:
-    """A description of each set, by its key, as far as there is room."""
-    found: dict[str, str] = {}
-    room = _MOST_BYTES
-    for key, entry in sorted(offered.items()):
-        text = _describe(entry)
-        room -= len(f"{key}: {text}\n".encode())
-        if room < 0:
-            break
-        found[key] = text
-    return found
+def is_ours(found: LiveFragment | None, *, owner: str, cluster: str, unnamed: bool) -> bool:
+    """Return whether we, of this owner and cluster, may remove a fragment.
 
-
-def _requirements(spec: SetSpec) -> tuple[str, ...]:
-    """What a set asks for, in words where it says so elsewhere."""
-    sources = (*spec.requirements_from, *((spec.lock_from,) if spec.lock_from else ()))
-    named = tuple(f"what {source.name} lists" for source in sources)
-    return (*spec.requirements, *named, *(f"all of {name}" for name in spec.includes))
-
-
-def _describe(entry: SetEntry) -> str:
-    requirements = _requirements(entry.spec) if entry.spec else ()
-    return shorten(f"{entry.key}: {listed(requirements, most=_SHOWN)}", _LONGEST)
+    An operator of the same owner in another cluster may have written it, which alone knows its
+    sets. An empty `cluster` is not known, and then the owner decides. `unnamed`: whether a
+    fragment that names no cluster is ours.
+    """
+    if found is None or found.owner != owner:
+        return False
+    if not cluster:
+        return True
+    return found.cluster == cluster if found.cluster else unnamed

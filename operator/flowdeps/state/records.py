@@ -11,19 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from flowdeps.api.names import (
-    INPUTS_ANNOTATION,
-    NOTES_ANNOTATION,
-    PINNED_ANNOTATION,
-    PROPOSED_ANNOTATION,
-    REFRESH_HANDLED_ANNOTATION,
-    REFRESH_REQUESTED_ANNOTATION,
-    REFRESHED_AT_ANNOTATION,
-    RESOLVED_AT_ANNOTATION,
-    REVISION_LABEL,
-    VERIFIED_ANNOTATION,
-    mounted_name,
-)
+from flowdeps.api import names
 from flowdeps.locks.index import Index
 from flowdeps.locks.lock import Lock
 from flowdeps.state.locations import Location, primary_location
@@ -50,7 +38,6 @@ class LockRecord:
     python: str
     platforms: tuple[str, ...]
     packages: int
-    """How many packages it has."""
     index: Mapping[str, Any]
     pinned: bool = False
     """Served because spec.revision asked for it."""
@@ -132,7 +119,7 @@ def _last_served(
     annotation that was met.
     """
     before = lock_before(entry)
-    asked = mounted_name(entry.spec.revision) if entry.spec and entry.spec.revision else ""
+    asked = names.mounted_name(entry.spec.revision) if entry.spec and entry.spec.revision else ""
     found = _first(
         sorted(
             revisions, key=lambda v: (v.manifest.get("digest") != before.digest, v.name != asked)
@@ -140,7 +127,7 @@ def _last_served(
     )
     if found is None:
         return None
-    wanted = entry.meta.annotations.get(REFRESH_REQUESTED_ANNOTATION, "")
+    wanted = entry.meta.annotations.get(names.REFRESH_REQUESTED_ANNOTATION, "")
     met = before.handled_refresh if before.digest else wanted
     due, after = before.next_refresh, refresh_after(entry)
     refreshed = min(now, due - after) if due and after else now
@@ -166,19 +153,19 @@ def newest_lock(home: Location, views: Sequence[ConfigMapView]) -> Served | None
 
 def pinned_lock(home: Location, views: Sequence[ConfigMapView], revision: str) -> Served | None:
     """Return the lock of a revision by its name, as spec.revision asks for it."""
-    named = [v for v in revisions_of(home, views) if v.name == mounted_name(revision)]
+    named = [v for v in revisions_of(home, views) if v.name == names.mounted_name(revision)]
     found = _first(named)
     return found.but(pinned=True) if found else None
 
 
 def served_revisions(place: Location, views: Iterable[ConfigMapView]) -> list[ConfigMapView]:
     """The revisions of a place that were in service or are, newest first: no proposals."""
-    return [v for v in revisions_of(place, views) if PROPOSED_ANNOTATION not in v.annotations]
+    return [v for v in revisions_of(place, views) if names.PROPOSED_ANNOTATION not in v.annotations]
 
 
 def proposals_of(place: Location, views: Iterable[ConfigMapView]) -> list[ConfigMapView]:
     """The revisions of a place that wait for an approval, newest first."""
-    return [v for v in revisions_of(place, views) if PROPOSED_ANNOTATION in v.annotations]
+    return [v for v in revisions_of(place, views) if names.PROPOSED_ANNOTATION in v.annotations]
 
 
 def revisions_of(place: Location, views: Iterable[ConfigMapView]) -> list[ConfigMapView]:
@@ -187,11 +174,13 @@ def revisions_of(place: Location, views: Iterable[ConfigMapView]) -> list[Config
         v
         for v in views
         if v.namespace == place.namespace
-        and REVISION_LABEL in v.labels
-        and v.name == place.revision(v.labels[REVISION_LABEL])
+        and names.REVISION_LABEL in v.labels
+        and v.name == place.revision(v.labels[names.REVISION_LABEL])
     ]
     return sorted(
-        found, key=lambda v: (v.annotations.get(RESOLVED_AT_ANNOTATION, ""), v.name), reverse=True
+        found,
+        key=lambda v: (v.annotations.get(names.RESOLVED_AT_ANNOTATION, ""), v.name),
+        reverse=True,
     )
 
 
@@ -207,17 +196,17 @@ def _record(view: ConfigMapView) -> LockRecord | None:
     try:
         return LockRecord(
             digest=manifest["digest"],
-            inputs=view.annotations[INPUTS_ANNOTATION],
-            resolved_at=view.annotations[RESOLVED_AT_ANNOTATION],
-            refreshed_at=view.annotations[REFRESHED_AT_ANNOTATION],
-            refresh=view.annotations.get(REFRESH_HANDLED_ANNOTATION, ""),
+            inputs=view.annotations[names.INPUTS_ANNOTATION],
+            resolved_at=view.annotations[names.RESOLVED_AT_ANNOTATION],
+            refreshed_at=view.annotations[names.REFRESHED_AT_ANNOTATION],
+            refresh=view.annotations.get(names.REFRESH_HANDLED_ANNOTATION, ""),
             python=manifest["python"],
             platforms=tuple(manifest["platforms"]),
             packages=manifest["packages"],
             index=manifest["index"],
-            pinned=PINNED_ANNOTATION in view.annotations,
-            verified=view.annotations.get(VERIFIED_ANNOTATION, ""),
-            notes=view.annotations.get(NOTES_ANNOTATION, ""),
+            pinned=names.PINNED_ANNOTATION in view.annotations,
+            verified=view.annotations.get(names.VERIFIED_ANNOTATION, ""),
+            notes=view.annotations.get(names.NOTES_ANNOTATION, ""),
             image=manifest.get("image") or "",
             shadow=tuple(manifest.get("shadow") or ()),
             credentials=bool(manifest.get("credentials")),

@@ -79,6 +79,4 @@ def locations_to_search(status: SetStatus) -> Iterator[Location]:
 
     What is found there is judged by its own labels.
     """
-    for pool in status.work_pools:
-        for namespace in pool.namespaces:
-            yield Location(namespace, pool.key)
+    return (Location(where, pool.key) for pool in status.work_pools for where in pool.namespaces)

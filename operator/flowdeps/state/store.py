@@ -10,7 +10,7 @@ hash says whether one is what we wrote.
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -160,26 +160,24 @@ class Store:
         if known and not _newer(meta.resource_version, known.meta.resource_version):
             return None
         spec, problems = _spec_of(body, known)
-        self._forget_names(key)
         entry = SetEntry(
             key=key, meta=meta, spec=spec, problems=problems, body=without_managed_fields(body)
         )
+        for look_up in self._look_ups(known):
+            look_up.discard(key)
+        for look_up in self._look_ups(entry):
+            look_up.add(key)
         self.sets[key] = entry
         self._fresh.add(key)
         if known is None or _claims_of(known) != _claims_of(entry):
             self.version += 1
-        for name in _claimed_keys(entry):
-            self._by_key[name].add(key)
-        for ref in entry.pool_refs:
-            self._by_pool[ref.name].add(key)
-        for included in _included(entry):
-            self._by_included[included].add(key)
         return key
 
     def remove_set(self, key: SetKey) -> SetEntry | None:
         """Remove a set; returns what was known of it."""
-        self._forget_names(key)
         entry = self.sets.pop(key, None)
+        for look_up in self._look_ups(entry):
+            look_up.discard(key)
         if entry:
             self._gone.add(entry.meta.uid)
             self.version += 1
@@ -203,16 +201,16 @@ class Store:
             waiting += direct
         return found - {key}
 
-    def _forget_names(self, key: SetKey) -> None:
-        entry = self.sets.get(key)
+    def _look_ups(self, entry: SetEntry | None) -> Iterator[set[SetKey]]:
+        """The look-ups that a set is in."""
         if entry is None:
             return
-        for name in _claimed_keys(entry):
-            self._by_key[name].discard(key)
+        for name in (entry.key.name, *(ref.key for ref in entry.pool_refs)):
+            yield self._by_key[name]
         for ref in entry.pool_refs:
-            self._by_pool[ref.name].discard(key)
-        for included in _included(entry):
-            self._by_included[included].discard(key)
+            yield self._by_pool[ref.name]
+        for name in entry.spec.includes if entry.spec else ():
+            yield self._by_included[SetKey(entry.key.namespace, name)]
 
     # Pools
 
@@ -349,15 +347,6 @@ def _claims_of(entry: SetEntry) -> tuple[object, ...]:
     """All of a set that decides which locations it has."""
     meta = entry.meta
     return meta.uid, meta.created_at, meta.deleting, entry.spec is None, entry.pool_refs
-
-
-def _claimed_keys(entry: SetEntry) -> set[str]:
-    return {entry.key.name, *(ref.key for ref in entry.pool_refs)}
-
-
-def _included(entry: SetEntry) -> set[SetKey]:
-    names = entry.spec.includes if entry.spec else ()
-    return {SetKey(entry.key.namespace, name) for name in names}
 
 
 def _newer(version: str, known: str) -> bool:

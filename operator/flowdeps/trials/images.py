@@ -72,9 +72,9 @@ class Images:
         ended = await self.runner.run(pod)
         if ended.failed:
             lines = " ".join(ended.log.split("\n")[-_LAST_LINES:]).strip()
-            way_out = "" if "flowdeps:" in lines else "; use an image with Python 3.10 or newer"
+            advice = "" if "flowdeps:" in lines else "; use an image with Python 3.10 or newer"
             raise TrialError(
-                f"{ref.image} can't be looked at: {lines or ended.why}{way_out}",
+                f"{ref.image} can't be looked at: {lines or ended.why}{advice}",
                 reason=Reason.IMAGE_UNUSABLE,
             )
         try:

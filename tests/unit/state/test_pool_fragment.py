@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 
@@ -7,15 +8,15 @@ from flowdeps.delivery.kinds.kind import Fragment
 from flowdeps.delivery.kinds.kubernetes.merge import merge
 from flowdeps.delivery.methods.install import Install
 from flowdeps.locks.index import Index
-from flowdeps.state.fragments import pool_fragment
+from flowdeps.state.fragments import pool_fragment, signature_of
 from tests.unit.delivery.samples import pool
-from tests.unit.state.builders import config, entry
+from tests.unit.state.builders import HOME, config, current, entry, revision
 
 
 def _fragment(
     offered: dict[str, list[str]], *, default: str = NONE, **settings: object
 ) -> Fragment:
-    entries = {key: entry(key, requirements=lines) for key, lines in offered.items()}
+    entries = {key: signature_of(entry(key, requirements=it)) for key, it in offered.items()}
     return pool_fragment(
         entries,
         settings=config({"name": "k", **settings}).pool("k"),
@@ -112,3 +113,54 @@ def test_extras_of_a_run_without_a_set_come_from_the_operators_indexes() -> None
     template = json.dumps(merge(pool(), _fragment({"a": ["x"]})))
     urls = "https://one.example.com/simple https://two.example.com/simple"
     assert json.dumps({"name": "FLOWDEPS_INDEX", "value": urls}) in template
+
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "requirement": {"requirements": ["pandas>=2"]},
+    "source": {"requirementsFrom": [{"configMapRef": {"name": "lines", "key": "pins"}}]},
+    "lock": {"requirements": None, "lockFrom": {"configMapRef": {"name": "lock", "key": "l"}}},
+    "include": {"includes": ["base"]},
+    "mistake": {"requirements": ["no good"]},
+    "key": {"pools": [{"name": "k", "key": "other"}]},
+    "default": {"pools": [{"name": "k", "default": True}]},
+    "pool": {"pools": ["k", "second"]},
+    "made anew": {"created": "2026-01-02T00:00:00Z"},
+}
+
+
+@pytest.mark.parametrize("change", SHAPES.values(), ids=SHAPES)
+def test_what_a_template_shows_of_a_set_is_in_its_signature(change: dict[str, Any]) -> None:
+    """A fragment is made from signatures alone, and a pool is requeued for another signature."""
+    before, after = entry(pools=["k"]), entry(**{"pools": ["k"], **change})
+    assert signature_of(before) == signature_of(entry(pools=["k"]))
+    assert signature_of(before) != signature_of(after)
+
+
+def test_a_live_config_map_is_in_the_signature_and_a_revision_is_not() -> None:
+    """A key is offered once its live ConfigMap is there."""
+    one, live = entry(), current(HOME, "a", at="2026-01-01T00:00:00Z")
+    old = revision(HOME, "b", at="2026-01-01T00:00:00Z")
+    assert signature_of(one, [live]) != signature_of(one, [])
+    assert signature_of(one, [live]) == signature_of(one, [old, live])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"python": {"version": "3.11"}},
+        {"constraints": ["numpy<2"]},
+        {"interval": "24h"},
+        {"suspend": True},
+        {"revisionHistoryLimit": 1},
+        {"metadata": {"generation": 2, "annotations": {"a": "b"}}},
+        {"version": 2, "status": {"observedGeneration": 1}},
+        {"requirements": [*(f"p{number}" for number in range(7)), "other"]},
+    ],
+    ids=str,
+)
+def test_no_pool_is_requeued_for_what_its_template_does_not_show(change: dict[str, Any]) -> None:
+    """Nor for a requirement beyond those that a description names."""
+    given: dict[str, Any] = {"pools": ["k"], "requirements": [f"p{number}" for number in range(8)]}
+    after = entry(**{**given, **change})
+    assert after.spec
+    assert signature_of(entry(**given)) == signature_of(after)

@@ -80,10 +80,13 @@ async def _write(
     texts = {NETRC_FILE: access.netrc, CA_FILE: access.ca}
     data = {file: base64.b64encode(t.encode()).decode() for file, t in texts.items() if t}
     found = await context.cluster.get_secret(namespace, name)
-    if found and not _is_ours(context, found):
-        return  # somebody else's has the name: the trial, or a run, will say so
-    if found and found.get("data") == data and _is_of(entry.key, found):
-        return
+    if found:
+        labels = _labels(found)
+        holder = SetKey(labels.get(NAMESPACE_LABEL, ""), labels.get(SET_LABEL, ""))
+        if not is_managed(labels) or context.is_foreign(holder):
+            return  # somebody else's has the name: the trial, or a run, will say so
+        if found.get("data") == data and _is_of(entry.key, found):
+            return
     metadata: dict[str, Any] = {
         "name": name,
         "namespace": namespace,
@@ -102,12 +105,6 @@ def _labels_of(key: SetKey) -> dict[str, str]:
 
 def _is_of(key: SetKey, body: Any) -> bool:
     return _labels_of(key).items() <= _labels(body).items()
-
-
-def _is_ours(context: Context, body: Any) -> bool:
-    labels = _labels(body)
-    holder = SetKey(labels.get(NAMESPACE_LABEL, ""), labels.get(SET_LABEL, ""))
-    return is_managed(labels) and not context.is_foreign(holder)
 
 
 def _labels(body: Any) -> dict[str, str]:

@@ -1,11 +1,19 @@
-"""Step: everything that a set's lock is made from."""
+"""Step: everything that a set's lock is made from, looked up in the store and by the pollers."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flowdeps.api.config import Config
 from flowdeps.api.outcome import Outcome
-from flowdeps.api.spec import Updates
+from flowdeps.api.reasons import Reason
+from flowdeps.api.spec import SetSpec, Updates
 from flowdeps.gather.inputs import gather, gather_access
+from flowdeps.gather.sources import Absent, Content, SourceRef, Unreadable
 from flowdeps.reconcile.context import Context
-from flowdeps.reconcile.dependency_set.inputs import OperatorLookup
 from flowdeps.reconcile.dependency_set.progress import Progress
+from flowdeps.scheduling.tracking import Failure
+from flowdeps.state.store import SetEntry, SetKey
+from flowdeps.trials.image import Image, ImageRef
 
 
 async def gather_inputs(context: Context, progress: Progress) -> Outcome:
@@ -28,3 +36,65 @@ async def gather_inputs(context: Context, progress: Progress) -> Outcome:
             return inputs
         progress.inputs, progress.access = inputs, inputs.access
     return progress.selected
+
+
+@dataclass(frozen=True)
+class OperatorLookup:
+    """The `flowdeps.gather.sources.Lookup` of one set."""
+
+    context: Context
+    entry: SetEntry
+
+    @property
+    def key(self) -> SetKey:
+        return self.entry.key
+
+    @property
+    def config(self) -> Config:
+        return self.context.config
+
+    def need_sources(self, refs: frozenset[SourceRef]) -> None:
+        self.context.sources.need(self.key, refs)
+
+    def source(self, ref: SourceRef) -> Content | Failure[Reason] | None:
+        return self.context.sources.get(ref)
+
+    def included(self, name: str) -> SetSpec | Absent | Unreadable:
+        found = self.context.store.sets.get(SetKey(self.key.namespace, name))
+        if found is None or found.meta.deleting:
+            return Absent(
+                f"there is no set of that name in namespace {self.key.namespace}; create it or"
+                " remove it here"
+            )
+        return found.spec or Unreadable(found.problems)
+
+    def image_ref(self, spec: SetSpec) -> ImageRef | Outcome | None:
+        context = self.context
+        views = {one.name: context.store.pools.get(one.name) for one in spec.work_pools}
+        for pool, view in views.items():
+            state = context.pool_states.get(pool)
+            if view is None and (state is None or self.key not in state.verdicts):
+                return Outcome.waits(Reason.PENDING, "waits until the work pool was read")
+        seen = [view for view in views.values() if view and view.image]
+        name = spec.python.image or (seen[0].image if seen else None)
+        if name is None:
+            if None in views.values():
+                text = "waits until the work pool was read, for its image"
+                return Outcome.waits(Reason.PENDING, text)
+            return None
+        like = next((view for view in seen if view.image == name), seen[0] if seen else None)
+        if like is None:
+            return ImageRef(self.key.namespace, name)
+        policy = like.pull_policy if like.image == name else None
+        return ImageRef(self.key.namespace, name, policy, like.user)
+
+    def need_image(self, ref: ImageRef | None) -> None:
+        self.context.images.need(self.key, frozenset({ref} if ref else ()))
+
+    def image(self, ref: ImageRef) -> Image | Failure[Reason] | None:
+        return self.context.images.get(ref)
+
+    def pool_images(self) -> Mapping[str, str]:
+        pools = self.context.store.pools
+        named = [pools[ref.name] for ref in self.entry.pool_refs if ref.name in pools]
+        return {pool.name: pool.image for pool in named if pool.image}

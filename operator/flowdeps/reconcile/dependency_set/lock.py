@@ -98,7 +98,11 @@ def _new_lock(
     entry, now = progress.entry, context.now()
     wanted = entry.meta.annotations.get(REFRESH_REQUESTED_ANNOTATION, "")
     due = next_refresh(entry, spec, served)
-    changed = served is None or inputs.digest not in {served.inputs, _proposed(context, progress)}
+    answered = {served.inputs} if served else set()
+    if progress.pinned:  # the inputs of a proposal need no new lock either
+        proposals = proposals_of(primary_location(entry.key), context.store.held(entry.key))
+        answered |= {one.annotations.get(INPUTS_ANNOTATION, "") for one in proposals[:1]}
+    changed = inputs.digest not in answered
     # What somebody changed is published; what a refresh moves may have to wait for an approval.
     waits = changed and spec.updates is Updates.MANUAL
     refresh = bool(served and not waits and (wanted != served.refresh or (due and due <= now)))
@@ -138,15 +142,6 @@ def _new_lock(
         credentials=inputs.access is not None,
     )
     return NewLock(lock=answer.lock, record=record, refresh=refresh)
-
-
-def _proposed(context: Context, progress: Progress) -> str:
-    """The digest of further inputs that need no new lock: those of a proposal."""
-    key = progress.entry.key
-    if not progress.pinned:
-        return ""
-    proposals = proposals_of(primary_location(key), context.store.held(key))
-    return proposals[0].annotations.get(INPUTS_ANNOTATION, "") if proposals else ""
 
 
 def _resolution(

@@ -103,7 +103,12 @@ async def _publish_at(
                 return found
             view = found
         if view and context.is_foreign(view.holder):
-            return _foreign(view)
+            return Outcome.failed(
+                Reason.NAME_TAKEN,
+                f"ConfigMap {view.namespace}/{view.name} is of the set {view.holder}, which another"
+                " operator serves; choose another key in spec.workPools, or delete it if none does"
+                " any more",
+            )
         desired = keep_history(wanted, view)
         if desired.met_by(view):
             continue
@@ -151,15 +156,6 @@ async def _unlisted(context: Context, desired: Desired) -> ConfigMapView | Outco
         )
     context.store.put_config_map(body)
     return context.store.config_maps.get((desired.namespace, desired.name))
-
-
-def _foreign(view: ConfigMapView) -> Outcome:
-    return Outcome.failed(
-        Reason.NAME_TAKEN,
-        f"ConfigMap {view.namespace}/{view.name} is of the set {view.holder}, which another"
-        " operator serves; choose another key in spec.workPools, or delete it if none does any"
-        " more",
-    )
 
 
 def _refused(error: ClusterError, location: Location) -> Outcome:

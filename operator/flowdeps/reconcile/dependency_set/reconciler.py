@@ -15,13 +15,12 @@ from flowdeps.api.reasons import Reason
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.credentials import publish_credentials
-from flowdeps.reconcile.dependency_set.finalizer import add_finalizer
+from flowdeps.reconcile.dependency_set.finalizer import add_finalizer, delete_all, remove
 from flowdeps.reconcile.dependency_set.gathering import gather_inputs
 from flowdeps.reconcile.dependency_set.lock import resolve, schedule_refresh
 from flowdeps.reconcile.dependency_set.notify import requeue_former_pools, requeue_pools
 from flowdeps.reconcile.dependency_set.progress import Progress, kept, verified_before
 from flowdeps.reconcile.dependency_set.publish import publish
-from flowdeps.reconcile.dependency_set.removal import delete_all, remove
 from flowdeps.reconcile.dependency_set.report import report
 from flowdeps.reconcile.dependency_set.retention import prune
 from flowdeps.reconcile.dependency_set.selection import select_lock

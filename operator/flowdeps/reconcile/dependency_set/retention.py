@@ -37,7 +37,10 @@ async def prune(context: Context, progress: Progress) -> Outcome:
         return Outcome.waits(Reason.PENDING, "waits until it is known what is wanted")
     wanted = [*context.claims.locations(entry)]
     views = context.store.held(entry.key)
-    keys = {_key(view) for view in views}
+    keys = {
+        choice_of(view.name).removesuffix(f"-{view.labels.get(REVISION_LABEL, '')}")
+        for view in views
+    }
     for name, state in context.pool_states.items():
         pool = context.store.pools.get(name)
         wanted += [
@@ -55,7 +58,7 @@ async def prune(context: Context, progress: Progress) -> Outcome:
     )
     used = await _in_use(context, entry, victims)
     for view in victims:
-        if _choice(view) not in used or REVISION_LABEL not in view.labels:
+        if choice_of(view.name) not in used or REVISION_LABEL not in view.labels:
             await remove_credentials(context, view)
             await delete(context, view)
     return Outcome.done(Reason.PUBLISHED)
@@ -65,7 +68,7 @@ async def _in_use(
     context: Context, entry: SetEntry, victims: Sequence[ConfigMapView]
 ) -> Collection[str]:
     """The revisions among `victims` that somebody names; all where that can't be found out."""
-    revisions = {_choice(view) for view in victims if REVISION_LABEL in view.labels}
+    revisions = {choice_of(view.name) for view in victims if REVISION_LABEL in view.labels}
     if not revisions:
         return ()
     used: set[str] = set()
@@ -82,13 +85,3 @@ async def _in_use(
         log.info("%s: old revisions are kept, as nobody knows who uses them: %s", entry.key, error)
         return revisions
     return used
-
-
-def _key(view: ConfigMapView) -> str:
-    """The key that a ConfigMap is for."""
-    return _choice(view).removesuffix(f"-{view.labels.get(REVISION_LABEL, '')}")
-
-
-def _choice(view: ConfigMapView) -> str:
-    """What a run names to get this ConfigMap."""
-    return choice_of(view.name)

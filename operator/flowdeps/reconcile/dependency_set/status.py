@@ -31,16 +31,14 @@ from flowdeps.api.status import (
 from flowdeps.api.times import parse_time
 from flowdeps.api.wording import counted
 from flowdeps.reconcile.context import PoolState, Verdict
-from flowdeps.reconcile.dependency_set.progress import Progress
+from flowdeps.reconcile.dependency_set.progress import NO_LOCK, Progress
 from flowdeps.state.fragments import Signature, signature_of
-from flowdeps.state.locations import Location, primary_location
-from flowdeps.state.records import LockRecord, proposals_of, revisions_of
+from flowdeps.state.locations import primary_location
+from flowdeps.state.records import LockRecord, revisions_of
 from flowdeps.state.reported import unless_under_way
 from flowdeps.state.store import ConfigMapView, PoolView, SetEntry
 from flowdeps.trials.image import Image
-from flowdeps.vulnerabilities.matches import Vulnerability, vulnerabilities_text
-
-_NO_LOCK = "waits for a lock"
+from flowdeps.vulnerabilities.matches import vulnerabilities_text
 
 
 def build_status(
@@ -55,30 +53,51 @@ def build_status(
     entry, record = progress.entry, progress.record
     old, home = entry.status, primary_location(entry.key)
     pool_statuses, synced = _pools(progress, signature_of(entry, views), pools, states)
-    proposed = _proposed(entry, home, views)
+    revisions = tuple(
+        RevisionStatus(
+            name=view.manifest.get("revision", view.name),
+            digest=view.manifest.get("digest", ""),
+            created_at=parse_time(view.annotations.get(RESOLVED_AT_ANNOTATION))
+            or entry.meta.created_at,
+            summary=view.annotations.get(SUMMARY_ANNOTATION, ""),
+            proposed=PROPOSED_ANNOTATION in view.annotations,
+        )
+        for view in revisions_of(home, views)
+    )
+    newest = next((one for one in revisions if one.proposed), None)
+    proposed = None
+    if newest:
+        proposed = ProposedStatus(
+            revision=newest.name,
+            digest=newest.digest,
+            proposed_at=newest.created_at,
+            summary=newest.summary,
+        )
     conditions = _conditions(progress, synced, proposed)
     image = progress.inputs.image if progress.inputs else None
-    revisions = revisions_of(home, views)
+    versioned = entry.spec is not None and entry.spec.target is not None
+    vulnerabilities = progress.vulnerabilities
     return SetStatus(
         observed_generation=entry.meta.generation,
         conditions=merge_conditions(
             old.conditions, conditions, generation=entry.meta.generation, now=now
         ),
         lock=_lock(record, revision=_revision(entry, record)) if record else None,
-        image=_image(image) if image else _image_before(entry, old),
+        image=_image(image) if image else None if versioned else old.image,
         proposed=proposed,
-        vulnerabilities=_vulnerabilities(progress.vulnerabilities),
-        revisions=tuple(
-            RevisionStatus(
-                name=view.manifest.get("revision", view.name),
-                digest=view.manifest.get("digest", ""),
-                created_at=parse_time(view.annotations.get(RESOLVED_AT_ANNOTATION))
-                or entry.meta.created_at,
-                summary=view.annotations.get(SUMMARY_ANNOTATION, ""),
-                proposed=PROPOSED_ANNOTATION in view.annotations,
+        vulnerabilities=None
+        if vulnerabilities is None
+        else tuple(
+            VulnerabilityStatus(
+                id=one.id,
+                package=one.package,
+                version=one.version,
+                fixed=one.fixed,
+                summary=one.summary,
             )
-            for view in revisions
+            for one in vulnerabilities
         ),
+        revisions=revisions,
         work_pools=pool_statuses,
         next_refresh_at=progress.next_refresh,
         last_handled_refresh_at=(record.refresh or None) if record else None,
@@ -88,7 +107,7 @@ def build_status(
 def _conditions(
     progress: Progress, synced: Outcome, proposed: ProposedStatus | None
 ) -> list[Condition]:
-    entry, published = progress.entry, progress.published
+    entry, record, published = progress.entry, progress.record, progress.published
     resolved = progress.resolved
     if progress.selected.is_done:  # else it is at rest, or ended in an error, which is no progress
         resolved = unless_under_way(entry, ConditionType.RESOLVED, resolved)
@@ -101,11 +120,10 @@ def _conditions(
     conditions = [
         Condition(type_, _status(step), step.reason, step.message) for type_, step in steps.items()
     ]
-    if (vulnerable := _vulnerable(progress)) is not None:
+    if vulnerable := _vulnerable(progress):
         conditions.append(vulnerable)
     failed = next((step for step in steps.values() if not step.is_done), None)
     if failed is None:
-        record = progress.record
         packages = record.packages if record else 0
         pools = counted(len(entry.pool_refs), "work pool")
         text = f"{counted(packages, 'package')}, offered by {pools}"
@@ -113,7 +131,6 @@ def _conditions(
             text += f"; {resolved.message}"
         text += f"; a refresh waits for approval: {proposed.revision}" if proposed else ""
         return [Condition(ConditionType.READY, "True", Reason.READY, text), *conditions]
-    record = progress.record
     serving = f" (in service: {_revision(entry, record)})" if record else ""
     ready = Condition(ConditionType.READY, "False", failed.reason, f"{failed.message}{serving}")
     if failed.reason is Reason.SUSPENDED:
@@ -135,31 +152,15 @@ def _status(step: Outcome) -> Status:
 
 
 def _vulnerable(progress: Progress) -> Condition | None:
-    found = progress.vulnerabilities
-    problem = None if progress.checked.is_done else progress.checked
+    found, checked = progress.vulnerabilities, progress.checked
+    if found is None and checked.is_done:
+        return None
     if found is None:
-        if problem is None:
-            return None
-        return Condition(ConditionType.VULNERABLE, "Unknown", problem.reason, problem.message)
-    text = f"; {problem.message}" if problem else ""
-    if not found:
-        return Condition(
-            ConditionType.VULNERABLE,
-            "False",
-            Reason.NO_VULNERABILITIES,
-            f"the database knows of none{text}",
-        )
-    return Condition(
-        ConditionType.VULNERABLE,
-        "True",
-        Reason.VULNERABILITIES_FOUND,
-        f"{vulnerabilities_text(found)}{text}",
-    )
-
-
-def _image_before(entry: SetEntry, old: SetStatus) -> ImageStatus | None:
-    versioned = entry.spec is not None and entry.spec.target is not None
-    return None if versioned else old.image
+        return Condition(ConditionType.VULNERABLE, "Unknown", checked.reason, checked.message)
+    text = vulnerabilities_text(found) if found else "the database knows of none"
+    text += "" if checked.is_done else f"; {checked.message}"
+    reason = Reason.VULNERABILITIES_FOUND if found else Reason.NO_VULNERABILITIES
+    return Condition(ConditionType.VULNERABLE, "True" if found else "False", reason, text)
 
 
 def _image(image: Image) -> ImageStatus:
@@ -169,37 +170,6 @@ def _image(image: Image) -> ImageStatus:
         id=image.id,
         python=facts.full_version or facts.python,
         packages=len(facts.distributions),
-    )
-
-
-def _proposed(
-    entry: SetEntry, home: Location, views: Sequence[ConfigMapView]
-) -> ProposedStatus | None:
-    for view in proposals_of(home, views):
-        return ProposedStatus(
-            revision=view.manifest.get("revision", view.name),
-            digest=view.manifest.get("digest", ""),
-            proposed_at=parse_time(view.annotations.get(RESOLVED_AT_ANNOTATION))
-            or entry.meta.created_at,
-            summary=view.annotations.get(SUMMARY_ANNOTATION, ""),
-        )
-    return None
-
-
-def _vulnerabilities(
-    found: tuple[Vulnerability, ...] | None,
-) -> tuple[VulnerabilityStatus, ...] | None:
-    if found is None:
-        return None
-    return tuple(
-        VulnerabilityStatus(
-            id=one.id,
-            package=one.package,
-            version=one.version,
-            fixed=one.fixed,
-            summary=one.summary,
-        )
-        for one in found
     )
 
 
@@ -250,7 +220,7 @@ def _pools(
     name, worst = min(failures, key=lambda failure: not failure[1].reason.is_stalled)
     message = _at(name, worst.message)
     if progress.record is None and worst.reason is Reason.PENDING:
-        message = _NO_LOCK
+        message = NO_LOCK.message
     return tuple(statuses), Outcome.failed(worst.reason, message)
 
 
@@ -258,7 +228,9 @@ def _previous_verdict(old: SetStatus, pool: PoolStatus) -> Verdict:
     """Of several pools, the condition has the reason of the one that it names."""
     condition = find_condition(old.conditions, ConditionType.POOLS_SYNCED)
     own = _at(pool.name, pool.message.removesuffix("…"))  # the pool's own message is shorter
-    reported = condition and (condition.message.startswith(own) or condition.message == _NO_LOCK)
+    reported = condition and (
+        condition.message.startswith(own) or condition.message == NO_LOCK.message
+    )
     reason = condition.reason if condition and reported else None
     return Verdict(reason if isinstance(reason, Reason) else Reason.PENDING, pool.message)
 

@@ -5,15 +5,19 @@ from flowdeps.api.reasons import Reason
 from flowdeps.api.spec import OnVulnerable
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.progress import Progress
-from flowdeps.vulnerabilities.matches import Vulnerability
 
 
 async def check_vulnerabilities(context: Context, progress: Progress) -> Outcome:
     """Look the pins up in the database; fails where there is none that can be read."""
-    spec, advisories = progress.entry.spec, context.advisories
+    spec, record, advisories = progress.entry.spec, progress.record, context.advisories
     if spec is None or progress.rests:
         return Outcome.done(Reason.NO_VULNERABILITIES)
-    progress.vulnerabilities = await _known(context, progress)
+    if record and advisories and advisories.current is not None:
+        version, found = context.vulnerabilities.get(record.digest, (None, None))
+        if version != advisories.version:
+            lock = progress.text or await progress.served_text(context.cluster)
+            found = context.vulnerable(lock) if lock else None
+        progress.vulnerabilities = found
     if advisories and advisories.problem:
         return Outcome.failed(Reason.DATABASE_UNAVAILABLE, advisories.problem)
     if advisories is None and spec.vulnerabilities is OnVulnerable.BLOCK:
@@ -21,14 +25,3 @@ async def check_vulnerabilities(context: Context, progress: Progress) -> Outcome
         text += " none, and holds nothing back"
         return Outcome.failed(Reason.VULNERABILITIES_UNKNOWN, text)
     return Outcome.done(Reason.NO_VULNERABILITIES)
-
-
-async def _known(context: Context, progress: Progress) -> tuple[Vulnerability, ...] | None:
-    record, advisories = progress.record, context.advisories
-    if record is None or advisories is None or advisories.current is None:
-        return None
-    known = context.vulnerabilities.get(record.digest)
-    if known and known[0] == advisories.version:
-        return known[1]
-    lock = progress.text or await progress.served_text(context.cluster)
-    return context.vulnerable(lock) if lock else None

@@ -6,9 +6,8 @@
     write    the template, where it differs, and when the throttle allows it
     settle   what sets should know: each whose verdict is another is requeued
 
-A pool is reconciled once at a time (the queue sees to that), so there is one writer. A template is
-compared by content: Prefect's `updated` moves without a change, and some of its databases lose the
-order of keys.
+The queue sees to it that there is one writer. A template is compared by content: Prefect's
+`updated` moves without a change, and some of its databases lose the order of keys.
 """
 
 import hashlib
@@ -27,9 +26,8 @@ from flowdeps.delivery.kinds import for_type, remove, unsupported
 from flowdeps.delivery.kinds.kind import Fragment, MergeRefusedError
 from flowdeps.reconcile.context import Context, PoolState, Verdict
 from flowdeps.reconcile.work_pool.write_throttle import WriteThrottle
-from flowdeps.state.fragments import Signature, pool_fragment, signature_of
-from flowdeps.state.locations import Location, age
-from flowdeps.state.ownership import is_ours
+from flowdeps.state.fragments import Signature, is_ours, pool_fragment, signature_of
+from flowdeps.state.locations import Location
 from flowdeps.state.store import PoolKey, PoolView, SetEntry, SetKey
 
 log = logging.getLogger(__name__)
@@ -48,6 +46,7 @@ class _Offer:
 
     entry: SetEntry
     ref: WorkPoolRef
+    signature: Signature
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class PoolReconciler:
             raise
         except Exception as error:
             text = f"{type(error).__name__}: {Reason.INTERNAL_ERROR.description}"
-            self._settle_all(name, Reason.INTERNAL_ERROR, text)
+            self._judged(name, self._nothing(name, Reason.INTERNAL_ERROR, text))
             raise
 
     async def _reconcile(self, name: str) -> float | None:
@@ -111,11 +110,15 @@ class PoolReconciler:
                 self._moved_at[name] = context.queue.time()
                 return _PAUSE  # what the template offers stays meanwhile
         if pool is None:
-            self._settle(name, self._nothing(name, Reason.POOL_NOT_FOUND))
+            text = f'Prefect has no work pool "{name}"; create it or correct the name'
+            self._settle(name, self._nothing(name, Reason.POOL_NOT_FOUND, text))
             return None
-        wanted = self._wanted(pool, find(pool.template))
+        wanted, kind = self._wanted(pool, find(pool.template)), for_type(pool.type)
         try:
-            template = self._desired(pool, wanted.fragment)
+            if wanted.fragment and kind:
+                template = kind.merge(pool.template, wanted.fragment)
+            else:
+                template = remove(pool.template) if self.ours(pool) else dict(pool.template)
         except MergeRefusedError as refusal:
             reason = _REFUSALS.get(refusal.reason, Reason.NOT_MERGEABLE)
             verdicts = wanted.refused(Verdict(reason, str(refusal)))
@@ -132,7 +135,7 @@ class PoolReconciler:
     def unreachable(self, name: str, error: PoolsError) -> None:
         """Let a pool say of its sets that it can't be read; the next poll requeues it."""
         self._in_line.pop(name, None)
-        self._settle_all(name, error.reason, str(error))
+        self._judged(name, self._nothing(name, error.reason, str(error)))
 
     def ours(self, pool: Pool) -> bool:
         """Return whether the fragment in a pool's template, if there is one, is ours to remove.
@@ -176,8 +179,9 @@ class PoolReconciler:
         live_keys = set(live.keys) if live and live.owner == context.config.owner else set()
         verdicts: dict[SetKey, Verdict] = {}
         offered: dict[str, _Offer] = {}
-        signatures = self._signatures(pool.name)
+        signatures: dict[SetKey, Signature] = {}
         for offer in self._offers(pool.name):
+            signatures[offer.entry.key] = offer.signature
             verdict = self._judge(offer, pool, live_keys)
             verdicts[offer.entry.key] = verdict
             if verdict.synced:
@@ -194,7 +198,7 @@ class PoolReconciler:
         if not offered:
             return _Wanted({}, None, verdicts, signatures)
         fragment = pool_fragment(
-            {key: offer.entry for key, offer in offered.items()},
+            {key: offer.signature for key, offer in offered.items()},
             settings=settings,
             default=default.ref.key if default else NONE,
             index=context.config.index,
@@ -244,11 +248,6 @@ class PoolReconciler:
             return Verdict(Reason.PENDING, f"waits for {missing}")
         return Verdict(Reason.SYNCED)
 
-    def _desired(self, pool: Pool, fragment: Fragment | None) -> dict[str, Any]:
-        if fragment is not None and (kind := for_type(pool.type)):
-            return kind.merge(pool.template, fragment)
-        return remove(pool.template) if self.ours(pool) else dict(pool.template)
-
     def _left(self, pool: Pool) -> dict[str, SetKey]:
         """Key → set of a fragment of ours that can't be replaced: runs may still choose what they
         can mount."""
@@ -285,23 +284,22 @@ class PoolReconciler:
     # What sets should know
 
     def _offers(self, name: str) -> list[_Offer]:
-        entries = [self._context.store.sets[key] for key in self._context.store.offering(name)]
-        alive = sorted((e for e in entries if not e.meta.deleting), key=lambda e: age(e.meta))
-        return [_Offer(e, ref) for e in alive for ref in e.pool_refs if ref.name == name]
+        """The sets that name a pool, oldest first."""
+        store = self._context.store
+        entries = [store.sets[key] for key in store.offering(name)]
+        offers = [
+            _Offer(entry, ref, signature_of(entry, store.held(entry.key)))
+            for entry in entries
+            if not entry.meta.deleting
+            for ref in entry.pool_refs
+            if ref.name == name
+        ]
+        return sorted(offers, key=lambda one: one.signature.age)
 
-    def _signatures(self, name: str) -> dict[SetKey, Signature]:
-        entries = [offer.entry for offer in self._offers(name)]
-        return {one.key: signature_of(one, self._context.store.held(one.key)) for one in entries}
-
-    def _nothing(self, name: str, reason: Reason, message: str = "") -> _Wanted:
+    def _nothing(self, name: str, reason: Reason, message: str) -> _Wanted:
         """Nothing is offered, and every set has the same verdict."""
-        message = message or f'Prefect has no work pool "{name}"; create it or correct the name'
-        signatures = self._signatures(name)
+        signatures = {one.entry.key: one.signature for one in self._offers(name)}
         return _Wanted({}, None, dict.fromkeys(signatures, Verdict(reason, message)), signatures)
-
-    def _settle_all(self, name: str, reason: Reason, message: str) -> None:
-        """Let a pool say of all its sets what kept it from being reconciled."""
-        self._judged(name, self._nothing(name, reason, message))
 
     def _settle(self, name: str, wanted: _Wanted) -> None:
         """Keep what a pool offers by now, and what it says of its sets."""
