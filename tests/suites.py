@@ -23,18 +23,10 @@ from pathlib import Path
 
 from tests.cluster import signals
 
-# In the order in which they end. Each folder that is named is left out by the suite after it, so
-# that a new one is in a suite too. More at once are slower on two cores: each has an API server
-# and Prefect of its own, and a node takes a third of a core with nothing to do.
-_BUSY = ("service", "watching")
+# In the order in which they end. More at once are slower on two cores, and tests run out of time:
+# each suite has an API server and Prefect of its own, and a node takes a third of a core idle.
 SUITES = {
-    "integration, the service": tuple(f"tests/integration/{name}" for name in _BUSY),
-    "unit, property, all other integration": (
-        "tests/unit",
-        "tests/property",
-        "tests/integration",
-        *(f"--ignore=tests/integration/{name}" for name in _BUSY),
-    ),
+    "unit, property and integration": ("tests/unit", "tests/property", "tests/integration"),
     "e2e": ("tests/e2e",),
 }
 SLOWEST = 20
