@@ -152,6 +152,31 @@ def test_a_lock_that_waits_for_its_trial_is_not_swept_away() -> None:
     play(script)
 
 
+def test_a_changed_set_is_ready_only_with_the_lock_of_its_change() -> None:
+    """Whoever waits for Ready of the new generation gets the new lock, not the one before it."""
+
+    async def script(sim: Simulation) -> None:
+        sim.prefect.make("k")
+        sim.cluster.pods.images[IMAGE] = MemoryImage()
+        sim.cluster.apply("ml", pools=["k"], requirements=["pandas"], **image())
+        async with sim.operator():
+            await asyncio.sleep(MINUTE)
+            assert sim.ready("ml") == ("True", "Ready")
+            sim.cluster.pods.seconds = 40.0  # longer than the pool takes to be written
+            sim.cluster.apply("ml", pools=["k"], requirements=["polars"], **image())
+            generation = sim.cluster.sets["flows", "ml"]["metadata"]["generation"]
+            seen = set()
+            for _ in range(300):
+                await asyncio.sleep(0.5)
+                if status(sim)["observedGeneration"] == generation:
+                    seen.add((*sim.ready("ml"), "polars" in text(sim, "flowdeps-ml")))
+            assert ("False", "Verifying", False) in seen
+            assert ("True", "Ready", True) in seen
+            assert ("True", "Ready", False) not in seen
+
+    play(script)
+
+
 def test_what_cannot_be_imported_is_never_published_and_a_mended_image_heals_it() -> None:
     """The last good lock stays; once the tag leads to an image in which the import works, the new
     lock is published, and nobody had to do a thing to the set."""

@@ -53,6 +53,11 @@ def _verify(context: Context, progress: Progress) -> Outcome:
         return unless_under_way(entry, ConditionType.VERIFIED, outcome)
     outcome, record = _try(context, progress, made.record, text=made.lock)
     if not outcome.is_done:
+        ready = previous_condition(entry, ConditionType.READY)
+        # Only a set that was ready with the lock in service stays so, as in a refresh: one that
+        # has changed is not, until its new lock is served.
+        if before.is_done and not (ready and ready.is_done):
+            return outcome
         return unless_under_way(entry, ConditionType.VERIFIED, outcome)
     if served and (progress.pinned or (spec.updates is Updates.MANUAL and made.refresh)):
         progress.proposal = replace(made, record=record)
