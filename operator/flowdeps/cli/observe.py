@@ -19,8 +19,6 @@ from flowdeps.cli.diagnosis import Body, Mounted, Observed, name_of
 from flowdeps.cli.failure import CommandError
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
-from flowdeps.clients.prefect.client import Pools
-from flowdeps.clients.prefect.errors import PoolsError
 from flowdeps.delivery.choice import find
 from flowdeps.state.store import DIGEST_FILE
 
@@ -141,6 +139,10 @@ async def _offered(
     found: dict[str, Sequence[str]] = {}
     if not refs:
         return found
+    # Here, not above: the table of sets needs no Prefect, whose client takes seconds to load.
+    from flowdeps.clients.prefect.client import Pools
+    from flowdeps.clients.prefect.errors import PoolsError
+
     try:
         async with Pools.connect(config.prefect.api_url) as pools:
             for one in refs:
