@@ -30,6 +30,7 @@ from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.prefect.client import Pool, Pools, Variable
 from flowdeps.clients.prefect.errors import PoolsError
+from flowdeps.delivery.choice import find
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock, Pin, parse_lock
 from flowdeps.locks.request import LockRequest
@@ -480,8 +481,8 @@ class MemoryPrefect:
 
     def keys(self, name: str) -> list[str]:
         """The choices that a pool offers to runs."""
-        schema = self.pools[name].template["variables"]["properties"].get("dependency_set", {})
-        return [key for key in schema.get("enum", []) if key != "none"]
+        live = find(self.pools[name].template)
+        return list(live.keys) if live else []
 
     async def read(self, name: str) -> Pool | None:
         await self._turn()

@@ -5,6 +5,7 @@ caller at a time, which calls `read` just before `write`, and drift is found by 
 as large as the server makes them, since asking for more is an error; the last one is empty.
 """
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ __all__ = ["Pool", "Pools", "PoolsError", "Variable"]
 
 _TIMEOUT_SECONDS = 10.0
 """Of one try; Prefect's client tries again by itself."""
+_REFERENCE = re.compile(r"{{\s*prefect\.variables\.([\w-]+)\s*}}")
+"""To a Prefect variable, whose value the worker puts in its place."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,8 @@ class Pools:
         return None if found is None else Variable(found.value)
 
     async def chosen(self, name: str, variable: str) -> set[str]:
-        """Return the values that a pool's deployments give to a job variable."""
+        """Return the values that a pool's deployments give to a job variable, by Prefect variables
+        too."""
         named = WorkPoolFilter(name=WorkPoolFilterName(any_=[name]))
         found: set[str] = set()
         offset = 0
@@ -153,10 +157,20 @@ class Pools:
             async with self._request("GET"):
                 page = await self.api.read_deployments(work_pool_filter=named, offset=offset)
             if not page:
-                return found
+                return await self._resolved(found)
             values = ((one.job_variables or {}).get(variable) for one in page)
             found |= {value for value in values if isinstance(value, str)}
             offset += len(page)
+
+    async def _resolved(self, values: set[str]) -> set[str]:
+        names = {name for value in values for name in _REFERENCE.findall(value)}
+        known = {name: await self.variable(name) for name in sorted(names)}
+
+        def value_of(reference: re.Match[str]) -> str:
+            found = known[reference[1]]
+            return "" if found is None or found.value is None else str(found.value)
+
+        return {_REFERENCE.sub(value_of, value) for value in values}
 
     async def write(self, name: str, template: Mapping[str, Any]) -> None:
         """Replace a pool's base job template."""
