@@ -1,9 +1,9 @@
 """The job variable by which a run chooses a set, with our marker: the same in every kind of pool.
 
-The variable is one of the keys, or a text with a Prefect variable in it, which the worker resolves.
-Its schema says so twice: Prefect's UI shows ``anyOf``, where the keys are a list to choose from, and
-``else`` is why the server names the keys to somebody who misspells one. It has no ``type`` beside
-these, which the server would put in the place of ``anyOf``.
+The variable is one of the keys, or a text with a Prefect variable, which the worker resolves. Its
+schema says so twice: Prefect's UI shows ``anyOf``, where the keys are a list to choose from, and by
+``else`` the server names the keys to somebody who misspells one. It has no ``type`` beside these,
+which the server would put in the place of ``anyOf``.
 
 The schema carries the marker, an extra key ``flowdeps.dev``, which says who wrote the fragment and
 holds what the kind of pool needs to take it out again. The variable for extras, packages for one
@@ -19,6 +19,7 @@ from flowdeps.delivery.placeholders import mapping, properties
 
 NONE = "none"
 _EXTRAS = "extras"
+_BY_VARIABLE = "The set that a Prefect variable names, such as {{ prefect.variables.team_set }}"
 _PREFECT_VARIABLE = {"type": "string", "pattern": r"\{\{\s*prefect\.variables\."}
 
 
@@ -123,14 +124,13 @@ def schemas_of(choice: Choice, *, record: Mapping[str, Any]) -> dict[str, Any]:
                     "checked by flowdeps.",
                     f"{NONE}: the image alone",
                     *lines,
-                    "The set that a Prefect variable names: {{ prefect.variables.NAME }}",
                 ]
             ),
             "if": _PREFECT_VARIABLE,
             "else": {"enum": keys},
             "anyOf": [
                 {"title": "Set", "type": "string", "enum": keys},
-                {"title": "Prefect variable", **_PREFECT_VARIABLE},
+                {"title": "Prefect variable", **_PREFECT_VARIABLE, "description": _BY_VARIABLE},
             ],
             "default": choice.default,
             MARKER: {
@@ -144,9 +144,9 @@ def schemas_of(choice: Choice, *, record: Mapping[str, Any]) -> dict[str, Any]:
     if choice.extras:
         schemas[choice.extras_variable] = {
             "title": "Extra Python packages",
-            "description": "Packages for one run beside those of its dependency set: a list, or a "
-            "text with spaces or lines between them, such as httpx>=0.27 rich. They are not pinned: "
-            "put into the set what is needed again.",
+            "description": "Packages for one run beside those of its dependency set: a list, or "
+            "a text with spaces or lines between them, such as httpx>=0.27 rich. They are not "
+            "pinned: put into the set what is needed again.",
             "anyOf": [
                 {"title": "Text", "type": "string"},
                 {"title": "List", "type": "array", "items": {"type": "string"}},

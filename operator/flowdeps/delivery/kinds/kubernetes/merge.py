@@ -23,8 +23,9 @@ from flowdeps.delivery.kinds.kind import Fragment, MergeRefusedError, Template
 from flowdeps.delivery.kinds.kubernetes import orphans, python_path
 from flowdeps.delivery.kinds.kubernetes.draft import Draft, Edit, Path, written
 from flowdeps.delivery.kinds.kubernetes.inserted import items_of, names_in, names_of
+from flowdeps.delivery.kinds.kubernetes.view import lacks_image
 from flowdeps.delivery.methods.method import Item, Pieces
-from flowdeps.delivery.placeholders import mapping, placeholder, properties
+from flowdeps.delivery.placeholders import mapping, never_missing, placeholder
 
 _CONFIGURATION: Path = ("job_configuration",)
 _MANIFEST: Path = (*_CONFIGURATION, "job_manifest")
@@ -106,7 +107,7 @@ def _insert(draft: Draft, fragment: Fragment, pieces: Pieces) -> None:
         if items:
             draft.items(_LISTS[place]).extend(copy.deepcopy(items))
     if pieces.python_path:
-        given, path = _given(draft), _LISTS["env"]
+        given, path = never_missing(draft.content), _LISTS["env"]
         python_path.put_in_container(draft.items(path), pieces, where=written(path), given=given)
         for path in _worker_env(draft):
             env = draft.get(path)
@@ -144,21 +145,12 @@ def _worker_env(draft: Draft) -> list[Path]:
     ]
 
 
-def _given(draft: Draft) -> set[str]:
-    """Return the variables that no run lacks: with a default, or with a value that is required."""
-    required = _list(draft.get(("variables", "required")))
-    schemas = properties(draft.content)
-    with_default = {name for name, schema in schemas.items() if schema.get("default")}
-    return with_default | {name for name in required if isinstance(name, str)}
-
-
 def _give_image(draft: Draft, fragment: Fragment) -> None:
     """Make sure that every run has an image: in an init container the worker fills in none."""
-    image = draft.get((*_FLOW, "image"))
-    name = placeholder(image)
-    path: Path = (*_FLOW, "image") if name is None else (*_PROPERTIES, name, "default")
-    if bool(image) if name is None else name in _given(draft):
+    if not lacks_image(draft.content, draft.get(_FLOW)):
         return
+    name = placeholder(draft.get((*_FLOW, "image")))
+    path: Path = (*_FLOW, "image") if name is None else (*_PROPERTIES, name, "default")
     can_be_given = isinstance(draft.get(path[:-1]), dict)
     if can_be_given and fragment.default_image is not None:
         draft.replace(path, fragment.default_image)
