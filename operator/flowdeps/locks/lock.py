@@ -3,8 +3,9 @@
 The text is the same bytes for the same lock, and any installer reads it. Comments hold the target
 and the packages of an image that the lock builds on, so that a run in another image can tell.
 
-Invariants: pins are sorted; each has at least one hash; a name has at most one pin a platform. The
-digest depends on pins, hashes, target and image packages only, not on the text's format.
+Invariants: pins are sorted; names are normalized, as their type says, so that they can be compared;
+each pin has at least one hash; a name has at most one pin a platform. The digest depends on pins,
+hashes, target and image packages only, not on the text's format.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from packaging.utils import canonicalize_name
+from packaging.utils import InvalidName, NormalizedName, canonicalize_name, is_normalized_name
 from packaging.version import InvalidVersion, Version
 
 from flowdeps.locks.target import PLATFORMS, Target, TargetError
@@ -40,7 +41,7 @@ class Pin:
     Hashes are ``sha256:<64 hex digits>``; hashes and platforms are sorted and unique.
     """
 
-    name: str
+    name: NormalizedName
     version: str
     hashes: tuple[str, ...]
     platforms: tuple[str, ...]
@@ -62,7 +63,7 @@ class Lock:
 
     target: Target
     pins: tuple[Pin, ...] = ()
-    base: tuple[tuple[str, str], ...] = ()
+    base: tuple[tuple[NormalizedName, str], ...] = ()
     """Names and versions of the image's packages that pins or requirements build on."""
 
     def __post_init__(self) -> None:
@@ -94,7 +95,7 @@ class Lock:
         """The digest's first ten hex digits: the revision's name."""
         return self.digest.removeprefix("sha256:")[:10]
 
-    def on(self, platform: str) -> dict[str, Pin]:
+    def on(self, platform: str) -> dict[NormalizedName, Pin]:
         """Return the pins for a platform, by name."""
         return {pin.name: pin for pin in self.pins if platform in pin.platforms}
 
@@ -117,7 +118,7 @@ def parse_lock(text: str) -> Lock:
     matter. Raises `LockError` naming the line.
     """
     header: dict[str, str] = {}
-    base: list[tuple[str, str]] = []
+    base: list[tuple[NormalizedName, str]] = []
     pending: list[tuple[int, str]] = []
     for number, line in _joined(text):
         field = _FIELD.fullmatch(line)
@@ -152,8 +153,25 @@ def _numbered(number: int, parse: Callable[..., T], *arguments: object) -> T:
         raise LockError(f"line {number}: {error}") from None
 
 
+def _name(text: str) -> NormalizedName:
+    """Return a name of a lock's text, unless it is written in another way."""
+    bare, bracket, _ = text.partition("[")
+    if bracket:
+        raise LockError(
+            f"{text[:80]!r}: a pin has no extras; name {bare} without,"
+            " and what they bring in pins of its own"
+        )
+    try:
+        name = canonicalize_name(text, validate=True)
+    except InvalidName:
+        raise LockError(f"{text[:80]!r} is not a package name") from None
+    if name != text:
+        raise LockError(f"{text[:80]!r} is not a normalized package name; write {name}")
+    return name
+
+
 def _check(name: str, version: str) -> None:
-    if name != canonicalize_name(name, validate=False):
+    if not is_normalized_name(name):
         raise LockError(f"{name!r} is not a normalized package name")
     try:
         normal = str(Version(version)) == version
@@ -163,12 +181,13 @@ def _check(name: str, version: str) -> None:
         raise LockError(f"{name}: {version!r} is not a normalized version")
 
 
-def _image_package(text: str) -> tuple[str, str]:
+def _image_package(text: str) -> tuple[NormalizedName, str]:
     match = _PIN.fullmatch(text)
     if not match or match["marker"]:
         raise LockError(f"{text[:80]!r} is not an image package like name==version")
-    _check(match["name"], match["version"])
-    return match["name"], match["version"]
+    name = _name(match["name"])
+    _check(name, match["version"])
+    return name, match["version"]
 
 
 def _target(header: dict[str, str]) -> Target:
@@ -193,7 +212,7 @@ def _pin(line: str, target: Target, taken: set[tuple[str, str]]) -> Pin:
         platforms = tuple(filter(None, names))
         if len(platforms) < len(names):
             raise LockError(f"the marker {marker!r} is not one that a lock has")
-    pin = Pin(match["name"], match["version"], tuple(hashes), platforms)
+    pin = Pin(_name(match["name"]), match["version"], tuple(hashes), platforms)
     _claim(pin, target, taken)
     return pin
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from packaging.pylock import Package, Pylock, PylockValidationError
+from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from flowdeps.locks.lock import LockError, Pin
@@ -30,9 +31,9 @@ class UnusableWheelsError(PylockError):
 class Resolved:
     """What a resolver chose for a platform."""
 
-    pins: Mapping[str, Pin]
+    pins: Mapping[NormalizedName, Pin]
     """By name."""
-    base: Mapping[str, str]
+    base: Mapping[NormalizedName, str]
     """The image's versions that the pins or the requirements need, by name."""
     yanked: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """Why the index withdrew a release that was chosen, by name and version; maybe empty."""
@@ -53,8 +54,8 @@ def read_pylock(
         resolution = Pylock.from_dict(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, PylockValidationError) as error:
         raise PylockError(f"the resolution can't be read: {error}") from None
-    pins: dict[str, Pin] = {}
-    base: dict[str, str] = {}
+    pins: dict[NormalizedName, Pin] = {}
+    base: dict[NormalizedName, str] = {}
     for package in resolution.packages:
         there = image.get(package.name) if image else None
         if there and Version(there) == package.version:  # 1.0 is 1.0.0

@@ -10,7 +10,7 @@ comment or a character that such a file gives a meaning to.
 import re
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name, canonicalize_version
+from packaging.utils import NormalizedName, canonicalize_name, canonicalize_version
 
 PUBLISH = "publish the package to an index and name it with a version"
 _FLAG = re.compile(r"-{1,2}[A-Za-z]")
@@ -48,9 +48,9 @@ def parse_requirement(text: str) -> Requirement:
     return requirement
 
 
-def requirement_name(line: str) -> str:
-    """Return the canonical name of the package that a normalized requirement is about."""
-    return re.split(r"[^\w.-]", line, maxsplit=1)[0]
+def requirement_name(line: str) -> NormalizedName:
+    """Return the name of the package that a requirement is about."""
+    return canonicalize_name(re.split(r"[^\w.-]", line, maxsplit=1)[0])
 
 
 def normalize(requirement: Requirement) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Set
 
 from packaging.requirements import Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import canonicalize_name, canonicalize_version
+from packaging.utils import NormalizedName, canonicalize_name, canonicalize_version
 from packaging.version import Version
 
 from flowdeps.locks import overlay
@@ -54,12 +54,12 @@ def advise_on_cooldown(messages: str) -> list[str]:
 
 
 def lowered_pins(
-    request: LockRequest, previous: Lock, pins: Mapping[str, Pin], *, platform: str
+    request: LockRequest, previous: Lock, pins: Mapping[NormalizedName, Pin], *, platform: str
 ) -> set[str]:
     """Describe the ``pins`` that are lower than the last lock's, though the request allows those:
     where the index lost one, nothing else tells. A lock for another Python is no measure."""
     before = previous.on(platform) if previous.target.python == request.target.python else {}
-    limits: dict[str, SpecifierSet] = {}
+    limits: dict[NormalizedName, SpecifierSet] = {}
     for line in (*request.requirements, *request.constraints, *request.exclude):
         one = Requirement(line)
         name = canonicalize_name(one.name)
@@ -84,7 +84,7 @@ def _young(messages: str) -> dict[str, str]:
 
 
 def _lost(
-    explanation: str, request: LockRequest, pins: Mapping[str, Pin], *, but: Set[str]
+    explanation: str, request: LockRequest, pins: Mapping[NormalizedName, Pin], *, but: Set[str]
 ) -> list[str]:
     """Name the last lock's ``pins`` that the requirements still allow and the index no longer has;
     ``but``: names that are there, only too young."""

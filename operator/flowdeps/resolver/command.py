@@ -17,6 +17,7 @@ from packaging.version import Version
 from flowdeps.locks import overlay
 from flowdeps.locks.access import Access
 from flowdeps.locks.index import Index
+from flowdeps.locks.platforms import Versions
 from flowdeps.locks.pylock import write_preferences
 from flowdeps.locks.request import LockRequest, Prereleases
 from flowdeps.locks.target import PLATFORMS
@@ -40,7 +41,7 @@ _PRERELEASES = {
 
 def files(
     request: LockRequest,
-    versions: Mapping[str, str],
+    versions: Versions,
     *,
     platform: str,
     access: Access,
@@ -51,7 +52,7 @@ def files(
     ``trusted``: the certificates that are trusted without ``access``.
     """
     constraints = [*request.constraints, *request.exclude]
-    preferred = [*versions.items()]
+    preferred: list[tuple[str, str]] = [*versions.items()]
     if image := request.image:
         constraints += overlay.constraints(image, shadow=request.shadow, platform=platform)
         preferred += overlay.image_preferences(image, shadow=request.shadow).items()

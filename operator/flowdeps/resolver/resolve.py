@@ -18,6 +18,7 @@ from flowdeps.locks.lock import Lock
 from flowdeps.locks.markers import left_out
 from flowdeps.locks.platforms import (
     Pins,
+    Versions,
     by_platform,
     disagreements,
     merge_platforms,
@@ -143,7 +144,7 @@ class Resolver:
         lock = merge_platforms(request.target, _pins(compiled), base=tuple(base))
         return Resolution(lock, _notes(job, compiled))
 
-    async def _compile(self, job: Job, platform: str, wanted: Mapping[str, str]) -> Resolved:
+    async def _compile(self, job: Job, platform: str, wanted: Versions) -> Resolved:
         """Resolve the request for one platform, without yanked releases that nothing insists on."""
         found = await self._uv.compile(job, platform, wanted)
         # uv keeps a yanked release that it shall prefer; only a requirement may insist on one.
@@ -160,7 +161,7 @@ def _check(image: ImageFacts, compiled: Mapping[str, Resolved], *, shadow: tuple
     broken: list[overlay.Conflict] = []
     hidden: dict[str, None] = {}
     for platform, one in compiled.items():
-        versions = {pin.name: pin.version for pin in one.pins.values()}
+        versions: dict[str, str] = {pin.name: pin.version for pin in one.pins.values()}
         broken += overlay.conflicts(image, versions, platform=platform)
         hidden |= dict.fromkeys(overlay.hidden(image, versions, shadow=shadow))
     if hidden:

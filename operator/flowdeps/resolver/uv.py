@@ -2,7 +2,6 @@
 
 import os
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -14,6 +13,7 @@ from uv import find_uv_bin
 from flowdeps.api.names import TEMPORARY
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
+from flowdeps.locks.platforms import Versions
 from flowdeps.locks.pylock import PylockError, Resolved, UnusableWheelsError, read_pylock
 from flowdeps.locks.request import LockRequest
 from flowdeps.resolver import command
@@ -44,7 +44,7 @@ class Uv:
         self._limits = limits
         self._directories = Directories(cache.absolute())
 
-    async def compile(self, job: Job, platform: str, versions: Mapping[str, str]) -> Resolved:
+    async def compile(self, job: Job, platform: str, versions: Versions) -> Resolved:
         """Resolve a request for one platform; ``versions`` are preferred. Raises ResolveError."""
         request, image = job.request, job.request.image
         with tempfile.TemporaryDirectory(prefix=TEMPORARY) as name:
@@ -64,7 +64,7 @@ class Uv:
         return replace(resolved, yanked=yanked(messages))
 
     async def _run(
-        self, job: Job, platform: str, versions: Mapping[str, str], *, directory: Path
+        self, job: Job, platform: str, versions: Versions, *, directory: Path
     ) -> tuple[str, str]:
         """Return the resolution that uv writes, and its messages."""
         request, access, limits = job.request, job.access, self._limits

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from flowdeps.cli.main import main
 from flowdeps.locks.lock import Lock, Pin
@@ -15,7 +16,7 @@ _TARGET = Target("3.11", ("linux/amd64",))
 
 def _lock(**versions: str) -> str:
     pins = (
-        Pin(name, version, (f"sha256:{'0' * 64}",), _TARGET.platforms)
+        Pin(canonicalize_name(name), version, (f"sha256:{'0' * 64}",), _TARGET.platforms)
         for name, version in versions.items()
     )
     return Lock(_TARGET, tuple(pins)).render()

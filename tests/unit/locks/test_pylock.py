@@ -1,4 +1,5 @@
 import pytest
+from packaging.utils import canonicalize_name
 
 from flowdeps.locks.pylock import PylockError, UnusableWheelsError, read_pylock, write_preferences
 from tests.unit.locks.builders import AMD64, ARM64, BOTH
@@ -24,7 +25,7 @@ def test_only_hashes_of_wheels_that_fit_reach_a_pin() -> None:
         "cp312-cp312-manylinux_2_17_x86_64",
         "py3-none-any",
     )
-    pin = read_pylock(text, target=BOTH, platform=AMD64).pins["a"]
+    pin = read_pylock(text, target=BOTH, platform=AMD64).pins[canonicalize_name("a")]
     assert pin.hashes == ("sha256:" + "0" * 64, "sha256:" + "3" * 64)
     assert pin.platforms == (AMD64,)
 
