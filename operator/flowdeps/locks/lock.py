@@ -11,7 +11,7 @@ hashes, target and image packages only, not on the text's format.
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -23,6 +23,7 @@ from flowdeps.locks.target import PLATFORMS, Target, TargetError
 T = TypeVar("T")
 
 _TITLE = "# A flowdeps lock. Change the requirements, not this file."
+_NOTE = "# note: "
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _PIN = re.compile(r"(?P<name>[^\s=;]+)==(?P<version>[^\s;]+)(?:\s*;\s*(?P<marker>.+))?")
 _FIELD = re.compile(r"#\s*(?P<key>python|platforms|image):\s*(?P<value>.+)")
@@ -99,11 +100,13 @@ class Lock:
         """Return the pins for a platform, by name."""
         return {pin.name: pin for pin in self.pins if platform in pin.platforms}
 
-    def render(self) -> str:
-        """Return the text of the lock: a requirements.txt file, always the same bytes."""
+    def render(self, notes: Iterable[str] = ()) -> str:
+        """Return the text of the lock: a requirements.txt file, always the same bytes; ``notes``:
+        what people should know of it, as comments."""
         platforms = ", ".join(self.target.platforms)
         lines = [_TITLE, f"# python: {self.target.python}", f"# platforms: {platforms}"]
         lines += [f"# image: {name}=={version}" for name, version in self.base]
+        lines += [f"{_NOTE}{' '.join(one.split())}" for one in notes]
         for pin in self.pins:
             machines = (PLATFORMS[one].machine for one in pin.platforms)
             marker = " or ".join(f'platform_machine == "{machine}"' for machine in machines)
@@ -131,6 +134,11 @@ def parse_lock(text: str) -> Lock:
     target, taken = _target(header), set[tuple[str, str]]()
     pins = tuple(_numbered(number, _pin, line, target, taken) for number, line in pending)
     return Lock(target, pins, tuple(base))
+
+
+def notes_in(text: str) -> tuple[str, ...]:
+    """Return the notes in the text of a lock."""
+    return tuple(one.removeprefix(_NOTE) for one in text.splitlines() if one.startswith(_NOTE))
 
 
 def _joined(text: str) -> Iterator[tuple[int, str]]:

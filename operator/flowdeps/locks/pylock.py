@@ -16,6 +16,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from flowdeps.locks.lock import LockError, Pin
+from flowdeps.locks.releases import Pages
 from flowdeps.locks.target import OLDEST_GLIBC, Target
 
 
@@ -37,6 +38,10 @@ class Resolved:
     """The image's versions that the pins or the requirements need, by name."""
     yanked: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """Why the index withdrew a release that was chosen, by name and version; maybe empty."""
+    warnings: tuple[str, ...] = ()
+    """What else the resolver warned of."""
+    pages: Pages = field(default_factory=dict)
+    """What the index says of the packages."""
 
 
 def read_pylock(

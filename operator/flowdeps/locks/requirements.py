@@ -8,8 +8,10 @@ comment or a character that such a file gives a meaning to.
 """
 
 import re
+from collections.abc import Iterable
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name, canonicalize_version
 
 PUBLISH = "publish the package to an index and name it with a version"
@@ -51,6 +53,15 @@ def parse_requirement(text: str) -> Requirement:
 def requirement_name(line: str) -> NormalizedName:
     """Return the name of the package that a requirement is about."""
     return canonicalize_name(re.split(r"[^\w.-]", line, maxsplit=1)[0])
+
+
+def limits(*lines: Iterable[str]) -> dict[NormalizedName, SpecifierSet]:
+    """Return the conditions that requirements set on versions, by the package's name."""
+    found: dict[NormalizedName, SpecifierSet] = {}
+    for one in (Requirement(line) for several in lines for line in several):
+        name = canonicalize_name(one.name)
+        found[name] = found.get(name, SpecifierSet()) & one.specifier
+    return found
 
 
 def normalize(requirement: Requirement) -> str:

@@ -14,6 +14,7 @@ from packaging.version import Version
 from flowdeps.locks import overlay
 from flowdeps.locks.lock import Lock, Pin
 from flowdeps.locks.request import LockRequest
+from flowdeps.locks.requirements import limits
 from flowdeps.locks.target import OLDEST_GLIBC
 from flowdeps.resolver.messages import Says, ranges
 
@@ -59,17 +60,13 @@ def lowered_pins(
     """Describe the ``pins`` that are lower than the last lock's, though the request allows those:
     where the index lost one, nothing else tells. A lock for another Python is no measure."""
     before = previous.on(platform) if previous.target.python == request.target.python else {}
-    limits: dict[NormalizedName, SpecifierSet] = {}
-    for line in (*request.requirements, *request.constraints, *request.exclude):
-        one = Requirement(line)
-        name = canonicalize_name(one.name)
-        limits[name] = limits.get(name, SpecifierSet()) & one.specifier
+    allowed = limits(request.requirements, request.constraints, request.exclude)
     return {
         f"{name} {before[name].version} of the last lock is no longer chosen, {pin.version} is: "
         "the index no longer offers it, or something else rules it out"
         for name, pin in pins.items()
         if name in before and Version(pin.version) < Version(before[name].version)
-        if limits.get(name, SpecifierSet()).contains(before[name].version, prereleases=True)
+        if allowed.get(name, SpecifierSet()).contains(before[name].version, prereleases=True)
     }
 
 

@@ -25,6 +25,7 @@ from flowdeps.resolver.messages import TOO_YOUNG, Says
 
 LONGEST = 1000
 _LONGEST_REASON = 200
+_MOST_WARNINGS = 10
 
 _LIMIT_SIGNALS = {
     signal.SIGXCPU: "it took too much time",
@@ -80,6 +81,18 @@ def yanked(messages: str) -> dict[tuple[str, str], str]:
         (name, version): cut_middle(why, longest=_LONGEST_REASON)
         for name, version, why in Says.YANKED.findall(without_secrets(messages))
     }
+
+
+def warnings(messages: str) -> tuple[str, ...]:
+    """Return what else uv warned of, as people may read it; the first ones if there are many."""
+    found: list[str] = []
+    for text in Says.WARNING.findall(without_secrets(messages)):
+        if extra := Says.UNKNOWN_EXTRA.search(text):
+            name, version, missing = extra.groups()
+            found.append(f"{name} {version} has no extra {missing}: correct it, or leave it out")
+        elif not Says.NO_NEWS.search(text):
+            found.append(cut_middle(text, longest=_LONGEST_REASON))
+    return tuple(dict.fromkeys(found))[:_MOST_WARNINGS]
 
 
 def without_secrets(text: str) -> str:

@@ -104,6 +104,10 @@ class Scenes:
         )
         await self._ask("six>=2", image=image)
 
+    async def unknown_extra(self) -> None:
+        self._index.add("app", "1.0")
+        await self._ask("app[fast]")
+
     async def url_dependency(self) -> None:
         self._index.add(
             "app", "1.0", requires=["x @ http://other.example.com/x-1.0-py3-none-any.whl"]

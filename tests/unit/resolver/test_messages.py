@@ -42,6 +42,7 @@ def test_every_pattern_has_a_sample(says: Says, alternative: str) -> None:
         (Says.NO_UPLOAD_TIME, "no_upload_time", ["app-1.0-py3-none-any.whl"]),
         (Says.YANKED, "yanked", [("app", "1.0", "")]),
         (Says.YANKED, "yanked_with_reason", [("app", "1.0", 'breaks on "Mondays"')]),
+        (Says.UNKNOWN_EXTRA, "unknown_extra", [("app", "1.0", "fast")]),
         (Says.URL_DEPENDENCY, "url_dependency", ["x"]),
         (Says.LOCAL_WHEEL, "local_wheel", ["app"]),
         (Says.REFUSED, "proxy_refused", ["407 Proxy Authentication Required"]),
