@@ -84,19 +84,26 @@ def _pin(package: Package, target: Target, platform: str, glibc: int) -> Pin:
     label = f"{package.name}=={package.version}"
     hashes = []
     fitting = 0
+    others = set[str]()
     for wheel in package.wheels or ():
         if not target.fits(wheel.filename, platform, glibc=glibc):
             continue
-        if urlsplit(wheel.url or "").scheme not in {"http", "https"}:
+        url = wheel.url or ""
+        if urlsplit(url).scheme not in {"http", "https"}:
             wrong = f"the index offers a file of {label} that is not on the network"
             raise UnusableWheelsError(wrong)
         fitting += 1
         if digest := wheel.hashes.get("sha256"):
             hashes.append(f"sha256:{digest}")
+        others |= wheel.hashes.keys() - {"sha256"}
     if not fitting:
         raise UnusableWheelsError(f"{label} has no wheel for Python {target.python} on {platform}")
     if not hashes:
-        raise UnusableWheelsError(f"the index gives no sha256 for the wheels of {label}")
+        kinds = ", ".join(sorted(others))
+        raise UnusableWheelsError(
+            f"the index gives no sha256 for the wheels of {label}, but {kinds}: let "
+            f"{urlsplit(url).netloc} give sha256, or name another index in spec.index.url"
+        )
     try:
         return Pin(package.name, str(package.version), tuple(hashes), (platform,))
     except LockError as error:

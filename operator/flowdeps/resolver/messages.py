@@ -46,6 +46,20 @@ class Says(Enum):
     LOCAL_WHEEL = (r" file `/(?:[^`/]*/)*([^`/-]{1,200})-[^`/]{1,200}\.whl`",)
 
     # Of the index.
+    ON_ANOTHER_INDEX = (
+        rf"`({_NAME})` was found on (\S{{1,500}}), but not at the requested version"
+        r" \(([^)]{1,200})\)\. A compatible version may be available on a subsequent index"
+        r" \(e\.g\., ([^\s)]{1,500})\)",
+    )
+    HINT_ON = (rf"(?m)^hint: [^\n]{{0,200}}?`({_NAME})`",)
+    NO_PAGE = (
+        r"Received some unexpected (?:HTML|JSON) from `([^`]{1,1000})`",
+        r"Unsupported `Content-Type` \S{1,100} for `([^`]{1,1000})`",
+    )
+    FILE_GONE = (
+        r"404 Not Found\) for url \((https?://[^\s)]{1,1000}/([^/\s)-]{1,200})-([^/\s)-]{1,100})-[^/\s)]{1,200}\.whl)\)",
+    )
+    UNTRUSTED = ("invalid peer certificate: UnknownIssuer",)
     REFUSED = ("401 Unauthorized", "403 Forbidden", "407 Proxy Authentication Required")
     UNREACHABLE = (
         "Failed to fetch",

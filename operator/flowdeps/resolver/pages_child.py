@@ -182,9 +182,7 @@ class _Release:
         }
 
 
-def _first_page(
-    name: str, indexes: list[str], *, wait: float
-) -> tuple[str, list[dict[str, Any]]]:
+def _first_page(name: str, indexes: list[str], *, wait: float) -> tuple[str, list[dict[str, Any]]]:
     """The page of the first index that knows a package: its URL, and its files."""
     for index in indexes:
         url = f"{index.rstrip('/')}/{name}/"

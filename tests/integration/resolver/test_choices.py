@@ -204,7 +204,9 @@ class _OnlyOnce(Index):
 
     def _answer(self, path: str, *, accept: str) -> Answer:
         again = self.requests.count(path) > 1 and path.startswith("/simple/")
-        return Answer(body=b"", status=self.status) if again else super()._answer(path, accept=accept)
+        return (
+            Answer(body=b"", status=self.status) if again else super()._answer(path, accept=accept)
+        )
 
 
 @pytest.fixture
