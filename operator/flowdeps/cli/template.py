@@ -129,7 +129,8 @@ def _fragment(args: argparse.Namespace, config: Config) -> Fragment:
     if kept_out and not offered:
         raise CommandError(
             f'work pool "{args.pool}" takes no sets from namespace'
-            f" {listed(sorted(kept_out), most=3)}; add it to the pool's namespaces in the configuration (workPools[].namespaces)"
+            f" {listed(sorted(kept_out), most=3)}; add it to the pool's"
+            " namespaces in the configuration (workPools[].namespaces)"
         )
     if not offered:
         others = f", or --pool one of: {', '.join(sorted(named))}" if named else ""

@@ -277,6 +277,16 @@ _CPU, _FIRST = "pods.resources.limits.cpu", "pods.tolerations[0]"
         ),
         ({"workPools": [{"name": "a", "image": "a b"}]}, "workPools[0].image", "registry"),
         (
+            {"workPools": [{"name": "a", "workerPython": 3.12}]},
+            "workPools[0].workerPython",
+            "put it in quotes",
+        ),
+        (
+            {"workPools": [{"name": "a", "workerPython": "3.12.1"}]},
+            "workPools[0].workerPython",
+            'write one such as "3.12"',
+        ),
+        (
             {"workPools": [{"name": "a", "install": {"env": [{"name": "A", "value": "{{ b }}"}]}}]},
             "workPools[0].install.env[0].value",
             "placeholder",
