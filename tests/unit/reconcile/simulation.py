@@ -33,7 +33,7 @@ from flowdeps.clients.prefect.errors import PoolsError
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock, Pin, parse_lock
 from flowdeps.locks.request import LockRequest
-from flowdeps.locks.requirements import parse_requirement
+from flowdeps.locks.requirements import parse_requirement, requirement_name
 from flowdeps.resolver.errors import IndexUnavailableError, UnsatisfiableError
 from flowdeps.resolver.resolve import Resolution
 from flowdeps.telemetry.metrics import Metrics
@@ -542,7 +542,7 @@ class MemoryIndex:
         await asyncio.sleep(self.seconds)
         if self.away:
             raise IndexUnavailableError("the index did not answer")
-        names = [parse_requirement(line).name for line in request.requirements]
+        names = [requirement_name(line) for line in request.requirements]
         if "impossible" in names:
             raise UnsatisfiableError("impossible does not fit together")
         known = {pin.name: pin.version for pin in previous.pins} if previous and keep else {}
