@@ -1,5 +1,6 @@
 """Pods and an index for the tests of the install script."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from tests.cluster.index import Index
 from tests.unit.delivery.install_pod import Pod
+from tests.unit.delivery.trial_pod import Trial
 
 
 @pytest.fixture
@@ -19,6 +21,13 @@ def pod(images: dict[str, Path], tmp_path: Path) -> Pod:
         home=tmp_path / "home",
         secret=tmp_path / "secret",  # not there: the volume's Secret is optional
     )
+
+
+@pytest.fixture
+def trial(images: dict[str, Path], tmp_path: Path) -> Trial:
+    (tmp_path / "home/site").mkdir(parents=True)
+    shutil.copytree(images["bare"].parent, tmp_path / "venv", symlinks=True)
+    return Trial(image=tmp_path / "venv", home=tmp_path / "home")
 
 
 @pytest.fixture
