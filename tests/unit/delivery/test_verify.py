@@ -240,7 +240,8 @@ def test_what_has_nothing_to_import_is_named_and_holds_up_nothing(trial: Trial) 
     bake(trial.site, "start", "1.0", modules={"start.pth": ""})
     bake(trial.site, "helper", "1.0")
     verdict = trial.run(names=["cloud-stubs", "tool", "start", "helper"])
-    assert verdict.result == {"ok": True, "untried": ["cloud-stubs", "tool", "start"]}
+    told = "not imported, as no module is among their files: cloud-stubs, tool, start"
+    assert verdict.result == {"ok": True, "notes": [told]}
     assert "flowdeps: imported helper" in verdict.lines
     bake(trial.site, "bad", "1.0", modules={"bad.py": "1 / 0\n"})
     assert trial.run(names=["tool", "bad"]).result["module"] == "bad"

@@ -11,10 +11,10 @@ one interpreter, as a run would, in a child process that may crash, exit or hang
     FLOWDEPS_NAMES      packages, a JSON list
     FLOWDEPS_TIMEOUT    seconds for installation and imports together
 
-The last line begins with "flowdeps-verify:" and holds JSON: {"ok": true}, with "untried", a list of
-packages, where there is nothing to import of some; or what failed: {"ok": false, "module": "foo",
-"error": "ImportError: libfoo.so.1: cannot open ..."}, or {"ok": false, "clashes": [{"kind":
-"hides", "module": "foo", "ours": "foo-full 1.0", "theirs": "foo-least 1.0"}]}.
+The last line begins with "flowdeps-verify:" and holds JSON: {"ok": true}, with a list "notes" where
+people should know more; or what failed: {"ok": false, "module": "foo", "error": "ImportError:
+libfoo.so.1: cannot open ..."}, or {"ok": false, "clashes": [{"kind": "hides", "module": "foo",
+"ours": "foo-full 1.0", "theirs": "foo-least 1.0"}]}.
 """
 
 from __future__ import annotations
@@ -120,9 +120,12 @@ def verdict(path: list[str]) -> dict[str, object]:
         others = [*dependants(theirs, moved, path), *([ENGINE] if "prefect" in image else [])]
         import_as_a_run(modules, list(dict.fromkeys(others)))
         say(f"imported {', '.join(modules) or 'nothing of the lock'}")
-    for name in untried:
-        say(f"{name} has no module that can be imported, so nothing of it is tried")
-    return {"ok": True, **({"untried": untried} if untried else {})}
+    notes = []
+    if untried:
+        notes.append(f"not imported, as no module is among their files: {', '.join(untried)}")
+    for note in notes:
+        say(note)
+    return {"ok": True, **({"notes": notes} if notes else {})}
 
 
 def is_in(entry: str, place: str) -> bool:
