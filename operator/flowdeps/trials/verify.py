@@ -58,9 +58,9 @@ class Trial:
     def short(self) -> str:
         """Ten hex digits that name it in its namespace: not how it is tried, but what."""
         what = (self.digest, self.image, self.image_id, self.imports, self.names)
-        if self.shadow:
-            what += (self.shadow,)
-        return hashlib.sha256(repr(what).encode()).hexdigest()[:10]
+        # Without leave, what was tried before there was any stays tried.
+        text = repr((*what, self.shadow) if self.shadow else what)
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 @dataclass

@@ -143,9 +143,9 @@ def test_what_takes_nothing_away_is_no_clash(trial: Trial, image: Packages, lock
 
 
 def test_code_of_the_image_that_no_package_has_is_named_by_its_file(trial: Trial) -> None:
-    """A team's own modules, copied beside the packages; of a directory one is named."""
-    (trial.packages / "utils").mkdir()
-    for name in ("a", "b"):
+    """A team's own modules, copied beside the packages; of a package one is named."""
+    (trial.packages / "utils/b").mkdir(parents=True)
+    for name in ("a", "b/c"):
         (trial.packages / f"utils/{name}.py").write_text("ours = True\n")
     clashes = found(trial, {}, {"parser": {"parser.py": "", "utils/__init__.py": ""}})
     assert clashes == [

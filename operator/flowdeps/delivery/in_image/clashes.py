@@ -51,7 +51,8 @@ class Clash:
 
 
 def clashes(lock: Installed, image: Installed, *, site: str, behind: list[str]) -> list[Clash]:
-    """Return one clash for each two distributions of lock and image that have any.
+    """Return one clash for each two distributions of lock and image that have any, and for each
+    package of the image that no distribution lists.
 
     ``site`` is where the lock is, ``behind`` the rest of the search path.
     """
@@ -62,7 +63,7 @@ def clashes(lock: Installed, image: Installed, *, site: str, behind: list[str]) 
                 brought.setdefault(module, {})[name] = files
     found = [*written_twice(lock, brought)]
     meetings = [*meeting(brought, behind)]
-    owners = owners_of(image) if meetings else {}
+    owners = owners_of(image, {module[0] for module, _ in meetings}) if meetings else {}
     # What nobody lists is taken for the old copy of what is replaced, if that may be.
     unlisted = any(name in lock and not listed_files(one) for name, one in image.items())
     for module, spec in meetings:
@@ -78,8 +79,9 @@ def clashes(lock: Installed, image: Installed, *, site: str, behind: list[str]) 
             if theirs.split()[0] not in lock if known else not unlisted:
                 found.append(Clash("hides", lost, ours, theirs))
     first: dict[tuple[str, str, str], Clash] = {}
-    for one in sorted(found, key=lambda one: (one.module.count("."), one.module)):
-        first.setdefault((one.kind, one.ours, one.theirs.rpartition("/")[0] or one.theirs), one)
+    for clash in sorted(found, key=lambda clash: (clash.module.count("."), clash.module)):
+        other = clash.module.split(".")[0] if os.sep in clash.theirs else clash.theirs
+        first.setdefault((clash.kind, clash.ours, other), clash)
     return [*first.values()]
 
 
@@ -177,12 +179,12 @@ def place_of(file: metadata.PackagePath) -> Path:
     return Path(str(file.locate()))
 
 
-def owners_of(installed: Installed) -> dict[str, str]:
-    """Return the distribution that each file of a module belongs to, by its real path."""
+def owners_of(installed: Installed, tops: set[str]) -> dict[str, str]:
+    """Return the distribution that each file of these modules belongs to, by its real path."""
     found = {}
     for name, one in installed.items():
         for file in listed_files(one):
-            if module_name(file.name):
+            if file.parts[0].partition(".")[0] in tops and module_name(file.name):
                 found[os.path.realpath(place_of(file))] = name
     return found
 

@@ -57,7 +57,8 @@ class Readable(metadata.PathDistribution):
         try:
             return super().read_text(filename)
         except UnicodeDecodeError:
-            return self._path.joinpath(filename).read_bytes().decode("utf-8", "replace")
+            path: Any = self._path.joinpath(filename)
+            return str(path.read_bytes(), "utf-8", "replace")
 
 
 def distributions(path: list[str]) -> dict[str, metadata.Distribution]:
