@@ -1,12 +1,12 @@
 """Pods and an index for the tests of the install script."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.index import Index
+from tests.unit.delivery.flow_images import virtual
 from tests.unit.delivery.install_pod import Pod
 from tests.unit.delivery.trial_pod import Trial
 
@@ -24,10 +24,13 @@ def pod(images: dict[str, Path], tmp_path: Path) -> Pod:
 
 
 @pytest.fixture
-def trial(images: dict[str, Path], tmp_path: Path) -> Trial:
-    (tmp_path / "home/site").mkdir(parents=True)
-    shutil.copytree(images["bare"].parent, tmp_path / "venv", symlinks=True)
-    return Trial(image=tmp_path / "venv", home=tmp_path / "home")
+def trial(pod: Pod, tmp_path: Path) -> Trial:
+    """What a lock leaves that brings nothing."""
+    image = virtual(tmp_path)
+    pod.programs = image.programs
+    pod.write()
+    assert pod.run().code == 0
+    return Trial(pod=pod, image=image.site_packages)
 
 
 @pytest.fixture

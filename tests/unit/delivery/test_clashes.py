@@ -27,7 +27,7 @@ def install(directory: Path, packages: Packages, version: str) -> None:
 
 def found(trial: Trial, image: Packages, lock: Packages) -> list[dict[str, str]]:
     """The clashes that a trial reports of packages 1.0 in the image and 2.0 in the lock."""
-    install(trial.packages, image, "1.0")
+    install(trial.image, image, "1.0")
     install(trial.site, lock, "2.0")
     result = trial.run().result
     assert result["ok"] is not bool(result.get("clashes"))
@@ -144,24 +144,37 @@ def test_what_takes_nothing_away_is_no_clash(trial: Trial, image: Packages, lock
 
 def test_code_of_the_image_that_no_package_has_is_named_by_its_file(trial: Trial) -> None:
     """A team's own modules, copied beside the packages; of a package one is named."""
-    (trial.packages / "utils/b").mkdir(parents=True)
+    (trial.image / "utils/b").mkdir(parents=True)
     for name in ("a", "b/c"):
-        (trial.packages / f"utils/{name}.py").write_text("ours = True\n")
+        (trial.image / f"utils/{name}.py").write_text("ours = True\n")
     clashes = found(trial, {}, {"parser": {"parser.py": "", "utils/__init__.py": ""}})
     assert clashes == [
         {
             "kind": "hides",
             "module": "utils.a",
             "ours": "parser 2.0",
-            "theirs": str(trial.packages / "utils/a.py"),
+            "theirs": str(trial.image / "utils/a.py"),
         }
     ]
 
 
+def test_what_the_image_has_on_pythonpath_is_not_hidden(trial: Trial, tmp_path: Path) -> None:
+    """It comes first in a run, as it would if the lock's packages were installed in the image."""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/utils.py").write_text("ours = True\n")
+    trial.pod.environment["PYTHONPATH"] = str(tmp_path / "app")
+    assert trial.pod.run().code == 0
+    modules = {"parser.py": "import utils\nassert utils.ours\n", "utils.py": "stray = True\n"}
+    bake(trial.site, "parser", "1.0", modules=modules)
+    assert trial.run(imports=["parser"]).result == {"ok": True}
+    (trial.image / "utils.py").write_text("ours = True\n")
+    assert [one["module"] for one in trial.run().result["clashes"]] == ["utils"]
+
+
 def test_the_old_copy_of_a_package_that_lists_no_files_is_no_clash(trial: Trial) -> None:
     """As conda and Debian install some: what lies there is taken for what is replaced."""
-    bake(trial.packages, "six", "1.0", modules={"six.py": "old = 1\n"})
-    (trial.packages / "six-1.0.dist-info/RECORD").unlink()
+    bake(trial.image, "six", "1.0", modules={"six.py": "old = 1\n"})
+    (trial.image / "six-1.0.dist-info/RECORD").unlink()
     assert found(trial, {}, {"six": {"six.py": ""}}) == []
 
 
@@ -177,8 +190,8 @@ def test_an_editable_installation_is_found_where_it_leads(trial: Trial, tmp_path
         f"        if name == 'by_finder': return spec_from_file_location(name, {str(place)!r},"
         f" submodule_search_locations=[{str(place.parent)!r}])\nsys.meta_path.append(Finder())\n"
     )
-    (trial.packages / "__editable___finder.py").write_text(finder)
-    (trial.packages / "by.pth").write_text(f"{tmp_path}/by_path\nimport __editable___finder\n")
+    (trial.image / "__editable___finder.py").write_text(finder)
+    (trial.image / "by.pth").write_text(f"{tmp_path}/by_path\nimport __editable___finder\n")
     bake(trial.site, "odd", "1.0", modules={"by_path.py": "", "by_finder.py": ""})
     clashes = trial.run().result["clashes"]
     assert {one["module"] for one in clashes} == {"by_path", "by_finder"}
@@ -187,7 +200,7 @@ def test_an_editable_installation_is_found_where_it_leads(trial: Trial, tmp_path
 @pytest.mark.parametrize("leave", ["vision-full", "Vision_Headless", "*"])
 def test_with_leave_the_lock_goes_before_the_image(trial: Trial, leave: str) -> None:
     """Either package may be named, as the lock's or as the image's."""
-    bake(trial.packages, "vision-headless", "1.0", modules={"cv3.py": "read = 1\n"})
+    bake(trial.image, "vision-headless", "1.0", modules={"cv3.py": "read = 1\n"})
     bake(trial.site, "vision-full", "2.0", modules={"cv3.py": "read = write = 2\n"})
     trial.allow(leave)
     assert trial.run(names=["vision-full"]).result == {"ok": True}
@@ -200,10 +213,10 @@ def test_what_requires_a_package_that_was_moved_is_imported_too(
 ) -> None:
     """A newer version, or another build: metadata allow it, but what was built for the old one
     breaks. Nobody asked for it by name."""
-    bake(trial.packages, "numbers2", "1.0", modules={"numbers2.py": "abi = 1\n"})
+    bake(trial.image, "numbers2", "1.0", modules={"numbers2.py": "abi = 1\n"})
     bake(trial.site, name, "2.0", modules={"numbers2.py": "abi = 2\n"})
     frames = "import numbers2\nassert numbers2.abi == 1, 'built for 1'\n"
-    bake(trial.packages, "frames", "1.0", requires=["Numbers2>=1"], modules={"frames.py": frames})
+    bake(trial.image, "frames", "1.0", requires=["Numbers2>=1"], modules={"frames.py": frames})
     trial.allow(name)
     given = {key: [name if key == "names" else "numbers2"] for key in asked}
     result = trial.run(**given).result
@@ -212,10 +225,10 @@ def test_what_requires_a_package_that_was_moved_is_imported_too(
 
 def test_what_requires_it_in_an_extra_or_broke_before_says_nothing(trial: Trial) -> None:
     """Only what needs a package is asked, and only of what worked without the lock."""
-    bake(trial.packages, "numbers2", "1.0", modules={"numbers2.py": ""})
+    bake(trial.image, "numbers2", "1.0", modules={"numbers2.py": ""})
     bake(trial.site, "numbers2", "2.0", modules={"numbers2.py": ""})
     for name, requirement in (("broken", "numbers2"), ("other", "numbers2; extra == 'fast'")):
-        bake(trial.packages, name, "1.0", requires=[requirement], modules={f"{name}.py": "1 / 0"})
+        bake(trial.image, name, "1.0", requires=[requirement], modules={f"{name}.py": "1 / 0"})
     trial.allow("numbers2")
     verdict = trial.run(names=["numbers2"])
     assert verdict.result == {"ok": True}
@@ -226,7 +239,7 @@ def test_what_requires_it_in_an_extra_or_broke_before_says_nothing(trial: Trial)
 
 def test_what_lost_a_part_with_leave_still_has_to_be_found(trial: Trial) -> None:
     """Leave says what may move, not that the rest may break."""
-    install(trial.packages, {"company-core": CORE, "company-plugin": PLUGIN}, "1.0")
+    install(trial.image, {"company-core": CORE, "company-plugin": PLUGIN}, "1.0")
     install(trial.site, {"company-core": CORE}, "2.0")
     trial.allow("company-core")
     result = trial.run(names=["company-core"]).result
@@ -235,6 +248,6 @@ def test_what_lost_a_part_with_leave_still_has_to_be_found(trial: Trial) -> None
 
 def test_what_its_user_may_not_read_is_passed_over(trial: Trial, closed: Path) -> None:
     """A directory on the image's path that its user may not read hides no package of the lock."""
-    (trial.packages / "closed.pth").write_text(f"{closed}\n")
+    (trial.image / "closed.pth").write_text(f"{closed}\n")
     bake(trial.site, "alpha", "1.0")
     assert trial.run(names=["alpha"]).result == {"ok": True}

@@ -15,7 +15,7 @@ from tests.unit.delivery.trial_pod import Trial
 def test_the_modules_of_the_named_packages_are_imported(trial: Trial) -> None:
     """Of lock and image; a package that is not named is left alone."""
     bake(trial.site, "alpha", "1.0")
-    bake(trial.packages, "beta", "1.0")
+    bake(trial.image, "beta", "1.0")
     bake(trial.site, "broken", "1.0", modules={"broken.py": "raise RuntimeError"})
     verdict = trial.run(names=["alpha", "beta"])
     assert verdict.result == {"ok": True}
@@ -54,8 +54,8 @@ def bake_prefect(directory: Path, engine: str) -> None:
 @pytest.mark.parametrize("asked", [{"names": ["alpha"]}, {"imports": ["alpha"]}])
 def test_a_lock_that_breaks_the_images_prefect_fails(trial: Trial, asked: dict[str, Any]) -> None:
     """A module of the lock that may hide one of the image's, and does not get along with it."""
-    bake_prefect(trial.packages, "from helper import needed\n")
-    (trial.packages / "helper.py").write_text("needed = 1\n")
+    bake_prefect(trial.image, "from helper import needed\n")
+    (trial.image / "helper.py").write_text("needed = 1\n")
     trial.allow("alpha")
     bake(trial.site, "alpha", "1.0", modules={"alpha.py": "", "helper.py": "other = 1\n"})
     result = trial.run(**asked).result
@@ -65,7 +65,7 @@ def test_a_lock_that_breaks_the_images_prefect_fails(trial: Trial, asked: dict[s
 
 def test_a_prefect_that_fails_without_the_lock_is_no_fault_of_it(trial: Trial) -> None:
     """Only a read-only root or a missing setting may keep it from being imported here."""
-    bake_prefect(trial.packages, "1 / 0\n")
+    bake_prefect(trial.image, "1 / 0\n")
     bake(trial.site, "alpha", "1.0")
     verdict = trial.run(names=["alpha"])
     assert verdict.result == {"ok": True}
@@ -74,7 +74,7 @@ def test_a_prefect_that_fails_without_the_lock_is_no_fault_of_it(trial: Trial) -
 
 def test_prefect_hides_no_other_failure_and_is_not_imported_where_nothing_is(trial: Trial) -> None:
     """The lock's own modules come first; a set with no imports imports nothing."""
-    bake_prefect(trial.packages, "1 / 0\n")
+    bake_prefect(trial.image, "1 / 0\n")
     bake(trial.site, "bad", "1.0", modules={"bad.py": "raise ValueError\n"})
     assert trial.run(names=["bad"]).result["module"] == "bad"
     assert not any("prefect.engine" in line for line in trial.run().lines)
@@ -149,8 +149,8 @@ def test_the_traceback_ends_stand_before_the_result(trial: Trial) -> None:
 def test_image_and_lock_are_reported_together(trial: Trial) -> None:
     """The distributions as a run would find them: the lock's copy goes before the image's."""
     bake(trial.site, "alpha", "2.0", requires=["beta>=2"])
-    bake(trial.packages, "alpha", "1.0")
-    bake(trial.packages, "beta", "1.0")
+    bake(trial.image, "alpha", "1.0")
+    bake(trial.image, "beta", "1.0")
     facts = trial.run().facts
     assert facts.versions == {"alpha": "2.0", "beta": "1.0"}
     assert facts.distributions[0].requires == ("beta>=2",)

@@ -122,7 +122,7 @@ def test_the_worker_fills_in_the_chosen_set(worker: Worker, own_template: Templa
         assert variables["FLOWDEPS_SET"]["value"] == "ml-3f9a1c20de"
         digest = variables["FLOWDEPS_LOCK"]["valueFrom"]["configMapKeyRef"]
         assert digest["name"] == "flowdeps-ml-3f9a1c20de"
-        assert variables["PYTHONPATH"]["value"].startswith(f"{HOME}/site:")
+        assert variables["PYTHONPATH"]["value"].startswith(f"{HOME}/boot:{HOME}/site:")
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_the_workers_own_variables_lose_nothing(worker: Worker) -> None:
         )
         assert env(plain)["A"]["value"] == "1"
         assert env(plain)["B"]["value"] == "2"
-        assert env(plain)["PYTHONPATH"]["value"] == f"{HOME}/site:/srv"
+        assert env(plain)["PYTHONPATH"]["value"] == f"{HOME}/boot:{HOME}/site:/srv"
         # A deployment's own search path wins: the worker lets nothing stand before it.
         assert env(own)["PYTHONPATH"]["value"] == "/own"
 
@@ -223,11 +223,11 @@ def test_a_search_path_in_the_containers_list_stays_in_effect(worker: Worker) ->
     source = {"configMapKeyRef": {"name": "a", "key": "b"}}
     flow_of(reference)["env"] = [{"name": "PYTHONPATH", "valueFrom": source}]
     one, two = worker.manifests((merge(value, fragment()), {}), (merge(reference, fragment()), {}))
-    assert env(one)["PYTHONPATH"]["value"] == f"{HOME}/site:/srv"
+    assert env(one)["PYTHONPATH"]["value"] == f"{HOME}/boot:{HOME}/site:/srv"
     entries = [v for v in pod(two)["containers"][0]["env"] if v["name"] == "PYTHONPATH"]
     assert entries == [
         {"name": "PYTHONPATH", "valueFrom": source},
-        {"name": "PYTHONPATH", "value": f"{HOME}/site:$(PYTHONPATH)"},
+        {"name": "PYTHONPATH", "value": f"{HOME}/boot:{HOME}/site:$(PYTHONPATH)"},
     ]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from flowdeps.delivery.scripts import command
 from flowdeps.locks.image import ImageFacts
 from flowdeps.locks.inspection import parse_probe
-from tests.unit.delivery.install_pod import PYTHON, unprivileged
+from tests.unit.delivery.install_pod import Pod, unprivileged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,24 +35,24 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """The verifying container: an image's interpreter, and a volume with what was installed."""
+    """The verifying container: an image, and a volume with what was installed."""
 
+    pod: Pod
     image: Path
-    """A virtual environment."""
-    home: Path
+    """The image's own packages."""
+
+    @property
+    def home(self) -> Path:
+        return self.pod.home
 
     @property
     def site(self) -> Path:
         return self.home / "site"
 
-    @property
-    def packages(self) -> Path:
-        """Where the image has its packages."""
-        return self.image / f"lib/python{PYTHON}/site-packages"
-
     def allow(self, *names: str) -> None:
-        """Let packages go before others, as spec.shadow says in the lock.json of runs."""
-        (self.home / "lock.json").write_text(json.dumps({"shadow": names}))
+        """Let packages go before others, by spec.shadow."""
+        file = self.home / "lock.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "shadow": names}))
 
     def run(self, *, seconds: int = 60, **variables: Any) -> Verdict:
         given = {name: json.dumps(value) for name, value in variables.items()}
@@ -60,8 +60,8 @@ class Trial:
         done = subprocess.run(
             [*unprivileged(), *shell, script.replace("LEAST_SECONDS = 10", "LEAST_SECONDS = 1")],
             env={
-                "PATH": f"{self.image}/bin:/usr/bin:/bin",
-                "PYTHONPATH": str(self.site),
+                **self.pod.image_environment,
+                "PYTHONPATH": self.pod.python_path,
                 "FLOWDEPS_HOME": str(self.home),
                 "FLOWDEPS_TIMEOUT": str(seconds),
                 **{f"FLOWDEPS_{name.upper()}": value for name, value in given.items()},

@@ -71,7 +71,7 @@ def distributions(path: list[str]) -> dict[str, metadata.Distribution]:
         except Exception:  # noqa: S112 - unreadable: no installer could use it either
             continue
         name, version = about.get("Name"), about.get("Version")
-        leftover = Path(str(getattr(one, "_path", ""))).name.startswith("~")  # of pip
+        leftover = file_of(one).name.startswith("~")  # of pip
         if name and version and not leftover:
             found.setdefault(normal_name(name), one)
     return found
@@ -87,6 +87,11 @@ def declared(one: metadata.Distribution) -> dict[str, list[str]]:
         say(f"warning: what {name} requires cannot be read: {type(error).__name__}: {error}")
         requires = []
     return {"requires": requires, "extras": list(about.get_all("Provides-Extra") or [])}
+
+
+def file_of(one: metadata.Distribution) -> Path:
+    """Return where a distribution's metadata is."""
+    return Path(str(getattr(one, "_path", "")))
 
 
 def normal_name(name: str) -> str:
@@ -157,10 +162,10 @@ def interpreter() -> dict[str, Any]:
     }
 
 
-def describe() -> None:
-    """Print what is installed on the search path."""
+def describe(path: list[str]) -> None:
+    """Print what is installed on a search path."""
     records = [interpreter()]
-    found = distributions(search_path())
+    found = distributions(path)
     for name in sorted(found):
         about: Any = found[name].metadata
         records.append({"name": name, "version": about.get("Version"), **declared(found[name])})

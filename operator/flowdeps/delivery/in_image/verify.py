@@ -5,7 +5,8 @@ and lock together (see ``inventory``), so that the operator can check what they 
 other, and looks for modules of which one hides another (see ``clashes``). Then it imports modules:
 those asked for, or the top-level modules of the named packages; of the image, what requires a
 package that the lock replaces, and, if it has Prefect, what a run begins with. They are imported by
-one interpreter, as a run would, in a child process that may crash, exit or hang.
+one interpreter, as a run would, in a child process that may crash, exit or hang. It starts as a run
+does: as a program of the image's, with the same variables and working directory.
 
     FLOWDEPS_IMPORTS    modules, a JSON list; empty: those of the packages
     FLOWDEPS_NAMES      packages, a JSON list
@@ -25,6 +26,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from importlib import metadata
@@ -36,7 +38,6 @@ from flowdeps.delivery.in_image.inventory import (
     distributions,
     normal_name,
     normal_version,
-    python_path,
     say,
 )
 from flowdeps.delivery.in_image.modules import dependants, modules_of
@@ -48,11 +49,14 @@ TAIL_LINES = 25
 ENGINE = "prefect.engine"
 
 # Notes each module before it is imported: whatever ends the interpreter, the last one is to blame.
+# A run's program is in the image's directory of programs, which PYTHONSAFEPATH keeps off the path.
 IMPORTER = """\
 import importlib, json, os, sys, traceback
-notes, *modules = sys.argv[1:]
+programs, notes, *modules = sys.argv[1:]
 sys.argv[1:] = []
-del sys.path[0]  # the working directory, which a run's interpreter does not begin with
+if os.path.realpath(sys.path[0]) == os.path.realpath(os.path.dirname(__file__)):
+    sys.path[0] = os.path.realpath(programs)
+sys.stdout.reconfigure(line_buffering=True)
 def note(**what):
     with open(notes, "a") as file:
         file.write(json.dumps(what) + chr(10))
@@ -87,8 +91,9 @@ class ImportFailedError(Exception):
 def main() -> int:
     result: dict[str, object]
     try:
-        describe()
-        result = verdict(begin([]))
+        path = begin([])
+        describe(path)
+        result = verdict(path)
     except ImportFailedError as error:
         result = {"ok": False, "module": error.module, "error": str(error)}
     except Exception as error:
@@ -164,7 +169,7 @@ def import_as_a_run(modules: list[str], others: list[str]) -> None:
     lock either, here at least, proves nothing against it. Raises ImportFailedError.
     """
     others = [one for one in others if one not in modules]
-    without = [entry for entry in python_path() if not is_in(entry, str(INSTALLED / "site"))]
+    manifest = json.loads((INSTALLED / "manifest.json").read_text("utf-8", "surrogateescape"))
     while True:
         try:
             begin([*modules, *others])
@@ -175,7 +180,7 @@ def import_as_a_run(modules: list[str], others: list[str]) -> None:
         else:
             return
         try:
-            begin([failed.module], PYTHONPATH=os.pathsep.join(without))
+            begin([failed.module], PYTHONPATH=manifest.get("pythonPath", ""))
         except ImportFailedError:
             say(f"{failed.module} cannot be imported without the lock either: no fault of the lock")
             others.remove(failed.module)
@@ -187,10 +192,13 @@ def begin(modules: list[str], **variables: str) -> list[str]:
     """Import the modules in a child process; return its search path. Raises ImportFailedError."""
     with tempfile.TemporaryDirectory() as directory:
         notes, log = Path(directory, "notes"), Path(directory, "log")
+        program = Path(directory, "bin", "run")
+        program.parent.mkdir()
+        program.write_text(IMPORTER)
         # Files, not pipes: what a module starts may live on and hold a pipe open.
         with log.open("wb") as output:
             child = subprocess.Popen(
-                [sys.executable, "-u", "-c", IMPORTER, str(notes), *modules],
+                [sys.executable, program, sysconfig.get_path("scripts"), notes, *modules],
                 env={**environment(directory), **variables},
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -40,8 +40,8 @@ _LISTS: Mapping[str, Path] = {
     "volumeMounts": (*_FLOW, "volumeMounts"),
     "env": (*_FLOW, "env"),
 }
-# Relative entries of the image's PYTHONPATH go by the working directory.
-_TAKEN = ("image", "imagePullPolicy", "workingDir", "resources")
+# Relative entries of PYTHONPATH go by the working directory, and ours hides one from envFrom.
+_TAKEN = ("image", "imagePullPolicy", "workingDir", "envFrom", "resources")
 # A namespace may demand non-root of every container.
 _USER = ("runAsUser", "runAsGroup", "runAsNonRoot")
 
