@@ -167,6 +167,8 @@ def test_what_the_image_has_on_pythonpath_is_not_hidden(trial: Trial, tmp_path: 
     modules = {"parser.py": "import utils\nassert utils.ours\n", "utils.py": "stray = True\n"}
     bake(trial.site, "parser", "1.0", modules=modules)
     assert trial.run(imports=["parser"]).result == {"ok": True}
+    told = f"utils is not imported from the lock: {tmp_path}/app/utils.py comes before it"
+    assert trial.run(names=["parser"]).result == {"ok": True, "notes": [told]}
     (trial.image / "utils.py").write_text("ours = True\n")
     assert [one["module"] for one in trial.run().result["clashes"]] == ["utils"]
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from flowdeps.delivery.in_image.modules import (
@@ -83,6 +83,16 @@ def clashes(lock: Installed, image: Installed, *, site: str, behind: list[str]) 
         other = clash.module.split(".")[0] if os.sep in clash.theirs else clash.theirs
         first.setdefault((clash.kind, clash.ours, other), clash)
     return [*first.values()]
+
+
+def overtaken(modules: list[str], *, site: str, before: list[str]) -> list[str]:
+    """Describe each module of the lock that a run imports from what comes ``before`` the lock."""
+    notes = []
+    for top in dict.fromkeys(one.partition(".")[0] for one in modules):
+        first = PathFinder.find_spec(top, before)
+        if first and not is_namespace(first) and PathFinder.find_spec(top, [site]):
+            notes.append(f"{top} is not imported from the lock: {first.origin} comes before it")
+    return notes
 
 
 def written_twice(lock: Installed, brought: Brought) -> Iterator[Clash]:

@@ -32,7 +32,7 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-from flowdeps.delivery.in_image.clashes import Installed, clashes
+from flowdeps.delivery.in_image.clashes import Installed, clashes, overtaken
 from flowdeps.delivery.in_image.inventory import (
     describe,
     distributions,
@@ -125,7 +125,7 @@ def verdict(path: list[str]) -> dict[str, object]:
         others = [*dependants(theirs, moved, path), *([ENGINE] if "prefect" in image else [])]
         import_as_a_run(modules, list(dict.fromkeys(others)))
         say(f"imported {', '.join(modules) or 'nothing of the lock'}")
-    notes = []
+    notes = overtaken(modules, site=site, before=path[: path.index(site)] if site in path else [])
     if untried:
         notes.append(f"not imported, as no module is among their files: {', '.join(untried)}")
     for note in notes:
