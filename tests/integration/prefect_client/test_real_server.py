@@ -17,8 +17,10 @@ from prefect.settings import (
 from flowdeps.api.reasons import Reason
 from flowdeps.clients.prefect.client import Pools
 from flowdeps.clients.prefect.errors import PoolsError
+from flowdeps.delivery.kinds.kubernetes import merge
 from tests.cluster.prefect import PrefectServer
 from tests.cluster.prefect_api import PrefectApi, kubernetes_template
+from tests.unit.delivery.samples import fragment
 
 TIMEOUT = 60.0
 _AUTH = "flowdeps:hunter2"
@@ -225,6 +227,30 @@ async def test_the_right_credentials_are_let_in(strict_server: PrefectServer, na
             async with Pools.connect(strict_server.url) as pools:
                 assert await pools.read(name)
                 await _written_until_seen(pools, name, api)
+
+
+async def test_choices_by_prefect_variables_are_found(
+    strict_server: PrefectServer, name: str
+) -> None:
+    """The server takes them in a deployment, and `chosen` returns what the worker will make of
+    them: a revision that a variable names is in use."""
+    variable = name.replace("-", "_")
+    with strict_server.api() as api, temporary_settings({PREFECT_API_AUTH_STRING: _AUTH}):
+        api.create_pool(name, image="example.com/flows:1")
+        api.set_template(name, merge(api.template(name), fragment()))
+        api.call("POST", "/variables/", {"name": variable, "value": "ml"})
+        for value in (
+            f"{{{{ prefect.variables.{variable} }}}}",
+            f"{{{{prefect.variables.{variable}}}}}-3f9a1c20de",
+            "{{ prefect.variables.never_made }}",
+        ):
+            given = {"dependency_set": value, "extra_py_deps": ["httpx", "rich>=14"]}
+            api.deploy(value, pool=name, job_variables=given)
+        with pytest.raises(RuntimeError, match=r"422.*is not one of \['none', 'etl', 'ml'\]"):
+            api.deploy("misspelt", pool=name, job_variables={"dependency_set": "mll"})
+        async with Pools.connect(strict_server.url) as pools:
+            found = await pools.chosen(name, "dependency_set")
+        assert found == {"ml", "ml-3f9a1c20de", ""}
 
 
 async def test_all_is_listed_however_small_the_pages_are(

@@ -330,7 +330,7 @@ async def test_what_a_new_image_no_longer_brings_keeps_its_version(
     newer = image(PREFECT, DATEUTIL, PYDANTIC, Distribution("six", "1.17.0"))
     request = on(newer, "pandas", index=stocked, shadow=["six"])
     after = await lock_of(resolver, request, previous=before)
-    assert dict(after.base)["six"] == "1.17.0", "the image that has it says which version"
+    assert ("six", "1.17.0") in after.base, "the image that has it says which version"
 
 
 async def test_images_leave_one_directory_each(

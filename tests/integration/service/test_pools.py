@@ -54,15 +54,15 @@ def test_sets_and_pools_mix_freely(
     )
     wait_ready(cluster, "a", namespace="team-a")
     wait_ready(cluster, "b", namespace="team-b")
-    assert _schema(prefect_api, "mix-1")["enum"] == ["none", "a", "b"]
-    assert _schema(prefect_api, "mix-2")["enum"] == ["none", "a-here"]
+    assert _schema(prefect_api, "mix-1")["else"]["enum"] == ["none", "a", "b"]
+    assert _schema(prefect_api, "mix-2")["else"]["enum"] == ["none", "a-here"]
     assert _schema(prefect_api, "mix-2")["default"] == "a-here"
     assert {"flowdeps-a", "flowdeps-b"} <= names(cluster, "cm", namespace="jobs-1")
     assert "flowdeps-a-here" in names(cluster, "cm", namespace="jobs-2")
     assert "flowdeps-b" not in names(cluster, "cm", namespace="jobs-2")
 
     cluster.kubectl("delete", "fds", "a", "-n", "team-a", "--timeout=180s")
-    assert _schema(prefect_api, "mix-1")["enum"] == ["none", "b"]
+    assert _schema(prefect_api, "mix-1")["else"]["enum"] == ["none", "b"]
     assert prefect_api.template("mix-2") == before["mix-2"]
     assert not any(n.startswith("flowdeps-a") for n in names(cluster, "cm", namespace="jobs-1"))
     cluster.kubectl("delete", "fds", "b", "-n", "team-b", "--timeout=180s")
@@ -127,7 +127,7 @@ def test_200_sets_at_once_are_few_patches(
     cluster.kubectl(
         *("wait", "fds", "-n", "default", "--all", "--for=condition=Ready", "--timeout=540s")
     )
-    assert len(_schema(prefect_api, "crowd")["enum"]) == count + 1
+    assert len(_schema(prefect_api, "crowd")["else"]["enum"]) == count + 1
     assert operator.metric("flowdeps_template_writes_total", pool="crowd") <= 5
 
 
@@ -238,7 +238,7 @@ def test_an_outage_of_prefect_is_told_and_nothing_is_lost(
         server.up()
         wait_ready(cluster, "during")
         wait_ready(cluster, "through")
-        assert _schema(api, "outage")["enum"] == ["none", "during", "through"]
+        assert _schema(api, "outage")["else"]["enum"] == ["none", "during", "through"]
         cluster.kubectl("delete", "fds", "--all", "--timeout=180s")
 
 
