@@ -15,6 +15,7 @@ from packaging.utils import NormalizedName
 
 from flowdeps.locks import overlay
 from flowdeps.locks.access import Access
+from flowdeps.locks.differences import differences
 from flowdeps.locks.image import ImageFacts
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.markers import left_out
@@ -36,7 +37,7 @@ from flowdeps.locks.releases import (
     unread,
 )
 from flowdeps.locks.request import LockRequest
-from flowdeps.resolver.advice import lowered_pins
+from flowdeps.resolver.advice import describe_differences, lowered_pins
 from flowdeps.resolver.child import Limits
 from flowdeps.resolver.command import newest_upload
 from flowdeps.resolver.errors import LimitExceededError, UnsatisfiableError
@@ -101,6 +102,8 @@ class Resolver:
         """
         if not request.requirements:
             return Resolution(Lock(request.target))
+        if len(different := differences(request)) > 1:  # uv names one, and what leads to it
+            raise UnsatisfiableError(describe_differences(different))
         access, now = access or Access(), self._now()
         job = Job(request=request, previous=previous, keep=keep, access=access, now=now)
         async with self._turn:
