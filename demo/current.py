@@ -20,7 +20,7 @@ from tests.cluster.lifecycle import Service
 from tests.cluster.prefect import PrefectServer
 from tests.cluster.prefect_api import PrefectApi
 
-_IMAGE = "prefecthq/prefect:3.8.8-python3.12"
+_IMAGE = "prefecthq/prefect:3.9.1-python3.12"
 _TIMEOUT_SECONDS = 15
 
 

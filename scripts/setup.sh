@@ -47,6 +47,9 @@ rm -f $venv/.setup-*
 # uv makes environments without pip.
 $venv/bin/python -m pip --version >/dev/null 2>&1 || $venv/bin/python -m ensurepip >/dev/null
 
+# Else pip reports a conflict between the new pins and what the checkout required before.
+$venv/bin/python -m pip uninstall --quiet --yes flowdeps >/dev/null 2>&1
+
 say "installing $(grep -c == requirements/dev.txt) pinned packages; the first time takes a minute or two"
 $venv/bin/python -m pip install --quiet --disable-pip-version-check \
     --require-hashes --requirement requirements/dev.txt

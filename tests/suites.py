@@ -23,11 +23,12 @@ from pathlib import Path
 
 from tests.cluster import signals
 
-# In the order in which they end. More at once are slower on two cores, and tests run out of time:
-# each suite has an API server and Prefect of its own, and a node takes a third of a core idle.
+# About equally long. More at once are slower on two cores, and tests run out of time: each suite has
+# an API server and Prefect of its own, and a node takes a third of a core idle.
+_RESOLVER = "tests/integration/resolver"  # needs no cluster
 SUITES = {
-    "unit, property and integration": ("tests/unit", "tests/property", "tests/integration"),
-    "e2e": ("tests/e2e",),
+    "integration": ("tests/integration", f"--ignore={_RESOLVER}"),
+    "unit, property, resolver and e2e": ("tests/unit", "tests/property", _RESOLVER, "tests/e2e"),
 }
 SLOWEST = 20
 INTERRUPTED = 130

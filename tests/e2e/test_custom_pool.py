@@ -105,13 +105,15 @@ def test_the_install_container_works_as_non_root_on_a_read_only_root_file_system
 
 
 @pytest.mark.parametrize("installer", ["uv", "pip"])
-def test_a_pythonpath_of_the_template_stays_in_effect_behind_ours(
+def test_a_pythonpath_of_the_template_stays_in_effect_before_the_set(
     stage: Stage, runs: Mapping[str, FlowRun], installer: str
 ) -> None:
-    """What only the template's path has is found; what both have is the set's."""
+    """What only the set has is found behind it; what both have is the template's."""
     packages = stage.seen(runs[installer])["packages"]
-    assert packages["company"]["file"] == f"{_COMPANY}/company/__init__.py"
-    assert packages["layered"] == {"version": "2.0", "file": f"{SITE}/layered/__init__.py"}
+    for name in ("company", "layered"):
+        own = {"version": "1.0", "file": f"{_COMPANY}/{name}/__init__.py"}
+        assert packages[name] == own
+    assert packages["ours"] == {"version": "1.0", "file": f"{SITE}/ours/__init__.py"}
 
 
 def test_a_run_keeps_what_the_template_gives_it(stage: Stage, runs: Mapping[str, FlowRun]) -> None:

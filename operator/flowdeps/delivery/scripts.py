@@ -1,7 +1,8 @@
 """Make a text of each script in ``in_image``, and the command that runs it in a container.
 
 A script and the parts that it imports become one text: each part once, after those that it needs,
-without its docstring and its imports of the others. So names are unique over all parts.
+without its docstring and its imports of the others. So names are unique over all parts. The install
+script writes ``boot`` as a file, so it has that as a text.
 """
 
 import ast
@@ -10,6 +11,7 @@ from importlib import resources
 
 _IN_IMAGE = "flowdeps.delivery.in_image"
 _FUTURE = "from __future__ import annotations\n"
+_BOOT = 'BOOT = ""'
 
 # Images may have python3 alone. A link that leads nowhere for this user is that of the flow's
 # environment: the next Python on the path would be another. No "$(": Kubernetes would read it as
@@ -41,7 +43,8 @@ def command(name: str) -> list[str]:
 def script(name: str) -> str:
     """Return the whole text of a script."""
     docstring = ast.get_docstring(ast.parse(_text(name)), clean=False)
-    return f'"""{docstring}"""\n\n{_FUTURE}\n' + "\n\n".join(_join(name, set()))
+    text = f'"""{docstring}"""\n\n{_FUTURE}\n' + "\n\n".join(_join(name, set()))
+    return text.replace(_BOOT, f"BOOT = r'''{_text('boot')}'''")
 
 
 def _join(name: str, done: set[str]) -> list[str]:

@@ -1,6 +1,7 @@
-"""What the install container sees: an image, a lock, a volume; and the script run in it.
+"""What a run's pod sees: an image, a lock, a volume; and what its two containers do.
 
-The command is the one that the fragment carries, run through the shell as in a pod.
+The install container's command is the one that the fragment carries, run through the shell as in a
+pod. The flow's is a program beside the interpreter.
 """
 
 import io
@@ -18,12 +19,23 @@ from typing import Any
 from flowdeps.delivery.kinds.kubernetes.merge import merge
 from tests.cluster import distributions
 from tests.cluster.index import Index
-from tests.unit.delivery.samples import fragment, pod_of, pool
+from tests.unit.delivery.flow_images import FlowImage
+from tests.unit.delivery.samples import flow_of, fragment, pod_of, pool
 
-COMMAND = pod_of(merge(pool(), fragment()))["initContainers"][0]["command"]
+_MERGED = merge(pool(), fragment())
+COMMAND = pod_of(_MERGED)["initContainers"][0]["command"]
+[PYTHON_PATH] = [one["value"] for one in flow_of(_MERGED)["env"] if one["name"] == "PYTHONPATH"]
 PYTHON = "{}.{}".format(*sys.version_info)
 MACHINE = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
 WRONG = "0" * 64
+# What an interpreter begins with, as JSON.
+SEEN = """
+import sys
+modules = sorted(sys.modules)
+import json, os
+seen = {"path": sys.path, "modules": modules, "flags": list(sys.flags), "env": dict(os.environ)}
+print(json.dumps(seen))
+"""
 
 
 def unprivileged() -> tuple[str, ...]:
@@ -79,7 +91,7 @@ class Pod:
         done = subprocess.run(
             [*unprivileged(), *COMMAND],
             env={
-                "PATH": f"{self.programs}:/usr/bin:/bin",
+                **self.image_environment,
                 "FLOWDEPS_SET": key,
                 "FLOWDEPS_VARIABLE": "dependency_set",
                 "FLOWDEPS_NAMESPACE": "jobs",
@@ -102,6 +114,57 @@ class Pod:
         assert (outcome.code == 0) == outcome.site.exists() or key == "none"
         assert not (self.home / "tmp").exists()
         return outcome
+
+    def flow(
+        self, code: str = SEEN, *, ours: bool = True, python: str = "python3", **variables: str
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a program of the image with what the template sets; ``ours``: with our fragment."""
+        program = self.programs / "a-flow"
+        program.write_text(code)
+        added = {"PYTHONPATH": self.python_path} if ours else {}
+        return subprocess.run(
+            [*unprivileged(), self.programs / python, program],
+            env={**self.image_environment, **added, **variables},
+            cwd=self.lock,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def said(self, code: str = SEEN, **given: Any) -> str:
+        """What such a program prints; nothing else is said."""
+        done = self.flow(code, **given)
+        assert (done.returncode, done.stderr) == (0, ""), done
+        return done.stdout.strip()
+
+    def saw(self, **given: Any) -> Any:
+        """What such a program's interpreter begins with."""
+        return json.loads(self.said(**given))
+
+    def choose(self, image: FlowImage, key: str = "ml", *base: str) -> "Pod":
+        """Run the install container in an image for a set that brings nothing, or for none."""
+        self.programs = image.programs
+        self.environment |= image.environment
+        self.write(*base, packages=0)
+        outcome = self.run(key)
+        assert outcome.code == 0, outcome.lines
+        return self
+
+    @property
+    def image_environment(self) -> dict[str, str]:
+        return {"PATH": f"{self.programs}:/usr/bin:/bin", **self.environment}
+
+    @property
+    def python_path(self) -> str:
+        """What the fragment sets in the flow's container."""
+        return PYTHON_PATH.replace("/opt/flowdeps", str(self.home))
+
+
+def child(code: str, *flags: str, environment: str = "None") -> str:
+    """A program that starts its own interpreter with a program, and prints what that prints."""
+    command = f"[sys.executable, *{list(flags)}, '-c', {code!r}]"
+    call = f"subprocess.run({command}, env={environment}, check=True)"
+    return f"import subprocess, sys\nsys.stdout.flush()\n{call}\n"
 
 
 def bake(

@@ -147,21 +147,18 @@ def test_modules_that_python_has_itself_are_left_out(either: Pod, index: Index) 
     )
 
 
-def test_what_is_read_in_site_packages_alone_is_said_to_have_no_effect(
-    either: Pod, index: Index
-) -> None:
-    """A .pth file runs code at each start of Python, but not on PYTHONPATH; those of namespaces and
-    of setuptools are no loss."""
-    for name in ("a1_hook", "alpha-1.0-py3.11-nspkg", "distutils-precedence"):
-        line = pin(index, name, "1.0", modules={f"{name}.pth": "import sys\n"})
-        either.write(line, index=at(index))
-        outcome = either.run()
-        assert outcome.code == 0, outcome.lines
-        assert outcome.lines[:-1] == (
-            ["flowdeps: warning: a1_hook.pth has no effect on PYTHONPATH, only in the image itself"]
-            if name == "a1_hook"
-            else []
-        )
+def test_what_python_would_run_as_it_starts_is_left_out(either: Pod, index: Index) -> None:
+    """In site-packages it would come behind one of the image; in front it would take its place."""
+    modules = {"sitecustomize.py": "1 / 0\n", "usercustomize/__init__.py": "1 / 0\n"}
+    either.write(pin(index, "alpha", "1.0", modules=modules), index=at(index))
+    outcome = either.run()
+    assert outcome.code == 0, outcome.lines
+    assert "alpha-1.0.dist-info" in outcome.installed
+    assert not {"sitecustomize.py", "usercustomize"} & set(outcome.installed)
+    assert outcome.lines[-2] == (
+        "flowdeps: warning: left out sitecustomize, usercustomize: they would run at each start of "
+        "Python, in place of the image's own"
+    )
 
 
 def test_a_home_that_cannot_be_looked_at_does_not_matter(
@@ -212,11 +209,3 @@ def test_the_images_own_search_path_is_linked(pod: Pod, tmp_path: Path) -> None:
         "1": "/later/mounted",
         "2": str(pod.lock / "relative"),
     }
-
-
-def test_a_search_path_that_is_too_long_is_reported(pod: Pod) -> None:
-    """What finds no place is named in a warning, and the run goes on."""
-    pod.environment = {"PYTHONPATH": "/1:/2:/3:/4:/5:/6"}
-    outcome = pod.run("none")
-    assert outcome.code == 0
-    assert "lost: /5:/6" in outcome.lines[0]

@@ -8,6 +8,7 @@ from packaging.version import InvalidVersion, Version
 
 from flowdeps.delivery.in_image.inventory import normal_version
 from tests.cluster.index import Index
+from tests.unit.delivery.flow_images import virtual
 from tests.unit.delivery.install_pod import Pod, Step, at, bake, pin
 
 
@@ -57,20 +58,28 @@ def test_of_two_copies_the_one_counts_that_an_import_finds(
     assert pod.run().code == 0
 
 
-def shadowing(pod: Pod, index: Index, baked: Path, **about: Any) -> Step:
-    bake(baked, "alpha", "1.0")
-    bake(baked, "beta", "1.0")
-    bake(baked, "gamma", "2.0")
+def shadowing(pod: Pod, index: Index, packages: Path, **about: Any) -> Step:
+    bake(packages, "alpha", "1.0")
+    bake(packages, "beta", "1.0")
+    bake(packages, "gamma", "2.0")
     lines = [pin(index, name, "2.0") for name in ("alpha", "beta", "gamma")]
     pod.write(*lines, index=at(index), **about)
     return pod.run()
 
 
+@pytest.fixture(params=["uv", "pip"])
+def packages(request: pytest.FixtureRequest, pod: Pod, tmp_path: Path) -> Path:
+    """Where the image has its packages."""
+    image = virtual(tmp_path, installer=request.param)
+    pod.programs = image.programs
+    return image.site_packages
+
+
 def test_a_pin_before_the_images_own_copy_is_reported(
-    either: Pod, index: Index, baked: Path
+    pod: Pod, index: Index, packages: Path
 ) -> None:
     """Another version than the image's is named once, a copy of the same version is not."""
-    outcome = shadowing(either, index, baked)
+    outcome = shadowing(pod, index, packages)
     assert outcome.code == 0, outcome.lines
     assert outcome.lines[0] == (
         "flowdeps: warning: team-a/ml puts other versions before those of the image: "
@@ -80,12 +89,26 @@ def test_a_pin_before_the_images_own_copy_is_reported(
 
 @pytest.mark.parametrize(("shadow", "lines"), [(["alpha"], 2), (["alpha", "beta"], 1), (["*"], 1)])
 def test_what_may_shadow_is_not_reported(
-    pod: Pod, index: Index, baked: Path, shadow: list[str], lines: int
+    pod: Pod, index: Index, packages: Path, shadow: list[str], lines: int
 ) -> None:
     """A set that names a package, or any, wants it so."""
-    outcome = shadowing(pod, index, baked, shadow=shadow)
+    outcome = shadowing(pod, index, packages, shadow=shadow)
     assert len(outcome.lines) == lines
     assert "alpha" not in outcome.lines[0]
+
+
+@pytest.mark.parametrize("shadow", [[], ["*"]])
+def test_a_pin_behind_a_copy_on_the_images_search_path_is_reported(
+    pod: Pod, index: Index, baked: Path, shadow: list[str]
+) -> None:
+    """Code that the image puts on PYTHONPATH goes first, whatever the set may go before."""
+    outcome = shadowing(pod, index, baked, shadow=shadow)
+    assert outcome.code == 0, outcome.lines
+    assert outcome.lines[0] == (
+        "flowdeps: warning: the image's PYTHONPATH puts other versions before those of team-a/ml: "
+        "alpha 1.0 before 2.0, beta 1.0 before 2.0; set python.image, or take them out of the image"
+    )
+    assert len(outcome.lines) == 2
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from tests.unit.delivery.samples import (
 )
 
 HOME = "/opt/flowdeps"
-OWN_PATH = f"{HOME}/site:{HOME}/image/0:{HOME}/image/1:{HOME}/image/2:{HOME}/image/3"
+OWN_PATH = f"{HOME}/boot:{HOME}/site:{HOME}/image/0:{HOME}/image/1:{HOME}/image/2:{HOME}/image/3"
 
 
 def named(items: list[Any], name: str) -> Any:
@@ -238,14 +238,14 @@ def test_the_env_placeholder_gives_way_to_a_list() -> None:
     [
         pytest.param(
             [{"name": "PYTHONPATH", "value": "/srv:$(LIB)"}],
-            [{"name": "PYTHONPATH", "value": f"{HOME}/site:/srv:$(LIB)"}],
+            [{"name": "PYTHONPATH", "value": f"{HOME}/boot:{HOME}/site:/srv:$(LIB)"}],
             id="value",
         ),
         pytest.param(
             [{"name": "PYTHONPATH", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}],
             [
                 {"name": "PYTHONPATH", "valueFrom": {"fieldRef": {"fieldPath": "x"}}},
-                {"name": "PYTHONPATH", "value": f"{HOME}/site:$(PYTHONPATH)"},
+                {"name": "PYTHONPATH", "value": f"{HOME}/boot:{HOME}/site:$(PYTHONPATH)"},
             ],
             id="reference",
         ),
@@ -256,7 +256,7 @@ def test_the_env_placeholder_gives_way_to_a_list() -> None:
             ],
             [
                 {"name": "PYTHONPATH", "value": "/a"},
-                {"name": "PYTHONPATH", "value": f"{HOME}/site:/b:$(PYTHONPATH)"},
+                {"name": "PYTHONPATH", "value": f"{HOME}/boot:{HOME}/site:/b:$(PYTHONPATH)"},
             ],
             id="twice",
         ),
@@ -268,13 +268,16 @@ def test_the_env_placeholder_gives_way_to_a_list() -> None:
             [
                 {"name": "PYTHONPATH", "value": "/a"},
                 {"name": "PYTHONPATH", "value": "$(PYTHONPATH)"},
-                {"name": "PYTHONPATH", "value": f"{HOME}/site:$(PYTHONPATH)"},
+                {"name": "PYTHONPATH", "value": f"{HOME}/boot:{HOME}/site:$(PYTHONPATH)"},
             ],
             id="itself",
         ),
         pytest.param(
             [{"name": "PYTHONPATH", "value": ""}],
-            [{"name": "PYTHONPATH", "value": ""}, {"name": "PYTHONPATH", "value": f"{HOME}/site"}],
+            [
+                {"name": "PYTHONPATH", "value": ""},
+                {"name": "PYTHONPATH", "value": f"{HOME}/boot:{HOME}/site"},
+            ],
             id="empty",
         ),
     ],
@@ -292,7 +295,7 @@ def test_a_search_path_in_the_containers_list_stays_behind_ours(
 @pytest.mark.parametrize("value", ["/srv/lib", "", ":/srv", "$(PYTHONPATH)"])
 def test_a_search_path_in_the_workers_variables_stays_behind_ours(value: str) -> None:
     """The worker drops our entry in favour of its own variables, so ours leads the value there."""
-    leading = f"{HOME}/site:{value}" if value else f"{HOME}/site"
+    leading = f"{HOME}/boot:{HOME}/site:{value}" if value else f"{HOME}/boot:{HOME}/site"
     by_default, by_configuration, by_list = pool(), pool(), pool()
     by_default["variables"]["properties"]["env"]["default"] = {"A": "1", "PYTHONPATH": value}
     by_configuration["job_configuration"]["env"] = {"PYTHONPATH": value}

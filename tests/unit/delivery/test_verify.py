@@ -13,7 +13,8 @@ from flowdeps.delivery.in_image.verify import modules_of
 from flowdeps.delivery.scripts import command
 from flowdeps.locks.image import ImageFacts
 from flowdeps.locks.inspection import parse_probe
-from tests.unit.delivery.install_pod import bake
+from tests.unit.delivery.flow_images import virtual
+from tests.unit.delivery.install_pod import Pod, bake
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +37,15 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """The verifying container: an image's programs, and a volume with what was installed."""
+    """The verifying container: an image, and a volume with what was installed."""
 
-    programs: Path
-    home: Path
+    pod: Pod
+    image: Path
+    """The image's own packages."""
+
+    @property
+    def home(self) -> Path:
+        return self.pod.home
 
     @property
     def site(self) -> Path:
@@ -51,8 +57,8 @@ class Trial:
         done = subprocess.run(
             [*shell, script.replace("LEAST_SECONDS = 10", "LEAST_SECONDS = 1")],
             env={
-                "PATH": f"{self.programs}:/usr/bin:/bin",
-                "PYTHONPATH": f"{self.site}:{self.home}/image/0",
+                **self.pod.image_environment,
+                "PYTHONPATH": self.pod.python_path,
                 "FLOWDEPS_HOME": str(self.home),
                 "FLOWDEPS_TIMEOUT": str(seconds),
                 **{f"FLOWDEPS_{name.upper()}": value for name, value in given.items()},
@@ -68,18 +74,19 @@ class Trial:
 
 
 @pytest.fixture
-def trial(images: dict[str, Path], tmp_path: Path) -> Trial:
-    (tmp_path / "home/site").mkdir(parents=True)
-    (tmp_path / "home/image").mkdir()
-    (tmp_path / "image").mkdir()
-    (tmp_path / "home/image/0").symlink_to(tmp_path / "image")
-    return Trial(programs=images["bare"], home=tmp_path / "home")
+def trial(pod: Pod, tmp_path: Path) -> Trial:
+    """What a lock leaves that brings nothing."""
+    image = virtual(tmp_path)
+    pod.programs = image.programs
+    pod.write()
+    assert pod.run().code == 0
+    return Trial(pod=pod, image=image.site_packages)
 
 
 def test_the_modules_of_the_named_packages_are_imported(trial: Trial) -> None:
     """Of lock and image; a package that is not named is left alone."""
     bake(trial.site, "alpha", "1.0")
-    bake(trial.home / "image/0", "beta", "1.0")
+    bake(trial.image, "beta", "1.0")
     bake(trial.site, "broken", "1.0", modules={"broken.py": "raise RuntimeError"})
     verdict = trial.run(names=["alpha", "beta"])
     assert verdict.result == {"ok": True}
@@ -118,8 +125,8 @@ def bake_prefect(directory: Path, engine: str) -> None:
 @pytest.mark.parametrize("asked", [{"names": ["alpha"]}, {"imports": ["alpha"]}])
 def test_a_lock_that_breaks_the_images_prefect_fails(trial: Trial, asked: dict[str, Any]) -> None:
     """A module of the lock that hides one of the image's, unknown to any metadata."""
-    bake_prefect(trial.home / "image/0", "from helper import needed\n")
-    (trial.home / "image/0/helper.py").write_text("needed = 1\n")
+    bake_prefect(trial.image, "from helper import needed\n")
+    (trial.image / "helper.py").write_text("needed = 1\n")
     bake(trial.site, "alpha", "1.0", modules={"alpha.py": "", "helper.py": "other = 1\n"})
     result = trial.run(**asked).result
     assert (result["ok"], result["module"]) == (False, "prefect.engine")
@@ -128,7 +135,7 @@ def test_a_lock_that_breaks_the_images_prefect_fails(trial: Trial, asked: dict[s
 
 def test_a_prefect_that_fails_without_the_lock_is_no_fault_of_it(trial: Trial) -> None:
     """Only a read-only root or a missing setting may keep it from being imported here."""
-    bake_prefect(trial.home / "image/0", "1 / 0\n")
+    bake_prefect(trial.image, "1 / 0\n")
     bake(trial.site, "alpha", "1.0")
     verdict = trial.run(names=["alpha"])
     assert verdict.result == {"ok": True}
@@ -137,7 +144,7 @@ def test_a_prefect_that_fails_without_the_lock_is_no_fault_of_it(trial: Trial) -
 
 def test_prefect_hides_no_other_failure_and_is_not_imported_where_nothing_is(trial: Trial) -> None:
     """The lock's own modules come first; a set with no imports imports nothing."""
-    bake_prefect(trial.home / "image/0", "1 / 0\n")
+    bake_prefect(trial.image, "1 / 0\n")
     bake(trial.site, "bad", "1.0", modules={"bad.py": "raise ValueError\n"})
     assert trial.run(names=["bad"]).result["module"] == "bad"
     assert not any("prefect.engine" in line for line in trial.run().lines)
@@ -212,8 +219,8 @@ def test_the_traceback_ends_stand_before_the_result(trial: Trial) -> None:
 def test_image_and_lock_are_reported_together(trial: Trial) -> None:
     """The distributions as a run would find them: the lock's copy goes before the image's."""
     bake(trial.site, "alpha", "2.0", requires=["beta>=2"])
-    bake(trial.home / "image/0", "alpha", "1.0")
-    bake(trial.home / "image/0", "beta", "1.0")
+    bake(trial.image, "alpha", "1.0")
+    bake(trial.image, "beta", "1.0")
     facts = trial.run().facts
     assert facts.versions == {"alpha": "2.0", "beta": "1.0"}
     assert facts.distributions[0].requires == ("beta>=2",)

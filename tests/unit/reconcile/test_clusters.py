@@ -91,6 +91,30 @@ def test_two_clusters_that_offer_to_one_pool_are_told_of_each_other() -> None:
     play(script)
 
 
+def test_a_contended_pool_is_ready_again_when_the_other_leaves_it_alone() -> None:
+    """Our fragment goes back after the pause, and ten quiet minutes end the contention, with no
+    event or change of the set that would have called for it."""
+
+    async def script(sim: Simulation) -> None:
+        sim.prefect.make("k")
+        sim.cluster.apply("ml", pools=["k"])
+        async with sim.operator():
+            for _ in range(10):
+                await asyncio.sleep(MINUTE)
+                other(sim, "k", cluster="cluster-2")
+            await asyncio.sleep(3)
+            assert sim.ready("ml") == ("False", "Contended")
+            assert keys(sim, "k") == ("theirs",)
+            await asyncio.sleep(HOUR)
+            assert keys(sim, "k") == ("ml",)
+            assert sim.ready("ml") == ("True", "Ready")
+            writes = dict(sim.prefect.writes)
+            await asyncio.sleep(HOUR)
+            assert sim.prefect.writes == writes
+
+    play(script)
+
+
 def test_what_was_merged_by_hand_is_in_line_as_it_is() -> None:
     """`flowdeps template` knows of no cluster, and Helm may write its template again and again: a
     fragment that says all else right is not written anew, and goes with the last set."""

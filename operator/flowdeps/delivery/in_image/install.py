@@ -16,11 +16,15 @@ volume):
     /etc/flowdeps-credentials         see ``installer``
     /opt/flowdeps/site                the packages: complete, or not there; but for modules that
                                       Python has itself (see ``postinstall``)
-    /opt/flowdeps/image/0 ... 3       links to the directories of the image's own PYTHONPATH
+    /opt/flowdeps/boot                where PYTHONPATH leads first (see ``boot``)
+    /opt/flowdeps/manifest.json       what ``boot`` has to know of image and packages
+    /opt/flowdeps/image/0 ... 3       links to the directories of the image's own PYTHONPATH, for
+                                      interpreters that do not run ``boot``
     /opt/flowdeps/lock.json           what was installed
 
 FLOWDEPS_SET names the set, FLOWDEPS_EXTRAS packages beside it (see ``extras``), FLOWDEPS_INDEX the
-indexes to take these from where there is no set.
+indexes to take these from where there is no set. FLOWDEPS_BEYOND is more than white space where a
+list of the run has more items than its pod was given.
 The last line it prints begins with "flowdeps:" and says how it ended. It exits with 0 or 1.
 """
 
@@ -28,6 +32,7 @@ from __future__ import annotations
 
 import json
 import os
+import py_compile
 import re
 import shutil
 import sys
@@ -48,6 +53,7 @@ from flowdeps.delivery.in_image.installer import (
 )
 from flowdeps.delivery.in_image.inventory import (
     distributions,
+    file_of,
     libc,
     machine,
     normal_version,
@@ -55,8 +61,9 @@ from flowdeps.delivery.in_image.inventory import (
     say,
     search_path,
 )
-from flowdeps.delivery.in_image.postinstall import leave_out_pythons_own, warn_of_pth
+from flowdeps.delivery.in_image.postinstall import leave_out
 
+BOOT = ""  # here stands the text of boot.py: see ``flowdeps.delivery.scripts``
 SOURCE = Path(os.environ.get("FLOWDEPS_SOURCE", "/etc/flowdeps"))
 IMAGE_ENTRIES = 4
 SHOWN = 5  # packages in a line
@@ -67,10 +74,13 @@ def main() -> int:
     os.umask(0o022)  # the flow may run as another user
     key = os.environ.get("FLOWDEPS_SET", "")
     try:
-        clean("site", "image", "tmp")  # a restarted pod begins again
-        (HOME / "lock.json").unlink(missing_ok=True)
+        clean("site", "image", "boot", "tmp")  # a restarted pod begins again
+        for name in ("lock.json", "manifest.json"):
+            (HOME / name).unlink(missing_ok=True)
         link_image_path(python_path())
-        say(install(key))
+        done, about = install(key)
+        write_boot(about)
+        say(done)
     except InstallError as error:
         say(str(error))
         return 1
@@ -82,21 +92,24 @@ def main() -> int:
     return 0
 
 
-def install(key: str) -> str:
-    """Install the set and the extras, and return the last line to print."""
+def install(key: str) -> tuple[str, dict[str, Any]]:
+    """Install the set and the extras; return the last line to print, and what ``boot`` is told."""
     started = time.monotonic()
+    check_complete(os.environ.get("FLOWDEPS_BEYOND", ""))
     variable = os.environ.get("FLOWDEPS_EXTRAS_VARIABLE", "extra_py_deps")
     with errors_of(variable):
         extras = requirements(os.environ.get("FLOWDEPS_EXTRAS", ""))
     lock = read_lock(key) if key != "none" else None
     if lock is None and not extras:
-        return "no dependency set chosen: the flow sees the packages of its image"
+        return "no dependency set chosen: the flow sees the packages of its image", {}
     site = TEMPORARY / "site"
     site.mkdir(parents=True)
     image = distributions(search_path())
+    about: dict[str, Any] = {"python": python()}
     installer = None
     if lock is not None:
-        check_base(lock, image)
+        about["base"] = check_base(lock, image)
+        about |= {"set": lock["set"], "image": made_for(lock)}
         if lock["packages"]:
             check_fits(lock)
             check_credentials(lock)
@@ -110,18 +123,18 @@ def install(key: str) -> str:
         with errors_of(variable):
             added = install_extras(extras, known=known, installer=installer, target=site)
         report_extras(variable, added, place="the image" if lock is None else "the lock")
-    leave_out_pythons_own(site)
-    warn_of_pth(site)
+    leave_out(site)
     site.rename(HOME / "site")
     if lock is None:
-        return "no dependency set chosen: the flow sees the packages of its image and its extras"
+        done = "no dependency set chosen: the flow sees the packages of its image and its extras"
+        return done, about
     shutil.copyfile(SOURCE / "lock.json", HOME / "lock.json")
     if not lock["packages"] or not installer:
-        return f"{key} ({lock['digest'][:19]}) adds no packages to those of the image"
+        return f"{key} ({lock['digest'][:19]}) adds no packages to those of the image", about
     seconds = time.monotonic() - started
     count = "1 package" if lock["packages"] == 1 else f"{lock['packages']} packages"
     with_tool = f"with {installer.name} in {seconds:.1f} s"
-    return f"installed {count} of {key} ({lock['digest'][:19]}) {with_tool}"
+    return f"installed {count} of {key} ({lock['digest'][:19]}) {with_tool}", about
 
 
 @contextmanager
@@ -144,14 +157,35 @@ def report_extras(variable: str, added: list[str], *, place: str) -> None:
 
 
 def link_image_path(entries: list[str]) -> None:
-    """Link what the image puts on PYTHONPATH: the flow's container sets that to our directories."""
+    """Link what the image puts on PYTHONPATH, as far as the template leads to it."""
     links = HOME / "image"
     links.mkdir()
     for number, entry in enumerate(entries[:IMAGE_ENTRIES]):
         (links / str(number)).symlink_to(entry)  # may be missing here: a volume of the flow's alone
-    if len(entries) > IMAGE_ENTRIES:
-        lost = os.pathsep.join(entries[IMAGE_ENTRIES:])
-        say(f"warning: the image's PYTHONPATH is longer than {IMAGE_ENTRIES} entries; lost: {lost}")
+
+
+def python() -> dict[str, str]:
+    """Return how ``boot`` knows this interpreter. It is isolated, so PYTHONHOME has no effect."""
+    prefix = os.environ.get("PYTHONHOME", "").partition(os.pathsep)[0] or sys.prefix
+    return {
+        "tag": f"{sys.implementation.cache_tag}{getattr(sys, 'abiflags', '')}",
+        "prefix": os.path.realpath(prefix),
+        "version": "{}.{}".format(*sys.version_info),
+    }
+
+
+def write_boot(about: dict[str, Any]) -> None:
+    """Write what the flow's interpreter begins with, compiled, and what that has to know."""
+    if "PYTHONPATH" in os.environ:
+        about["pythonPath"] = os.environ["PYTHONPATH"]
+    text = json.dumps(about, ensure_ascii=False, indent=1)
+    (HOME / "manifest.json").write_text(text, "utf-8", "surrogateescape")
+    for name in ("sitecustomize", "usercustomize"):
+        file = HOME / "boot" / f"{name}.py"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(BOOT, "utf-8")
+        unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
+        py_compile.compile(str(file), doraise=True, invalidation_mode=unchecked)
 
 
 def read_lock(key: str) -> dict[str, Any]:
@@ -176,6 +210,15 @@ def index_urls(lock: dict[str, Any] | None) -> list[str]:
     return [url for url in [index["url"], *index["extraUrls"]] if url]
 
 
+def check_complete(beyond: str) -> None:
+    """Refuse a run that would lack what its deployment gives it."""
+    if beyond.strip():
+        raise InstallError(
+            "a list among the run's job variables (env, volumes, volume mounts or init containers) "
+            "has more than 100 items, and its pod lacks the rest: give 100 or fewer"
+        )
+
+
 def check_fits(lock: dict[str, Any]) -> None:
     """Refuse an interpreter, machine or C library that the lock is not for: wheels fail late."""
     python = "{}.{}".format(*sys.version_info)
@@ -198,21 +241,28 @@ def check_fits(lock: dict[str, Any]) -> None:
         )
 
 
-def check_base(lock: dict[str, Any], image: Distributions) -> None:
-    """Refuse an image without the packages that the lock builds on."""
+def check_base(lock: dict[str, Any], image: Distributions) -> dict[str, list[str]]:
+    """Refuse an image without the packages that the lock builds on.
+
+    Returns them by name: their version as the image spells it, and the name of their metadata.
+    """
     text = (SOURCE / "requirements.txt").read_text("utf-8")
     base = re.findall(r"^# image: ([^=\s]+)==(\S+)\s*$", text, re.MULTILINE)
     has = {name: normal_version(image[name].version) for name, _ in base if name in image}
     wrong = [(name, version) for name, version in base if has.get(name) != version]
     if not wrong:
-        return
+        return {name: [image[name].version, file_of(image[name]).name] for name, _ in base}
     wanted = listed([f"{name} {version}" for name, version in wrong])
     found = listed([f"{name} {has[name]}" if name in has else f"no {name}" for name, _ in wrong])
-    name, made_for = lock["set"], lock.get("image") or "the image that it was made for"
+    name = lock["set"]
     raise InstallError(
         f"the lock of {name} was made for an image that has {wanted}; this one has {found}: run "
-        f"the flow in {made_for}, or name this image in python.image of {name}"
+        f"the flow in {made_for(lock)}, or name this image in python.image of {name}"
     )
+
+
+def made_for(lock: dict[str, Any]) -> str:
+    return lock.get("image") or "the image that it was made for"
 
 
 def check_credentials(lock: dict[str, Any]) -> None:
@@ -228,19 +278,27 @@ def check_credentials(lock: dict[str, Any]) -> None:
 
 
 def warn_of_shadows(lock: dict[str, Any], image: Distributions, added: Distributions) -> None:
-    """Warn of what the lock puts before the image's own copy, unless it is meant to."""
+    """Warn of what the lock puts before the image's own copy, unless it is meant to, or behind."""
     meant = set(lock.get("shadow") or [])
-    shadows = [
-        f"{name} {one.version} before {image[name].version}"
-        for name, one in sorted(added.items())
-        if name in image
-        and normal_version(image[name].version) != normal_version(one.version)
-        and not meant & {name, "*"}
-    ]
-    if shadows:
+    named = {Path(entry) for entry in python_path()}
+    before, behind = [], []
+    for name, one in sorted(added.items()):
+        own = image.get(name)
+        if own is None or normal_version(own.version) == normal_version(one.version):
+            continue
+        if file_of(own).parent in named:
+            behind.append(f"{name} {own.version} before {one.version}")
+        elif not meant & {name, "*"}:
+            before.append(f"{name} {one.version} before {own.version}")
+    if before:
         say(
             f"warning: {lock['set']} puts other versions before those of the image: "
-            f"{listed(shadows)}; set python.image, or name them in shadow"
+            f"{listed(before)}; set python.image, or name them in shadow"
+        )
+    if behind:
+        say(
+            f"warning: the image's PYTHONPATH puts other versions before those of {lock['set']}: "
+            f"{listed(behind)}; set python.image, or take them out of the image"
         )
 
 

@@ -59,10 +59,15 @@ def distributions(path: list[str]) -> dict[str, metadata.Distribution]:
         except Exception:  # noqa: S112 - unreadable: no installer could use it either
             continue
         name, version = about.get("Name"), about.get("Version")
-        leftover = Path(str(getattr(one, "_path", ""))).name.startswith("~")  # of pip
+        leftover = file_of(one).name.startswith("~")  # of pip
         if name and version and not leftover:
             found.setdefault(normal_name(name), one)
     return found
+
+
+def file_of(one: metadata.Distribution) -> Path:
+    """Return where a distribution's metadata is."""
+    return Path(str(getattr(one, "_path", "")))
 
 
 def normal_name(name: str) -> str:
@@ -133,10 +138,10 @@ def interpreter() -> dict[str, Any]:
     }
 
 
-def describe() -> None:
-    """Print what is installed on the search path."""
+def describe(path: list[str]) -> None:
+    """Print what is installed on a search path."""
     records = [interpreter()]
-    found = distributions(search_path())
+    found = distributions(path)
     for name in sorted(found):
         about: Any = found[name].metadata
         records.append(

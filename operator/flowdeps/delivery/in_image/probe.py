@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from flowdeps.delivery.in_image.inventory import describe, say
+from flowdeps.delivery.in_image.inventory import describe, say, search_path
 
 
 def main() -> int:
     try:
-        describe()
+        describe(search_path())
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
         say(f"cannot read what the image has: {why}; use an image with Python 3.10 or newer")

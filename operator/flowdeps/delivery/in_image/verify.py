@@ -4,7 +4,8 @@ It runs after the install script, with PYTHONPATH as a run has it. It prints the
 and lock together (see ``inventory``), so that the operator can check what they require of each
 other, and imports modules: those asked for, or the top-level modules of the named packages; and, if
 the image has Prefect, what a run begins with. They are imported by one interpreter, as a run would,
-in a child process that may crash, exit or hang.
+in a child process that may crash, exit or hang. It starts as a run does: as a program of the
+image's, with the same variables and working directory.
 
     FLOWDEPS_IMPORTS    modules, a JSON list; empty: those of the packages
     FLOWDEPS_NAMES      packages, a JSON list
@@ -23,6 +24,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from importlib import metadata
@@ -31,9 +33,7 @@ from pathlib import Path
 from flowdeps.delivery.in_image.inventory import (
     describe,
     distributions,
-    python_path,
     say,
-    search_path,
 )
 
 RESULT_MARK = "flowdeps-verify:"
@@ -46,16 +46,20 @@ ENGINE = "prefect.engine"
 BESIDE = {"benchmarks", "conftest", "doc", "docs", "example", "examples", "setup", "test", "tests"}
 
 # Notes each module before it is imported: whatever ends the interpreter, the last one is to blame.
+# A run's program is in the image's directory of programs, which PYTHONSAFEPATH keeps off the path.
 IMPORTER = """\
 import importlib, json, os, sys, traceback
-notes, *modules = sys.argv[1:]
+programs, notes, *modules = sys.argv[1:]
 sys.argv[1:] = []
-del sys.path[0]  # the working directory, which a run's interpreter does not begin with
+if os.path.realpath(sys.path[0]) == os.path.realpath(os.path.dirname(__file__)):
+    sys.path[0] = os.path.realpath(programs)
+sys.stdout.reconfigure(line_buffering=True)
 def note(**what):
     with open(notes, "a") as file:
         file.write(json.dumps(what) + chr(10))
 def line(error):
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
+note(path=sys.path)
 for module in modules:
     note(module=module)
     try:
@@ -84,10 +88,11 @@ class ImportFailedError(Exception):
 def main() -> int:
     result: dict[str, object]
     try:
-        describe()
-        modules = json.loads(os.environ.get("FLOWDEPS_IMPORTS") or "[]") or defaults()
+        path = begin([])
+        describe(path)
+        modules = json.loads(os.environ.get("FLOWDEPS_IMPORTS") or "[]") or defaults(path)
         if modules:
-            import_as_a_run(modules)
+            import_as_a_run(modules, path)
             say(f"imported {', '.join(modules)}")
         result = {"ok": True}
     except ImportFailedError as error:
@@ -98,9 +103,9 @@ def main() -> int:
     return 0 if result["ok"] else 1
 
 
-def defaults() -> list[str]:
+def defaults(path: list[str]) -> list[str]:
     """Return the modules of the named packages."""
-    found = distributions(search_path())
+    found = distributions(path)
     modules: list[str] = []
     for name in json.loads(os.environ.get("FLOWDEPS_NAMES") or "[]"):
         if name in found:
@@ -139,38 +144,42 @@ def is_public(name: str) -> bool:
     return name.isidentifier() and not name.startswith("_") and name not in BESIDE
 
 
-def import_as_a_run(modules: list[str]) -> None:
+def import_as_a_run(modules: list[str], path: list[str]) -> None:
     """Import the modules beside Prefect, where the image has it. Raises ImportFailedError.
 
     A lock that hides what Prefect needs would fail each run. An image whose Prefect cannot be
     imported without the lock either, here at least, proves nothing against it.
     """
-    lock = str(INSTALLED / "site")
-    image = distributions([entry for entry in search_path() if entry != lock])
+    lock = f"{INSTALLED}/site/"
+    image = distributions([entry for entry in path if not f"{entry}/".startswith(lock)])
     if "prefect" not in image:
-        return import_all(modules)
+        begin(modules)
+        return
     try:
-        import_all([*modules, ENGINE])
+        begin([*modules, ENGINE])
     except ImportFailedError as error:
         if error.module != ENGINE:
             raise
-        without = [entry for entry in python_path() if entry != lock]
+        manifest = json.loads((INSTALLED / "manifest.json").read_text("utf-8", "surrogateescape"))
         try:
-            import_all([ENGINE], PYTHONPATH=os.pathsep.join(without))
+            begin([ENGINE], PYTHONPATH=manifest.get("pythonPath", ""))
         except ImportFailedError:
             say(f"{ENGINE} cannot be imported without the lock either: no fault of the lock")
         else:
             raise
 
 
-def import_all(modules: list[str], **variables: str) -> None:
-    """Import the modules in a child process. Raises ImportFailedError."""
+def begin(modules: list[str], **variables: str) -> list[str]:
+    """Import the modules in a child process; return its search path. Raises ImportFailedError."""
     with tempfile.TemporaryDirectory() as directory:
         notes, log = Path(directory, "notes"), Path(directory, "log")
+        program = Path(directory, "bin", "run")
+        program.parent.mkdir()
+        program.write_text(IMPORTER)
         # Files, not pipes: what a module starts may live on and hold a pipe open.
         with log.open("wb") as output:
             child = subprocess.Popen(
-                [sys.executable, "-u", "-c", IMPORTER, str(notes), *modules],
+                [sys.executable, program, sysconfig.get_path("scripts"), notes, *modules],
                 env={**environment(directory), **variables},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -191,7 +200,9 @@ def import_all(modules: list[str], **variables: str) -> None:
         if not last.get("done"):
             tail = log.read_text("utf-8", "replace").splitlines()[-TAIL_LINES:]
             print("\n".join(f"  {line}" for line in tail), flush=True)
-            raise ImportFailedError(last.get("module", modules[0]), last.get("error", ended))
+            raise ImportFailedError(last.get("module", ""), last.get("error", ended))
+        path: list[str] = json.loads(lines[0])["path"]
+        return path
 
 
 def ending(code: int) -> str:

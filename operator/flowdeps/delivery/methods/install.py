@@ -19,7 +19,8 @@ from flowdeps.delivery.scripts import command
 
 ENV_SET = "FLOWDEPS_SET"
 ENV_LOCK = "FLOWDEPS_LOCK"
-PYTHON_PATH = (f"{HOME}/site",)
+PYTHON_PATH = (f"{HOME}/boot", f"{HOME}/site")
+"""Where an interpreter begins (``in_image/boot.py``); and the packages, for one that does not."""
 IMAGE_PATH = tuple(f"{HOME}/image/{number}" for number in range(4))
 """Links to the entries of the image's own PYTHONPATH, which the init container makes."""
 SITE_MOUNT: Item = {"name": names.SITE_VOLUME, "mountPath": HOME, "readOnly": True}

@@ -1,9 +1,9 @@
 """When a pool's template may be written.
 
 Changes that come together are written together. The first write of a burst is made at once. The
-next one waits until no set of the pool is being worked on, but no longer than a hold and no shorter
-than a pause, which both grow with each write. A burst ends, and with it all waiting, when nothing
-was written for its pause and a minute more.
+next one waits until no set of the pool is being worked on, but no shorter than a pause, which grows
+with each write, and no longer than a hold. A burst ends, and with it all waiting, when nothing was
+written for its pause and a minute more: from the third write on, that is the only hold.
 
 A template that others have changed since we wrote it is a drift. It is written again at once; from
 the third drift in ten minutes on, after pauses that grow.
@@ -11,13 +11,14 @@ the third drift in ten minutes on, after pauses that grow.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 
 from flowdeps.delivery.kinds.kind import Fragment
 from flowdeps.scheduling.clock import Backoff, Jitter
 
 # Seconds by the number of writes in the burst so far.
 _PAUSES = (0.0, 2.0, 6.0, 15.0, 30.0, 60.0)
-_HOLDS = (0.0, 30.0, 60.0, 120.0, 240.0, 300.0)
+_HOLDS = (0.0, 30.0, 60.0, inf, inf, inf)
 _CALM = 60.0
 _LOOK_AGAIN = 0.2
 
@@ -33,7 +34,7 @@ class WriteThrottle:
     jitter: Jitter
     writes: int = 0
     """Writes in this burst."""
-    last_write: float = float("-inf")
+    last_write: float = -inf
     dirty_since: float | None = None
     """Since when the template waits for a write; None: it does not."""
     in_line: bool = False
