@@ -169,7 +169,8 @@ class Reason(StrEnum):
         "The lock installs, but does not work in its image; the message has the last lines of the"
         " verification.",
         "often the image lacks a system library: fix the image, or choose another version;"
-        " name the modules in `verify.imports` if one has another name or must not be imported")
+        " name the modules in `verify.imports` if one has another name or must not be imported; of"
+        " two packages with one module, require one, or name one in `shadow`")
     VULNERABLE = ("Vulnerable", _STALLED,
         "spec.vulnerabilities is Block, and the new lock has known vulnerabilities.",
         "widen the requirement that keeps the versions that the message names, or set"
