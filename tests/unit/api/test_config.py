@@ -61,6 +61,7 @@ FULL: dict[str, Any] = {
             "namespaces": ["team-*"],
             "jobNamespaces": ["jobs"],
             "image": "registry.example.com/flows:1",
+            "workerPython": "3.12",
             "variable": "packages",
             "extraPackages": "Forbidden",
             "install": {
@@ -81,6 +82,7 @@ def test_each_field_arrives() -> None:
         namespaces=("team-*",),
         job_namespaces=("jobs",),
         image="registry.example.com/flows:1",
+        worker_python="3.12",
         variable="packages",
         extra_packages=False,
         install=InstallConfig(
