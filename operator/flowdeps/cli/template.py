@@ -91,8 +91,8 @@ def run(args: argparse.Namespace) -> int:
                 python=config.pool(args.pool).worker_python,
             )
             fragment = replace(fragment, default_image=image)
-            ours = "" if told else " where it is the Prefect installed here; else give --prefect"
-            notes.append(f"{default_image_note(image)}{ours}")
+            here = "" if told else " with the Prefect that is installed here; else give --prefect"
+            notes.append(f"{default_image_note(image)}{here}")
         try:
             template = kind.merge(base, fragment)
         except MergeRefusedError as refusal:
