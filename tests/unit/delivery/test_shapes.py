@@ -173,7 +173,7 @@ def test_a_shape_that_works_without_us_works_with_us(worker: Worker, change: Cha
     assert accepted_by_the_server(merged) == []
     image = {"image": "registry.example.com/own:1"}
     chosen = [image] if "image" in variables_of(template) else []
-    plain = [] if template["variables"].get("required") else [{}]
+    plain: list[Template] = [] if template["variables"].get("required") else [{}]
     for given in (*plain, *chosen):
         before, after = worker.manifests((template, given), (merged, given))
         wanted = containers(before)[0]["image"]

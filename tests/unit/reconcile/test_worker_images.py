@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from flowdeps.clients.prefect.client import Workers
+from flowdeps.clients.prefect.client import Pool, Workers
 from flowdeps.clients.prefect.errors import PoolsError
 from flowdeps.delivery.kinds.kubernetes import merge
 from tests.unit.delivery.samples import flow_of, fragment, prefect_template
@@ -181,7 +181,7 @@ def test_workers_that_prefect_does_not_tell_of_change_nothing() -> None:
         sim.cluster.apply("ml", pools=["k"], python={})
         workers = sim.prefect.workers
 
-        async def away(_pool: Any) -> Workers:
+        async def away(pool: Pool) -> Workers:  # noqa: ARG001
             raise PoolsError(OUTAGE.reason, str(OUTAGE))
 
         sim.prefect.workers = away  # type: ignore[method-assign]
@@ -239,8 +239,8 @@ def test_what_ails_a_pools_runs_is_said_of_its_sets(kind: str) -> None:
             assert says in conditions(sim)["PoolsSynced"][2]
             assert says in conditions(sim)["Ready"][2]
             sim.prefect.workers_of.clear()
-            template = sim.prefect.pools["k"].template
-            flow_of(dict(template)).pop("command", None)
+            template = dict(sim.prefect.pools["k"].template)
+            flow_of(template).pop("command", None)
             sim.prefect.edit("k", **template)
             await asyncio.sleep(15 * MINUTE)
             assert said(sim) == ""
