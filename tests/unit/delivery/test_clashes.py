@@ -208,10 +208,10 @@ def test_with_leave_the_lock_goes_before_the_image(trial: Trial, leave: str) -> 
     assert trial.run(names=["vision-full"]).result == {"ok": True}
 
 
-@pytest.mark.parametrize("asked", [{"names": ["numbers2"]}, {"imports": ["numbers2"]}])
+@pytest.mark.parametrize("key", ["names", "imports"])
 @pytest.mark.parametrize("name", ["numbers2", "numbers2-fast"])
 def test_what_requires_a_package_that_was_moved_is_imported_too(
-    trial: Trial, asked: dict[str, Any], name: str
+    trial: Trial, key: str, name: str
 ) -> None:
     """A newer version, or another build: metadata allow it, but what was built for the old one
     breaks. Nobody asked for it by name."""
@@ -220,8 +220,8 @@ def test_what_requires_a_package_that_was_moved_is_imported_too(
     frames = "import numbers2\nassert numbers2.abi == 1, 'built for 1'\n"
     bake(trial.image, "frames", "1.0", requires=["Numbers2>=1"], modules={"frames.py": frames})
     trial.allow(name)
-    given = {key: [name if key == "names" else "numbers2"] for key in asked}
-    result = trial.run(**given).result
+    asked: dict[str, Any] = {key: [name if key == "names" else "numbers2"]}
+    result = trial.run(**asked).result
     assert result == {"ok": False, "module": "frames", "error": "AssertionError: built for 1"}
 
 

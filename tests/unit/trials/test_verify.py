@@ -186,8 +186,9 @@ def test_of_two_packages_with_one_module_both_are_named_with_a_way_out(
 def test_clashes_are_told_up_to_a_length() -> None:
     """Of many the first ones; and what is no clash at all is no mistake of ours."""
     clash = {"kind": "hides", "module": "m" * 500, "ours": "a 1", "theirs": "b 1"}
-    for clashes in ([clash] * 9, [{}]):
-        error = virtual.run(tried(ended(VERIFY_CONTAINER, 1), result(ok=False, clashes=clashes)))
+    for clashes in ([clash] * 9, [{"of": "another version"}]):
+        log = result(ok=False, clashes=clashes)
+        error = virtual.run(tried(ended(VERIFY_CONTAINER, 1), log))
         assert error.reason is Reason.VERIFY_FAILED
         assert len(error.message) <= 1500
 
