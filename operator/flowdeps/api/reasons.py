@@ -197,7 +197,7 @@ class Reason(StrEnum):
         "The pool is not of type kubernetes.",
         "use a Kubernetes pool")
     NO_IMAGE = ("NoImage", _STALLED,
-        "Runs of the pool may have no image, and an init container needs one.",
+        "Runs of the pool may have no image, and flowdeps can't give them one.",
         "set a default image in the pool, or `workPools[].image` in the operator's configuration")
     NOT_MERGEABLE = ("NotMergeable", _STALLED,
         "The base job template leaves no place for the fragment.",

@@ -11,16 +11,16 @@ from flowdeps.locks.diff import diff
 SUMMARY = "show what changed between two locks"
 DESCRIPTION = """\
 Show what changed from one lock to another, a line for each package: a moved version,
-`+` a new package, `-` one that left.
+`+` a new package, `-` one that left. Then what NEW notes and OLD does not.
 """
 EPILOG = """\
 examples:
   flowdeps diff old.lock new.lock
   git show main:ml-extras.lock | flowdeps diff - ml-extras.lock --json
 
-As JSON: {"changes": [{"name": "pandas", "old": "2.3.2", "new": "2.3.3", "image": false}, …]},
-where old or new is null for a package that came or left, both are equal where only its files
-changed, and image is true for a package of the image that the lock builds on.
+As JSON: {"changes": [{"name": "pandas", "old": "2.3.2", "new": "2.3.3", "image": false}, …],
+"notes": […]}, where old or new is null for a package that came or left, both are equal where
+only its files changed, and image is true for a package of the image that the lock builds on.
 Exit status: 0, or 1 where a file is not a lock.
 """
 
@@ -36,12 +36,15 @@ def run(args: argparse.Namespace) -> int:
     """Print the changes."""
     if args.old == args.new == "-":
         raise CommandError("only one of OLD and NEW can be standard input")
-    changes = diff(read_lock_file(args.old), read_lock_file(args.new))
+    (old, known), (new, said) = read_lock_file(args.old), read_lock_file(args.new)
+    changes, notes = diff(old, new), [one for one in said if one not in known]
     if args.json:
-        print(json.dumps({"changes": list(map(asdict, changes))}, indent=2))
+        print(json.dumps({"changes": list(map(asdict, changes)), "notes": notes}, indent=2))
         return 0
     for change in changes:
         print(change)
     if not changes:
         print("no change")
+    for note in notes:
+        print(f"note: {note}")
     return 0

@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Iterable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from flowdeps.cli.settings import add_config, make_resolver, read_config, read_t
 from flowdeps.gather.inputs import Inputs
 from flowdeps.gather.least_vulnerable import Ask, least_vulnerable
 from flowdeps.gather.refusals import blocked, lock_too_large, unresolved
-from flowdeps.locks.lock import Lock, LockError, parse_lock
+from flowdeps.locks.lock import Lock, LockError, notes_in, parse_lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.resolver.errors import ResolveError
 from flowdeps.resolver.resolve import Resolution
@@ -38,7 +37,9 @@ examples:
   flowdeps lock ml-extras.yaml --previous ml-extras.lock --output ml-extras.lock
   flowdeps lock ml-extras.yaml sources.yaml --image-packages image.json
 
-With --previous, pins that are still allowed keep their versions.
+With --previous, pins that are still allowed keep their versions. What you should know of the
+lock (a release that was passed over, an unknown extra) is on standard error and, as comments, in
+the lock.
 
 With --config, the command chooses and refuses as the operator does: allowed indexes and
 images, cooldown, known vulnerabilities. A lock that the set names (lockFrom) is checked.
@@ -89,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     )
     inputs, spec, notes = read_inputs(given, config)
     _print_notes(notes)
-    previous = read_lock_file(args.previous) if args.previous else None
+    previous = read_lock_file(args.previous)[0] if args.previous else None
     if isinstance(inputs.wanted, LockRequest):
         count = counted(len(inputs.wanted.requirements), "requirement")
         print(f"resolving {count} …", file=sys.stderr)
@@ -97,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     made = asyncio.run(make_lock(inputs, spec, config, ask=ask))
     _print_notes(made.notes)
     lock = made.lock
-    text = lock.render()
+    text = lock.render(made.notes)
     if args.output:
         try:
             Path(args.output).write_text(text, encoding="utf-8")
@@ -136,8 +137,9 @@ async def make_lock(inputs: Inputs, spec: SetSpec, config: Config, *, ask: Ask) 
     found = known(made.lock)
     if problem := lock_too_large(made.lock) or blocked(spec, found):
         raise refused(problem)
-    notes = [matches.vulnerabilities_text(found)] if found else []
-    return replace(made, notes=(*made.notes, *notes))
+    if found:
+        _print_notes([matches.vulnerabilities_text(found)])
+    return made
 
 
 def _print_notes(notes: Iterable[str]) -> None:
@@ -152,9 +154,10 @@ def _variable(text: str) -> tuple[str, str]:
     return name, file
 
 
-def read_lock_file(file: str) -> Lock:
-    """Return the lock in a file (`-`: standard input). Raises CommandError."""
+def read_lock_file(file: str) -> tuple[Lock, tuple[str, ...]]:
+    """Return the lock in a file (`-`: standard input), and its notes. Raises CommandError."""
     try:
-        return parse_lock(sys.stdin.read() if file == STDIN else read_text(file))
+        text = sys.stdin.read() if file == STDIN else read_text(file)
+        return parse_lock(text), notes_in(text)
     except (LockError, UnicodeDecodeError) as error:
         raise CommandError(f"{file}: {error}") from None

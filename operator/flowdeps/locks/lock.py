@@ -3,18 +3,19 @@
 The text is the same bytes for the same lock, and any installer reads it. Comments hold the target
 and the packages of an image that the lock builds on, so that a run in another image can tell.
 
-Invariants: pins are sorted; each has at least one hash; a name has at most one pin a platform. The
-digest depends on pins, hashes, target and image packages only, not on the text's format.
+Invariants: pins are sorted; names are normalized, as their type says, so that they can be compared;
+each pin has at least one hash; a name has at most one pin a platform. The digest depends on pins,
+hashes, target and image packages only, not on the text's format.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from packaging.utils import canonicalize_name
+from packaging.utils import InvalidName, NormalizedName, canonicalize_name, is_normalized_name
 from packaging.version import InvalidVersion, Version
 
 from flowdeps.locks.target import PLATFORMS, Target, TargetError
@@ -22,6 +23,7 @@ from flowdeps.locks.target import PLATFORMS, Target, TargetError
 T = TypeVar("T")
 
 _TITLE = "# A flowdeps lock. Change the requirements, not this file."
+_NOTE = "# note: "
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _PIN = re.compile(r"(?P<name>[^\s=;]+)==(?P<version>[^\s;]+)(?:\s*;\s*(?P<marker>.+))?")
 _FIELD = re.compile(r"#\s*(?P<key>python|platforms|image):\s*(?P<value>.+)")
@@ -40,7 +42,7 @@ class Pin:
     Hashes are ``sha256:<64 hex digits>``; hashes and platforms are sorted and unique.
     """
 
-    name: str
+    name: NormalizedName
     version: str
     hashes: tuple[str, ...]
     platforms: tuple[str, ...]
@@ -62,7 +64,7 @@ class Lock:
 
     target: Target
     pins: tuple[Pin, ...] = ()
-    base: tuple[tuple[str, str], ...] = ()
+    base: tuple[tuple[NormalizedName, str], ...] = ()
     """Names and versions of the image's packages that pins or requirements build on."""
 
     def __post_init__(self) -> None:
@@ -94,15 +96,17 @@ class Lock:
         """The digest's first ten hex digits: the revision's name."""
         return self.digest.removeprefix("sha256:")[:10]
 
-    def on(self, platform: str) -> dict[str, Pin]:
+    def on(self, platform: str) -> dict[NormalizedName, Pin]:
         """Return the pins for a platform, by name."""
         return {pin.name: pin for pin in self.pins if platform in pin.platforms}
 
-    def render(self) -> str:
-        """Return the text of the lock: a requirements.txt file, always the same bytes."""
+    def render(self, notes: Iterable[str] = ()) -> str:
+        """Return the text of the lock: a requirements.txt file, always the same bytes; ``notes``:
+        what people should know of it, as comments."""
         platforms = ", ".join(self.target.platforms)
         lines = [_TITLE, f"# python: {self.target.python}", f"# platforms: {platforms}"]
         lines += [f"# image: {name}=={version}" for name, version in self.base]
+        lines += [f"{_NOTE}{' '.join(one.split())}" for one in notes]
         for pin in self.pins:
             machines = (PLATFORMS[one].machine for one in pin.platforms)
             marker = " or ".join(f'platform_machine == "{machine}"' for machine in machines)
@@ -117,7 +121,7 @@ def parse_lock(text: str) -> Lock:
     matter. Raises `LockError` naming the line.
     """
     header: dict[str, str] = {}
-    base: list[tuple[str, str]] = []
+    base: list[tuple[NormalizedName, str]] = []
     pending: list[tuple[int, str]] = []
     for number, line in _joined(text):
         field = _FIELD.fullmatch(line)
@@ -130,6 +134,11 @@ def parse_lock(text: str) -> Lock:
     target, taken = _target(header), set[tuple[str, str]]()
     pins = tuple(_numbered(number, _pin, line, target, taken) for number, line in pending)
     return Lock(target, pins, tuple(base))
+
+
+def notes_in(text: str) -> tuple[str, ...]:
+    """Return the notes in the text of a lock."""
+    return tuple(one.removeprefix(_NOTE) for one in text.splitlines() if one.startswith(_NOTE))
 
 
 def _joined(text: str) -> Iterator[tuple[int, str]]:
@@ -152,8 +161,25 @@ def _numbered(number: int, parse: Callable[..., T], *arguments: object) -> T:
         raise LockError(f"line {number}: {error}") from None
 
 
+def _name(text: str) -> NormalizedName:
+    """Return a name of a lock's text, unless it is written in another way."""
+    bare, bracket, _ = text.partition("[")
+    if bracket:
+        raise LockError(
+            f"{text[:80]!r}: a pin has no extras; name {bare} without,"
+            " and what they bring in pins of its own"
+        )
+    try:
+        name = canonicalize_name(text, validate=True)
+    except InvalidName:
+        raise LockError(f"{text[:80]!r} is not a package name") from None
+    if name != text:
+        raise LockError(f"{text[:80]!r} is not a normalized package name; write {name}")
+    return name
+
+
 def _check(name: str, version: str) -> None:
-    if name != canonicalize_name(name, validate=False):
+    if not is_normalized_name(name):
         raise LockError(f"{name!r} is not a normalized package name")
     try:
         normal = str(Version(version)) == version
@@ -163,18 +189,22 @@ def _check(name: str, version: str) -> None:
         raise LockError(f"{name}: {version!r} is not a normalized version")
 
 
-def _image_package(text: str) -> tuple[str, str]:
+def _image_package(text: str) -> tuple[NormalizedName, str]:
     match = _PIN.fullmatch(text)
     if not match or match["marker"]:
         raise LockError(f"{text[:80]!r} is not an image package like name==version")
-    _check(match["name"], match["version"])
-    return match["name"], match["version"]
+    name = _name(match["name"])
+    _check(name, match["version"])
+    return name, match["version"]
 
 
 def _target(header: dict[str, str]) -> Target:
     for key in ("python", "platforms"):
         if key not in header:
-            raise LockError(f"line 1: not a flowdeps lock: it has no line '# {key}: …'")
+            raise LockError(
+                f"line 1: not a flowdeps lock: it has no line '# {key}: …' (what uv, Poetry or"
+                " pip-compile export belongs in requirementsFrom, without hashes)"
+            )
     try:
         return Target(header["python"], tuple(header["platforms"].replace(",", " ").split()))
     except TargetError as error:
@@ -193,7 +223,7 @@ def _pin(line: str, target: Target, taken: set[tuple[str, str]]) -> Pin:
         platforms = tuple(filter(None, names))
         if len(platforms) < len(names):
             raise LockError(f"the marker {marker!r} is not one that a lock has")
-    pin = Pin(match["name"], match["version"], tuple(hashes), platforms)
+    pin = Pin(_name(match["name"]), match["version"], tuple(hashes), platforms)
     _claim(pin, target, taken)
     return pin
 

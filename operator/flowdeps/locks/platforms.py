@@ -8,10 +8,13 @@ where they can. Where they still differ, the first is asked once more, the other
 from collections import defaultdict
 from collections.abc import Container, Mapping
 
+from packaging.utils import NormalizedName
+
 from flowdeps.locks.lock import Lock, Pin
 from flowdeps.locks.target import Target
 
-Pins = Mapping[str, Pin]  # one platform's pins by name
+Pins = Mapping[NormalizedName, Pin]  # one platform's pins by name
+Versions = Mapping[NormalizedName, str]
 
 
 def preferred_versions(
@@ -20,7 +23,7 @@ def preferred_versions(
     resolved: Mapping[str, Pins],
     previous: Lock | None,
     image: Container[str] = (),
-) -> dict[str, str]:
+) -> dict[NormalizedName, str]:
     """Return versions by name to offer to ``platform``, after other platforms were ``resolved``.
 
     What the lock built on in its image counts as a pin, unless the present ``image`` (names) has
@@ -35,7 +38,7 @@ def preferred_versions(
     return versions
 
 
-def toward_others(platform: str, *, resolved: Mapping[str, Pins]) -> dict[str, str]:
+def toward_others(platform: str, *, resolved: Mapping[str, Pins]) -> dict[NormalizedName, str]:
     """Return versions by name for asking ``platform`` again: the others', else its own."""
     versions = _versions(resolved[platform])
     for other, pins in resolved.items():
@@ -54,10 +57,13 @@ def disagreements(resolved: Mapping[str, Pins]) -> frozenset[tuple[str, frozense
 
 
 def merge_platforms(
-    target: Target, resolved: Mapping[str, Pins], *, base: tuple[tuple[str, str], ...] = ()
+    target: Target,
+    resolved: Mapping[str, Pins],
+    *,
+    base: tuple[tuple[NormalizedName, str], ...] = (),
 ) -> Lock:
     """Return the lock with what each platform resolved to, on image packages ``base``."""
-    same: dict[tuple[str, str], list[Pin]] = defaultdict(list)
+    same: dict[tuple[NormalizedName, str], list[Pin]] = defaultdict(list)
     for pins in resolved.values():
         for pin in pins.values():
             same[pin.name, pin.version].append(pin)
@@ -81,5 +87,5 @@ def by_platform(lock: Lock) -> dict[str, Pins]:
     return {platform: lock.on(platform) for platform in lock.target.platforms}
 
 
-def _versions(pins: Pins) -> dict[str, str]:
+def _versions(pins: Pins) -> dict[NormalizedName, str]:
     return {name: pin.version for name, pin in pins.items()}

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from packaging.pylock import Package, Pylock, PylockValidationError
+from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from flowdeps.locks.lock import LockError, Pin
+from flowdeps.locks.releases import Pages
 from flowdeps.locks.target import OLDEST_GLIBC, Target
 
 
@@ -30,12 +32,16 @@ class UnusableWheelsError(PylockError):
 class Resolved:
     """What a resolver chose for a platform."""
 
-    pins: Mapping[str, Pin]
+    pins: Mapping[NormalizedName, Pin]
     """By name."""
-    base: Mapping[str, str]
+    base: Mapping[NormalizedName, str]
     """The image's versions that the pins or the requirements need, by name."""
     yanked: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """Why the index withdrew a release that was chosen, by name and version; maybe empty."""
+    warnings: tuple[str, ...] = ()
+    """What else the resolver warned of."""
+    pages: Pages = field(default_factory=dict)
+    """What the index says of the packages."""
 
 
 def read_pylock(
@@ -53,8 +59,8 @@ def read_pylock(
         resolution = Pylock.from_dict(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, PylockValidationError) as error:
         raise PylockError(f"the resolution can't be read: {error}") from None
-    pins: dict[str, Pin] = {}
-    base: dict[str, str] = {}
+    pins: dict[NormalizedName, Pin] = {}
+    base: dict[NormalizedName, str] = {}
     for package in resolution.packages:
         there = image.get(package.name) if image else None
         if there and Version(there) == package.version:  # 1.0 is 1.0.0
@@ -78,19 +84,26 @@ def _pin(package: Package, target: Target, platform: str, glibc: int) -> Pin:
     label = f"{package.name}=={package.version}"
     hashes = []
     fitting = 0
+    others = set[str]()
     for wheel in package.wheels or ():
         if not target.fits(wheel.filename, platform, glibc=glibc):
             continue
-        if urlsplit(wheel.url or "").scheme not in {"http", "https"}:
+        url = wheel.url or ""
+        if urlsplit(url).scheme not in {"http", "https"}:
             wrong = f"the index offers a file of {label} that is not on the network"
             raise UnusableWheelsError(wrong)
         fitting += 1
         if digest := wheel.hashes.get("sha256"):
             hashes.append(f"sha256:{digest}")
+        others |= wheel.hashes.keys() - {"sha256"}
     if not fitting:
         raise UnusableWheelsError(f"{label} has no wheel for Python {target.python} on {platform}")
     if not hashes:
-        raise UnusableWheelsError(f"the index gives no sha256 for the wheels of {label}")
+        kinds = ", ".join(sorted(others))
+        raise UnusableWheelsError(
+            f"the index gives no sha256 for the wheels of {label}, but {kinds}: let "
+            f"{urlsplit(url).netloc} give sha256, or name another index in spec.index.url"
+        )
     try:
         return Pin(package.name, str(package.version), tuple(hashes), (platform,))
     except LockError as error:

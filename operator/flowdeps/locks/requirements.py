@@ -8,9 +8,11 @@ comment or a character that such a file gives a meaning to.
 """
 
 import re
+from collections.abc import Iterable
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name, canonicalize_version
+from packaging.specifiers import SpecifierSet
+from packaging.utils import NormalizedName, canonicalize_name, canonicalize_version
 
 PUBLISH = "publish the package to an index and name it with a version"
 _FLAG = re.compile(r"-{1,2}[A-Za-z]")
@@ -48,9 +50,18 @@ def parse_requirement(text: str) -> Requirement:
     return requirement
 
 
-def requirement_name(line: str) -> str:
-    """Return the canonical name of the package that a normalized requirement is about."""
-    return re.split(r"[^\w.-]", line, maxsplit=1)[0]
+def requirement_name(line: str) -> NormalizedName:
+    """Return the name of the package that a requirement is about."""
+    return canonicalize_name(re.split(r"[^\w.-]", line, maxsplit=1)[0])
+
+
+def limits(*lines: Iterable[str]) -> dict[NormalizedName, SpecifierSet]:
+    """Return the conditions that requirements set on versions, by the package's name."""
+    found: dict[NormalizedName, SpecifierSet] = {}
+    for one in (Requirement(line) for several in lines for line in several):
+        name = canonicalize_name(one.name)
+        found[name] = found.get(name, SpecifierSet()) & one.specifier
+    return found
 
 
 def normalize(requirement: Requirement) -> str:

@@ -8,14 +8,18 @@ from collections.abc import Mapping, Set
 
 from packaging.requirements import Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import canonicalize_name, canonicalize_version
+from packaging.utils import NormalizedName, canonicalize_name, canonicalize_version
 from packaging.version import Version
 
+from flowdeps.api.wording import counted, listed
 from flowdeps.locks import overlay
 from flowdeps.locks.lock import Lock, Pin
 from flowdeps.locks.request import LockRequest
+from flowdeps.locks.requirements import limits, requirement_name
 from flowdeps.locks.target import OLDEST_GLIBC
 from flowdeps.resolver.messages import Says, ranges
+
+_MOST_LINES = 60
 
 
 def advise(
@@ -25,6 +29,7 @@ def advise(
     ``messages`` are all that it wrote."""
     pins = previous.on(platform) if previous else {}
     found = _lost(explanation, request, pins, but=_young(messages).keys())
+    found += _of_index(explanation, messages, request, lost=found)
     if image := request.image:
         found += overlay.describe_limits(
             image, ranges(explanation), shadow=request.shadow, platform=platform
@@ -38,14 +43,52 @@ def advise(
     return found
 
 
-def advise_on_cooldown(messages: str) -> list[str]:
-    """Return sentences on releases that a cooldown keeps out, from all that uv wrote."""
+def _of_index(
+    explanation: str, messages: str, request: LockRequest, *, lost: list[str]
+) -> list[str]:
+    """Return sentences on how the index presents packages."""
+    where = _index(request)
     if file := Says.NO_UPLOAD_TIME.search(messages):
+        name = requirement_name(file[1].partition("-")[0])
         return [
-            f"The index doesn't say when {file[1]} was uploaded, so that spec.index.cooldown can't "
-            "be kept: set it to 0s, name the package in spec.index.cooldownExempt, or use an index "
+            f"{where} doesn't say when {file[1]} was uploaded, so that spec.index.cooldown can't "
+            f"be kept: set it to 0s, name {name} in spec.index.cooldownExempt, or use an index "
             "that tells upload times."
         ]
+    found = [
+        f"{name} comes from {first}, the first index that has it, which lacks {wanted}; {other} "
+        "may have it: remove the copy from the first, or name the other before it in spec.index."
+        for name, first, wanted, other in Says.ON_ANOTHER_INDEX.findall(messages)
+    ]
+    found += [
+        f"A version such as {name} {version} is in the index of those who built it alone: name "
+        f"that one before the others in spec.index, or ask for {name}=={version.partition('+')[0]}."
+        for name, version in dict.fromkeys(Says.NO_SUCH_VERSION.findall(explanation))
+        if "+" in version
+    ]
+    empty = {*Says.NO_VERSIONS.findall(explanation)} - {*Says.HINT_ON.findall(messages)}
+    if empty and not lost:
+        found.append(
+            f"{where} knows {', '.join(sorted(empty))}, but its page has no release that can be "
+            "used: it may be empty, or another page, such as one to log in; correct spec.index.url "
+            "or the index."
+        )
+    return found
+
+
+def _index(request: LockRequest) -> str:
+    """Return the index, as the beginning of a sentence, as far as it is known."""
+    match request.index.urls:
+        case ():
+            return "The index"
+        case (url,):
+            return f"The index {url}"
+        case urls:
+            return f"One of the indexes {', '.join(urls)}"
+
+
+def advise_on_cooldown(messages: str) -> list[str]:
+    """Return sentences on releases that a cooldown keeps out, from all that uv wrote."""
     return [
         f"{what} is younger than spec.index.cooldown allows: "
         f"wait, or name {name} in spec.index.cooldownExempt."
@@ -53,23 +96,30 @@ def advise_on_cooldown(messages: str) -> list[str]:
     ]
 
 
+def describe_differences(found: Mapping[str, str]) -> str:
+    """Describe requirements, ``found`` with what of an image is against them, and what to do."""
+    texts = [f"{line} ({against})" for line, against in found.items()]
+    return (
+        f"{counted(len(found), 'requirement')} can't be met on top of the image: "
+        f"{listed(texts, most=_MOST_LINES)}. Delete these lines, then the image's versions are "
+        "used; or name packages in spec.shadow, to put other versions before the image's own (what "
+        "the image requires still holds)"
+    )
+
+
 def lowered_pins(
-    request: LockRequest, previous: Lock, pins: Mapping[str, Pin], *, platform: str
+    request: LockRequest, previous: Lock, pins: Mapping[NormalizedName, Pin], *, platform: str
 ) -> set[str]:
     """Describe the ``pins`` that are lower than the last lock's, though the request allows those:
     where the index lost one, nothing else tells. A lock for another Python is no measure."""
     before = previous.on(platform) if previous.target.python == request.target.python else {}
-    limits: dict[str, SpecifierSet] = {}
-    for line in (*request.requirements, *request.constraints, *request.exclude):
-        one = Requirement(line)
-        name = canonicalize_name(one.name)
-        limits[name] = limits.get(name, SpecifierSet()) & one.specifier
+    allowed = limits(request.requirements, request.constraints, request.exclude)
     return {
         f"{name} {before[name].version} of the last lock is no longer chosen, {pin.version} is: "
         "the index no longer offers it, or something else rules it out"
         for name, pin in pins.items()
         if name in before and Version(pin.version) < Version(before[name].version)
-        if limits.get(name, SpecifierSet()).contains(before[name].version, prereleases=True)
+        if allowed.get(name, SpecifierSet()).contains(before[name].version, prereleases=True)
     }
 
 
@@ -84,7 +134,7 @@ def _young(messages: str) -> dict[str, str]:
 
 
 def _lost(
-    explanation: str, request: LockRequest, pins: Mapping[str, Pin], *, but: Set[str]
+    explanation: str, request: LockRequest, pins: Mapping[NormalizedName, Pin], *, but: Set[str]
 ) -> list[str]:
     """Name the last lock's ``pins`` that the requirements still allow and the index no longer has;
     ``but``: names that are there, only too young."""

@@ -9,7 +9,7 @@ uv knows what they require. Cooldowns don't hold for that directory.
 
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from packaging.version import Version
@@ -17,12 +17,20 @@ from packaging.version import Version
 from flowdeps.locks import overlay
 from flowdeps.locks.access import Access
 from flowdeps.locks.index import Index
+from flowdeps.locks.platforms import Versions
 from flowdeps.locks.pylock import write_preferences
+from flowdeps.locks.releases import python_of
 from flowdeps.locks.request import LockRequest, Prereleases
 from flowdeps.locks.target import PLATFORMS
 
 OUTPUT = "pylock.toml"
 _REQUIREMENTS, _CONSTRAINTS = "requirements.in", "constraints.in"
+NOTHING = "nothing.in"
+DEFAULT_INDEX = (
+    *("pip", "compile", NOTHING, "--emit-index-url", "--no-header", "--output-file", OUTPUT),
+    *("--format", "requirements.txt", "--python", sys.executable, "--no-config", "--no-cache"),
+)
+"""Arguments with which uv writes the URL of the index that it asks where none is named."""
 _NETRC, _AUTHORITIES = "netrc", "authorities.pem"
 
 # How to reach an index, and whom to trust: all that uv needs of our environment. A client
@@ -40,7 +48,7 @@ _PRERELEASES = {
 
 def files(
     request: LockRequest,
-    versions: Mapping[str, str],
+    versions: Versions,
     *,
     platform: str,
     access: Access,
@@ -51,7 +59,7 @@ def files(
     ``trusted``: the certificates that are trusted without ``access``.
     """
     constraints = [*request.constraints, *request.exclude]
-    preferred = [*versions.items()]
+    preferred: list[tuple[str, str]] = [*versions.items()]
     if image := request.image:
         constraints += overlay.constraints(image, shadow=request.shadow, platform=platform)
         preferred += overlay.image_preferences(image, shadow=request.shadow).items()
@@ -61,6 +69,12 @@ def files(
     }
     if preferred:  # else no file: what is there afterwards is uv's
         found[OUTPUT] = write_preferences(preferred)
+    return found | access_files(access, trusted=trusted)
+
+
+def access_files(access: Access, *, trusted: str) -> dict[str, str]:
+    """Return those of the files that open an index."""
+    found = {}
     if access.netrc:
         found[_NETRC] = access.netrc
     if access.ca:
@@ -77,14 +91,11 @@ def arguments(
     answer), since a release that is a second old must be found. Metadata of wheels never change and
     stay cached.
     """
-    python = request.target.python
-    if request.image and request.image.full_version.startswith(f"{python}."):
-        python = request.image.full_version.rstrip("+")  # 3.11.9+ is built from a checkout
     return [
         *("pip", "compile", _REQUIREMENTS, "--constraints", _CONSTRAINTS),
         *("--format", "pylock.toml", "--output-file", OUTPUT, "--no-header"),
         *("--python-platform", PLATFORMS[platform].uv_platform(request.glibc)),
-        *("--python-version", python),
+        *("--python-version", python_of(request)),
         *("--only-binary", ":all:", "--no-sources", "--refresh", "--cache-dir", str(cache)),
         *("--python", sys.executable, "--no-python-downloads", "--no-config"),
         *("--keyring-provider", "disabled", "--no-progress", "--color", "never"),
@@ -109,10 +120,15 @@ def _prerelease_arguments(request: LockRequest) -> list[str]:
 def _cooldown_arguments(request: LockRequest, now: datetime) -> list[str]:
     if not request.cooldown:
         return []
-    # To the minute, so that equal requests at about the same time have equal answers.
-    newest = now.astimezone(UTC).replace(second=0, microsecond=0) - request.cooldown
     exempt = [f"--exclude-newer-package={name}=false" for name in request.cooldown_exempt]
-    return [f"--exclude-newer={newest:%Y-%m-%dT%H:%M:%SZ}", *exempt]
+    return [f"--exclude-newer={newest_upload(request, now)}", *exempt]
+
+
+def newest_upload(request: LockRequest, now: datetime) -> str:
+    """Return when the youngest releases that may be chosen were uploaded (ISO 8601)."""
+    # To the minute, so that equal requests at about the same time have equal answers.
+    newest = now.astimezone(UTC).replace(second=0, microsecond=0)
+    return f"{newest - (request.cooldown or timedelta()):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def index_arguments(index: Index) -> list[str]:

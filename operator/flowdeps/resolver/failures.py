@@ -12,6 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from packaging.utils import canonicalize_name
+
+from flowdeps.api.wording import listed
 from flowdeps.resolver.advice import advise_on_cooldown
 from flowdeps.resolver.errors import (
     IndexUnauthorizedError,
@@ -25,6 +28,8 @@ from flowdeps.resolver.messages import TOO_YOUNG, Says
 
 LONGEST = 1000
 _LONGEST_REASON = 200
+_MOST_WARNINGS = 10
+_MOST_NAMED = 5
 
 _LIMIT_SIGNALS = {
     signal.SIGXCPU: "it took too much time",
@@ -54,7 +59,7 @@ def to_error(
         return _ended_by(signal.Signals(-code), text)
     complaint = _parse(text)
     if refused := Says.REFUSED.search(text):
-        return _refusal(refused[0], text, credentials=credentials)
+        return _refusal(refused[0], text, _unknown(complaint), credentials=credentials)
     if Says.NO_SOLUTION.search(text):
         return UnsatisfiableError(_conflict(complaint, text, advise))
     if wanted := Says.URL_DEPENDENCY.search(text):
@@ -69,6 +74,15 @@ def to_error(
             f"the index offers a file of {local[1]} that is not on the network: "
             "correct the index, or name another in spec.index.url"
         )
+    if page := Says.NO_PAGE.search(text):
+        url = page[1] or page[2]
+        why = ": ".join(complaint.causes[:1]) or "it is neither HTML nor JSON"
+        return IndexUnavailableError(
+            cut_middle(
+                f"{url} is no page of a package index ({why}): correct spec.index.url, "
+                "which often ends in /simple, or the index"
+            )
+        )
     if Says.UNREACHABLE.search(text):
         return IndexUnavailableError(_outage(complaint, text))
     return ResolverError(cut_middle(": ".join((complaint.error, *complaint.causes[:2]))))
@@ -80,6 +94,18 @@ def yanked(messages: str) -> dict[tuple[str, str], str]:
         (name, version): cut_middle(why, longest=_LONGEST_REASON)
         for name, version, why in Says.YANKED.findall(without_secrets(messages))
     }
+
+
+def warnings(messages: str) -> tuple[str, ...]:
+    """Return what else uv warned of, as people may read it; the first ones if there are many."""
+    found: list[str] = []
+    for text in Says.WARNING.findall(without_secrets(messages)):
+        if extra := Says.UNKNOWN_EXTRA.search(text):
+            name, version, missing = extra.groups()
+            found.append(f"{name} {version} has no extra {missing}: correct it, or leave it out")
+        elif not Says.NO_NEWS.search(text):
+            found.append(cut_middle(text, longest=_LONGEST_REASON))
+    return tuple(dict.fromkeys(found))[:_MOST_WARNINGS]
 
 
 def without_secrets(text: str) -> str:
@@ -119,7 +145,7 @@ def _parse(text: str) -> _Complaint:
 
 def _conflict(complaint: _Complaint, text: str, advise: Advise | None) -> str:
     explanation = " ".join(complaint.causes)
-    missing = sorted(set(Says.PACKAGE_UNKNOWN.findall(explanation)))
+    missing = _unknown(complaint)
     parts = [f"There is no package named {' or '.join(missing)} in the index."] if missing else []
     parts += advise_on_cooldown(text)
     parts += advise(explanation, text) if advise else ()
@@ -133,24 +159,38 @@ def _conflict(complaint: _Complaint, text: str, advise: Advise | None) -> str:
     return cut_middle(" ".join(parts))
 
 
+def _unknown(complaint: _Complaint) -> list[str]:
+    """The packages that no index has, or that one refuses to speak of."""
+    return sorted(set(Says.PACKAGE_UNKNOWN.findall(" ".join(complaint.causes))))
+
+
 def _without_flags(hint: str) -> str:
+    if Says.ON_ANOTHER_INDEX.search(hint):
+        return ""  # the advice says it
     sentences = re.split(r"(?<=\.)\s+(?=[A-Z])", Says.FLAG_IN_HINT.left_out(hint))
     kept = " ".join(one for one in sentences if not Says.ABOUT_FLAGS.search(one))
     return kept if not kept or kept.endswith(".") else f"{kept}."
 
 
-def _refusal(status: str, text: str, *, credentials: bool) -> ResolveError:
-    says = f"{_first_url(text)} answers {status}"
+def _refusal(status: str, text: str, packages: Sequence[str], *, credentials: bool) -> ResolveError:
+    what = f" for {listed(packages, most=_MOST_NAMED)}" if packages else ""
+    says = f"{_first_url(text)} answers {status}{what}"
     if status.startswith("407"):
         return IndexUnavailableError(f"{says}: the operator's proxy wants credentials")
+    lacks = ""
+    if packages and status.startswith("403"):
+        lacks = (
+            ". An index that answers so for a package that it lacks, as object storage does, must"
+            " answer 404, or come last in spec.index"
+        )
     if credentials:
         return IndexUnauthorizedError(
             f"{says}: the credentials of spec.index.credentialsSecretRef are wrong, have expired, "
-            "or are for another host; renew the Secret"
+            f"or are for another host; renew the Secret{lacks}"
         )
     return IndexUnauthorizedError(
         f"{says}: it asks for credentials; name a Secret in spec.index.credentialsSecretRef, "
-        "or check the index URL"
+        f"or check the index URL{lacks}"
     )
 
 
@@ -159,6 +199,19 @@ def _outage(complaint: _Complaint, text: str) -> str:
     if Says.UNKNOWN_HOST.search(text):
         host = urlsplit(where).hostname
         return f"{where} can't be read: the name {host} can't be resolved; check the index URL"
+    if gone := Says.FILE_GONE.search(text):
+        url, name, version = gone.groups()
+        return cut_middle(
+            f"the index lists a file of {name} {version} that is not there ({url} answers 404 Not "
+            f"Found): correct the index, or add {canonicalize_name(name)}!={version} to "
+            "spec.constraints"
+        )
+    if Says.UNTRUSTED.search(text):
+        return (
+            f"{where} can't be read: invalid peer certificate, signed by an authority that is not "
+            "known; give the authority's certificate as ca.crt in the Secret of "
+            "spec.index.credentialsSecretRef"
+        )
     why = complaint.causes[-1] if complaint.causes else complaint.error
     return cut_middle(f"{where} can't be read: {Says.URL_OF_ERROR.left_out(why)}")
 

@@ -38,11 +38,28 @@ class Says(Enum):
     YANKED = (
         r"warning: `([^`=\s]{1,200})==([^`\s]{1,200})` is yanked(?: \(reason: \"(.{0,500})\"\))?",
     )
+    UNKNOWN_EXTRA = (
+        rf"package `({_NAME})==([^`\s]{{1,200}})` does not have an extra named `([^`\s]{{1,200}})`",
+    )
     URL_DEPENDENCY = (r"`([^`\s]{1,200})` was included as a URL dependency",)
     # Not of uv's cache, which names no file so.
     LOCAL_WHEEL = (r" file `/(?:[^`/]*/)*([^`/-]{1,200})-[^`/]{1,200}\.whl`",)
 
     # Of the index.
+    ON_ANOTHER_INDEX = (
+        rf"`({_NAME})` was found on (\S{{1,500}}), but not at the requested version"
+        r" \(([^)]{1,200})\)\. A compatible version may be available on a subsequent index"
+        r" \(e\.g\., ([^\s)]{1,500})\)",
+    )
+    HINT_ON = (rf"(?m)^hint: [^\n]{{0,200}}?`({_NAME})`",)
+    NO_PAGE = (
+        r"Received some unexpected (?:HTML|JSON) from `([^`]{1,1000})`",
+        r"Unsupported `Content-Type` \S{1,100} for `([^`]{1,1000})`",
+    )
+    FILE_GONE = (
+        r"404 Not Found\) for url \((https?://[^\s)]{1,1000}/([^/\s)-]{1,200})-([^/\s)-]{1,100})-[^/\s)]{1,200}\.whl)\)",
+    )
+    UNTRUSTED = ("invalid peer certificate: UnknownIssuer",)
     REFUSED = ("401 Unauthorized", "403 Forbidden", "407 Proxy Authentication Required")
     UNREACHABLE = (
         "Failed to fetch",
@@ -55,6 +72,16 @@ class Says(Enum):
 
     # Of its end by a signal.
     NO_MEMORY = ("memory allocation of", "spawn", "Cannot allocate memory", "Tokio executor failed")
+
+    # All that it warns of, and what of that says nothing to people: how we call uv, and what we say
+    # ourselves.
+    WARNING = (r"(?m)^warning: (.{1,2000})$",)
+    NO_NEWS = (
+        r"The `if-necessary-or-explicit` pre-release mode",
+        r"Requirements file `constraints\.in` does not contain",
+        r"` is yanked",
+        r"` is missing an upload date",
+    )
 
     # What is left out where it is shown: what we say better, or how we call uv.
     FLAG_IN_HINT = (r"\s*\((?:try|i\.e\.,)[^()]*--[^()]*\)",)

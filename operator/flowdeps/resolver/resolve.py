@@ -11,13 +11,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from packaging.utils import NormalizedName
+
 from flowdeps.locks import overlay
 from flowdeps.locks.access import Access
+from flowdeps.locks.differences import differences
 from flowdeps.locks.image import ImageFacts
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.markers import left_out
 from flowdeps.locks.platforms import (
     Pins,
+    Versions,
     by_platform,
     disagreements,
     merge_platforms,
@@ -25,12 +29,23 @@ from flowdeps.locks.platforms import (
     toward_others,
 )
 from flowdeps.locks.pylock import Resolved
+from flowdeps.locks.releases import (
+    describe_choices,
+    not_for_python,
+    others_only,
+    python_of,
+    unread,
+)
 from flowdeps.locks.request import LockRequest
-from flowdeps.resolver.advice import lowered_pins
+from flowdeps.resolver.advice import describe_differences, lowered_pins
 from flowdeps.resolver.child import Limits
+from flowdeps.resolver.command import newest_upload
 from flowdeps.resolver.errors import LimitExceededError, UnsatisfiableError
 from flowdeps.resolver.failures import cut_middle
 from flowdeps.resolver.uv import Job, Uv
+
+_MOST_PASSED_OVER = 50
+"""Times that a request is resolved again, since a release is not for its Python."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +105,8 @@ class Resolver:
         """
         if not request.requirements:
             return Resolution(Lock(request.target))
+        if len(different := differences(request)) > 1:  # uv names one, and what leads to it
+            raise UnsatisfiableError(describe_differences(different))
         access, now = access or Access(), self._now()
         job = Job(request=request, previous=previous, keep=keep, access=access, now=now)
         async with self._turn:
@@ -119,6 +136,31 @@ class Resolver:
         raise broken
 
     async def _resolve(self, job: Job) -> Resolution:
+        """Resolve; where it can be, without releases that say that they are not for this Python."""
+        compiled = await self._compile_all(job)
+        notes: dict[NormalizedName, str] = {}
+        kept: set[NormalizedName] = set()
+        for _ in range(_MOST_PASSED_OVER):
+            wrong = _not_for_python(job.request, compiled)
+            name = min(wrong.keys() - kept, default=None)
+            if name is None:
+                break
+            says, without = wrong[name]
+            request = replace(job.request, exclude=(*job.request.exclude, without))
+            narrower = replace(job, request=request)
+            try:
+                compiled, job = await self._compile_all(narrower), narrower
+                notes.setdefault(name, f"{says}: an older release that is was taken")
+            except UnsatisfiableError:
+                kept.add(name)
+        for name, (says, _) in _not_for_python(job.request, compiled).items():
+            notes[name] = f"{says}, nor any other that fits: an image with pip won't install it"
+        base = {package for one in compiled.values() for package in one.base.items()}
+        lock = merge_platforms(job.request.target, _pins(compiled), base=tuple(base))
+        return Resolution(lock, tuple(sorted({*_notes(job, compiled), *notes.values()})))
+
+    async def _compile_all(self, job: Job) -> dict[str, Resolved]:
+        """Resolve for each platform, with versions that agree where they can."""
         request, previous = job.request, job.previous if job.keep else None
         image = request.image.versions if request.image else {}
         compiled: dict[str, Resolved] = {}
@@ -139,11 +181,9 @@ class Resolver:
             compiled = min(compiled, others, key=lambda one: len(disagreements(_pins(one))))
         if request.image:
             _check(request.image, compiled, shadow=request.shadow)
-        base = {package for one in compiled.values() for package in one.base.items()}
-        lock = merge_platforms(request.target, _pins(compiled), base=tuple(base))
-        return Resolution(lock, _notes(job, compiled))
+        return compiled
 
-    async def _compile(self, job: Job, platform: str, wanted: Mapping[str, str]) -> Resolved:
+    async def _compile(self, job: Job, platform: str, wanted: Versions) -> Resolved:
         """Resolve the request for one platform, without yanked releases that nothing insists on."""
         found = await self._uv.compile(job, platform, wanted)
         # uv keeps a yanked release that it shall prefer; only a requirement may insist on one.
@@ -160,7 +200,7 @@ def _check(image: ImageFacts, compiled: Mapping[str, Resolved], *, shadow: tuple
     broken: list[overlay.Conflict] = []
     hidden: dict[str, None] = {}
     for platform, one in compiled.items():
-        versions = {pin.name: pin.version for pin in one.pins.values()}
+        versions: dict[str, str] = {pin.name: pin.version for pin in one.pins.values()}
         broken += overlay.conflicts(image, versions, platform=platform)
         hidden |= dict.fromkeys(overlay.hidden(image, versions, shadow=shadow))
     if hidden:
@@ -169,9 +209,31 @@ def _check(image: ImageFacts, compiled: Mapping[str, Resolved], *, shadow: tuple
         raise _BreaksImageError(broken)
 
 
-def _notes(job: Job, compiled: Mapping[str, Resolved]) -> tuple[str, ...]:
+def _not_for_python(
+    request: LockRequest, compiled: Mapping[str, Resolved]
+) -> dict[NormalizedName, tuple[str, str]]:
+    """Return the pins that say that they are not for the request's Python: a text on each, and the
+    constraint that rules out all such releases."""
+    return {
+        name: (
+            f"{name} {one.pins[name].version} says that it is not for Python {python_of(request)}"
+            f" ({says})",
+            others_only(request, name, one.pages[name]),
+        )
+        for one in compiled.values()
+        for name, says in not_for_python(request, one.pins, one.pages).items()
+    }
+
+
+def _notes(job: Job, compiled: Mapping[str, Resolved]) -> set[str]:
     notes = {note} if (note := left_out(job.request)) else set[str]()
+    newest = newest_upload(job.request, job.now)
     for platform, one in compiled.items():
+        notes.update(one.warnings)
+        notes.update(unread(one.pages))
+        notes.update(
+            describe_choices(job.request, one.pins, one.pages, platform=platform, newest=newest)
+        )
         if job.previous:
             notes |= lowered_pins(job.request, job.previous, one.pins, platform=platform)
         for name, pin in one.pins.items():
@@ -179,4 +241,4 @@ def _notes(job: Job, compiled: Mapping[str, Resolved]) -> tuple[str, ...]:
             if why is not None:
                 reason = f" ({why})" if why else ""
                 notes.add(f"{name} {pin.version} was yanked{reason}; choose another version")
-    return tuple(sorted(notes))
+    return notes

@@ -2,26 +2,30 @@
 
 import os
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 import certifi
+from packaging.utils import NormalizedName
 from uv import find_uv_bin
 
 from flowdeps.api.names import TEMPORARY
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
+from flowdeps.locks.platforms import Pins, Versions
 from flowdeps.locks.pylock import PylockError, Resolved, UnusableWheelsError, read_pylock
+from flowdeps.locks.releases import Page
 from flowdeps.locks.request import LockRequest
 from flowdeps.resolver import command
 from flowdeps.resolver.advice import advise
-from flowdeps.resolver.child import Limits, run_child
+from flowdeps.resolver.child import ChildEnd, Limits, run_child
 from flowdeps.resolver.directories import Directories
 from flowdeps.resolver.errors import LimitExceededError, ResolverError, UnsatisfiableError
-from flowdeps.resolver.failures import to_error, yanked
+from flowdeps.resolver.failures import to_error, warnings, yanked
+from flowdeps.resolver.pages import read_pages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,8 @@ class Job:
     """Whether the pins of ``previous`` are preferred."""
     access: Access
     now: datetime
+    pages: dict[tuple[NormalizedName, str], Page] = field(default_factory=dict)
+    """What was read of the index, by name and chosen version."""
 
 
 class Uv:
@@ -43,12 +49,13 @@ class Uv:
         self._program = str(program or find_uv_bin())
         self._limits = limits
         self._directories = Directories(cache.absolute())
+        self._default = ""
 
-    async def compile(self, job: Job, platform: str, versions: Mapping[str, str]) -> Resolved:
+    async def compile(self, job: Job, platform: str, versions: Versions) -> Resolved:
         """Resolve a request for one platform; ``versions`` are preferred. Raises ResolveError."""
         request, image = job.request, job.request.image
         with tempfile.TemporaryDirectory(prefix=TEMPORARY) as name:
-            text, messages = await self._run(job, platform, versions, directory=Path(name))
+            text, messages = await self._resolve(job, platform, versions, directory=Path(name))
         try:
             resolved = read_pylock(
                 text,
@@ -61,31 +68,63 @@ class Uv:
             raise UnsatisfiableError(str(error)) from error
         except PylockError as error:
             raise ResolverError(str(error)) from error
-        return replace(resolved, yanked=yanked(messages))
+        pages = await self._pages(job, resolved.pins)
+        pins = {
+            name: replace(pin, hashes=(*pin.hashes, *pages[name].hashes))
+            for name, pin in resolved.pins.items()
+        }
+        return replace(
+            resolved, pins=pins, pages=pages, yanked=yanked(messages), warnings=warnings(messages)
+        )
 
-    async def _run(
-        self, job: Job, platform: str, versions: Mapping[str, str], *, directory: Path
+    async def _pages(self, job: Job, pins: Pins) -> dict[NormalizedName, Page]:
+        """Return what the index says of each of the ``pins``; what was read already isn't again."""
+        missing = {
+            name: pin.version for name, pin in pins.items() if (name, pin.version) not in job.pages
+        }
+        if missing:
+            with tempfile.TemporaryDirectory(prefix=TEMPORARY) as name:
+                directory = Path(name)
+                urls = job.request.index.urls or (await self._default_index(directory),)
+                trusted = _trusted() if job.access.ca else ""
+                files = command.access_files(job.access, trusted=trusted)
+                environment = self._prepare(directory, job.access, files)
+                if not {"SSL_CERT_FILE", "SSL_CERT_DIR"} & environment.keys():
+                    environment["SSL_CERT_FILE"] = certifi.where()  # as uv trusts by itself
+                found = await read_pages(
+                    missing,
+                    job.request,
+                    urls,
+                    environment=environment,
+                    directory=directory,
+                    limits=self._limits,
+                )
+            job.pages.update({(name, missing[name]): page for name, page in found.items()})
+        return {name: job.pages[name, pin.version] for name, pin in pins.items()}
+
+    async def _default_index(self, directory: Path) -> str:
+        """Return the URL of the index that uv asks where none is named."""
+        if not self._default:
+            environment = self._prepare(directory, Access(), {command.NOTHING: ""})
+            ended = await self._run(command.DEFAULT_INDEX, environment, directory)
+            if ended.code != 0:
+                raise ResolverError(
+                    "uv doesn't say which index it asks; name one in spec.index.url"
+                )
+            said = _read(directory / command.OUTPUT, limit=self._limits.output)
+            self._default = said.removeprefix("--index-url").strip()
+        return self._default
+
+    async def _resolve(
+        self, job: Job, platform: str, versions: Versions, *, directory: Path
     ) -> tuple[str, str]:
         """Return the resolution that uv writes, and its messages."""
-        request, access, limits = job.request, job.access, self._limits
+        request, access = job.request, job.access
         arguments = self._arguments(job, platform)
         trusted = _trusted() if access.ca else ""
         files = command.files(request, versions, platform=platform, access=access, trusted=trusted)
-        environment = command.child_environment(
-            os.environ, directory=str(directory), timeout=limits.timeout, access=access
-        )
-        try:
-            for file, text in files.items():
-                (directory / file).touch(mode=0o600)
-                (directory / file).write_text(text)
-            ended = await run_child(
-                [self._program, *arguments],
-                environment=environment,
-                directory=directory,
-                limits=limits,
-            )
-        except OSError as error:
-            raise ResolverError(f"uv can't be started: {error.strerror}") from error
+        environment = self._prepare(directory, access, files)
+        ended = await self._run(arguments, environment, directory)
         if ended.code != 0:
             raise to_error(
                 ended.messages,
@@ -93,7 +132,29 @@ class Uv:
                 credentials=bool(access.netrc),
                 advise=partial(advise, request=request, platform=platform, previous=job.previous),
             )
-        return _read(directory / command.OUTPUT, limit=limits.output), ended.messages
+        return _read(directory / command.OUTPUT, limit=self._limits.output), ended.messages
+
+    def _prepare(self, directory: Path, access: Access, files: Mapping[str, str]) -> dict[str, str]:
+        """Write a child's ``files`` into its directory; returns its environment."""
+        for file, text in files.items():
+            (directory / file).touch(mode=0o600)
+            (directory / file).write_text(text)
+        return command.child_environment(
+            os.environ, directory=str(directory), timeout=self._limits.timeout, access=access
+        )
+
+    async def _run(
+        self, arguments: Sequence[str], environment: Mapping[str, str], directory: Path
+    ) -> ChildEnd:
+        try:
+            return await run_child(
+                [self._program, *arguments],
+                environment=environment,
+                directory=directory,
+                limits=self._limits,
+            )
+        except OSError as error:
+            raise ResolverError(f"uv can't be started: {error.strerror}") from error
 
     def _arguments(self, job: Job, platform: str) -> list[str]:
         request, directories = job.request, self._directories

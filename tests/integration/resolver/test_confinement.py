@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from flowdeps.locks.access import Access
 from flowdeps.locks.image import Distribution, ImageFacts
@@ -357,9 +358,9 @@ async def test_a_program_that_writes_nonsense_is_not_believed(
     make_resolver: MakeResolver, tmp_path: Path
 ) -> None:
     """Success without a resolution is no lock."""
-    previous = Lock(
-        REQUEST.target, (Pin("app", "1.0", (f"sha256:{'0' * 64}",), REQUEST.target.platforms),)
-    )
+    hashes = (f"sha256:{'0' * 64}",)
+    pin = Pin(canonicalize_name("app"), "1.0", hashes, REQUEST.target.platforms)
+    previous = Lock(REQUEST.target, (pin,))
     for program in ("", "output.write_text('nonsense')", "output.write_bytes(b'\\xff')"):
         uv = stand_in(tmp_path / "uv", program)
         for before in (None, previous):

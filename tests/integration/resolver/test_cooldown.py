@@ -98,8 +98,8 @@ async def test_an_index_without_upload_times_can_not_keep_a_cooldown(resolver: R
         with pytest.raises(UnsatisfiableError) as caught:
             await resolver.resolve(cooled("app", index=index), previous=None)
         assert caught.value.message.startswith(
-            "The index doesn't say when app-1.0-py3-none-any.whl was uploaded, "
-            "so that spec.index.cooldown can't be kept: set it to 0s, name the package in "
+            f"The index {index.url} doesn't say when app-1.0-py3-none-any.whl was uploaded, "
+            "so that spec.index.cooldown can't be kept: set it to 0s, name app in "
             "spec.index.cooldownExempt, or use an index that tells upload times. "
         )
         lock = await lock_of(resolver, cooled("app", index=index, exempt=("app",)), previous=None)

@@ -20,7 +20,9 @@ from flowdeps.locks.request import Prereleases
 from flowdeps.resolver.errors import ResolveError
 from flowdeps.resolver.resolve import Resolver
 from tests.cluster import distributions
+from tests.cluster.httpserver import Answer, Server
 from tests.cluster.index import Index
+from tests.cluster.pki import Authority
 from tests.integration.resolver.support import AMD64, ask, limits, link, served, stand_in
 
 SAMPLES = Path(__file__).parents[2] / "unit" / "resolver" / "samples"
@@ -104,6 +106,10 @@ class Scenes:
         )
         await self._ask("six>=2", image=image)
 
+    async def unknown_extra(self) -> None:
+        self._index.add("app", "1.0")
+        await self._ask("app[fast]")
+
     async def url_dependency(self) -> None:
         self._index.add(
             "app", "1.0", requires=["x @ http://other.example.com/x-1.0-py3-none-any.whl"]
@@ -122,6 +128,44 @@ class Scenes:
     async def yanked_with_reason(self) -> None:
         self._index.add("app", "1.0", yanked='breaks on "Mondays"')
         await self._ask("app==1.0")
+
+    async def empty_page(self) -> None:
+        with served({"/simple/app/": b"<html></html>"}) as base:
+            await self._ask("app", index=f"{base}/simple/")
+
+    async def no_html(self) -> None:
+        with served({"/simple/app/": b'<a href="app-1.0-py3-none-any.whl#md5=0">x</a>'}) as base:
+            await self._ask("app", index=f"{base}/simple/")
+
+    async def no_json(self) -> None:
+        await self._answered(b"{}", "application/vnd.pypi.simple.v1+json")
+
+    async def no_page(self) -> None:
+        await self._answered(b"hello", "text/plain")
+
+    async def _answered(self, body: bytes, media_type: str) -> None:
+        server = Server(
+            lambda _: Answer(body=body, media_type=media_type), host="127.0.0.1", port=0
+        )
+        try:
+            await self._ask("app", index=f"http://127.0.0.1:{server.server_port}/simple/")
+        finally:
+            server.close()
+
+    async def file_gone(self) -> None:
+        wheel = distributions.wheel(name="my-app", version="1.0")
+        with served({"/simple/my-app/": link(wheel)}) as base:
+            await self._ask("my-app", index=f"{base}/simple/")
+
+    async def unknown_authority(self) -> None:
+        authority = Authority(self._folder / "authority")
+        pair = authority.server("index", names=["localhost"], addresses=["127.0.0.1"])
+        with Index(certificate=pair) as index:
+            await self._ask("app", index=index.url)
+
+    async def local_version(self) -> None:
+        self._index.add("app", "2.1")
+        await self._ask("app==2.1+cu121")
 
     async def unauthorized(self) -> None:
         self._index.fail(401)
@@ -168,7 +212,7 @@ sys.exit(done.returncode)
     text = said.read_text()
     for changing, fixed in (
         (re.escape(other_index.base_url), "http://other.example.com"),
-        (r"http://127\.0\.0\.1:\d+", "http://index.example.com"),
+        (r"(https?)://127\.0\.0\.1:\d+", r"\1://index.example.com"),
         (r" in [\d.]+m?s\b", " in 1s"),
         (r"(address information): .*", r"\1: Name or service not known"),
         (re.escape(str(tmp_path)), "/srv"),

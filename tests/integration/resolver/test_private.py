@@ -62,7 +62,7 @@ async def test_a_refusal_says_whether_credentials_were_given(
     with pytest.raises(IndexUnauthorizedError) as caught:
         await resolver.resolve(ask("app", index=guarded.url), previous=None, access=given)
     assert (caught.value.reason, caught.value.retry) == ("IndexUnauthorized", True)
-    assert caught.value.message.startswith(f"{guarded.url} answers 401 Unauthorized: ")
+    assert caught.value.message.startswith(f"{guarded.url} answers 401 Unauthorized for app: ")
     assert says in caught.value.message
     assert "horse" not in caught.value.message
 

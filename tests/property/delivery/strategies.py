@@ -35,9 +35,20 @@ _python_paths = st.builds(lambda value: {"name": "PYTHONPATH", "value": value}, 
     lambda source: {"name": "PYTHONPATH", "valueFrom": source}, _references
 )
 _env_lists = st.lists(_variables | _secrets | _python_paths | st.just("{{ name }}"), max_size=4)
+_value_lists = st.lists(
+    _variables | _secrets | st.builds(lambda v: {"name": "PYTHONPATH", "value": v}, _paths),
+    max_size=3,
+)
 _env_values = st.dictionaries(_names | st.just("PYTHONPATH"), _paths, max_size=3)
 _items = st.lists(
     st.builds(lambda name, more: {"name": name, "more": more}, _names, _json), max_size=3
+)
+_array_schemas = st.sampled_from(
+    [
+        {"type": "array"},
+        {"type": ["array", "null"]},
+        {"anyOf": [{"type": "array", "items": {"type": "object"}}, {"type": "null"}]},
+    ]
 )
 
 
@@ -58,6 +69,15 @@ def put(draw: st.DrawFn, parent: dict[str, Any], key: str, value: Any) -> None:
     parent.update(items)
 
 
+def give_by_variable(draw: st.DrawFn, template: Template, parent: Any, key: str) -> None:
+    """Let a variable give a list, as people do in several ways."""
+    name = draw(st.sampled_from([key, f"my-{key}"]))
+    schema = {"title": key, **draw(_array_schemas)}
+    put(draw, schema, "default", draw(_optional(_items)))
+    put(draw, parent, key, draw(st.sampled_from(["{{ %s }}", "{{%s}}"])) % name)
+    put(draw, template["variables"]["properties"], name, schema)
+
+
 @st.composite
 def templates(draw: st.DrawFn) -> Template:
     """A template that can carry the fragment."""
@@ -66,7 +86,10 @@ def templates(draw: st.DrawFn) -> Template:
     pod_template = configuration["job_manifest"]["spec"]["template"]
     properties = template["variables"]["properties"]
     labels = st.dictionaries(_names, _texts, max_size=2)
-    metadata = st.fixed_dictionaries({}, optional={"labels": labels | st.none(), "x": _json})
+    by_labels = st.sampled_from(["{{ labels }}", "{{ pod_labels }}"])
+    metadata = st.just("{{ metadata }}") | st.fixed_dictionaries(
+        {}, optional={"labels": labels | by_labels | st.none(), "x": _json}
+    )
 
     put(draw, pod, "volumes", draw(_optional(_items)))
     put(draw, pod, "initContainers", draw(_optional(_items)))
@@ -79,15 +102,29 @@ def templates(draw: st.DrawFn) -> Template:
     if draw(st.booleans()):
         put(draw, flow, "image", draw(_optional(st.just("registry.example.com/{{ name }}"))))
     put(draw, pod_template, "metadata", draw(_optional(metadata)))
-    put(draw, properties["env"], "default", draw(_optional(_env_values)))
+    put(draw, configuration, "labels", draw(_optional(labels | by_labels)))
+    put(draw, properties["env"], "default", draw(_optional(_env_values | _value_lists)))
     put(draw, properties, draw(_names), draw(_json))
     put(draw, template["variables"], "required", draw(_optional(st.lists(_names, max_size=2))))
     put(draw, template, "alpha", draw(_optional(_json)))
-    worker_env = st.just("{{ env }}") | _env_values
-    if flow.get("env") != "{{ env }}":
-        worker_env = _optional(worker_env | st.lists(_variables, max_size=2))
-    put(draw, configuration, "env", draw(worker_env))
-    if flow.get("image") not in {None, "{{ image }}"} and draw(st.booleans()):
+    worker_env = st.just("{{ env }}") | _env_values | st.lists(_variables, max_size=2)
+    put(draw, configuration, "env", draw(_optional(worker_env)))
+    by_variable = draw(st.booleans())
+    for parent, key in (
+        (pod, "volumes"),
+        (pod, "initContainers"),
+        (flow, "volumeMounts"),
+        (flow, "env"),
+    ):
+        if by_variable and draw(st.booleans()):
+            give_by_variable(draw, template, parent, key)
+    undeclared = flow.get("env") != "{{ env }}" or configuration.get("env") == "{{ env }}"
+    if (
+        not by_variable
+        and undeclared
+        and flow.get("image") not in {None, "{{ image }}"}
+        and draw(st.booleans())
+    ):
         if draw(st.booleans()):
             del template["variables"]["properties"]
         else:

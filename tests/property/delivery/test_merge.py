@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from flowdeps.delivery.choice import find
 from flowdeps.delivery.kinds.kind import Fragment, MergeRefusedError
 from flowdeps.delivery.kinds.kubernetes.merge import merge, remove
+from flowdeps.delivery.kinds.kubernetes.spliced import variable_of
 from tests.property.delivery.strategies import any_fragments, edits, fragments, lists_of, templates
 from tests.unit.delivery.samples import Template, flow_of, pod_of, same
 
@@ -211,6 +212,10 @@ def _is_ours(item: Any) -> bool:
     return str(_name(item)).startswith(OURS)
 
 
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _foreign(template: Template) -> list[Any]:
     pod, flow = pod_of(template), flow_of(template)
     lists = (
@@ -218,7 +223,9 @@ def _foreign(template: Template) -> list[Any]:
         pod.get("initContainers"),
         pod["containers"][1:],
         flow.get("volumeMounts"),
-        flow.get("env") if isinstance(flow.get("env"), list) else [],
+        flow.get("env"),
     )
-    theirs = [[item for item in items or [] if not _is_ours(item)] for items in lists]
+    theirs = [
+        [one for one in _list(items) if not (_is_ours(one) or variable_of(one))] for items in lists
+    ]
     return [[_name(one) for one in items if _name(one) != "PYTHONPATH"] for items in theirs]

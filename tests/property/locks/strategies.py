@@ -4,9 +4,11 @@ Strategies are made once: Hypothesis checks each that it draws from, and many ar
 example.
 """
 
+from collections.abc import Sequence
 from functools import cache
 
 from hypothesis import strategies as st
+from packaging.utils import NormalizedName, canonicalize_name
 
 from flowdeps.locks.image import Distribution, ImageFacts
 from flowdeps.locks.lock import Lock, Pin
@@ -21,10 +23,10 @@ _MARKERS = (
 
 
 @cache
-def names() -> st.SearchStrategy[str]:
+def names() -> st.SearchStrategy[NormalizedName]:
     """Normalized package names."""
     part = st.text(_LETTERS, min_size=1, max_size=4)
-    return st.lists(part, min_size=1, max_size=3).map("-".join)
+    return st.lists(part, min_size=1, max_size=3).map("-".join).map(canonicalize_name)
 
 
 @cache
@@ -45,7 +47,9 @@ def versions() -> st.SearchStrategy[str]:
 
 
 @cache
-def _written() -> st.SearchStrategy[tuple[str, list[str], list[tuple[str, str]], str]]:
+def _written() -> st.SearchStrategy[
+    tuple[NormalizedName, list[NormalizedName], list[tuple[str, str]], str]
+]:
     """A requirement's parts: name, extras, conditions and marker."""
     plain = st.lists(st.integers(0, 30).map(str), min_size=1, max_size=3).map(".".join)
     condition = st.tuples(st.sampled_from(["==", ">=", "<", "!=", ">"]), plain)
@@ -69,7 +73,7 @@ def spellings(draw: st.DrawFn) -> tuple[str, str]:
     return one, f"  {other} {marker.replace(chr(39), chr(34))} "
 
 
-def _extras(names: list[str]) -> str:
+def _extras(names: Sequence[str]) -> str:
     return f"[{','.join(names)}]" if names else ""
 
 
@@ -86,7 +90,9 @@ _WHICH = st.integers(0, 3)
 
 
 @cache
-def _outlines() -> st.SearchStrategy[tuple[Target, list[str], dict[str, str]]]:
+def _outlines() -> st.SearchStrategy[
+    tuple[Target, list[NormalizedName], dict[NormalizedName, str]]
+]:
     """A lock's target, the names of its pins, and what its image has."""
     return st.tuples(
         targets(),

@@ -5,9 +5,10 @@ import json
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from flowdeps.cli.main import main
-from flowdeps.locks.lock import Lock, Pin
+from flowdeps.locks.lock import Lock, Pin, parse_lock
 from flowdeps.locks.target import Target
 
 _TARGET = Target("3.11", ("linux/amd64",))
@@ -15,7 +16,7 @@ _TARGET = Target("3.11", ("linux/amd64",))
 
 def _lock(**versions: str) -> str:
     pins = (
-        Pin(name, version, (f"sha256:{'0' * 64}",), _TARGET.platforms)
+        Pin(canonicalize_name(name), version, (f"sha256:{'0' * 64}",), _TARGET.platforms)
         for name, version in versions.items()
     )
     return Lock(_TARGET, tuple(pins)).render()
@@ -51,8 +52,24 @@ def test_json_says_the_same_as_data(
             {"name": "pandas", "old": "2.3.2", "new": "2.3.3", "image": False},
             {"name": "pyarrow", "old": None, "new": "21.0.0", "image": False},
             {"name": "six", "old": "1.16", "new": None, "image": False},
-        ]
+        ],
+        "notes": [],
     }
+
+
+def test_a_note_that_is_new_is_told(
+    files: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What `flowdeps lock` noted comes after the changes, unless the old lock has the note too."""
+    for file, notes in zip(files, (["six is old"], ["six is old", "no extra\nx"]), strict=True):
+        lock = parse_lock(Path(file).read_text())
+        Path(file).write_text(lock.render(notes))
+    assert main(["diff", *files]) == 0
+    assert capsys.readouterr().out.splitlines()[2:] == ["-six 1.16", "note: no extra x"]
+    assert main(["diff", "--json", *files]) == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == ["no extra x"]
+    assert main(["diff", *files[1:] * 2]) == 0
+    assert capsys.readouterr().out == "no change\n"
 
 
 def test_equal_locks_say_so_and_either_may_come_by_a_pipe(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.utils import canonicalize_name
 
 from flowdeps.locks.lock import Lock, Pin
 from flowdeps.locks.target import Target
@@ -17,7 +18,7 @@ Write = Callable[[str, str], str]
 Output = pytest.CaptureFixture[str]
 LOCK = Lock(
     Target("3.12", ("linux/amd64",)),
-    (Pin("six", "1.17.0", (f"sha256:{'0' * 64}",), ("linux/amd64",)),),
+    (Pin(canonicalize_name("six"), "1.17.0", (f"sha256:{'0' * 64}",), ("linux/amd64",)),),
 ).render()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.index import Index
-from tests.unit.delivery.flow_images import virtual
+from tests.unit.delivery.flow_images import FlowImage, virtual
 from tests.unit.delivery.install_pod import Pod
 from tests.unit.delivery.trial_pod import Trial
 
@@ -21,6 +21,18 @@ def pod(images: dict[str, Path], tmp_path: Path) -> Pod:
         home=tmp_path / "home",
         secret=tmp_path / "secret",  # not there: the volume's Secret is optional
     )
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> FlowImage:
+    """An image of this test alone: a virtual environment with uv."""
+    return virtual(tmp_path)
+
+
+@pytest.fixture
+def served(pod: Pod, image: FlowImage) -> Pod:
+    """A run that chose a set, whose directory a test fills."""
+    return pod.choose(image)
 
 
 @pytest.fixture

@@ -60,8 +60,8 @@ def _sets(make: Callable[[Path], FlowImage], **variables: str) -> Callable[[Path
 
 
 def _user_site(root: Path) -> FlowImage:
-    image = _sets(whole, HOME="ROOT/home")(root)
-    (root / "home/.local/lib" / LIBRARY / "site-packages").mkdir(parents=True)
+    image = _sets(whole, HOME="ROOT/user")(root)
+    (root / "user/.local/lib" / LIBRARY / "site-packages").mkdir(parents=True)
     return image
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from flowdeps.delivery.kinds.kubernetes.merge import merge
 from tests.cluster import distributions
 from tests.cluster.index import Index
+from tests.unit.delivery.flow_images import FlowImage
 from tests.unit.delivery.samples import flow_of, fragment, pod_of, pool
 
 _MERGED = merge(pool(), fragment())
@@ -130,11 +131,24 @@ class Pod:
             check=False,
         )
 
-    def saw(self, **given: Any) -> Any:
-        """What a flow's interpreter begins with, that said nothing."""
-        done = self.flow(**given)
+    def said(self, code: str = SEEN, **given: Any) -> str:
+        """What such a program prints; nothing else is said."""
+        done = self.flow(code, **given)
         assert (done.returncode, done.stderr) == (0, ""), done
-        return json.loads(done.stdout)
+        return done.stdout.strip()
+
+    def saw(self, **given: Any) -> Any:
+        """What such a program's interpreter begins with."""
+        return json.loads(self.said(**given))
+
+    def choose(self, image: FlowImage, key: str = "ml", *base: str) -> "Pod":
+        """Run the install container in an image for a set that brings nothing, or for none."""
+        self.programs = image.programs
+        self.environment |= image.environment
+        self.write(*base, packages=0)
+        outcome = self.run(key)
+        assert outcome.code == 0, outcome.lines
+        return self
 
     @property
     def image_environment(self) -> dict[str, str]:
@@ -144,6 +158,13 @@ class Pod:
     def python_path(self) -> str:
         """What the fragment sets in the flow's container."""
         return PYTHON_PATH.replace("/opt/flowdeps", str(self.home))
+
+
+def child(code: str, *flags: str, environment: str = "None") -> str:
+    """A program that starts its own interpreter with a program, and prints what that prints."""
+    command = f"[sys.executable, *{list(flags)}, '-c', {code!r}]"
+    call = f"subprocess.run({command}, env={environment}, check=True)"
+    return f"import subprocess, sys\nsys.stdout.flush()\n{call}\n"
 
 
 def bake(

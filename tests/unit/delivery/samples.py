@@ -2,6 +2,7 @@
 
 import copy
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,17 @@ _METADATA = "server/api/collections_data/views/aggregate-worker-metadata.json"
 
 def prefect_template(worker: str = "kubernetes") -> Template:
     """The template that the installed Prefect gives to a new pool."""
-    text = (Path(prefect.__file__).parent / _METADATA).read_text()
-    for collection in json.loads(text).values():
+    for collection in _collections().values():
         if worker in collection:
             found: Template = collection[worker]["default_base_job_configuration"]
-            return found
+            return copy.deepcopy(found)
     raise LookupError(worker)
+
+
+@cache
+def _collections() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((Path(prefect.__file__).parent / _METADATA).read_text())
+    return found
 
 
 def pool(*, image: Any = "registry.example.com/flows:1") -> Template:

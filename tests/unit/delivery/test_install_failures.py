@@ -23,6 +23,19 @@ def test_a_tampered_lock_stops_the_run(either: Pod, index: Index) -> None:
     )
 
 
+@pytest.mark.parametrize("key", ["none", "ml"])
+def test_a_run_whose_pod_lacks_a_part_of_its_lists_ends(pod: Pod, index: Index, key: str) -> None:
+    """Also one that chooses nothing; white space, which every other run gets, says nothing."""
+    pod.write(pin(index, "alpha", "1.0"), index=at(index))
+    pod.environment["FLOWDEPS_BEYOND"] = " "
+    assert pod.run(key).code == 0
+    pod.environment["FLOWDEPS_BEYOND"] = " {'name': 'A', 'value': 'secret'}"
+    outcome = pod.run(key)
+    assert outcome.code == 1
+    assert "has more than 100 items" in outcome.last
+    assert "secret" not in "\n".join(outcome.lines)
+
+
 def test_other_bytes_under_a_known_name_stop_the_run(either: Pod, index: Index) -> None:
     """An index that serves something else than it lists is caught by the lock's hash."""
     either.write(pin(index, "alpha", "1.0"), index=at(index))
@@ -108,6 +121,16 @@ def test_another_libc_is_refused(pod: Pod, tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "is for images with glibc" in done.stdout
+
+
+def test_an_empty_choice_is_told_apart_from_a_missing_set(pod: Pod) -> None:
+    """A Prefect variable that is missing arrives as an empty text."""
+    outcome = pod.run("")
+    assert outcome.code == 1
+    assert outcome.lines == [
+        'flowdeps: the job variable "dependency_set" is empty: write the key of a set, or none; if '
+        "a Prefect variable gives it, that one is missing or empty"
+    ]
 
 
 def test_a_missing_set_is_named_with_the_way_out(pod: Pod) -> None:

@@ -85,14 +85,13 @@ def test_a_manifest_that_is_a_placeholder_is_refused(template: Template) -> None
         (with_flow(volumeMounts="{{ mounts }}"), "prefect-job.volumeMounts"),
         (with_flow(env="{{ more_env }}"), "prefect-job.env"),
         (
-            changed(lambda t: manifest_of(t)["spec"]["template"].update(metadata="{{ meta }}")),
-            "template.metadata",
+            with_flow(image="x") | {"variables": {"properties": "{{ properties }}"}},
+            "variables.properties",
         ),
-        (changed(lambda t: t["job_configuration"].pop("env")), "prefect-job.env"),
     ],
 )
-def test_a_list_that_is_a_placeholder_is_refused_by_its_path(template: Template, path: str) -> None:
-    """A placeholder cannot be joined with a list, unless the worker writes its value anyway."""
+def test_what_is_a_placeholder_is_refused_by_its_path(template: Template, path: str) -> None:
+    """Nothing can be joined with a variable that nobody has declared."""
     error = refused(template)
     assert error.reason == "ListIsPlaceholder"
     assert path in error.message
@@ -267,14 +266,3 @@ def test_a_security_context_that_nobody_knows_is_refused_with_what_helps(schema:
     assert error.reason == "SecurityContextIsPlaceholder"
     assert "variables.properties.security_context.default" in error.message
     assert "workPools[].install.securityContext" in error.message
-
-
-def test_pod_labels_may_be_the_workers_own_placeholder() -> None:
-    """The worker adds its labels to the pod in any case, so that placeholder may give way."""
-    template = pool()
-    manifest_of(template)["spec"]["template"]["metadata"] = {"labels": "{{ labels }}"}
-    merged = merge(template, fragment())
-    labels = manifest_of(merged)["spec"]["template"]["metadata"]["labels"]
-    assert labels == {"flowdeps.dev/set": "{{ dependency_set }}"}
-    manifest_of(template)["spec"]["template"]["metadata"] = {"labels": "{{ pod_labels }}"}
-    assert refused(template).reason == "ListIsPlaceholder"

@@ -1,11 +1,9 @@
 """What Prefect's own Kubernetes worker makes of a merged template.
 
-The worker's code runs in the environment that the harness makes for it: the job manifest is the
-worker's, from template and job variables, as for a real flow run.
+The job manifest is the worker's, from template and job variables, as for a real flow run.
 """
 
 import json
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +11,8 @@ import pytest
 
 from flowdeps.delivery.in_image.extras import requirements
 from flowdeps.delivery.kinds.kubernetes.merge import merge
-from tests.cluster import prefect_env, tools
+from tests.cluster import prefect_env
+from tests.support.worker import Worker, running
 from tests.unit.delivery.samples import (
     Template,
     accepted_by_the_server,
@@ -26,65 +25,11 @@ from tests.unit.delivery.samples import (
 
 HOME = "/opt/flowdeps"
 
-_WORKER = """
-import asyncio, json, sys
-from types import SimpleNamespace
-from uuid import uuid4
-from prefect.client.schemas.objects import FlowRun
-from prefect_kubernetes.worker import KubernetesWorker, KubernetesWorkerJobConfiguration
-
-run = FlowRun(name="a-run", flow_id=uuid4())
-
-class Api:
-    # Prefect's variables, as its API gives them.
-    variables = {"text": "httpx rich", "list": ["httpx>=0.27", "x; a == 'b'"], "null": None}
-
-    async def read_variable_by_name(self, name):
-        return SimpleNamespace(value=self.variables[name]) if name in self.variables else None
-
-async def manifest(template, variables):
-    configuration = await KubernetesWorkerJobConfiguration.from_template_and_values(
-        base_job_template=template, values=variables, client=Api()
-    )
-    configuration.prepare_for_flow_run(run)
-    return configuration.job_manifest
-
-for line in sys.stdin:
-    print(json.dumps([asyncio.run(manifest(*one)) for one in json.loads(line)]), flush=True)
-"""
-
-
-class Worker:
-    """The worker's code in a process of its own: templates in, manifests out, a line each."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
-
-    def manifests(self, *given: tuple[Template, dict[str, Any]]) -> list[Any]:
-        """The job manifest of one flow run for each template with its job variables."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(given) + "\n")
-        self._process.stdin.flush()
-        found: list[Any] = json.loads(self._process.stdout.readline())
-        return found
-
 
 @pytest.fixture(scope="module")
 def worker() -> Iterator[Worker]:
-    variables = {
-        "PREFECT_HOME": "/nonexistent/flowdeps",
-        "PREFECT_API_URL": "http://127.0.0.1:9/api",
-        "DO_NOT_TRACK": "1",
-    }
-    with subprocess.Popen(
-        [prefect_env.bin_directory() / "python", "-c", _WORKER],
-        env=tools.environment(variables, without=("PREFECT_", "PYTHON")),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        yield Worker(process)
+    with running(prefect_env.bin_directory() / "python") as worker:
+        yield worker
 
 
 def pod(manifest: Any) -> Any:
@@ -128,8 +73,34 @@ def test_the_worker_fills_in_the_chosen_set(worker: Worker, own_template: Templa
 @pytest.mark.parametrize(
     ("given", "wanted"),
     [
+        ("{{ prefect.variables.set }}", "ml"),
+        ("ml-{{ prefect.variables.revision }}", "ml-3f9a1c20de"),
+        ("{{ prefect.variables.missing }}", ""),
+    ],
+)
+def test_a_set_may_come_from_a_prefect_variable(
+    worker: Worker, own_template: Template, given: str, wanted: str
+) -> None:
+    """What the variable says is the choice everywhere; one that is missing is an empty choice, for
+    which the install container has a line."""
+    [manifest] = worker.manifests((merge(own_template, fragment()), {"dependency_set": given}))
+    labels = manifest["spec"]["template"]["metadata"]["labels"]
+    assert labels["flowdeps.dev/set"] == wanted
+    volumes = {volume["name"]: volume for volume in pod(manifest)["volumes"]}
+    assert volumes["flowdeps-lock"]["configMap"]["name"] == f"flowdeps-{wanted}"
+    [install] = pod(manifest)["initContainers"]
+    assert {"name": "FLOWDEPS_SET", "value": wanted} in install["env"]
+    assert env(manifest)["FLOWDEPS_SET"]["value"] == wanted
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
         ({}, []),
         ({"extra_py_deps": "httpx>=0.27 rich"}, ["httpx>=0.27", "rich"]),
+        ({"extra_py_deps": ["httpx>=0.27", "x; a == 'b'"]}, ["httpx>=0.27", "x; a == 'b'"]),
+        ({"extra_py_deps": ["polars", "{{ prefect.variables.one }}"]}, ["polars", "rich"]),
+        ({"extra_py_deps": []}, []),
         ({"extra_py_deps": "{{ prefect.variables.text }}"}, ["httpx", "rich"]),
         ({"extra_py_deps": "polars {{ prefect.variables.text }}"}, ["polars", "httpx", "rich"]),
         ({"extra_py_deps": "{{ prefect.variables.list }}"}, ["httpx>=0.27", "x; a == 'b'"]),

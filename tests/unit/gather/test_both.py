@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.utils import canonicalize_name
 
 from flowdeps.api.config import parse_config
 from flowdeps.cli.failure import CommandError
@@ -18,6 +19,7 @@ from flowdeps.cli.lock_inputs import Given, read_inputs
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock, Pin
 from flowdeps.locks.request import LockRequest
+from flowdeps.locks.requirements import requirement_name
 from flowdeps.locks.target import Target
 from flowdeps.resolver.resolve import Resolution
 from flowdeps.vulnerabilities.load import Advisories
@@ -38,11 +40,11 @@ ALLOWED = {"index": {"allowed": ["https://packages.example.com"]}}
 def lock_text(*pins: str, python: str = "3.11", base: Sequence[tuple[str, str]] = ()) -> str:
     """A lock as `flowdeps lock` prints it."""
     platforms = ("linux/amd64",)
-    made = [(name, version) for name, _, version in (pin.partition("==") for pin in pins)]
+    made = [(requirement_name(pin), pin.partition("==")[2]) for pin in pins]
     return Lock(
         Target(python, platforms),
         tuple(Pin(name, version, (digest(name),), platforms) for name, version in made),
-        tuple(base),
+        tuple((canonicalize_name(name), version) for name, version in base),
     ).render()
 
 
@@ -337,6 +339,12 @@ SITUATIONS = {
         spec={"requirements": None, "python": {}, "lockFrom": OF_LOCK},
         config_maps={"locks": {"lock": "beta==1.0\n"}},
         says="LockInvalid: spec.lockFrom: ",
+    ),
+    "a lock from elsewhere that names an extra": Situation(
+        spec={"requirements": None, "python": OF_IMAGE, "lockFrom": OF_LOCK},
+        config_maps={"locks": {"lock": lock_text("alpha==1.0").replace("alpha=", "alpha[x]=")}},
+        image={"prefect": "3.0", "alpha": "2.0"},
+        says="LockInvalid: spec.lockFrom: line 4: 'alpha[x]': a pin has no extras; name alpha",
     ),
     "a lock from elsewhere for another Python": Situation(
         spec={"requirements": None, "python": OF_IMAGE, "lockFrom": OF_LOCK},

@@ -2,6 +2,8 @@
 
 from hashlib import sha256
 
+from packaging.utils import NormalizedName, canonicalize_name
+
 from flowdeps.locks.lock import Lock, Pin
 from flowdeps.locks.target import Target
 
@@ -17,11 +19,16 @@ def digest(seed: str) -> str:
 def pin(name: str, version: str, *platforms: str, files: tuple[str, ...] = ("any",)) -> Pin:
     """A pin on ``platforms`` (default: both) with a hash for each of ``files``."""
     return Pin(
-        name=name,
+        name=canonicalize_name(name),
         version=version,
         hashes=tuple(digest(f"{name} {version} {file}") for file in files),
         platforms=platforms or BOTH.platforms,
     )
+
+
+def base(**versions: str) -> tuple[tuple[NormalizedName, str], ...]:
+    """Image packages that a lock builds on."""
+    return tuple((canonicalize_name(name), version) for name, version in versions.items())
 
 
 def lock(*pins: Pin) -> Lock:

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from flowdeps.locks.diff import Change, diff, summarize
-from tests.unit.locks.builders import AMD64, ARM64, digest, lock, pin
+from tests.unit.locks.builders import AMD64, ARM64, base, digest, lock, pin
 
 OLD = lock(pin("pandas", "2.3.2"), pin("six", "1.16"), pin("zict", "3.0"))
 NEW = lock(pin("pandas", "2.3.3"), pin("pyarrow", "21.0.0"), pin("zict", "3.0"))
@@ -47,13 +47,13 @@ def test_other_files_of_the_same_version_are_a_change() -> None:
 
 def test_image_packages_that_a_lock_builds_on_come_last() -> None:
     """A lock that differs by them alone has a difference; each is marked."""
-    old = replace(lock(pin("b", "1.0")), base=(("a", "1.0"), ("six", "1.16.0"), ("zict", "3.0")))
-    new = replace(lock(pin("b", "2.0")), base=(("six", "1.17.0"), ("yarl", "1.0"), ("zict", "3.0")))
+    old = replace(lock(pin("b", "1.0")), base=base(a="1.0", six="1.16.0", zict="3.0"))
+    new = replace(lock(pin("b", "2.0")), base=base(six="1.17.0", yarl="1.0", zict="3.0"))
     assert summarize(diff(old, new), 100) == (
         "b 1.0 → 2.0, -a 1.0 (image), six 1.16.0 → 1.17.0 (image), +yarl 1.0 (image)"
     )
     moved = replace(lock(pin("six", "1.17.0")), base=())
-    assert summarize(diff(replace(lock(), base=(("six", "1.16.0"),)), moved), 100) == (
+    assert summarize(diff(replace(lock(), base=base(six="1.16.0")), moved), 100) == (
         "+six 1.17.0, -six 1.16.0 (image)"
     )
 

@@ -9,7 +9,7 @@ from flowdeps.locks.platforms import (
     preferred_versions,
     toward_others,
 )
-from tests.unit.locks.builders import AMD64, ARM64, BOTH, lock, pin
+from tests.unit.locks.builders import AMD64, ARM64, BOTH, base, lock, pin
 
 
 def resolved(*pins: Pin) -> Pins:
@@ -65,7 +65,7 @@ def test_a_pin_of_the_other_platform_only_is_a_preference_too() -> None:
 def test_what_the_image_no_longer_brings_keeps_its_version() -> None:
     """A version that the lock built on is preferred like a pin; a pin of that name comes first, and
     an image that has the package says itself which version."""
-    previous = replace(lock(pin("a", "2.0")), base=(("a", "1.0"), ("b", "1.0"), ("c", "1.0")))
+    previous = replace(lock(pin("a", "2.0")), base=base(a="1.0", b="1.0", c="1.0"))
     wanted = preferred_versions(AMD64, resolved={}, previous=previous, image={"c": "3.0"})
     assert wanted == {"a": "2.0", "b": "1.0"}
 

@@ -28,12 +28,13 @@ from flowdeps.app.assembly import make_context
 from flowdeps.app.service import Service
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
-from flowdeps.clients.prefect.client import Pool, Pools, Variable
+from flowdeps.clients.prefect.client import Pool, Pools, Variable, Workers
 from flowdeps.clients.prefect.errors import PoolsError
+from flowdeps.delivery.choice import find
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock, Pin, parse_lock
 from flowdeps.locks.request import LockRequest
-from flowdeps.locks.requirements import parse_requirement
+from flowdeps.locks.requirements import parse_requirement, requirement_name
 from flowdeps.resolver.errors import IndexUnavailableError, UnsatisfiableError
 from flowdeps.resolver.resolve import Resolution
 from flowdeps.telemetry.metrics import Metrics
@@ -481,6 +482,7 @@ class MemoryPrefect:
         self.outage: PoolsError | None = None
         self.variables: dict[str, Any] = {}
         self.chosen_sets: set[str] = set()
+        self.workers_of: dict[str, Workers] = {}
 
     def make(self, name: str, *, namespace: str = "flows", **changes: Any) -> None:
         """A pool whose jobs run in `namespace`."""
@@ -495,8 +497,8 @@ class MemoryPrefect:
 
     def keys(self, name: str) -> list[str]:
         """The choices that a pool offers to runs."""
-        schema = self.pools[name].template["variables"]["properties"].get("dependency_set", {})
-        return [key for key in schema.get("enum", []) if key != "none"]
+        live = find(self.pools[name].template)
+        return list(live.keys) if live else []
 
     async def read(self, name: str) -> Pool | None:
         await self._turn()
@@ -518,6 +520,10 @@ class MemoryPrefect:
         assert name
         assert variable == "dependency_set"
         return set(self.chosen_sets)
+
+    async def workers(self, pool: Pool) -> Workers:
+        await self._turn()
+        return self.workers_of.get(pool.name, Workers(server="3.9.1"))
 
     async def variable(self, name: str) -> Variable | None:
         await self._turn()
@@ -557,7 +563,7 @@ class MemoryIndex:
         await asyncio.sleep(self.seconds)
         if self.away:
             raise IndexUnavailableError("the index did not answer")
-        names = [parse_requirement(line).name for line in request.requirements]
+        names = [requirement_name(line) for line in request.requirements]
         if "impossible" in names:
             raise UnsatisfiableError("impossible does not fit together")
         known = {pin.name: pin.version for pin in previous.pins} if previous and keep else {}

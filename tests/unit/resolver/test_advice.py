@@ -104,7 +104,7 @@ def test_a_pin_that_went_down_is_told_unless_it_was_asked_for(
     """A lower version than the last lock's, which all lines allow, for the same Python."""
     request = LockRequest(requirements=("other",), target=Target(python, (AMD64,)))
     previous = lock(pin("app", "2.0"), pin("lib", "1.0"))
-    pins = {"app": pin("app", now), "new": pin("new", "1.0")}
+    pins = lock(pin("app", now), pin("new", "1.0")).on(AMD64)
     for one in (
         replace(request, requirements=(line,)),
         replace(request, constraints=(line,)),

@@ -42,8 +42,28 @@ def test_every_pattern_has_a_sample(says: Says, alternative: str) -> None:
         (Says.NO_UPLOAD_TIME, "no_upload_time", ["app-1.0-py3-none-any.whl"]),
         (Says.YANKED, "yanked", [("app", "1.0", "")]),
         (Says.YANKED, "yanked_with_reason", [("app", "1.0", 'breaks on "Mondays"')]),
+        (Says.UNKNOWN_EXTRA, "unknown_extra", [("app", "1.0", "fast")]),
         (Says.URL_DEPENDENCY, "url_dependency", ["x"]),
         (Says.LOCAL_WHEEL, "local_wheel", ["app"]),
+        (
+            Says.ON_ANOTHER_INDEX,
+            "on_another_index",
+            [
+                (
+                    "app",
+                    "http://index.example.com/simple/",
+                    "app>1",
+                    "http://other.example.com/simple/",
+                )
+            ],
+        ),
+        (Says.NO_PAGE, "no_html", [("http://index.example.com/simple/app/", "")]),
+        (Says.NO_PAGE, "no_page", [("", "http://index.example.com/simple/app/")]),
+        (
+            Says.FILE_GONE,
+            "file_gone",
+            [("http://index.example.com/files/my_app-1.0-py3-none-any.whl", "my_app", "1.0")],
+        ),
         (Says.REFUSED, "proxy_refused", ["407 Proxy Authentication Required"]),
         (Says.URL, "unknown_host", ["http://index.invalid/simple/app/"] * 2),
     ],

@@ -101,9 +101,14 @@ def is_ours(entry: str) -> bool:
 
 
 def arrange(given: str, theirs: str) -> None:
-    """Put their entries in place of the given ones, as Python does: absolute, and each once."""
+    """Put their entries in place of the given ones, as Python does: absolute, and each once.
+
+    What somebody has taken off the path since, such as another sitecustomize, stays away.
+    """
     replaced = {absolute(entry) for entry in given.split(os.pathsep)}
+    gone = replaced.difference(sys.path)
     wanted = [absolute(entry) for entry in theirs.split(os.pathsep)] if theirs else []
+    wanted = [entry for entry in wanted if entry not in gone]
     start = next((at for at, entry in enumerate(sys.path) if entry in replaced), 0)
     rest = [one for one in sys.path[start:] if one not in replaced and one not in wanted]
     sys.path[start:] = [*dict.fromkeys(wanted), *rest]
@@ -221,7 +226,8 @@ def asked_by_python() -> bool:
     while frame.f_back is not None:
         frame = frame.f_back
         name = frame.f_globals.get("__name__", "")
-        if name != __name__ and not name.startswith(("importlib.", "_frozen_importlib")):
+        ours = frame.f_globals is globals()
+        if not ours and not name.startswith(("importlib.", "_frozen_importlib")):
             return bool(name == "site")
     return False
 

@@ -23,7 +23,8 @@ volume):
     /opt/flowdeps/lock.json           what was installed
 
 FLOWDEPS_SET names the set, FLOWDEPS_EXTRAS packages beside it (see ``extras``), FLOWDEPS_INDEX the
-indexes to take these from where there is no set.
+indexes to take these from where there is no set. FLOWDEPS_BEYOND is more than white space where a
+list of the run has more items than its pod was given.
 The last line it prints begins with "flowdeps:" and says how it ended. It exits with 0 or 1.
 """
 
@@ -94,6 +95,7 @@ def main() -> int:
 def install(key: str) -> tuple[str, dict[str, Any]]:
     """Install the set and the extras; return the last line to print, and what ``boot`` is told."""
     started = time.monotonic()
+    check_complete(os.environ.get("FLOWDEPS_BEYOND", ""))
     variable = os.environ.get("FLOWDEPS_EXTRAS_VARIABLE", "extra_py_deps")
     with errors_of(variable):
         extras = requirements(os.environ.get("FLOWDEPS_EXTRAS", ""))
@@ -193,6 +195,11 @@ def read_lock(key: str) -> dict[str, Any]:
     except FileNotFoundError:
         namespace = os.environ.get("FLOWDEPS_NAMESPACE", "")
         variable = os.environ.get("FLOWDEPS_VARIABLE", "dependency_set")
+        if not key:
+            raise InstallError(
+                f'the job variable "{variable}" is empty: write the key of a set, or none; if a '
+                "Prefect variable gives it, that one is missing or empty"
+            ) from None
         raise InstallError(
             f'dependency set "{key}" does not exist for namespace "{namespace}" or has no lock '
             f'yet: choose another with the job variable "{variable}", or see kubectl get fds -A'
@@ -206,6 +213,15 @@ def index_urls(lock: dict[str, Any] | None) -> list[str]:
         return os.environ.get("FLOWDEPS_INDEX", "").split()
     index = lock["index"]
     return [url for url in [index["url"], *index["extraUrls"]] if url]
+
+
+def check_complete(beyond: str) -> None:
+    """Refuse a run that would lack what its deployment gives it."""
+    if beyond.strip():
+        raise InstallError(
+            "a list among the run's job variables (env, volumes, volume mounts or init containers) "
+            "has more than 100 items, and its pod lacks the rest: give 100 or fewer"
+        )
 
 
 def check_fits(lock: dict[str, Any]) -> None:

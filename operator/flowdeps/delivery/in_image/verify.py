@@ -236,6 +236,9 @@ def ending(code: int) -> str:
 def environment(scratch: str) -> dict[str, str]:
     """Return the child's variables: no module is at fault for a home that cannot be written."""
     changed = dict(os.environ)
+    given = Path("/proc/self/environ").read_bytes().split(b"\0")
+    if not any(one.startswith(b"LC_CTYPE=") for one in given):
+        changed.pop("LC_CTYPE", None)  # Python sets it where the image has no locale
     home = os.environ.get("HOME", "")
     if not os.access(home, os.W_OK):
         changed.update(HOME=scratch)

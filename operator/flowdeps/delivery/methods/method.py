@@ -16,6 +16,8 @@ Item = Mapping[str, Any]
 HOME = "/opt/flowdeps"
 """The directory of the flow's container in which everything of ours lies."""
 ENV_PREFIX = "FLOWDEPS_"
+ENV_BEYOND = f"{ENV_PREFIX}BEYOND"
+"""In an init container: more than white space where a list of the run does not fit its pod."""
 LABEL_PREFIX = f"{GROUP}/"
 
 

@@ -92,12 +92,14 @@ class Draft:
             return empty
         if isinstance(found, type(empty)):
             return found
-        kind = "a list" if empty == [] else "a mapping"
+        kind, inside = "a mapping", "the values inside it"
+        if empty == []:
+            kind, inside = "a list", "its items or the values inside them (one is never a list)"
         if isinstance(found, str) and "{{" in found:
             raise MergeRefusedError(
                 "ListIsPlaceholder",
                 f"{written(path)} is {found!r}, to which nothing can be added: write {kind} there, "
-                "with placeholders for the values inside it.",
+                f"with placeholders for {inside}.",
             )
         raise MergeRefusedError(
             "Malformed", f"{written(path)} must be {kind}: write one there, or remove it."

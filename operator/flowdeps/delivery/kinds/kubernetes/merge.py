@@ -9,27 +9,31 @@ The template is somebody else's, so these hold for every template ``t`` and frag
   our fragment is healed by the next ``merge``
 - what cannot be merged is refused with a reason and what to do, and nothing is changed
 
-Our marker has the names of our pieces (``inserted``) and what we had to replace (``draft``).
-Without one, only what has our content as well is ours (``orphans``). Init containers of ours come
-last: others may set up the network or fetch certificates that ours need.
+Our marker has the names of our pieces (``inserted``) and what we had to replace (``draft``), as a
+list that a variable gives (``opened``). Without one, only what has our content as well is ours
+(``orphans``). Init containers of ours come last: others may set up the network or fetch
+certificates that ours need. Our ``env`` goes before that of a variable, which wins.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flowdeps.delivery.choice import find_all, find_extras, schemas_of
 from flowdeps.delivery.kinds.kind import Fragment, MergeRefusedError, Template
-from flowdeps.delivery.kinds.kubernetes import orphans, python_path
+from flowdeps.delivery.kinds.kubernetes import orphans, python_path, spliced
 from flowdeps.delivery.kinds.kubernetes.draft import Draft, Edit, Path, written
 from flowdeps.delivery.kinds.kubernetes.inserted import items_of, names_in, names_of
-from flowdeps.delivery.methods.method import Item, Pieces
-from flowdeps.delivery.placeholders import mapping, placeholder, properties
+from flowdeps.delivery.kinds.kubernetes.opened import open_labels, open_list
+from flowdeps.delivery.kinds.kubernetes.view import lacks_image
+from flowdeps.delivery.methods.method import ENV_BEYOND, Item, Pieces
+from flowdeps.delivery.placeholders import filled, mapping, never_missing, placeholder, properties
 
 _CONFIGURATION: Path = ("job_configuration",)
 _MANIFEST: Path = (*_CONFIGURATION, "job_manifest")
 _TEMPLATE: Path = (*_MANIFEST, "spec", "template")
 _LABELS: Path = (*_TEMPLATE, "metadata", "labels")
+_LABELS_PLACES: Sequence[Path] = (_LABELS, (*_CONFIGURATION, "labels"))
 _POD: Path = (*_TEMPLATE, "spec")
 _CONTAINERS: Path = (*_POD, "containers")
 _FLOW: Path = (*_CONTAINERS, "prefect-job")
@@ -77,44 +81,54 @@ def remove(template: Template) -> dict[str, Any]:
     for name in {*extras, *(one.variable for one in live)}:
         del draft.get(_PROPERTIES)[name]
     named = [names_in(one.record) for one in live]
+    for path in _worker_env(draft):
+        python_path.take_from_worker_env(draft.get(path))
     for place, path in _LISTS.items():
         names = [name for one in named for name in one[place]]
         items = _list(draft.get(path))
         items[:] = [one for one in items if _name(one) not in names and not orphans.is_orphan(one)]
     python_path.take_from_container(draft.get(_LISTS["env"]))
-    for path in _worker_env(draft):
-        python_path.take_from_worker_env(draft.get(path))
-    labels = draft.get(_LABELS)
-    if isinstance(labels, dict):
-        ours = [name for one in named for name in one["labels"]]
-        for name, value in list(labels.items()):
+    ours = [name for one in named for name in one["labels"]]
+    for labels in (draft.get(path) for path in _LABELS_PLACES):
+        for name, value in list(labels.items()) if isinstance(labels, dict) else []:
             if name in ours or orphans.is_orphan_label(name, value):
                 del labels[name]
     for one in live:
         replaced = one.record.get("replaced")
-        edits = map(Edit.from_json, replaced if isinstance(replaced, list) else [])
-        draft.undo(edit for edit in edits if edit is not None)
+        given = map(Edit.from_json, replaced if isinstance(replaced, list) else [])
+        edits = [edit for edit in given if edit is not None]
+        for edit in edits:
+            items = draft.get(edit.path)
+            if placeholder(edit.was) and items and all(map(spliced.variable_of, _list(items))):
+                items.clear()
+        draft.undo(edits)
     return draft.content
 
 
 def _insert(draft: Draft, fragment: Fragment, pieces: Pieces) -> None:
     _give_image(draft, fragment)
+    places = items_of(pieces)
+    for place, items in places.items():
+        if items or (place == "env" and pieces.python_path):
+            open_list(draft, _LISTS[place])
     containers = [_completed(draft, one) for one in pieces.init_containers]
-    if pieces.flow_env or pieces.python_path:
-        _open(draft, _LISTS["env"], "env", [])
-    for place, items in {**items_of(pieces), "initContainers": containers}.items():
+    for place, items in {**places, "initContainers": containers}.items():
         if items:
-            draft.items(_LISTS[place]).extend(copy.deepcopy(items))
+            there = draft.items(_LISTS[place])
+            at = spliced.start(there) if place == "env" else len(there)
+            there[at:at] = copy.deepcopy(list(items))
     if pieces.python_path:
-        given, path = _given(draft), _LISTS["env"]
-        python_path.put_in_container(draft.items(path), pieces, where=written(path), given=given)
+        given, path = never_missing(draft.content), _LISTS["env"]
+        env = draft.items(path)
+        at = spliced.start(env)
+        own = env[:at]
+        python_path.put_in_container(own, pieces, where=written(path), given=given)
+        env[:at] = own
         for path in _worker_env(draft):
-            env = draft.get(path)
-            python_path.put_in_worker_env(env, pieces, where=written(path), given=given)
-    if pieces.labels:
-        draft.mapping(_LABELS[:-1])
-        _open(draft, _LABELS, "labels", {})
-        draft.mapping(_LABELS).update(pieces.labels)
+            values = draft.get(path)
+            python_path.put_in_worker_env(values, pieces, where=written(path), given=given)
+    if pieces.labels and (labels := open_labels(draft, _LABELS)) is not None:
+        labels.update(pieces.labels)
     draft.mapping(_PROPERTIES[:-1])
     variables = draft.mapping(_PROPERTIES)
     replaced = [edit.as_json() for edit in draft.edits]
@@ -122,43 +136,27 @@ def _insert(draft: Draft, fragment: Fragment, pieces: Pieces) -> None:
     variables.update(schemas_of(fragment, record=record))
 
 
-def _open(draft: Draft, path: Path, key: str, empty: Any) -> None:
-    """Replace a placeholder by an empty place where the worker writes its value in any case.
-
-    It does so for what ``job_configuration.<key>`` gets, and it adds the variable ``env`` to a
-    mapping there. Another placeholder's value would be lost.
-    """
-    name = placeholder(draft.get(path))
-    configured = draft.get((*_CONFIGURATION, key))
-    added = name == key == "env" and isinstance(configured, dict)
-    if name is not None and (added or name == placeholder(configured)):
-        draft.replace(path, empty)
-
-
 def _worker_env(draft: Draft) -> list[Path]:
-    """Return where the worker has values for every run, which go before the container's own."""
-    names = {"env", placeholder(draft.get((*_CONFIGURATION, "env"))) or "env"}
+    """Return where there are values for every run which go before the container's own."""
+    names = {"env", placeholder(draft.get((*_CONFIGURATION, "env"))), *_spliced_in(draft, "env")}
     return [
         (*_CONFIGURATION, "env"),
-        *((*_PROPERTIES, name, "default") for name in sorted(names)),
+        *((*_PROPERTIES, name, "default") for name in sorted(filter(None, names))),
     ]
 
 
-def _given(draft: Draft) -> set[str]:
-    """Return the variables that no run lacks: with a default, or with a value that is required."""
-    required = _list(draft.get(("variables", "required")))
-    schemas = properties(draft.content)
-    with_default = {name for name, schema in schemas.items() if schema.get("default")}
-    return with_default | {name for name in required if isinstance(name, str)}
+def _spliced_in(draft: Draft, *places: str) -> list[str]:
+    """Return the variables whose lists are there item by item."""
+    items = (item for place in places for item in _list(draft.get(_LISTS[place])))
+    return list(dict.fromkeys(filter(None, map(spliced.variable_of, items))))
 
 
 def _give_image(draft: Draft, fragment: Fragment) -> None:
     """Make sure that every run has an image: in an init container the worker fills in none."""
-    image = draft.get((*_FLOW, "image"))
-    name = placeholder(image)
-    path: Path = (*_FLOW, "image") if name is None else (*_PROPERTIES, name, "default")
-    if bool(image) if name is None else name in _given(draft):
+    if not lacks_image(draft.content, draft.get(_FLOW)):
         return
+    name = placeholder(draft.get((*_FLOW, "image")))
+    path: Path = (*_FLOW, "image") if name is None else (*_PROPERTIES, name, "default")
     can_be_given = isinstance(draft.get(path[:-1]), dict)
     if can_be_given and fragment.default_image is not None:
         draft.replace(path, fragment.default_image)
@@ -189,7 +187,11 @@ def _completed(draft: Draft, container: Item) -> Item:
             )
     user = {key: value for key, value in mapping(context).items() if key in _USER}
     taken = {key: flow[key] for key in _TAKEN if key in flow}
-    return {**taken, **container, "securityContext": {**user, **ours}}
+    completed = {**taken, **container, "securityContext": {**user, **ours}}
+    if lists := _spliced_in(draft, *_LISTS):
+        beyond = {"name": ENV_BEYOND, "value": spliced.beyond(lists)}
+        completed["env"] = [*container.get("env", []), beyond]
+    return completed
 
 
 def _check_job(draft: Draft) -> None:
@@ -227,19 +229,22 @@ def _check_job(draft: Draft) -> None:
 def _check_names(draft: Draft, fragment: Fragment, pieces: Pieces) -> None:
     """Refuse what has a name of ours: after ``remove`` it is somebody else's."""
     names = names_of(pieces)
+    given = {place: _items_by_default(draft, path) for place, path in _LISTS.items()}
     taken = [
         (path, _name(item))
         for place, path in _LISTS.items()
-        for item in _list(draft.get(path))
+        for item in given[place]
         if _name(item) in names[place]
     ]
     paths = [one["mountPath"] for one in pieces.flow_mounts]
-    mounted = [mapping(item).get("mountPath") for item in _list(draft.get(_LISTS["volumeMounts"]))]
+    mounted = [mapping(item).get("mountPath") for item in given["volumeMounts"]]
     taken += [(_LISTS["volumeMounts"], path) for path in mounted if path in paths]
     containers = [_name(item) for item in draft.get(_CONTAINERS)]
     taken += [(_CONTAINERS, name) for name in containers if name in names["initContainers"]]
-    labels, variables = mapping(draft.get(_LABELS)), mapping(draft.get(_PROPERTIES))
-    taken += [(_LABELS, name) for name in names["labels"] if name in labels]
+    variables = mapping(draft.get(_PROPERTIES))
+    for path in _LABELS_PLACES:
+        labels = mapping(draft.get(path))
+        taken += [(path, name) for name in names["labels"] if name in labels]
     taken += [(_PROPERTIES, name) for name in fragment.variables if name in variables]
     if taken:
         path, name = taken[0]
@@ -251,8 +256,14 @@ def _check_names(draft: Draft, fragment: Fragment, pieces: Pieces) -> None:
             f"{written(path)} already has {name!r} and no marker says that it is ours: rename it, "
             f"or remove it if an earlier flowdeps left it there{forbid}.",
         )
-    for path in (_LISTS["env"], *_worker_env(draft)):
+    python_path.refuse_foreign(given["env"], where=written(_LISTS["env"]))
+    for path in _worker_env(draft):
         python_path.refuse_foreign(draft.get(path), where=written(path))
+
+
+def _items_by_default(draft: Draft, path: Path) -> list[Any]:
+    """Return the items of a list, or those that its variable has by default."""
+    return _list(filled(draft.get(path), properties(draft.content)))
 
 
 def _list(value: Any) -> list[Any]:

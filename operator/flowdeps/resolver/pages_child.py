@@ -1,0 +1,285 @@
+"""Reads what an index says of packages, as a program of its own, in a child as confined as uv's.
+
+uv says which releases it chose, not what it passed over, and it ignores upper bounds of
+Requires-Python. So the pages that it read are read once more. Of files that the index gives no hash
+for, those that uv has no use for, but a run on a newer glibc may take, are read whole.
+
+Question and answer are JSON in the current directory (`flowdeps.resolver.pages`). What can't be
+read is an ``error`` of its package: the others are read all the same.
+"""
+
+import base64
+import gzip
+import hashlib
+import json
+import netrc
+import os
+import re
+import threading
+import time
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Mapping
+from contextlib import suppress
+from html.parser import HTMLParser
+from http import HTTPStatus
+from http.client import HTTPException
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+from packaging.version import Version
+
+from flowdeps.locks.target import GLIBCS, Target
+from flowdeps.resolver.wheel_metadata import requires_python
+
+QUESTION, ANSWER = "question.json", "answer.json"
+_JSON = "application/vnd.pypi.simple.v1+json"
+_ACCEPT = f"{_JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
+_OF_PAGE = {"Accept": _ACCEPT, "Accept-Encoding": "gzip"}
+_READERS = 8
+_TRIES = 3
+_CHUNK = 1024 * 1024
+_LARGEST_PAGE = 64 * _CHUNK
+# ValueError: JSON, a URL or a page that is none; the others: the network, what a server says.
+_PROBLEMS = (OSError, HTTPException, ValueError, KeyError, TypeError, EOFError, zlib.error)
+
+
+class _Links(HTMLParser):
+    """The links of a page (PEP 503) as the files of one in JSON (PEP 691)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.files: list[dict[str, Any]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        if tag == "a" and found.get("href"):
+            url, fragment = urldefrag(found["href"] or "")
+            kind, sign, value = fragment.partition("=")
+            self.files.append(
+                {
+                    "filename": unquote(urlsplit(url).path.rpartition("/")[2]),
+                    "url": url,
+                    "hashes": {kind: value} if sign else {},
+                    "requires-python": found.get("data-requires-python"),
+                    "yanked": "data-yanked" in found,
+                    "core-metadata": "data-core-metadata" in found,
+                }
+            )
+
+
+class _Netrc(urllib.request.BaseHandler):
+    """Gives each host its own credentials, also after a redirection, and no other's."""
+
+    def __init__(self, hosts: netrc.netrc) -> None:
+        self._hosts = hosts
+
+    def http_request(self, request: urllib.request.Request) -> urllib.request.Request:
+        found = self._hosts.authenticators(urlsplit(request.full_url).hostname or "")
+        if found:
+            token = base64.b64encode(f"{found[0]}:{found[2]}".encode()).decode()
+            request.add_unredirected_header("Authorization", f"Basic {token}")
+        return request
+
+    https_request = http_request
+
+
+def main() -> None:
+    """Answer the question in the current directory, beside it."""
+    question = json.loads(Path(QUESTION).read_text(encoding="utf-8"))
+    with suppress(KeyError, netrc.NetrcParseError):  # uv passes over one that it can't read, too
+        hosts = netrc.netrc(os.environ["NETRC"])
+        urllib.request.install_opener(urllib.request.build_opener(_Netrc(hosts)))
+    left = iter(question.pop("packages").items())
+    lock, answers = threading.Lock(), dict[str, dict[str, Any]]()
+
+    def work() -> None:
+        while True:
+            with lock:
+                name, version = next(left, ("", ""))
+            if not name:
+                return
+            try:
+                answers[name] = _package(name, Version(version), **question)
+            except _UnreadableError as error:
+                answers[name] = {"error": str(error), "passes": error.passes}
+
+    threads = [threading.Thread(target=work) for _ in range(_READERS)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    Path(ANSWER).write_text(json.dumps(answers), encoding="utf-8")
+
+
+class _UnreadableError(Exception):
+    """Why something of the index can't be read."""
+
+    def __init__(self, url: str, error: Exception) -> None:
+        self.passes = False  # uv got there: more likely it goes another way than we do
+        why = getattr(error, "reason", None) or error
+        if isinstance(error, urllib.error.HTTPError):
+            self.passes = error.code >= HTTPStatus.INTERNAL_SERVER_ERROR
+            why = f"it answers {error.code} {error.reason}"
+        super().__init__(f"{url} can't be read: {str(why)[:200]}")
+
+
+def _package(
+    name: str,
+    version: Version,
+    *,
+    indexes: list[str],
+    python: str,
+    platforms: list[str],
+    glibc: int,
+    wait: float,
+) -> dict[str, Any]:
+    """What the first index that knows a package says of it; and hashes of files of ``version``."""
+    target, releases, hashes = Target(python, tuple(platforms)), dict[Version, _Release](), set()
+    base, files = _first_page(name, indexes, wait=wait)
+    if not any(file.get("requires-python") for file in files):
+        _add_python(files, version, target, base, wait=wait)
+    for file in files:
+        found = _version(file["filename"])
+        if found is None:
+            continue
+        fits, may_fit = (_fitting(file, target, glibc=minor) for minor in (glibc, GLIBCS[-1]))
+        releases.setdefault(found, _Release()).add(file, fits)
+        if found == version and may_fit > fits and not file.get("hashes"):
+            hashes.add(_sha256(urljoin(base, file["url"]), wait=wait))
+    rows = [{"version": str(one), **releases[one].row()} for one in sorted(releases)]
+    return {"releases": rows, "hashes": sorted(hashes)}
+
+
+def _fitting(file: Mapping[str, Any], target: Target, *, glibc: int) -> set[str]:
+    """The platforms that a file fits."""
+    return {one for one in target.platforms if target.fits(file["filename"], one, glibc=glibc)}
+
+
+def _add_python(
+    files: list[dict[str, Any]], version: Version, target: Target, base: str, *, wait: float
+) -> None:
+    """Add the Requires-Python of ``version``, from a wheel, to a page that doesn't have any."""
+    chosen = [
+        file
+        for file in files
+        if _version(file["filename"]) == version and _fitting(file, target, glibc=GLIBCS[-1])
+    ]
+    if chosen:
+        url = urljoin(base, chosen[0]["url"])
+        try:
+            found = requires_python(
+                url,
+                promised=bool(chosen[0].get("core-metadata")),
+                opened=lambda url, more: _opened(url, more, wait=wait),
+            )
+        except _PROBLEMS as error:
+            raise _UnreadableError(url, error) from error
+        for file in chosen:
+            file["requires-python"] = found
+
+
+class _Release:
+    """What a page says of a release, by its files."""
+
+    def __init__(self) -> None:
+        self._python: dict[bool, set[str]] = {True: set(), False: set()}
+        self._platforms: set[str] = set()
+        self._yanked = True
+        self._uploaded: list[str] = []
+
+    def add(self, file: Mapping[str, Any], platforms: set[str]) -> None:
+        """Add a file, which fits ``platforms``."""
+        self._python[bool(platforms)].add(file.get("requires-python") or "")
+        self._platforms |= platforms
+        self._yanked &= file.get("yanked", False) is not False
+        self._uploaded += filter(None, [file.get("upload-time")])
+
+    def row(self) -> dict[str, Any]:
+        """Return what is known; of Requires-Python what those say that fit, if there are any."""
+        return {
+            "platforms": sorted(self._platforms),
+            "python": sorted(self._python[True] or self._python[False]),
+            "yanked": self._yanked,
+            "uploaded": min(self._uploaded, default=""),
+        }
+
+
+def _first_page(name: str, indexes: list[str], *, wait: float) -> tuple[str, list[dict[str, Any]]]:
+    """The page of the first index that knows a package: its URL, and its files."""
+    for index in indexes:
+        url = f"{index.rstrip('/')}/{name}/"
+        try:
+            return _page(url, wait=wait)
+        except _PROBLEMS as error:
+            if getattr(error, "code", None) != HTTPStatus.NOT_FOUND:
+                raise _UnreadableError(url, error) from error
+    return "", []
+
+
+def _version(filename: str) -> Version | None:
+    with suppress(InvalidWheelFilename):
+        return parse_wheel_filename(filename)[1]
+    with suppress(InvalidSdistFilename):
+        return parse_sdist_filename(filename)[1]
+    return None
+
+
+def _page(url: str, *, wait: float) -> tuple[str, list[dict[str, Any]]]:
+    """A page's own URL, and its files."""
+    with _opened(url, _OF_PAGE, wait=wait) as answer:
+        raw: IO[bytes] = answer
+        if answer.headers.get("Content-Encoding") == "gzip":
+            raw = gzip.GzipFile(fileobj=answer)  # type: ignore[assignment]
+        content, own = raw.read(_LARGEST_PAGE + 1), answer.url
+        if len(content) > _LARGEST_PAGE:
+            raise ValueError(f"its page is larger than {_LARGEST_PAGE} bytes")
+        if "json" in answer.headers.get_content_type():
+            return own, json.loads(content)["files"]
+    page = content.decode(errors="replace")
+    links = _Links()
+    links.feed(page)
+    base = re.search(r"<base\s[^>]{0,200}?href=[\"']([^\"'>]{1,1000})", page[:10_000])
+    return urljoin(own, base[1]) if base else own, links.files
+
+
+def _sha256(url: str, *, wait: float) -> str:
+    digest = hashlib.sha256()
+    try:
+        with _opened(url, {}, wait=wait) as answer:
+            while chunk := answer.read(_CHUNK):
+                digest.update(chunk)
+    except _PROBLEMS as error:
+        raise _UnreadableError(url, error) from error
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _opened(url: str, more: Mapping[str, str], *, wait: float) -> Any:
+    """An answer of the network. Raises what `urllib.request` does."""
+    if urlsplit(url).scheme not in {"http", "https"}:
+        raise ValueError("it names a file that is not on the network")
+    headers = {"Accept-Encoding": "identity", "User-Agent": "flowdeps", **more}
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310
+    for again in range(_TRIES):
+        try:
+            return urllib.request.urlopen(request, timeout=wait)  # noqa: S310
+        except urllib.error.HTTPError as error:
+            if error.code < HTTPStatus.INTERNAL_SERVER_ERROR or again == _TRIES - 1:
+                raise
+        except OSError:
+            if again == _TRIES - 1:
+                raise
+        time.sleep(0.2 * 2**again)
+    raise ValueError("no answer")
+
+
+if __name__ == "__main__":
+    main()
