@@ -15,7 +15,7 @@ does: as a program of the image's, with the same variables and working directory
 The last line begins with "flowdeps-verify:" and holds JSON: {"ok": true}, with a list "notes" where
 people should know more; or what failed: {"ok": false, "module": "foo", "error": "ImportError:
 libfoo.so.1: cannot open ..."}, or {"ok": false, "clashes": [{"kind": "hides", "module": "foo",
-"ours": "foo-full 1.0", "theirs": "foo-least 1.0"}]}.
+"ours": "foo-full 1.0", "theirs": "foo-least 1.0", "leave": ["foo-full", "foo-least"]}]}.
 """
 
 from __future__ import annotations
@@ -169,7 +169,6 @@ def import_as_a_run(modules: list[str], others: list[str]) -> None:
     lock either, here at least, proves nothing against it. Raises ImportFailedError.
     """
     others = [one for one in others if one not in modules]
-    manifest = json.loads((INSTALLED / "manifest.json").read_text("utf-8", "surrogateescape"))
     while True:
         try:
             begin([*modules, *others])
@@ -179,6 +178,7 @@ def import_as_a_run(modules: list[str], others: list[str]) -> None:
             failed = error
         else:
             return
+        manifest = json.loads((INSTALLED / "manifest.json").read_text("utf-8", "surrogateescape"))
         try:
             begin([failed.module], PYTHONPATH=manifest.get("pythonPath", ""))
         except ImportFailedError:
