@@ -160,7 +160,7 @@ def import_as_a_run(modules: list[str], path: list[str]) -> None:
     except ImportFailedError as error:
         if error.module != ENGINE:
             raise
-        manifest = json.loads((INSTALLED / "manifest.json").read_text("utf-8", "surrogateescape"))
+        manifest = json.loads((INSTALLED / "manifest.json").read_text("utf-8"))
         try:
             begin([ENGINE], PYTHONPATH=manifest.get("pythonPath", ""))
         except ImportFailedError:
