@@ -40,7 +40,7 @@ from flowdeps.delivery.in_image.inventory import (
     normal_version,
     say,
 )
-from flowdeps.delivery.in_image.modules import dependants, modules_of
+from flowdeps.delivery.in_image.modules import data_of, dependants, modules_of
 
 RESULT_MARK = "flowdeps-verify:"
 INSTALLED = Path(os.environ.get("FLOWDEPS_HOME", "/opt/flowdeps"))
@@ -126,6 +126,13 @@ def verdict(path: list[str]) -> dict[str, object]:
         import_as_a_run(modules, list(dict.fromkeys(others)))
         say(f"imported {', '.join(modules) or 'nothing of the lock'}")
     notes = overtaken(modules, site=site, before=path[: path.index(site)] if site in path else [])
+    data = [f"{name} ({place})" for name, one in lock.items() if (place := data_of(one))]
+    if data:
+        notes.append(
+            f"data files are below {site}, where programs that look beside Python do not find "
+            f"them: {', '.join(data)}; set the program's own variable, such as JUPYTER_PATH, or "
+            "install it in the image"
+        )
     if untried:
         notes.append(f"not imported, as no module is among their files: {', '.join(untried)}")
     for note in notes:
