@@ -29,7 +29,7 @@ from tests.unit.delivery.samples import (
 SECRET = {"secretKeyRef": {"name": "api", "key": "token"}}
 WAREHOUSE = {"name": "WAREHOUSE", "valueFrom": SECRET}
 TOKEN = {"name": "TOKEN", "valueFrom": SECRET}
-PLACES = {
+PLACES: dict[str, tuple[list[Any], list[Any]]] = {
     "volumes": ([{"name": "results", "emptyDir": {}}], [{"name": "own", "emptyDir": {}}]),
     "initContainers": ([{"name": "certificates", "image": "x"}], [{"name": "own", "image": "x"}]),
     "volumeMounts": (
