@@ -46,6 +46,11 @@ def parse_probe(text: str) -> ImageFacts:
 
 def parse_image_packages(text: str, *, python: str, platform: str) -> ImageFacts:
     """Return the facts in a file that a person made, by `parse_inspect` or `parse_freeze`."""
+    if not text.strip():
+        raise ImageError(
+            "empty: the command that should have written it failed, or was cut off; run it again, "
+            "and look at what it prints"
+        )
     if text.lstrip().startswith("{"):
         return parse_inspect(text)
     return parse_freeze(text, python=python, platform=platform)

@@ -201,7 +201,10 @@ def _image_package(text: str) -> tuple[NormalizedName, str]:
 def _target(header: dict[str, str]) -> Target:
     for key in ("python", "platforms"):
         if key not in header:
-            raise LockError(f"line 1: not a flowdeps lock: it has no line '# {key}: …'")
+            raise LockError(
+                f"line 1: not a flowdeps lock: it has no line '# {key}: …' (what uv, Poetry or"
+                " pip-compile export belongs in requirementsFrom, without hashes)"
+            )
     try:
         return Target(header["python"], tuple(header["platforms"].replace(",", " ").split()))
     except TargetError as error:

@@ -15,15 +15,19 @@ from flowdeps.locks.target import marker_environment, marker_holds
 _SHOWN = 5
 
 
-def left_out(request: LockRequest) -> str | None:
-    """Describe the packages that no platform of a request asks for; None: there are none."""
+def environments(request: LockRequest) -> list[dict[str, str]]:
+    """Return the marker environment of each platform, as a resolver is given it."""
     python = request.target.python
     full = (request.image and request.image.full_version) or f"{python}.0"
-    # as a resolver is given them
-    environments = [
+    return [
         {**marker_environment(python, full_version=full, platform=platform), "extra": ""}
         for platform in request.target.platforms
     ]
+
+
+def left_out(request: LockRequest) -> str | None:
+    """Describe the packages that no platform of a request asks for; None: there are none."""
+    where = environments(request)
     asked: set[str] = set()
     markers: dict[str, list[Marker]] = {}
     for requirement in map(parse_requirement, request.requirements):
@@ -31,7 +35,7 @@ def left_out(request: LockRequest) -> str | None:
         if marker and not any(
             # what can't be compared is no ground for a claim
             marker_holds(marker, one, unknown=True)
-            for one in environments
+            for one in where
         ):
             markers.setdefault(requirement.name, []).append(marker)
         else:
@@ -41,8 +45,8 @@ def left_out(request: LockRequest) -> str | None:
         return None
     text = " ".join(str(one) for name in names for one in markers[name])
     values = "; ".join(
-        f"{name} is {' or '.join(dict.fromkeys(one[name] or 'empty' for one in environments))}"
-        for name in environments[0]
+        f"{name} is {' or '.join(dict.fromkeys(one[name] or 'empty' for one in where))}"
+        for name in where[0]
         if re.search(rf"\b{name}\b", text)
     )
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""

@@ -108,13 +108,11 @@ def describe_choices(
                 f" {platform} and glibc 2.{request.glibc}: {newer[-1].version} has none"
             )
         last = next((one for one in reversed(final) if platform in one.platforms), None)
-        asked = request.prereleases is Prereleases.ALLOW
-        if chosen.is_prerelease and last and not asked:
+        asked = request.prereleases is Prereleases.ALLOW or f"=={chosen}" in str(allowed.get(name))
+        if chosen.is_prerelease and not asked and name in pages and not pages[name].error:
             kind = "development release" if chosen.is_devrelease else "pre-release"
-            yield (
-                f"{name} {pin.version} is a {kind}, since a requirement names one:"
-                f" the newest final release is {last.version}"
-            )
+            other = f"the newest final release is {last.version}" if last else "no final one fits"
+            yield f"{name} {pin.version} is a {kind}: {other}"
 
 
 def unread(pages: Pages) -> Iterator[str]:
@@ -123,7 +121,7 @@ def unread(pages: Pages) -> Iterator[str]:
     for error, name in why.items():
         others = sum(page.error == error for page in pages.values()) - 1
         more = f" (and {others} more)" if others else ""
-        yield (f"whether {name}{more} is for this Python is not known: {error}")
+        yield f"whether {name}{more} is for this Python is not known: {error}"
 
 
 def _chosen(pin: Pin, pages: Pages) -> Release | None:

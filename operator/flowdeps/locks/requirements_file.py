@@ -31,7 +31,10 @@ _VARIABLE = re.compile(r"\$\{?\w+\}?")
 _PLAIN = re.compile(r"[\w./-]{1,80}")
 
 _REMOVE = "remove it and list the packages themselves"
-_HASHES = "leave the hashes out, or name a complete lock in lockFrom"
+_HASHES = (
+    "export without hashes (uv: --no-hashes, Poetry: --without-hashes, pip-compile: without "
+    "--generate-hashes); the lock records those of the index"
+)
 _INSTEAD = {
     flag: instead
     for flags, instead in {
@@ -99,13 +102,17 @@ def logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 def collect(items: Iterable[tuple[str, str]]) -> RequirementsFile:
     """Return the requirements in ``items``: pairs of a place, such as ``line 3``, and a text."""
-    lines, problems = dict[str, None](), list[str]()
+    lines, places = dict[str, None](), dict[str, list[str]]()
     for where, text in items:
         try:
             lines[normalize(parse_requirement(_checked(text)))] = None
         except RequirementError as error:
-            text = f"{where}: {error}"
-            problems.append("".join(one if one.isprintable() else "�" for one in text))
+            text = "".join(one if one.isprintable() else "�" for one in str(error))
+            places.setdefault(text, []).append(where)
+    problems = [
+        f"{where[0]}{f' and {len(where) - 1} more' if where[1:] else ''}: {text}"
+        for text, where in places.items()
+    ]
     if (more := len(problems) - _MAX_PROBLEMS) > 0:
         problems[_MAX_PROBLEMS:] = [f"and {more} more lines with problems"]
     return RequirementsFile(tuple(lines), tuple(problems))

@@ -11,12 +11,15 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name, canonicalize_version
 from packaging.version import Version
 
+from flowdeps.api.wording import counted, listed
 from flowdeps.locks import overlay
 from flowdeps.locks.lock import Lock, Pin
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.requirements import limits, requirement_name
 from flowdeps.locks.target import OLDEST_GLIBC
 from flowdeps.resolver.messages import Says, ranges
+
+_MOST_LINES = 60
 
 
 def advise(
@@ -91,6 +94,17 @@ def advise_on_cooldown(messages: str) -> list[str]:
         f"wait, or name {name} in spec.index.cooldownExempt."
         for name, what in _young(messages).items()
     ]
+
+
+def describe_differences(found: Mapping[str, str]) -> str:
+    """Describe requirements, ``found`` with what of an image is against them, and what to do."""
+    texts = [f"{line} ({against})" for line, against in found.items()]
+    return (
+        f"{counted(len(found), 'requirement')} can't be met on top of the image: "
+        f"{listed(texts, most=_MOST_LINES)}. Delete these lines, then the image's versions are "
+        "used; or name packages in spec.shadow, to put other versions before the image's own (what "
+        "the image requires still holds)"
+    )
 
 
 def lowered_pins(

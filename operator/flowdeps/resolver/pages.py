@@ -1,8 +1,8 @@
 """Asks `flowdeps.resolver.pages_child` what an index says of the packages of a resolution.
 
 It runs in a directory of its own, with the environment and the limits of uv's. An index that fails
-for now fails the resolution, so that equal requests have equal answers. A page that can't be read
-for another reason is no page.
+for now fails the resolution, so that equal requests have equal answers. What can't be read for
+another reason, such as a proxy that only uv knows, is not known.
 """
 
 import json

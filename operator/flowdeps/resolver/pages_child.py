@@ -38,10 +38,12 @@ from packaging.utils import (
 from packaging.version import Version
 
 from flowdeps.locks.target import GLIBCS, Target
+from flowdeps.resolver.wheel_metadata import requires_python
 
 QUESTION, ANSWER = "question.json", "answer.json"
 _JSON = "application/vnd.pypi.simple.v1+json"
 _ACCEPT = f"{_JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
+_OF_PAGE = {"Accept": _ACCEPT, "Accept-Encoding": "gzip"}
 _READERS = 8
 _TRIES = 3
 _CHUNK = 1024 * 1024
@@ -69,6 +71,7 @@ class _Links(HTMLParser):
                     "hashes": {kind: value} if sign else {},
                     "requires-python": found.get("data-requires-python"),
                     "yanked": "data-yanked" in found,
+                    "core-metadata": "data-core-metadata" in found,
                 }
             )
 
@@ -92,8 +95,9 @@ class _Netrc(urllib.request.BaseHandler):
 def main() -> None:
     """Answer the question in the current directory, beside it."""
     question = json.loads(Path(QUESTION).read_text(encoding="utf-8"))
-    if file := os.environ.get("NETRC"):
-        urllib.request.install_opener(urllib.request.build_opener(_Netrc(netrc.netrc(file))))
+    with suppress(KeyError, netrc.NetrcParseError):  # uv passes over one that it can't read, too
+        hosts = netrc.netrc(os.environ["NETRC"])
+        urllib.request.install_opener(urllib.request.build_opener(_Netrc(hosts)))
     left = iter(question.pop("packages").items())
     lock, answers = threading.Lock(), dict[str, dict[str, Any]]()
 
@@ -120,7 +124,7 @@ class _UnreadableError(Exception):
     """Why something of the index can't be read."""
 
     def __init__(self, url: str, error: Exception) -> None:
-        self.passes = isinstance(error, OSError)
+        self.passes = False  # uv got there: more likely it goes another way than we do
         why = getattr(error, "reason", None) or error
         if isinstance(error, urllib.error.HTTPError):
             self.passes = error.code >= HTTPStatus.INTERNAL_SERVER_ERROR
@@ -141,19 +145,46 @@ def _package(
     """What the first index that knows a package says of it; and hashes of files of ``version``."""
     target, releases, hashes = Target(python, tuple(platforms)), dict[Version, _Release](), set()
     base, files = _first_page(name, indexes, wait=wait)
+    if not any(file.get("requires-python") for file in files):
+        _add_python(files, version, target, base, wait=wait)
     for file in files:
         found = _version(file["filename"])
         if found is None:
             continue
-        fits, may_fit = (
-            {one for one in platforms if target.fits(file["filename"], one, glibc=minor)}
-            for minor in (glibc, GLIBCS[-1])
-        )
+        fits, may_fit = (_fitting(file, target, glibc=minor) for minor in (glibc, GLIBCS[-1]))
         releases.setdefault(found, _Release()).add(file, fits)
         if found == version and may_fit > fits and not file.get("hashes"):
             hashes.add(_sha256(urljoin(base, file["url"]), wait=wait))
     rows = [{"version": str(one), **releases[one].row()} for one in sorted(releases)]
     return {"releases": rows, "hashes": sorted(hashes)}
+
+
+def _fitting(file: Mapping[str, Any], target: Target, *, glibc: int) -> set[str]:
+    """The platforms that a file fits."""
+    return {one for one in target.platforms if target.fits(file["filename"], one, glibc=glibc)}
+
+
+def _add_python(
+    files: list[dict[str, Any]], version: Version, target: Target, base: str, *, wait: float
+) -> None:
+    """Add the Requires-Python of ``version``, from a wheel, to a page that doesn't have any."""
+    chosen = [
+        file
+        for file in files
+        if _version(file["filename"]) == version and _fitting(file, target, glibc=GLIBCS[-1])
+    ]
+    if chosen:
+        url = urljoin(base, chosen[0]["url"])
+        try:
+            found = requires_python(
+                url,
+                promised=bool(chosen[0].get("core-metadata")),
+                opened=lambda url, more: _opened(url, more, wait=wait),
+            )
+        except _PROBLEMS as error:
+            raise _UnreadableError(url, error) from error
+        for file in chosen:
+            file["requires-python"] = found
 
 
 class _Release:
@@ -204,7 +235,7 @@ def _version(filename: str) -> Version | None:
 
 def _page(url: str, *, wait: float) -> tuple[str, list[dict[str, Any]]]:
     """A page's own URL, and its files."""
-    with _opened(url, wait=wait) as answer:
+    with _opened(url, _OF_PAGE, wait=wait) as answer:
         raw: IO[bytes] = answer
         if answer.headers.get("Content-Encoding") == "gzip":
             raw = gzip.GzipFile(fileobj=answer)  # type: ignore[assignment]
@@ -223,7 +254,7 @@ def _page(url: str, *, wait: float) -> tuple[str, list[dict[str, Any]]]:
 def _sha256(url: str, *, wait: float) -> str:
     digest = hashlib.sha256()
     try:
-        with _opened(url, wait=wait) as answer:
+        with _opened(url, {}, wait=wait) as answer:
             while chunk := answer.read(_CHUNK):
                 digest.update(chunk)
     except _PROBLEMS as error:
@@ -231,11 +262,11 @@ def _sha256(url: str, *, wait: float) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def _opened(url: str, *, wait: float) -> Any:
+def _opened(url: str, more: Mapping[str, str], *, wait: float) -> Any:
     """An answer of the network. Raises what `urllib.request` does."""
     if urlsplit(url).scheme not in {"http", "https"}:
         raise ValueError("it names a file that is not on the network")
-    headers = {"Accept": _ACCEPT, "Accept-Encoding": "gzip", "User-Agent": "flowdeps"}
+    headers = {"Accept-Encoding": "identity", "User-Agent": "flowdeps", **more}
     request = urllib.request.Request(url, headers=headers)  # noqa: S310
     for again in range(_TRIES):
         try:

@@ -15,6 +15,7 @@ from packaging.utils import NormalizedName
 
 from flowdeps.locks import overlay
 from flowdeps.locks.access import Access
+from flowdeps.locks.differences import differences
 from flowdeps.locks.image import ImageFacts
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.markers import left_out
@@ -36,12 +37,15 @@ from flowdeps.locks.releases import (
     unread,
 )
 from flowdeps.locks.request import LockRequest
-from flowdeps.resolver.advice import lowered_pins
+from flowdeps.resolver.advice import describe_differences, lowered_pins
 from flowdeps.resolver.child import Limits
 from flowdeps.resolver.command import newest_upload
 from flowdeps.resolver.errors import LimitExceededError, UnsatisfiableError
 from flowdeps.resolver.failures import cut_middle
 from flowdeps.resolver.uv import Job, Uv
+
+_MOST_PASSED_OVER = 50
+"""Times that a request is resolved again, since a release is not for its Python."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,8 @@ class Resolver:
         """
         if not request.requirements:
             return Resolution(Lock(request.target))
+        if len(different := differences(request)) > 1:  # uv names one, and what leads to it
+            raise UnsatisfiableError(describe_differences(different))
         access, now = access or Access(), self._now()
         job = Job(request=request, previous=previous, keep=keep, access=access, now=now)
         async with self._turn:
@@ -132,20 +138,26 @@ class Resolver:
     async def _resolve(self, job: Job) -> Resolution:
         """Resolve; where it can be, without releases that say that they are not for this Python."""
         compiled = await self._compile_all(job)
-        told: dict[NormalizedName, str] = {}
-        while wrong := _not_for_python(job.request, compiled).keys() - told.keys():
-            name = min(wrong)
-            says, without = _not_for_python(job.request, compiled)[name]
+        notes: dict[NormalizedName, str] = {}
+        kept: set[NormalizedName] = set()
+        for _ in range(_MOST_PASSED_OVER):
+            wrong = _not_for_python(job.request, compiled)
+            name = min(wrong.keys() - kept, default=None)
+            if name is None:
+                break
+            says, without = wrong[name]
             request = replace(job.request, exclude=(*job.request.exclude, without))
             narrower = replace(job, request=request)
             try:
                 compiled, job = await self._compile_all(narrower), narrower
-                told[name] = f"{says}: an older release that is was taken"
+                notes.setdefault(name, f"{says}: an older release that is was taken")
             except UnsatisfiableError:
-                told[name] = f"{says}, nor any other that fits: an image with pip won't install it"
+                kept.add(name)
+        for name, (says, _) in _not_for_python(job.request, compiled).items():
+            notes[name] = f"{says}, nor any other that fits: an image with pip won't install it"
         base = {package for one in compiled.values() for package in one.base.items()}
         lock = merge_platforms(job.request.target, _pins(compiled), base=tuple(base))
-        return Resolution(lock, tuple(sorted({*_notes(job, compiled), *told.values()})))
+        return Resolution(lock, tuple(sorted({*_notes(job, compiled), *notes.values()})))
 
     async def _compile_all(self, job: Job) -> dict[str, Resolved]:
         """Resolve for each platform, with versions that agree where they can."""

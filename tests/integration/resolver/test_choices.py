@@ -91,6 +91,31 @@ async def test_a_page_in_html_says_as_much(resolver: Resolver) -> None:
     assert pinned(made) == ["app==1.0"]
 
 
+@pytest.mark.parametrize("promised", [True, False])
+async def test_a_page_that_does_not_tell_is_no_excuse(
+    resolver: Resolver, *, promised: bool
+) -> None:
+    """Many indexes of files alone have no Requires-Python: the metadata of the wheels have it, as a
+    file of their own or not, one release after the other."""
+    bounds = {"1.0": ">=3.8", "1.1": CAPPED, "2.0": CAPPED}
+    pages = {"/simple/app/": b""}
+    for version, bound in bounds.items():
+        one = distributions.wheel(name="app", version=version, requires_python=bound)
+        pages["/simple/app/"] += link(one).replace(
+            b"<a ", b'<a data-core-metadata="true" ' if promised else b"<a "
+        )
+        pages[f"/files/{one.filename}"] = one.content
+        if promised:
+            pages[f"/files/{one.filename}.metadata"] = one.metadata or b""
+    with served(pages) as base:
+        made = await resolved(resolver, "app", index=f"{base}/simple/")
+    assert pinned(made) == ["app==1.0"]
+    assert made.notes == (
+        "app 2.0 says that it is not for Python 3.11 (>=3.8,<3.10): an older release that is was"
+        " taken",
+    )
+
+
 async def test_a_private_index_is_read_with_its_credentials(resolver: Resolver) -> None:
     """With those of the set, and no cache of others has a say."""
     with Index(username="me", password="secret") as index:
@@ -173,10 +198,20 @@ async def test_a_pre_release_beside_a_final_one_is_told(index: Index, resolver: 
     index.add("lib", "1.0", requires=["app>=1.1.dev0"])
     made = await resolved(resolver, "lib", index=index.url)
     assert pinned(made) == ["app==1.1.dev1", "lib==1.0"]
-    assert made.notes == (
-        "app 1.1.dev1 is a development release, since a requirement names one: the newest final"
-        " release is 1.0",
-    )
+    assert made.notes == ("app 1.1.dev1 is a development release: the newest final release is 1.0",)
+    made = await resolved(resolver, "lib", "app==1.1.dev1", index=index.url)
+    assert made.notes == (), "whoever names it knows"
+
+
+async def test_a_pre_release_that_nothing_else_fits_is_told(
+    index: Index, resolver: Resolver
+) -> None:
+    """Where the final releases have sources alone, what is left is a pre-release."""
+    index.add_sdist("app", "1.0")
+    index.add("app", "1.1rc1")
+    made = await resolved(resolver, "app", index=index.url)
+    assert pinned(made) == ["app==1.1rc1"]
+    assert made.notes == ("app 1.1rc1 is a pre-release: no final one fits",)
 
 
 async def test_hashes_that_only_a_newer_glibc_needs_are_computed(resolver: Resolver) -> None:

@@ -96,6 +96,23 @@ async def test_a_conflict_with_the_image_names_both_sides_and_the_way_out(
     assert caught.value.message.startswith("six 1.16.0 is in the image, where ")
 
 
+async def test_all_lines_of_a_freeze_that_differ_are_told_at_once(
+    stocked: Index, resolver: Resolver
+) -> None:
+    """With the image's versions; without these lines there is a lock, in which the image's are."""
+    lines = ["six==1.15.0", "pydantic==2.9.2", "pandas"]
+    with pytest.raises(UnsatisfiableError) as caught:
+        await resolver.resolve(on(image(), *lines, index=stocked), previous=None)
+    assert caught.value.message.startswith(
+        "2 requirements can't be met on top of the image: pydantic==2.9.2 (it has 2.14.3), "
+        "six==1.15 (it has 1.16.0). Delete these lines, then the image's versions are used; or "
+        "name packages in spec.shadow"
+    )
+    assert len(stocked.requests) == 0, "no index has a say in it"
+    lock = await lock_of(resolver, on(image(), "pandas", index=stocked), previous=None)
+    assert versions(lock) == {"numpy": "2.3.3", "pandas": "2.3.3"}
+
+
 async def test_a_shadowed_package_moves_only_where_it_must(
     stocked: Index, resolver: Resolver
 ) -> None:
@@ -305,6 +322,17 @@ async def test_a_build_of_ones_own_in_the_image_is_kept(index: Index, resolver: 
     lock = await lock_of(resolver, on(facts, "app", "broken", index=index), previous=None)
     assert versions(lock) == {"app": "1.0"}
     assert dict(lock.base) == {"broken": "1.0", "torch": "2.3.0+cu121", "triton": "1.0"}
+
+
+async def test_what_the_image_requires_by_url_and_lacks_is_not_taken_from_an_index(
+    index: Index, resolver: Resolver
+) -> None:
+    """Whatever has that name there may be somebody else's."""
+    index.add("app", "1.0", requires=["house"])
+    index.add("helper", "9.0")
+    house = Distribution("house", "1.0", ("helper @ https://example.com/helper-1.0.whl",))
+    lock = await lock_of(resolver, on(image(house), "app", index=index), previous=None)
+    assert versions(lock) == {"app": "1.0"}
 
 
 async def test_the_lines_of_pip_freeze_keep_versions_too(

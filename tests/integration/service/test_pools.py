@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.cluster import prefect_env
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.prefect import PrefectServer
@@ -179,24 +180,25 @@ def test_a_deleted_or_changed_config_map_comes_back(
     assert operator.metric("flowdeps_resolve_seconds_count") == resolutions
 
 
-def test_a_pool_without_an_image_is_refused_with_the_way_out(
+def test_a_pool_without_an_image_gets_what_its_worker_takes(
     cluster: ControlPlane, prefect_api: PrefectApi, index: Index, start_operator: StartOperator
 ) -> None:
-    """Where runs might have no image, the template is left alone and the set says what to set."""
+    """Prefect's image of the server's version, as no worker has told its own; the set says so, and
+    the template is as it was once the set is gone."""
     index.add("alpha", "1.0")
     prefect_api.create_pool("bare", image="")
     template = prefect_api.template("bare")
     template["variables"]["properties"]["image"].pop("default", None)
     prefect_api.set_template("bare", template)
-    start_operator(workPools=[])
+    start_operator(workPools=[{"name": "*", "workerPython": "3.12"}])
     apply(cluster, set_body("naked", ["alpha"], pools=["bare"]))
-    body = wait_reason(cluster, "naked", "NoImage")
-    assert "workPools[].image" in condition(body, "Ready")["message"]
+    body = wait_ready(cluster, "naked")
+    image = f"prefecthq/prefect:{prefect_env.versions()['prefect']}-python3.12"
+    merged = prefect_api.template("bare")
+    assert merged["variables"]["properties"]["image"]["default"] == image
+    assert f"runs that name no image get {image}" in condition(body, "Ready")["message"]
+    cluster.kubectl("delete", "fds", "naked", "--timeout=180s")
     assert prefect_api.template("bare") == template
-
-    template["variables"]["properties"]["image"]["default"] = "example.com/flows:2"
-    prefect_api.set_template("bare", template)
-    wait_ready(cluster, "naked")
 
 
 def test_a_pool_that_is_made_later_is_found(

@@ -1,6 +1,6 @@
 """The table of what uv and pip print in the flow's image, against what they printed.
 
-Caught from uv 0.13 and pip 23.2 as other tests here run them; long lines are cut.
+Caught from uv 0.13 and pip 23.2 as other tests here run them, and from uv 0.1; long lines are cut.
 """
 
 import re
@@ -27,6 +27,11 @@ SAMPLES = [
         "contents carefully; someone may have tampered with them.\n"
         "    beta==2.0 from http://index.example.com/files/beta-2.0-py3-none-any.whl",
         f"the lock's hash for beta 2.0 does not match what {_INDEX} serves",
+    ),
+    (
+        "error: unexpected argument '--no-config' found\n\n  tip: a similar argument exists: "
+        "'--no-offline'\n\nUsage: uv pip install [OPTIONS] <PACKAGE|--requirement <REQUIREMENT>",
+        "the image's uv is too old for this: use uv 0.4 or newer, or remove it to use pip",
     ),
     (
         "hint: An index (http://index.example.com/simple/) returned a 403 Forbidden error.",

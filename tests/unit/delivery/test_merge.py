@@ -137,6 +137,21 @@ def test_the_install_container_has_what_the_worker_does_not_fill_in() -> None:
     }
 
 
+@pytest.mark.parametrize("given", [[{"configMapRef": {"name": "settings"}}], "{{ env_from }}"])
+def test_the_install_container_has_the_variables_that_the_flow_has_from_elsewhere(
+    given: Any,
+) -> None:
+    """PYTHONPATH may be among them: ours hides it from the flow, so the script has to see it. What
+    says what to install is ours alone."""
+    template = with_flow(envFrom=given)
+    for choice in (fragment(), fragment(extras=False)):
+        merged = merge(template, choice)
+        install = named(pod_of(merged)["initContainers"], "flowdeps-install")
+        assert install["envFrom"] == given
+        assert {"FLOWDEPS_SET", "FLOWDEPS_EXTRAS"} <= {one["name"] for one in install["env"]}
+        assert same(remove(merged), template)
+
+
 def with_context_of_runs(**schema: Any) -> Template:
     """A template whose runs choose the whole security context by a variable."""
     template = with_flow(securityContext="{{ security_context }}")
@@ -210,7 +225,9 @@ def test_a_pool_may_forbid_extras() -> None:
     """Then neither the variable nor its value in the install container is there."""
     merged = merge(pool(), fragment(extras=False))
     assert "extra_py_deps" not in merged["variables"]["properties"]
-    assert '"name": "FLOWDEPS_EXTRAS"' not in json.dumps(merged)
+    [install] = pod_of(merged)["initContainers"]
+    assert named(install["env"], "FLOWDEPS_EXTRAS")["value"] == ""
+    assert "extra_py_deps" not in json.dumps(install["env"])
     assert "extra_py_deps" in merge(merged, fragment())["variables"]["properties"]
     assert same(merge(merge(pool(), fragment()), fragment(extras=False)), merged)
 

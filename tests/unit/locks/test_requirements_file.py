@@ -67,8 +67,9 @@ def test_a_file_is_read_as_pip_reads_it(text: str, lines: tuple[str, ...] | None
         ),
         (
             "pandas==2 --hash=sha256:00",
-            '"--hash=…": a hash is not allowed; leave the hashes out, or name a complete lock'
-            " in lockFrom",
+            '"--hash=…": a hash is not allowed; export without hashes (uv: --no-hashes, Poetry:'
+            " --without-hashes, pip-compile: without --generate-hashes); the lock records those of"
+            " the index",
         ),
         ("pandas @ https://example.com/p", f'"pandas @…": a URL is not allowed; {PUBLISH}'),
         ("git+ssh://git@example.com/p", f'"git+ssh://…": a URL is not allowed; {PUBLISH}'),
@@ -142,9 +143,17 @@ def test_a_requirement_that_is_too_long_is_refused() -> None:
         assert len(problem) < 200
 
 
+def test_a_problem_of_many_lines_is_told_once() -> None:
+    """Each line of an export has hashes; others keep their own places."""
+    text = "".join(f"a{number}==1 --hash=sha256:00\n" for number in range(50))
+    first, second = parse_requirements_file(f"{text}--pre\n{text}").problems
+    assert first.startswith('line 1 and 99 more: "--hash=…": a hash is not allowed; export without')
+    assert second.startswith('line 51: "--pre": ')
+
+
 def test_many_problems_are_counted() -> None:
     """A file that is wrong throughout gives a message of bounded length."""
-    problems = parse_requirements_file("--pre\n" * 500).problems
+    problems = parse_requirements_file("".join(f"a b{n}\n" for n in range(500))).problems
     assert len(problems) == 21
     assert problems[-1] == "and 480 more lines with problems"
 

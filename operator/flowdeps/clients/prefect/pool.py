@@ -13,7 +13,7 @@ from packaging.version import InvalidVersion, Version
 from flowdeps.api.wording import listed
 
 OLDEST = "3.5.0"
-"""The oldest Prefect of a worker that is supported: its images have prefect-kubernetes 0.6.6."""
+"""The oldest Prefect of a worker that is supported, with prefect-kubernetes 0.6.6."""
 _SHOWN = 3
 
 

@@ -51,6 +51,10 @@ CAUSES: Causes = (
     ),
     (r"no such option", "the image's pip is too old for this: use pip 23 or newer, or add uv"),
     (
+        r"unexpected argument '--",
+        "the image's uv is too old for this: use uv 0.4 or newer, or remove it to use pip",
+    ),
+    (
         r"No matching distribution|no wheels|no usable wheels|no version of|was not found in",
         "{index} has no wheel of {package} for this image",
     ),

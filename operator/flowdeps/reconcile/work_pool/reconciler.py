@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 _SETS_FIRST = 5.0
 """Seconds that sets have at most to publish where the pool's jobs run now."""
+_LOCKS_FIRST = 600.0
+"""Seconds that they have at most to be locked for another image, where the worker chooses it."""
 _PAUSE = 0.2
 """Seconds until it is checked again whether they have."""
 
@@ -72,7 +74,7 @@ class PoolReconciler:
         self._context = context
         self._throttles: dict[str, WriteThrottle] = {}
         self._in_line: dict[str, str] = {}
-        self._moved_at: dict[str, float] = {}
+        self._held_until: dict[str, float] = {}
         self._runs = RunsReader(context)
 
     async def reconcile(self, name: str) -> float | None:
@@ -98,7 +100,7 @@ class PoolReconciler:
         def busy() -> bool:
             return any(map(context.working_on, sets))
 
-        if now - self._moved_at.get(name, float("-inf")) < _SETS_FIRST and busy():
+        if now < self._held_until.get(name, 0.0) and busy():
             return _PAUSE
         if wait := throttle.wait(now, busy):
             return wait
@@ -110,7 +112,8 @@ class PoolReconciler:
             for offer in self._offers(name):
                 context.requeue_competitors(offer.ref.key, but=PoolKey(name))
             if pool and self.ours(pool) and busy():
-                self._moved_at[name] = context.queue.time()
+                seconds = _LOCKS_FIRST if runs and runs.image else _SETS_FIRST
+                self._held_until[name] = context.queue.time() + seconds
                 return _PAUSE  # what the template offers stays meanwhile
         if pool is None:
             text = f'Prefect has no work pool "{name}"; create it or correct the name'
