@@ -198,7 +198,7 @@ class Reason(StrEnum):
         "use a Kubernetes pool")
     NO_IMAGE = ("NoImage", _STALLED,
         "Runs of the pool may have no image, and flowdeps can't give them one.",
-        "set a default image in the pool, or `workPools[].image` in the operator's configuration")
+        "the message says where to name one")
     NOT_MERGEABLE = ("NotMergeable", _STALLED,
         "The base job template leaves no place for the fragment.",
         "the message says what is in the way; `flowdeps template --pool NAME SET.yaml` shows it"

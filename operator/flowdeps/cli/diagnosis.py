@@ -232,6 +232,9 @@ def _notes(body: Body, status: SetStatus, now: datetime) -> Iterator[str]:
         )
     if status.proposed:
         yield proposal(status.proposed)
+    for pool in status.work_pools:
+        if pool.synced and pool.message:
+            yield f'work pool "{pool.name}": {pool.message}'
 
 
 def _serving(observed: Observed, status: SetStatus) -> Iterator[Serving]:
@@ -250,7 +253,8 @@ def _problems(observed: Observed, pool: PoolStatus, lock: LockStatus) -> Iterato
         if not pool.synced:
             yield pool.message
     elif key not in live:
-        yield pool.message or "its template does not offer the key, though it should"
+        said = "" if pool.synced else pool.message
+        yield said or "its template does not offer the key, though it should"
     if not pool.namespaces and not pool.synced:
         yield pool.message
     for namespace in pool.namespaces:

@@ -15,6 +15,7 @@ from flowdeps.api.config import Config
 from flowdeps.api.problems import InvalidError, Problem
 from flowdeps.api.resource import parse_spec
 from flowdeps.api.times import parse_time
+from flowdeps.api.wording import listed
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.manifests import read_manifests
 from flowdeps.cli.settings import add_config, read_config, read_document
@@ -90,8 +91,8 @@ def run(args: argparse.Namespace) -> int:
                 python=config.pool(args.pool).worker_python,
             )
             fragment = replace(fragment, default_image=image)
-            ours = "" if told else " where it is the Prefect installed here; else give --prefect"
-            notes.append(f"{default_image_note(image)}{ours}")
+            here = "" if told else " with the Prefect that is installed here; else give --prefect"
+            notes.append(f"{default_image_note(image)}{here}")
         try:
             template = kind.merge(base, fragment)
         except MergeRefusedError as refusal:
@@ -113,16 +114,30 @@ def run(args: argparse.Namespace) -> int:
 def _fragment(args: argparse.Namespace, config: Config) -> Fragment:
     settings = config.pool(args.pool)
     offered: dict[str, Signature] = {}
-    default = NONE
+    default, named, kept_out = NONE, set[str](), set[str]()
     for entry in _entries(args.files):
         for ref in entry.pool_refs:
-            if ref.name != args.pool or not settings.admits(entry.key.namespace):
+            named.add(ref.name)
+            if ref.name != args.pool:
+                continue
+            if not settings.admits(entry.key.namespace):
+                kept_out.add(entry.key.namespace)
                 continue
             offered.setdefault(ref.key, signature_of(entry))
             if ref.default and default == NONE:
                 default = ref.key
+    if kept_out and not offered:
+        raise CommandError(
+            f'work pool "{args.pool}" takes no sets from namespace'
+            f" {listed(sorted(kept_out), most=3)}; add it to the pool's"
+            " namespaces in the configuration (workPools[].namespaces)"
+        )
     if not offered:
-        raise CommandError(f'no set in these files offers itself to work pool "{args.pool}"')
+        others = f", or --pool one of: {', '.join(sorted(named))}" if named else ""
+        raise CommandError(
+            f'no set in these files offers itself to work pool "{args.pool}"; name it in their'
+            f" spec.workPools{others}"
+        )
     return pool_fragment(
         offered,
         settings=settings,

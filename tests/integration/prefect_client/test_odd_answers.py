@@ -11,7 +11,7 @@ from aiohttp.test_utils import RawTestServer
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from flowdeps.api.reasons import Reason
-from flowdeps.clients.prefect.client import Pools
+from flowdeps.clients.prefect.client import Pool, Pools, Workers
 from flowdeps.clients.prefect.errors import PoolsError
 
 SECRET = "hunter2-never-shown"
@@ -249,3 +249,22 @@ async def test_who_leaves_while_connecting_leaves_no_connection_behind() -> None
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
         await asyncio.wait_for(closed.wait(), 60)
+
+
+async def test_credentials_for_pools_alone_leave_the_servers_version() -> None:
+    """Who may not read events or workers still learns which Prefect it is; an outage is one."""
+
+    async def respond(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == "/api/admin/version":
+            return web.json_response("3.9.1")
+        needs_no_token = request.path == "/api/csrf-token"
+        return web.Response(status=404 if needs_no_token else 403)
+
+    pool = Pool("k", "kubernetes", {}, POOL["id"])
+    async with answering(respond) as pools:
+        assert await pools.workers(pool) == Workers(server="3.9.1")
+    for status, reason in ((500, Reason.PREFECT_UNAVAILABLE), (403, Reason.PREFECT_UNAUTHORIZED)):
+        async with answering(always(status)) as pools:
+            with pytest.raises(PoolsError) as caught:
+                await pools.workers(pool)
+            assert caught.value.reason is reason

@@ -61,6 +61,7 @@ FULL: dict[str, Any] = {
             "namespaces": ["team-*"],
             "jobNamespaces": ["jobs"],
             "image": "registry.example.com/flows:1",
+            "workerPython": "3.12",
             "variable": "packages",
             "extraPackages": "Forbidden",
             "install": {
@@ -81,6 +82,7 @@ def test_each_field_arrives() -> None:
         namespaces=("team-*",),
         job_namespaces=("jobs",),
         image="registry.example.com/flows:1",
+        worker_python="3.12",
         variable="packages",
         extra_packages=False,
         install=InstallConfig(
@@ -276,6 +278,16 @@ _CPU, _FIRST = "pods.resources.limits.cpu", "pods.tolerations[0]"
             "another name",
         ),
         ({"workPools": [{"name": "a", "image": "a b"}]}, "workPools[0].image", "registry"),
+        (
+            {"workPools": [{"name": "a", "workerPython": 3.12}]},
+            "workPools[0].workerPython",
+            "put it in quotes",
+        ),
+        (
+            {"workPools": [{"name": "a", "workerPython": "3.12.1"}]},
+            "workPools[0].workerPython",
+            'write one such as "3.12"',
+        ),
         (
             {"workPools": [{"name": "a", "install": {"env": [{"name": "A", "value": "{{ b }}"}]}}]},
             "workPools[0].install.env[0].value",

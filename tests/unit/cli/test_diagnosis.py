@@ -84,6 +84,21 @@ def test_every_reason_has_its_answer_in_the_documentation() -> None:
     assert not [reason for reason in STALLED if not reason.remedy]
 
 
+def test_what_a_pools_runs_should_know_is_a_note_and_no_trouble() -> None:
+    """Of a set that is served; it is no reason why a key is missing from a template."""
+    noted = {**POOL, "message": "runs that name no image get x:1"}
+    found = diagnosis_of(
+        Observed(body=body(READY, pools=(noted,)), offered={"k": ["ml"]}, mounted=OURS)
+    )
+    assert found.notes == ('work pool "k": runs that name no image get x:1',)
+    assert [one.problem for one in found.serving] == [""]
+    found = diagnosis_of(
+        Observed(body=body(READY, pools=(noted,)), offered={"k": []}, mounted=OURS)
+    )
+    [one] = found.serving
+    assert one.problem == "its template does not offer the key, though it should"
+
+
 @pytest.mark.parametrize("reason", STALLED)
 def test_a_set_that_waits_for_a_person_says_why_and_what_to_do(reason: Reason) -> None:
     """Each reason that only a person can end: its meaning, its message and what to do, once."""

@@ -108,6 +108,19 @@ def test_a_pool_that_no_set_names_is_refused(template: Run) -> None:
     status, _, err = template(pool(), sets=[a_set("ml", "other")])
     assert status == 1
     assert 'no set in these files offers itself to work pool "k"' in err
+    assert err.endswith("name it in their spec.workPools, or --pool one of: other\n")
+
+
+def test_a_set_that_the_configuration_keeps_out_is_not_told_to_name_the_pool(
+    template: Run,
+) -> None:
+    """It does name it; the advice leads to the configuration, and there it ends."""
+    sets, pools = [a_set("ml", "k", namespace="team")], [{"name": "k", "namespaces": ["flows"]}]
+    status, _, err = template(pool(), sets=sets, workPools=pools)
+    assert status == 1
+    assert 'work pool "k" takes no sets from namespace team; add it to' in err
+    pools[0]["namespaces"] = ["flows", "team"]
+    assert template(pool(), sets=sets, workPools=pools)[0] == 0
 
 
 def test_the_configuration_of_the_pool_counts(template: Run) -> None:

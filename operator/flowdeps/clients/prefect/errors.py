@@ -85,5 +85,11 @@ def _refusal(status: int, *, writing: bool) -> PoolsError:
     if status == 404:
         return _unavailable("there is no Prefect API at its address (404); it ends in /api")
     if writing and status in {400, 409, 413, 422}:
-        return PoolsError(Reason.NOT_MERGEABLE, f"the Prefect API refused the template ({status})")
+        what = f"the Prefect API refused the template ({status})"
+        if status == 422:
+            what += (
+                ", as it would without us: each placeholder must be one of its"
+                " variables.properties, and these a valid schema; correct it in the pool"
+            )
+        return PoolsError(Reason.NOT_MERGEABLE, what)
     return _unavailable(f"the Prefect API answered {status}")

@@ -3,7 +3,6 @@
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from pathlib import PurePosixPath
 from typing import Any
 
 from flowdeps.delivery.kinds.kind import Template, TemplateView
@@ -75,7 +74,7 @@ def _isolation(command: object) -> str | None:
     ours = takes = False  # whether a word is an option of Python's, or what one takes
     for word in words:
         if takes or not (ours and word.startswith("-")):
-            ours, takes = takes or _PYTHON.fullmatch(PurePosixPath(word).name) is not None, False
+            ours, takes = takes or _PYTHON.fullmatch(word.rpartition("/")[2]) is not None, False
             continue
         letters = re.sub("[cmWX].*", "", word[1:])
         if any(letter in letters for letter in "IES"):
