@@ -16,3 +16,5 @@ compile requirements/build.txt "$@" -c requirements/operator.txt requirements/bu
 compile requirements/dev.txt "$@" --group dev -c requirements/operator.txt pyproject.toml
 compile requirements/prefect.txt "$@" requirements/prefect.in
 compile requirements/prefect-image.txt "$@" requirements/prefect-image.in
+compile requirements/worker-oldest.txt "$@" --exclude-newer 2025-11-05 requirements/worker-oldest.in
+compile requirements/worker-middle.txt "$@" --exclude-newer 2026-05-01 requirements/worker-middle.in

@@ -23,8 +23,8 @@ from pathlib import Path
 
 from tests.cluster import signals
 
-# About equally long. More at once are slower on two cores, and tests run out of time: each suite has
-# an API server and Prefect of its own, and a node takes a third of a core idle.
+# About equally long. More at once are slower on two cores, and tests run out of time: each suite
+# has an API server and Prefect of its own, and a node takes a third of a core idle.
 _RESOLVER = "tests/integration/resolver"  # needs no cluster
 SUITES = {
     "integration": ("tests/integration", f"--ignore={_RESOLVER}"),

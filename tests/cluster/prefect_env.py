@@ -1,14 +1,19 @@
-"""An environment with Prefect's server and Kubernetes worker, apart from ours, in the cache."""
+"""Environments with Prefect's server and Kubernetes worker, apart from ours, in the cache."""
 
+import re
 import subprocess
 import sys
 from functools import cache as memoized
+from functools import partial
 from pathlib import Path
 
 from tests.cluster import cache, tools
 from tests.cluster.progress import run_step
 
-LOCK = Path(__file__).parents[2] / "requirements" / "prefect.txt"
+NEWEST = "prefect"
+WORKERS = (NEWEST, "worker-middle", "worker-oldest")
+"""The locks with a Kubernetes worker."""
+_LOCKS = Path(__file__).parents[2] / "requirements"
 _TEMPLATE = "kubernetes-template.json"
 _PRINT_TEMPLATE = """
 import json
@@ -17,19 +22,27 @@ print(json.dumps(KubernetesWorker.get_default_base_job_template()))
 """
 
 
-def bin_directory() -> Path:
-    """Where its ``python`` and ``prefect`` are; installed where it is not there yet."""
-    key = cache.digest(LOCK, sys.version)
-    return cache.entry(f"prefect/{key}", _install) / "bin"
+def bin_directory(lock: str = NEWEST) -> Path:
+    """Where ``python`` and ``prefect`` of a lock are; installed where they are not there yet."""
+    file = _LOCKS / f"{lock}.txt"
+    key = cache.digest(file, sys.version)
+    return cache.entry(f"prefect/{key}", partial(_install, file)) / "bin"
 
 
 @memoized
-def kubernetes_template() -> str:
-    """The base job template that this worker ships, as JSON."""
-    return (bin_directory().parent / _TEMPLATE).read_text()
+def versions(lock: str = NEWEST) -> dict[str, str]:
+    """What a lock pins, by name."""
+    pins = re.findall(r"^([\w.-]+)==([^\s;]+)", (_LOCKS / f"{lock}.txt").read_text(), re.MULTILINE)
+    return dict(pins)
 
 
-def _install(at: Path) -> None:
+@memoized
+def kubernetes_template(lock: str = NEWEST) -> str:
+    """The base job template that a lock's worker ships, as JSON."""
+    return (bin_directory(lock).parent / _TEMPLATE).read_text()
+
+
+def _install(lock: Path, at: Path) -> None:
     log = cache.root() / "logs" / "prefect.log"
     environment = tools.environment(without=("PREFECT_", "PYTHON"))
     run_step(
@@ -42,7 +55,7 @@ def _install(at: Path) -> None:
         "installing Prefect's server and worker",
         [
             *(tools.uv(), "pip", "install", "--python", at / "bin" / "python"),
-            *("--require-hashes", "--compile-bytecode", "--requirement", LOCK),
+            *("--require-hashes", "--compile-bytecode", "--requirement", lock),
         ],
         log=log,
         attempts=3,

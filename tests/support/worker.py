@@ -26,6 +26,7 @@ class Api:
     variables = {
         "text": "httpx rich", "list": ["httpx>=0.27", "x; a == 'b'"], "null": None,
         "mapping": {"A": "1"}, "entries": [{"name": "A", "value": "1"}],
+        "one": "rich", "set": "ml", "revision": "3f9a1c20de",
     }
 
     async def read_variable_by_name(self, name):

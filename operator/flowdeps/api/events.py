@@ -38,7 +38,7 @@ class Event(StrEnum):
     KEY_IN_USE = (
         "KeyInUse",
         "Warning",
-        "Deployments still choose a set that is being deleted; Prefect refuses their next runs.",
+        "Deployments still choose a set that is being deleted; their next runs are refused.",
     )
     CLEANUP_GIVEN_UP = (
         "CleanupGivenUp",

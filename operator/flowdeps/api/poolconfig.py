@@ -12,6 +12,9 @@ from flowdeps.api.trialconfig import checked_resources
 _check_variable = rules.matching(
     r"[A-Za-z_][A-Za-z0-9_]*", "is not a variable's name; use letters, digits and '_'"
 )
+_check_python = rules.matching(
+    r"3\.[0-9]{1,2}", 'is not a minor version of Python; write one such as "3.12", in quotes'
+)
 _check_literal = rules.rule(
     lambda text: "{{" not in text,
     "'{{' starts a placeholder of Prefect's template; write the value itself",
@@ -47,6 +50,9 @@ class PoolConfig:
     job_namespaces: tuple[str, ...] = ()
     """Where the runs are. Empty: what the pools' templates say."""
     image: str | None = None
+    """Of runs that name none. None: what the pool's template says, or else their worker."""
+    worker_python: str = "3.11"
+    """The Python of the pools' workers, by which they choose an image; Prefect's charts have it."""
     variable: str = "dependency_set"
     extra_packages: bool = True
     """Whether a run may add packages of its own, unpinned."""
@@ -67,6 +73,7 @@ def parse_pool(fields: Fields) -> PoolConfig:
             "jobNamespaces", most=32, limit=63, check=rules.check_namespace
         ),
         image=fields.text("image", limit=1024, check=rules.check_image),
+        worker_python=fields.text("workerPython", check=_check_python),
         variable=fields.text("variable", limit=63, check=_check_choice),
         extra_packages=fields.text("extraPackages", check=rules.one_of("Allowed", "Forbidden"))
         != "Forbidden",

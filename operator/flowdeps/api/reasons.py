@@ -169,7 +169,8 @@ class Reason(StrEnum):
         "The lock installs, but does not work in its image; the message has the last lines of the"
         " verification.",
         "often the image lacks a system library: fix the image, or choose another version;"
-        " name the modules in `verify.imports` if one has another name or must not be imported")
+        " name the modules in `verify.imports` if one has another name or must not be imported; of"
+        " two packages with one module, require one, or name one in `shadow`")
     VULNERABLE = ("Vulnerable", _STALLED,
         "spec.vulnerabilities is Block, and the new lock has known vulnerabilities.",
         "widen the requirement that keeps the versions that the message names, or set"
@@ -196,7 +197,7 @@ class Reason(StrEnum):
         "The pool is not of type kubernetes.",
         "use a Kubernetes pool")
     NO_IMAGE = ("NoImage", _STALLED,
-        "Runs of the pool may have no image, and an init container needs one.",
+        "Runs of the pool may have no image, and flowdeps can't give them one.",
         "set a default image in the pool, or `workPools[].image` in the operator's configuration")
     NOT_MERGEABLE = ("NotMergeable", _STALLED,
         "The base job template leaves no place for the fragment.",

@@ -21,7 +21,7 @@ from flowdeps.gather.credentials import NETRC_FILE
 from flowdeps.gather.inputs import Inputs, gather
 from flowdeps.locks.image import ImageError
 from flowdeps.locks.inspection import parse_image_packages
-from flowdeps.state.store import SetKey
+from flowdeps.state.store import PoolView, SetKey
 from flowdeps.trials.image import Image, ImageRef
 
 _HOW = "`flowdeps lock --help` says how to make the file"
@@ -97,7 +97,7 @@ class FileLookup:
     def image(self, ref: ImageRef) -> Image | None:
         return self.of_image if ref else None
 
-    def pool_images(self) -> Mapping[str, str]:
+    def pools(self) -> Mapping[str, PoolView]:
         return {}
 
     def _of(self, manifests: Sequence[Manifest], name: str) -> Iterator[Manifest]:

@@ -1,9 +1,11 @@
 """Reads the configuration and other files that a command line names, and makes the resolver."""
 
 import argparse
+import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -54,6 +56,25 @@ def read_text(file: str) -> str:
         raise CommandError(f"{file}: {error.strerror}") from None
     except TextError as error:
         raise CommandError(f"{file}: {error}") from None
+
+
+def read_document(file: str) -> Any:
+    """Return what a file has, JSON or YAML, as JSON would have it. Raises CommandError."""
+    text = read_text(file)
+    try:
+        try:
+            return json.loads(text)
+        except ValueError:
+            return json.loads(json.dumps(yaml.safe_load(text), allow_nan=False))
+    except TypeError:
+        raise CommandError(
+            f"{file}: it has a date, which JSON has not; write it in quotes"
+        ) from None
+    except (yaml.YAMLError, ValueError) as error:
+        what = " ".join(str(error).split())
+        raise CommandError(f"{file}: neither JSON nor YAML: {what}") from None
+    except RecursionError:
+        raise CommandError(f"{file}: nested too deeply") from None
 
 
 def make_resolver(config: Config) -> Resolver:

@@ -5,7 +5,9 @@ import asyncio
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
+from importlib import metadata
 from typing import Any
 
 from flowdeps import __version__
@@ -15,10 +17,16 @@ from flowdeps.api.resource import parse_spec
 from flowdeps.api.times import parse_time
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.manifests import read_manifests
-from flowdeps.cli.settings import add_config, read_config, read_text
+from flowdeps.cli.settings import add_config, read_config, read_document
+from flowdeps.clients.prefect.pool import Pool, Workers
 from flowdeps.delivery.choice import NONE
 from flowdeps.delivery.kinds import for_type, remove, unsupported
-from flowdeps.delivery.kinds.kind import Fragment, MergeRefusedError
+from flowdeps.delivery.kinds.kind import (
+    Fragment,
+    MergeRefusedError,
+    default_image_note,
+    worker_image,
+)
 from flowdeps.delivery.kinds.kubernetes import KUBERNETES
 from flowdeps.state.fragments import Signature, pool_fragment, signature_of
 from flowdeps.state.locations import age
@@ -30,11 +38,16 @@ Print a work pool's base job template with the fragment for the sets in FILE mer
 as JSON. The pool itself is not touched.
 
 The template comes from --base, or from the live pool (Prefect is found as by the
-operator: prefect.apiUrl of --config, else PREFECT_API_URL).
+operator: prefect.apiUrl of --config, else PREFECT_API_URL). BASE is JSON or YAML: a
+template, or the pool with one, as `prefect work-pool inspect NAME -o json` prints it.
+
+Runs of a pool without a default image get the one that their worker takes, which goes
+by its version of Prefect: that of --prefect, else what the live pool's workers tell,
+or else, with --base, that of the Prefect installed here.
 """
 EPILOG = """\
 examples:
-  prefect work-pool inspect kubernetes -o json | jq .base_job_template > base.json
+  prefect work-pool inspect kubernetes -o json > base.json
   flowdeps template sets.yaml --pool kubernetes --base base.json > merged.json
   flowdeps template sets.yaml --pool kubernetes --check
   flowdeps template --pool kubernetes --base merged.json --remove > base.json
@@ -48,7 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("files", nargs="*", metavar="FILE", help="YAML or JSON; - for stdin")
     parser.add_argument("--pool", required=True, metavar="NAME", help="the work pool")
-    parser.add_argument("--base", metavar="BASE.json", help="use this template, not the live one")
+    parser.add_argument("--base", metavar="BASE", help="use this template, not the live one")
+    parser.add_argument("--prefect", metavar="VERSION", help="the Prefect of the pool's workers")
     parser.add_argument("--remove", action="store_true", help="remove the fragment instead")
     parser.add_argument(
         "--check", action="store_true", help="print nothing; exit 1 if there is a difference"
@@ -62,25 +76,37 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError("give either FILEs to merge or --remove")
     config = read_config(args.config)
     fragment = None if args.remove else _fragment(args, config)
-    if args.base:
-        pool_type, base = KUBERNETES.type, _read(args.base)
+    pool, workers = _pool(args, config)
+    base, title, notes = dict(pool.template), f'work pool "{args.pool}"', list[str]()
+    if fragment is None:
+        template = remove(base)
+    elif kind := for_type(pool.type):
+        view = kind.view(remove(base))
+        notes += [*view.notes, *workers.notes]
+        if view.worker_chooses and fragment.default_image is None:
+            told = args.prefect or workers.prefect
+            image = worker_image(
+                prefect=told or metadata.version("prefect"),
+                python=config.pool(args.pool).worker_python,
+            )
+            fragment = replace(fragment, default_image=image)
+            ours = "" if told else " where it is the Prefect installed here; else give --prefect"
+            notes.append(f"{default_image_note(image)}{ours}")
+        try:
+            template = kind.merge(base, fragment)
+        except MergeRefusedError as refusal:
+            raise CommandError(f"{title}: {refusal.reason}: {refusal}") from None
     else:
-        pool_type, base = asyncio.run(_fetch(config, args.pool))
-    kind = for_type(pool_type)
-    pool = f'work pool "{args.pool}"'
-    if fragment and not kind:
-        raise CommandError(f"{pool}: NotKubernetes: {unsupported(pool_type)}")
-    try:
-        template = kind.merge(base, fragment) if kind and fragment else remove(base)
-    except MergeRefusedError as refusal:
-        raise CommandError(f"{pool}: {refusal.reason}: {refusal}") from None
+        raise CommandError(f"{title}: NotKubernetes: {unsupported(pool.type)}")
     if not args.check:
+        for note in notes:
+            print(f"flowdeps: {title}: {note}", file=sys.stderr)
         json.dump(template, sys.stdout, indent=2, ensure_ascii=False)
         print()
         return 0
     if template == base:
         return 0
-    print(f"flowdeps: the template of {pool} would change", file=sys.stderr)
+    print(f"flowdeps: the template of {title} would change", file=sys.stderr)
     return 1
 
 
@@ -137,27 +163,48 @@ def _metadata(body: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _read(file: str) -> dict[str, Any]:
-    try:
-        template = json.loads(read_text(file))
-    except ValueError as error:
-        raise CommandError(f"{file}: not JSON: {error}") from None
-    except RecursionError:
-        raise CommandError(f"{file}: nested too deeply") from None
-    if not isinstance(template, dict) or "job_configuration" not in template:
-        raise CommandError(f"{file}: not a base job template: it has no job_configuration")
-    return template
+def _pool(args: argparse.Namespace, config: Config) -> tuple[Pool, Workers]:
+    if args.base:
+        return _read(args.base, args.pool), Workers()
+    return asyncio.run(_fetch(config, args.pool))
 
 
-async def _fetch(config: Config, name: str) -> tuple[str, dict[str, Any]]:
+def _read(file: str, name: str) -> Pool:
+    """Return the pool that a file is about: a template, or all of the pool with it."""
+    found = read_document(file)
+    if isinstance(found, str) and found.startswith("WorkPool("):
+        raise CommandError(f"{file}: not JSON; print it with `prefect work-pool inspect -o json`")
+    if isinstance(found, list):  # several, as Prefect's API lists them
+        named = [one for one in found if isinstance(one, dict) and one.get("name") == name]
+        found = named[0] if named else {}
+    if not isinstance(found, dict):
+        found = {}
+    pool_type = KUBERNETES.type
+    if "base_job_template" in found:
+        if found.get("name", name) != name:
+            raise CommandError(
+                f'{file}: it is of work pool "{found["name"]}", not "{name}"; name that one in'
+                " --pool"
+            )
+        pool_type, found = found.get("type", pool_type), found["base_job_template"]
+    if not isinstance(found, dict) or "job_configuration" not in found:
+        raise CommandError(
+            f"{file}: not a base job template: it has no job_configuration; give the template, or"
+            f" what `prefect work-pool inspect {name} -o json` prints"
+        )
+    return Pool(name, pool_type, found)
+
+
+async def _fetch(config: Config, name: str) -> tuple[Pool, Workers]:
     from flowdeps.clients.prefect.client import Pools
     from flowdeps.clients.prefect.errors import PoolsError
 
     try:
         async with Pools.connect(config.prefect.api_url) as pools:
             pool = await pools.read(name)
+            workers = await pools.workers(pool) if pool else Workers()
     except PoolsError as error:
         raise CommandError(str(error)) from None
     if pool is None:
         raise CommandError(f'there is no work pool "{name}"')
-    return pool.type, dict(pool.template)
+    return pool, workers

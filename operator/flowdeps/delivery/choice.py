@@ -1,8 +1,13 @@
 """The job variable by which a run chooses a set, with our marker: the same in every kind of pool.
 
-The variable is an enum of the keys. Its schema carries the marker, an extra key ``flowdeps.dev``,
-which says who wrote the fragment and holds what the kind of pool needs to take it out again. The
-variable for extras, packages for one run beside the lock, carries a mark of its own.
+The variable is one of the keys, or a text with a Prefect variable, which the worker resolves. Its
+schema says so twice: Prefect's UI shows ``anyOf``, where the keys are a list to choose from, and by
+``else`` the server names the keys to somebody who misspells one. It has no ``type`` beside these,
+which the server would put in the place of ``anyOf``.
+
+The schema carries the marker, an extra key ``flowdeps.dev``, which says who wrote the fragment and
+holds what the kind of pool needs to take it out again. The variable for extras, packages for one
+run beside the lock, carries a mark of its own.
 """
 
 from collections.abc import Mapping
@@ -14,6 +19,8 @@ from flowdeps.delivery.placeholders import mapping, properties
 
 NONE = "none"
 _EXTRAS = "extras"
+_BY_VARIABLE = "The set that a Prefect variable names, such as {{ prefect.variables.team_set }}"
+_PREFECT_VARIABLE = {"type": "string", "pattern": r"\{\{\s*prefect\.variables\."}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +86,8 @@ def find_all(template: Mapping[str, Any]) -> list[LiveFragment]:
         marker = mapping(schema.get(MARKER))
         if not isinstance(marker.get("owner"), str):
             continue
-        enum = schema.get("enum")
+        # An older version wrote the keys into the schema itself.
+        enum = schema.get("enum", mapping(schema.get("else")).get("enum"))
         keys = [key for key in enum if isinstance(key, str)] if isinstance(enum, list) else []
         found.append(
             LiveFragment(
@@ -106,6 +114,7 @@ def schemas_of(choice: Choice, *, record: Mapping[str, Any]) -> dict[str, Any]:
     lines = [f"{key}: {text}" for key, text in sorted(choice.descriptions.items())]
     if more := len(choice.keys) - len(lines):
         lines.append(f"…and {more} more")
+    keys = [NONE, *choice.keys]
     schemas: dict[str, Any] = {
         choice.variable: {
             "title": "Dependency set",
@@ -117,8 +126,12 @@ def schemas_of(choice: Choice, *, record: Mapping[str, Any]) -> dict[str, Any]:
                     *lines,
                 ]
             ),
-            "type": "string",
-            "enum": [NONE, *choice.keys],
+            "if": _PREFECT_VARIABLE,
+            "else": {"enum": keys},
+            "anyOf": [
+                {"title": "Set", "type": "string", "enum": keys},
+                {"title": "Prefect variable", **_PREFECT_VARIABLE, "description": _BY_VARIABLE},
+            ],
             "default": choice.default,
             MARKER: {
                 "owner": choice.owner,
@@ -131,10 +144,13 @@ def schemas_of(choice: Choice, *, record: Mapping[str, Any]) -> dict[str, Any]:
     if choice.extras:
         schemas[choice.extras_variable] = {
             "title": "Extra Python packages",
-            "description": "Packages for one run beside those of its dependency set, separated by "
-            "spaces or lines, such as httpx>=0.27 rich. They are not pinned: put into the set what "
-            "is needed again.",
-            "type": "string",
+            "description": "Packages for one run beside those of its dependency set: a list, or "
+            "a text with spaces or lines between them, such as httpx>=0.27 rich. They are not "
+            "pinned: put into the set what is needed again.",
+            "anyOf": [
+                {"title": "Text", "type": "string"},
+                {"title": "List", "type": "array", "items": {"type": "string"}},
+            ],
             "default": "",
             MARKER: {_EXTRAS: choice.owner},
         }

@@ -34,6 +34,14 @@ def properties(template: Mapping[str, Any]) -> Mapping[str, Any]:
     return {name: mapping(schema) for name, schema in found.items()}
 
 
+def never_missing(template: Mapping[str, Any]) -> set[str]:
+    """Return the variables that no run lacks: with a default, or with a value that is required."""
+    required = mapping(template.get("variables")).get("required")
+    with_default = {name for name, schema in properties(template).items() if schema.get("default")}
+    names = required if isinstance(required, list) else []
+    return with_default | {name for name in names if isinstance(name, str)}
+
+
 def filled(value: object, schemas: Mapping[str, Any]) -> object:
     """Return the value, or the default of the placeholder that it is; None without a default."""
     name = placeholder(value)

@@ -38,7 +38,9 @@ def find_image(lookup: Lookup, spec: SetSpec) -> Image | Outcome | None:
         )
     image = lookup.image(ref)
     if image is None:
-        return Outcome.waits(Reason.PROBING, f"a pod looks at what {ref.image} has installed")
+        text = f"a pod looks at what {ref.image} has installed"
+        choice = next(_worker_choice(lookup, spec, ref.image), "")
+        return Outcome.waits(Reason.PROBING, "; ".join(filter(None, (text, choice))))
     if isinstance(image, Failure):
         return Outcome.failed(image.reason, f"spec.python.image: {image.message}")
     if problem := image.facts.problem:
@@ -56,9 +58,22 @@ def image_notes(lookup: Lookup, spec: SetSpec, image: Image) -> Iterator[str]:
             " ENTRYPOINT chooses another Python for runs, set ENV PATH in the image so that it"
             " comes first"
         )
-    for pool, other in lookup.pool_images().items():
-        if other != image.ref.image:
-            yield (
-                f'work pool "{pool}" has the image {other}, the lock is made for'
-                f" {image.ref.image}: make a set for each image"
-            )
+    yield from _worker_choice(lookup, spec, image.ref.image)
+    for pool in lookup.pools().values():
+        if pool.image is None or pool.image == image.ref.image:
+            continue
+        what, to_do = f"has the image {pool.image}", "make a set for each image"
+        if pool.by_worker:
+            what = f"names no image (its worker takes {pool.image})"
+            to_do = "its runs that choose the set must name that one"
+        yield (f'work pool "{pool.name}" {what}, the lock is made for {image.ref.image}: {to_do}')
+
+
+def _worker_choice(lookup: Lookup, spec: SetSpec, image: str) -> Iterator[str]:
+    """Yield how it came to an image that nobody names."""
+    pools = lookup.pools().values()
+    if spec.python.image is None and any(one.by_worker and one.image == image for one in pools):
+        yield (
+            f"{image} is what the worker takes, as the work pool names no image: if deployments"
+            " name theirs, write that into spec.python.image"
+        )

@@ -18,7 +18,7 @@ from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.spec import SetSpec
 from flowdeps.scheduling.tracking import Failure
-from flowdeps.state.store import SetKey
+from flowdeps.state.store import PoolView, SetKey
 from flowdeps.trials.image import Image, ImageRef
 
 
@@ -115,8 +115,8 @@ class Lookup(Protocol):
     def image(self, ref: ImageRef) -> Image | Failure[Reason] | None:
         """What a needed image has."""
 
-    def pool_images(self) -> Mapping[str, str]:
-        """The image of each of the set's work pools, as far as they are known."""
+    def pools(self) -> Mapping[str, PoolView]:
+        """The set's work pools by name, as far as they are known."""
 
 
 def key_content(ref: ConfigMapKey, config_map: Mapping[str, Any]) -> Content:

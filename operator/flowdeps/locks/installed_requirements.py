@@ -62,7 +62,7 @@ def all_installed_requirements(
     }
     candidates: dict[tuple[str, str], list[tuple[Distribution, Requirement]]] = defaultdict(list)
     for one in facts.distributions:
-        for found in parsed_requirements(one):
+        for found in _parsed_requirements(one):
             for extra in {"", *_QUOTED.findall(str(found.marker))}:
                 candidates[one.name, extra].append((one, found))
     asked = [(one.name, "") for one in facts.distributions]
@@ -77,7 +77,7 @@ def all_installed_requirements(
                 known |= extras
 
 
-def parsed_requirements(one: Distribution) -> list[Requirement]:
+def _parsed_requirements(one: Distribution) -> list[Requirement]:
     """Return the requirements of a distribution, without those that nobody can read."""
     found = []
     for text in one.requires:

@@ -15,12 +15,11 @@ from dataclasses import dataclass, replace
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
-from flowdeps.locks.image import Distribution, ImageFacts
+from flowdeps.locks.image import ImageFacts
 from flowdeps.locks.installed_requirements import (
     InstalledRequirement,
     all_installed_requirements,
     installed_requirements,
-    parsed_requirements,
 )
 from flowdeps.locks.request import ANY, LockRequest
 from flowdeps.locks.requirements import RequirementError
@@ -182,16 +181,6 @@ def _both_sides(name: str, version: str | None, asked: list[str]) -> str:
         f"{name} {version} is in the image{where}: move the requirement, "
         f"name {name} in spec.shadow{but}, or change the image."
     )
-
-
-def stub_metadata(one: Distribution) -> str:
-    """Return the core metadata of an image package, as far as a resolver needs them."""
-    lines = ["Metadata-Version: 2.1", f"Name: {one.name}", f"Version: {one.version}"]
-    lines += [f"Provides-Extra: {extra}" for extra in one.extras]
-    for requirement in parsed_requirements(one):
-        requirement.url = None  # where it came from doesn't matter: the image has it
-        lines.append(f"Requires-Dist: {requirement}")
-    return "".join(f"{line}\n" for line in lines)
 
 
 def unmet_requirements(facts: ImageFacts) -> tuple[InstalledRequirement, ...]:

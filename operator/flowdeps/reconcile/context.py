@@ -3,7 +3,7 @@
 import logging
 import random
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -57,6 +57,12 @@ class Verdict:
     def synced(self) -> bool:
         """Whether the pool's template offers the set as the set asks."""
         return self.reason is Reason.SYNCED
+
+    def noting(self, notes: Iterable[str]) -> "Verdict":
+        """Return the verdict with what else people should know of the pool, unless it is a no."""
+        if self.reason not in {Reason.SYNCED, Reason.PENDING}:
+            return self
+        return replace(self, message="; ".join(filter(None, (self.message, *notes))))
 
 
 @dataclass

@@ -8,22 +8,18 @@ day is removed.
 
 import hashlib
 import hmac
-import io
 import os
 import secrets
 import shutil
 import tempfile
 import time
-import zipfile
 from pathlib import Path
 
-from flowdeps.locks import overlay
+from flowdeps.delivery.in_image.stub import stub_filename, stub_wheel
 from flowdeps.locks.access import Access
-from flowdeps.locks.image import Distribution, ImageFacts
+from flowdeps.locks.image import ImageFacts
 
 _UNUSED_SECONDS = 24 * 3600
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-_WHEEL = "Wheel-Version: 1.0\nGenerator: flowdeps\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
 class Directories:
@@ -59,27 +55,15 @@ class Directories:
             _tidy(path.parent)
             path.parent.mkdir(parents=True, exist_ok=True)
             new = Path(tempfile.mkdtemp(dir=path.parent, prefix="new-"))
+            present = facts.versions
             for one in facts.distributions:
-                (new / filename(one)).write_bytes(stub(one))
+                stub = stub_wheel(
+                    one.name, one.version, requires=one.requires, extras=one.extras, present=present
+                )
+                (new / stub_filename(one.name, one.version)).write_bytes(stub)
             new.rename(path)  # whole or not at all
         os.utime(path)
         return path
-
-
-def filename(one: Distribution) -> str:
-    """Return the file name of a stub wheel."""
-    return f"{one.name.replace('-', '_')}-{one.version}-py3-none-any.whl"
-
-
-def stub(one: Distribution) -> bytes:
-    """Return a wheel that holds nothing but what the package says of itself."""
-    info = f"{one.name.replace('-', '_')}-{one.version}.dist-info"
-    files = {"METADATA": overlay.stub_metadata(one), "WHEEL": _WHEEL, "RECORD": ""}
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, text in files.items():
-            archive.writestr(zipfile.ZipInfo(f"{info}/{name}", _EPOCH), text)
-    return buffer.getvalue()
 
 
 def _tidy(directory: Path) -> None:

@@ -35,6 +35,7 @@ _OWNED_ANNOTATIONS = (
     names.REFRESH_HANDLED_ANNOTATION,
     names.PINNED_ANNOTATION,
     names.VERIFIED_ANNOTATION,
+    names.VERIFY_NOTES_ANNOTATION,
     names.NOTES_ANNOTATION,
     names.PROPOSED_ANNOTATION,
     names.SUMMARY_ANNOTATION,
@@ -120,6 +121,7 @@ def config_maps(
         names.RESOLVED_AT_ANNOTATION: record.resolved_at,
         names.REFRESHED_AT_ANNOTATION: record.refreshed_at,
         **({names.VERIFIED_ANNOTATION: record.verified} if record.verified else {}),
+        **({names.VERIFY_NOTES_ANNOTATION: record.verify_notes} if record.verify_notes else {}),
     }
     # A refresh that moves no pin touches this one ConfigMap only.
     at_home = {

@@ -63,11 +63,13 @@ def pool_fragment(
     owner: str,
     cluster: str,
     version: str,
+    worker_image: str | None = None,
 ) -> Fragment:
     """Return what a pool's template should carry: `offered` has a set's signature for each key.
 
     It gets no more of a set, so that a set whose part in a template changes has another signature,
-    by which its pools are requeued. `index` is where extras of a run without a set come from.
+    by which its pools are requeued. `index` is where extras of a run without a set come from;
+    `worker_image` is what a worker takes where neither template nor configuration name an image.
     """
     descriptions: dict[str, str] = {}
     room = _MOST_BYTES
@@ -86,7 +88,7 @@ def pool_fragment(
         keys=tuple(sorted(offered)),
         default=default,
         descriptions=descriptions,
-        default_image=settings.image,
+        default_image=settings.image or worker_image,
         extras=settings.extra_packages,
         method=Install(
             resources=install.resources or None,

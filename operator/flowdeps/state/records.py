@@ -43,6 +43,8 @@ class LockRecord:
     """Served because spec.revision asked for it."""
     verified: str = ""
     """The trial that it passed; empty where it was never tried."""
+    verify_notes: str = ""
+    """What people should know of that trial."""
     notes: str = ""
     """What people should know of how it was made."""
     image: str = ""
@@ -206,6 +208,7 @@ def _record(view: ConfigMapView) -> LockRecord | None:
             index=manifest["index"],
             pinned=names.PINNED_ANNOTATION in view.annotations,
             verified=view.annotations.get(names.VERIFIED_ANNOTATION, ""),
+            verify_notes=view.annotations.get(names.VERIFY_NOTES_ANNOTATION, ""),
             notes=view.annotations.get(names.NOTES_ANNOTATION, ""),
             image=manifest.get("image") or "",
             shadow=tuple(manifest.get("shadow") or ()),

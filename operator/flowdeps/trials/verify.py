@@ -30,6 +30,9 @@ from flowdeps.trials.runner import Ended, Runner
 
 _LAST_LINES = 8
 _LONGEST = 1500
+_LONGEST_NOTES = 800
+_MOST = 5
+_ADVICE = "fix the image, or choose another version; see spec.verify.imports"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +51,16 @@ class Trial:
     secret: str | None
     """The Secret with the credentials for the index."""
     timeout: int
+    shadow: tuple[str, ...] = ()
+    """The packages that may go before others."""
 
     @property
     def short(self) -> str:
         """Ten hex digits that name it in its namespace: not how it is tried, but what."""
         what = (self.digest, self.image, self.image_id, self.imports, self.names)
-        return hashlib.sha256(repr(what).encode()).hexdigest()[:10]
+        # Without leave, what was tried before there was any stays tried.
+        text = repr((*what, self.shadow) if self.shadow else what)
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 @dataclass
@@ -74,7 +81,7 @@ class Verifier:
         owner: Mapping[str, Any],
         env: Sequence[Mapping[str, str]] = (),
     ) -> str:
-        """Try a lock; returns what was seen.
+        """Try a lock; returns what people should know of it, which may be nothing.
 
         `manifest` is the lock.json that runs will see, `env` what their install container has, such
         as a proxy. Raises TrialError; its reason is VerifyFailed only where the lock was seen not
@@ -110,12 +117,11 @@ class Verifier:
             await self.cluster.delete_config_map(**where, uid=uid)
             raise
         await self.cluster.delete_config_map(**where, uid=uid)
-        _check(ended, image)
-        return f"installs, its requirements hold, and it imports in {trial.image}"
+        return _check(ended, image)
 
 
-def _check(ended: Ended, image: Image) -> None:
-    """Raise TrialError where the pod did not find that the lock works."""
+def _check(ended: Ended, image: Image) -> str:
+    """Return what people should know; raises TrialError where the lock was not seen to work."""
     result = _result(ended.log)
     if ended.failed or not result.get("ok"):
         # What can't be installed now may be installed later; an import fails each time.
@@ -133,8 +139,10 @@ def _check(ended: Ended, image: Image) -> None:
         if str(one) not in before
     ]
     if broken:
-        text = shorten("; ".join(broken), _LONGEST)
+        text = f"{shorten('; '.join(broken), _LONGEST)}; fix the image, or choose another version"
         raise TrialError(text, reason=Reason.VERIFY_FAILED, retry=False)
+    notes = [one for one in result.get("notes") or () if isinstance(one, str)]
+    return shorten("; ".join(notes), _LONGEST_NOTES)
 
 
 def _result(log: str) -> Mapping[str, Any]:
@@ -150,10 +158,38 @@ def _result(log: str) -> Mapping[str, Any]:
 
 def _why(ended: Ended, result: Mapping[str, Any]) -> str:
     """What failed: what the trial reports, else what ended its container, which wrote what last."""
+    if clashes := result.get("clashes"):
+        found = [_clash(one) for one in clashes[:_MOST] if isinstance(one, dict)]
+        return shorten("; ".join(found), _LONGEST)
     if error := result.get("error"):
-        module = result.get("module")
-        return shorten(f"import {module}: {error}" if module else f"the check: {error}", _LONGEST)
+        if module := result.get("module"):
+            return f"{shorten(f'import {module}: {error}', _LONGEST)}; {_ADVICE}"
+        return shorten(f"the check: {error}", _LONGEST)
     lines = [one for one in ended.log.splitlines() if one.strip() and not one.startswith(MARK)]
     last = [one for one in lines if one.startswith("flowdeps:")][-1:] or lines[-_LAST_LINES:]
     why = ended.why or "it ended without a result"
     return shorten(f"{ended.failed or 'the check'}: {' | '.join([why, *last])}", _LONGEST)
+
+
+def _clash(found: Mapping[str, object]) -> str:
+    """Say which module of two packages a run would lack, and what to do (``in_image/clashes``)."""
+    module, ours, theirs = (str(found.get(key, "")) for key in ("module", "ours", "theirs"))
+    name = ours.partition(" ")[0]
+    match found.get("kind"):
+        case "twice":
+            return (
+                f"{ours} and {theirs} of the lock have different files for the module {module}, and"
+                f" a run gets one of them: require one of the two, or name {name} in spec.shadow if"
+                " either will do"
+            )
+        case "hidden":
+            return (
+                f"the module {module} of {ours} is not found in a run: the rest of its package is"
+                f" in the image ({theirs}), and Python looks in one place for all of it: install"
+                f" {name} in the image, or require another version of the rest as well and name"
+                " that in spec.shadow"
+            )
+    return (
+        f"{ours} of the lock would hide the module {module} of the image ({theirs}): name {name} in"
+        " spec.shadow if that is meant, choose another package, or change the image"
+    )

@@ -5,6 +5,8 @@ import itertools
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from prefect.settings import (
@@ -15,10 +17,13 @@ from prefect.settings import (
 )
 
 from flowdeps.api.reasons import Reason
-from flowdeps.clients.prefect.client import Pools
+from flowdeps.clients.prefect.client import Pools, Workers
 from flowdeps.clients.prefect.errors import PoolsError
+from flowdeps.delivery.kinds.kubernetes import merge
+from tests.cluster import prefect_env
 from tests.cluster.prefect import PrefectServer
 from tests.cluster.prefect_api import PrefectApi, kubernetes_template
+from tests.unit.delivery.samples import fragment
 
 TIMEOUT = 60.0
 _AUTH = "flowdeps:hunter2"
@@ -225,6 +230,84 @@ async def test_the_right_credentials_are_let_in(strict_server: PrefectServer, na
             async with Pools.connect(strict_server.url) as pools:
                 assert await pools.read(name)
                 await _written_until_seen(pools, name, api)
+
+
+def _tell(api: PrefectApi, pool: Any, worker: str, version: str) -> None:
+    """What a worker sends when it starts."""
+    related = {
+        "prefect.resource.id": f"prefect.work-pool.{pool.id}",
+        "prefect.resource.role": "work-pool",
+    }
+    resource = {
+        "prefect.resource.id": f"prefect.worker.kubernetes.{worker}",
+        "prefect.resource.name": worker,
+        "prefect.version": version,
+    }
+    event = {
+        "event": "prefect.worker.started",
+        "occurred": datetime.now(UTC).isoformat(),
+        "id": str(uuid.uuid4()),
+        "resource": resource,
+        "related": [related],
+    }
+    api.call("POST", "/events", [event])
+
+
+async def test_workers_tell_their_versions(
+    pools: Pools, prefect_api: PrefectApi, name: str
+) -> None:
+    """The server's counts until a worker has told its own; of several, those that are online; and
+    where none is, the one that told last."""
+    prefect_api.create_pool(name, image="x")
+    prefect_api.create_pool(f"{name}-other", image="x")
+    pool, other = await pools.read(name), await pools.read(f"{name}-other")
+    assert pool is not None
+    server = prefect_env.versions()["prefect"]
+    assert await pools.workers(pool) == Workers(server=server)
+
+    async def told(wanted: dict[str, str]) -> None:
+        for _ in range(200):  # the server stores events a little later
+            found = await pools.workers(pool)
+            if found == Workers(versions=wanted, server=server):
+                return
+            await asyncio.sleep(0.3)
+        raise AssertionError(found)
+
+    _tell(prefect_api, other, "elsewhere", "3.0.0")
+    _tell(prefect_api, pool, "old", "3.4.20")
+    await told({"old": "3.4.20"})
+    _tell(prefect_api, pool, "new", "3.8.0")
+    await told({"new": "3.8.0"})
+    for worker in ("old", "new", "silent"):
+        path = f"/work_pools/{name}/workers/heartbeat"
+        prefect_api.call("POST", path, {"name": worker, "heartbeat_interval_seconds": 3600})
+    await told({"old": "3.4.20", "new": "3.8.0"})
+    _tell(prefect_api, pool, "old", "3.9.2")
+    await told({"old": "3.9.2", "new": "3.8.0"})
+
+
+async def test_choices_by_prefect_variables_are_found(
+    strict_server: PrefectServer, name: str
+) -> None:
+    """The server takes them in a deployment, and `chosen` returns what the worker will make of
+    them: a revision that a variable names is in use."""
+    variable = name.replace("-", "_")
+    with strict_server.api() as api, temporary_settings({PREFECT_API_AUTH_STRING: _AUTH}):
+        api.create_pool(name, image="example.com/flows:1")
+        api.set_template(name, merge(api.template(name), fragment()))
+        api.call("POST", "/variables/", {"name": variable, "value": "ml"})
+        for value in (
+            f"{{{{ prefect.variables.{variable} }}}}",
+            f"{{{{prefect.variables.{variable}}}}}-3f9a1c20de",
+            "{{ prefect.variables.never_made }}",
+        ):
+            given = {"dependency_set": value, "extra_py_deps": ["httpx", "rich>=14"]}
+            api.deploy(value, pool=name, job_variables=given)
+        with pytest.raises(RuntimeError, match=r"422.*is not one of \['none', 'etl', 'ml'\]"):
+            api.deploy("misspelt", pool=name, job_variables={"dependency_set": "mll"})
+        async with Pools.connect(strict_server.url) as pools:
+            found = await pools.chosen(name, "dependency_set")
+        assert found == {"ml", "ml-3f9a1c20de", ""}
 
 
 async def test_all_is_listed_however_small_the_pages_are(

@@ -324,6 +324,17 @@ async def test_a_build_of_ones_own_in_the_image_is_kept(index: Index, resolver: 
     assert dict(lock.base) == {"broken": "1.0", "torch": "2.3.0+cu121", "triton": "1.0"}
 
 
+async def test_what_the_image_requires_by_url_and_lacks_is_not_taken_from_an_index(
+    index: Index, resolver: Resolver
+) -> None:
+    """Whatever has that name there may be somebody else's."""
+    index.add("app", "1.0", requires=["house"])
+    index.add("helper", "9.0")
+    house = Distribution("house", "1.0", ("helper @ https://example.com/helper-1.0.whl",))
+    lock = await lock_of(resolver, on(image(house), "app", index=index), previous=None)
+    assert versions(lock) == {"app": "1.0"}
+
+
 async def test_the_lines_of_pip_freeze_keep_versions_too(
     stocked: Index, resolver: Resolver
 ) -> None:

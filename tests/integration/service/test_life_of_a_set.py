@@ -28,7 +28,7 @@ def test_an_applied_set_is_locked_published_and_offered(
     assert "beta==2.0" in current["data"]["requirements.txt"]
     assert "alpha==1.1" in current["data"]["requirements.txt"]
     schema = prefect_api.template("life")["variables"]["properties"]["dependency_set"]
-    assert schema["enum"] == ["none", "ml"]
+    assert schema["else"]["enum"] == ["none", "ml"]
     assert schema["default"] == "none"
 
     cluster.kubectl("delete", "fds", "ml", "--timeout=180s")

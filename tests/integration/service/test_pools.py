@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.cluster import prefect_env
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.prefect import PrefectServer
@@ -54,15 +55,15 @@ def test_sets_and_pools_mix_freely(
     )
     wait_ready(cluster, "a", namespace="team-a")
     wait_ready(cluster, "b", namespace="team-b")
-    assert _schema(prefect_api, "mix-1")["enum"] == ["none", "a", "b"]
-    assert _schema(prefect_api, "mix-2")["enum"] == ["none", "a-here"]
+    assert _schema(prefect_api, "mix-1")["else"]["enum"] == ["none", "a", "b"]
+    assert _schema(prefect_api, "mix-2")["else"]["enum"] == ["none", "a-here"]
     assert _schema(prefect_api, "mix-2")["default"] == "a-here"
     assert {"flowdeps-a", "flowdeps-b"} <= names(cluster, "cm", namespace="jobs-1")
     assert "flowdeps-a-here" in names(cluster, "cm", namespace="jobs-2")
     assert "flowdeps-b" not in names(cluster, "cm", namespace="jobs-2")
 
     cluster.kubectl("delete", "fds", "a", "-n", "team-a", "--timeout=180s")
-    assert _schema(prefect_api, "mix-1")["enum"] == ["none", "b"]
+    assert _schema(prefect_api, "mix-1")["else"]["enum"] == ["none", "b"]
     assert prefect_api.template("mix-2") == before["mix-2"]
     assert not any(n.startswith("flowdeps-a") for n in names(cluster, "cm", namespace="jobs-1"))
     cluster.kubectl("delete", "fds", "b", "-n", "team-b", "--timeout=180s")
@@ -127,7 +128,7 @@ def test_200_sets_at_once_are_few_patches(
     cluster.kubectl(
         *("wait", "fds", "-n", "default", "--all", "--for=condition=Ready", "--timeout=540s")
     )
-    assert len(_schema(prefect_api, "crowd")["enum"]) == count + 1
+    assert len(_schema(prefect_api, "crowd")["else"]["enum"]) == count + 1
     assert operator.metric("flowdeps_template_writes_total", pool="crowd") <= 5
 
 
@@ -179,24 +180,25 @@ def test_a_deleted_or_changed_config_map_comes_back(
     assert operator.metric("flowdeps_resolve_seconds_count") == resolutions
 
 
-def test_a_pool_without_an_image_is_refused_with_the_way_out(
+def test_a_pool_without_an_image_gets_what_its_worker_takes(
     cluster: ControlPlane, prefect_api: PrefectApi, index: Index, start_operator: StartOperator
 ) -> None:
-    """Where runs might have no image, the template is left alone and the set says what to set."""
+    """Prefect's image of the server's version, as no worker has told its own; the set says so, and
+    the template is as it was once the set is gone."""
     index.add("alpha", "1.0")
     prefect_api.create_pool("bare", image="")
     template = prefect_api.template("bare")
     template["variables"]["properties"]["image"].pop("default", None)
     prefect_api.set_template("bare", template)
-    start_operator(workPools=[])
+    start_operator(workPools=[{"name": "*", "workerPython": "3.12"}])
     apply(cluster, set_body("naked", ["alpha"], pools=["bare"]))
-    body = wait_reason(cluster, "naked", "NoImage")
-    assert "workPools[].image" in condition(body, "Ready")["message"]
+    body = wait_ready(cluster, "naked")
+    image = f"prefecthq/prefect:{prefect_env.versions()['prefect']}-python3.12"
+    merged = prefect_api.template("bare")
+    assert merged["variables"]["properties"]["image"]["default"] == image
+    assert f"runs that name no image get {image}" in condition(body, "Ready")["message"]
+    cluster.kubectl("delete", "fds", "naked", "--timeout=180s")
     assert prefect_api.template("bare") == template
-
-    template["variables"]["properties"]["image"]["default"] = "example.com/flows:2"
-    prefect_api.set_template("bare", template)
-    wait_ready(cluster, "naked")
 
 
 def test_a_pool_that_is_made_later_is_found(
@@ -238,7 +240,7 @@ def test_an_outage_of_prefect_is_told_and_nothing_is_lost(
         server.up()
         wait_ready(cluster, "during")
         wait_ready(cluster, "through")
-        assert _schema(api, "outage")["enum"] == ["none", "during", "through"]
+        assert _schema(api, "outage")["else"]["enum"] == ["none", "during", "through"]
         cluster.kubectl("delete", "fds", "--all", "--timeout=180s")
 
 

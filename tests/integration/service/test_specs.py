@@ -1,5 +1,6 @@
 """Specs that can't work, outages of the index, and how a set comes out of both."""
 
+from flowdeps.delivery.choice import find
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.prefect_api import PrefectApi
@@ -157,5 +158,5 @@ def test_history_keeps_as_many_revisions_as_asked(
 
 
 def _keys(prefect: PrefectApi, pool: str) -> list[str]:
-    schema = prefect.template(pool)["variables"]["properties"].get("dependency_set", {})
-    return [key for key in schema.get("enum", []) if key != "none"]
+    live = find(prefect.template(pool))
+    return list(live.keys) if live else []

@@ -24,6 +24,7 @@ _bare = st.builds(lambda name: {"name": name}, _env_names)
 _null = st.builds(lambda name: {"name": name, "value": None}, _env_names)
 _env_mappings = st.dictionaries(_env_names, _texts | st.none(), max_size=3)
 _env_lists = st.lists(_plain | _secret | _bare | _null, max_size=5)
+_valued_lists = st.lists(_plain | _secret, max_size=5)
 _label_mappings = st.dictionaries(_names, st.sampled_from(["x", "{{ namespace }}"]), max_size=2)
 _volume_lists = st.lists(st.builds(lambda n: {"name": n, "emptyDir": {}}, _names), max_size=3)
 _mount_lists = st.lists(st.builds(lambda n: {"name": n, "mountPath": f"/{n}"}, _names), max_size=3)
@@ -39,9 +40,9 @@ _array_schemas = st.sampled_from(
 )
 _env_schemas = st.sampled_from(
     [
-        {"type": "object"},
         {"anyOf": [{"type": "object"}, {"type": "array"}]},
         {"type": ["array", "object", "null"]},
+        {"type": "array"},
     ]
 )
 
@@ -76,6 +77,15 @@ class _Pool:
         self.variables[name] = values
         return "{{ " + name + " }}"
 
+    def declare_env(self, name: str) -> str:
+        """Declare a job variable for env.
+
+        Prefect checks neither a default nor a changed deployment: a list is given for a mapping.
+        """
+        if self.draw(st.booleans()):
+            return self.declare(name, st.just({"type": "object"}), _env_mappings | _valued_lists)
+        return self.declare(name, _env_schemas, _env_mappings | _env_lists)
+
     def list_at(self, parent: Any, key: str, items: st.SearchStrategy[list[Any]]) -> None:
         """Write a list as it is, by its variable, by variables of its items, or not at all."""
         way = self.draw(st.sampled_from(["literal", "variable", "items", "absent", "null"]))
@@ -106,8 +116,7 @@ def cases(draw: st.DrawFn) -> Case:
     made.list_at(flow, "volumeMounts", _mount_lists)
 
     given = _env_mappings | _env_lists
-    env = made.declare("env", _env_schemas, given)
-    more = made.declare("more_env", _env_schemas, given)
+    env, more = (made.declare_env(name) for name in ("env", "more_env"))
     placeholders = st.sampled_from([env, more])
     put(draw, flow, "env", draw(st.just(env) | _maybe(placeholders | st.none() | _env_lists)))
     put(draw, configuration, "env", draw(st.just(env) | _maybe(placeholders | given)))

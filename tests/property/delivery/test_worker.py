@@ -34,7 +34,7 @@ def worker(python: Path) -> Iterator[Worker]:
         yield worker
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(case=cases())
 def test_a_run_differs_by_the_fragment_only(worker: Worker, case: Case) -> None:
     """Whatever its deployment gives, nothing of it is lost or changed; the server takes it all."""

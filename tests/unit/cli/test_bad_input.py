@@ -155,8 +155,18 @@ def test_a_set_that_cannot_be_used_is_told_by_its_field(
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "not JSON"),
-        ("{", "not JSON"),
+        ("", "it has no job_configuration; give the template, or what `prefect work-pool inspect"),
+        ("{", "neither JSON nor YAML: "),
+        ("a: 1\n---\nb: 2", "neither JSON nor YAML: "),
+        ("job_configuration: {since: 2026-01-01}", "it has a date"),
+        ("job_configuration: {ratio: .nan}", "neither JSON nor YAML: "),
+        ("WorkPool(\n    id='0a1b',\n    name='k')", "prefect work-pool inspect -o json"),
+        ('{"base_job_template": {}}', "it has no job_configuration"),
+        ('{"name": "other", "base_job_template": {}}', 'it is of work pool "other", not "k"'),
+        (
+            '{"name": "k", "type": "docker", "base_job_template": {"job_configuration": {}}}',
+            'NotKubernetes: the pool\'s type is "docker"; only kubernetes pools',
+        ),
         ("[" * 100_000, "nested too deeply"),
         ("5", "it has no job_configuration"),
         ("[]", "it has no job_configuration"),

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import yaml
 
 from flowdeps.cli.main import main
 from flowdeps.delivery.choice import find
-from tests.unit.delivery.samples import customised, pool, same
+from tests.unit.delivery.samples import customised, pool, same, with_flow
 
 Template = dict[str, Any]
 
@@ -135,9 +136,56 @@ def test_the_configuration_of_the_pool_counts(template: Run) -> None:
 
 def test_a_template_that_cannot_take_the_fragment_is_refused(template: Run) -> None:
     """The reason is the one that the set's condition would have, with what to do."""
-    status, out, err = template(pool(image=None), sets=[a_set("ml", "k")])
+    status, out, err = template(with_flow(name="mine"), sets=[a_set("ml", "k")])
     assert (status, out) == (1, "")
-    assert err.startswith('flowdeps: work pool "k": NoImage: ')
+    assert err.startswith('flowdeps: work pool "k": NoPrefectJob: ')
+
+
+@pytest.mark.parametrize(
+    ("flags", "config", "image"),
+    [
+        (["--prefect", "3.8.8"], {}, "prefecthq/prefect:3.8.8-python3.11"),
+        (["--prefect", "3.8.8"], {"workerPython": "3.13"}, "prefecthq/prefect:3.8.8-python3.13"),
+        ([], {}, f"prefecthq/prefect:{metadata.version('prefect')}-python3.11"),
+    ],
+)
+def test_without_a_default_image_runs_get_that_of_their_worker(
+    template: Run, flags: list[str], config: Template, image: str
+) -> None:
+    """By the version that is given, else the one installed here, which is said."""
+    pools = [{"name": "k", **config}]
+    base = pool(image=None)
+    status, out, err = template(base, *flags, sets=[a_set("ml", "k")], workPools=pools)
+    assert status == 0
+    assert json.loads(out)["variables"]["properties"]["image"]["default"] == image
+    assert err.startswith(f'flowdeps: work pool "k": runs that name no image get {image}, ')
+    assert ("give --prefect" in err) == (not flags)
+    assert template(json.loads(out), "--remove")[1].strip() == json.dumps(base, indent=2)
+
+
+def test_a_python_that_ignores_its_environment_is_told(template: Run) -> None:
+    """Its runs would see no set, whatever they choose."""
+    base = with_flow(command=["python", "-I", "-m", "prefect.engine"])
+    status, _, err = template(base, sets=[a_set("ml", "k")])
+    assert status == 0
+    assert 'work pool "k": its command starts Python with -I, so that its runs see no set' in err
+    assert template(pool(), sets=[a_set("ml", "k")])[2] == ""
+
+
+@pytest.mark.parametrize("write", [json.dumps, yaml.safe_dump])
+def test_the_base_may_be_all_of_the_pool(
+    template: Run, tmp_path: Path, write: Callable[[Any], str]
+) -> None:
+    """As `prefect work-pool inspect -o json` prints it, or several as the API lists them, or a
+    template alone; in JSON or YAML."""
+    sets, base = [a_set("ml", "k")], customised()
+    wanted = json.loads(template(base, sets=sets)[1])
+    inspected = {"name": "k", "type": "kubernetes", "base_job_template": base, "is_paused": False}
+    for given in (base, inspected, [{**inspected, "name": "j"}, inspected]):
+        (tmp_path / "given").write_text(write(given))
+        status, out, err = template(base, "--base", "given", sets=sets)
+        assert (status, err) == (0, "")
+        assert json.loads(out) == wanted
 
 
 def test_the_older_set_has_the_key_and_the_default(template: Run) -> None:

@@ -8,6 +8,7 @@ import pytest
 from tests.cluster.index import Index
 from tests.unit.delivery.flow_images import FlowImage, virtual
 from tests.unit.delivery.install_pod import Pod
+from tests.unit.delivery.trial_pod import Trial
 
 
 @pytest.fixture
@@ -32,6 +33,16 @@ def image(tmp_path: Path) -> FlowImage:
 def served(pod: Pod, image: FlowImage) -> Pod:
     """A run that chose a set, whose directory a test fills."""
     return pod.choose(image)
+
+
+@pytest.fixture
+def trial(pod: Pod, tmp_path: Path) -> Trial:
+    """What a lock leaves that brings nothing."""
+    image = virtual(tmp_path)
+    pod.programs = image.programs
+    pod.write()
+    assert pod.run().code == 0
+    return Trial(pod=pod, image=image.site_packages)
 
 
 @pytest.fixture

@@ -65,6 +65,48 @@ def test_extras_need_no_set(either: Pod, index: Index, baked: Path) -> None:
     assert outcome.last.endswith("the flow sees the packages of its image and its extras")
 
 
+@pytest.mark.parametrize("url", ["git+https://git.example.com/helper.git@v1", "file:///src/helper"])
+def test_where_the_images_packages_came_from_does_not_matter(
+    either: Pod, index: Index, baked: Path, url: str
+) -> None:
+    """What one of them requires by URL is there: nothing is cloned or downloaded again."""
+    bake(baked, "house", "1.0", requires=[f"helper @ {url}"])
+    bake(baked, "helper", "1.0")
+    index.add("report", "1.0", requires=["house"])
+    either.write(index=at(index), packages=0)
+    outcome = ran(either, "report")
+    assert outcome.code == 0, outcome.lines
+    assert modules(outcome) == ["report"]
+
+
+def test_what_the_image_requires_by_url_and_lacks_is_not_taken_from_an_index(
+    either: Pod, index: Index, baked: Path
+) -> None:
+    """Whatever has that name there may be somebody else's."""
+    bake(baked, "house", "1.0", requires=["helper @ https://example.com/helper-1.0.whl"])
+    index.add("report", "1.0", requires=["house"])
+    index.add("helper", "9.0")
+    either.write(index=at(index), packages=0)
+    outcome = ran(either, "report")
+    assert outcome.code == 0, outcome.lines
+    assert modules(outcome) == ["report"]
+
+
+def test_old_metadata_of_the_image_hold_up_no_extra(either: Pod, index: Index, baked: Path) -> None:
+    """Versions that are none any more, and letters of another encoding: the rest counts."""
+    bake(baked, "house", "1.0", requires=["alpha<2", "pytz (>=2004d)"])
+    with (baked / "house-1.0.dist-info/METADATA").open("ab") as metadata:
+        metadata.write("Author: José\n".encode("latin-1"))
+    index.add("report", "1.0", requires=["house"])
+    index.add("alpha", "1.0")
+    index.add("alpha", "2.0")
+    either.write(index=at(index), packages=0)
+    outcome = ran(either, "report")
+    assert outcome.code == 0, outcome.lines
+    assert modules(outcome) == ["alpha", "report"]
+    assert "installed alpha 1.0, report 1.0 beside" in outcome.lines[0]
+
+
 @pytest.mark.parametrize("wanted", ["alpha>=2", "needs-newer"])
 @pytest.mark.parametrize("owner", ["lock", "image"])
 def test_nothing_moves_what_image_and_lock_have(

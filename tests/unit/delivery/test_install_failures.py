@@ -123,6 +123,16 @@ def test_another_libc_is_refused(pod: Pod, tmp_path: Path) -> None:
     assert "is for images with glibc" in done.stdout
 
 
+def test_an_empty_choice_is_told_apart_from_a_missing_set(pod: Pod) -> None:
+    """A Prefect variable that is missing arrives as an empty text."""
+    outcome = pod.run("")
+    assert outcome.code == 1
+    assert outcome.lines == [
+        'flowdeps: the job variable "dependency_set" is empty: write the key of a set, or none; if '
+        "a Prefect variable gives it, that one is missing or empty"
+    ]
+
+
 def test_a_missing_set_is_named_with_the_way_out(pod: Pod) -> None:
     """An empty lock directory: set, namespace and job variable are in the one line."""
     outcome = pod.run("nope")

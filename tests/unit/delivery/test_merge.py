@@ -67,11 +67,11 @@ def test_find_says_what_merge_wrote() -> None:
 
 
 def test_the_variable_offers_the_keys_and_says_what_they_are() -> None:
-    """The job variable is an enum of none and the keys, and its description names the sets."""
+    """Prefect's UI shows a list of none and the keys, and the description names the sets."""
     merged = merge(pool(), fragment(default="ml"))
     schema = merged["variables"]["properties"]["dependency_set"]
-    assert schema["enum"] == ["none", "etl", "ml"]
-    assert (schema["type"], schema["default"]) == ("string", "ml")
+    assert schema["anyOf"][0]["enum"] == schema["else"]["enum"] == ["none", "etl", "ml"]
+    assert schema["default"] == "ml"
     assert "ml: team-a/ml: pandas, pyarrow" in schema["description"]
     assert "none: the image alone" in schema["description"]
 
@@ -81,8 +81,40 @@ def test_the_server_accepts_the_result_and_checks_the_choice() -> None:
     merged = merge(customised(), fragment())
     assert accepted_by_the_server(merged, dependency_set="ml") == []
     assert accepted_by_the_server(merged) == []
-    [message] = accepted_by_the_server(merged, dependency_set="nope")
+    message, *_ = accepted_by_the_server(merged, dependency_set="nope")
     assert "'nope' is not one of ['none', 'etl', 'ml']" in message
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "{{ prefect.variables.team_set }}",
+        "{{prefect.variables.team-set}}",
+        "ml-{{ prefect.variables.ml_revision }}",
+    ],
+)
+def test_a_prefect_variable_may_choose_the_set(value: str) -> None:
+    """The server takes a text with one, as a deployment's value and as the pool's default."""
+    merged = merge(customised(), fragment())
+    assert accepted_by_the_server(merged, dependency_set=value) == []
+    merged["variables"]["properties"]["dependency_set"]["default"] = value
+    assert accepted_by_the_server(merged) == []
+
+
+@pytest.mark.parametrize("value", ["{{ team_set }}", "{{ prefect.blocks.x.y }}", "", ["ml"], 3])
+def test_what_can_be_no_key_is_refused_by_the_server(value: Any) -> None:
+    """With the keys in the message, whatever it is."""
+    message, *_ = accepted_by_the_server(merge(pool(), fragment()), dependency_set=value)
+    assert "is not one of ['none', 'etl', 'ml']" in message
+
+
+@pytest.mark.parametrize("value", ["httpx>=0.27 rich", ["httpx>=0.27", "rich"], [], ""])
+def test_extras_may_be_a_text_or_a_list(value: str | list[str]) -> None:
+    """The server takes both, and no list of anything else."""
+    merged = merge(customised(), fragment())
+    assert accepted_by_the_server(merged, extra_py_deps=value) == []
+    for wrong in ([1], {"httpx": "0.27"}, 3):
+        assert accepted_by_the_server(merged, extra_py_deps=wrong) != []
 
 
 def test_the_install_container_has_what_the_worker_does_not_fill_in() -> None:
@@ -103,6 +135,21 @@ def test_the_install_container_has_what_the_worker_does_not_fill_in() -> None:
         "capabilities": {"drop": ["ALL"]},
         "seccompProfile": {"type": "RuntimeDefault"},
     }
+
+
+@pytest.mark.parametrize("given", [[{"configMapRef": {"name": "settings"}}], "{{ env_from }}"])
+def test_the_install_container_has_the_variables_that_the_flow_has_from_elsewhere(
+    given: Any,
+) -> None:
+    """PYTHONPATH may be among them: ours hides it from the flow, so the script has to see it. What
+    says what to install is ours alone."""
+    template = with_flow(envFrom=given)
+    for choice in (fragment(), fragment(extras=False)):
+        merged = merge(template, choice)
+        install = named(pod_of(merged)["initContainers"], "flowdeps-install")
+        assert install["envFrom"] == given
+        assert {"FLOWDEPS_SET", "FLOWDEPS_EXTRAS"} <= {one["name"] for one in install["env"]}
+        assert same(remove(merged), template)
 
 
 def with_context_of_runs(**schema: Any) -> Template:
@@ -178,16 +225,17 @@ def test_a_pool_may_forbid_extras() -> None:
     """Then neither the variable nor its value in the install container is there."""
     merged = merge(pool(), fragment(extras=False))
     assert "extra_py_deps" not in merged["variables"]["properties"]
-    assert '"name": "FLOWDEPS_EXTRAS"' not in json.dumps(merged)
+    [install] = pod_of(merged)["initContainers"]
+    assert named(install["env"], "FLOWDEPS_EXTRAS")["value"] == ""
+    assert "extra_py_deps" not in json.dumps(install["env"])
     assert "extra_py_deps" in merge(merged, fragment())["variables"]["properties"]
     assert same(merge(merge(pool(), fragment()), fragment(extras=False)), merged)
 
 
 def test_the_variable_for_extras_is_empty_text_unless_somebody_sets_it() -> None:
-    """Every value that names packages as text is accepted, and nothing else."""
+    """Every value that names packages is accepted, and nothing else."""
     merged = merge(pool(), fragment(extras_variable="more"))
-    schema = merged["variables"]["properties"]["more"]
-    assert (schema["type"], schema["default"]) == ("string", "")
+    assert merged["variables"]["properties"]["more"]["default"] == ""
     assert accepted_by_the_server(merged, more="httpx>=0.27 rich") == []
     assert accepted_by_the_server(merged, more="{{ prefect.variables.my_packages }}") == []
     assert accepted_by_the_server(merged, more=7) != []
@@ -414,7 +462,7 @@ def _without_label(template: Template) -> None:
 
 
 def _with_fewer_keys(template: Template) -> None:
-    template["variables"]["properties"]["dependency_set"]["enum"] = ["none"]
+    template["variables"]["properties"]["dependency_set"]["else"]["enum"] = ["none"]
 
 
 @pytest.mark.parametrize(

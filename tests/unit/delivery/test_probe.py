@@ -111,6 +111,39 @@ def test_broken_installations_are_passed_over(images: dict[str, Path], tmp_path:
     assert facts.versions == {"delta": "1.0"}
 
 
+def test_letters_of_another_encoding_hide_no_package(
+    images: dict[str, Path], tmp_path: Path
+) -> None:
+    """In metadata of wheels and of eggs: what is required stays known."""
+    bake(tmp_path, "alpha", "1.0", requires=["six"])
+    with (tmp_path / "alpha-1.0.dist-info/METADATA").open("ab") as metadata:
+        metadata.write(b"Author: Jos\xe9\n")
+    (tmp_path / "odd.egg-info").mkdir()
+    (tmp_path / "odd.egg-info/PKG-INFO").write_text("Name: odd\nVersion: 1.0\n")
+    (tmp_path / "odd.egg-info/requires.txt").write_bytes(b"six\n# caf\xe9\n")
+    (tmp_path / "flat.egg-info").write_bytes(b"Name: flat\nVersion: 1.0\nAuthor: Jos\xe9\n")
+    facts = probe(images["bare"], cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert {one.name: one.requires[:1] for one in facts.distributions} == {
+        "alpha": ("six",),
+        "flat": (),
+        "odd": ("six",),
+    }
+
+
+def test_requirements_that_cannot_be_read_hide_no_package(
+    images: dict[str, Path], tmp_path: Path
+) -> None:
+    """The package is known, and a line says what is not."""
+    bake(tmp_path, "alpha", "1.0")
+    (tmp_path / "odd.egg-info").mkdir()
+    (tmp_path / "odd.egg-info/PKG-INFO").write_text("Name: odd\nVersion: 1.0\n")
+    (tmp_path / "odd.egg-info/requires.txt").symlink_to("requires.txt")
+    done = run(images["bare"], cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert parse_probe(done.stdout).versions == {"alpha": "1.0", "odd": "1.0"}
+    [told] = [line for line in done.stdout.splitlines() if line.startswith("flowdeps: ")]
+    assert told.startswith("flowdeps: warning: what odd requires cannot be read: ")
+
+
 def test_nothing_of_the_image_is_imported(images: dict[str, Path], tmp_path: Path) -> None:
     """Modules on PYTHONPATH, even those that have the standard library's names, never run."""
     for name in ("json", "uv", "site", "sitecustomize", "usercustomize", "alpha"):

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,18 @@ def test_a_script_is_one_text_for_python_3_9(name: str) -> None:
         )
     }
     assert {one.partition(".")[0] for one in wanted} <= sys.stdlib_module_names
+
+
+def test_the_install_script_carries_what_a_runs_interpreter_begins_with() -> None:
+    """To the letter, and no other script does."""
+    text = resources.files("flowdeps.delivery.in_image").joinpath("boot.py").read_text("utf-8")
+    for name in SCRIPTS:
+        values = [
+            ast.literal_eval(node.value)
+            for node in ast.parse(script(name)).body
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "BOOT"
+        ]
+        assert values == ([text] if name == "install" else [])
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

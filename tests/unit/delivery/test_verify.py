@@ -1,86 +1,15 @@
 """A lock is tried where a run would use it: what its packages are, and whether they import."""
 
-import json
-import subprocess
-from dataclasses import dataclass
+from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flowdeps.delivery.in_image.verify import modules_of
-from flowdeps.delivery.scripts import command
-from flowdeps.locks.image import ImageFacts
-from flowdeps.locks.inspection import parse_probe
-from tests.unit.delivery.flow_images import virtual
-from tests.unit.delivery.install_pod import Pod, bake
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    code: int
-    lines: list[str]
-
-    @property
-    def result(self) -> dict[str, Any]:
-        mark, _, text = self.lines[-1].partition(" ")
-        assert mark == "flowdeps-verify:"
-        found: dict[str, Any] = json.loads(text)
-        assert (self.code == 0) == found["ok"]
-        return found
-
-    @property
-    def facts(self) -> ImageFacts:
-        return parse_probe("\n".join(self.lines))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """The verifying container: an image, and a volume with what was installed."""
-
-    pod: Pod
-    image: Path
-    """The image's own packages."""
-
-    @property
-    def home(self) -> Path:
-        return self.pod.home
-
-    @property
-    def site(self) -> Path:
-        return self.home / "site"
-
-    def run(self, *, seconds: int = 60, **variables: Any) -> Verdict:
-        given = {name: json.dumps(value) for name, value in variables.items()}
-        *shell, script = command("verify")
-        done = subprocess.run(
-            [*shell, script.replace("LEAST_SECONDS = 10", "LEAST_SECONDS = 1")],
-            env={
-                **self.pod.image_environment,
-                "PYTHONPATH": self.pod.python_path,
-                "FLOWDEPS_HOME": str(self.home),
-                "FLOWDEPS_TIMEOUT": str(seconds),
-                **{f"FLOWDEPS_{name.upper()}": value for name, value in given.items()},
-            },
-            cwd=self.home,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        return Verdict(code=done.returncode, lines=done.stdout.splitlines())
-
-
-@pytest.fixture
-def trial(pod: Pod, tmp_path: Path) -> Trial:
-    """What a lock leaves that brings nothing."""
-    image = virtual(tmp_path)
-    pod.programs = image.programs
-    pod.write()
-    assert pod.run().code == 0
-    return Trial(pod=pod, image=image.site_packages)
+from flowdeps.delivery.in_image.modules import modules_of
+from tests.unit.delivery.install_pod import bake
+from tests.unit.delivery.trial_pod import Trial
 
 
 def test_the_modules_of_the_named_packages_are_imported(trial: Trial) -> None:
@@ -124,9 +53,10 @@ def bake_prefect(directory: Path, engine: str) -> None:
 
 @pytest.mark.parametrize("asked", [{"names": ["alpha"]}, {"imports": ["alpha"]}])
 def test_a_lock_that_breaks_the_images_prefect_fails(trial: Trial, asked: dict[str, Any]) -> None:
-    """A module of the lock that hides one of the image's, unknown to any metadata."""
+    """A module of the lock that may hide one of the image's, and does not get along with it."""
     bake_prefect(trial.image, "from helper import needed\n")
     (trial.image / "helper.py").write_text("needed = 1\n")
+    trial.allow("alpha")
     bake(trial.site, "alpha", "1.0", modules={"alpha.py": "", "helper.py": "other = 1\n"})
     result = trial.run(**asked).result
     assert (result["ok"], result["module"]) == (False, "prefect.engine")
@@ -244,8 +174,16 @@ def test_the_check_itself_does_not_run_what_was_installed(trial: Trial) -> None:
         ),
         (["ns/one.py", "ns/two.py"], ["ns.one", "ns.two"]),
         (["alpha/__init__.py", "tests/__init__.py", "docs/conf.py"], ["alpha"]),
-        (["_alpha/__init__.py", "alpha-stubs/__init__.pyi"], []),
-        (["fast.cpython-311-x86_64-linux-gnu.so", "fast.pyi"], ["fast"]),
+        (["alpha-stubs/__init__.pyi"], []),
+        (["_alpha/__init__.py", "_alpha/x.py", "alpha-stubs/__init__.pyi"], ["_alpha"]),
+        ([f"fast{EXTENSION_SUFFIXES[0]}", "fast.pyi"], ["fast"]),
+        (["fast.abi3.so", "quick.so", "other.cpython-27m.so", "slow.pyd"], ["fast", "quick"]),
+        ([f"_fast_backend{EXTENSION_SUFFIXES[0]}"], ["_fast_backend"]),
+        (["fast/__init__.py", "libfast.so"], ["fast"]),
+        (["bin/alpha.py", "share/alpha/run.py", "etc/alpha/conf.py"], []),
+        (["alpha.pth", "alpha/data.json", "alpha.libs/liba.py"], []),
+        (["__editable___alpha_finder.py", "__editable__.alpha.pth"], []),
+        (["tests/__init__.py", "scripts/x.py", "__main__.py"], []),
         (["alpha/__init__.py", "alpha.libs/libx.so", "../../bin/alpha.py"], ["alpha"]),
     ],
 )
@@ -253,4 +191,57 @@ def test_the_modules_of_a_package(tmp_path: Path, files: list[str], modules: lis
     """The outermost packages and modules: no private ones, no tests, and below namespaces."""
     bake(tmp_path, "alpha", "1.0", modules=dict.fromkeys(files, ""))
     [found] = Distribution.discover(path=[str(tmp_path)])
-    assert modules_of(found) == modules
+    assert modules_of(found, [str(tmp_path)]) == modules
+
+
+@pytest.mark.parametrize(
+    ("top_level", "record", "modules"),
+    [
+        ("gone\n", "keep", ["alpha"]),
+        ("alpha\ngone\ndocs\n", "remove", ["alpha"]),
+        (None, "remove", []),
+        ("alpha\n", "odd,columns,3,4,5\n", ["alpha"]),
+        ("alpha\n", "gone.py,,\n", ["alpha"]),
+    ],
+)
+def test_only_modules_that_are_there_count(
+    tmp_path: Path, top_level: str | None, record: str, modules: list[str]
+) -> None:
+    """Whatever top_level.txt and RECORD say, or do not say."""
+    bake(tmp_path, "alpha", "1.0")
+    info = tmp_path / "alpha-1.0.dist-info"
+    if top_level:
+        (info / "top_level.txt").write_text(top_level)
+    if record == "remove":
+        (info / "RECORD").unlink()
+    elif record != "keep":
+        (info / "RECORD").write_text(record)
+    [found] = Distribution.discover(path=[str(tmp_path)])
+    assert modules_of(found, [str(tmp_path)]) == modules
+
+
+def test_what_an_old_egg_says_of_its_sources_is_not_imported(tmp_path: Path) -> None:
+    """Its list of files is of where it was built: what is not there, is not tried."""
+    (tmp_path / "old.egg-info").mkdir()
+    (tmp_path / "old.egg-info/PKG-INFO").write_text("Name: old\nVersion: 1.0\n")
+    (tmp_path / "old.egg-info/SOURCES.txt").write_text("src/old/__init__.py\nrun.py\nold.py\n")
+    (tmp_path / "old.py").touch()
+    [found] = Distribution.discover(path=[str(tmp_path)])
+    assert modules_of(found, [str(tmp_path)]) == ["old"]
+
+
+def test_what_has_nothing_to_import_is_named_and_holds_up_nothing(trial: Trial) -> None:
+    """Stubs whose top_level.txt names what is not there, a script, a .pth file: the rest is
+    tried."""
+    bake(trial.site, "cloud-stubs", "1.0", modules={"cloud-stubs/__init__.pyi": ""})
+    top_level = trial.site / "cloud_stubs-1.0.dist-info/top_level.txt"
+    top_level.write_text("cloud-stubs\ndist\n")
+    bake(trial.site, "tool", "1.0", modules={"bin/tool.py": "raise SystemExit('usage')\n"})
+    bake(trial.site, "start", "1.0", modules={"start.pth": ""})
+    bake(trial.site, "helper", "1.0")
+    verdict = trial.run(names=["cloud-stubs", "tool", "start", "helper"])
+    told = "not imported, as no module is among their files: cloud-stubs, tool, start"
+    assert verdict.result == {"ok": True, "notes": [told]}
+    assert "flowdeps: imported helper" in verdict.lines
+    bake(trial.site, "bad", "1.0", modules={"bad.py": "1 / 0\n"})
+    assert trial.run(names=["tool", "bad"]).result["module"] == "bad"

@@ -8,12 +8,20 @@ from flowdeps.delivery.kinds.kubernetes.merge import merge
 from flowdeps.delivery.kinds.kubernetes.view import view
 from tests.unit.delivery.samples import (
     Template,
+    flow_of,
     fragment,
     pod_of,
     pool,
     prefect_template,
     with_flow,
 )
+
+
+def required(name: str) -> Template:
+    """Prefect's template, where each run must give a value to the variable."""
+    template = prefect_template()
+    template["variables"]["required"] = [name]
+    return template
 
 
 @pytest.mark.parametrize(
@@ -36,6 +44,65 @@ def test_the_default_image_is_what_the_worker_would_fill_in(
 ) -> None:
     """A literal, a default or both together; None where a run's image cannot be known."""
     assert view(template).image == image
+
+
+@pytest.mark.parametrize(
+    ("template", "chooses"),
+    [
+        (prefect_template(), True),
+        (pool(image=""), True),
+        (with_flow(image=None), True),
+        (with_flow(image="{{ unknown }}"), True),
+        (pool(), False),
+        (pool(image="{{ prefect.variables.image }}"), False),
+        (with_flow(image="registry.example.com/x:1"), False),
+        (with_flow(image="registry.example.com/{{ name }}"), False),
+        (required("image"), False),
+        ({}, False),
+    ],
+)
+def test_the_worker_chooses_the_image_where_nothing_of_the_template_does(
+    template: Template, chooses: bool
+) -> None:
+    """Not where runs must name one, and not where a later look finds one."""
+    assert view(template).worker_chooses == chooses
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (["python", "-I", "-m", "prefect.engine"], "-I"),
+        (["/usr/bin/python3.12", "-uE", "-m", "prefect.engine"], "-uE"),
+        ("python -W ignore -X dev -I -m prefect.engine", "-I"),
+        ("python3 -Xdev -S -m prefect.engine", "-S"),
+        (["/bin/sh", "-c", "exec python -sI -m prefect.engine"], "-sI"),
+        (["sh", "-c", "echo it's up; python -I flow.py"], "-I"),
+        ("{{ command }}", "-I"),
+        (["python", "-m", "prefect.engine", "-I"], None),
+        (["python", "-c", "import x", "-E"], None),
+        (["python", "-WI", "-m", "prefect.engine"], None),
+        (["python", "-s", "-u", "-P", "flow.py", "-I"], None),
+        (["pythonic", "-I"], None),
+        (["tini", "-I", "--", "prefect", "flow-run", "execute"], None),
+        ("prefect flow-run execute", None),
+        ([5, None, "python"], None),
+        (None, None),
+    ],
+)
+@pytest.mark.parametrize("place", ["command", "args", "configuration"])
+def test_a_python_that_ignores_its_environment_is_noted(
+    place: str, command: Any, option: str | None
+) -> None:
+    """Wherever the template says how runs start; an option of what Python runs is none of it."""
+    template = with_flow(args=None)
+    template["variables"]["properties"]["command"]["default"] = "python -I -m prefect.engine"
+    template["job_configuration"]["command"] = None
+    if place == "configuration":
+        template["job_configuration"]["command"] = command
+    else:
+        flow_of(template)[place] = command
+    notes = view(template).notes
+    assert [one.split()[5] for one in notes] == ([f"{option},"] if option else [])
 
 
 def test_a_configured_image_is_the_default_once_it_is_merged() -> None:

@@ -73,8 +73,34 @@ def test_the_worker_fills_in_the_chosen_set(worker: Worker, own_template: Templa
 @pytest.mark.parametrize(
     ("given", "wanted"),
     [
+        ("{{ prefect.variables.set }}", "ml"),
+        ("ml-{{ prefect.variables.revision }}", "ml-3f9a1c20de"),
+        ("{{ prefect.variables.missing }}", ""),
+    ],
+)
+def test_a_set_may_come_from_a_prefect_variable(
+    worker: Worker, own_template: Template, given: str, wanted: str
+) -> None:
+    """What the variable says is the choice everywhere; one that is missing is an empty choice, for
+    which the install container has a line."""
+    [manifest] = worker.manifests((merge(own_template, fragment()), {"dependency_set": given}))
+    labels = manifest["spec"]["template"]["metadata"]["labels"]
+    assert labels["flowdeps.dev/set"] == wanted
+    volumes = {volume["name"]: volume for volume in pod(manifest)["volumes"]}
+    assert volumes["flowdeps-lock"]["configMap"]["name"] == f"flowdeps-{wanted}"
+    [install] = pod(manifest)["initContainers"]
+    assert {"name": "FLOWDEPS_SET", "value": wanted} in install["env"]
+    assert env(manifest)["FLOWDEPS_SET"]["value"] == wanted
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
         ({}, []),
         ({"extra_py_deps": "httpx>=0.27 rich"}, ["httpx>=0.27", "rich"]),
+        ({"extra_py_deps": ["httpx>=0.27", "x; a == 'b'"]}, ["httpx>=0.27", "x; a == 'b'"]),
+        ({"extra_py_deps": ["polars", "{{ prefect.variables.one }}"]}, ["polars", "rich"]),
+        ({"extra_py_deps": []}, []),
         ({"extra_py_deps": "{{ prefect.variables.text }}"}, ["httpx", "rich"]),
         ({"extra_py_deps": "polars {{ prefect.variables.text }}"}, ["polars", "httpx", "rich"]),
         ({"extra_py_deps": "{{ prefect.variables.list }}"}, ["httpx>=0.27", "x; a == 'b'"]),

@@ -24,7 +24,7 @@ from flowdeps.gather.sources import (
 )
 from flowdeps.locks.access import Access
 from flowdeps.scheduling.tracking import Failure
-from flowdeps.state.store import SetKey
+from flowdeps.state.store import PoolView, SetKey
 from flowdeps.trials.image import Image, ImageRef
 from tests.unit.state.bodies import set_body
 
@@ -66,7 +66,7 @@ class MemoryLookup:
         assert ref is IMAGE
         return self.found
 
-    def pool_images(self) -> Mapping[str, str]:
+    def pools(self) -> Mapping[str, PoolView]:
         return {}
 
 

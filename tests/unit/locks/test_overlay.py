@@ -213,13 +213,3 @@ def test_who_in_the_image_is_in_the_way_is_named_first() -> None:
         [told] = overlay.describe_limits(facts, ranges(text), shadow=(), platform=AMD64)
         assert told.split("where ")[1].startswith(f"{first}; a")
         assert told.count("prefect") <= 1
-
-
-def test_stub_metadata_say_what_the_image_says() -> None:
-    """Requirements with markers and extras; no line that nobody could read, and no URL."""
-    odd = Distribution("app", "1.0", ("x @ https://example.com/x.whl", "y\nz", "v>=1", "!"), ("e",))
-    assert overlay.stub_metadata(odd) == (
-        "Metadata-Version: 2.1\nName: app\nVersion: 1.0\nProvides-Extra: e\n"
-        "Requires-Dist: x\nRequires-Dist: v>=1\n"
-    )
-    assert 'Requires-Dist: redis<7; extra == "redis"\n' in overlay.stub_metadata(PREFECT)

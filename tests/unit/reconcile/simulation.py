@@ -28,8 +28,9 @@ from flowdeps.app.assembly import make_context
 from flowdeps.app.service import Service
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
-from flowdeps.clients.prefect.client import Pool, Pools, Variable
+from flowdeps.clients.prefect.client import Pool, Pools, Variable, Workers
 from flowdeps.clients.prefect.errors import PoolsError
+from flowdeps.delivery.choice import find
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock, Pin, parse_lock
 from flowdeps.locks.request import LockRequest
@@ -414,7 +415,12 @@ class MemoryNode:
         lines = image.lines(self._pins(body))
         if name.startswith("flowdeps-verify"):
             broken = self._broken(body, image)
-            result = {"ok": not broken, "module": broken, "error": "ImportError: libodd.so.1"}
+            result: Body = {"ok": True, "notes": list(image.notes)}
+            if broken in image.clashes:
+                clash = {"kind": "hides", "module": "cv3", "ours": f"{broken} 1.0", "theirs": "b 1"}
+                result = {"ok": False, "clashes": [clash]}
+            elif broken:
+                result = {"ok": False, "module": broken, "error": "ImportError: libodd.so.1"}
             lines.append(f"flowdeps-verify: {json.dumps(result)}")
         return "\n".join(lines)
 
@@ -432,18 +438,28 @@ class MemoryNode:
         return {}
 
     def _broken(self, body: Body, image: "MemoryImage") -> str:
-        return next((name for name in self._pins(body) if name in image.broken), "")
+        pins = self._pins(body)
+        volumes = body["spec"].get("volumes", [])
+        mounted = [one.get("configMap", {}).get("name") for one in volumes]
+        where = (body["metadata"]["namespace"], next(filter(None, mounted), ""))
+        data = self._cluster.maps.get(where, {}).get("data", {})
+        shadow = set(json.loads(data.get("lock.json", "{}")).get("shadow", ()))
+        refused = set() if "*" in shadow else image.clashes - shadow
+        return next((name for name in pins if name in image.broken | refused), "")
 
 
 @dataclass
 class MemoryImage:
     """A flow image: its content's id, its packages, and which packages can't be imported in it;
-    `requires`: what packages need, the image's or a lock's."""
+    `requires`: what packages need, the image's or a lock's; `clashes`: those that hide a module of
+    it; `notes`: what a trial in it says."""
 
     id: str = "sha256:1"
     packages: dict[str, str] = field(default_factory=lambda: {"prefect": "3.0"})
     broken: frozenset[str] = frozenset()
     requires: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    clashes: frozenset[str] = frozenset()
+    notes: Sequence[str] = ()
 
     def lines(self, pins: Mapping[str, str]) -> list[str]:
         """What a probe in it prints, with `pins` on top."""
@@ -466,6 +482,7 @@ class MemoryPrefect:
         self.outage: PoolsError | None = None
         self.variables: dict[str, Any] = {}
         self.chosen_sets: set[str] = set()
+        self.workers_of: dict[str, Workers] = {}
 
     def make(self, name: str, *, namespace: str = "flows", **changes: Any) -> None:
         """A pool whose jobs run in `namespace`."""
@@ -480,8 +497,8 @@ class MemoryPrefect:
 
     def keys(self, name: str) -> list[str]:
         """The choices that a pool offers to runs."""
-        schema = self.pools[name].template["variables"]["properties"].get("dependency_set", {})
-        return [key for key in schema.get("enum", []) if key != "none"]
+        live = find(self.pools[name].template)
+        return list(live.keys) if live else []
 
     async def read(self, name: str) -> Pool | None:
         await self._turn()
@@ -503,6 +520,10 @@ class MemoryPrefect:
         assert name
         assert variable == "dependency_set"
         return set(self.chosen_sets)
+
+    async def workers(self, pool: Pool) -> Workers:
+        await self._turn()
+        return self.workers_of.get(pool.name, Workers(server="3.9.1"))
 
     async def variable(self, name: str) -> Variable | None:
         await self._turn()

@@ -208,6 +208,51 @@ def test_what_cannot_be_imported_is_never_published_and_a_mended_image_heals_it(
     play(script)
 
 
+def test_what_hides_a_module_of_the_image_needs_leave() -> None:
+    """The set says which, and what to write; once that is written, the same lock is tried again,
+    and when it is taken back, once more."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.pods.images[IMAGE] = MemoryImage(clashes=frozenset({"vision-full"}))
+        sim.cluster.apply("ml", requirements=["vision-full"], **image())
+        async with sim.operator():
+            await asyncio.sleep(MINUTE)
+            assert sim.ready("ml") == ("False", "VerifyFailed")
+            said = conditions(sim)["Verified"][2]
+            assert "vision-full 1.0 of the lock would hide the module cv3" in said
+            assert "name vision-full in spec.shadow" in said
+            leave = {**image(), "shadow": ["vision-full"]}
+            sim.cluster.apply("ml", requirements=["vision-full"], **leave)
+            await asyncio.sleep(MINUTE)
+            assert sim.ready("ml") == ("True", "Ready")
+            sim.cluster.apply("ml", requirements=["vision-full"], **image())
+            await asyncio.sleep(MINUTE)
+            assert sim.ready("ml") == ("False", "VerifyFailed")
+            sim.cluster.apply("ml", requirements=["vision-full"], **leave)
+            await asyncio.sleep(MINUTE)
+        await settled(sim)
+
+    play(script)
+
+
+def test_what_a_trial_notes_is_told_after_a_restart_too() -> None:
+    """What could not be tried stays known with the lock; nothing is written for it again."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.pods.images[IMAGE] = MemoryImage(notes=["not imported: cloud-stubs"])
+        sim.cluster.apply("ml", requirements=["cloud-stubs"], **image())
+        async with sim.operator():
+            await asyncio.sleep(MINUTE)
+            before = conditions(sim)["Verified"]
+        assert before[0] == "True"
+        assert before[2].endswith(f"imports in {IMAGE}; not imported: cloud-stubs")
+        await settled(sim)
+        assert conditions(sim)["Verified"] == before
+        assert sim.cluster.pods.made["verify"] == 1
+
+    play(script)
+
+
 def test_what_a_lock_needs_and_nobody_has_is_told_before_a_run() -> None:
     """A package that is required and not there at all, as in a lock that was made elsewhere or
     trimmed by hand; what the image lacked before isn't charged to the lock."""

@@ -1,6 +1,7 @@
 """What a trial's end says of the lock, and what it doesn't: pods are ended for reasons of nodes."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from flowdeps.api.reasons import Reason
 from flowdeps.trials.errors import TrialError
 from tests.unit.reconcile.simulation import MemoryCluster, MemoryImage
 from tests.unit.scheduling import virtual
-from tests.unit.trials.builders import verify
+from tests.unit.trials.builders import TRIAL, verify
 
 PROBED = "\n".join(MemoryImage().lines({"pandas": "1.0"}))
 
@@ -138,4 +139,70 @@ def test_an_import_that_fails_is_the_locks_fault(why: str) -> None:
     log = result(ok=False, module="odd", error="it crashed the interpreter: SIGKILL")
     error = virtual.run(tried(ended(VERIFY_CONTAINER, 1, why), log))
     assert (error.reason, error.retry) == (Reason.VERIFY_FAILED, False)
-    assert error.message == "import odd: it crashed the interpreter: SIGKILL"
+    assert error.message == (
+        "import odd: it crashed the interpreter: SIGKILL; fix the image, or choose another version;"
+        " see spec.verify.imports"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "theirs", "message"),
+    [
+        (
+            "hides",
+            "vision-headless 4.10",
+            "vision-full 4.11 of the lock would hide the module cv3 of the image (vision-headless"
+            " 4.10): name vision-full in spec.shadow if that is meant, choose another package, or"
+            " change the image",
+        ),
+        (
+            "hidden",
+            "vision-headless 4.10",
+            "the module cv3 of vision-full 4.11 is not found in a run: the rest of its package is"
+            " in the image (vision-headless 4.10), and Python looks in one place for all of it:"
+            " install vision-full in the image, or require another version of the rest as well and"
+            " name that in spec.shadow",
+        ),
+        (
+            "twice",
+            "vision-headless 4.10",
+            "vision-full 4.11 and vision-headless 4.10 of the lock have different files for the"
+            " module cv3, and a run gets one of them: require one of the two, or name vision-full"
+            " in spec.shadow if either will do",
+        ),
+    ],
+)
+def test_of_two_packages_with_one_module_both_are_named_with_a_way_out(
+    kind: str, theirs: str, message: str
+) -> None:
+    """What a run would lack, and what to write; each time the same."""
+    clash = {"kind": kind, "module": "cv3", "ours": "vision-full 4.11", "theirs": theirs}
+    log = result(ok=False, clashes=[clash, "odd"])
+    error = virtual.run(tried(ended(VERIFY_CONTAINER, 1), log))
+    assert (error.reason, error.retry) == (Reason.VERIFY_FAILED, False)
+    assert error.message == message
+
+
+def test_clashes_are_told_up_to_a_length() -> None:
+    """Of many the first ones; and what is no clash at all is no mistake of ours."""
+    clash = {"kind": "hides", "module": "m" * 500, "ours": "a 1", "theirs": "b 1"}
+    for clashes in ([clash] * 9, [{}]):
+        error = virtual.run(tried(ended(VERIFY_CONTAINER, 1), result(ok=False, clashes=clashes)))
+        assert error.reason is Reason.VERIFY_FAILED
+        assert len(error.message) <= 1500
+
+
+def test_what_a_trial_notes_is_returned() -> None:
+    """As one text, and only texts."""
+    done = {"name": VERIFY_CONTAINER, "state": {"terminated": {"exitCode": 0}}}
+    status = {"phase": "Succeeded", "containerStatuses": [done]}
+    for told, notes in ((["a: b", "c", 1], "a: b; c"), (None, "")):
+        memory = MemoryCluster()
+        memory.pods.instead = (status, result(ok=True, **({"notes": told} if told else {})))
+        assert virtual.run(verify(memory)) == notes
+
+
+def test_leave_makes_another_trial_and_none_the_same_as_ever() -> None:
+    """What was tried before there was any leave stays tried."""
+    assert replace(TRIAL, shadow=("a",)).short != TRIAL.short
+    assert TRIAL.short == "9731e69157"

@@ -5,6 +5,7 @@ caller at a time, which calls `read` just before `write`, and drift is found by 
 as large as the server makes them, since asking for more is an error; the last one is empty.
 """
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -16,32 +17,31 @@ from flowdeps.clients.prefect.settings import get_current_settings
 
 # isort: split
 import httpx
+import prefect
 from prefect.client.base import ServerType
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
+from prefect.client.schemas.objects import WorkerStatus
 from prefect.events.clients import PrefectCloudEventSubscriber, PrefectEventSubscriber
-from prefect.events.filters import EventFilter, EventNameFilter
+from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
 from prefect.exceptions import ObjectNotFound
 
 from flowdeps.api.reasons import Reason
 from flowdeps.clients.fence import Fence
 from flowdeps.clients.prefect.errors import Observe, PoolsError, request
+from flowdeps.clients.prefect.pool import Pool, Workers
 from flowdeps.scheduling.clock import Clock, loop_time
 
-__all__ = ["Pool", "Pools", "PoolsError", "Variable"]
+__all__ = ["Pool", "Pools", "PoolsError", "Variable", "Workers"]
 
 _TIMEOUT_SECONDS = 10.0
 """Of one try; Prefect's client tries again by itself."""
-
-
-@dataclass(frozen=True)
-class Pool:
-    """A work pool as Prefect has it now."""
-
-    name: str
-    type: str
-    template: Mapping[str, Any]
+_WORKER_EVENTS = ["prefect.worker.started", "prefect.worker.submitted-flow-run"]
+_EVENTS = 50
+"""As many as the server's own page has."""
+_REFERENCE = re.compile(r"{{\s*prefect\.variables\.([\w-]+)\s*}}")
+"""To a Prefect variable, whose value the worker puts in its place."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Pools:
                 if not listed:
                     return None
                 found = listed[0]
-        return Pool(found.name, found.type, found.base_job_template)
+        return Pool(found.name, found.type, found.base_job_template, str(found.id))
 
     async def read_all(self) -> dict[str, Pool]:
         """Return all pools by name."""
@@ -132,7 +132,7 @@ class Pools:
             before = len(found)
             async with self._request("GET"):
                 page = await self.api.read_work_pools(offset=before)
-            found |= {p.name: Pool(p.name, p.type, p.base_job_template) for p in page}
+            found |= {p.name: Pool(p.name, p.type, p.base_job_template, str(p.id)) for p in page}
             if len(found) == before:
                 return found
 
@@ -145,7 +145,8 @@ class Pools:
         return None if found is None else Variable(found.value)
 
     async def chosen(self, name: str, variable: str) -> set[str]:
-        """Return the values that a pool's deployments give to a job variable."""
+        """Return the values that a pool's deployments give to a job variable, by Prefect variables
+        too."""
         named = WorkPoolFilter(name=WorkPoolFilterName(any_=[name]))
         found: set[str] = set()
         offset = 0
@@ -153,10 +154,53 @@ class Pools:
             async with self._request("GET"):
                 page = await self.api.read_deployments(work_pool_filter=named, offset=offset)
             if not page:
-                return found
+                return await self._resolved(found)
             values = ((one.job_variables or {}).get(variable) for one in page)
             found |= {value for value in values if isinstance(value, str)}
             offset += len(page)
+
+    async def _resolved(self, values: set[str]) -> set[str]:
+        names = {name for value in values for name in _REFERENCE.findall(value)}
+        known = {name: await self.variable(name) for name in sorted(names)}
+
+        def value_of(reference: re.Match[str]) -> str:
+            found = known[reference[1]]
+            return "" if found is None or found.value is None else str(found.value)
+
+        return {_REFERENCE.sub(value_of, value) for value in values}
+
+    async def workers(self, pool: Pool) -> Workers:
+        """Return the versions of Prefect that a pool's runs have to do with.
+
+        Where no worker is online, what the last one told still holds.
+        """
+        async with self._request("GET"):
+            # Cloud tells no version. It is as new as any.
+            cloud = self.api.server_type is ServerType.CLOUD
+            server = prefect.__version__ if cloud else await self.api.api_version()
+        try:
+            return Workers(versions=await self._versions(pool), server=server)
+        except PoolsError as error:
+            if error.reason is not Reason.PREFECT_UNAUTHORIZED:
+                raise
+            return Workers(server=server)  # pools may be all that the credentials are for
+
+    async def _versions(self, pool: Pool) -> dict[str, str]:
+        wanted = EventFilter(
+            event=EventNameFilter(name=_WORKER_EVENTS),
+            any_resource=EventAnyResourceFilter(id=[f"prefect.work-pool.{pool.id}"]),
+        )
+        async with self._request("GET"):
+            page = await self.api.read_events(wanted, limit=_EVENTS)
+        told: dict[str, str] = {}
+        for event in page.events:  # the newest first
+            name, version = event.resource.name, event.resource.get("prefect.version")
+            if name and version:
+                told.setdefault(name, version)
+        async with self._request("GET"):
+            found = await self.api.read_workers_for_work_pool(_quoted(pool.name), offset=0)
+        online = {one.name for one in found if one.status is WorkerStatus.ONLINE} & told.keys()
+        return {name: told[name] for name in online or [*told][:1]}
 
     async def write(self, name: str, template: Mapping[str, Any]) -> None:
         """Replace a pool's base job template."""

@@ -2,8 +2,8 @@
 
 The value is text: requirements separated by spaces or lines, or a list (JSON, or as Python prints
 it, which is how a Prefect variable that is a list arrives). What image and lock have stays as it
-is: each of their packages is a constraint and, as a wheel that holds its metadata alone, something
-to choose, also where no index has it. Of what the installer then chooses, the rest is installed.
+is: each of their packages is a constraint and, as a stub, something to choose, also where no index
+has it. Of what the installer then chooses, the rest is installed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 import json
 import re
-import zipfile
 from importlib import metadata
 from pathlib import Path
 
@@ -23,7 +22,8 @@ from flowdeps.delivery.in_image.installer import (
     InstallError,
     without_credentials,
 )
-from flowdeps.delivery.in_image.inventory import VERSION, normal_name, normal_version
+from flowdeps.delivery.in_image.inventory import VERSION, declared, normal_name, normal_version
+from flowdeps.delivery.in_image.stub import stub_filename, stub_wheel
 
 COMPARISON = r"(?:[<>!=~]=|[<>]|===)\s*[\w.*+!-]+"
 REQUIREMENT = re.compile(
@@ -102,7 +102,8 @@ def install_extras(
     versions = {name: normal_version(one.version) for name, one in known.items()}
     versions = {name: version for name, version in versions.items() if VERSION.fullmatch(version)}
     for name, version in versions.items():
-        write_stub(known[name], name=name, version=version, directory=wheels)
+        wheel = stub_wheel(name, version, **declared(known[name]), present=versions)
+        (wheels / stub_filename(name, version)).write_bytes(wheel)
     asked, constraints = scratch / "asked.txt", scratch / "constraints.txt"
     asked.write_text("".join(f"{one}\n" for one in wanted))
     constraints.write_text("".join(f"{name}=={versions[name]}\n" for name in versions))
@@ -133,20 +134,6 @@ def choose(installer: Installer, asked: Path, given: list[str], scratch: Path) -
     installer.run(command, causes)
     items = [item["metadata"] for item in json.loads(report.read_text("utf-8"))["install"]]
     return {normal_name(item["name"]): item["version"] for item in items}
-
-
-def write_stub(one: metadata.Distribution, *, name: str, version: str, directory: Path) -> None:
-    """Write a wheel with nothing but what an installer asks of a package that is there."""
-    lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
-    lines += [f"Requires-Dist: {' '.join(text.split())}" for text in one.requires or []]
-    about: metadata.PackageMetadata = one.metadata
-    lines += [f"Provides-Extra: {extra}" for extra in about.get_all("Provides-Extra") or []]
-    stem = f"{name.replace('-', '_')}-{version}"
-    wheel = ["Wheel-Version: 1.0", "Root-Is-Purelib: true", "Tag: py3-none-any"]
-    files = {"METADATA": lines, "WHEEL": wheel, "RECORD": []}
-    with zipfile.ZipFile(directory / f"{stem}-py3-none-any.whl", "w") as archive:
-        for file, content in files.items():
-            archive.writestr(f"{stem}.dist-info/{file}", "".join(f"{line}\n" for line in content))
 
 
 def move_into(target: Path, source: Path) -> None:

@@ -195,6 +195,11 @@ def read_lock(key: str) -> dict[str, Any]:
     except FileNotFoundError:
         namespace = os.environ.get("FLOWDEPS_NAMESPACE", "")
         variable = os.environ.get("FLOWDEPS_VARIABLE", "dependency_set")
+        if not key:
+            raise InstallError(
+                f'the job variable "{variable}" is empty: write the key of a set, or none; if a '
+                "Prefect variable gives it, that one is missing or empty"
+            ) from None
         raise InstallError(
             f'dependency set "{key}" does not exist for namespace "{namespace}" or has no lock '
             f'yet: choose another with the job variable "{variable}", or see kubectl get fds -A'

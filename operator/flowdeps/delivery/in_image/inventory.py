@@ -50,10 +50,22 @@ def python_path() -> list[str]:
     return [str(Path(entry).absolute()) for entry in entries if entry]
 
 
+class Readable(metadata.PathDistribution):
+    """A distribution whose files may have bytes that are no UTF-8."""
+
+    def read_text(self, filename: Any) -> str | None:
+        try:
+            return super().read_text(filename)
+        except UnicodeDecodeError:
+            path: Any = self._path.joinpath(filename)
+            return str(path.read_bytes(), "utf-8", "replace")
+
+
 def distributions(path: list[str]) -> dict[str, metadata.Distribution]:
     """Return the distributions on the path by normalized name; of two, the one to be imported."""
     found: dict[str, metadata.Distribution] = {}
-    for one in metadata.distributions(path=path):
+    for each in metadata.distributions(path=path):
+        one = Readable(each._path) if isinstance(each, metadata.PathDistribution) else each
         try:
             about: Any = one.metadata
         except Exception:  # noqa: S112 - unreadable: no installer could use it either
@@ -63,6 +75,18 @@ def distributions(path: list[str]) -> dict[str, metadata.Distribution]:
         if name and version and not leftover:
             found.setdefault(normal_name(name), one)
     return found
+
+
+def declared(one: metadata.Distribution) -> dict[str, list[str]]:
+    """Return what a distribution requires, and its extras; nothing where that can't be read."""
+    about: Any = one.metadata
+    try:
+        requires = list(one.requires or [])
+    except Exception as error:
+        name = about.get("Name")
+        say(f"warning: what {name} requires cannot be read: {type(error).__name__}: {error}")
+        requires = []
+    return {"requires": requires, "extras": list(about.get_all("Provides-Extra") or [])}
 
 
 def file_of(one: metadata.Distribution) -> Path:
@@ -144,14 +168,7 @@ def describe(path: list[str]) -> None:
     found = distributions(path)
     for name in sorted(found):
         about: Any = found[name].metadata
-        records.append(
-            {
-                "name": name,
-                "version": about.get("Version"),
-                "requires": list(found[name].requires or []),
-                "extras": list(about.get_all("Provides-Extra") or []),
-            }
-        )
+        records.append({"name": name, "version": about.get("Version"), **declared(found[name])})
     records.append({"distributions": len(found)})
     print("\n".join(f"{PROBE_MARK} {json.dumps(one)}" for one in records), flush=True)
 

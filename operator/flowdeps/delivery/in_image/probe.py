@@ -12,7 +12,9 @@ def main() -> int:
         describe(search_path())
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
-        say(f"cannot read what the image has: {why}; use an image with Python 3.10 or newer")
+        old = sys.version_info < (3, 10)
+        advice = "use an image with Python 3.10 or newer" if old else "use another image"
+        say(f"cannot read what the image has: {why}; {advice}")
         return 1
     return 0
 

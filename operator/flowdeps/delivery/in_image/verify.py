@@ -2,23 +2,25 @@
 
 It runs after the install script, with PYTHONPATH as a run has it. It prints the packages of image
 and lock together (see ``inventory``), so that the operator can check what they require of each
-other, and imports modules: those asked for, or the top-level modules of the named packages; and, if
-the image has Prefect, what a run begins with. They are imported by one interpreter, as a run would,
-in a child process that may crash, exit or hang. It starts as a run does: as a program of the
-image's, with the same variables and working directory.
+other, and looks for modules of which one hides another (see ``clashes``). Then it imports modules:
+those asked for, or the top-level modules of the named packages; of the image, what requires a
+package that the lock replaces, and, if it has Prefect, what a run begins with. They are imported by
+one interpreter, as a run would, in a child process that may crash, exit or hang. It starts as a run
+does: as a program of the image's, with the same variables and working directory.
 
     FLOWDEPS_IMPORTS    modules, a JSON list; empty: those of the packages
     FLOWDEPS_NAMES      packages, a JSON list
     FLOWDEPS_TIMEOUT    seconds for installation and imports together
 
-The last line begins with "flowdeps-verify:" and holds JSON: {"ok": true}, or what failed:
-{"ok": false, "module": "foo", "error": "ImportError: libfoo.so.1: cannot open ..."}.
+The last line begins with "flowdeps-verify:" and holds JSON: {"ok": true}, with a list "notes" where
+people should know more; or what failed: {"ok": false, "module": "foo", "error": "ImportError:
+libfoo.so.1: cannot open ..."}, or {"ok": false, "clashes": [{"kind": "hides", "module": "foo",
+"ours": "foo-full 1.0", "theirs": "foo-least 1.0"}]}.
 """
 
 from __future__ import annotations
 
 import contextlib
-import inspect
 import json
 import os
 import signal
@@ -30,20 +32,21 @@ import time
 from importlib import metadata
 from pathlib import Path
 
+from flowdeps.delivery.in_image.clashes import Installed, clashes, overtaken
 from flowdeps.delivery.in_image.inventory import (
     describe,
     distributions,
+    normal_name,
+    normal_version,
     say,
 )
+from flowdeps.delivery.in_image.modules import dependants, modules_of
 
 RESULT_MARK = "flowdeps-verify:"
 INSTALLED = Path(os.environ.get("FLOWDEPS_HOME", "/opt/flowdeps"))
 LEAST_SECONDS = 10  # for the imports, however long the installation took
-MOST_MODULES = 20  # of one package
 TAIL_LINES = 25
 ENGINE = "prefect.engine"
-# What wheels carry beside the modules that they are for.
-BESIDE = {"benchmarks", "conftest", "doc", "docs", "example", "examples", "setup", "test", "tests"}
 
 # Notes each module before it is imported: whatever ends the interpreter, the last one is to blame.
 # A run's program is in the image's directory of programs, which PYTHONSAFEPATH keeps off the path.
@@ -90,11 +93,7 @@ def main() -> int:
     try:
         path = begin([])
         describe(path)
-        modules = json.loads(os.environ.get("FLOWDEPS_IMPORTS") or "[]") or defaults(path)
-        if modules:
-            import_as_a_run(modules, path)
-            say(f"imported {', '.join(modules)}")
-        result = {"ok": True}
+        result = verdict(path)
     except ImportFailedError as error:
         result = {"ok": False, "module": error.module, "error": str(error)}
     except Exception as error:
@@ -103,70 +102,90 @@ def main() -> int:
     return 0 if result["ok"] else 1
 
 
-def defaults(path: list[str]) -> list[str]:
-    """Return the modules of the named packages."""
-    found = distributions(path)
-    modules: list[str] = []
-    for name in json.loads(os.environ.get("FLOWDEPS_NAMES") or "[]"):
-        if name in found:
-            modules += modules_of(found[name])
-        else:  # its marker keeps it from this image; else the requirements' check says so
+def verdict(path: list[str]) -> dict[str, object]:
+    """Return what is wrong, or what could not be tried; ``path``: where a run looks for modules.
+
+    Raises ImportFailedError.
+    """
+    site = str(INSTALLED / "site")
+    lock = distributions([site])
+    image = distributions([one for one in path if not is_in(one, site)])
+    behind = path[path.index(site) + 1 :] if site in path else []
+    behind = [one for one in behind if not is_in(one, site)]
+    shadow = meant()
+    found = clashes(lock, image, site=site, behind=behind)
+    refused = [vars(one) for one in found if not one.is_meant(shadow)]
+    if refused:
+        return {"ok": False, "clashes": refused}
+    modules, untried = wanted({**image, **lock}, path)
+    if modules or untried:
+        moved = {name for name in lock if name in image and is_other(lock[name], image[name])}
+        moved |= {one.theirs.split()[0] for one in found}
+        theirs = {name: one for name, one in image.items() if name not in lock}
+        others = [*dependants(theirs, moved, path), *([ENGINE] if "prefect" in image else [])]
+        import_as_a_run(modules, list(dict.fromkeys(others)))
+        say(f"imported {', '.join(modules) or 'nothing of the lock'}")
+    notes = overtaken(modules, site=site, before=path[: path.index(site)] if site in path else [])
+    if untried:
+        notes.append(f"not imported, as no module is among their files: {', '.join(untried)}")
+    for note in notes:
+        say(note)
+    return {"ok": True, **({"notes": notes} if notes else {})}
+
+
+def is_in(entry: str, place: str) -> bool:
+    return f"{entry}/".startswith(f"{place}/")
+
+
+def is_other(one: metadata.Distribution, other: metadata.Distribution) -> bool:
+    return normal_version(one.version) != normal_version(other.version)
+
+
+def meant() -> set[str]:
+    """Return the packages that may go before others."""
+    lock = INSTALLED / "lock.json"
+    about = json.loads(lock.read_text("utf-8")) if lock.exists() else {}
+    return {one if one == "*" else normal_name(one) for one in about.get("shadow") or []}
+
+
+def wanted(installed: Installed, path: list[str]) -> tuple[list[str], list[str]]:
+    """Return the modules to import, and the packages that were named and have none."""
+    asked = json.loads(os.environ.get("FLOWDEPS_IMPORTS") or "[]")
+    untried = []
+    for name in [] if asked else json.loads(os.environ.get("FLOWDEPS_NAMES") or "[]"):
+        if name not in installed:  # its marker keeps it from this image; else see requirements
             say(f"{name} is not installed here, so nothing of it is imported")
-    return list(dict.fromkeys(modules))
+            continue
+        modules = modules_of(installed[name], path)
+        asked += modules
+        untried += [] if modules else [name]
+    return list(dict.fromkeys(asked)), untried
 
 
-def modules_of(distribution: metadata.Distribution) -> list[str]:
-    """Return what is imported of a package: its outermost packages and the modules beside them.
+def import_as_a_run(modules: list[str], others: list[str]) -> None:
+    """Import the modules, then others that are the image's.
 
-    That is below a namespace (``google.cloud.storage``), which can be imported in any case.
+    A lock that breaks what the image needs would fail runs. What cannot be imported without the
+    lock either, here at least, proves nothing against it. Raises ImportFailedError.
     """
-    packages: set[tuple[str, ...]] = set()
-    modules: set[tuple[str, ...]] = set()
-    for file in distribution.files or []:
-        *parents, last = file.parts
-        module = inspect.getmodulename(last)
-        if module == "__init__" and parents and all(map(is_public, parents)):
-            packages.add(tuple(parents))
-        elif module and module != "__init__" and all(map(is_public, [*parents, module])):
-            modules.add((*parents, module))
-    found = {one for one in packages if not any(one[:end] in packages for end in range(len(one)))}
-    found |= {one for one in modules if len(one) == 1}
-    if not found:  # namespaces all the way down
-        found = modules
-    names = [".".join(one) for one in sorted(found, key=lambda one: (len(one), one))]
-    if not names:
-        text = distribution.read_text("top_level.txt") or ""
-        names = [name for name in text.split() if is_public(name)]
-    return names[:MOST_MODULES]
-
-
-def is_public(name: str) -> bool:
-    return name.isidentifier() and not name.startswith("_") and name not in BESIDE
-
-
-def import_as_a_run(modules: list[str], path: list[str]) -> None:
-    """Import the modules beside Prefect, where the image has it. Raises ImportFailedError.
-
-    A lock that hides what Prefect needs would fail each run. An image whose Prefect cannot be
-    imported without the lock either, here at least, proves nothing against it.
-    """
-    lock = f"{INSTALLED}/site/"
-    image = distributions([entry for entry in path if not f"{entry}/".startswith(lock)])
-    if "prefect" not in image:
-        begin(modules)
-        return
-    try:
-        begin([*modules, ENGINE])
-    except ImportFailedError as error:
-        if error.module != ENGINE:
-            raise
-        manifest = json.loads((INSTALLED / "manifest.json").read_text("utf-8", "surrogateescape"))
+    others = [one for one in others if one not in modules]
+    manifest = json.loads((INSTALLED / "manifest.json").read_text("utf-8", "surrogateescape"))
+    while True:
         try:
-            begin([ENGINE], PYTHONPATH=manifest.get("pythonPath", ""))
-        except ImportFailedError:
-            say(f"{ENGINE} cannot be imported without the lock either: no fault of the lock")
+            begin([*modules, *others])
+        except ImportFailedError as error:
+            if error.module not in others:
+                raise
+            failed = error
         else:
-            raise
+            return
+        try:
+            begin([failed.module], PYTHONPATH=manifest.get("pythonPath", ""))
+        except ImportFailedError:
+            say(f"{failed.module} cannot be imported without the lock either: no fault of the lock")
+            others.remove(failed.module)
+        else:
+            raise failed
 
 
 def begin(modules: list[str], **variables: str) -> list[str]:
@@ -217,6 +236,9 @@ def ending(code: int) -> str:
 def environment(scratch: str) -> dict[str, str]:
     """Return the child's variables: no module is at fault for a home that cannot be written."""
     changed = dict(os.environ)
+    given = Path("/proc/self/environ").read_bytes().split(b"\0")
+    if not any(one.startswith(b"LC_CTYPE=") for one in given):
+        changed.pop("LC_CTYPE", None)  # Python sets it where the image has no locale
     home = os.environ.get("HOME", "")
     if not os.access(home, os.W_OK):
         changed.update(HOME=scratch)

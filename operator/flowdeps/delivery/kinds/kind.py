@@ -46,6 +46,20 @@ class TemplateView:
     """When that is pulled; None also where Kubernetes decides."""
     user: tuple[int | None, int | None]
     """Their user and group; None also where the image decides."""
+    worker_chooses: bool = False
+    """Whether the template leaves the image to the worker, where a run names none."""
+    notes: tuple[str, ...] = ()
+    """What people should know of all runs."""
+
+
+def worker_image(*, prefect: str, python: str) -> str:
+    """Return the image that a worker takes for a run without one: that of its own versions."""
+    return f"prefecthq/prefect:{prefect.partition('+')[0]}-python{python}"
+
+
+def default_image_note(image: str) -> str:
+    """Say what such a pool's default image is, and why."""
+    return f"runs that name no image get {image}, as their worker would choose"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,7 +54,7 @@ class Install:
         container = installation(
             choice=chosen,
             variable=choice.variable,
-            env=[*(self._extras_env(choice) if choice.extras else []), *self.env],
+            env=[*self._extras_env(choice), *self.env],
             credentials=True,
         )
         if self.resources is not None:
@@ -74,6 +74,8 @@ class Install:
         )
 
     def _extras_env(self, choice: Choice) -> list[Item]:
+        if not choice.extras:  # nor may those that image or envFrom name
+            return [{"name": "FLOWDEPS_EXTRAS", "value": ""}]
         # The space makes text of every value: a placeholder alone may become a list, which
         # Kubernetes refuses, where the value leads to a Prefect variable.
         value = " " + placeholder_of(choice.extras_variable)

@@ -126,7 +126,7 @@ async def _warn(context: Context, entry: SetEntry) -> None:
             if ref.key in chosen:
                 note = (
                     f'deployments of work pool {ref.name} still choose "{ref.key}", which is gone:'
-                    " Prefect refuses their next runs until they choose another set or none"
+                    " their next runs are refused until they choose another set or none"
                 )
                 event = Event.KEY_IN_USE
                 await context.post_event(entry, kind=event.kind, reason=event, note=note)

@@ -12,7 +12,7 @@ from flowdeps.gather.sources import Absent, Content, SourceRef, Unreadable
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.progress import Progress
 from flowdeps.scheduling.tracking import Failure
-from flowdeps.state.store import SetEntry, SetKey
+from flowdeps.state.store import PoolView, SetEntry, SetKey
 from flowdeps.trials.image import Image, ImageRef
 
 
@@ -76,6 +76,7 @@ class OperatorLookup:
             if view is None and (state is None or self.key not in state.verdicts):
                 return Outcome.waits(Reason.PENDING, "waits until the work pool was read")
         seen = [view for view in views.values() if view and view.image]
+        seen.sort(key=lambda view: view.by_worker)  # what a pool names comes first
         name = spec.python.image or (seen[0].image if seen else None)
         if name is None:
             if None in views.values():
@@ -94,7 +95,6 @@ class OperatorLookup:
     def image(self, ref: ImageRef) -> Image | Failure[Reason] | None:
         return self.context.images.get(ref)
 
-    def pool_images(self) -> Mapping[str, str]:
+    def pools(self) -> Mapping[str, PoolView]:
         pools = self.context.store.pools
-        named = [pools[ref.name] for ref in self.entry.pool_refs if ref.name in pools]
-        return {pool.name: pool.image for pool in named if pool.image}
+        return {ref.name: pools[ref.name] for ref in self.entry.pool_refs if ref.name in pools}

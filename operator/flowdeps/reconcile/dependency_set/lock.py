@@ -58,7 +58,12 @@ async def resolve(context: Context, progress: Progress) -> Outcome:
     record = found.record if found else served
     if found and served and found.lock.digest == served.digest:
         # Only what is known of it is new.
-        record = replace(found.record, verified=served.verified, pinned=served.pinned)
+        record = replace(
+            found.record,
+            verified=served.verified,
+            verify_notes=served.verify_notes,
+            pinned=served.pinned,
+        )
         found = replace(found, record=record)
     elif found and (problem := blocked(spec, context.vulnerable(found.lock))):
         return replace(problem, retry_after=RETRY_SETTLED)

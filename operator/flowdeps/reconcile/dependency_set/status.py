@@ -129,6 +129,8 @@ def _conditions(
         text = f"{counted(packages, 'package')}, offered by {pools}"
         if resolved.reason is Reason.RESOLVED and resolved.message:
             text += f"; {resolved.message}"
+        if synced.reason is Reason.SYNCED and synced.message:
+            text += f"; {synced.message}"
         text += f"; a refresh waits for approval: {proposed.revision}" if proposed else ""
         return [Condition(ConditionType.READY, "True", Reason.READY, text), *conditions]
     serving = f" (in service: {_revision(entry, record)})" if record else ""
@@ -215,7 +217,8 @@ def _pools(
             Reason.NO_POOLS, "spec.workPools is empty: no run can choose the set"
         )
     if not failures:
-        return tuple(statuses), Outcome.done(Reason.SYNCED)
+        notes = [_at(one.name, one.message) for one in statuses if one.message]
+        return tuple(statuses), Outcome.done(Reason.SYNCED, "; ".join(notes))
     # What a person must fix comes before what ends by itself.
     name, worst = min(failures, key=lambda failure: not failure[1].reason.is_stalled)
     message = _at(name, worst.message)

@@ -88,11 +88,11 @@ def _try(
             "spec.verify.mode is Disabled: nobody has tried whether the lock works in the image"
         )
         untried = Outcome.done(Reason.VERIFY_DISABLED, message, unknown=True)
-        return untried, replace(record, verified="")
+        return untried, replace(record, verified="", verify_notes="")
     if inputs is None or inputs.image is None:
         message = "without an image (spec.python.image) there is nothing to try the lock in"
         untried = Outcome.done(Reason.NO_IMAGE_TO_VERIFY, message, unknown=True)
-        return untried, replace(record, verified="")
+        return untried, replace(record, verified="", verify_notes="")
     image, access, home = inputs.image, inputs.access, primary_location(entry.key)
     trial = Trial(
         namespace=home.namespace,
@@ -103,6 +103,7 @@ def _try(
         names=inputs.names if spec.verify.imports is None else (),
         secret=home.live_name if access else None,
         timeout=round(spec.verify.timeout.total_seconds()),
+        shadow=record.shadow,
     )
 
     async def find() -> str:
@@ -124,14 +125,16 @@ def _try(
             )
 
     passed = record.verified == trial.short
-    answer = trial.short if passed else context.verifications.ask(entry.key, trial, find)
+    answer = record.verify_notes if passed else context.verifications.ask(entry.key, trial, find)
     if answer is None:
         message = f"a pod installs and imports the lock {record.short} in {trial.image}"
         return Outcome.waits(Reason.VERIFYING, message), record
     if isinstance(answer, Failure):
         return _failed(context, entry, image, record, answer), record
-    message = f"installs, its requirements hold, and it imports in {trial.image}"
-    return Outcome.done(Reason.VERIFIED, message), replace(record, verified=trial.short)
+    text = f"installs, its requirements hold, and it imports in {trial.image}"
+    message = "; ".join(filter(None, (text, answer)))
+    tried = replace(record, verified=trial.short, verify_notes=answer)
+    return Outcome.done(Reason.VERIFIED, message), tried
 
 
 def _failed(
@@ -146,8 +149,5 @@ def _failed(
     # Another image fixes it as well: check the image, ever more rarely.
     pause = retry_after(entry, ConditionType.VERIFIED, now=context.now(), least=_FIRST_RETRY)
     context.images.poll_thing(image.ref, older_than=pause)
-    text = (
-        f"{record.short} does not work in {name}: {answer.message}; fix the image, or choose"
-        " another version; see spec.verify.imports"
-    )
+    text = f"{record.short} does not work in {name}: {answer.message}"
     return Outcome.failed(reason, text, retry_after=min(again, pause))

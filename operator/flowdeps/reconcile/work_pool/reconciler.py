@@ -1,6 +1,6 @@
 """Brings one pool in line: one fragment for all of its sets, merged into its template.
 
-    read     the pool, from Prefect
+    read     the pool, from Prefect, and what its runs get without us
     judge    each of its sets: may the pool offer it, and if not, why?
     merge    what is offered into the template, or our part out of it
     write    the template, where it differs, and when the throttle allows it
@@ -21,10 +21,11 @@ from flowdeps.api.reasons import Reason
 from flowdeps.api.spec import WorkPoolRef
 from flowdeps.clients.prefect.client import Pool
 from flowdeps.clients.prefect.errors import PoolsError
-from flowdeps.delivery.choice import NONE, LiveFragment, find
+from flowdeps.delivery.choice import NONE, find
 from flowdeps.delivery.kinds import for_type, remove, unsupported
 from flowdeps.delivery.kinds.kind import Fragment, MergeRefusedError
 from flowdeps.reconcile.context import Context, PoolState, Verdict
+from flowdeps.reconcile.work_pool.runs import Runs, RunsReader
 from flowdeps.reconcile.work_pool.write_throttle import WriteThrottle
 from flowdeps.state.fragments import Signature, is_ours, pool_fragment, signature_of
 from flowdeps.state.locations import Location
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 
 _SETS_FIRST = 5.0
 """Seconds that sets have at most to publish where the pool's jobs run now."""
+_LOCKS_FIRST = 600.0
+"""Seconds that they have at most to be locked for another image, where the worker chooses it."""
 _PAUSE = 0.2
 """Seconds until it is checked again whether they have."""
 
@@ -71,7 +74,8 @@ class PoolReconciler:
         self._context = context
         self._throttles: dict[str, WriteThrottle] = {}
         self._in_line: dict[str, str] = {}
-        self._moved_at: dict[str, float] = {}
+        self._held_until: dict[str, float] = {}
+        self._runs = RunsReader(context)
 
     async def reconcile(self, name: str) -> float | None:
         """Bring one pool in line; returns in how many seconds to do so again.
@@ -96,24 +100,26 @@ class PoolReconciler:
         def busy() -> bool:
             return any(map(context.working_on, sets))
 
-        if now - self._moved_at.get(name, float("-inf")) < _SETS_FIRST and busy():
+        if now < self._held_until.get(name, 0.0) and busy():
             return _PAUSE
         if wait := throttle.wait(now, busy):
             return wait
         pool = await context.pools.read(name)
-        if self._view(name, pool):
+        runs = await self._runs.read(pool, ours=self.ours(pool)) if pool else None
+        if self._view(name, runs):
             # Locks are published elsewhere now, or are for another image, and others may have
             # those locations: the sets come first, then this pool again.
             for offer in self._offers(name):
                 context.requeue_competitors(offer.ref.key, but=PoolKey(name))
             if pool and self.ours(pool) and busy():
-                self._moved_at[name] = context.queue.time()
+                seconds = _LOCKS_FIRST if runs and runs.image else _SETS_FIRST
+                self._held_until[name] = context.queue.time() + seconds
                 return _PAUSE  # what the template offers stays meanwhile
         if pool is None:
             text = f'Prefect has no work pool "{name}"; create it or correct the name'
             self._settle(name, self._nothing(name, Reason.POOL_NOT_FOUND, text))
             return None
-        wanted, kind = self._wanted(pool, find(pool.template)), for_type(pool.type)
+        wanted, kind = self._wanted(pool, runs), for_type(pool.type)
         try:
             if wanted.fragment and kind:
                 template = kind.merge(pool.template, wanted.fragment)
@@ -151,30 +157,31 @@ class PoolReconciler:
         )
 
     def changed(self, pool: Pool) -> bool:
-        """Return whether a poll shows another template than the one last found in line."""
-        return self._in_line.get(pool.name) != _hash(pool.template)
+        """Return whether a poll shows another template than the one last found in line, or the
+        pool's workers may have changed since."""
+        return self._in_line.get(pool.name) != _hash(pool.template) or self._runs.due(pool.name)
 
     # Steps
 
-    def _view(self, name: str, pool: Pool | None) -> bool:
+    def _view(self, name: str, runs: Runs | None) -> bool:
         """Take in what a pool looks like; returns whether its jobs run elsewhere now, or in another
         image."""
         settings = self._context.config.pool(name)
         view = PoolView(name=name, job_namespaces=())
-        if pool is not None and (kind := for_type(pool.type)):
-            runs = kind.view(pool.template)
-            found = (runs.location,) if runs.location else ()
+        if runs:
+            found = (runs.view.location,) if runs.view.location else ()
             view = PoolView(
                 name=name,
                 job_namespaces=settings.job_namespaces or found,
-                image=runs.image or settings.image,
-                pull_policy=runs.pull_policy,
-                user=runs.user,
+                image=runs.view.image or settings.image or runs.image,
+                pull_policy=runs.view.pull_policy,
+                user=runs.view.user,
+                by_worker=runs.image is not None,
             )
         return self._context.store.put_pool(view)
 
-    def _wanted(self, pool: Pool, live: LiveFragment | None) -> _Wanted:
-        context = self._context
+    def _wanted(self, pool: Pool, runs: Runs | None) -> _Wanted:
+        context, live = self._context, find(pool.template)
         settings = context.config.pool(pool.name)
         live_keys = set(live.keys) if live and live.owner == context.config.owner else set()
         verdicts: dict[SetKey, Verdict] = {}
@@ -183,7 +190,7 @@ class PoolReconciler:
         for offer in self._offers(pool.name):
             signatures[offer.entry.key] = offer.signature
             verdict = self._judge(offer, pool, live_keys)
-            verdicts[offer.entry.key] = verdict
+            verdicts[offer.entry.key] = verdict.noting(runs.notes if runs else ())
             if verdict.synced:
                 offered[offer.ref.key] = offer
         # Offers come oldest first, and so do the keys of `offered`.
@@ -206,6 +213,7 @@ class PoolReconciler:
             # What `flowdeps template` wrote, and Helm writes again, is in line as it is.
             cluster="" if live and not live.cluster else context.identity,
             version=context.version,
+            worker_image=runs.image if runs else None,
         )
         keys = {key: offer.entry.key for key, offer in offered.items()}
         return _Wanted(keys, fragment, verdicts, signatures)

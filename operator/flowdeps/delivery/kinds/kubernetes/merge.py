@@ -25,8 +25,9 @@ from flowdeps.delivery.kinds.kubernetes import orphans, python_path, spliced
 from flowdeps.delivery.kinds.kubernetes.draft import Draft, Edit, Path, written
 from flowdeps.delivery.kinds.kubernetes.inserted import items_of, names_in, names_of
 from flowdeps.delivery.kinds.kubernetes.opened import open_labels, open_list
+from flowdeps.delivery.kinds.kubernetes.view import lacks_image
 from flowdeps.delivery.methods.method import ENV_BEYOND, Item, Pieces
-from flowdeps.delivery.placeholders import filled, mapping, placeholder, properties
+from flowdeps.delivery.placeholders import filled, mapping, never_missing, placeholder, properties
 
 _CONFIGURATION: Path = ("job_configuration",)
 _MANIFEST: Path = (*_CONFIGURATION, "job_manifest")
@@ -117,7 +118,7 @@ def _insert(draft: Draft, fragment: Fragment, pieces: Pieces) -> None:
             at = spliced.start(there) if place == "env" else len(there)
             there[at:at] = copy.deepcopy(list(items))
     if pieces.python_path:
-        given, path = _given(draft), _LISTS["env"]
+        given, path = never_missing(draft.content), _LISTS["env"]
         env = draft.items(path)
         at = spliced.start(env)
         own = env[:at]
@@ -150,21 +151,12 @@ def _spliced_in(draft: Draft, *places: str) -> list[str]:
     return list(dict.fromkeys(filter(None, map(spliced.variable_of, items))))
 
 
-def _given(draft: Draft) -> set[str]:
-    """Return the variables that no run lacks: with a default, or with a value that is required."""
-    required = _list(draft.get(("variables", "required")))
-    schemas = properties(draft.content)
-    with_default = {name for name, schema in schemas.items() if schema.get("default")}
-    return with_default | {name for name in required if isinstance(name, str)}
-
-
 def _give_image(draft: Draft, fragment: Fragment) -> None:
     """Make sure that every run has an image: in an init container the worker fills in none."""
-    image = draft.get((*_FLOW, "image"))
-    name = placeholder(image)
-    path: Path = (*_FLOW, "image") if name is None else (*_PROPERTIES, name, "default")
-    if bool(image) if name is None else name in _given(draft):
+    if not lacks_image(draft.content, draft.get(_FLOW)):
         return
+    name = placeholder(draft.get((*_FLOW, "image")))
+    path: Path = (*_FLOW, "image") if name is None else (*_PROPERTIES, name, "default")
     can_be_given = isinstance(draft.get(path[:-1]), dict)
     if can_be_given and fragment.default_image is not None:
         draft.replace(path, fragment.default_image)
