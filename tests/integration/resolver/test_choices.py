@@ -18,6 +18,7 @@ from flowdeps.resolver.resolve import Resolution, Resolver
 from tests.cluster import distributions, tools
 from tests.cluster.httpserver import Answer, Request, Server
 from tests.cluster.index import Index
+from tests.cluster.pki import Authority
 from tests.integration.resolver.support import AMD64, ask, limits, link, served
 
 CAPPED = ">=3.8,<3.10"
@@ -116,13 +117,16 @@ async def test_a_page_that_does_not_tell_is_no_excuse(
     )
 
 
-async def test_a_private_index_is_read_with_its_credentials(resolver: Resolver) -> None:
-    """With those of the set, and no cache of others has a say."""
-    with Index(username="me", password="secret") as index:
+async def test_a_private_index_is_read_as_uv_reads_it(resolver: Resolver, tmp_path: Path) -> None:
+    """With the set's credentials, and its authority besides the usual ones."""
+    authority = Authority(tmp_path / "authority")
+    certificate = authority.server("index", names=[], addresses=["127.0.0.1"])
+    ca = authority.own.certificate.read_text()
+    access = Access(netrc="machine 127.0.0.1 login me password secret\n", ca=ca)
+    with Index(username="me", password="secret", certificate=certificate) as index:
         index.add("capped", "1.0")
         index.add("capped", "2.0", requires_python=CAPPED)
         request = ask("capped", index=index.url, platforms=(AMD64,))
-        access = Access(netrc="machine 127.0.0.1 login me password secret\n")
         made = await resolver.resolve(request, previous=None, access=access)
     assert pinned(made) == ["capped==1.0"]
 
