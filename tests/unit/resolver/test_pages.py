@@ -38,7 +38,7 @@ async def pages(
         )
     finally:
         server.close()
-    return {**found}
+    return {str(name): page for name, page in found.items()}
 
 
 @pytest.mark.parametrize(
