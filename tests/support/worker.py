@@ -19,6 +19,9 @@ from uuid import UUID
 from prefect.client.schemas.objects import FlowRun
 from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
 
+# The worker's own settings, which no template changes and which take most of the time.
+_environment = KubernetesWorkerJobConfiguration._base_environment()
+KubernetesWorkerJobConfiguration._base_environment = staticmethod(lambda: dict(_environment))
 run = FlowRun(id=UUID(int=1), name="a-run", flow_id=UUID(int=2))
 
 class Api:

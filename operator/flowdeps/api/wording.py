@@ -20,6 +20,14 @@ def listed(
     return separator.join(shown) + (f" and {more} more" if more > 0 else "")
 
 
+def as_many_as_fit(texts: Sequence[str], limit: int) -> str:
+    """Return texts as one of at most `limit` characters, and how many of them are left out."""
+    most = len(texts)
+    while most > 1 and len(listed(texts, most=most, separator="; ")) > limit:
+        most -= 1
+    return shorten(listed(texts, most=most, separator="; "), limit)
+
+
 def shorten(text: str, limit: int) -> str:
     """Return a text, cut with an ellipsis where it has more than `limit` characters."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -16,7 +16,9 @@ def unresolved(spec: SetSpec, reason: Reason, message: str) -> Outcome:
     if reason is Reason.UNSATISFIABLE:  # the resolver names packages, no fields
         named = ("requirements", "requirements_from", "constraints", "constraints_from", "includes")
         fields = ", ".join(f"spec.{json_name(one)}" for one in named if getattr(spec, one))
-        message = f"{fields}: {message.rstrip('. ')}. Widen one side, or correct a name"
+        message = f"{fields}: {message}"
+        if "spec." not in message.removeprefix(fields):  # where it names no field, it has no advice
+            message = f"{message.rstrip('. ')}. Widen one side, or correct a name"
     return Outcome.failed(reason, message)
 
 

@@ -8,7 +8,7 @@ for any platform, or for this machine and a glibc up to the one that is asked fo
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from packaging.markers import Marker, UndefinedComparison, UndefinedEnvironmentName
 from packaging.tags import Tag, compatible_tags, cpython_tags
@@ -87,11 +87,15 @@ class Target:
 
     def fits(self, filename: str, platform: str, *, glibc: int = OLDEST_GLIBC) -> bool:
         """Tell whether the wheel of this file name runs on ``platform``, one of the target's."""
-        try:
-            tags = parse_wheel_filename(filename)[3]
-        except InvalidWheelFilename:
-            return False
-        return not tags.isdisjoint(_tags(self.python, platform, glibc))
+        return not _tags_of(filename).isdisjoint(_tags(self.python, platform, glibc))
+
+
+@lru_cache(maxsize=64)  # a file is judged for each platform in turn
+def _tags_of(filename: str) -> frozenset[Tag]:
+    try:
+        return parse_wheel_filename(filename)[3]
+    except InvalidWheelFilename:
+        return frozenset()
 
 
 @cache

@@ -15,6 +15,7 @@ import json
 import netrc
 import os
 import re
+import ssl
 import threading
 import time
 import urllib.error
@@ -29,13 +30,8 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
-from packaging.utils import (
-    InvalidSdistFilename,
-    InvalidWheelFilename,
-    parse_sdist_filename,
-    parse_wheel_filename,
-)
-from packaging.version import Version
+from packaging.utils import InvalidSdistFilename, parse_sdist_filename
+from packaging.version import InvalidVersion, Version
 
 from flowdeps.locks.target import GLIBCS, Target
 from flowdeps.resolver.wheel_metadata import requires_python
@@ -95,9 +91,13 @@ class _Netrc(urllib.request.BaseHandler):
 def main() -> None:
     """Answer the question in the current directory, beside it."""
     question = json.loads(Path(QUESTION).read_text(encoding="utf-8"))
+    # One context for all: to read the authorities takes long.
+    handlers: list[urllib.request.BaseHandler] = [
+        urllib.request.HTTPSHandler(context=ssl.create_default_context())
+    ]
     with suppress(KeyError, netrc.NetrcParseError):  # uv passes over one that it can't read, too
-        hosts = netrc.netrc(os.environ["NETRC"])
-        urllib.request.install_opener(urllib.request.build_opener(_Netrc(hosts)))
+        handlers.append(_Netrc(netrc.netrc(os.environ["NETRC"])))
+    urllib.request.install_opener(urllib.request.build_opener(*handlers))
     left = iter(question.pop("packages").items())
     lock, answers = threading.Lock(), dict[str, dict[str, Any]]()
 
@@ -111,6 +111,9 @@ def main() -> None:
                 answers[name] = _package(name, Version(version), **question)
             except _UnreadableError as error:
                 answers[name] = {"error": str(error), "passes": error.passes}
+            except Exception as error:  # whatever a page makes of us: others are read all the same
+                why = f"what the index says of {name} can't be read: {type(error).__name__}"
+                answers[name] = {"error": why, "passes": False}
 
     threads = [threading.Thread(target=work) for _ in range(_READERS)]
     for one in threads:
@@ -151,9 +154,10 @@ def _package(
         found = _version(file["filename"])
         if found is None:
             continue
-        fits, may_fit = (_fitting(file, target, glibc=minor) for minor in (glibc, GLIBCS[-1]))
+        fits = _fitting(file, target, glibc=glibc)
         releases.setdefault(found, _Release()).add(file, fits)
-        if found == version and may_fit > fits and not file.get("hashes"):
+        unknown = found == version and not file.get("hashes")
+        if unknown and _fitting(file, target, glibc=GLIBCS[-1]) > fits:
             hashes.add(_sha256(urljoin(base, file["url"]), wait=wait))
     rows = [{"version": str(one), **releases[one].row()} for one in sorted(releases)]
     return {"releases": rows, "hashes": sorted(hashes)}
@@ -226,9 +230,10 @@ def _first_page(name: str, indexes: list[str], *, wait: float) -> tuple[str, lis
 
 
 def _version(filename: str) -> Version | None:
-    with suppress(InvalidWheelFilename):
-        return parse_wheel_filename(filename)[1]
-    with suppress(InvalidSdistFilename):
+    """The version of a file; None where it is no release."""
+    with suppress(InvalidSdistFilename, InvalidVersion, IndexError):
+        if filename.endswith(".whl"):
+            return Version(filename.split("-")[1])  # to look at all tags takes long
         return parse_sdist_filename(filename)[1]
     return None
 

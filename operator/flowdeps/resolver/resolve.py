@@ -150,9 +150,13 @@ class Resolver:
             narrower = replace(job, request=request)
             try:
                 compiled, job = await self._compile_all(narrower), narrower
-                notes.setdefault(name, f"{says}: an older release that is was taken")
+                notes.setdefault(name, says)
             except UnsatisfiableError:
                 kept.add(name)
+        chosen = {pin.name: pin.version for one in compiled.values() for pin in one.pins.values()}
+        for name, says in notes.items():
+            instead = f"{name} {chosen[name]} was taken" if name in chosen else "it was passed over"
+            notes[name] = f"{says}, so {instead}"
         for name, (says, _) in _not_for_python(job.request, compiled).items():
             notes[name] = f"{says}, nor any other that fits: an image with pip won't install it"
         base = {package for one in compiled.values() for package in one.base.items()}

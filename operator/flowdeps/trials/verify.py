@@ -174,7 +174,8 @@ def _why(ended: Ended, result: Mapping[str, Any]) -> str:
 def _clash(found: Mapping[str, object]) -> str:
     """Say which module of two packages a run would lack, and what to do (``in_image/clashes``)."""
     module, ours, theirs = (str(found.get(key, "")) for key in ("module", "ours", "theirs"))
-    name = ours.partition(" ")[0]
+    leave = found.get("leave")
+    name = str(leave[0]) if isinstance(leave, list) and leave else ours.partition(" ")[0]
     match found.get("kind"):
         case "twice":
             return (
@@ -191,5 +192,5 @@ def _clash(found: Mapping[str, object]) -> str:
             )
     return (
         f"{ours} of the lock would hide the module {module} of the image ({theirs}): name {name} in"
-        " spec.shadow if that is meant, choose another package, or change the image"
+        " spec.shadow if that is meant, choose another package or version, or change the image"
     )

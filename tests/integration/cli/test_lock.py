@@ -36,6 +36,41 @@ def test_the_lock_is_on_standard_output_and_the_talk_on_standard_error(
     assert done.err.splitlines() == ["resolving 1 requirement …", f"2 pins, {lock.digest}"]
 
 
+def test_what_uv_passes_over_is_told_in_the_lock_and_in_the_diff(
+    shell: Shell, stocked: Index
+) -> None:
+    """On standard error, as comments of the lock, and where two locks are compared."""
+    shell.write("set.yaml", set_text(["alpha"], index=stocked.url))
+    assert shell.flowdeps("lock", "set.yaml", "--output", "old.lock").status == 0
+    stocked.add("alpha", "1.2", requires_python="<3.10")
+    shell.write("set.yaml", set_text(["alpha[fast]"], index=stocked.url))
+    done = shell.flowdeps("lock", "set.yaml", "--previous", "old.lock", "--output", "new.lock")
+    notes = ["alpha 1.1 has no extra fast: correct it, or leave it out"]
+    assert done.err.splitlines()[1:-1] == [f"note: {one}" for one in notes]
+    shell.write("set.yaml", set_text(["alpha[fast]"], index=stocked.url))
+    done = shell.flowdeps("lock", "set.yaml", "--output", "new.lock")
+    notes.append("alpha 1.2 says that it is not for Python 3.11 (<3.10), so alpha 1.1 was taken")
+    assert done.err.splitlines()[1:-1] == [f"note: {one}" for one in notes]
+    assert [one for one in shell.read("new.lock").splitlines() if "note" in one] == [
+        f"# note: {one}" for one in notes
+    ]
+    diff = shell.flowdeps("diff", "old.lock", "new.lock")
+    assert diff.out.splitlines() == ["no change", *(f"note: {one}" for one in notes)]
+
+
+def test_an_empty_file_is_no_image(shell: Shell, stocked: Index) -> None:
+    """`docker run … > image.json` leaves one where it fails, also with --python."""
+    text = set_text(["alpha"], index=stocked.url).replace(
+        "python: {version: \"3.11\", platforms: ['linux/amd64']}", "python: {image: flows}"
+    )
+    shell.write("set.yaml", text)
+    shell.write("image.json", "\n")
+    for more in ((), ("--python", "3.11")):
+        done = shell.flowdeps("lock", "set.yaml", "--image-packages", "image.json", *more)
+        assert done.status == 1
+        assert "image.json: empty: the command that should have written it failed" in done.err
+
+
 def test_the_same_set_gives_the_same_bytes(shell: Shell, stocked: Index) -> None:
     """A lock in a pull request changes only with what it locks."""
     shell.write("set.yaml", set_text(["beta", "alpha"], index=stocked.url, platforms=BOTH))

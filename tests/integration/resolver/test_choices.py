@@ -18,6 +18,7 @@ from flowdeps.resolver.resolve import Resolution, Resolver
 from tests.cluster import distributions, tools
 from tests.cluster.httpserver import Answer, Request, Server
 from tests.cluster.index import Index
+from tests.cluster.pki import Authority
 from tests.integration.resolver.support import AMD64, ask, limits, link, served
 
 CAPPED = ">=3.8,<3.10"
@@ -46,8 +47,7 @@ async def test_releases_for_older_pythons_are_passed_over(index: Index, resolver
         made = await resolved(resolver, line, index=index.url)
         assert "capped==1.0" in pinned(made)
         assert made.notes == (
-            "capped 2.0 says that it is not for Python 3.11 (>=3.8,<3.10): an older release that is"
-            " was taken",
+            "capped 2.0 says that it is not for Python 3.11 (>=3.8,<3.10), so capped 1.0 was taken",
         )
 
 
@@ -65,8 +65,7 @@ async def test_a_release_for_older_pythons_that_must_be_is_told(
     assert made.notes == (
         "capped 2.0 says that it is not for Python 3.11 (>=3.8,<3.10), nor any other that fits: an"
         " image with pip won't install it",
-        "other 2.0 says that it is not for Python 3.11 (>=3.8,<3.10): an older release that is was"
-        " taken",
+        "other 2.0 says that it is not for Python 3.11 (>=3.8,<3.10), so other 1.0 was taken",
     )
 
 
@@ -111,18 +110,20 @@ async def test_a_page_that_does_not_tell_is_no_excuse(
         made = await resolved(resolver, "app", index=f"{base}/simple/")
     assert pinned(made) == ["app==1.0"]
     assert made.notes == (
-        "app 2.0 says that it is not for Python 3.11 (>=3.8,<3.10): an older release that is was"
-        " taken",
+        "app 2.0 says that it is not for Python 3.11 (>=3.8,<3.10), so app 1.0 was taken",
     )
 
 
-async def test_a_private_index_is_read_with_its_credentials(resolver: Resolver) -> None:
-    """With those of the set, and no cache of others has a say."""
-    with Index(username="me", password="secret") as index:
+async def test_a_private_index_is_read_as_uv_reads_it(resolver: Resolver, tmp_path: Path) -> None:
+    """With the set's credentials, and its authority besides the usual ones."""
+    authority = Authority(tmp_path / "authority")
+    certificate = authority.server("index", names=[], addresses=["127.0.0.1"])
+    ca = authority.own.certificate.read_text()
+    access = Access(netrc="machine 127.0.0.1 login me password secret\n", ca=ca)
+    with Index(username="me", password="secret", certificate=certificate) as index:
         index.add("capped", "1.0")
         index.add("capped", "2.0", requires_python=CAPPED)
         request = ask("capped", index=index.url, platforms=(AMD64,))
-        access = Access(netrc="machine 127.0.0.1 login me password secret\n")
         made = await resolver.resolve(request, previous=None, access=access)
     assert pinned(made) == ["capped==1.0"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.property.delivery.strategies import ABSENT, put
+from tests.property.delivery.strategies import ABSENT, array_schemas, put
 from tests.unit.delivery.samples import Template, flow_of, pod_of, pool
 
 _names = st.sampled_from(["alpha", "beta", "gamma"])
@@ -30,13 +30,6 @@ _volume_lists = st.lists(st.builds(lambda n: {"name": n, "emptyDir": {}}, _names
 _mount_lists = st.lists(st.builds(lambda n: {"name": n, "mountPath": f"/{n}"}, _names), max_size=3)
 _container_lists = st.lists(
     st.builds(lambda n: {"name": n, "image": "registry.example.com/init:1"}, _names), max_size=3
-)
-_array_schemas = st.sampled_from(
-    [
-        {"type": "array"},
-        {"type": ["array", "null"]},
-        {"anyOf": [{"type": "array", "items": {"type": "object"}}, {"type": "null"}]},
-    ]
 )
 _env_schemas = st.sampled_from(
     [
@@ -93,7 +86,7 @@ class _Pool:
         if way == "literal":
             value = self.draw(items)
         elif way == "variable":
-            value = self.declare(f"my_{key}", _array_schemas, items)
+            value = self.declare(f"my_{key}", array_schemas, items)
         elif way == "items":
             one = items.filter(bool).map(lambda found: found[0])
             value = [

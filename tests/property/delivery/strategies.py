@@ -43,7 +43,7 @@ _env_values = st.dictionaries(_names | st.just("PYTHONPATH"), _paths, max_size=3
 _items = st.lists(
     st.builds(lambda name, more: {"name": name, "more": more}, _names, _json), max_size=3
 )
-_array_schemas = st.sampled_from(
+array_schemas: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
     [
         {"type": "array"},
         {"type": ["array", "null"]},
@@ -72,7 +72,7 @@ def put(draw: st.DrawFn, parent: dict[str, Any], key: str, value: Any) -> None:
 def give_by_variable(draw: st.DrawFn, template: Template, parent: Any, key: str) -> None:
     """Let a variable give a list, as people do in several ways."""
     name = draw(st.sampled_from([key, f"my-{key}"]))
-    schema = {"title": key, **draw(_array_schemas)}
+    schema = {"title": key, **draw(array_schemas)}
     put(draw, schema, "default", draw(_optional(_items)))
     put(draw, parent, key, draw(st.sampled_from(["{{ %s }}", "{{%s}}"])) % name)
     put(draw, template["variables"]["properties"], name, schema)

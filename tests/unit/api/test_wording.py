@@ -1,6 +1,6 @@
 import pytest
 
-from flowdeps.api.wording import counted, listed, shorten
+from flowdeps.api.wording import as_many_as_fit, counted, listed, shorten
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,21 @@ def test_what_is_left_out_of_a_list_is_counted(
 ) -> None:
     """Also where the list itself does not have everything."""
     assert listed(texts, most=2, total=total) == says
+
+
+@pytest.mark.parametrize(
+    ("limit", "says"),
+    [
+        (19, "one; three; another"),
+        (18, "one and 2 more"),
+        (14, "one and 2 more"),
+        (13, "one and 2 mo…"),
+    ],
+)
+def test_texts_that_do_not_fit_are_counted(limit: int, says: str) -> None:
+    """None is cut in the middle as long as one fits."""
+    assert as_many_as_fit(["one", "three", "another"], limit) == says
+    assert as_many_as_fit([], limit) == ""
 
 
 def test_numbers_and_lengths() -> None:

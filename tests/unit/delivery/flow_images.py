@@ -101,6 +101,7 @@ KINDS: Mapping[str, Callable[[Path], FlowImage]] = {
     "relative entries": _sets(virtual, PYTHONPATH="src:./lib/../lib:."),
     "many entries": _sets(whole, PYTHONPATH="/1:/2:/3:/4:/5:/6"),
     "entries twice": _sets(virtual, PYTHONPATH="/1:src:/1:src"),
+    "other letters": _sets(virtual, PYTHONPATH="ROOT/ä ö:/'\"\\n\udcff"),
     "its own packages on the path": _sets(
         whole, PYTHONPATH=f"/1:ROOT/conda/lib/{LIBRARY}/site-packages"
     ),

@@ -116,14 +116,14 @@ class Pod:
         return outcome
 
     def flow(
-        self, code: str = SEEN, *, ours: bool = True, python: str = "python3", **variables: str
+        self, code: str = SEEN, *, ours: bool = True, **variables: str
     ) -> "subprocess.CompletedProcess[str]":
         """Run a program of the image with what the template sets; ``ours``: with our fragment."""
         program = self.programs / "a-flow"
         program.write_text(code)
         added = {"PYTHONPATH": self.python_path} if ours else {}
         return subprocess.run(
-            [*unprivileged(), self.programs / python, program],
+            [*unprivileged(), self.programs / "python3", program],
             env={**self.image_environment, **added, **variables},
             cwd=self.lock,
             capture_output=True,
@@ -135,7 +135,7 @@ class Pod:
         """What such a program prints; nothing else is said."""
         done = self.flow(code, **given)
         assert (done.returncode, done.stderr) == (0, ""), done
-        return done.stdout.strip()
+        return str(done.stdout).strip()
 
     def saw(self, **given: Any) -> Any:
         """What such a program's interpreter begins with."""

@@ -2,6 +2,7 @@
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ SIX = "# image: six==1.17.0"
 
 
 def changed(
-    pod: Pod, image: FlowImage, *versions: str, **variables: str
+    pod: Pod, image: FlowImage, *versions: str, **variables: Any
 ) -> "subprocess.CompletedProcess[str]":
     """How a run ends whose image had six 1.17.0 and now has these."""
     bake(image.site_packages, "six", "1.17.0")

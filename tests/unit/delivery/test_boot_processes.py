@@ -173,7 +173,8 @@ def test_another_interpreter_has_its_own_packages_and_one_line_says_so(
     assert first[0] == "/app"
     assert done.stderr.splitlines() == [
         f"flowdeps: {pod.programs}/python3 (Python {PYTHON}) goes without the packages of "
-        f"team-a/ml: they are for the Python {PYTHON} of {image.programs.parent}"
+        f"team-a/ml: they are for the Python {PYTHON} of {image.programs.parent}, which is first "
+        "on the image's PATH"
     ]
 
 

@@ -199,13 +199,15 @@ def test_a_lock_without_packages_needs_no_installer(pod: Pod, images: dict[str, 
 
 
 def test_the_images_own_search_path_is_linked(pod: Pod, tmp_path: Path) -> None:
-    """Entries of the image's PYTHONPATH are links in their order, empty ones left out."""
+    """Entries of the image's PYTHONPATH are links in their order; an empty one is the working
+    directory, and what is beyond the last link is left to what a run's interpreter begins with."""
     (tmp_path / "one").mkdir()
-    pod.environment = {"PYTHONPATH": f"{tmp_path}/one::/later/mounted:relative"}
+    pod.environment = {"PYTHONPATH": f"{tmp_path}/one::/later/mounted:relative:/5"}
     assert pod.run("none").code == 0
     links = {path.name: str(path.readlink()) for path in (pod.home / "image").iterdir()}
     assert links == {
         "0": f"{tmp_path}/one",
-        "1": "/later/mounted",
-        "2": str(pod.lock / "relative"),
+        "1": str(pod.lock),
+        "2": "/later/mounted",
+        "3": str(pod.lock / "relative"),
     }

@@ -29,7 +29,7 @@ from tests.unit.delivery.samples import (
 SECRET = {"secretKeyRef": {"name": "api", "key": "token"}}
 WAREHOUSE = {"name": "WAREHOUSE", "valueFrom": SECRET}
 TOKEN = {"name": "TOKEN", "valueFrom": SECRET}
-PLACES = {
+PLACES: dict[str, tuple[list[Any], list[Any]]] = {
     "volumes": ([{"name": "results", "emptyDir": {}}], [{"name": "own", "emptyDir": {}}]),
     "initContainers": ([{"name": "certificates", "image": "x"}], [{"name": "own", "image": "x"}]),
     "volumeMounts": (
@@ -280,6 +280,23 @@ def test_the_advice_for_a_variable_that_may_be_text_works_to_the_letter(
     job = {variable: own} if schema is not None else {"one": own[0]}
     without, with_us = worker.manifests((found, job), (merged(found), job))
     assert placed(with_us, key) == placed(without, key) == own
+
+
+def test_the_advice_for_containers_of_a_variable_works_to_the_letter(worker: Worker) -> None:
+    """One step is enough: the flow's container is written out, and other values come from runs."""
+    template = pool()
+    containers = pod_of(template)["containers"]
+    pod_of(template)["containers"] = "{{ containers }}"
+    template["variables"]["properties"]["containers"] = {"type": "array"}
+    with pytest.raises(MergeRefusedError) as caught:
+        merge(template, fragment())
+    assert "write a list there that begins with the container prefect-job" in caught.value.message
+    pod_of(template)["containers"] = [*containers, "{{ sidecar }}"]
+    template["variables"]["properties"]["sidecar"] = {"type": "object"}
+    job = {"sidecar": {"name": "own", "image": "x"}}
+    [manifest] = worker.manifests((merged(template), job))
+    names = [one["name"] for one in manifest["spec"]["template"]["spec"]["containers"]]
+    assert names == ["prefect-job", "own"]
 
 
 @pytest.mark.parametrize("key", PLACES)

@@ -69,13 +69,17 @@ def test_distributions_are_reported_as_their_metadata_have_them(
 def test_of_two_copies_the_first_on_the_path_is_reported(
     images: dict[str, Path], tmp_path: Path
 ) -> None:
-    """PYTHONPATH goes before what is installed, its entries in their order, relative ones too."""
+    """PYTHONPATH goes before what is installed, its entries in their order, relative ones too, and
+    the working directory in place of an empty one."""
     bake(tmp_path / "one", "six", "1.0")
     bake(tmp_path / "two", "six", "2.0")
     bake(tmp_path / "two", "pip", "0.1")
+    bake(tmp_path, "here", "1.0")
     facts = probe(images["pip"], cwd=tmp_path, PYTHONPATH=f"one::{tmp_path}/two:/nowhere")
     assert (facts.versions["six"], facts.versions["pip"]) == ("1.0", "0.1")
-    assert facts.python_path == (f"{tmp_path}/one", f"{tmp_path}/two", "/nowhere")
+    assert facts.versions["here"] == "1.0"
+    entries = (f"{tmp_path}/one", str(tmp_path), f"{tmp_path}/two", "/nowhere")
+    assert facts.python_path == entries
 
 
 def test_what_was_installed_for_the_user_alone_is_reported(

@@ -245,3 +245,20 @@ def test_what_has_nothing_to_import_is_named_and_holds_up_nothing(trial: Trial) 
     assert "flowdeps: imported helper" in verdict.lines
     bake(trial.site, "bad", "1.0", modules={"bad.py": "1 / 0\n"})
     assert trial.run(names=["tool", "bad"]).result["module"] == "bad"
+
+
+@pytest.mark.parametrize("up", ["", "../../"])
+def test_data_files_that_a_run_will_not_find_are_told(trial: Trial, up: str) -> None:
+    """Those outside of packages, as either installer lists them; not those inside, nor what is for
+    people, such as manual pages."""
+    files = {"nbconvert/__init__.py": "", "nbconvert/data/x": "", "share/jupyter/x": "x"}
+    bake(trial.site, "nbconvert", "1.0", modules=files)
+    bake(trial.site, "alpha", "1.0", modules={"alpha.py": "", "share/man/man1/alpha.1": ""})
+    [record] = trial.site.glob("nbconvert-*/RECORD")
+    record.write_text(record.read_text().replace("share/", f"{up}share/"))
+    [note] = trial.run(names=["alpha", "nbconvert"]).result["notes"]
+    assert note == (
+        f"data files are below {trial.site}, where programs that look beside Python do not find "
+        "them: nbconvert (share/jupyter); set the program's own variable, such as JUPYTER_PATH, or "
+        "install it in the image"
+    )

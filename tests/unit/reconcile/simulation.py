@@ -551,6 +551,7 @@ class MemoryIndex:
         self.away = False
         self.seconds = 3.0
         self.resolved: list[float] = []
+        self.notes: tuple[str, ...] = ()
         self.asked: list[tuple[LockRequest, Access | None]] = []
         self.after: list[tuple[Lock | None, bool]] = []
 
@@ -582,7 +583,7 @@ class MemoryIndex:
                 raise UnsatisfiableError(f"there is no {name}{allowed}")
             hashes = (digest(f"{name} {version}"),)
             pins.append(Pin(name, version, hashes, request.target.platforms))
-        return Resolution(Lock(request.target, tuple(pins), tuple(base)))
+        return Resolution(Lock(request.target, tuple(pins), tuple(base)), self.notes)
 
 
 class Simulation:

@@ -177,6 +177,23 @@ def test_a_changed_set_is_ready_only_with_the_lock_of_its_change() -> None:
     play(script)
 
 
+def test_what_a_resolver_notes_is_told_as_far_as_it_fits() -> None:
+    """In the message of its condition, after a restart too; what doesn't fit is counted."""
+
+    async def script(sim: Simulation) -> None:
+        sim.index.notes = tuple(f"package-{number} has no extra x" for number in range(100))
+        sim.cluster.apply("ml")
+        await settled(sim)
+        await settled(sim)
+        state, _, message = conditions(sim)["Resolved"]
+        assert state == "True"
+        assert message.startswith("package-0 has no extra x; package-1 has no extra x; ")
+        assert re.search(r"x and [1-9]\d more$", message)
+        assert len(message) <= 800
+
+    play(script)
+
+
 def test_what_cannot_be_imported_is_never_published_and_a_mended_image_heals_it() -> None:
     """The last good lock stays; once the tag leads to an image in which the import works, the new
     lock is published, and nobody had to do a thing to the set."""

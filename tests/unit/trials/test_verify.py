@@ -152,8 +152,8 @@ def test_an_import_that_fails_is_the_locks_fault(why: str) -> None:
             "hides",
             "vision-headless 4.10",
             "vision-full 4.11 of the lock would hide the module cv3 of the image (vision-headless"
-            " 4.10): name vision-full in spec.shadow if that is meant, choose another package, or"
-            " change the image",
+            " 4.10): name vision-headless in spec.shadow if that is meant, choose another package"
+            " or version, or change the image",
         ),
         (
             "hidden",
@@ -177,7 +177,8 @@ def test_of_two_packages_with_one_module_both_are_named_with_a_way_out(
 ) -> None:
     """What a run would lack, and what to write; each time the same."""
     clash = {"kind": kind, "module": "cv3", "ours": "vision-full 4.11", "theirs": theirs}
-    log = result(ok=False, clashes=[clash, "odd"])
+    leave = {"leave": ["vision-headless"]} if kind == "hides" else {}
+    log = result(ok=False, clashes=[{**clash, **leave}, "odd"])
     error = virtual.run(tried(ended(VERIFY_CONTAINER, 1), log))
     assert (error.reason, error.retry) == (Reason.VERIFY_FAILED, False)
     assert error.message == message
@@ -186,8 +187,9 @@ def test_of_two_packages_with_one_module_both_are_named_with_a_way_out(
 def test_clashes_are_told_up_to_a_length() -> None:
     """Of many the first ones; and what is no clash at all is no mistake of ours."""
     clash = {"kind": "hides", "module": "m" * 500, "ours": "a 1", "theirs": "b 1"}
-    for clashes in ([clash] * 9, [{}]):
-        error = virtual.run(tried(ended(VERIFY_CONTAINER, 1), result(ok=False, clashes=clashes)))
+    for clashes in ([clash] * 9, [{"of": "another version"}]):
+        log = result(ok=False, clashes=clashes)
+        error = virtual.run(tried(ended(VERIFY_CONTAINER, 1), log))
         assert error.reason is Reason.VERIFY_FAILED
         assert len(error.message) <= 1500
 

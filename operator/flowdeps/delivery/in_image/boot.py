@@ -48,7 +48,7 @@ def main(name: str) -> None:
 
 def manifest() -> "dict[str, Any]":
     path = os.path.join(HOME, "manifest.json")
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+    with open(path, encoding="utf-8") as file:
         # JSON that holds texts alone is a literal of Python, and json takes longer than all of this
         # to import.
         about: dict[str, Any] = eval(file.read(), {"__builtins__": {}})  # noqa: S307
@@ -76,7 +76,7 @@ def boot(about: "dict[str, Any]") -> None:
         say(
             f"{sys.executable} (Python {version}) goes without the packages of "
             f"{about.get('set') or 'this run'}: they are for the Python {python['version']} of "
-            f"{python['prefix']}"
+            f"{python['prefix']}, which is first on the image's PATH"
         )
 
 
@@ -96,8 +96,8 @@ def without_ours(given: str, image: "str | None") -> "str | None":
     return os.pathsep.join(left) if left or not linked else None
 
 
-def is_ours(entry: str) -> bool:
-    return entry == HOME or entry.startswith(HOME + os.sep)
+def is_ours(entry: object) -> bool:
+    return f"{entry}{os.sep}".startswith(HOME + os.sep)
 
 
 def arrange(given: str, theirs: str) -> None:
@@ -193,9 +193,11 @@ def installed() -> "dict[str, str]":
 
     found: dict[str, str] = {}
     for one in metadata.distributions():
-        name = one.metadata["Name"]
-        if name:
-            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), one.version)
+        try:
+            name = re.sub(r"[-_.]+", "-", one.metadata["Name"]).lower()
+            found.setdefault(name, one.version)
+        except Exception:  # noqa: S112 - unreadable: no base of a lock
+            continue
     return found
 
 

@@ -44,10 +44,12 @@ class Clash:
     """The lock's distribution, such as ``six 1.17.0``."""
     theirs: str
     """The other one; or a path, where no distribution says that the file is its own."""
+    leave: tuple[str, ...]
+    """The names that allow it: not that of another version, which is leave for that alone."""
 
     def is_meant(self, shadow: set[str]) -> bool:
         """Tell whether somebody allowed it."""
-        return bool(shadow & {"*", self.ours.split()[0], self.theirs.split()[0]})
+        return bool(shadow & {"*", *self.leave})
 
 
 def clashes(lock: Installed, image: Installed, *, site: str, behind: list[str]) -> list[Clash]:
@@ -70,14 +72,15 @@ def clashes(lock: Installed, image: Installed, *, site: str, behind: list[str]) 
         if module not in brought:
             theirs = owner(image, owners, Path(spec.origin or ""))
             for added, name in added_files(spec, module, brought):
-                found.append(Clash("hidden", added, title(lock, name), theirs))
+                found.append(Clash("hidden", added, title(lock, name), theirs, (name,)))
             continue
-        ours = title(lock, min(brought[module]))
+        name = min(brought[module])
         for file, lost in hidden_files(spec, module, Path(site)):
             theirs = owner(image, owners, file)
-            known = theirs.split()[0] in image
-            if theirs.split()[0] not in lock if known else not unlisted:
-                found.append(Clash("hides", lost, ours, theirs))
+            other = "" if os.sep in theirs else theirs.split()[0]
+            if other not in lock and (other or not unlisted):
+                leave = (other,) if other and name in image else tuple(filter(None, (name, other)))
+                found.append(Clash("hides", lost, title(lock, name), theirs, leave))
     first: dict[tuple[str, str, str], Clash] = {}
     for clash in sorted(found, key=lambda clash: (clash.module.count("."), clash.module)):
         other = clash.module.split(".")[0] if os.sep in clash.theirs else clash.theirs
@@ -101,7 +104,8 @@ def written_twice(lock: Installed, brought: Brought) -> Iterator[Clash]:
         contents = [{(str(one), one.hash and one.hash.value) for one in files[n]} for n in files]
         if any(one != contents[0] for one in contents) and not is_shared(files):
             first, second, *_ = sorted(files)
-            yield Clash("twice", ".".join(module), title(lock, first), title(lock, second))
+            titles = title(lock, first), title(lock, second)
+            yield Clash("twice", ".".join(module), *titles, (first, second))
 
 
 def meeting(

@@ -179,7 +179,7 @@ def write_boot(about: dict[str, Any]) -> None:
     if "PYTHONPATH" in os.environ:
         about["pythonPath"] = os.environ["PYTHONPATH"]
     text = json.dumps(about, ensure_ascii=False, indent=1)
-    (HOME / "manifest.json").write_text(text, "utf-8", "surrogateescape")
+    (HOME / "manifest.json").write_text(text, "utf-8", "backslashreplace")
     for name in ("sitecustomize", "usercustomize"):
         file = HOME / "boot" / f"{name}.py"
         file.parent.mkdir(exist_ok=True)

@@ -45,9 +45,9 @@ def search_path() -> list[str]:
 
 
 def python_path() -> list[str]:
-    """Return the entries of PYTHONPATH, absolute."""
-    entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    return [str(Path(entry).absolute()) for entry in entries if entry]
+    """Return the entries of PYTHONPATH, absolute; an empty one is the working directory."""
+    given = os.environ.get("PYTHONPATH")
+    return [str(Path(entry).absolute()) for entry in given.split(os.pathsep)] if given else []
 
 
 class Readable(metadata.PathDistribution):

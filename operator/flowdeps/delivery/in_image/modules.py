@@ -26,6 +26,11 @@ BESIDE = {
 }
 # Where installers put scripts and data, which may be Python files, if the target is a directory.
 NO_PACKAGES = {"bin", "etc", "include", "man", "sbin", "share"}
+# Below share, what no program of a run looks for.
+FOR_PEOPLE = {
+    *("applications", "bash-completion", "doc", "fish", "icons", "info", "licenses", "man"),
+    *("metainfo", "pixmaps", "zsh"),
+}
 
 
 def module_files(distribution: metadata.Distribution) -> Files:
@@ -50,6 +55,18 @@ def listed_files(distribution: metadata.Distribution) -> list[metadata.PackagePa
         return distribution.files or []
     except Exception:
         return []
+
+
+def data_of(distribution: metadata.Distribution) -> str | None:
+    """Return a place of data files outside of packages, such as ``share/jupyter``, if there is one.
+
+    A program that looks for them beside Python does not find them.
+    """
+    for file in listed_files(distribution):
+        place, *inside = [part for part in file.parts if part != ".."]
+        if inside and place in {"etc", "share"} and inside[0] not in FOR_PEOPLE:
+            return f"{place}/{inside[0]}"
+    return None
 
 
 def module_name(file: str) -> str | None:

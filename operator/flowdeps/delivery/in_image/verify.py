@@ -15,7 +15,7 @@ does: as a program of the image's, with the same variables and working directory
 The last line begins with "flowdeps-verify:" and holds JSON: {"ok": true}, with a list "notes" where
 people should know more; or what failed: {"ok": false, "module": "foo", "error": "ImportError:
 libfoo.so.1: cannot open ..."}, or {"ok": false, "clashes": [{"kind": "hides", "module": "foo",
-"ours": "foo-full 1.0", "theirs": "foo-least 1.0"}]}.
+"ours": "foo-full 1.0", "theirs": "foo-least 1.0", "leave": ["foo-full", "foo-least"]}]}.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from flowdeps.delivery.in_image.inventory import (
     normal_version,
     say,
 )
-from flowdeps.delivery.in_image.modules import dependants, modules_of
+from flowdeps.delivery.in_image.modules import data_of, dependants, modules_of
 
 RESULT_MARK = "flowdeps-verify:"
 INSTALLED = Path(os.environ.get("FLOWDEPS_HOME", "/opt/flowdeps"))
@@ -126,6 +126,13 @@ def verdict(path: list[str]) -> dict[str, object]:
         import_as_a_run(modules, list(dict.fromkeys(others)))
         say(f"imported {', '.join(modules) or 'nothing of the lock'}")
     notes = overtaken(modules, site=site, before=path[: path.index(site)] if site in path else [])
+    data = [f"{name} ({place})" for name, one in lock.items() if (place := data_of(one))]
+    if data:
+        notes.append(
+            f"data files are below {site}, where programs that look beside Python do not find "
+            f"them: {', '.join(data)}; set the program's own variable, such as JUPYTER_PATH, or "
+            "install it in the image"
+        )
     if untried:
         notes.append(f"not imported, as no module is among their files: {', '.join(untried)}")
     for note in notes:
@@ -169,7 +176,6 @@ def import_as_a_run(modules: list[str], others: list[str]) -> None:
     lock either, here at least, proves nothing against it. Raises ImportFailedError.
     """
     others = [one for one in others if one not in modules]
-    manifest = json.loads((INSTALLED / "manifest.json").read_text("utf-8", "surrogateescape"))
     while True:
         try:
             begin([*modules, *others])
@@ -179,6 +185,7 @@ def import_as_a_run(modules: list[str], others: list[str]) -> None:
             failed = error
         else:
             return
+        manifest = json.loads((INSTALLED / "manifest.json").read_text("utf-8", "surrogateescape"))
         try:
             begin([failed.module], PYTHONPATH=manifest.get("pythonPath", ""))
         except ImportFailedError:

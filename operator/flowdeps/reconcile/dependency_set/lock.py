@@ -5,7 +5,6 @@ refresh is due or was asked for, which lets them move. `least_vulnerable` says w
 with known vulnerabilities.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -14,7 +13,7 @@ from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.spec import SetSpec, Updates
 from flowdeps.api.times import parse_time
-from flowdeps.api.wording import listed, shorten
+from flowdeps.api.wording import as_many_as_fit
 from flowdeps.gather.inputs import Inputs
 from flowdeps.gather.least_vulnerable import least_vulnerable
 from flowdeps.gather.refusals import blocked, lock_too_large, unresolved
@@ -143,20 +142,12 @@ def _new_lock(
         resolved_at=stamp,
         refreshed_at=keeps.refreshed_at if keeps else stamp,
         refresh=served.refresh if served and waits else wanted,
-        notes=_joined(answer.notes),
+        notes=as_many_as_fit(answer.notes, _NOTES),
         image=inputs.image.ref.image if inputs.image else "",
         shadow=spec.shadow if inputs.image else (),
         credentials=inputs.access is not None,
     )
     return NewLock(lock=answer.lock, record=record, refresh=refresh)
-
-
-def _joined(notes: Sequence[str]) -> str:
-    """Return as many notes as fit a message, and how many there are more."""
-    most = len(notes)
-    while most > 1 and len(listed(notes, most=most, separator="; ")) > _NOTES:
-        most -= 1
-    return shorten(listed(notes, most=most, separator="; "), _NOTES)
 
 
 def _resolution(

@@ -131,8 +131,8 @@ def _try(
         return Outcome.waits(Reason.VERIFYING, message), record
     if isinstance(answer, Failure):
         return _failed(context, entry, image, record, answer), record
-    text = f"installs, its requirements hold, and it imports in {trial.image}"
-    message = "; ".join(filter(None, (text, answer)))
+    message = f"installs, its requirements hold, and it imports in {trial.image}"
+    message += f"; {answer}" if answer else ""
     tried = replace(record, verified=trial.short, verify_notes=answer)
     return Outcome.done(Reason.VERIFIED, message), tried
 

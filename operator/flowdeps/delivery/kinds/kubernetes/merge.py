@@ -217,7 +217,12 @@ def _check_job(draft: Draft) -> None:
         )
     containers = draft.get(_CONTAINERS)
     if isinstance(containers, str):
-        draft.items(_CONTAINERS)
+        raise MergeRefusedError(
+            "ListIsPlaceholder",
+            f"{written(_CONTAINERS)} is {containers!r}, so the container of the flow is not in the "
+            f"template: write a list there that begins with the container {_FLOW[-1]}, with "
+            "placeholders for the values inside it.",
+        )
     if not isinstance(containers, list) or not containers or _name(containers[0]) != _FLOW[-1]:
         raise MergeRefusedError(
             "NoPrefectJob",
