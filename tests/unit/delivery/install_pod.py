@@ -157,7 +157,8 @@ class Pod:
     @property
     def python_path(self) -> str:
         """What the fragment sets in the flow's container."""
-        return PYTHON_PATH.replace("/opt/flowdeps", str(self.home))
+        text: str = PYTHON_PATH.replace("/opt/flowdeps", str(self.home))
+        return text
 
 
 def child(code: str, *flags: str, environment: str = "None") -> str:
