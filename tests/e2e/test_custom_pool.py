@@ -1,7 +1,8 @@
 """A template that people have made their own: runs keep what it gives them, and it comes back.
 
 Its namespace takes only pods that meet the restricted Pod Security Standard, and its flow container
-has a read-only root file system. A set is its default.
+has a read-only root file system. Volumes and mounts are lists that job variables give. A set is its
+default.
 """
 
 import copy
@@ -87,6 +88,8 @@ def test_a_run_that_says_none_gets_the_image_alone(
     assert saw["set"] == "none"
     assert saw["packages"]["ours"]["version"] is None
     assert saw["packages"]["company"]["version"] == "1.0"
+    assert _COMPANY in saw["python_path"]
+    assert "/opt/flowdeps" not in saw["python_path"]
 
 
 @pytest.mark.parametrize("installer", ["uv", "pip"])
@@ -120,6 +123,8 @@ def test_a_run_keeps_what_the_template_gives_it(stage: Stage, runs: Mapping[str,
     """Its own init container, volumes and environment stand beside ours, first and unchanged."""
     stage.seen(runs["uv"])
     spec = stage.pod(runs["uv"], namespace=RESTRICTED)["spec"]
+    mounts = spec["containers"][0]["volumeMounts"]
+    assert [one["name"] for one in mounts[:2]] == ["company", "scratch"]
     assert [one["name"] for one in spec["initContainers"]] == ["company", "flowdeps-install"]
     assert {"company", "scratch"} <= {one["name"] for one in spec["volumes"]}
     secret = {"secretKeyRef": {"name": "company", "key": "token"}}
@@ -154,14 +159,18 @@ def customised(plain: Mapping[str, Any]) -> dict[str, Any]:
     properties["cost_centre"] = {"title": "Cost centre", "type": "string", "default": "flows"}
     pod = template["job_configuration"]["job_manifest"]["spec"]["template"]
     pod["metadata"] = {"annotations": {"example.com/cost-centre": "{{ cost_centre }}"}}
-    pod["spec"]["volumes"] = [
+    pod["spec"]["volumes"] = "{{ volumes }}"
+    volumes = [
         {"name": "company", "emptyDir": {}},
         {"name": "scratch", "emptyDir": {"sizeLimit": "64Mi"}},
     ]
+    properties["volumes"] = {"title": "Volumes", "type": "array", "default": volumes}
     company = {"name": "company", "mountPath": _COMPANY}
     [flow] = pod["spec"]["containers"]
     flow["securityContext"] = dict(_RESTRICTED)
-    flow["volumeMounts"] = [company, {"name": "scratch", "mountPath": "/tmp"}]
+    flow["volumeMounts"] = "{{ volume_mounts }}"
+    mounts = [company, {"name": "scratch", "mountPath": "/tmp"}]
+    properties["volume_mounts"] = {"title": "Mounts", "type": "array", "default": mounts}
     flow["env"] = [
         {"name": "PREFECT_HOME", "value": "/tmp/prefect"},
         {
