@@ -147,10 +147,10 @@ class Resolver:
             if name is None:
                 break
             says, without = wrong[name]
-            if without in job.request.exclude:  # more releases than one constraint names
+            request = replace(job.request, exclude=(*job.request.exclude, without))
+            if request == job.request:  # there are more releases than one constraint names
                 kept.add(name)
                 continue
-            request = replace(job.request, exclude=(*job.request.exclude, without))
             narrower = replace(job, request=request)
             try:
                 compiled, job = await self._compile_all(narrower), narrower
