@@ -1,6 +1,7 @@
 """Words that messages share."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 
 def counted(number: int, what: str) -> str:
@@ -22,7 +23,8 @@ def listed(
 
 def as_many_as_fit(texts: Sequence[str], limit: int) -> str:
     """Return texts as one of at most `limit` characters, and how many of them are left out."""
-    most = len(texts)
+    lengths = accumulate(len(one) + 2 for one in texts)
+    most = max(1, sum(length - 2 <= limit for length in lengths))
     while most > 1 and len(listed(texts, most=most, separator="; ")) > limit:
         most -= 1
     return shorten(listed(texts, most=most, separator="; "), limit)

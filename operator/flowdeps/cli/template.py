@@ -5,10 +5,13 @@ import asyncio
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from importlib import metadata
 from typing import Any
+
+from packaging.version import InvalidVersion, Version
 
 from flowdeps import __version__
 from flowdeps.api.config import Config
@@ -44,7 +47,7 @@ template, or the pool with one, as `prefect work-pool inspect NAME -o json` prin
 
 Runs of a pool without a default image get the one that their worker takes, which goes
 by its version of Prefect: that of --prefect, else what the live pool's workers tell,
-or else, with --base, that of the Prefect installed here.
+or else that of the Prefect installed here.
 """
 EPILOG = """\
 examples:
@@ -63,12 +66,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="*", metavar="FILE", help="YAML or JSON; - for stdin")
     parser.add_argument("--pool", required=True, metavar="NAME", help="the work pool")
     parser.add_argument("--base", metavar="BASE", help="use this template, not the live one")
-    parser.add_argument("--prefect", metavar="VERSION", help="the Prefect of the pool's workers")
+    parser.add_argument(
+        "--prefect", metavar="VERSION", type=_version, help="the Prefect of the pool's workers"
+    )
     parser.add_argument("--remove", action="store_true", help="remove the fragment instead")
     parser.add_argument(
         "--check", action="store_true", help="print nothing; exit 1 if there is a difference"
     )
     add_config(parser)
+
+
+def _version(text: str) -> str:
+    try:
+        return str(Version(text))
+    except InvalidVersion:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a version such as 3.9.1") from None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -216,8 +228,10 @@ async def _fetch(config: Config, name: str) -> tuple[Pool, Workers]:
 
     try:
         async with Pools.connect(config.prefect.api_url) as pools:
-            pool = await pools.read(name)
-            workers = await pools.workers(pool) if pool else Workers()
+            pool, workers = await pools.read(name), Workers()
+            if pool:
+                with suppress(PoolsError):  # only the default image goes by them, which is told
+                    workers = await pools.workers(pool)
     except PoolsError as error:
         raise CommandError(str(error)) from None
     if pool is None:

@@ -29,22 +29,25 @@ def find_image(lookup: Lookup, spec: SetSpec) -> Image | Outcome | None:
             "spec.python: no image or version is given, and no work pool of the set names an image;"
             " set spec.python.image to the image of the flows",
         )
+
+    def told(text: str) -> str:
+        return "; ".join((text, *_worker_choice(lookup, spec, ref.image)))
+
     if not allowed:
-        return Outcome.failed(
-            Reason.IMAGE_NOT_ALLOWED,
+        text = (
             f"spec.python.image: {ref.image} is not among the images that the operator allows"
             f" ({', '.join(lookup.config.images.allowed)}); use one of them, or ask those who run"
-            " flowdeps to allow it in images.allowed",
+            " flowdeps to allow it in images.allowed"
         )
+        return Outcome.failed(Reason.IMAGE_NOT_ALLOWED, told(text))
     image = lookup.image(ref)
     if image is None:
         text = f"a pod looks at what {ref.image} has installed"
-        choice = next(_worker_choice(lookup, spec, ref.image), "")
-        return Outcome.waits(Reason.PROBING, "; ".join(filter(None, (text, choice))))
+        return Outcome.waits(Reason.PROBING, told(text))
     if isinstance(image, Failure):
-        return Outcome.failed(image.reason, f"spec.python.image: {image.message}")
+        return Outcome.failed(image.reason, told(f"spec.python.image: {image.message}"))
     if problem := image.facts.problem:
-        return Outcome.failed(Reason.IMAGE_UNUSABLE, f"{ref.image}: {problem}")
+        return Outcome.failed(Reason.IMAGE_UNUSABLE, told(f"{ref.image}: {problem}"))
     return image
 
 

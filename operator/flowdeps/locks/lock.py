@@ -18,6 +18,7 @@ from typing import TypeVar
 from packaging.utils import InvalidName, NormalizedName, canonicalize_name, is_normalized_name
 from packaging.version import InvalidVersion, Version
 
+from flowdeps.locks.requirements import printable
 from flowdeps.locks.target import PLATFORMS, Target, TargetError
 
 T = TypeVar("T")
@@ -106,7 +107,7 @@ class Lock:
         platforms = ", ".join(self.target.platforms)
         lines = [_TITLE, f"# python: {self.target.python}", f"# platforms: {platforms}"]
         lines += [f"# image: {name}=={version}" for name, version in self.base]
-        lines += [f"{_NOTE}{' '.join(one.split())}" for one in notes]
+        lines += [f"{_NOTE}{printable(one)}".rstrip("\\") for one in notes]  # some join lines
         for pin in self.pins:
             machines = (PLATFORMS[one].machine for one in pin.platforms)
             marker = " or ".join(f'platform_machine == "{machine}"' for machine in machines)
@@ -138,16 +139,20 @@ def parse_lock(text: str) -> Lock:
 
 def notes_in(text: str) -> tuple[str, ...]:
     """Return the notes in the text of a lock."""
-    return tuple(one.removeprefix(_NOTE) for one in text.splitlines() if one.startswith(_NOTE))
+    return tuple(
+        printable(one.removeprefix(_NOTE)) for one in text.splitlines() if one.startswith(_NOTE)
+    )
 
 
 def _joined(text: str) -> Iterator[tuple[int, str]]:
-    """Yield each line's number and text, joined with those that it continues on."""
+    """Yield each line's number and text, joined with those that it continues on; as for pip, a
+    comment doesn't."""
     joined, start = "", 0
     for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
         start = start if joined else number
+        goes_on = line.endswith("\\") and not line.lstrip().startswith("#")
         joined += line.removesuffix("\\")
-        if not line.endswith("\\"):
+        if not goes_on:
             yield start, joined.strip()
             joined = ""
     if joined:

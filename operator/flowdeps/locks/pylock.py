@@ -99,10 +99,11 @@ def _pin(package: Package, target: Target, platform: str, glibc: int) -> Pin:
     if not fitting:
         raise UnusableWheelsError(f"{label} has no wheel for Python {target.python} on {platform}")
     if not hashes:
-        kinds = ", ".join(sorted(others))
+        kinds = f", but {', '.join(sorted(others))}" if others else ""
+        host = urlsplit(url).netloc.rpartition("@")[2]  # without a password
         raise UnusableWheelsError(
-            f"the index gives no sha256 for the wheels of {label}, but {kinds}: let "
-            f"{urlsplit(url).netloc} give sha256, or name another index in spec.index.url"
+            f"the index gives no sha256 for the wheels of {label}{kinds}: let {host} give sha256,"
+            " or name another index in spec.index.url"
         )
     try:
         return Pin(package.name, str(package.version), tuple(hashes), (platform,))

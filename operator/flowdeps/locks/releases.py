@@ -108,7 +108,7 @@ def describe_choices(
                 f" {platform} and glibc 2.{request.glibc}: {newer[-1].version} has none"
             )
         last = next((one for one in reversed(final) if platform in one.platforms), None)
-        asked = request.prereleases is Prereleases.ALLOW or f"=={chosen}" in str(allowed.get(name))
+        asked = request.prereleases is Prereleases.ALLOW or _names(allowed.get(name), chosen)
         if chosen.is_prerelease and not asked and name in pages and not pages[name].error:
             kind = "development release" if chosen.is_devrelease else "pre-release"
             other = f"the newest final release is {last.version}" if last else "no final one fits"
@@ -127,6 +127,12 @@ def unread(pages: Pages) -> Iterator[str]:
 def _chosen(pin: Pin, pages: Pages) -> Release | None:
     releases = pages[pin.name].releases if pin.name in pages else ()
     return next((one for one in releases if one.version == Version(pin.version)), None)
+
+
+def _names(specifiers: SpecifierSet | None, version: Version) -> bool:
+    """Tell whether one of the conditions is this very version, however it is written."""
+    exact = [one.version for one in specifiers or () if one.operator == "=="]
+    return any(not one.endswith(".*") and Version(one) == version for one in exact)
 
 
 def _allows(text: str, python: str) -> bool:

@@ -17,6 +17,7 @@ from flowdeps.locks.requirements import (
     before_url,
     normalize,
     parse_requirement,
+    printable,
 )
 
 MAX_LINES = 2_000
@@ -107,8 +108,7 @@ def collect(items: Iterable[tuple[str, str]]) -> RequirementsFile:
         try:
             lines[normalize(parse_requirement(_checked(text)))] = None
         except RequirementError as error:
-            text = "".join(one if one.isprintable() else "�" for one in str(error))
-            places.setdefault(text, []).append(where)
+            places.setdefault(printable(str(error)), []).append(where)
     problems = [
         f"{where[0]}{f' and {len(where) - 1} more' if where[1:] else ''}: {text}"
         for text, where in places.items()

@@ -17,6 +17,7 @@ from packaging.version import Version
 import flowdeps
 from flowdeps.locks.releases import Page, Release
 from flowdeps.locks.request import LockRequest
+from flowdeps.locks.requirements import printable
 from flowdeps.resolver import pages_child
 from flowdeps.resolver.child import Limits, run_child
 from flowdeps.resolver.errors import IndexUnavailableError, LimitExceededError, ResolverError
@@ -24,6 +25,7 @@ from flowdeps.resolver.failures import without_secrets
 
 _COMMAND = (sys.executable, "-P", "-m", pages_child.__name__)
 _PACKAGES = str(Path(flowdeps.__file__).parents[1])
+_TOO_MUCH = "what the index says of the packages is too much to read"
 
 
 async def read_pages(
@@ -53,10 +55,13 @@ async def read_pages(
         limits=limits,
     )
     if ended.code < 0:
-        raise LimitExceededError("what the index says of the packages is too much to read")
+        raise LimitExceededError(_TOO_MUCH)
     try:
         with (directory / pages_child.ANSWER).open("rb") as file:
-            answers = json.loads(file.read(limits.output))
+            content = file.read(limits.output + 1)
+        if len(content) > limits.output:
+            return {name: Page(error=_TOO_MUCH) for name in versions}
+        answers = json.loads(content)
         found = {name: _page(answers[name]) for name in versions}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ResolverError("what the index says of the packages can't be read") from error
@@ -64,7 +69,7 @@ async def read_pages(
 
 
 def _page(answer: Mapping[str, Any]) -> Page:
-    if error := without_secrets(answer.get("error", "")):
+    if error := printable(without_secrets(answer.get("error", ""))):
         if answer["passes"]:
             raise IndexUnavailableError(error)
         return Page(error=error)

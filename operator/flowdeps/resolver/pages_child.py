@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from html.parser import HTMLParser
 from http import HTTPStatus
-from http.client import HTTPException
+from http.client import HTTPException, InvalidURL
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
@@ -44,6 +44,9 @@ _READERS = 8
 _TRIES = 3
 _CHUNK = 1024 * 1024
 _LARGEST_PAGE = 64 * _CHUNK
+_LONGEST_TEXT = 1000
+# What an index answers for now.
+_PASSES = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 # ValueError: JSON, a URL or a page that is none; the others: the network, what a server says.
 _PROBLEMS = (OSError, HTTPException, ValueError, KeyError, TypeError, EOFError, zlib.error)
 
@@ -130,9 +133,25 @@ class _UnreadableError(Exception):
         self.passes = False  # uv got there: more likely it goes another way than we do
         why = getattr(error, "reason", None) or error
         if isinstance(error, urllib.error.HTTPError):
-            self.passes = error.code >= HTTPStatus.INTERNAL_SERVER_ERROR
+            self.passes = _passes(error)
             why = f"it answers {error.code} {error.reason}"
-        super().__init__(f"{url} can't be read: {str(why)[:200]}")
+        elif isinstance(error, InvalidURL):  # which it quotes, with what may be a password
+            why = "its address is none"
+        super().__init__(f"{_shown(url)} can't be read: {str(why)[:200]}")
+
+
+def _passes(error: urllib.error.HTTPError) -> bool:
+    return error.code in _PASSES or (
+        error.code >= HTTPStatus.INTERNAL_SERVER_ERROR and error.code != HTTPStatus.NOT_IMPLEMENTED
+    )
+
+
+def _shown(url: str) -> str:
+    """A URL as people may see it: an index has a say in those of its files."""
+    bare = url.partition("?")[0].partition("#")[0]
+    scheme, sign, rest = bare.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{sign}{host.rpartition('@')[2]}{slash}{path}"[:_LONGEST_TEXT]
 
 
 def _package(
@@ -202,10 +221,10 @@ class _Release:
 
     def add(self, file: Mapping[str, Any], platforms: set[str]) -> None:
         """Add a file, which fits ``platforms``."""
-        self._python[bool(platforms)].add(file.get("requires-python") or "")
+        self._python[bool(platforms)].add(_text(file.get("requires-python")))
         self._platforms |= platforms
         self._yanked &= file.get("yanked", False) is not False
-        self._uploaded += filter(None, [file.get("upload-time")])
+        self._uploaded += filter(None, [_text(file.get("upload-time"))])
 
     def row(self) -> dict[str, Any]:
         """Return what is known; of Requires-Python what those say that fit, if there are any."""
@@ -215,6 +234,11 @@ class _Release:
             "yanked": self._yanked,
             "uploaded": min(self._uploaded, default=""),
         }
+
+
+def _text(value: object) -> str:
+    """What a page has; what is no text, or a long one, says nothing."""
+    return value if isinstance(value, str) and len(value) <= _LONGEST_TEXT else ""
 
 
 def _first_page(name: str, indexes: list[str], *, wait: float) -> tuple[str, list[dict[str, Any]]]:
@@ -277,7 +301,7 @@ def _opened(url: str, more: Mapping[str, str], *, wait: float) -> Any:
         try:
             return urllib.request.urlopen(request, timeout=wait)  # noqa: S310
         except urllib.error.HTTPError as error:
-            if error.code < HTTPStatus.INTERNAL_SERVER_ERROR or again == _TRIES - 1:
+            if not _passes(error) or again == _TRIES - 1:
                 raise
         except OSError:
             if again == _TRIES - 1:

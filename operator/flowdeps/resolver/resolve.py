@@ -37,6 +37,7 @@ from flowdeps.locks.releases import (
     unread,
 )
 from flowdeps.locks.request import LockRequest
+from flowdeps.locks.requirements import printable
 from flowdeps.resolver.advice import describe_differences, lowered_pins
 from flowdeps.resolver.child import Limits
 from flowdeps.resolver.command import newest_upload
@@ -146,6 +147,9 @@ class Resolver:
             if name is None:
                 break
             says, without = wrong[name]
+            if without in job.request.exclude:  # more releases than one constraint names
+                kept.add(name)
+                continue
             request = replace(job.request, exclude=(*job.request.exclude, without))
             narrower = replace(job, request=request)
             try:
@@ -161,7 +165,8 @@ class Resolver:
             notes[name] = f"{says}, nor any other that fits: an image with pip won't install it"
         base = {package for one in compiled.values() for package in one.base.items()}
         lock = merge_platforms(job.request.target, _pins(compiled), base=tuple(base))
-        return Resolution(lock, tuple(sorted({*_notes(job, compiled), *notes.values()})))
+        found = (cut_middle(printable(one)) for one in (*_notes(job, compiled), *notes.values()))
+        return Resolution(lock, tuple(sorted(set(found))))
 
     async def _compile_all(self, job: Job) -> dict[str, Resolved]:
         """Resolve for each platform, with versions that agree where they can."""

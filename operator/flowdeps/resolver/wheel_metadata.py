@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable
 from email.parser import BytesHeaderParser
 from typing import Any
+from urllib.error import HTTPError
 
 _TAIL = 64 * 1024
 _LARGEST_FILE = 64 * 1024**2
@@ -28,7 +29,11 @@ def requires_python(url: str, *, promised: bool, opened: Open) -> str:
                 return _field(answer.read(_LARGEST_METADATA))
         except OSError:
             pass  # as of a proxy that copies the page alone
-    with opened(url, {"Range": f"bytes=-{_TAIL}"}) as answer:
+    try:
+        end = opened(url, {"Range": f"bytes=-{_TAIL}"})
+    except HTTPError:  # 501, 416: a server that knows other ranges, or thinks that it has to fail
+        end = opened(url, {})
+    with end as answer:
         content = answer.read(_LARGEST_FILE + 1)
         size = answer.headers.get("Content-Range", "").rpartition("/")[2]
     if not size and len(content) > _LARGEST_FILE:

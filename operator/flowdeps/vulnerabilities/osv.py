@@ -19,6 +19,7 @@ from packaging.version import InvalidVersion, Version
 
 from flowdeps.api.status import mapping, mappings, texts
 from flowdeps.api.wording import shorten
+from flowdeps.locks.requirements import printable
 
 _SUMMARY = 160
 _SEVERITIES = frozenset({"low", "moderate", "medium", "high", "critical"})
@@ -186,9 +187,7 @@ def _group(advisories: list[Advisory]) -> tuple[tuple[Advisory, ...], ...]:
 
 
 def _line(text: str) -> str:
-    line = " ".join(text[: 8 * _SUMMARY].strip().partition("\n\n")[0].split())
-    line = "".join(one if one.isprintable() else "�" for one in line)
-    return shorten(line, _SUMMARY)
+    return shorten(printable(text[: 8 * _SUMMARY].strip().partition("\n\n")[0]), _SUMMARY)
 
 
 def _text(value: object) -> str:

@@ -251,6 +251,66 @@ async def test_who_leaves_while_connecting_leaves_no_connection_behind() -> None
         await asyncio.wait_for(closed.wait(), 60)
 
 
+async def test_what_a_worker_told_is_not_forgotten_in_the_crowd() -> None:
+    """Of a busy pool's events few are read: a worker that has nothing to do has told its version
+    when it started, or in an earlier answer. Where none is online, the last one that told counts,
+    and of one worker the last that it told."""
+    events = {
+        "prefect.worker.started": [("idle", "3.9.0", 1), ("busy", "3.7.0", 2)],
+        "prefect.worker.submitted-flow-run": [("busy", "3.8.0", 3)] * 50,
+    }
+    online: list[str] = []
+
+    async def respond(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == "/api/admin/version":
+            return web.json_response("3.9.1")
+        if request.path == "/api/events/filter":
+            [kind] = (await request.json())["filter"]["event"]["name"]
+            told = sorted(events[kind], key=lambda one: -one[2])
+            return web.json_response(
+                {"events": [_event(*one) for one in told], "total": len(told), "next_page": None}
+            )
+        if request.path == "/api/work_pools/k/workers/filter":
+            return web.json_response([_worker(name) for name in online])
+        return web.Response(status=404)  # needs no token
+
+    pool = Pool("k", "kubernetes", {}, POOL["id"])
+    async with answering(respond) as pools:
+        assert await pools.workers(pool) == Workers(versions={"busy": "3.8.0"}, server="3.9.1")
+        online += ["busy", "idle", "silent"]
+        both = Workers(versions={"idle": "3.9.0", "busy": "3.8.0"}, server="3.9.1")
+        assert await pools.workers(pool) == both
+        del events["prefect.worker.started"][:]
+        assert await pools.workers(pool, both) == both
+        events["prefect.worker.started"].append(("idle", "3.9.2", 4))
+        assert (await pools.workers(pool, both)).versions == {"busy": "3.8.0", "idle": "3.9.2"}
+        online.remove("idle")
+        assert (await pools.workers(pool, both)).versions == {"busy": "3.8.0"}
+
+
+def _event(worker: str, version: str, minute: int) -> dict[str, Any]:
+    resource = {"prefect.resource.id": "w", "prefect.resource.name": worker}
+    time = f"2026-01-01T00:{minute:02}:00Z"
+    return {
+        "event": "prefect.worker.started",
+        "id": POOL["id"],
+        "occurred": time,
+        "received": time,
+        "resource": {**resource, "prefect.version": version},
+    }
+
+
+def _worker(name: str) -> dict[str, Any]:
+    return {
+        "id": POOL["id"],
+        "created": "2026-01-01T00:00:00Z",
+        "updated": "2026-01-01T00:00:00Z",
+        "name": name,
+        "work_pool_id": POOL["id"],
+        "status": "ONLINE",
+    }
+
+
 async def test_credentials_for_pools_alone_leave_the_servers_version() -> None:
     """Who may not read events or workers still learns which Prefect it is; an outage is one."""
 

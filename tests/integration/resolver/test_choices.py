@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from flowdeps.locks import releases
 from flowdeps.locks.access import Access
 from flowdeps.locks.image import ImageFacts
 from flowdeps.resolver import command
@@ -67,6 +68,20 @@ async def test_a_release_for_older_pythons_that_must_be_is_told(
         " image with pip won't install it",
         "other 2.0 says that it is not for Python 3.11 (>=3.8,<3.10), so other 1.0 was taken",
     )
+
+
+async def test_more_releases_than_one_constraint_names_end_the_search(
+    index: Index, resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A release that can't be ruled out so stays: it is not resolved again and again."""
+    monkeypatch.setattr(releases, "_MOST_EXCLUDED", 1)
+    index.add("capped", "1.0")
+    index.add("capped", "1.1", requires_python=CAPPED)
+    index.add("capped", "2.0", requires_python=CAPPED)
+    made = await resolved(resolver, "capped<2", index=index.url)
+    assert pinned(made) == ["capped==1.1"]
+    assert "1.1 says that it is not for Python 3.11" in made.notes[0]
+    assert index.requests.count("/simple/capped/") < 6
 
 
 async def test_the_images_own_python_is_the_measure(index: Index, resolver: Resolver) -> None:
@@ -202,6 +217,9 @@ async def test_a_pre_release_beside_a_final_one_is_told(index: Index, resolver: 
     assert made.notes == ("app 1.1.dev1 is a development release: the newest final release is 1.0",)
     made = await resolved(resolver, "lib", "app==1.1.dev1", index=index.url)
     assert made.notes == (), "whoever names it knows"
+    index.add("app", "2.0rc1")
+    made = await resolved(resolver, "app==2rc1", index=index.url)
+    assert (pinned(made), made.notes) == (["app==2.0rc1"], ()), "however it is written"
 
 
 async def test_a_pre_release_that_nothing_else_fits_is_told(
@@ -265,12 +283,12 @@ async def test_a_page_that_cannot_be_read_again_is_told(
     only_once: _OnlyOnce, resolver: Resolver
 ) -> None:
     """An index that refuses us, though not uv: the lock is made, and what is not known is said."""
-    only_once.status = HTTPStatus.TOO_MANY_REQUESTS
+    only_once.status = HTTPStatus.FORBIDDEN
     made = await resolved(resolver, "app", index=only_once.url)
     assert pinned(made) == ["app==1.0"]
     assert made.notes == (
         f"whether app is for this Python is not known: {only_once.url}app/ can't be read: it"
-        " answers 429 Too Many Requests",
+        " answers 403 Forbidden",
     )
 
 

@@ -1,5 +1,6 @@
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
+from flowdeps.api.reasons import Reason
 from flowdeps.cli.main import main
+from flowdeps.clients.prefect.client import Pool, Pools, PoolsError
 from flowdeps.delivery.choice import find
-from tests.unit.delivery.samples import customised, pool, same, with_flow
+from tests.unit.delivery.samples import customised, pool, prefect_template, same, with_flow
 
 Template = dict[str, Any]
 
@@ -158,6 +161,7 @@ def test_a_template_that_cannot_take_the_fragment_is_refused(template: Run) -> N
     ("flags", "config", "image"),
     [
         (["--prefect", "3.8.8"], {}, "prefecthq/prefect:3.8.8-python3.11"),
+        (["--prefect", "v3.8.8"], {}, "prefecthq/prefect:3.8.8-python3.11"),
         (["--prefect", "3.8.8"], {"workerPython": "3.13"}, "prefecthq/prefect:3.8.8-python3.13"),
         ([], {}, f"prefecthq/prefect:{metadata.version('prefect')}-python3.11"),
     ],
@@ -255,6 +259,38 @@ def test_the_same_set_twice_is_refused(template: Run) -> None:
     status, _, err = template(pool(), sets=[a_set("ml", "k"), a_set("ml", "k", "j")])
     assert status == 1
     assert "document 2: metadata.name: " in err
+
+
+def test_what_is_no_version_of_prefect_is_refused(template: Run) -> None:
+    """It would become the image of all runs that name none."""
+    with pytest.raises(SystemExit):
+        template(prefect_template(), "--prefect", "latest", sets=[a_set("ml", "k")])
+
+
+def test_a_pool_is_merged_whose_workers_are_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who may read pools alone, or asks a server without events, gets the template, and is told
+    what its default image goes by."""
+
+    class OfPoolsAlone:
+        async def read(self, name: str) -> Pool:
+            return Pool(name, "kubernetes", prefect_template())
+
+        async def workers(self, _: Pool) -> None:
+            raise PoolsError(Reason.PREFECT_UNAVAILABLE, "the Prefect API answered 500")
+
+    @asynccontextmanager
+    async def connect(_: str | None) -> AsyncIterator[OfPoolsAlone]:
+        yield OfPoolsAlone()
+
+    monkeypatch.delenv("FLOWDEPS_CONFIG", raising=False)
+    monkeypatch.setattr(Pools, "connect", connect)
+    (tmp_path / "sets.yaml").write_text(yaml.safe_dump(a_set("ml", "k")))
+    assert main(["template", "--pool", "k", str(tmp_path / "sets.yaml")]) == 0
+    captured = capsys.readouterr()
+    assert "dependency_set" in json.loads(captured.out)["variables"]["properties"]
+    assert "with the Prefect that is installed here; else give --prefect" in captured.err
 
 
 def test_sets_without_a_namespace_are_those_of_default(template: Run) -> None:

@@ -208,7 +208,8 @@ def test_the_advice_for_a_search_path_by_reference_works_to_the_letter(
 
 @pytest.mark.parametrize("key", PLACES)
 def test_a_longer_list_ends_the_run_and_loses_nothing_in_silence(worker: Worker, key: str) -> None:
-    """The install container is told of it; white space is what it gets otherwise."""
+    """The install container is told of it; the first letter of the choice and white space are what
+    it gets otherwise."""
     found = merged(by_variable(key, type="array"))
     long = [{**PLACES[key][1][0], "name": f"N{number}"} for number in range(LIMIT + 1)]
     runs = worker.manifests(*((found, {f"my_{key}": long[:end]}) for end in (LIMIT, LIMIT + 1)))
@@ -217,7 +218,23 @@ def test_a_longer_list_ends_the_run_and_loses_nothing_in_silence(worker: Worker,
         assert placed(manifest, key) == long[:LIMIT]
         [install] = manifest["spec"]["template"]["spec"]["initContainers"][-1:]
         beyond += [one["value"] for one in install["env"] if one["name"] == "FLOWDEPS_BEYOND"]
-    assert [bool(value.strip()) for value in beyond] == [False, True]
+    assert [value.strip() == "n" for value in beyond] == [True, False]
+    assert beyond[1].startswith("n {")
+
+
+@pytest.mark.parametrize("key", PLACES)
+def test_a_default_that_is_longer_is_refused(key: str) -> None:
+    """Else each run that gives no list of its own would end; what the message says helps."""
+    item = PLACES[key][1][0]
+    default = [{**item, "name": f"N{number}", "mountPath": f"/{number}"} for number in range(101)]
+    template = by_variable(key, type="array", default=default)
+    with pytest.raises(MergeRefusedError, match="has 101 items") as caught:
+        merge(template, fragment())
+    assert caught.value.reason == "ListIsPlaceholder"
+    assert f".{key}, in place of '{{{{my_{key}}}}}'." in caught.value.message
+    holder(template, key)[key] = default
+    assert merged(template)
+    assert merged(by_variable(key, type="array", default=default[:LIMIT]))
 
 
 @pytest.mark.parametrize(

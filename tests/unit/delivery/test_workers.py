@@ -11,12 +11,22 @@ from packaging.version import Version
 from flowdeps.clients.prefect.pool import OLDEST
 from flowdeps.delivery.kinds.kind import worker_image
 from flowdeps.delivery.kinds.kubernetes.merge import merge
+from flowdeps.delivery.kinds.kubernetes.spliced import LIMIT
 from tests.cluster import prefect_env
 from tests.support.worker import Worker, running
-from tests.unit.delivery.samples import Template, flow_of, fragment
+from tests.unit.delivery.samples import Template, flow_of, fragment, pod_of
 
 SITE = "/opt/flowdeps/site"
 OWN = "registry.example.com/mine:2"
+
+
+LISTS = ("volumes", "initContainers", "volumeMounts", "env")
+
+
+def lists_of(template: Template) -> dict[str, Any]:
+    """What has each of the lists."""
+    flow, of_pod = flow_of(template), pod_of(template)
+    return dict(zip(LISTS, (of_pod, of_pod, flow, flow), strict=True))
 
 
 @pytest.fixture(scope="module", params=prefect_env.WORKERS)
@@ -83,6 +93,34 @@ def test_a_search_path_of_the_deployment_wins(worker: Worker, template: Template
     assert value(plain, "PYTHONPATH").endswith(":/app")
     assert value(plain, "PYTHONPATH").startswith("/opt/flowdeps/")
     assert value(own, "PYTHONPATH") == "/own"
+
+
+def test_lists_by_variables_are_the_runs_own(worker: Worker, template: Template) -> None:
+    """Each worker fills in single items, leaves out those that are missing, and tells of more
+    than there is room for."""
+    item = {"name": "own", "mountPath": "/own", "value": "1"}
+    for key in LISTS:
+        template["variables"]["properties"][f"my_{key}"] = {"type": "array", "default": [item]}
+        lists_of(template)[key][key] = "{{ my_" + key + " }}"
+    merged = merge(template, fragment(default_image="x:1"))
+    long = [{**item, "name": f"n{at}"} for at in range(LIMIT + 1)]
+    given: list[Any] = [[], None, [item, item | {"name": "b"}], long]
+    for own in ({}, *(dict.fromkeys((f"my_{key}" for key in LISTS), one) for one in given)):
+        without, with_us = worker.manifests((template, own), (merged, own))
+        for key in LISTS:
+            before, after = (_others(manifest, key) for manifest in (without, with_us))
+            assert after == before[:LIMIT]
+        [install] = pod(with_us)["initContainers"][-1:]
+        [beyond] = [one["value"] for one in install["env"] if one["name"] == "FLOWDEPS_BEYOND"]
+        assert beyond.startswith("n ")
+        assert bool(beyond[2:].strip()) == (own.get("my_volumes") is long)
+
+
+def _others(manifest: Any, key: str) -> list[Any]:
+    """What others than us and the worker have in a list of a manifest."""
+    ours = ("flowdeps-", "FLOWDEPS_", "PREFECT_", "PYTHONPATH")
+    found = lists_of({"job_configuration": {"job_manifest": manifest}})[key].get(key) or []
+    return [one for one in found if not one["name"].startswith(ours)]
 
 
 @pytest.mark.parametrize("place", ["variable", "container"])

@@ -4,7 +4,7 @@ from itertools import permutations
 import pytest
 from packaging.utils import canonicalize_name
 
-from flowdeps.locks.lock import Lock, LockError, Pin, parse_lock
+from flowdeps.locks.lock import Lock, LockError, Pin, notes_in, parse_lock
 from flowdeps.locks.target import Target
 from tests.unit.locks.builders import AMD64, ARM64, BOTH, base, digest, lock, pin
 
@@ -53,6 +53,18 @@ def test_a_lock_for_one_platform_has_no_markers() -> None:
 def test_a_rendered_lock_reads_back_as_itself(one: Lock) -> None:
     """parse_lock is the inverse of render."""
     assert parse_lock(one.render()) == parse_lock(one.render(["image: a==1\n-r x"])) == one
+
+
+@pytest.mark.parametrize("note", ["it ends in \\", "a\x1b[2Jb\u2028c\ud800"])
+def test_no_note_changes_a_lock_or_a_terminal(note: str) -> None:
+    """An index has a say in notes: none takes the next line along, or is more than a line."""
+    one = lock(NUMPY, UVLOOP)
+    text = one.render([note])
+    assert parse_lock(text) == one
+    assert len(text.splitlines()) == len(one.render().splitlines()) + 1
+    [read] = notes_in(text)
+    assert read.isprintable()
+    assert notes_in("# note: a\x1b[2J") == ("a�[2J",)
 
 
 def test_the_digest_is_fixed() -> None:

@@ -39,13 +39,17 @@ def test_a_package_without_a_fitting_wheel_is_refused() -> None:
         read_pylock(text, target=BOTH, platform=ARM64)
 
 
-def test_a_wheel_without_sha256_is_refused() -> None:
-    """An index that only knows other hashes can't be locked."""
+@pytest.mark.parametrize("login", ["", "me:hunter2@"])
+def test_a_wheel_without_sha256_is_refused(login: str) -> None:
+    """An index that only knows other hashes can't be locked; no password of it is shown."""
+    url = f"https://{login}example.com"
     with pytest.raises(
         UnusableWheelsError,
         match=r"^the index gives no sha256 for the wheels of a==1.0, but md5: let example.com give",
     ):
-        read_pylock(resolution("py3-none-any", hashes='md5 = "0"'), target=BOTH, platform=AMD64)
+        read_pylock(
+            resolution("py3-none-any", url=url, hashes='md5 = "0"'), target=BOTH, platform=AMD64
+        )
 
 
 def test_a_wheel_that_is_not_on_the_network_is_refused() -> None:

@@ -521,7 +521,7 @@ class MemoryPrefect:
         assert variable == "dependency_set"
         return set(self.chosen_sets)
 
-    async def workers(self, pool: Pool) -> Workers:
+    async def workers(self, pool: Pool, known: Workers) -> Workers:  # noqa: ARG002
         await self._turn()
         return self.workers_of.get(pool.name, Workers(server="3.9.1"))
 

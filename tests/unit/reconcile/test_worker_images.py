@@ -168,7 +168,32 @@ def test_an_image_that_cannot_be_had_holds_the_template_up_for_minutes_only() ->
             await asyncio.sleep(HOUR)
             assert default_image(sim) == of_worker("3.9.2")
             assert sim.ready("ml")[0] == "False"
+            assert f"{of_worker('3.9.2')} is what the worker takes" in conditions(sim)["Ready"][2]
             assert sim.pins("ml")
+
+    play(script, **UNCONFIGURED)
+
+
+def test_a_worker_of_which_prefect_tells_no_longer_is_remembered() -> None:
+    """Its events are lost among those of others: the newest worker stays the newest, and neither
+    the template nor the lock goes to and fro."""
+
+    async def script(sim: Simulation) -> None:
+        without_image(sim, "3.8.8", "3.10.0")
+        told = {"busy": "3.8.8", "idle": "3.10.0"}
+
+        async def workers(pool: Pool, known: Workers) -> Workers:  # noqa: ARG001
+            await asyncio.sleep(0.005)
+            found = Workers(versions={**known.versions, **told}, server="3.9.1")
+            told.pop("idle", None)
+            return found
+
+        sim.prefect.workers = workers  # type: ignore[method-assign]
+        sim.cluster.apply("ml", pools=["k"], python={})
+        async with sim.operator():
+            await asyncio.sleep(HOUR)
+        assert default_image(sim) == of_worker("3.10.0")
+        assert sim.prefect.writes["k"] == 1
 
     play(script, **UNCONFIGURED)
 
@@ -181,7 +206,7 @@ def test_workers_that_prefect_does_not_tell_of_change_nothing() -> None:
         sim.cluster.apply("ml", pools=["k"], python={})
         workers = sim.prefect.workers
 
-        async def away(pool: Pool) -> Workers:  # noqa: ARG001
+        async def away(pool: Pool, known: Workers) -> Workers:  # noqa: ARG001
             raise PoolsError(OUTAGE.reason, str(OUTAGE))
 
         sim.prefect.workers = away  # type: ignore[method-assign]

@@ -1,6 +1,7 @@
 """What the program that reads an index's pages makes of them."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,9 @@ from packaging.utils import canonicalize_name
 
 from flowdeps.locks.releases import Page
 from flowdeps.resolver.child import Limits
-from flowdeps.resolver.errors import LimitExceededError, ResolverError
+from flowdeps.resolver.errors import IndexUnavailableError, LimitExceededError, ResolverError
 from flowdeps.resolver.pages import read_pages
-from tests.cluster.httpserver import NOT_FOUND, Answer, Server
+from tests.cluster.httpserver import NOT_FOUND, Answer, Request, Server
 from tests.integration.resolver.support import ask
 
 _JSON = "application/vnd.pypi.simple.v1+json"
@@ -21,15 +22,21 @@ GOOD = Answer(
 
 
 async def pages(
-    answers: Mapping[str, Answer], tmp_path: Path, *, limits: Limits | None = None
+    answers: Mapping[str, Answer],
+    tmp_path: Path,
+    *,
+    limits: Limits | None = None,
+    respond: Callable[[Request], Answer] | None = None,
 ) -> dict[str, Page]:
-    """The pages of all that an index answers for."""
+    """The pages of all that an index answers for; `respond` answers for x alone."""
     server = Server(
-        lambda request: answers.get(request.path.strip("/"), NOT_FOUND), host="127.0.0.1", port=0
+        respond or (lambda request: answers.get(request.path.strip("/"), NOT_FOUND)),
+        host="127.0.0.1",
+        port=0,
     )
     try:
         found = await read_pages(
-            {canonicalize_name(name): "1.0" for name in answers},
+            {canonicalize_name(name): "1.0" for name in answers or ["x"]},
             ask("x", index="http://unused.example.com/"),
             (f"http://127.0.0.1:{server.server_port}/",),
             environment={"UV_HTTP_TIMEOUT": "5"},
@@ -50,6 +57,7 @@ async def pages(
         Answer(body=b'{"files": [{"url": "x"}]}', media_type=_JSON),
         Answer(body=b"[" * 100_000, media_type=_JSON),
         Answer(body=b"", status=403),
+        Answer(body=b"", status=501),
     ],
     ids=str,
 )
@@ -74,6 +82,54 @@ async def test_what_is_no_release_is_passed_over(tmp_path: Path) -> None:
 async def test_a_page_that_no_index_has_says_nothing(tmp_path: Path) -> None:
     """As of a package that only an image has."""
     assert await pages({"x": NOT_FOUND}, tmp_path) == {"x": Page()}
+
+
+async def test_a_page_has_texts_or_nothing(tmp_path: Path) -> None:
+    """What an index says is compared and shown: another kind of value, or a long text, is none."""
+    wheel = {"filename": "x-1.0-py3-none-any.whl", "url": "/x", "hashes": {"sha256": "0"}}
+    odd = {
+        "number": {"requires-python": 3, "upload-time": 3},
+        "list": {"requires-python": ["<3"], "upload-time": {"a": 1}},
+        "long": {"requires-python": "===" + 10_000 * "9"},
+    }
+    answers = {
+        name: Answer(body=json.dumps({"files": [wheel | more]}).encode(), media_type=_JSON)
+        for name, more in odd.items()
+    }
+    for page in (await pages(answers, tmp_path)).values():
+        [release] = page.releases
+        assert (release.python, release.uploaded, page.error) == (("",), "", "")
+
+
+@pytest.mark.parametrize("place", ["me:hunter2@127.0.0.1", "127.0.0.1/a b"])
+async def test_no_address_is_shown_with_what_opens_it(place: str, tmp_path: Path) -> None:
+    """An index may name its files with a password or a token, also where they are no URLs."""
+    link = f"<a href='http://{place}/x-1.0-py3-none-any.whl?token=hunter2'>x</a>"
+    found = await pages({"x": Answer(body=link.encode(), media_type="text/html")}, tmp_path)
+    shown = f"http://{place.removeprefix('me:hunter2@')}/x-1.0-py3-none-any.whl"
+    assert found["x"].error == f"{shown} can't be read: its address is none"
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
+async def test_what_fails_for_now_is_asked_again_and_then_an_outage(
+    status: int, tmp_path: Path
+) -> None:
+    """An index that has too much to do has the same answer later: a lock must not depend on it."""
+    failure = Answer(body=b"", status=status)
+    answers = [failure, failure, GOOD, failure, failure, failure]
+    found = await pages({}, tmp_path, respond=lambda _: answers.pop(0))
+    assert found["x"].releases
+    with pytest.raises(IndexUnavailableError, match=f"it answers {status}"):
+        await pages({}, tmp_path, respond=lambda _: answers.pop(0))
+    assert answers == []
+
+
+async def test_pages_that_are_too_much_end_nothing(tmp_path: Path) -> None:
+    """uv has found a lock; what could not be looked at is said of it."""
+    found = await pages({"x": GOOD, "y": GOOD}, tmp_path, limits=Limits(output=100))
+    assert {page.error for page in found.values()} == {
+        "what the index says of the packages is too much to read"
+    }
 
 
 async def test_the_reader_is_confined(tmp_path: Path) -> None:

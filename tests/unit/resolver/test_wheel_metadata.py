@@ -20,12 +20,15 @@ LARGE = "".join(f"{number}\n" for number in range(40_000))
 class _Server:
     """Answers for one file, by ranges or as a whole; counts what it sends."""
 
-    def __init__(self, content: bytes, *, ranges: bool) -> None:
+    def __init__(self, content: bytes, *, ranges: bool, refuses: int = 0) -> None:
         self.content, self.ranges, self.sent = content, ranges, 0
+        self.refuses = refuses
 
     def open(self, url: str, more: dict[str, str]) -> Any:
         if url != URL:
             raise HTTPError(url, HTTPStatus.NOT_FOUND, "Not Found", Message(), None)
+        if self.refuses and "Range" in more:
+            raise HTTPError(url, self.refuses, "Not here", Message(), None)
         content, headers = self.content, dict[str, str]()
         if self.ranges and (wanted := more.get("Range")):
             first, _, last = wanted.removeprefix("bytes=").partition("-")
@@ -57,6 +60,13 @@ def test_a_large_wheel_is_not_read_as_a_whole() -> None:
     server = _Server(wheel(requires_python="<3.10", modules={"app/data.py": LARGE}), ranges=True)
     requires_python(URL, promised=False, opened=server.open)
     assert server.sent < len(server.content) / 2
+
+
+@pytest.mark.parametrize("status", [400, 416, 501])
+def test_a_server_that_refuses_the_end_of_a_file_is_asked_for_the_whole(status: int) -> None:
+    """Some know ranges, but none that count from the end."""
+    server = _Server(wheel(requires_python="<3.10"), ranges=True, refuses=status)
+    assert requires_python(URL, promised=False, opened=server.open) == "<3.10"
 
 
 def test_a_wheel_that_says_nothing_is_for_any() -> None:

@@ -25,6 +25,7 @@ from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
 from prefect.client.schemas.objects import WorkerStatus
 from prefect.events.clients import PrefectCloudEventSubscriber, PrefectEventSubscriber
 from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
+from prefect.events.schemas.events import ReceivedEvent
 from prefect.exceptions import ObjectNotFound
 
 from flowdeps.api.reasons import Reason
@@ -40,6 +41,7 @@ _TIMEOUT_SECONDS = 10.0
 _WORKER_EVENTS = ["prefect.worker.started", "prefect.worker.submitted-flow-run"]
 _EVENTS = 50
 """As many as the server's own page has."""
+_NOTHING = Workers()
 _REFERENCE = re.compile(r"{{\s*prefect\.variables\.([\w-]+)\s*}}")
 """To a Prefect variable, whose value the worker puts in its place."""
 
@@ -169,38 +171,47 @@ class Pools:
 
         return {_REFERENCE.sub(value_of, value) for value in values}
 
-    async def workers(self, pool: Pool) -> Workers:
+    async def workers(self, pool: Pool, known: Workers = _NOTHING) -> Workers:
         """Return the versions of Prefect that a pool's runs have to do with.
 
-        Where no worker is online, what the last one told still holds.
+        What the last answer, `known`, says of a worker holds until it tells something else. Where
+        no worker is online, what the last one told still holds.
         """
         async with self._request("GET"):
             # Cloud tells no version. It is as new as any.
             cloud = self.api.server_type is ServerType.CLOUD
             server = prefect.__version__ if cloud else await self.api.api_version()
         try:
-            return Workers(versions=await self._versions(pool), server=server)
+            told = await self._told(pool)
+            before = {name: one for name, one in known.versions.items() if name not in told}
+            return Workers(versions=await self._online(pool, before | told), server=server)
         except PoolsError as error:
             if error.reason is not Reason.PREFECT_UNAUTHORIZED:
                 raise
             return Workers(server=server)  # pools may be all that the credentials are for
 
-    async def _versions(self, pool: Pool) -> dict[str, str]:
-        wanted = EventFilter(
-            event=EventNameFilter(name=_WORKER_EVENTS),
-            any_resource=EventAnyResourceFilter(id=[f"prefect.work-pool.{pool.id}"]),
-        )
-        async with self._request("GET"):
-            page = await self.api.read_events(wanted, limit=_EVENTS)
+    async def _told(self, pool: Pool) -> dict[str, str]:
+        """Return what workers tell of themselves, by name, the last one last."""
+        pools = EventAnyResourceFilter(id=[f"prefect.work-pool.{pool.id}"])
+        events: list[ReceivedEvent] = []
+        for kind in _WORKER_EVENTS:  # by itself, since runs are many and starts few
+            wanted = EventFilter(event=EventNameFilter(name=[kind]), any_resource=pools)
+            async with self._request("GET"):
+                page = await self.api.read_events(wanted, limit=_EVENTS)
+            events += page.events
         told: dict[str, str] = {}
-        for event in page.events:  # the newest first
+        for event in sorted(events, key=lambda one: one.occurred):
             name, version = event.resource.name, event.resource.get("prefect.version")
             if name and version:
-                told.setdefault(name, version)
+                told.pop(name, None)
+                told[name] = version
+        return told
+
+    async def _online(self, pool: Pool, told: Mapping[str, str]) -> dict[str, str]:
         async with self._request("GET"):
             found = await self.api.read_workers_for_work_pool(_quoted(pool.name), offset=0)
         online = {one.name for one in found if one.status is WorkerStatus.ONLINE} & told.keys()
-        return {name: told[name] for name in online or [*told][:1]}
+        return {name: told[name] for name in told if name in (online or [*told][-1:])}
 
     async def write(self, name: str, template: Mapping[str, Any]) -> None:
         """Replace a pool's base job template."""

@@ -23,8 +23,8 @@ volume):
     /opt/flowdeps/lock.json           what was installed
 
 FLOWDEPS_SET names the set, FLOWDEPS_EXTRAS packages beside it (see ``extras``), FLOWDEPS_INDEX the
-indexes to take these from where there is no set. FLOWDEPS_BEYOND is more than white space where a
-list of the run has more items than its pod was given.
+indexes to take these from where there is no set. FLOWDEPS_BEYOND tells of lists of the run whose
+items its pod was not all given.
 The last line it prints begins with "flowdeps:" and says how it ended. It exits with 0 or 1.
 """
 
@@ -95,7 +95,7 @@ def main() -> int:
 def install(key: str) -> tuple[str, dict[str, Any]]:
     """Install the set and the extras; return the last line to print, and what ``boot`` is told."""
     started = time.monotonic()
-    check_complete(os.environ.get("FLOWDEPS_BEYOND", ""))
+    check_complete(os.environ.get("FLOWDEPS_BEYOND"))
     variable = os.environ.get("FLOWDEPS_EXTRAS_VARIABLE", "extra_py_deps")
     with errors_of(variable):
         extras = requirements(os.environ.get("FLOWDEPS_EXTRAS", ""))
@@ -215,8 +215,17 @@ def index_urls(lock: dict[str, Any] | None) -> list[str]:
     return [url for url in [index["url"], *index["extraUrls"]] if url]
 
 
-def check_complete(beyond: str) -> None:
-    """Refuse a run that would lack what its deployment gives it."""
+def check_complete(told: str | None) -> None:
+    """Refuse a run that would lack what its deployment gives it; None: it gives no lists."""
+    if told is None:
+        return
+    known, _, beyond = told.partition(" ")
+    if not known:
+        raise InstallError(
+            "the worker fills in no single items of lists among the run's job variables (env, "
+            "volumes, volume mounts or init containers), so the pod lacks them: write these lists "
+            "into the base job template, or use a worker that flowdeps is tested with"
+        )
     if beyond.strip():
         raise InstallError(
             "a list among the run's job variables (env, volumes, volume mounts or init containers) "

@@ -76,7 +76,7 @@ class RunsReader:
         if asked is None or self.due(pool.name):
             known = asked[1] if asked else Workers()
             try:
-                known = await self._context.pools.workers(pool)
+                known = await self._context.pools.workers(pool, known)
             except PoolsError as error:
                 log.info("work pool %s: its workers are not known: %s", pool.name, error)
             asked = self._workers[pool.name] = (self._context.queue.time(), known)

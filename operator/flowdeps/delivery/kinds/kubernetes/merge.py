@@ -111,7 +111,9 @@ def _insert(draft: Draft, fragment: Fragment, pieces: Pieces) -> None:
     for place, items in places.items():
         if items or (place == "env" and pieces.python_path):
             open_list(draft, _LISTS[place])
-    containers = [_completed(draft, one) for one in pieces.init_containers]
+    containers = [
+        _completed(draft, one, choice=fragment.variable) for one in pieces.init_containers
+    ]
     for place, items in {**places, "initContainers": containers}.items():
         if items:
             there = draft.items(_LISTS[place])
@@ -169,7 +171,7 @@ def _give_image(draft: Draft, fragment: Fragment) -> None:
     )
 
 
-def _completed(draft: Draft, container: Item) -> Item:
+def _completed(draft: Draft, container: Item, *, choice: str) -> Item:
     """Return an init container with what the flow's has: the worker fills in nothing there."""
     flow, path = draft.get(_FLOW), (*_FLOW, "securityContext")
     ours = container.get("securityContext", {})
@@ -189,7 +191,7 @@ def _completed(draft: Draft, container: Item) -> Item:
     taken = {key: flow[key] for key in _TAKEN if key in flow}
     completed = {**taken, **container, "securityContext": {**user, **ours}}
     if lists := _spliced_in(draft, *_LISTS):
-        beyond = {"name": ENV_BEYOND, "value": spliced.beyond(lists)}
+        beyond = {"name": ENV_BEYOND, "value": spliced.beyond(lists, known=choice)}
         completed["env"] = [*container.get("env", []), beyond]
     return completed
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from flowdeps.delivery.kinds.kind import MergeRefusedError
 from flowdeps.delivery.kinds.kubernetes.draft import Draft, Path, written
-from flowdeps.delivery.kinds.kubernetes.spliced import spliced
+from flowdeps.delivery.kinds.kubernetes.spliced import LIMIT, spliced
 from flowdeps.delivery.placeholders import mapping, placeholder, properties
 
 _CONFIGURED_ENV: Path = ("job_configuration", "env")
@@ -35,6 +35,7 @@ def open_list(draft: Draft, path: Path) -> list[Any]:
         if is_env and _reaches_the_worker(draft, name):
             draft.replace(path, [])
         elif not _may_be_text(schema):
+            _refuse_longer(draft, path, name)
             draft.replace(path, [])
             draft.items(path).extend(spliced(name))
         elif is_env and name == "env" and "object" in _types(schema) <= {"object", "null"}:
@@ -70,6 +71,18 @@ def _reaches_the_worker(draft: Draft, name: str) -> bool:
     # An entry without a value, an empty one for Kubernetes, is left out by the worker's own list.
     has_lists = "array" in _types(schemas.get(name, {}))
     return name == placeholder(configured) and not default and not has_lists
+
+
+def _refuse_longer(draft: Draft, path: Path, name: str) -> None:
+    default: Path = ("variables", "properties", name, "default")
+    items = draft.get(default)
+    if isinstance(items, list) and len(items) > LIMIT:
+        raise MergeRefusedError(
+            "ListIsPlaceholder",
+            f"{written(default)} has {len(items)} items, and of a list by variable a run gets "
+            f"{LIMIT} at most: shorten it, or write the items to {written(path)}, in place of "
+            f"{draft.get(path)!r}.",
+        )
 
 
 def _may_be_text(schema: Mapping[str, Any]) -> bool:

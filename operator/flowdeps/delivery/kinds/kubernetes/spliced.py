@@ -2,8 +2,9 @@
 
 A placeholder among the items of a list becomes a list in a list. But the worker also fills in one
 item, ``volumes[0]``, and leaves out an item that a run does not have, or whose variable is no list.
-So ``LIMIT`` placeholders of items are exactly the run's list. ``beyond`` is text in a run whose
-list is longer: our init container ends such a run, because the rest would be missing unseen.
+So ``LIMIT`` placeholders of items are exactly the run's list. ``beyond`` tells our
+init container of a run whose list is longer, and of a worker that fills in no items: it ends such a
+run, because what is missing would be missing unseen.
 
 Prefect's server demands that a template declares its placeholders, and takes an item for another
 variable. It searches the template's JSON text, where a line break is no white space. The worker
@@ -23,9 +24,11 @@ def spliced(variable: str) -> list[str]:
     return [_item(variable, number) for number in range(LIMIT)]
 
 
-def beyond(variables: Iterable[str]) -> str:
-    """Return what is more than white space in a run that gives one of them a longer list."""
-    return " " + "".join(_item(variable, LIMIT) for variable in variables)
+def beyond(variables: Iterable[str], *, known: str) -> str:
+    """Return what has, behind its first space, more than white space in a run that gives one of the
+    variables a longer list, and nothing before it where the worker fills in no items: ``known`` is
+    a variable that each run has as text, whose first letter is an item as well."""
+    return _item(known, 0) + " " + "".join(_item(variable, LIMIT) for variable in variables)
 
 
 def variable_of(item: Any) -> str | None:
