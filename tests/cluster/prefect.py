@@ -5,6 +5,7 @@ Telemetry is off. The worker runs on this machine with a kubeconfig; pods reach 
 worker's own API URL, so for real pods the server listens on the node's gateway.
 """
 
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,12 @@ from tests.cluster.processes import Process
 from tests.cluster.undo import Undo
 
 _READY_SECONDS = 240.0  # a busy machine is no failure; a process that ends is, at once
+# Loops of the server that nothing here needs: there are no schedules, pauses or automations. They
+# ask the database every few seconds.
+_UNUSED = (
+    *("SCHEDULER", "LATE_RUNS", "PAUSE_EXPIRATIONS", "CANCELLATION_CLEANUP", "REPOSSESSOR"),
+    *("CLEANUP_RECONCILER", "TASK_RUN_RECORDER", "TRIGGERS"),
+)
 
 
 class PrefectServer(Service):
@@ -103,13 +110,15 @@ class PrefectServer(Service):
     # Life
 
     def prepare(self) -> None:
-        prefect_env.bin_directory()
+        prefect_env.empty_database()
 
     def _start(self) -> None:
         self.port = ports.free(self.host)
         (self.run.directory / "home").mkdir()
         database = self.run.directory / "prefect.db"
+        shutil.copyfile(prefect_env.empty_database(), database)
         settings = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}"}
+        settings |= {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in _UNUSED}
         if self.auth is not None:
             settings["PREFECT_SERVER_API_AUTH_STRING"] = self.auth
         if self._page is not None:

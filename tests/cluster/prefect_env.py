@@ -15,6 +15,7 @@ WORKERS = (NEWEST, "worker-middle", "worker-oldest")
 """The locks with a Kubernetes worker."""
 _LOCKS = Path(__file__).parents[2] / "requirements"
 _TEMPLATE = "kubernetes-template.json"
+_DATABASE = "prefect.db"
 _PRINT_TEMPLATE = """
 import json
 from prefect_kubernetes import KubernetesWorker
@@ -25,8 +26,13 @@ print(json.dumps(KubernetesWorker.get_default_base_job_template()))
 def bin_directory(lock: str = NEWEST) -> Path:
     """Where ``python`` and ``prefect`` of a lock are; installed where they are not there yet."""
     file = _LOCKS / f"{lock}.txt"
-    key = cache.digest(file, sys.version)
-    return cache.entry(f"prefect/{key}", partial(_install, file)) / "bin"
+    return cache.entry(f"prefect/{_key(file)}", partial(_install, file)) / "bin"
+
+
+def empty_database() -> Path:
+    """A database of the newest server for others to copy: its migrations take ten seconds."""
+    file = _LOCKS / f"{NEWEST}.txt"
+    return cache.entry(f"prefect-database/{_key(file)}", _migrate) / _DATABASE
 
 
 @memoized
@@ -40,6 +46,23 @@ def versions(lock: str = NEWEST) -> dict[str, str]:
 def kubernetes_template(lock: str = NEWEST) -> str:
     """The base job template that a lock's worker ships, as JSON."""
     return (bin_directory(lock).parent / _TEMPLATE).read_text()
+
+
+def _key(lock: Path) -> str:
+    return cache.digest(lock, sys.version)
+
+
+def _migrate(at: Path) -> None:
+    settings = {
+        "PREFECT_HOME": str(at / "home"),
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{at / _DATABASE}",
+    }
+    run_step(
+        "making a database for Prefect",
+        [bin_directory() / "prefect", "server", "database", "upgrade", "-y"],
+        log=cache.root() / "logs" / "prefect-database.log",
+        env=tools.environment(settings, without=("PREFECT_", "PYTHON")),
+    )
 
 
 def _install(lock: Path, at: Path) -> None:

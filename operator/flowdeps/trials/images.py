@@ -15,6 +15,7 @@ from flowdeps.api import names
 from flowdeps.api.reasons import Reason
 from flowdeps.api.times import format_time, parse_time
 from flowdeps.api.trialconfig import PodsConfig
+from flowdeps.api.wording import printable
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.locks.image import ImageError, ImageFacts
 from flowdeps.locks.inspection import parse_probe
@@ -71,7 +72,7 @@ class Images:
         pod = probe_pod(name=name, ref=ref, labels=labels("probe"), settings=self.settings)
         ended = await self.runner.run(pod)
         if ended.failed:
-            lines = " ".join(ended.log.split("\n")[-_LAST_LINES:]).strip()
+            lines = printable(" ".join(ended.log.split("\n")[-_LAST_LINES:]).strip())
             advice = "" if "flowdeps:" in lines else "; use an image with Python 3.10 or newer"
             raise TrialError(
                 f"{ref.image} can't be looked at: {lines or ended.why}{advice}",

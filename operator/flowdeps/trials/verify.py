@@ -15,7 +15,7 @@ from typing import Any
 from flowdeps.api.names import VERIFY_CONTAINER
 from flowdeps.api.reasons import Reason
 from flowdeps.api.trialconfig import PodsConfig
-from flowdeps.api.wording import shorten
+from flowdeps.api.wording import printable, shorten
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.locks.image import ImageError
 from flowdeps.locks.inspection import MARK, parse_probe
@@ -127,7 +127,7 @@ def _check(ended: Ended, image: Image) -> str:
         # What can't be installed now may be installed later; an import fails each time.
         seen = result.get("ok") is False
         reason = Reason.VERIFY_FAILED if seen else Reason.PODS_FAILED
-        raise TrialError(_why(ended, result), reason=reason, retry=not seen)
+        raise TrialError(printable(_why(ended, result)), reason=reason, retry=not seen)
     try:
         overlay = parse_probe(ended.log)
     except ImageError as error:
@@ -141,8 +141,8 @@ def _check(ended: Ended, image: Image) -> str:
     if broken:
         text = f"{shorten('; '.join(broken), _LONGEST)}; fix the image, or choose another version"
         raise TrialError(text, reason=Reason.VERIFY_FAILED, retry=False)
-    notes = [one for one in result.get("notes") or () if isinstance(one, str)]
-    return shorten("; ".join(notes), _LONGEST_NOTES)
+    notes = [one for one in _items(result, "notes") if isinstance(one, str)]
+    return printable(shorten("; ".join(notes), _LONGEST_NOTES))
 
 
 def _result(log: str) -> Mapping[str, Any]:
@@ -156,9 +156,14 @@ def _result(log: str) -> Mapping[str, Any]:
     return {}
 
 
+def _items(result: Mapping[str, Any], key: str) -> list[Any]:
+    found = result.get(key)
+    return found if isinstance(found, list) else []
+
+
 def _why(ended: Ended, result: Mapping[str, Any]) -> str:
     """What failed: what the trial reports, else what ended its container, which wrote what last."""
-    if clashes := result.get("clashes"):
+    if clashes := _items(result, "clashes"):
         found = [_clash(one) for one in clashes[:_MOST] if isinstance(one, dict)]
         return shorten("; ".join(found), _LONGEST)
     if error := result.get("error"):

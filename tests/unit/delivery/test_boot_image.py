@@ -34,8 +34,9 @@ def test_another_image_ends_the_run_with_one_line(
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [
         "flowdeps: the lock of team-a/ml was made for an image that has six 1.17.0; this one "
-        f"has {found}: run the flow in the image that it was made for, or name this image in "
-        "python.image of team-a/ml"
+        f"has {found}: run the flow in the image that it was made for with its packages as they "
+        "are (an entrypoint, a command or PYTHONPATH may change them), or name an image with these "
+        "in python.image of team-a/ml"
     ]
 
 

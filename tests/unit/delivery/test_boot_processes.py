@@ -30,6 +30,31 @@ def test_an_interpreter_that_a_flow_starts_sees_the_same(pod: Pod, image: FlowIm
     assert found[0][:6] == ["/1", "/2", "/3", str(pod.lock), "/5", "/6"]
 
 
+@pytest.mark.parametrize("given", ["/1:src:/3::/5:/6", None])
+@pytest.mark.parametrize("chosen", ["none", "ml"])
+def test_another_interpreter_in_a_process_sees_the_same(
+    pod: Pod, image: FlowImage, chosen: str, given: str | None
+) -> None:
+    """It begins with the path that the process was given, and with the variables of now."""
+    if given is not None:
+        pod.environment["PYTHONPATH"] = given
+    pod.choose(image, chosen)
+    path = "import json, os, sys; print(json.dumps([sys.path, os.environ.get('PYTHONPATH')]))"
+    code = (
+        "try:\n    import _interpreters as interpreters\nexcept ImportError:\n"
+        "    import _xxsubinterpreters as interpreters\n"
+        f"{path}\nsys.stdout.flush()\ninterpreters.run_string(interpreters.create(), {path!r})\n"
+    )
+    ours, own = (
+        [json.loads(line) for line in pod.said(code, ours=ours).splitlines()]
+        for ours in (True, False)
+    )
+    assert ours[0][1] == ours[1][1]
+    for (seen, _), (expected, _) in zip(ours, own, strict=True):
+        assert [one for one in seen if one != f"{pod.home}/site"] == expected
+    assert ours[1][0] == ours[0][0][-len(ours[1][0]) :]
+
+
 def test_a_pool_of_processes_sees_the_same(served: Pod) -> None:
     """As multiprocessing and Dask's workers begin: spawned, with the parent's path."""
     bake(served.home / "site", "alpha", "1.0", modules={"alpha.py": "def f(x): return x + 1\n"})

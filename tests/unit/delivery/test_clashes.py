@@ -244,6 +244,17 @@ def test_what_requires_a_package_that_was_moved_is_imported_too(
     assert result == {"ok": False, "module": "frames", "error": "AssertionError: built for 1"}
 
 
+def test_an_extra_in_a_name_is_no_extra(trial: Trial) -> None:
+    """What requires such a package needs it."""
+    bake(trial.image, "extra-numbers", "1.0", modules={"extra_numbers.py": "abi = 1\n"})
+    bake(trial.site, "extra-numbers", "2.0", modules={"extra_numbers.py": "abi = 2\n"})
+    frames = "import extra_numbers\nassert extra_numbers.abi == 1\n"
+    requires = ["extra-numbers>=1"]
+    bake(trial.image, "frames", "1.0", requires=requires, modules={"frames.py": frames})
+    trial.allow("extra-numbers")
+    assert trial.run(names=["extra-numbers"]).result["module"] == "frames"
+
+
 def test_what_requires_it_in_an_extra_or_broke_before_says_nothing(trial: Trial) -> None:
     """Only what needs a package is asked, and only of what worked without the lock."""
     bake(trial.image, "numbers2", "1.0", modules={"numbers2.py": ""})
@@ -256,6 +267,18 @@ def test_what_requires_it_in_an_extra_or_broke_before_says_nothing(trial: Trial)
     told = [line for line in verdict.lines if "without the lock" in line]
     assert len(told) == 1
     assert told[0].startswith("flowdeps: broken cannot be imported without the lock either")
+
+
+def test_what_works_with_the_lock_is_not_imported_again(trial: Trial, tmp_path: Path) -> None:
+    """A large image may have many packages that break without the lock, too."""
+    bake(trial.image, "numbers2", "1.0", modules={"numbers2.py": ""})
+    bake(trial.site, "numbers2", "2.0", modules={"numbers2.py": ""})
+    codes = {name: f"open('{tmp_path}/count', 'a').write('{name}')\n" for name in "aceg"}
+    for name, code in {**codes, "b": "1 / 0", "d": "1 / 0", "h": "1 / 0"}.items():
+        bake(trial.image, name, "1.0", requires=["numbers2"], modules={f"{name}.py": code})
+    trial.allow("numbers2")
+    assert trial.run(names=["numbers2"]).result == {"ok": True}
+    assert (tmp_path / "count").read_text() == "aceg"
 
 
 def test_what_its_user_may_not_read_is_passed_over(trial: Trial, closed: Path) -> None:

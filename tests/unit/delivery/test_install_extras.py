@@ -93,10 +93,13 @@ def test_what_the_image_requires_by_url_and_lacks_is_not_taken_from_an_index(
 
 
 def test_old_metadata_of_the_image_hold_up_no_extra(either: Pod, index: Index, baked: Path) -> None:
-    """Versions that are none any more, and letters of another encoding: the rest counts."""
+    """Versions and names that are none, and letters of another encoding: the rest counts."""
     bake(baked, "house", "1.0", requires=["alpha<2", "pytz (>=2004d)"])
     with (baked / "house-1.0.dist-info/METADATA").open("ab") as metadata:
         metadata.write("Author: José\n".encode("latin-1"))
+    bake(baked, "odd", "1.0")
+    odd = baked / "odd-1.0.dist-info/METADATA"
+    odd.write_text(odd.read_text().replace("Name: odd", "Name: our own tool"))
     index.add("report", "1.0", requires=["house"])
     index.add("alpha", "1.0")
     index.add("alpha", "2.0")

@@ -179,6 +179,33 @@ def test_a_search_path_in_the_default_of_a_list_goes_behind_ours(worker: Worker)
     assert re.fullmatch(r"/opt/flowdeps/.*:/srv", last)
 
 
+@pytest.mark.parametrize("own_list", [True, False])
+def test_the_advice_for_a_search_path_by_reference_works_to_the_letter(
+    worker: Worker, *, own_list: bool
+) -> None:
+    """Where the container's env is a list, the entry can go there; its value can be written in any
+    case."""
+    path = {"name": "PYTHONPATH", "valueFrom": SECRET}
+    placed_env: Any = [TOKEN] if own_list else "{{ env }}"
+    template = with_env(type="array", default=[WAREHOUSE, path], placed=placed_env)
+    with pytest.raises(MergeRefusedError) as caught:
+        merge(template, fragment())
+    assert (
+        "write the value itself, or, if env of the container prefect-job is a list and no "
+        "placeholder, move the entry there"
+    ) in caught.value.message
+    default = template["variables"]["properties"]["env"]["default"]
+    if own_list:
+        flow_of(template)["env"].append(default.pop())
+    else:
+        default[1] = {"name": "PYTHONPATH", "value": "/srv"}
+    [manifest] = worker.manifests((merged(template), {}))
+    env = manifest["spec"]["template"]["spec"]["containers"][0]["env"]
+    values = [one.get("value") for one in env if one["name"] == "PYTHONPATH"]
+    last = "$(PYTHONPATH)" if own_list else "/srv"
+    assert values[-1] == f"/opt/flowdeps/boot:/opt/flowdeps/site:{last}"
+
+
 @pytest.mark.parametrize("key", PLACES)
 def test_a_longer_list_ends_the_run_and_loses_nothing_in_silence(worker: Worker, key: str) -> None:
     """The install container is told of it; the first letter of the choice and white space are what

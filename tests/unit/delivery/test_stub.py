@@ -58,6 +58,8 @@ def test_a_stub_is_a_wheel_without_code() -> None:
         ("six; python_version >= 3", None),
         ("not a requirement !!", None),
         ("y\nz", None),
+        ("six-", None),
+        ("a" * 200_000 + "(", None),  # at once: the operator reads what tenants' images say
         ("", None),
     ],
 )

@@ -116,6 +116,32 @@ def test_however_an_import_fails_its_module_is_named(trial: Trial, code: str, er
     assert result["error"].strip() == error
 
 
+@pytest.mark.parametrize(("says", "told"), [("", ""), ("no licence\\n", ": no licence")])
+def test_what_keeps_python_from_starting_is_told(trial: Trial, says: str, told: str) -> None:
+    """Code in a .pth file of the lock, before anything is imported."""
+    (trial.site / "a.pth").write_text(f"import os; os.write(1, b'{says}'); os._exit(3)\n")
+    ended = "Python does not start: it ended the interpreter (exit code 3)"
+    assert trial.run().result == {"ok": False, "module": "", "error": ended + told}
+
+
+def test_a_path_that_is_no_text_is_no_failure(trial: Trial) -> None:
+    """Python passes over it, as over any that leads nowhere."""
+    (trial.image / "a.pth").write_text("import pathlib, sys; sys.path.append(pathlib.Path('/x'))\n")
+    bake(trial.site, "alpha", "1.0")
+    assert trial.run(names=["alpha"]).result == {"ok": True}
+
+
+def test_a_list_of_files_with_lines_that_name_none_is_read(trial: Trial) -> None:
+    """As old tools wrote them."""
+    bake(trial.site, "alpha", "1.0")
+    bake(trial.image, "beta", "1.0", modules={"alpha.py": ""})
+    for directory, name in ((trial.site, "alpha"), (trial.image, "beta")):
+        with (directory / f"{name}-1.0.dist-info/RECORD").open("a") as record:
+            record.write("./,,\n../..,,\n")
+    trial.allow("beta")
+    assert trial.run(names=["alpha"]).result == {"ok": True}
+
+
 def test_a_module_that_hangs_is_named(trial: Trial) -> None:
     """Within the time that is left, although it has a child that would outlive it."""
     code = "import subprocess, time\nsubprocess.Popen(['sleep', '60'])\ntime.sleep(60)\n"

@@ -87,7 +87,7 @@ async def test_a_page_that_no_index_has_says_nothing(tmp_path: Path) -> None:
 async def test_a_page_has_texts_or_nothing(tmp_path: Path) -> None:
     """What an index says is compared and shown: another kind of value, or a long text, is none."""
     wheel = {"filename": "x-1.0-py3-none-any.whl", "url": "/x", "hashes": {"sha256": "0"}}
-    odd = {
+    odd: dict[str, dict[str, object]] = {
         "number": {"requires-python": 3, "upload-time": 3},
         "list": {"requires-python": ["<3"], "upload-time": {"a": 1}},
         "long": {"requires-python": "===" + 10_000 * "9"},

@@ -187,18 +187,31 @@ def test_of_two_packages_with_one_module_both_are_named_with_a_way_out(
 def test_clashes_are_told_up_to_a_length() -> None:
     """Of many the first ones; and what is no clash at all is no mistake of ours."""
     clash = {"kind": "hides", "module": "m" * 500, "ours": "a 1", "theirs": "b 1"}
-    for clashes in ([clash] * 9, [{"of": "another version"}]):
+    for clashes in ([clash] * 9, [{"of": "another version"}], 5, {"a": 1}):
         log = result(ok=False, clashes=clashes)
         error = virtual.run(tried(ended(VERIFY_CONTAINER, 1), log))
         assert error.reason is Reason.VERIFY_FAILED
         assert len(error.message) <= 1500
 
 
+def test_what_an_image_says_steers_no_terminal() -> None:
+    """A package's error, a note and the last lines of a log are shown to people."""
+    odd, shown = "a\x1b[2J\tb\udcff", "a\N{REPLACEMENT CHARACTER}[2J b\N{REPLACEMENT CHARACTER}"
+    for log in (result(ok=False, module="", error=odd), f"{PROBED}\n{odd}"):
+        error = virtual.run(tried(ended(VERIFY_CONTAINER, 1), log))
+        assert error.message.endswith(shown)
+    memory = MemoryCluster()
+    done = {"name": VERIFY_CONTAINER, "state": {"terminated": {"exitCode": 0}}}
+    status = {"phase": "Succeeded", "containerStatuses": [done]}
+    memory.pods.instead = (status, result(ok=True, notes=[odd]))
+    assert virtual.run(verify(memory)) == shown
+
+
 def test_what_a_trial_notes_is_returned() -> None:
     """As one text, and only texts."""
     done = {"name": VERIFY_CONTAINER, "state": {"terminated": {"exitCode": 0}}}
     status = {"phase": "Succeeded", "containerStatuses": [done]}
-    for told, notes in ((["a: b", "c", 1], "a: b; c"), (None, "")):
+    for told, notes in ((["a: b", "c", 1], "a: b; c"), (None, ""), (5, ""), ("a", "")):
         memory = MemoryCluster()
         memory.pods.instead = (status, result(ok=True, **({"notes": told} if told else {})))
         assert virtual.run(verify(memory)) == notes

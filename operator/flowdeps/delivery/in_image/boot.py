@@ -103,10 +103,14 @@ def is_ours(entry: object) -> bool:
 def arrange(given: str, theirs: str) -> None:
     """Put their entries in place of the given ones, as Python does: absolute, and each once.
 
-    What somebody has taken off the path since, such as another sitecustomize, stays away.
+    What somebody has taken off the path since, such as another sitecustomize, stays away. Another
+    interpreter of the process begins with what the first one was given, though: ours stands there
+    for entries that are in the variable by now.
     """
-    replaced = {absolute(entry) for entry in given.split(os.pathsep)}
-    gone = replaced.difference(sys.path)
+    replaced = {absolute(entry) for entry in given.split(os.pathsep)} if given else set()
+    ours = {entry for entry in sys.path if is_ours(entry)}
+    gone = replaced.difference(sys.path) if ours <= replaced else set()
+    replaced |= ours
     wanted = [absolute(entry) for entry in theirs.split(os.pathsep)] if theirs else []
     wanted = [entry for entry in wanted if entry not in gone]
     start = next((at for at, entry in enumerate(sys.path) if entry in replaced), 0)
@@ -182,7 +186,11 @@ def check(about: "dict[str, Any]") -> None:
     if os.environ.get("EXTRA_PIP_PACKAGES"):
         say(f"warning: {differs} (EXTRA_PIP_PACKAGES?), which nobody has tried")
         return
-    say(f"{differs}: run the flow in {image}, or name this image in python.image of {lock}")
+    say(
+        f"{differs}: run the flow in {image} with its packages as they are (an entrypoint, a "
+        "command or PYTHONPATH may change them), or name an image with these in python.image of "
+        f"{lock}"
+    )
     os._exit(1)
 
 

@@ -23,7 +23,7 @@ from flowdeps.delivery.in_image.installer import (
     without_credentials,
 )
 from flowdeps.delivery.in_image.inventory import VERSION, declared, normal_name, normal_version
-from flowdeps.delivery.in_image.stub import stub_filename, stub_wheel
+from flowdeps.delivery.in_image.stub import NAMED, stub_filename, stub_wheel
 
 COMPARISON = r"(?:[<>!=~]=|[<>]|===)\s*[\w.*+!-]+"
 REQUIREMENT = re.compile(
@@ -100,7 +100,12 @@ def install_extras(
     wheels, added = scratch / "known", scratch / "site"
     wheels.mkdir(parents=True)
     versions = {name: normal_version(one.version) for name, one in known.items()}
-    versions = {name: version for name, version in versions.items() if VERSION.fullmatch(version)}
+    # What an installer could not read holds up nothing.
+    versions = {
+        name: version
+        for name, version in versions.items()
+        if VERSION.fullmatch(version) and re.fullmatch(NAMED, name, re.IGNORECASE | re.ASCII)
+    }
     for name, version in versions.items():
         wheel = stub_wheel(name, version, **declared(known[name]), present=versions)
         (wheels / stub_filename(name, version)).write_bytes(wheel)

@@ -52,9 +52,10 @@ def module_files(distribution: metadata.Distribution) -> Files:
 def listed_files(distribution: metadata.Distribution) -> list[metadata.PackagePath]:
     """Return what a distribution says that it has installed; nothing if that cannot be read."""
     try:
-        return distribution.files or []
+        found = distribution.files or []
     except Exception:
         return []
+    return [one for one in found if {*one.parts} - {".."}]  # no directory of the path itself
 
 
 def data_of(distribution: metadata.Distribution) -> str | None:
@@ -110,7 +111,7 @@ def dependants(
         needs = [
             re.split(r"[^\w.-]", one.strip())
             for one in required
-            if "extra" not in one.split(";")[-1]
+            if "extra" not in one.partition(";")[2]
         ]
         if moved & {name, *(normal_name(words[0]) for words in needs)}:
             modules += modules_of(image[name], path)

@@ -21,7 +21,8 @@ STUB_TIME = (1980, 1, 1, 0, 0, 0)  # the same wheel each time
 WHEEL_FILE = "Wheel-Version: 1.0\nGenerator: flowdeps\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 NAMED = r"[A-Z0-9](?:[A-Z0-9._-]*[A-Z0-9])?"
 REQUIRED = re.compile(
-    rf"(?P<name>{NAMED})\s*(?P<extras>\[\s*(?:{NAMED}(?:\s*,\s*{NAMED})*\s*)?\])?\s*"
+    # The name goes on to its end: were each shorter one tried, a long text would take hours.
+    rf"(?P<name>{NAMED})(?![A-Z0-9._-])\s*(?P<extras>\[\s*(?:{NAMED}(?:\s*,\s*{NAMED})*\s*)?\])?\s*"
     r"(?:@\s*(?P<url>\S+)|(?P<open>\()?(?P<versions>[^;@()]*)(?(open)\)))?\s*"
     r"(?:;(?P<marker>.*))?",
     re.IGNORECASE | re.ASCII,

@@ -62,7 +62,7 @@ def note(**what):
         file.write(json.dumps(what) + chr(10))
 def line(error):
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
-note(path=sys.path)
+note(path=[*map(str, sys.path)])
 for module in modules:
     note(module=module)
     try:
@@ -190,7 +190,9 @@ def import_as_a_run(modules: list[str], others: list[str]) -> None:
             begin([failed.module], PYTHONPATH=manifest.get("pythonPath", ""))
         except ImportFailedError:
             say(f"{failed.module} cannot be imported without the lock either: no fault of the lock")
-            others.remove(failed.module)
+            others = others[others.index(failed.module) + 1 :]  # those before it work with the lock
+            if not others:
+                return
         else:
             raise failed
 
@@ -226,6 +228,9 @@ def begin(modules: list[str], **variables: str) -> list[str]:
         if not last.get("done"):
             tail = log.read_text("utf-8", "replace").splitlines()[-TAIL_LINES:]
             print("\n".join(f"  {line}" for line in tail), flush=True)
+            if "module" not in last:  # a .pth file's code, or what else runs as Python starts
+                said = "".join(tail[-1:]).strip()[:400]
+                ended = ": ".join(filter(None, ["Python does not start", ended, said]))
             raise ImportFailedError(last.get("module", ""), last.get("error", ended))
         path: list[str] = json.loads(lines[0])["path"]
         return path

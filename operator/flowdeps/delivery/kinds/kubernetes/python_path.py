@@ -46,9 +46,9 @@ def put_in_worker_env(env: Any, pieces: Pieces, *, where: str, given: Container[
         if "valueFrom" in holder and isinstance(env, list):
             raise MergeRefusedError(
                 "PythonPathIsReference",
-                f"{where} takes {NAME} from a reference, and the worker puts nothing before it: "
-                "write the value itself, or move the entry to the env list of the container "
-                "prefect-job.",
+                f"{where} takes {NAME} from a reference (valueFrom), and nothing can be put before "
+                "it there: write the value itself, or, if env of the container prefect-job is a "
+                "list and no placeholder, move the entry there.",
             )
         if isinstance(holder.get(key), str):
             holder[key] = _with_ours(ours, holder[key], where, given)
