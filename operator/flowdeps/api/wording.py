@@ -33,11 +33,3 @@ def as_many_as_fit(texts: Sequence[str], limit: int) -> str:
 def shorten(text: str, limit: int) -> str:
     """Return a text, cut with an ellipsis where it has more than `limit` characters."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
-
-
-def printable(text: str) -> str:
-    """Return a text of an image or a package in one line, without what would steer a terminal."""
-    return "".join(
-        one if one.isprintable() else " " if one.isspace() else "\N{REPLACEMENT CHARACTER}"
-        for one in text
-    )

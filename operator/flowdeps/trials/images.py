@@ -15,10 +15,10 @@ from flowdeps.api import names
 from flowdeps.api.reasons import Reason
 from flowdeps.api.times import format_time, parse_time
 from flowdeps.api.trialconfig import PodsConfig
-from flowdeps.api.wording import printable
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.locks.image import ImageError, ImageFacts
 from flowdeps.locks.inspection import parse_probe
+from flowdeps.locks.requirements import printable
 from flowdeps.telemetry.metrics import Metrics, measured
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.image import Image, ImageRef
