@@ -22,6 +22,7 @@ IMAGE = "registry.example.com/flows:1"
     [
         ("flowdeps: it can't: do this", "flowdeps: it can't: do this"),
         ("SyntaxError: x", "SyntaxError: x; use an image with Python 3.10 or newer"),
+        ("a\x1b[2J", "a\N{REPLACEMENT CHARACTER}[2J; use an image with Python 3.10 or newer"),
         ("", "no such file; use an image with Python 3.10 or newer"),
     ],
 )
