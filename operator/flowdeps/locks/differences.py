@@ -4,6 +4,8 @@ A resolver names the first one, and the next one after that is gone. What packag
 other only a resolver knows.
 """
 
+from collections.abc import Collection, Sequence
+
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -20,24 +22,34 @@ def differences(request: LockRequest) -> dict[str, str]:
     """Return the requirements that can't be met on top of the image, with what of it is against
     them: the version that stays or, where it need not, what another package requires."""
     image, found = request.image, dict[str, str]()
-    for line in request.requirements if image else ():
+    if image is None:
+        return found
+    free, where = overlay.shadowed(image, request.shadow), environments(request)
+    for line in request.requirements:
         one, name = parse_requirement(line), requirement_name(line)
-        asked = any(marker_holds(one.marker, each, unknown=False) for each in environments(request))
-        against = _against(one, name, image, request) if image and asked else None
-        if against:
-            found[line] = against
+        if any(marker_holds(one.marker, each, unknown=False) for each in where):
+            against = _against(one, name, image, free=free, platforms=request.target.platforms)
+            if against:
+                found[line] = against
     return found
 
 
-def _against(one: Requirement, name: str, image: ImageFacts, request: LockRequest) -> str | None:
-    free, there = overlay.shadowed(image, request.shadow), image.versions.get(name)
+def _against(
+    one: Requirement,
+    name: str,
+    image: ImageFacts,
+    *,
+    free: Collection[str],
+    platforms: Sequence[str],
+) -> str | None:
+    there = image.versions.get(name)
     if there and name not in free:
         meets = one.specifier.contains(Version(there), prereleases=True)
         return None if meets else f"it has {there}"
     pinned = [part.version for part in one.specifier if part.operator == "=="]
     if not pinned or pinned[0].endswith(".*"):
         return None  # which version it will be isn't known
-    for platform in request.target.platforms:
+    for platform in platforms:
         for required in installed_requirements(image, platform=platform):
             holds = required.requires == name and required.name not in free
             broken = there is not None and not required.allows(there)  # already, so it isn't kept

@@ -23,6 +23,15 @@ def keys(sim: Simulation, pool: str) -> tuple[str, ...]:
     return found.keys if found else ()
 
 
+async def contend(sim: Simulation) -> None:
+    """Overwrite the pool k each minute, until the set ml says so."""
+    for _ in range(10):
+        await asyncio.sleep(MINUTE)
+        other(sim, "k", cluster="cluster-2")
+    await asyncio.sleep(3)
+    assert sim.ready("ml") == ("False", "Contended")
+
+
 def test_what_the_operator_of_another_cluster_offers_stays() -> None:
     """Two releases of one name are the same owner: one that has no sets for a pool leaves it to the
     other, whose sets it does not know."""
@@ -78,11 +87,7 @@ def test_two_clusters_that_offer_to_one_pool_are_told_of_each_other() -> None:
         sim.prefect.make("k")
         sim.cluster.apply("ml", pools=["k"])
         async with sim.operator():
-            for _ in range(10):
-                await asyncio.sleep(MINUTE)
-                other(sim, "k", cluster="cluster-2")
-            await asyncio.sleep(3)
-            assert sim.ready("ml") == ("False", "Contended")
+            await contend(sim)
             conditions = sim.cluster.sets["flows", "ml"]["status"]["conditions"]
             said = next(one["message"] for one in conditions if one["type"] == "PoolsSynced")
             assert "the operator of another cluster (cluster-2)" in said
@@ -99,11 +104,7 @@ def test_a_contended_pool_is_ready_again_when_the_other_leaves_it_alone() -> Non
         sim.prefect.make("k")
         sim.cluster.apply("ml", pools=["k"])
         async with sim.operator():
-            for _ in range(10):
-                await asyncio.sleep(MINUTE)
-                other(sim, "k", cluster="cluster-2")
-            await asyncio.sleep(3)
-            assert sim.ready("ml") == ("False", "Contended")
+            await contend(sim)
             assert keys(sim, "k") == ("theirs",)
             await asyncio.sleep(HOUR)
             assert keys(sim, "k") == ("ml",)

@@ -22,7 +22,7 @@ from prefect.client.base import ServerType
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
-from prefect.client.schemas.objects import WorkerStatus
+from prefect.client.schemas.objects import WorkerStatus, WorkPool
 from prefect.events.clients import PrefectCloudEventSubscriber, PrefectEventSubscriber
 from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
 from prefect.events.schemas.events import ReceivedEvent
@@ -125,7 +125,7 @@ class Pools:
                 if not listed:
                     return None
                 found = listed[0]
-        return Pool(found.name, found.type, found.base_job_template, str(found.id))
+        return _pool(found)
 
     async def read_all(self) -> dict[str, Pool]:
         """Return all pools by name."""
@@ -134,7 +134,7 @@ class Pools:
             before = len(found)
             async with self._request("GET"):
                 page = await self.api.read_work_pools(offset=before)
-            found |= {p.name: Pool(p.name, p.type, p.base_job_template, str(p.id)) for p in page}
+            found |= {one.name: _pool(one) for one in page}
             if len(found) == before:
                 return found
 
@@ -253,3 +253,7 @@ class Pools:
 def _quoted(name: str) -> str:
     """Return a name for Prefect's client, which puts names into paths as they are."""
     return quote(name, safe="")
+
+
+def _pool(found: WorkPool) -> Pool:
+    return Pool(found.name, found.type, found.base_job_template, str(found.id))
