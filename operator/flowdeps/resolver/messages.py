@@ -42,8 +42,11 @@ class Says(Enum):
         rf"package `({_NAME})==([^`\s]{{1,200}})` does not have an extra named `([^`\s]{{1,200}})`",
     )
     URL_DEPENDENCY = (r"`([^`\s]{1,200})` was included as a URL dependency",)
-    # Not of uv's cache, which names no file so.
-    LOCAL_WHEEL = (r" file `/(?:[^`/]*/)*([^`/-]{1,200})-[^`/]{1,200}\.whl`",)
+    # Not of uv's cache, which names no file so. What else uv says tells whether the file exists.
+    LOCAL_FILE = (
+        r" file `/(?:[^`/]*/)*([^`/-]{1,200})-[^`/]{1,200}\.whl`",
+        r"error: failed to open file `/",
+    )
 
     # Of the index.
     ON_ANOTHER_INDEX = (
@@ -69,6 +72,9 @@ class Says(Enum):
     )
     UNKNOWN_HOST = ("dns error", "failed to lookup address", "error resolving DNS")
     URL = (r"https?://[^\s)`]+",)
+
+    # Of its own machine.
+    DISK_FULL = (r"\(os error (?:28|122)\)", r"No space left on device", r"Disk quota exceeded")
 
     # Of its end by a signal.
     NO_MEMORY = ("memory allocation of", "spawn", "Cannot allocate memory", "Tokio executor failed")

@@ -6,7 +6,7 @@ import pytest
 from flowdeps.resolver.child import Limits
 from flowdeps.resolver.resolve import Resolver
 from tests.cluster.index import Index
-from tests.integration.resolver.support import MakeResolver, limits
+from tests.integration.resolver.support import LOOPBACK, MakeResolver, limits
 
 
 @pytest.fixture
@@ -29,7 +29,11 @@ def make_resolver(tmp_path: Path) -> MakeResolver:
         *, uv: Path | None = None, concurrency: int = 2, within: Limits | None = None
     ) -> Resolver:
         return Resolver(
-            limits=within or limits(), concurrency=concurrency, cache=tmp_path / "cache", uv=uv
+            limits=within or limits(),
+            concurrency=concurrency,
+            cache=tmp_path / "cache",
+            network=LOOPBACK,
+            uv=uv,
         )
 
     return make
