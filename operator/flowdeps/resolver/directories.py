@@ -30,6 +30,7 @@ from flowdeps.locks.image import ImageFacts
 _UNUSED_SECONDS = 24 * 3600
 _SHARED, _PRIVATE, _IMAGES, _TRASH = "shared", "private", "images", "trash"
 _LOCK = ".flowdeps"
+_TRIES = 10
 _ENTRY = 4096
 """Bytes that a file or directory takes besides its content."""
 
@@ -83,9 +84,10 @@ class Directories:
         for one in sorted(found, key=found.__getitem__):
             old = found[one] < oldest and one.parent.name != _SHARED
             large = sizes[one] > self._size / 2
-            if everything or old or large or left > self._size or _is_replaced(one):
+            too_much = everything or large or left > self._size
+            if old or too_much or _is_replaced(one):
                 left -= sizes[one]
-                self._remove(one)
+                self._remove(one, replaced=too_much)
         self._measured = {one: size for one, size in sizes.items() if one.exists()}
 
     def _all(self) -> Iterator[Path]:
@@ -113,24 +115,28 @@ class Directories:
     def _held(self, find: Callable[[], Path]) -> Iterator[Path]:
         """Give the directory that ``find`` returns, and keep it from being removed."""
         with contextlib.ExitStack() as stack:
-            while True:
-                path = find()
+            for again in reversed(range(_TRIES)):
                 try:
+                    path = find()
                     lock = stack.enter_context((path / _LOCK).open("a"))
                     fcntl.flock(lock, fcntl.LOCK_SH)
                     if os.path.samestat(os.fstat(lock.fileno()), (path / _LOCK).stat()):
                         break
-                except FileNotFoundError:
-                    continue  # it was removed meanwhile
+                except FileNotFoundError:  # it was removed meanwhile
+                    if not again:
+                        raise
             os.utime(path)
             try:
                 yield path
             finally:
                 self._measured.pop(path, None)
 
-    def _remove(self, path: Path) -> None:
-        """Remove a directory that nobody uses; who comes while it is used gets another."""
+    def _remove(self, path: Path, *, replaced: bool) -> None:
+        """Remove a directory that nobody uses; ``replaced``: who comes gets another in any case."""
         trash = self.root / _TRASH / secrets.token_hex(8)
+        if replaced and path.parent.name != _IMAGES and _number(path):
+            with contextlib.suppress(OSError):  # the disk is full
+                _next(path).mkdir(mode=0o700, exist_ok=True)
         try:
             with contextlib.ExitStack() as stack:
                 if (path / _LOCK).exists():  # else nobody has begun to use it
@@ -139,9 +145,7 @@ class Directories:
                 trash.parent.mkdir(exist_ok=True)
                 path.rename(trash)
         except BlockingIOError:
-            if path.parent.name != _IMAGES:
-                _next(path).mkdir(mode=0o700, exist_ok=True)
-            return
+            return  # it is used
         shutil.rmtree(trash, ignore_errors=True)
 
 

@@ -59,7 +59,7 @@ def to_error(
     if code < 0:
         return _ended_by(signal.Signals(-code), text)
     complaint = _parse(text)
-    if Says.DISK_FULL.search(complaint.error) or any(map(Says.DISK_FULL.search, complaint.causes)):
+    if Says.DISK_FULL.search(text):
         return DiskFullError()
     if refused := Says.REFUSED.search(text):
         return _refusal(refused[0], text, _unknown(complaint), credentials=credentials)

@@ -17,105 +17,22 @@ import ipaddress
 import json
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from flowdeps.resolver.addresses import Origin, Policy, RefusedError, bracketed, place
+
 QUESTION, REFUSED, UNREACHED = "guard.json", "refused", "unreached"
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Origin = tuple[str, str, int]
-"""Scheme, host, port."""
 
 _HEAD = 64 * 1024
 _CHUNK = 64 * 1024
 _CONNECT_SECONDS = 10
 _MOST_LINES = 100
 _PORTS = {"http": 80, "https": 443}
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-# What clouds tell their machines, credentials among it, at addresses that are not link-local.
-_METADATA = {
-    ipaddress.ip_address(one)
-    for one in ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
-}
 # Of one connection, not of the resource; and whatever names a proxy.
 _HOP = {"connection", "keep-alive", "proxy-connection", "proxy-authorization"}
-
-
-class RefusedError(Exception):
-    """Why something is not reached, and what to do."""
-
-
-class Policy:
-    """Which addresses may be reached, and who may get credentials."""
-
-    def __init__(
-        self,
-        *,
-        trusted: Sequence[Sequence[object]] = (),
-        allowed: Sequence[str] = (),
-        denied: Sequence[str] = (),
-        indexes: Sequence[Sequence[object]] = (),
-        credentials: bool = False,
-    ) -> None:
-        """`trusted`: origins at any address; `allowed` and `denied`: networks, of which the former
-        win; `indexes`: the origins that get `credentials`, if there are any."""
-        self._trusted, self._indexes = set(map(tuple, trusted)), set(map(tuple, indexes))
-        self._allowed = [ipaddress.ip_network(one) for one in allowed]
-        self._denied = [ipaddress.ip_network(one) for one in denied]
-        self._credentials = credentials
-
-    def trusts(self, origin: Origin) -> bool:
-        """Whether the operator's configuration names this origin."""
-        return origin in self._trusted
-
-    def reaches(self, text: str) -> bool:
-        """Whether an address may be connected to."""
-        address = _meant(ipaddress.ip_address(text))
-        if any(address in one for one in self._allowed):
-            return True
-        if any(address in one for one in self._denied) or address in _METADATA:
-            return False
-        closed = (
-            address.is_loopback,
-            address.is_link_local,
-            address.is_unspecified,
-            address.is_multicast,
-            address.is_reserved,
-            _is_own(address),
-        )
-        return not any(closed)
-
-    def gives_credentials(self, origin: Origin) -> bool:
-        """Whether a request in plain text may have credentials."""
-        return origin in self._indexes
-
-    def check_tunnel(self, origin: Origin) -> None:
-        """Raise RefusedError where a tunnel would carry credentials to another port."""
-        hosts = {one[1] for one in self._indexes}
-        if self._credentials and origin[1] in hosts and origin not in self._indexes:
-            raise RefusedError(
-                f"{_place(origin)} is another port of the index's host: the index's credentials"
-                " don't go there; serve files and pages at one port"
-            )
-
-
-def _meant(address: Address) -> Address:
-    """Return the IPv4 address in one of IPv6, if there is one."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return address
-    if address in _NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour or address
-
-
-def _is_own(address: Address) -> bool:
-    """Whether this machine has the address."""
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    with suppress(OSError), closing(socket.socket(family, socket.SOCK_DGRAM)) as probe:
-        probe.connect((str(address), 9))  # sends nothing: the kernel chooses our own address
-        return str(probe.getsockname()[0]) == str(address)
-    return False
 
 
 class Guard:
@@ -194,7 +111,7 @@ class Guard:
             fine = [one for one in addresses if self._policy.reaches(one)]
             if addresses and not fine:
                 raise RefusedError(
-                    f"{_place(origin)} is at an address of the operator's machine, link or cluster,"
+                    f"{place(origin)} is at an address of the operator's machine, link or cluster,"
                     " which is closed to the indexes that sets name: use another, or ask those who"
                     " run flowdeps to open it in index.allowedNetworks"
                 )
@@ -213,11 +130,12 @@ class Guard:
                 _CONNECT_SECONDS,
             )
             if scheme == "https":
-                await _tunnel(upstream, f"{_bracketed(host)}:{port}", _authorization(proxy))
+                await _tunnel(upstream, f"{bracketed(host)}:{port}", _authorization(proxy))
         except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-            why = str(error) or "no answer in time"
-            by = " through the operator's proxy" if proxy else ""
-            self._note(UNREACHED, f"{_place(origin)} can't be reached{by}: {why}")
+            number = getattr(error, "errno", None)
+            why = os.strerror(number) if number else str(error) or "no answer in time"
+            by = "the operator's proxy doesn't lead there: " if proxy else ""
+            self._note(UNREACHED, f"{by}{why}")
             raise OSError(why) from error
         return upstream
 
@@ -301,14 +219,6 @@ def _origin(url: str) -> Origin:
         raise ValueError(url)
     port = _PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
     return parts.scheme, parts.hostname, port
-
-
-def _place(origin: Origin) -> str:
-    return f"{_bracketed(origin[1])[:200]}:{origin[2]}"
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def _split(head: bytes) -> tuple[str, list[tuple[str, str]]]:

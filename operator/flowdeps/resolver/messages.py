@@ -42,10 +42,11 @@ class Says(Enum):
         rf"package `({_NAME})==([^`\s]{{1,200}})` does not have an extra named `([^`\s]{{1,200}})`",
     )
     URL_DEPENDENCY = (r"`([^`\s]{1,200})` was included as a URL dependency",)
-    # Not of uv's cache, which names no file so. What else uv says tells whether the file exists.
+    # Not of uv's own cache. The rest of what uv says tells whether the file exists.
     LOCAL_FILE = (
         r" file `/(?:[^`/]*/)*([^`/-]{1,200})-[^`/]{1,200}\.whl`",
-        r"error: failed to open file `/",
+        r"(?<=failed to open) file `/(?![^`]*/[a-z]+-v[0-9]+/)",
+        r"(?<=failed to query metadata of) file `/(?![^`]*/[a-z]+-v[0-9]+/)",
     )
 
     # Of the index.
@@ -74,7 +75,8 @@ class Says(Enum):
     URL = (r"https?://[^\s)`]+",)
 
     # Of its own machine.
-    DISK_FULL = (r"\(os error (?:28|122)\)", r"No space left on device", r"Disk quota exceeded")
+    # In a line of its own: an index has a say in others.
+    DISK_FULL = (r"(?m)^\s*(?:error|cause): failed to [^\n]{1,1000}\(os error (?:28|122)\)$",)
 
     # Of its end by a signal.
     NO_MEMORY = ("memory allocation of", "spawn", "Cannot allocate memory", "Tokio executor failed")

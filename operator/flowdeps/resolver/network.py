@@ -91,7 +91,8 @@ class Passage:
             return IndexRefusedError(refused)
         unreached = self._note(guard.UNREACHED)
         if unreached and isinstance(error, IndexUnavailableError):
-            return IndexUnavailableError(unreached)
+            where, reads, _ = error.message.partition(" can't be read: ")
+            return IndexUnavailableError(f"{where}{reads}{unreached}" if reads else unreached)
         return error
 
     def _note(self, file: str) -> str:

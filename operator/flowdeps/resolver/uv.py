@@ -42,10 +42,7 @@ from flowdeps.resolver.pages import read_pages
 _SYSTEM = (
     *("/usr", "/lib", "/lib64", "/bin", "/proc/self", "/sys/fs/cgroup", "/sys/devices/system/cpu"),
     *("/dev/null", "/dev/random", "/dev/urandom"),
-    *(
-        f"/etc/{name}"
-        for name in ("hosts", "resolv.conf", "nsswitch.conf", "host.conf", "gai.conf")
-    ),
+    *("/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf"),
     *("/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/crypto-policies"),
     *("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime"),
     *(sys.prefix, sys.base_prefix, str(Path(flowdeps.__file__).parents[1])),
