@@ -1,8 +1,8 @@
 """Makes a lock for a request: which platforms to ask for, what each should prefer, one lock of all.
 
-A request's platforms are resolved one after the other (`flowdeps.locks.platforms` says why). At
-most ``concurrency`` requests run uv at a time; the others wait for their turn, which no time limit
-counts. Equal requests give equal locks as long as the index says the same.
+A request's platforms are resolved one after the other (`flowdeps.locks.platforms` says why). Who
+asks takes care that not too many do so at a time. Equal requests give equal locks as long as the
+index says the same.
 """
 
 import asyncio
@@ -71,22 +71,20 @@ class _BreaksImageError(UnsatisfiableError):
 class Resolver:
     """Makes locks with uv.
 
-    ``concurrency``: children at a time. ``cache``: a directory for what the index says, kept apart
-    for those with credentials; losing it costs time only. ``uv``: the program; by default the one
-    that came with the package of this name. ``now``: the clock that cooldowns go by.
+    ``cache``: a directory for what the index says, kept apart for those with credentials; losing it
+    costs time only. ``uv``: the program; by default the one that came with the package of this
+    name. ``now``: the clock that cooldowns go by.
     """
 
     def __init__(
         self,
         *,
         limits: Limits,
-        concurrency: int,
         cache: Path,
         uv: Path | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._timeout = limits.timeout
-        self._turn = asyncio.Semaphore(concurrency)
         self._uv = Uv(uv, limits=limits, cache=cache)
         self._now = now
 
@@ -110,15 +108,14 @@ class Resolver:
             raise UnsatisfiableError(describe_differences(different))
         access, now = access or Access(), self._now()
         job = Job(request=request, previous=previous, keep=keep, access=access, now=now)
-        async with self._turn:
-            try:
-                async with asyncio.timeout(self._timeout):
-                    return await self._keep_whole(job)
-            except TimeoutError:
-                raise LimitExceededError(
-                    f"no resolution within {self._timeout:g} seconds: "
-                    "the index may be slow, or the requirements may need bounds"
-                ) from None
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._keep_whole(job)
+        except TimeoutError:
+            raise LimitExceededError(
+                f"no resolution within {self._timeout:g} seconds: "
+                "the index may be slow, or the requirements may need bounds"
+            ) from None
 
     async def _keep_whole(self, job: Job) -> Resolution:
         """Resolve without breaking the image; at the first conflict, each alternative request is

@@ -7,7 +7,7 @@ A tag may move, which only a pod can tell, so after `recheck` seconds the image 
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.locks.image import ImageError, ImageFacts
 from flowdeps.locks.inspection import parse_probe
 from flowdeps.locks.requirements import printable
+from flowdeps.scheduling.limiter import Limiter
 from flowdeps.telemetry.metrics import Metrics, measured
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.image import Image, ImageRef
@@ -27,6 +28,7 @@ from flowdeps.trials.runner import Runner
 
 _FACTS_FILE = "facts.json"
 _LAST_LINES = 3
+_READS = 64
 
 
 @dataclass
@@ -39,6 +41,8 @@ class Images:
     recheck: float
     now: Callable[[], datetime]
     metrics: Metrics
+    reads: Limiter = field(default_factory=lambda: Limiter(_READS))
+    """Of what is kept; the runner limits the pods."""
 
     async def read(self, ref: ImageRef, known: Image | None) -> tuple[Image, float]:
         """Return what an image has, and in how many seconds to read it again.
@@ -47,7 +51,8 @@ class Images:
         no pod can tell.
         """
         if known is None:
-            kept = await self.cluster.get_config_map(ref.namespace, ref.facts_name)
+            async with self.reads.turn(ref.namespace):
+                kept = await self.cluster.get_config_map(ref.namespace, ref.facts_name)
             if kept and (found := _kept(ref, kept)):
                 image, probed_at = found
                 age = (self.now() - probed_at).total_seconds()

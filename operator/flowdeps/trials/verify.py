@@ -6,9 +6,11 @@ lock's, is worked out here. As long as the pod lives, the lock is in a ConfigMap
 runs mount changes only when a lock is proven.
 """
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,7 @@ from flowdeps.api.reasons import Reason
 from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.api.wording import shorten
 from flowdeps.clients.kubernetes.client import Cluster
+from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.locks.image import ImageError
 from flowdeps.locks.inspection import MARK, parse_probe
 from flowdeps.locks.lock import Lock
@@ -116,6 +119,11 @@ class Verifier:
             ended = await self.runner.run(body)
         except TrialError:  # other errors may leave the pod to the next one who asks: with its lock
             await self.cluster.delete_config_map(**where, uid=uid)
+            raise
+        except asyncio.CancelledError:
+            if not self.runner.closed:
+                with suppress(ClusterError):  # then the sweep does so
+                    await self.cluster.delete_config_map(**where, uid=uid)
             raise
         await self.cluster.delete_config_map(**where, uid=uid)
         return _check(ended, image)
