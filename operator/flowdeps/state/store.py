@@ -193,6 +193,10 @@ class Store:
         """Return the sets whose spec names `pool`."""
         return self._by_pool.get(pool, set())
 
+    def named_pools(self) -> set[str]:
+        """Return the names of all pools that a set names, whether they exist or not."""
+        return {name for name, keys in self._by_pool.items() if keys}
+
     def includers(self, key: SetKey) -> set[SetKey]:
         """Return the sets that include a set, directly or through others."""
         found: set[SetKey] = set()
