@@ -1,8 +1,8 @@
 """Which pools Prefect has, by lists: one request tells it of all pools.
 
-A set may name pools that do not exist, and there may be thousands of such names. Each poll lists the
-pools. A name that came after the last list is looked up in another one, which serves all that came
-by then, and comes no sooner than a pause after the last.
+Sets may name thousands of pools that do not exist. Each poll lists all pools. A name that came
+after the last list is looked up in another one, which serves all names that came by then, and comes
+no sooner than a pause after the last.
 """
 
 import asyncio
