@@ -5,6 +5,7 @@ import contextlib
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from flowdeps.api.config import Config, parse_config
 from flowdeps.api.names import API_VERSION, PLURAL, REFRESH_REQUESTED_ANNOTATION
+from flowdeps.app.service import Service
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.prefect import PrefectServer
@@ -95,13 +97,14 @@ async def test_a_kill_at_any_write_ends_in_the_same_state(
     """Whichever write a kill comes before or after, a restart ends where no kill would have."""
     context = _World(config, cluster, prefect_api, tmp_path / "uv")
     context.prepare()
-    expected = await context.run(step, Gate())
+    expected = await context.run(step, Gate(), at=0)
     # Stopped before the first write, then after each: the state after one write is the state
     # before the next.
-    gates = itertools.chain([Gate(at=1)], (Gate(at=at, after=True) for at in itertools.count(1)))
+    points = itertools.chain([(1, False)], zip(itertools.count(1), itertools.repeat(True)))
     kills = 0
-    for gate in gates:
-        found = await context.run(step, gate)
+    for at, after in points:
+        gate = Gate()
+        found = await context.run(step, gate, at=at, after=after)
         assert found == expected, f"killed at {gate.writes}"
         if not gate.killed.is_set():
             break
@@ -121,12 +124,15 @@ class _World:
         if "jobs" not in names(self._cluster, "ns"):
             self._cluster.kubectl("create", "namespace", "jobs")
 
-    async def run(self, step: Step, gate: Gate) -> Any:
-        """Bring the step about with `gate`, restart, and return where it ended."""
-        for body in step.before:
-            self._apply(body)
-            await self._settle(Gate(), body)
-        async with running(self._config, cache=self._cache, gate=gate):
+    async def run(self, step: Step, gate: Gate, *, at: int, after: bool = False) -> Any:
+        """Bring the step about, stop at a write of it, restart, and return where it ended."""
+        async with running(self._config, cache=self._cache, gate=gate) as service:
+            for body in step.before:
+                await self._bring_about(body)
+                await self._until(partial(self._settled, body))
+            while not _rests(service):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.05)
+            gate.stop(at=at, after=after)
             await self._bring_about(step.after)
             killed = asyncio.create_task(gate.killed.wait())
             settled = asyncio.create_task(self._until(lambda: self._settled(step.after)))
@@ -135,17 +141,18 @@ class _World:
             )
             for task in pending:
                 task.cancel()
-        await self._settle(Gate(), step.after)
+        async with running(self._config, cache=self._cache):
+            await self._until(lambda: self._settled(step.after))
         state = await asyncio.to_thread(self._state)
         idle = Gate()
         async with running(self._config, cache=self._cache, gate=idle) as service:
             await self._until(lambda: service.health.ready() is None)
             await asyncio.sleep(0.5)
-        assert idle.writes == [], f"a settled state was written again, killed at {gate.writes}"
-        assert await asyncio.to_thread(self._state) == state
-        if step.after:
-            await asyncio.to_thread(self._cluster.kubectl, *_DELETE)
-            await self._settle(Gate(), None)
+            assert idle.writes == [], f"a settled state was written again, killed at {gate.writes}"
+            assert await asyncio.to_thread(self._state) == state
+            if step.after:
+                await self._bring_about(None)
+                await self._until(lambda: self._settled(None))
         return state
 
     async def _bring_about(self, after: Body | None) -> None:
@@ -156,10 +163,6 @@ class _World:
 
     def _apply(self, body: Body) -> None:
         apply(self._cluster, body)
-
-    async def _settle(self, gate: Gate, wanted: Body | None) -> None:
-        async with running(self._config, cache=self._cache, gate=gate):
-            await self._until(lambda: self._settled(wanted))
 
     async def _until(self, done: Callable[[], bool]) -> None:
         async with asyncio.timeout(60):
@@ -202,6 +205,11 @@ class _World:
             for o in ours
         }
         return objects, self._prefect.template(_POOL)
+
+
+def _rests(service: Service) -> bool:
+    health = service.context.queue.health()
+    return health.ready == health.running == 0
 
 
 _KINDS = {"set": f"/apis/{API_VERSION}/{PLURAL}", "ConfigMap": "/api/v1/configmaps"}
