@@ -152,6 +152,7 @@ def _fragment(args: argparse.Namespace, config: Config) -> Fragment:
         )
     return pool_fragment(
         offered,
+        pool=args.pool,
         settings=settings,
         default=default,
         index=config.index,
