@@ -110,11 +110,6 @@ def _quoted(line: str) -> str:
     return f'"{shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"}"'
 
 
-def printable(text: str) -> str:
-    """Return a text as one line for people, whatever is in it."""
-    return "".join(one if one.isprintable() else "�" for one in " ".join(text.split()))
-
-
 def before_url(text: str) -> str:
     """Return what may be shown of a text with a URL, whose parts may hold a password or a token."""
     found = _NAME.match(text) or _SCHEME.match(text)

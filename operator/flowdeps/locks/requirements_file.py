@@ -11,13 +11,13 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from flowdeps.locks.legible import printable
 from flowdeps.locks.requirements import (
     PUBLISH,
     RequirementError,
     before_url,
     normalize,
     parse_requirement,
-    printable,
 )
 
 MAX_LINES = 2_000
