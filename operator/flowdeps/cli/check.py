@@ -2,12 +2,12 @@
 
 import argparse
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
 from flowdeps.api.config import Config
 from flowdeps.cli.settings import add_config, read_config
+from flowdeps.cli.terminal import say, say_aside
 
 if TYPE_CHECKING:
     from flowdeps.clients.kubernetes.client import Cluster
@@ -40,12 +40,12 @@ def run(args: argparse.Namespace) -> int:
 async def _check(config: Config) -> int:
     problems = 0
     async for what, problem in _findings(config):
-        print(f"{'ok' if problem is None else 'NO'}    {what}")
+        say(f"{'ok' if problem is None else 'NO'}    {what}")
         if problem is not None:
-            print(f"      {problem}")
+            say(f"      {problem}")
             problems += 1
     if problems:
-        print(f"{problems} of these would keep the operator from its work", file=sys.stderr)
+        say_aside(f"{problems} of these would keep the operator from its work")
     return 1 if problems else 0
 
 

@@ -18,7 +18,7 @@ from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.locks.image import ImageError, ImageFacts
 from flowdeps.locks.inspection import parse_probe
-from flowdeps.locks.requirements import printable
+from flowdeps.locks.legible import printable
 from flowdeps.telemetry.metrics import Metrics, measured
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.image import Image, ImageRef

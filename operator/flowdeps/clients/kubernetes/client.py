@@ -13,6 +13,7 @@ from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.kubernetes.login import Login, load, login_of, make_api
 from flowdeps.clients.kubernetes.rights import IDENTITY, Right
 from flowdeps.clients.kubernetes.transport import PAGE, Body, Observe, Transport
+from flowdeps.locks.legible import printable
 
 _SETS = (f"/apis/{API_VERSION}", PLURAL)
 _CONFIG_MAPS = ("/api/v1", "configmaps")
@@ -148,7 +149,7 @@ class Cluster:
                 "type": kind,
                 "reason": reason,
                 "action": action,
-                "note": note.encode()[:_NOTE_BYTES].decode(errors="ignore"),
+                "note": printable(note).encode()[:_NOTE_BYTES].decode(errors="ignore"),
                 "regarding": {"apiVersion": API_VERSION, "kind": KIND, **about["metadata"]},
             },
         )
