@@ -7,7 +7,6 @@ only with a change, watches, finalizers, owners, immutable data, fields of other
 """
 
 import asyncio
-import copy
 import json
 import pickle
 import random
@@ -51,7 +50,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def _copied(value: T) -> T:
-    """Copy a value; a whole template ten times as fast as `copy.deepcopy` does."""
+    """Copy a value of JSON's kinds; ten times as fast as `copy.deepcopy` does."""
     copied: T = pickle.loads(pickle.dumps(value))  # noqa: S301
     return copied
 
@@ -146,7 +145,7 @@ class MemoryCluster:
     async def each_set(self, namespaces: Sequence[str] = ()) -> AsyncIterator[Body]:
         await self._turn()
         for body in [b for (n, _), b in self.sets.items() if not namespaces or n in namespaces]:
-            yield copy.deepcopy(body)
+            yield _copied(body)
 
     async def list_sets(self, namespaces: Sequence[str] = ()) -> list[Body]:
         return [body async for body in self.each_set(namespaces)]
@@ -167,11 +166,11 @@ class MemoryCluster:
             if of_sets or body["metadata"].get("labels", {}).get(PURPOSE_LABEL, "-") in purposes
         ]
         for body in found:
-            yield copy.deepcopy(body)
+            yield _copied(body)
 
     async def get_config_map(self, namespace: str, name: str) -> Body | None:
         await self._turn()
-        return copy.deepcopy(self.maps.get((namespace, name)))
+        return _copied(self.maps.get((namespace, name)))
 
     async def apply_config_map(self, body: Body) -> Body:
         where = (body["metadata"]["namespace"], body["metadata"]["name"])
@@ -179,7 +178,7 @@ class MemoryCluster:
         await self._turn("apply_config_map" if there else "")
         if not there:
             raise ClusterError(404, "NotFound", f'namespaces "{where[0]}" not found')
-        made, known = copy.deepcopy(body), self.maps.get(where)
+        made, known = _copied(body), self.maps.get(where)
         if known is None:
             self._made += 1
             made["metadata"]["uid"] = f"uid-{self._made}"
@@ -220,7 +219,7 @@ class MemoryCluster:
             raise ClusterError(404, "NotFound", f"no set {uid}")  # of a status no uid is compared
         if resource_version not in (None, body["metadata"]["resourceVersion"]):
             raise ClusterError(409, "Conflict", "the object has been modified")
-        return self._store(self.sets, "set", {**body, "status": copy.deepcopy(status)})
+        return self._store(self.sets, "set", {**body, "status": _copied(status)})
 
     async def apply_finalizers(
         self, *, namespace: str, name: str, uid: str, finalizers: Sequence[str]
@@ -242,7 +241,7 @@ class MemoryCluster:
 
     async def get_secret(self, namespace: str, name: str) -> Body | None:
         await self._turn()
-        return copy.deepcopy(self.secrets.get((namespace, name)))
+        return _copied(self.secrets.get((namespace, name)))
 
     async def apply_secret(self, body: Body) -> Body:
         await self._turn("apply_secret")
@@ -287,7 +286,7 @@ class MemoryCluster:
         known = objects.get((meta["namespace"], meta["name"]))
         self._made += 1
         uid = known["metadata"]["uid"] if known else f"uid-{self._made}"
-        return {**copy.deepcopy(body), "metadata": {**meta, "uid": uid}}
+        return {**_copied(body), "metadata": {**meta, "uid": uid}}
 
     async def _turn(self, write: str = "") -> None:
         await asyncio.sleep(0.002)
@@ -308,12 +307,12 @@ class MemoryCluster:
         if known:
             body["metadata"]["resourceVersion"] = known["metadata"]["resourceVersion"]
             if body == known:
-                return copy.deepcopy(known)
+                return _copied(known)
         self._version += 1
         body["metadata"] = {**body["metadata"], "resourceVersion": str(self._version)}
         objects[where] = body
         self._tell("MODIFIED" if known else "ADDED", kind, body)
-        return copy.deepcopy(body)
+        return _copied(body)
 
     def _remove(
         self, objects: dict[tuple[str, str], Body], kind: str, where: tuple[str, str]
@@ -334,7 +333,7 @@ class MemoryCluster:
         unseen = kind == "map" and SET_LABEL not in body["metadata"].get("labels", {})
         if unseen or kind == "secret":
             return  # not what the operator watches
-        told = copy.deepcopy(body)
+        told = _copied(body)
         asyncio.get_running_loop().call_later(self.lag, lambda: self.watcher(event, kind, told))
 
 
@@ -373,17 +372,17 @@ class MemoryNode:
         if where in self.pods:
             raise ClusterError(409, "AlreadyExists", "there is one")
         self.made[meta["name"].split("-")[1]] += 1
-        made = copy.deepcopy(body)
+        made = _copied(body)
         made["metadata"]["uid"] = f"pod-{self.made.total()}"
         self.pods[where] = (made, virtual.now())
         self.most = max(self.most, len(self.pods))
-        return copy.deepcopy(made)
+        return _copied(made)
 
     def get(self, namespace: str, name: str) -> Body | None:
         found = self.pods.get((namespace, name))
         if found is None:
             return None
-        body, since = copy.deepcopy(found[0]), found[1]
+        body, since = _copied(found[0]), found[1]
         if self.instead:
             return {**body, "status": self.instead[0]}
         if namespace in self.full:
@@ -513,7 +512,7 @@ class MemoryPrefect:
         if name not in self.pools:
             raise PoolsError(Reason.POOL_NOT_FOUND, f'there is no work pool "{name}"')
         self.writes[name] += 1
-        self.pools[name] = Pool(name, self.pools[name].type, copy.deepcopy(dict(template)))
+        self.pools[name] = Pool(name, self.pools[name].type, _copied(dict(template)))
 
     async def chosen(self, name: str, variable: str) -> set[str]:
         await self._turn()
@@ -639,9 +638,9 @@ class Simulation:
             tell(event, body)
 
         for body in list(self.cluster.sets.values()):
-            watcher(None, "set", copy.deepcopy(body))
+            watcher(None, "set", _copied(body))
         for body in list(self.cluster.maps.values()):
-            watcher(None, "map", copy.deepcopy(body))
+            watcher(None, "map", _copied(body))
         self.cluster.watcher = watcher
         await asyncio.sleep(10_000_000)
 
@@ -670,4 +669,4 @@ class Simulation:
 
     def state(self) -> Any:
         """Everything that is kept, with its versions."""
-        return copy.deepcopy((self.cluster.sets, self.cluster.maps, self.prefect.pools))
+        return _copied((self.cluster.sets, self.cluster.maps, self.prefect.pools))
