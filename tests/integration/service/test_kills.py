@@ -17,7 +17,7 @@ from tests.cluster.index import Index
 from tests.cluster.prefect import PrefectServer
 from tests.cluster.prefect_api import PrefectApi
 from tests.support.accounts import Accounts
-from tests.support.faults import Gate, running
+from tests.support.faults import Fault, Gate, at_write, running
 from tests.support.sets import Body, apply, condition, get_set, names, read, set_body
 
 _TIMES = {
@@ -98,9 +98,12 @@ async def test_a_kill_at_any_write_ends_in_the_same_state(
     expected = await context.run(step, Gate())
     # Stopped before the first write, then after each: the state after one write is the state
     # before the next.
-    gates = itertools.chain([Gate(at=1)], (Gate(at=at, after=True) for at in itertools.count(1)))
+    points = itertools.chain(
+        [at_write(1, Fault.KILLED_BEFORE)],
+        (at_write(number, Fault.KILLED_AFTER) for number in itertools.count(1)),
+    )
     kills = 0
-    for gate in gates:
+    for gate in map(Gate, points):
         found = await context.run(step, gate)
         assert found == expected, f"killed at {gate.writes}"
         if not gate.killed.is_set():

@@ -37,6 +37,7 @@ from flowdeps.locks.requirements import parse_requirement, requirement_name
 from flowdeps.resolver.errors import IndexUnavailableError, UnsatisfiableError
 from flowdeps.resolver.resolve import Resolution
 from flowdeps.telemetry.metrics import Metrics
+from tests.support.faults import Gate
 from tests.unit.delivery.samples import pool as pool_template
 from tests.unit.locks.builders import digest
 from tests.unit.scheduling import virtual
@@ -70,9 +71,8 @@ class MemoryCluster:
         self.uid = "cluster-1"
         self.writes: Counter[str] = Counter()
         self.events: list[tuple[str, str, str]] = []
-        self.watcher: Watcher = lambda *_: None
+        self.watch = MemoryWatch()
         self.away = False
-        self.lag = 0.001  # of the watch
         self.unlistable: set[str] = set()
         self.secrets: dict[tuple[str, str], Body] = {}
         self.pods = MemoryNode(self)
@@ -329,12 +329,52 @@ class MemoryCluster:
             if any(one["uid"] == uid for one in body["metadata"].get("ownerReferences", [])):
                 self._remove(self.maps, "map", key)
 
-    def _tell(self, event: str | None, kind: str, body: Body) -> None:
+    def _tell(self, event: str, kind: str, body: Body) -> None:
         unseen = kind == "map" and SET_LABEL not in body["metadata"].get("labels", {})
         if unseen or kind == "secret":
             return  # not what the operator watches
-        told = _copied(body)
-        asyncio.get_running_loop().call_later(self.lag, lambda: self.watcher(event, kind, told))
+        self.watch.tell(event, kind, _copied(body))
+
+
+class MemoryWatch:
+    """Brings events to the operator: of one object in their order, of several in any.
+
+    Each takes `lag(uid)` seconds. An event waits until there are `behind` newer ones; one for which
+    `missed` is true never comes.
+    """
+
+    def __init__(self) -> None:
+        self.behind = 0
+        self.lag: Callable[[str], float] = lambda _uid: 0.001
+        self.missed: Callable[[str], bool] = lambda _event: False
+        self._watcher: Watcher | None = None
+        self._waiting: list[tuple[str, str, Body]] = []
+        self._last: dict[str, float] = {}
+
+    def connect(self, watcher: Watcher | None) -> None:
+        """Bring what happens from now on to `watcher`; None: to nobody."""
+        self._watcher = watcher
+        self._waiting.clear()
+
+    def tell(self, event: str, kind: str, body: Body) -> None:
+        """Take in an event."""
+        if self._watcher and not self.missed(event):
+            self._waiting.append((event, kind, body))
+            self.bring()
+
+    def bring(self) -> None:
+        """Bring the events that have waited long enough."""
+        loop = asyncio.get_running_loop()
+        while len(self._waiting) > self.behind:
+            event, kind, body = self._waiting.pop(0)
+            uid = body["metadata"]["uid"]
+            due = max(loop.time() + self.lag(uid), self._last.get(uid, 0.0) + 1e-6)
+            self._last[uid] = due
+            loop.call_at(due, self._arrive, self._watcher, event, kind, body)
+
+    def _arrive(self, watcher: Watcher, event: str, kind: str, body: Body) -> None:
+        if watcher is self._watcher:  # else an operator that is gone
+            watcher(event, kind, body)
 
 
 _UNSCHEDULED = {
@@ -598,12 +638,13 @@ class Simulation:
         self.trace: list[tuple[float, str]] = []
 
     @asynccontextmanager
-    async def operator(self) -> AsyncIterator[Service]:
-        """A running operator; at the end it is dropped, as by a kill."""
+    async def operator(self, gate: Gate | None = None) -> AsyncIterator[Service]:
+        """A running operator, whose requests pass `gate`; at the end it is dropped, as by a kill."""
+        cluster, pools = self.clients(gate)
         context = make_context(
             self.config,
-            cluster=cast("Cluster", self.cluster),
-            pools=cast("Pools", self.prefect),
+            cluster=cluster,
+            pools=pools,
             resolve=self.index.resolve,
             metrics=Metrics(),
             now=clock,
@@ -624,10 +665,15 @@ class Simulation:
             yield service
             assert not task.done(), "the operator ended by itself"
         finally:
-            self.cluster.watcher = lambda *_: None
+            self.cluster.watch.connect(None)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             await context.close()
+
+    def clients(self, gate: Gate | None = None) -> tuple[Cluster, Pools]:
+        """The cluster and Prefect as the operator's clients, behind a gate."""
+        clients = cast("Cluster", self.cluster), cast("Pools", self.prefect)
+        return gate.around(*clients) if gate else clients
 
     async def _watch(self, service: Service) -> None:
         def watcher(event: str | None, kind: str, body: Body) -> None:
@@ -641,7 +687,7 @@ class Simulation:
             watcher(None, "set", _copied(body))
         for body in list(self.cluster.maps.values()):
             watcher(None, "map", _copied(body))
-        self.cluster.watcher = watcher
+        self.cluster.watch.connect(watcher)
         await asyncio.sleep(10_000_000)
 
     # What a person sees
