@@ -19,7 +19,7 @@ from tests.cluster.index import Index
 from tests.cluster.prefect import PrefectServer
 from tests.cluster.prefect_api import PrefectApi
 from tests.support.accounts import Accounts
-from tests.support.faults import Gate, running
+from tests.support.faults import Fault, Gate, Plan, at_write, no_fault, running
 from tests.support.sets import Body, apply, condition, get_set, names, read, set_body
 
 _TIMES = {
@@ -97,14 +97,17 @@ async def test_a_kill_at_any_write_ends_in_the_same_state(
     """Whichever write a kill comes before or after, a restart ends where no kill would have."""
     context = _World(config, cluster, prefect_api, tmp_path / "uv")
     context.prepare()
-    expected = await context.run(step, Gate(), at=0)
+    expected = await context.run(step, no_fault, Gate())
     # Stopped before the first write, then after each: the state after one write is the state
     # before the next.
-    points = itertools.chain([(1, False)], zip(itertools.count(1), itertools.repeat(True)))
+    points = itertools.chain(
+        [at_write(1, Fault.KILLED_BEFORE)],
+        (at_write(number, Fault.KILLED_AFTER) for number in itertools.count(1)),
+    )
     kills = 0
-    for at, after in points:
+    for plan in points:
         gate = Gate()
-        found = await context.run(step, gate, at=at, after=after)
+        found = await context.run(step, plan, gate)
         assert found == expected, f"killed at {gate.writes}"
         if not gate.killed.is_set():
             break
@@ -124,15 +127,15 @@ class _World:
         if "jobs" not in names(self._cluster, "ns"):
             self._cluster.kubectl("create", "namespace", "jobs")
 
-    async def run(self, step: Step, gate: Gate, *, at: int, after: bool = False) -> Any:
-        """Bring the step about, stop at a write of it, restart, and return where it ended."""
+    async def run(self, step: Step, plan: Plan, gate: Gate) -> Any:
+        """Bring the step about with that plan, restart, and return where it ended."""
         async with running(self._config, cache=self._cache, gate=gate) as service:
             for body in step.before:
                 await self._bring_about(body)
                 await self._until(partial(self._settled, body))
             while not _rests(service):  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.05)
-            gate.stop(at=at, after=after)
+            gate.begin(plan)
             await self._bring_about(step.after)
             killed = asyncio.create_task(gate.killed.wait())
             settled = asyncio.create_task(self._until(lambda: self._settled(step.after)))
