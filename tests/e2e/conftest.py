@@ -16,6 +16,9 @@ from tests.support.fixtures import install_crd
 from tests.support.operator import Operator
 
 
+_OPEN = {"namespaces": ["*"], "defaultNamespaces": ["*"]}
+
+
 @pytest.fixture(scope="session")
 def stage(
     node: Node, node_prefect_server: PrefectServer, tmp_path_factory: pytest.TempPathFactory
@@ -45,8 +48,8 @@ def stage(
             config={
                 "index": {"url": index.url},
                 "workPools": [
-                    {"name": POOL, "jobNamespaces": [JOBS, OTHER_JOBS, RESTRICTED]},
-                    {"name": PLAIN, "extraPackages": "Forbidden"},
+                    {**_OPEN, "name": POOL, "jobNamespaces": [JOBS, OTHER_JOBS, RESTRICTED]},
+                    {**_OPEN, "name": PLAIN, "extraPackages": "Forbidden"},
                 ],
             },
         )

@@ -4,7 +4,7 @@ What is refused is said with the line of the configuration that would allow it.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -103,6 +103,20 @@ class PoolConfig:
             f" run in namespace {job}: no Secret is copied there. To allow it,"
             f" {self._line('jobNamespaces', (*self.job_namespaces, job))}"
         )
+
+    def refusals(
+        self, namespace: str, *, jobs: Sequence[str], default: bool, credentials: bool
+    ) -> Iterator[str]:
+        """Iterate over what a set of `namespace` is refused; `default`, `credentials`: whether it
+        asks for that."""
+        if not self.admits(namespace, jobs=jobs):
+            yield self.why_not_admitted(namespace, jobs=jobs)
+            return
+        if default and not self.allows_default(namespace):
+            yield self.why_not_default(namespace)
+        for job in jobs if credentials else ():
+            if not self.allows_credentials(namespace, job=job):
+                yield self.why_no_credentials(job=job)
 
     def _line(self, field: str, values: Sequence[str]) -> str:
         """Say which entry of the configuration should have these values, the last of them new."""

@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         found = (view.location,) if view.location else ()
         jobs = config.pool(args.pool).job_namespaces or found
         fragment = _fragment(args, config, entries, jobs=jobs, notes=notes)
-        notes += [*view.notes, *workers.notes]
+        notes += [*view.notes, *workers.notes, *([] if jobs else [kind.unlocated])]
         if view.worker_chooses and fragment.default_image is None:
             told = args.prefect or workers.prefect
             image = worker_image(
@@ -144,7 +144,7 @@ def _fragment(
             named.add(ref.name)
             if ref.name != args.pool:
                 continue
-            if not settings.admits(namespace, jobs=jobs):
+            if (jobs or settings.namespaces) and not settings.admits(namespace, jobs=jobs):
                 refused[f"{entry.key}: {settings.why_not_admitted(namespace, jobs=jobs)}"] = None
                 continue
             offered.setdefault(ref.key, signature_of(entry))
