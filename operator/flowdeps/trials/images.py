@@ -62,9 +62,10 @@ class Images:
         }
         data = {_FACTS_FILE: image.facts.to_json()}
         where = {"namespace": ref.namespace, "name": ref.facts_name}
-        await self.cluster.apply_config_map(
-            config_map({**where, "annotations": annotations}, purpose="image", data=data)
-        )
+        there = await self.cluster.get_config_map(**where)
+        if there is None or is_of(there, purpose="image"):  # else it is found out again each time
+            body = config_map({**where, "annotations": annotations}, purpose="image", data=data)
+            await self.cluster.apply_config_map(body)
         return image, self.recheck
 
     async def _probe(self, ref: ImageRef) -> Image:
@@ -107,7 +108,7 @@ async def sweep(
         (cluster.delete_config_map, left),
     ):
         for namespace, name, uid in found:
-            if (namespace, name) not in used:
+            if (namespace, name) not in used and name.startswith(names.PIECE_PREFIX):
                 await delete(namespace=namespace, name=name, uid=uid)
 
 
@@ -119,6 +120,11 @@ def _identity(body: Mapping[str, Any]) -> tuple[str, str, str]:
 def labels(purpose: str) -> dict[str, str]:
     """Return the labels of what a trial makes."""
     return {names.MANAGED_BY_LABEL: names.MANAGED_BY, names.PURPOSE_LABEL: purpose}
+
+
+def is_of(body: Mapping[str, Any], *, purpose: str) -> bool:
+    """Return whether a trial has made an object for a purpose."""
+    return labels(purpose).items() <= (body["metadata"].get("labels") or {}).items()
 
 
 def config_map(meta: Mapping[str, Any], *, purpose: str, data: Mapping[str, str]) -> dict[str, Any]:

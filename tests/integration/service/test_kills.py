@@ -80,7 +80,12 @@ def config(
             "prefect": {"apiUrl": prefect_server.url, "pollInterval": "1s"},
             "index": {"url": index.url},
             "workPools": [
-                {"name": "*", "image": "example.com/flows:1", "jobNamespaces": ["default", "jobs"]}
+                {
+                    "name": "*",
+                    "image": "example.com/flows:1",
+                    "defaultNamespaces": ["default"],
+                    "jobNamespaces": ["default", "jobs"],
+                }
             ],
         }
     )

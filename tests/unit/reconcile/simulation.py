@@ -47,6 +47,14 @@ Body = dict[str, Any]
 Watcher = Callable[[str | None, str, Body], None]
 T = TypeVar("T")
 
+OPEN: Body = {
+    "name": "*",
+    "image": "registry.example.com/flows:1",
+    "namespaces": ["*"],
+    "defaultNamespaces": ["*"],
+}
+"""An entry of `workPools` by which every pool takes sets of every namespace."""
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -630,9 +638,7 @@ class Simulation:
 
     def __init__(self, **config: Any) -> None:
         self.cluster, self.prefect, self.index = MemoryCluster(), MemoryPrefect(), MemoryIndex()
-        self.config = parse_config(
-            {"workPools": [{"name": "*", "image": "registry.example.com/flows:1"}], **config}
-        )
+        self.config = parse_config({"workPools": [OPEN], **config})
         self.passes: Counter[str] = Counter()
         self.chance = random.Random(0)
         self.trace: list[tuple[float, str]] = []
