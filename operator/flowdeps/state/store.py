@@ -45,6 +45,7 @@ _FILES = (LOCK_FILE, MANIFEST_FILE, DIGEST_FILE)
 _MANIFEST_FIELDS: Mapping[str, type] = {
     "set": str,
     "key": str,
+    "pool": str,
     "revision": str,
     "digest": str,
     "python": str,
