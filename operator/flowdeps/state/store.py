@@ -15,7 +15,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from flowdeps.api.names import CONTENT_ANNOTATION, NAMESPACE_LABEL, OURS, SET_LABEL, is_managed
+from flowdeps.api.names import (
+    CONTENT_ANNOTATION,
+    NAMESPACE_LABEL,
+    OURS,
+    REVISION_LABEL,
+    SET_LABEL,
+    choice_of,
+    is_managed,
+)
 from flowdeps.api.problems import InvalidError
 from flowdeps.api.resource import SetMeta, parse_meta, parse_spec
 from flowdeps.api.spec import SetSpec, WorkPoolRef
@@ -241,7 +249,8 @@ class Store:
         self.config_maps[where] = view
         self._fresh.add(where)
         self._by_holder[view.holder].add(where)
-        self.version += known is None or known.holder != view.holder
+        if known is None or known.holder != view.holder:
+            self._holders_changed(view, known)
         return view
 
     def remove_config_map(self, namespace: str, name: str, uid: str) -> ConfigMapView | None:
@@ -253,8 +262,18 @@ class Store:
         del self.config_maps[where]
         self._fresh.add(where)
         self._by_holder[view.holder].discard(where)
-        self.version += 1
+        self._holders_changed(view)
         return view
+
+    def _holders_changed(self, *views: ConfigMapView | None) -> None:
+        for view in filter(None, views):
+            # What a set has decides nothing where all of its pools are known and nobody else wants
+            # the key.
+            entry = self.sets.get(view.holder)
+            key = choice_of(view.name).removesuffix(f"-{view.labels.get(REVISION_LABEL, '')}")
+            known = entry and entry.spec and all(r.name in self.pools for r in entry.pool_refs)
+            if not known or self.rivals(key) - {view.holder}:
+                self.version += 1
 
     def held(self, key: SetKey) -> list[ConfigMapView]:
         """Return the ConfigMaps written for a set, wherever they are, by name."""

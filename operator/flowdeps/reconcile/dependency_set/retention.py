@@ -104,27 +104,28 @@ async def _in_use(
     if not victims:
         return ()
     used: set[Where] = set()
+    choices: set[str] = set()
     home = {_where(view) for view in revisions_of(primary_location(entry.key), victims)}
     revisions = [view for view in victims if REVISION_LABEL in view.labels]
     try:
         for ref in entry.pool_refs if revisions else ():
             chosen = await context.pools.chosen(ref.name, context.config.pool(ref.name).variable)
             names = {mounted_name(choice, pool=ref.name) for choice in chosen}
-            names_at_home = {mounted_name(choice) for choice in chosen}
-            for where in map(_where, revisions):
-                if where[1] in names or (where in home and where[1] in names_at_home):
-                    used.add(where)
-        choices = sorted({one for view in victims if _is_choice(one := choice_of(view.name))})
-        selector = f"{SET_LABEL} in ({', '.join(choices)})"
+            used |= {_where(view) for view in revisions if view.name in names}
+            choices |= chosen
+        labels = sorted({one for view in victims if _is_choice(one := choice_of(view.name))})
+        selector = f"{SET_LABEL} in ({', '.join(labels)})"
         namespaces = sorted({view.namespace for view in victims})
-        if choices:
+        if labels:
             pods = await context.cluster.list_pods(namespaces=namespaces, selector=selector)
             for pod in (one for one in pods if _may_need(one, now=context.now())):
                 used |= set(_mounted(pod))
+                choices.add(pod["metadata"]["labels"][SET_LABEL])
     except (PoolsError, ClusterError) as error:
         log.info("%s: what it has left stays, as nobody knows who uses it: %s", entry.key, error)
         return {_where(view) for view in victims}
-    return used
+    # The set's own revision stays as long as a copy of it does: the status lists what there is.
+    return used | {where for where in home if choice_of(where[1]) in choices}
 
 
 def _is_choice(text: str) -> bool:
