@@ -11,6 +11,7 @@ from flowdeps.api.config import Config
 from flowdeps.api.events import Kind
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
+from flowdeps.api.spec import WorkPoolRef
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.prefect.client import Pools
@@ -24,7 +25,7 @@ from flowdeps.scheduling.poller import Poller
 from flowdeps.scheduling.queue import Queue
 from flowdeps.scheduling.single_flight import SingleFlight
 from flowdeps.state.fragments import Signature
-from flowdeps.state.locations import Claims, Location
+from flowdeps.state.locations import Claims, Location, admitted_pools
 from flowdeps.state.store import PoolKey, SetEntry, SetKey, Store
 from flowdeps.telemetry.metrics import Metrics
 from flowdeps.trials.image import Image, ImageRef
@@ -77,7 +78,8 @@ class PoolState:
     """The pool whose copies its runs mount: this one, but for a template that can't be changed."""
     verdicts: dict[SetKey, Verdict] = field(default_factory=dict)
     merged: dict[SetKey, Signature] = field(default_factory=dict)
-    """Which version of each set its verdict is about."""
+    """Which version of each set its verdict is about; one that is not admitted has none, as its
+    verdict is about all."""
 
     def verdict(self, key: SetKey, signature: Signature) -> Verdict | None:
         """Return what the pool says of this version of a set; None where it saw none so far."""
@@ -125,6 +127,10 @@ class Context:
         if self._claims is None or self._claims.version != self.store.version:
             self._claims = Claims(self.store, self.config)
         return self._claims
+
+    def admitted(self, entry: SetEntry) -> tuple[WorkPoolRef, ...]:
+        """Return the pools that admit a set."""
+        return admitted_pools(entry, config=self.config, pools=self.store.pools)
 
     def conflict(self, entry: SetEntry, location: Location) -> Outcome | None:
         """Return why a set can't publish in a location; None where it can."""

@@ -50,15 +50,27 @@ def primary_location(key: SetKey) -> Location:
     return Location(key.namespace, key.name)
 
 
+def admitted_pools(
+    entry: SetEntry, *, config: Config, pools: Mapping[str, PoolView]
+) -> tuple[WorkPoolRef, ...]:
+    """Return the pools that admit a set, of those that were seen: all that is done for the pools of
+    a set is done for these, and no other pool gives it anything."""
+    return tuple(
+        ref
+        for ref in entry.pool_refs
+        if (view := pools.get(ref.name))
+        and config.pool(ref.name).admits(entry.key.namespace, jobs=view.job_namespaces)
+    )
+
+
 def locations_of(
     entry: SetEntry, *, config: Config, pools: Mapping[str, PoolView]
 ) -> list[Location]:
-    """Return where a set's lock is published, by its pools that were seen; its own first."""
+    """Return where a set's lock is published, by the pools that admit it; its own first."""
     found = {primary_location(entry.key): None}
-    for ref in entry.pool_refs:
-        if ref.name in pools and config.pool(ref.name).admits(entry.key.namespace):
-            namespaces = pools[ref.name].job_namespaces
-            found |= dict.fromkeys(Location(one, ref.key, ref.name) for one in namespaces)
+    for ref in admitted_pools(entry, config=config, pools=pools):
+        namespaces = pools[ref.name].job_namespaces
+        found |= dict.fromkeys(Location(one, ref.key, ref.name) for one in namespaces)
     return list(found)
 
 
@@ -168,6 +180,9 @@ class Claims:
         for view in self._store.held(entry.key) if unseen else ():
             for ref in unseen:
                 location = Location(view.namespace, ref.key, ref.name)
-                admitted = self._config.pool(ref.name).admits(entry.key.namespace)
+                settings = self._config.pool(ref.name)
+                # Without any word on where jobs run, they may run in the set's own namespace.
+                jobs = settings.job_namespaces or (entry.key.namespace,)
+                admitted = settings.admits(entry.key.namespace, jobs=jobs)
                 if admitted and view.name == location.live_name:
                     yield location

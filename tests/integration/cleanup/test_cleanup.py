@@ -42,12 +42,15 @@ _NAME = "cleaned"
 _KINDS = ("fds", "cm", "secret", "pod", "lease")
 _UNSEEN = {"observedGeneration": -1}
 _OURS = "app.kubernetes.io/managed-by=flowdeps"
+_POOLS = {
+    "name": "*",
+    "namespaces": [_SETS],
+    "jobNamespaces": [_JOBS],
+    "image": "example.com/flows:1",
+}
 _MODES: dict[str, dict[str, Any]] = {
-    "cluster": {},
-    "namespaces": {
-        "watchNamespaces": [_SETS],
-        "workPools": [{"name": "*", "jobNamespaces": [_JOBS], "image": "example.com/flows:1"}],
-    },
+    "cluster": {"workPools": [_POOLS]},
+    "namespaces": {"watchNamespaces": [_SETS], "workPools": [_POOLS]},
 }
 
 

@@ -36,7 +36,7 @@ def test_a_pool_that_was_not_looked_at_adds_no_place() -> None:
 
 def test_a_pool_that_does_not_admit_the_namespace_gets_no_lock() -> None:
     """Sets of a namespace that a pool does not trust write nothing where its jobs run."""
-    strict = config({"name": "a", "namespaces": ["team-*"]}, {"name": "*"})
+    strict = config({"name": "a", "namespaces": ["team-*"]}, {"name": "*", "namespaces": ["*"]})
     both = pools(a="jobs", b="jobs-b")
     assert locations_of(entry(pools=["a", "b"]), config=strict, pools=both) == [
         HOME,

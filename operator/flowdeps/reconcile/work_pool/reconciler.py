@@ -96,10 +96,11 @@ class PoolReconciler:
     async def _reconcile(self, name: str) -> float | None:
         context = self._context
         throttle = self._throttles.setdefault(name, WriteThrottle(context.jitter))
-        sets, now = context.store.offering(name), context.queue.time()
+        now = context.queue.time()
 
         def busy() -> bool:
-            return any(map(context.working_on, sets))
+            admitted = [one for one in context.store.offering(name) if self._admits(name, one)]
+            return any(map(context.working_on, admitted))
 
         if now < self._held_until.get(name, 0.0) and busy():
             return _PAUSE
@@ -192,15 +193,21 @@ class PoolReconciler:
         offered: dict[str, _Offer] = {}
         signatures: dict[SetKey, Signature] = {}
         for offer in self._offers(pool.name):
-            signatures[offer.entry.key] = offer.signature
             verdict = self._judge(offer, pool, live_keys)
+            if verdict.reason is not Reason.NOT_ADMITTED:  # then it holds for every version
+                signatures[offer.entry.key] = offer.signature
             verdicts[offer.entry.key] = verdict.noting(runs.notes if runs else ())
             if verdict.synced:
                 offered[offer.ref.key] = offer
         # Offers come oldest first, and so do the keys of `offered`.
-        default = next((o for o in offered.values() if o.ref.default), None)
-        for offer in offered.values():
-            if default and offer.ref.default and offer is not default:
+        asking = [offer for offer in offered.values() if offer.ref.default]
+        allowed = [o for o in asking if settings.allows_default(o.entry.key.namespace)]
+        default = allowed[0] if allowed else None
+        for offer in asking:
+            if offer not in allowed:
+                text = settings.why_not_default(offer.entry.key.namespace)
+                verdicts[offer.entry.key] = Verdict(Reason.DEFAULT_NOT_ALLOWED, text)
+            elif default and offer is not default:
                 verdicts[offer.entry.key] = Verdict(
                     Reason.CONFLICT,
                     f"the older set {default.entry.key} is the pool's default; its key is offered,"
@@ -223,20 +230,21 @@ class PoolReconciler:
         keys = {key: offer.entry.key for key, offer in offered.items()}
         return _Wanted(keys, fragment, verdicts, signatures)
 
+    def _admits(self, name: str, key: SetKey) -> bool:
+        return any(
+            ref.name == name for ref in self._context.admitted(self._context.store.sets[key])
+        )
+
     def _judge(self, offer: _Offer, pool: Pool, live_keys: set[str]) -> Verdict:
         context, entry, ref = self._context, offer.entry, offer.ref
         settings = context.config.pool(pool.name)
-        if not settings.admits(entry.key.namespace):
-            return Verdict(
-                Reason.NOT_ADMITTED,
-                f"the pool takes sets from {', '.join(settings.namespaces)}, not from namespace"
-                f" {entry.key.namespace}; ask whoever runs flowdeps to add it to the pool's"
-                " namespaces",
-            )
+        namespaces = context.store.pools[pool.name].job_namespaces
         kind = for_type(pool.type)
+        if not self._admits(pool.name, entry.key) and (settings.namespaces or namespaces):
+            text = settings.why_not_admitted(entry.key.namespace, jobs=namespaces)
+            return Verdict(Reason.NOT_ADMITTED, text)
         if kind is None:
             return Verdict(Reason.POOL_UNSUPPORTED, unsupported(pool.type))
-        namespaces = context.store.pools[pool.name].job_namespaces
         if not namespaces:
             return Verdict(Reason.NOT_MERGEABLE, kind.unlocated)
         if entry.spec is None and not context.store.held(entry.key):
