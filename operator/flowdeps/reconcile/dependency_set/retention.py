@@ -62,9 +62,10 @@ async def prune(context: Context, progress: Progress) -> Outcome:
         limit=spec.revision_history_limit,
         proposals=1 if spec.updates is Updates.MANUAL else 0,
     )
-    now, since = context.queue.time(), context.left.pop(entry.key, {})
+    now, since = context.queue.time(), context.left.get(entry.key, {})
     history = {_where(view) for location in wanted for view in revisions_of(location, views)}
     left = {w: since.get(w, now) for w in map(_where, victims) if w not in history}
+    context.left[entry.key] = left
     used = await _in_use(context, entry, victims)
     for view in victims:
         where = _where(view)
@@ -75,8 +76,8 @@ async def prune(context: Context, progress: Progress) -> Outcome:
         if left.pop(where, None) is not None:  # it may be in the way of another set's own
             context.requeue_competitors(choice_of(view.name), but=entry.key)
     if not left:
+        context.left.pop(entry.key)
         return Outcome.done(Reason.PUBLISHED)
-    context.left[entry.key] = left
     pause = min(_AGAIN if w in used else max(1.0, t + GRACE - now) for w, t in left.items())
     return Outcome.waits(Reason.PENDING, "runs may mount what it has left", retry_after=pause)
 
