@@ -109,8 +109,9 @@ async def _publish_at(
             if isinstance(found, Outcome):
                 return found
             view = found
-        if conflict := context.conflict(entry, location):
-            # What came meanwhile, or was just found, says that it is another set's.
+        other = view is not None and view.holder != entry.key
+        if other and (conflict := context.conflict(entry, location)):
+            # It came meanwhile, or no list has brought it, and it says whose the place is.
             context.requeue_competitors(location.key, but=entry.key)
             return conflict
         if view and context.is_foreign(view.holder):
@@ -132,7 +133,7 @@ async def _publish_at(
         if view and view.holder != entry.key:
             # First: nothing leads to them once the ConfigMap is ours, and our runs would have them.
             await remove_credentials(context, view)
-        if view is None and not desired.immutable:
+        if view is None and location.pool and not desired.immutable:
             await _take_along(context, entry, location)
         await _apply(context, desired, lock, view)
         if view and view.holder != entry.key:
@@ -151,12 +152,11 @@ async def _take_along(context: Context, entry: SetEntry, location: Location) -> 
             continue
         if choice_of(view.name) != revision_choice(location.key, named):
             continue
-        if PROPOSED_ANNOTATION in view.annotations:
+        there = (location.namespace, location.revision(named)) in context.store.config_maps
+        if there or PROPOSED_ANNOTATION in view.annotations:
             continue
         summary = view.annotations.get(SUMMARY_ANNOTATION, "")
         desired, _ = config_maps(entry, location, record, summary=summary)
-        if (desired.namespace, desired.name) in context.store.config_maps:
-            continue
         body = await context.cluster.get_config_map(view.namespace, view.name)
         found = view_config_map(body) if body else view
         if body and found.intact and found.manifest == view.manifest:

@@ -62,9 +62,10 @@ async def prune(context: Context, progress: Progress) -> Outcome:
         limit=spec.revision_history_limit,
         proposals=1 if spec.updates is Updates.MANUAL else 0,
     )
-    now, since = context.queue.time(), context.left.pop(entry.key, {})
+    now, since = context.queue.time(), context.left.get(entry.key, {})
     history = {_where(view) for location in wanted for view in revisions_of(location, views)}
     left = {w: since.get(w, now) for w in map(_where, victims) if w not in history}
+    context.left[entry.key] = left
     used = await _in_use(context, entry, victims)
     for view in victims:
         where = _where(view)
@@ -75,8 +76,8 @@ async def prune(context: Context, progress: Progress) -> Outcome:
         if left.pop(where, None) is not None:  # it may be in the way of another set's own
             context.requeue_competitors(choice_of(view.name), but=entry.key)
     if not left:
+        context.left.pop(entry.key)
         return Outcome.done(Reason.PUBLISHED)
-    context.left[entry.key] = left
     pause = min(_AGAIN if w in used else max(1.0, t + GRACE - now) for w, t in left.items())
     return Outcome.waits(Reason.PENDING, "runs may mount what it has left", retry_after=pause)
 
@@ -104,27 +105,28 @@ async def _in_use(
     if not victims:
         return ()
     used: set[Where] = set()
+    choices: set[str] = set()
     home = {_where(view) for view in revisions_of(primary_location(entry.key), victims)}
     revisions = [view for view in victims if REVISION_LABEL in view.labels]
     try:
         for ref in entry.pool_refs if revisions else ():
             chosen = await context.pools.chosen(ref.name, context.config.pool(ref.name).variable)
             names = {mounted_name(choice, pool=ref.name) for choice in chosen}
-            names_at_home = {mounted_name(choice) for choice in chosen}
-            for where in map(_where, revisions):
-                if where[1] in names or (where in home and where[1] in names_at_home):
-                    used.add(where)
-        choices = sorted({one for view in victims if _is_choice(one := choice_of(view.name))})
-        selector = f"{SET_LABEL} in ({', '.join(choices)})"
+            used |= {_where(view) for view in revisions if view.name in names}
+            choices |= chosen
+        labels = sorted({one for view in victims if _is_choice(one := choice_of(view.name))})
+        selector = f"{SET_LABEL} in ({', '.join(labels)})"
         namespaces = sorted({view.namespace for view in victims})
-        if choices:
+        if labels:
             pods = await context.cluster.list_pods(namespaces=namespaces, selector=selector)
             for pod in (one for one in pods if _may_need(one, now=context.now())):
                 used |= set(_mounted(pod))
+                choices.add(pod["metadata"]["labels"][SET_LABEL])
     except (PoolsError, ClusterError) as error:
         log.info("%s: what it has left stays, as nobody knows who uses it: %s", entry.key, error)
         return {_where(view) for view in victims}
-    return used
+    # The set's own revision stays as long as a copy of it does: the status lists what there is.
+    return used | {where for where in home if choice_of(where[1]) in choices}
 
 
 def _is_choice(text: str) -> bool:
