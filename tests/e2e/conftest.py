@@ -15,7 +15,6 @@ from tests.support.accounts import Accounts
 from tests.support.fixtures import install_crd
 from tests.support.operator import Operator
 
-
 _OPEN = {"namespaces": ["*"], "defaultNamespaces": ["*"]}
 
 
