@@ -163,6 +163,7 @@ def _fragment(
         )
     return pool_fragment(
         offered,
+        pool=args.pool,
         settings=settings,
         default=default,
         index=config.index,

@@ -1,10 +1,9 @@
 """The ConfigMaps of a lock as they should be, and which of those that are there are not wanted.
 
-Each location has two of one shape:
+Each location has two of one shape, whose names are in `api/names.py`:
 
-    flowdeps-<key>           live: what runs mount; in the set's own namespace its annotations
-                             say what made the lock
-    flowdeps-<key>-<digest>  the revision, immutable, kept for its history
+    live          what runs mount; the set's own has annotations that say what made the lock
+    the revision  immutable, kept for its history; its name ends with `-<digest>`
 """
 
 import json
@@ -158,6 +157,7 @@ def config_maps(
 def manifest_of(key: SetKey, location: Location, record: LockRecord) -> dict[str, Any]:
     """Return what lock.json in a location should say; locks lack the fields that are empty."""
     maybe = {
+        "pool": location.pool,
         "image": record.image,
         "shadow": list(record.shadow),
         "credentials": record.credentials,

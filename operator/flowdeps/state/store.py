@@ -241,8 +241,7 @@ class Store:
         self.config_maps[where] = view
         self._fresh.add(where)
         self._by_holder[view.holder].add(where)
-        if known is None or known.holder != view.holder:
-            self._holders_changed(view, known)
+        self.version += known is None or known.holder != view.holder
         return view
 
     def remove_config_map(self, namespace: str, name: str, uid: str) -> ConfigMapView | None:
@@ -254,15 +253,8 @@ class Store:
         del self.config_maps[where]
         self._fresh.add(where)
         self._by_holder[view.holder].discard(where)
-        self._holders_changed(view)
+        self.version += 1
         return view
-
-    def _holders_changed(self, *views: ConfigMapView | None) -> None:
-        for view in filter(None, views):
-            # What a set holds decides nothing where its spec and all of its pools are known.
-            entry = self.sets.get(view.holder)
-            if not (entry and entry.spec and all(r.name in self.pools for r in entry.pool_refs)):
-                self.version += 1
 
     def held(self, key: SetKey) -> list[ConfigMapView]:
         """Return the ConfigMaps written for a set, wherever they are, by name."""

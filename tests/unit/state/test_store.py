@@ -330,16 +330,22 @@ def test_a_spec_is_parsed_once_and_a_status_moves_no_claim() -> None:
     assert store.version > version
 
 
-def test_claims_are_worked_out_again_when_a_copy_comes_of_a_pool_not_seen_yet() -> None:
-    """It keeps its location then. Once all of a set's pools are known, they alone decide."""
+def test_claims_are_worked_out_again_when_a_config_map_comes_or_goes() -> None:
+    """What is there says who has a location; another version of it says nothing new."""
     store = Store()
     store.put_set(set_body(version=1, pools=["a"]))
-    version = store.version
+    versions = [store.version]
     store.put_config_map(config_map(version=1))
-    assert store.version > version
-    store.put_pool(PoolView(name="a", job_namespaces=("jobs",)))
+    versions.append(store.version)
+    store.put_config_map(config_map(version=2, holder=("flows", "other")))
+    versions.append(store.version)
+    store.remove_config_map("flows", "flowdeps-ml", "uid-flows-flowdeps-ml")
+    versions.append(store.version)
+    assert store.put_pool(PoolView(name="a", job_namespaces=("jobs",)))
+    versions.append(store.version)
+    assert versions == sorted({*versions})
+    store.put_config_map(config_map(version=3))
     version = store.version
+    store.put_config_map(config_map(version=4))
     assert not store.put_pool(PoolView(name="a", job_namespaces=("jobs",)))
-    store.put_config_map(config_map("flowdeps-x", version=2))
-    store.remove_config_map("flows", "flowdeps-x", "uid-flows-flowdeps-x")
     assert store.version == version

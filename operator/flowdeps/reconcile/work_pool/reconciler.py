@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from flowdeps.api.names import mounted_name
 from flowdeps.api.reasons import Reason
 from flowdeps.api.spec import WorkPoolRef
 from flowdeps.clients.prefect.client import Pool
@@ -129,8 +130,9 @@ class PoolReconciler:
         except MergeRefusedError as refusal:
             reason = _REFUSALS.get(refusal.reason, Reason.NOT_MERGEABLE)
             verdicts = wanted.refused(Verdict(reason, str(refusal)))
-            left = self._left(pool)
-            self._settle(name, replace(wanted, offered=left, fragment=None, verdicts=verdicts))
+            left = replace(wanted, offered=self._left(pool), fragment=None, verdicts=verdicts)
+            live = find(pool.template)
+            self._settle(name, left, mounts=live.pool if live else name)
             return None
         if template != pool.template:
             return await self._write(pool, template, throttle=throttle, wanted=wanted)
@@ -184,7 +186,9 @@ class PoolReconciler:
     def _wanted(self, pool: Pool, runs: Runs | None) -> _Wanted:
         context, live = self._context, find(pool.template)
         settings = context.config.pool(pool.name)
-        live_keys = set(live.keys) if live and live.owner == context.config.owner else set()
+        ours = live is not None and live.owner == context.config.owner
+        # Runs mount what this pool's copies are named, and not what an earlier version named them.
+        live_keys = set(live.keys) if live and ours and live.pool == pool.name else set()
         verdicts: dict[SetKey, Verdict] = {}
         offered: dict[str, _Offer] = {}
         signatures: dict[SetKey, Signature] = {}
@@ -213,6 +217,7 @@ class PoolReconciler:
             return _Wanted({}, None, verdicts, signatures)
         fragment = pool_fragment(
             {key: offer.signature for key, offer in offered.items()},
+            pool=pool.name,
             settings=settings,
             default=default.ref.key if default else NONE,
             index=context.config.index,
@@ -244,22 +249,15 @@ class PoolReconciler:
             return Verdict(Reason.NOT_MERGEABLE, kind.unlocated)
         if entry.spec is None and not context.store.held(entry.key):
             return Verdict(Reason.PENDING, "waits for a lock")  # others may serve its key
-        for namespace in namespaces:
-            location = Location(namespace, ref.key)
-            holder = context.claims.holder(location)
-            if holder != entry.key:
-                return Verdict(
-                    Reason.CONFLICT,
-                    f'the older set {holder} serves the key "{ref.key}" in namespace {namespace};'
-                    " choose another key in spec.workPools",
-                )
+        if conflict := context.conflict(entry, Location(namespaces[0], ref.key, pool.name)):
+            return Verdict(Reason.CONFLICT, conflict.message)
 
         def has(location: str, name: str) -> bool:
             view = context.store.config_maps.get((location, name))
             return view is not None and view.holder == entry.key
 
         # What was deleted by hand is on its way back; its key stays meanwhile.
-        missing = kind.missing(ref.key, namespaces, has)
+        missing = kind.missing(pool.name, ref.key, namespaces, has)
         if missing and ref.key not in live_keys:
             return Verdict(Reason.PENDING, f"waits for {missing}")
         return Verdict(Reason.SYNCED)
@@ -274,7 +272,7 @@ class PoolReconciler:
             key: view.holder
             for key in live.keys
             for namespace in store.pools[pool.name].job_namespaces
-            if (view := store.config_maps.get((namespace, Location(namespace, key).live_name)))
+            if (view := store.config_maps.get((namespace, mounted_name(key, pool=live.pool))))
         }
 
     async def _write(
@@ -317,9 +315,13 @@ class PoolReconciler:
         signatures = {one.entry.key: one.signature for one in self._offers(name)}
         return _Wanted({}, None, dict.fromkeys(signatures, Verdict(reason, message)), signatures)
 
-    def _settle(self, name: str, wanted: _Wanted) -> None:
-        """Keep what a pool offers by now, and what it says of its sets."""
+    def _settle(self, name: str, wanted: _Wanted, *, mounts: str | None = None) -> None:
+        """Keep what a pool offers by now, and what it says of its sets.
+
+        `mounts`: the pool whose copies its runs mount, if it is another.
+        """
         context, state = self._context, self._state(name)
+        state.mounts = name if mounts is None else mounts
         before, state.offered, state.looked = state.offered, dict(wanted.offered), True
         waiting = context.removing.keys() & context.store.offering(name)
         context.requeue((waiting | set(before.values())) - set(wanted.offered.values()))
