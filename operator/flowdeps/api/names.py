@@ -33,6 +33,9 @@ REVISION_LABEL = f"{GROUP}/revision"
 PURPOSE_LABEL = f"{GROUP}/purpose"
 """On the pods of trials and their ConfigMaps: `probe`, `verify` or, on kept facts, `image`."""
 
+LOCK_LABELS = (MANAGED_BY_LABEL, SET_LABEL, NAMESPACE_LABEL, REVISION_LABEL)
+"""Those of ConfigMaps with locks."""
+
 # Annotations of sets
 
 REFRESH_REQUESTED_ANNOTATION = f"{GROUP}/refresh-requested-at"
@@ -51,6 +54,19 @@ NOTES_ANNOTATION = f"{GROUP}/notes"
 PROPOSED_ANNOTATION = f"{GROUP}/proposed"
 SUMMARY_ANNOTATION = f"{GROUP}/summary"
 CONTENT_ANNOTATION = f"{GROUP}/content"
+LOCK_ANNOTATIONS = (
+    INPUTS_ANNOTATION,
+    RESOLVED_AT_ANNOTATION,
+    REFRESHED_AT_ANNOTATION,
+    REFRESH_HANDLED_ANNOTATION,
+    PINNED_ANNOTATION,
+    VERIFIED_ANNOTATION,
+    VERIFY_NOTES_ANNOTATION,
+    NOTES_ANNOTATION,
+    PROPOSED_ANNOTATION,
+    SUMMARY_ANNOTATION,
+)
+"""All but the one on the content."""
 
 # Annotations of ConfigMaps with what an image has
 

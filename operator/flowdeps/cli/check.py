@@ -2,12 +2,12 @@
 
 import argparse
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from flowdeps.api.config import Config
 from flowdeps.cli.settings import add_config, read_config
+from flowdeps.cli.terminal import say, say_aside
 from flowdeps.delivery.kinds import for_type
 from flowdeps.state.store import Body, Store
 
@@ -46,14 +46,14 @@ def run(args: argparse.Namespace) -> int:
 async def _check(config: Config) -> int:
     problems, notes = 0, list[str]()
     async for what, problem in _findings(config, notes):
-        print(f"{'ok' if problem is None else 'NO'}    {what}")
+        say(f"{'ok' if problem is None else 'NO'}    {what}")
         if problem is not None:
-            print(f"      {problem}")
+            say(f"      {problem}")
             problems += 1
     for note in notes:
-        print(f"note  {note}")
+        say(f"note  {note}")
     if problems:
-        print(f"{problems} of these would keep the operator from its work", file=sys.stderr)
+        say_aside(f"{problems} of these would keep the operator from its work")
     return 1 if problems else 0
 
 

@@ -2,8 +2,6 @@
 
 import argparse
 import asyncio
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -21,6 +19,7 @@ from flowdeps.api.times import parse_time
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.manifests import read_manifests
 from flowdeps.cli.settings import add_config, read_config, read_document
+from flowdeps.cli.terminal import say_aside, say_json
 from flowdeps.clients.prefect.pool import Pool, Workers
 from flowdeps.delivery.choice import NONE
 from flowdeps.delivery.kinds import for_type, remove, unsupported
@@ -115,13 +114,12 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(f"{title}: NotKubernetes: {unsupported(pool.type)}")
     if not args.check:
         for note in notes:
-            print(f"flowdeps: {title}: {note}", file=sys.stderr)
-        json.dump(template, sys.stdout, indent=2, ensure_ascii=False)
-        print()
+            say_aside(f"flowdeps: {title}: {note}")
+        say_json(template)
         return 0
     if template == base:
         return 0
-    print(f"flowdeps: the template of {title} would change", file=sys.stderr)
+    say_aside(f"flowdeps: the template of {title} would change")
     return 1
 
 

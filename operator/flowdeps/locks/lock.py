@@ -18,7 +18,7 @@ from typing import TypeVar
 from packaging.utils import InvalidName, NormalizedName, canonicalize_name, is_normalized_name
 from packaging.version import InvalidVersion, Version
 
-from flowdeps.locks.requirements import printable
+from flowdeps.locks.legible import printable
 from flowdeps.locks.target import PLATFORMS, Target, TargetError
 
 T = TypeVar("T")

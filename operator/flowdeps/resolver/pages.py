@@ -15,9 +15,9 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 import flowdeps
+from flowdeps.locks.legible import printable
 from flowdeps.locks.releases import Page, Release
 from flowdeps.locks.request import LockRequest
-from flowdeps.locks.requirements import printable
 from flowdeps.resolver import pages_child
 from flowdeps.resolver.child import Limits, run_child
 from flowdeps.resolver.errors import IndexUnavailableError, LimitExceededError, ResolverError

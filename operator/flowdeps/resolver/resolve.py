@@ -17,6 +17,7 @@ from flowdeps.locks import overlay
 from flowdeps.locks.access import Access
 from flowdeps.locks.differences import differences
 from flowdeps.locks.image import ImageFacts
+from flowdeps.locks.legible import printable
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.markers import left_out
 from flowdeps.locks.platforms import (
@@ -37,7 +38,6 @@ from flowdeps.locks.releases import (
     unread,
 )
 from flowdeps.locks.request import LockRequest
-from flowdeps.locks.requirements import printable
 from flowdeps.resolver.advice import describe_differences, lowered_pins
 from flowdeps.resolver.child import Limits
 from flowdeps.resolver.command import newest_upload

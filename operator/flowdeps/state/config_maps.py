@@ -27,19 +27,6 @@ from flowdeps.state.store import (
 SUMMARY_LIMIT = 240
 """Characters of a revision's one-line diff."""
 
-_OWNED_ANNOTATIONS = (
-    names.INPUTS_ANNOTATION,
-    names.RESOLVED_AT_ANNOTATION,
-    names.REFRESHED_AT_ANNOTATION,
-    names.REFRESH_HANDLED_ANNOTATION,
-    names.PINNED_ANNOTATION,
-    names.VERIFIED_ANNOTATION,
-    names.VERIFY_NOTES_ANNOTATION,
-    names.NOTES_ANNOTATION,
-    names.PROPOSED_ANNOTATION,
-    names.SUMMARY_ANNOTATION,
-)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Desired:
@@ -65,7 +52,9 @@ class Desired:
             and view.immutable == self.immutable
             and view.manifest == self.manifest
             and all(view.labels.get(k) == v for k, v in self.labels.items())
-            and all(view.annotations.get(k) == self.annotations.get(k) for k in _OWNED_ANNOTATIONS)
+            and all(
+                view.annotations.get(k) == self.annotations.get(k) for k in names.LOCK_ANNOTATIONS
+            )
             and (self.owner is None or self.owner["uid"] in view.owners)
         )
 
@@ -201,7 +190,7 @@ def keep_history(desired: Desired, view: ConfigMapView | None) -> Desired:
     """Return a revision with what one that is there already says of how it was made."""
     if view is None or desired.must_be_replaced(view) or not desired.immutable:
         return desired
-    made = [name for name in _OWNED_ANNOTATIONS if name != names.PROPOSED_ANNOTATION]
+    made = [name for name in names.LOCK_ANNOTATIONS if name != names.PROPOSED_ANNOTATION]
     kept = {k: v for k, v in view.annotations.items() if k in made}
     return replace(desired, annotations={**desired.annotations, **kept})
 

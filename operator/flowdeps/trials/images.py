@@ -18,7 +18,7 @@ from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.locks.image import ImageError, ImageFacts
 from flowdeps.locks.inspection import parse_probe
-from flowdeps.locks.requirements import printable
+from flowdeps.locks.legible import printable
 from flowdeps.telemetry.metrics import Metrics, measured
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.image import Image, ImageRef
@@ -97,20 +97,24 @@ async def sweep(
     Those that are `running`, and the facts of `images`, stay. Raises ClusterError.
     """
     purpose = f"{names.OURS},{names.PURPOSE_LABEL} in"
+    used = {*running, *((ref.namespace, ref.facts_name) for ref in images)}
     pods = await cluster.list_pods(namespaces=namespaces, selector=f"{purpose} (probe, verify)")
     config_maps = cluster.each_config_map(
         namespaces=namespaces, selector=f"{purpose} (probe, verify, image)"
     )
-    found = [body["metadata"] async for body in config_maps]
-    used = {*running, *((ref.namespace, ref.facts_name) for ref in images)}
-    for delete, metas in (
-        (cluster.delete_pod, [body["metadata"] for body in pods]),
-        (cluster.delete_config_map, found),
+    left = [_identity(body) async for body in config_maps]
+    for delete, found in (
+        (cluster.delete_pod, map(_identity, pods)),
+        (cluster.delete_config_map, left),
     ):
-        for meta in metas:
-            namespace, name = meta["namespace"], meta["name"]
+        for namespace, name, uid in found:
             if (namespace, name) not in used and name.startswith(names.PIECE_PREFIX):
-                await delete(namespace=namespace, name=name, uid=meta["uid"])
+                await delete(namespace=namespace, name=name, uid=uid)
+
+
+def _identity(body: Mapping[str, Any]) -> tuple[str, str, str]:
+    meta = body["metadata"]
+    return meta["namespace"], meta["name"], meta["uid"]
 
 
 def labels(purpose: str) -> dict[str, str]:

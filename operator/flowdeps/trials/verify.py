@@ -19,9 +19,9 @@ from flowdeps.api.wording import shorten
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.locks.image import ImageError
 from flowdeps.locks.inspection import MARK, parse_probe
+from flowdeps.locks.legible import printable
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.overlay import unmet_requirements
-from flowdeps.locks.requirements import printable
 from flowdeps.state.store import DIGEST_FILE, LOCK_FILE, MANIFEST_FILE
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.image import Image

@@ -232,6 +232,8 @@ def test_a_long_list_is_not_repeated() -> None:
         "https://PACKAGES.example.com:443/simple",
         "https://b.example.com:8443",
         "https://b.example.com:8443/any",
+        "https://b.example.com:8443/any/+simple/~me/a@b",
+        "https://b.example.com:8443/My%20Feed/caf%C3%A9",
     ],
 )
 def test_an_index_at_or_below_an_allowed_one_is_allowed(url: str) -> None:
@@ -256,12 +258,96 @@ def test_an_index_at_or_below_an_allowed_one_is_allowed(url: str) -> None:
         "https://packages.example.com/simple/..%2fprivate",
         "https://packages.example.com/simple/..\\private",
         "https://packages.example.com/simple/.",
+        "https://packages.example.com/simple/..;/private",
+        "https://packages.example.com/simple/..;a=b/private",
+        "https://packages.example.com/simple/team;a=b",
+        "https://packages.example.com/simple/%252e%252e/private",
+        "https://packages.example.com/simple/%25252e/private",
+        "https://packages.example.com/simple/%5c..%5cprivate",
+        "https://packages.example.com/simple/%2e%2e%3b/private",
+        "https://packages.example.com/simple/%00/private",
+        "https://packages.example.com/simple/..%0d/private",
+        "https://packages.example.com/simple/..%20/private",
+        "https://packages.example.com/simple/%c0%ae%c0%ae/private",
+        "https://packages.example.com/simple/%EF%BC%8E/private",
+        "https://packages.example.com/simple/%74eam",
+        "https://packages.example.com/simple/%zz",
+        "https://packages.example.com/simple/team//a",
+        "https://packages.example.com/%73imple",
+        "https://packages.example.com:0/simple",
     ],
 )
 def test_an_index_that_only_looks_like_an_allowed_one_is_not(url: str) -> None:
     """Another scheme, host, port or segment is another place, and so is a path that climbs."""
     assert not parse_config(FULL).allows_index(url)
     assert Config().allows_index(url)
+
+
+@pytest.mark.parametrize(
+    ("index", "may", "may_not"),
+    [
+        ({}, "https://a.example.com", None),
+        ({"url": "https://a.example.com/x"}, "https://a.example.com/x/y", "https://a.example.com"),
+        (
+            {"url": "https://a.example.com", "extraUrls": ["https://b.example.com"]},
+            "https://b.example.com",
+            "https://c.example.com",
+        ),
+        (
+            {"url": "https://a.example.com/x", "allowed": ["https://b.example.com"]},
+            "https://a.example.com/x",
+            "https://a.example.com/x/y",
+        ),
+        ({"url": "https://a.example.com", "allowed": ["*"]}, "https://b.example.com/..;/", None),
+    ],
+)
+def test_where_an_index_is_configured_sets_may_name_no_other(
+    index: dict[str, object], may: str, may_not: str | None
+) -> None:
+    """Unless `allowed` says more; `*` is all."""
+    config = parse_config({"index": index})
+    assert config.allows_index(may)
+    assert may_not is None or not config.allows_index(may_not)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "may", "may_not"),
+    [
+        (
+            "registry.example.com",
+            ["registry.example.com/flows:1"],
+            [
+                "registry.example.com:5000/flows:1",
+                "registry.example.com:5000",
+                "registry.example.com.evil/x",
+            ],
+        ),
+        (
+            "registry.example.com:5000",
+            ["registry.example.com:5000/flows@sha256:0"],
+            ["registry.example.com/flows", "registry.example.com:50001/flows"],
+        ),
+        (
+            "registry.example.com/flows",
+            [
+                "registry.example.com/flows",
+                "registry.example.com/flows:1",
+                "registry.example.com/flows@sha256:0",
+                "registry.example.com/flows/a:1",
+            ],
+            ["registry.example.com/flows-other", "registry.example.com/flows:1/x"],
+        ),
+        ("python", ["python:3.11", "python@sha256:0"], ["python:5000/flows", "pythons"]),
+        ("python:3.11", ["python:3.11", "python:3.11@sha256:0"], ["python:3.11.1", "python"]),
+    ],
+)
+def test_an_allowed_image_is_of_one_registry_with_its_port(
+    allowed: str, may: list[str], may_not: list[str]
+) -> None:
+    """After the name of a registry, `:` begins another registry, not a tag."""
+    config = parse_config({"images": {"allowed": [allowed]}})
+    assert [one for one in may if not config.allows_image(one)] == []
+    assert [one for one in may_not if config.allows_image(one)] == []
 
 
 _CPU, _FIRST = "pods.resources.limits.cpu", "pods.tolerations[0]"
@@ -303,6 +389,8 @@ _CPU, _FIRST = "pods.resources.limits.cpu", "pods.tolerations[0]"
         ({"resolver": {"cacheDirectory": "a"}}, "resolver.cacheDirectory", "the whole path"),
         ({"index": {"allowed": ["packages.example.com"]}}, "index.allowed[0]", "write it such as"),
         ({"index": {"allowed": ["https://a:secret@b"]}}, "index.allowed[0]", "remove the part"),
+        ({"index": {"allowed": ["https://a/..;/b"]}}, "index.allowed[0]", "leave out '%', ';'"),
+        ({"index": {"allowed": ["https://a/%2e"]}}, "index.allowed[0]", "leave out '%', ';'"),
         ({"index": {"cooldown": "2y"}}, "index.cooldown", "numbers with d, h, m or s"),
         ({"index": {"cooldown": "400d"}}, "index.cooldown", "365d or less"),
         ({"images": {"recheck": "0s"}}, "images.recheck", "1m or more"),
