@@ -27,7 +27,9 @@ from flowdeps.api.names import (
     NAMESPACE_LABEL,
     OURS,
     REFRESH_REQUESTED_ANNOTATION,
+    REVISION_LABEL,
     SET_LABEL,
+    choice_of,
     is_managed,
 )
 from flowdeps.api.problems import InvalidError
@@ -285,7 +287,8 @@ class Store:
         self.config_maps[where] = view
         self._fresh.add(where)
         self._by_holder[view.holder].add(where)
-        self.version += known is None or known.holder != view.holder
+        if known is None or known.holder != view.holder:
+            self._holders_changed(view, known)
         return view
 
     def remove_config_map(self, namespace: str, name: str, uid: str) -> ConfigMapView | None:
@@ -297,8 +300,18 @@ class Store:
         del self.config_maps[where]
         self._fresh.add(where)
         self._by_holder[view.holder].discard(where)
-        self.version += 1
+        self._holders_changed(view)
         return view
+
+    def _holders_changed(self, *views: ConfigMapView | None) -> None:
+        for view in filter(None, views):
+            # What a set has decides nothing where all of its pools are known and nobody else wants
+            # the key.
+            entry = self.sets.get(view.holder)
+            key = choice_of(view.name).removesuffix(f"-{view.labels.get(REVISION_LABEL, '')}")
+            known = entry and entry.spec and all(r.name in self.pools for r in entry.pool_refs)
+            if not known or self.rivals(key) - {view.holder}:
+                self.version += 1
 
     def held(self, key: SetKey) -> list[ConfigMapView]:
         """Return the ConfigMaps written for a set, wherever they are, by name."""

@@ -21,7 +21,7 @@ from typing import Any, TypeVar, cast
 from packaging.specifiers import SpecifierSet
 
 from flowdeps.api.config import parse_config
-from flowdeps.api.names import PURPOSE_LABEL, SET_LABEL
+from flowdeps.api.names import LOCK_VOLUME, PURPOSE_LABEL, SET_LABEL, mounted_name
 from flowdeps.api.reasons import Reason
 from flowdeps.app.assembly import make_context
 from flowdeps.app.service import Service
@@ -137,11 +137,13 @@ class MemoryCluster:
         meta = {"namespace": namespace, "name": name, "uid": f"uid-{namespace}-{name}"}
         self._store(self.secrets, "secret", {"metadata": meta, "data": dict(data)})
 
-    def run_pod(self, namespace: str, *, labels: Mapping[str, str]) -> None:
+    def run_pod(self, namespace: str, *, choice: str, pool: str) -> None:
         """A flow's pod, which runs until it is taken away."""
-        meta = {"namespace": namespace, "name": "run", "uid": "run", "labels": dict(labels)}
+        labels = {SET_LABEL: choice}
+        meta = {"namespace": namespace, "name": "run", "uid": "run", "labels": labels}
         container = {"name": "prefect-job", "image": "registry.example.com/slow:1"}
-        body = {"metadata": meta, "spec": {"containers": [container]}}
+        mounted = {"name": LOCK_VOLUME, "configMap": {"name": mounted_name(choice, pool=pool)}}
+        body = {"metadata": meta, "spec": {"containers": [container], "volumes": [mounted]}}
         self.pods.pods[namespace, "run"] = (body, float("inf"))
 
     # What the operator asks
@@ -723,9 +725,9 @@ class Simulation:
                 return one["status"], one["reason"]
         return "Unknown", ""
 
-    def pins(self, name: str, *, namespace: str = "flows") -> str:
-        """The pins that a ConfigMap `flowdeps-<name>` holds, in one line."""
-        body = self.cluster.maps.get((namespace, f"flowdeps-{name}"))
+    def pins(self, name: str, *, namespace: str = "flows", pool: str = "") -> str:
+        """The pins that runs of a pool mount by a key, or a set's own by its name, in one line."""
+        body = self.cluster.maps.get((namespace, mounted_name(name, pool=pool)))
         lines = body["data"]["requirements.txt"].splitlines() if body else []
         return " ".join(line.partition(" ")[0] for line in lines if re.match(r"\w.*==", line))
 

@@ -51,7 +51,7 @@ def test_a_status_that_names_a_foreign_namespace_gets_nothing_written_there(
         sim.prefect.outage = None
         await settled(sim)
         assert objects(sim, "victim") == set()
-        assert sim.pins("ml", namespace="jobs") == "alpha==1.0"
+        assert sim.pins("ml", namespace="jobs", pool="k") == "alpha==1.0"
 
     play(script, watchNamespaces=watched)
 
@@ -73,10 +73,10 @@ def test_what_is_published_stays_while_nobody_knows_where_jobs_run(watched: list
             await asyncio.sleep(5 * HOUR)
             assert sim.pins("ml") == "alpha==1.0"
             assert objects(sim, "jobs") == before
-            assert sim.pins("ml", namespace="jobs") == "pandas==1.0"
+            assert sim.pins("ml", namespace="jobs", pool="k") == "pandas==1.0"
             sim.prefect.outage = None
             await asyncio.sleep(10 * MINUTE)
-            assert sim.pins("ml", namespace="jobs") == "alpha==1.0"
+            assert sim.pins("ml", namespace="jobs", pool="k") == "alpha==1.0"
         await settled(sim)
 
     play(script, watchNamespaces=watched)
@@ -93,7 +93,7 @@ def test_copies_follow_without_prefect_where_the_configuration_names_their_names
         async with sim.operator():
             sim.cluster.apply("ml", pools=["k"], requirements=["alpha"])
             await asyncio.sleep(5 * MINUTE)
-            assert sim.pins("ml", namespace="jobs") == "alpha==1.0"
+            assert sim.pins("ml", namespace="jobs", pool="k") == "alpha==1.0"
 
     play(script, workPools=[OPEN | {"jobNamespaces": ["jobs"]}])
 

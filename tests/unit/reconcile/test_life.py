@@ -47,7 +47,7 @@ def test_a_set_is_locked_published_and_offered() -> None:
         sim.cluster.apply("ml", pools=["k"])
         await settled(sim)
         assert sim.ready("ml") == ("True", "Ready")
-        assert sim.pins("ml") == sim.pins("ml", namespace="jobs") == "pandas==1.0"
+        assert sim.pins("ml") == sim.pins("ml", namespace="jobs", pool="k") == "pandas==1.0"
         assert sim.prefect.keys("k") == ["ml"]
         assert sim.prefect.writes["k"] == 1
 
@@ -376,14 +376,14 @@ def test_copies_where_nothing_is_watched_are_kept_without_writing(unlistable: se
         sim.prefect.make("k", namespace="jobs")
         sim.cluster.apply("ml", pools=["k"])
         await settled(sim)
-        assert sim.pins("ml", namespace="jobs") == "pandas==1.0"
+        assert sim.pins("ml", namespace="jobs", pool="k") == "pandas==1.0"
         async with sim.operator() as service:
             writes = sim.writes()
             await asyncio.sleep(HOUR)
             assert sim.writes() == writes
             sim.cluster.edit_map("jobs", "flowdeps-ml", **{"requirements.txt": "evil==1.0"})
             await asyncio.sleep(11 * MINUTE)
-            assert sim.pins("ml", namespace="jobs") == "pandas==1.0"
+            assert sim.pins("ml", namespace="jobs", pool="k") == "pandas==1.0"
             await asyncio.sleep(HOUR)
             assert service.health.silent_watch is None
         await settled(sim)

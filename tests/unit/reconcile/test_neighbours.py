@@ -45,7 +45,7 @@ def test_of_two_operators_sets_with_one_key_the_first_has_it() -> None:
         await settled(sim)
         assert sim.ready("ml") == ("False", "NameTaken")
         assert "jobs/flowdeps-ml is of the set team/ml, which another operator" in message(sim)
-        assert sim.pins("ml", namespace="jobs") == "alpha==1.0"
+        assert sim.pins("ml", namespace="jobs", pool="k") == "alpha==1.0"
         serve(sim, "team")
         async with sim.operator():
             await asyncio.sleep(15 * MINUTE)
@@ -55,7 +55,7 @@ def test_of_two_operators_sets_with_one_key_the_first_has_it() -> None:
         async with sim.operator():
             await asyncio.sleep(HOUR)
         assert sim.ready("ml") == ("True", "Ready")
-        assert sim.pins("ml", namespace="jobs") == "pandas==1.0"
+        assert sim.pins("ml", namespace="jobs", pool="k") == "pandas==1.0"
 
     play(script)
 
@@ -79,7 +79,7 @@ def test_a_copy_that_another_operator_overwrote_is_told_and_not_taken_back() -> 
             await asyncio.sleep(HOUR)
             assert sim.ready("ml") == ("False", "NameTaken")
             assert sim.cluster.maps[COPY]["metadata"]["labels"][NAMESPACE_LABEL] == "team"
-            assert sim.pins("ml", namespace="jobs") == "pandas==1.0"
+            assert sim.pins("ml", namespace="jobs", pool="k") == "pandas==1.0"
 
     play(script)
 
@@ -95,7 +95,7 @@ def test_copies_of_a_namespace_that_is_not_watched_any_more_are_told_once(
         async with sim.operator():
             sim.cluster.apply("ml", pools=[{"name": "a", "key": "etl"}])
             await asyncio.sleep(5 * MINUTE)
-            assert sim.pins("ml", namespace="jobs") == "alpha==1.0"
+            assert sim.pins("ml", namespace="jobs", pool="k") == "alpha==1.0"
         caplog.clear()
         sim.config = replace(sim.config, watch_namespaces=("flows",))
         async with sim.operator():

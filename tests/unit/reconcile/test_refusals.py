@@ -51,7 +51,7 @@ def test_a_write_that_fails_in_one_namespace_holds_up_no_other(status: int) -> N
             await asyncio.sleep(5 * MINUTE)
             assert sim.ready("ml") == ("False", "Publishing")
             assert message(sim).startswith(f"ConfigMap bad/flowdeps-ml can't be written: {DOWN}")
-            assert sim.pins("ml", namespace="jobs") == "pandas==1.0"
+            assert sim.pins("ml", namespace="jobs", pool="k") == "pandas==1.0"
             assert (sim.prefect.keys("a"), sim.prefect.keys("b")) == ([], ["ml"])
             accept(sim, "apply_config_map")
             await asyncio.sleep(HOUR)

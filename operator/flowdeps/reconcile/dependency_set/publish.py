@@ -131,13 +131,14 @@ async def _publish_anew(
 async def _publish_at(
     context: Context, progress: Progress, location: Location, record: LockRecord
 ) -> Outcome | None:
-    entry, store = progress.entry, context.store
+    entry = progress.entry
     for wanted in config_maps(entry, location, record):
         view = await _look(context, wanted)
         if isinstance(view, Outcome):
             return view
-        if conflict := context.conflict(entry, location):
-            # What came meanwhile, or was just found, says that it is another set's.
+        other = view is not None and view.holder != entry.key
+        if other and (conflict := context.conflict(entry, location)):
+            # It came meanwhile, or no list has brought it, and it says whose the place is.
             context.requeue_competitors(location.key, but=entry.key)
             return conflict
         if view and context.is_foreign(view.holder):
@@ -156,7 +157,7 @@ async def _publish_at(
             return Outcome.failed(Reason.PUBLISHING, "the lock in service can't be read")
         if progress.text and desired.immutable and (view is None or desired.must_be_replaced(view)):
             desired = desired.with_summary(await _summary(context, progress, lock))
-        if view is None and not desired.immutable:
+        if view is None and location.pool and not desired.immutable:
             await _take_along(context, entry, location)
         async with context.turn(desired.namespace, desired.name):
             if view and view.holder != entry.key:
