@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flowdeps.api.names import set_labels
+from flowdeps.api.names import mounted_name, set_labels
 from flowdeps.state.store import content_hash
 from tests.unit.reconcile.simulation import OPEN, Simulation
 from tests.unit.reconcile.test_life import HOUR, MINUTE, OUTAGE, play, settled
@@ -132,8 +132,9 @@ def test_a_config_map_that_somebody_forged_draws_no_lock_and_no_secret() -> None
         sim.cluster.apply("ml", pools=["k"], index=INDEX)
         await settled(sim)
         data = {"requirements.txt": "", "lock.json": '{"credentials": true}', "digest": "x"}
-        sim.cluster.put_foreign_map("victim", "flowdeps-ml", data)
-        meta = sim.cluster.maps["victim", "flowdeps-ml"]["metadata"]
+        forged = mounted_name("ml", pool="k")
+        sim.cluster.put_foreign_map("victim", forged, data)
+        meta = sim.cluster.maps["victim", forged]["metadata"]
         meta["labels"] = set_labels(namespace="flows", name="ml")
         meta["annotations"] = {"flowdeps.dev/content": content_hash(data)}
         sim.prefect.outage = OUTAGE
@@ -141,8 +142,8 @@ def test_a_config_map_that_somebody_forged_draws_no_lock_and_no_secret() -> None
             sim.cluster.apply("ml", pools=["k"], index=INDEX, requirements=["alpha"])
             await asyncio.sleep(HOUR)
             assert sim.pins("ml") == "alpha==1.0"
-            assert sim.cluster.maps["victim", "flowdeps-ml"]["data"] == data
-            assert ("victim", "flowdeps-ml") not in sim.cluster.secrets
+            assert sim.cluster.maps["victim", forged]["data"] == data
+            assert ("victim", forged) not in sim.cluster.secrets
         sim.prefect.outage = None
         await settled(sim)
         assert objects(sim, "victim") == set()

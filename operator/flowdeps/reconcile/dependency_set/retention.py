@@ -69,9 +69,10 @@ async def prune(context: Context, progress: Progress) -> Outcome:
         limit=spec.revision_history_limit,
         proposals=1 if spec.updates is Updates.MANUAL else 0,
     )
-    now, since = context.queue.time(), context.left.pop(entry.key, {})
+    now, since = context.queue.time(), context.left.get(entry.key, {})
     history = {_where(view) for location in wanted for view in revisions_of(location, views)}
     left = {w: since.get(w, now) for w in map(_where, victims) if w not in history}
+    context.left[entry.key] = left
     used = await _in_use(context, entry, victims)
     refused: list[ClusterError] = []
     for view in victims:
@@ -93,6 +94,7 @@ async def prune(context: Context, progress: Progress) -> Outcome:
     if refused:
         raise refused[0]
     if not left:
+        context.left.pop(entry.key)
         return Outcome.done(Reason.PUBLISHED)
     pause = min(_AGAIN if w in used else max(1.0, t + GRACE - now) for w, t in left.items())
     return Outcome.waits(Reason.PENDING, "runs may mount what it has left", retry_after=pause)
