@@ -191,9 +191,11 @@ class MemoryCluster:
             raise ClusterError(404, "NotFound", f'namespaces "{where[0]}" not found')
         made, known = _copied(body), self.maps.get(where)
         if known is None:
+            self._check_same({"metadata": {"uid": "none", "resourceVersion": "none"}}, made)
             self._made += 1
             made["metadata"]["uid"] = f"uid-{self._made}"
         else:
+            self._check_same(known, made)
             if known.get("immutable") and known["data"] != made["data"]:
                 raise ClusterError(
                     422, "Invalid", "data: field is immutable when `immutable` is set"
@@ -257,11 +259,17 @@ class MemoryCluster:
     async def apply_secret(self, body: Body) -> Body:
         await self._turn("apply_secret")
         meta = body["metadata"]
+        if known := self.secrets.get((meta["namespace"], meta["name"])):
+            self._check_same(known, body)
         return self._store(self.secrets, "secret", self._made_anew(self.secrets, body, meta))
 
-    async def delete_secret(self, *, namespace: str, name: str, uid: str) -> None:
+    async def delete_secret(
+        self, *, namespace: str, name: str, uid: str, resource_version: str | None = None
+    ) -> None:
         await self._turn("delete_secret")
-        assert self.secrets.pop((namespace, name))["metadata"]["uid"] == uid
+        meta = self.secrets.get((namespace, name), {"metadata": {}})["metadata"]
+        if meta and (meta["uid"], meta["resourceVersion"]) == (uid, resource_version):
+            del self.secrets[namespace, name]
 
     async def create_pod(self, body: Body) -> Body:
         await self._turn()
@@ -305,6 +313,12 @@ class MemoryCluster:
             raise ClusterError(0, "Unreachable", "the API server did not answer: away")
         if write:
             self.writes[write] += 1
+
+    def _check_same(self, known: Body, applied: Body) -> None:
+        """Refuse what is meant for another object, or for another version of it."""
+        for name in ("uid", "resourceVersion"):
+            if applied["metadata"].get(name) not in (None, known["metadata"][name]):
+                raise ClusterError(409, "Conflict", "the object has been modified")
 
     def _same(self, namespace: str, name: str, uid: str) -> Body:
         body = self.sets.get((namespace, name))

@@ -272,7 +272,7 @@ class PoolReconciler:
             return Verdict(Reason.POOL_UNSUPPORTED, unsupported(pool.type))
         if not namespaces:
             return Verdict(Reason.NOT_MERGEABLE, kind.unlocated)
-        if entry.spec is None and not context.store.held(entry.key):
+        if entry.spec is None and not context.held(entry):
             return Verdict(Reason.PENDING, "waits for a lock")  # others may serve its key
         if conflict := context.conflict(entry, Location(namespaces[0], ref.key, pool.name)):
             return Verdict(Reason.CONFLICT, conflict.message)
@@ -343,7 +343,7 @@ class PoolReconciler:
         store = self._context.store
         entries = [store.sets[key] for key in store.offering(name)]
         offers = [
-            _Offer(entry, ref, signature_of(entry, store.held(entry.key)))
+            _Offer(entry, ref, signature_of(entry, self._context.held(entry)))
             for entry in entries
             if not entry.meta.deleting
             for ref in entry.pool_refs
