@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from flowdeps.api import poolconfig, rules, trialconfig
-from flowdeps.api.allowed import allows, allows_image
+from flowdeps.api.allowed import ANY, allows, allows_image, is_plain
 from flowdeps.api.fields import Fields
 from flowdeps.api.parts import parse_index_urls
 from flowdeps.api.poolconfig import PoolConfig
@@ -31,6 +31,16 @@ _check_api_url = rules.rule(
 _check_directory = rules.rule(
     lambda text: text.startswith("/"), "is relative; write the whole path"
 )
+
+
+def _check_allowed_index(text: str) -> str | None:
+    if text == ANY:
+        return None
+    if wrong := rules.check_index_url(text):
+        return f"{wrong}; '*' allows all"
+    if is_plain(text):
+        return None
+    return f"{text!r} has a path that a server may read as another; leave out '%', ';' and '..'"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +95,7 @@ class Config:
     work_pools: tuple[PoolConfig, ...] = ()
     index: Index = field(default_factory=Index)
     allowed_indexes: tuple[str, ...] = ()
-    """Empty: all."""
+    """Empty: those of `index`, or all where it names none."""
     cooldown: timedelta | None = None
     resolver: ResolverConfig = field(default_factory=ResolverConfig)
     images: ImagesConfig = field(default_factory=ImagesConfig)
@@ -94,21 +104,27 @@ class Config:
     http_port: int = 8080
     election: ElectionConfig = field(default_factory=ElectionConfig)
 
+    @property
+    def index_prefixes(self) -> tuple[str, ...]:
+        """The indexes that sets may name, by prefixes. Empty: all."""
+        return self.allowed_indexes or self.index.urls
+
     def allows_index(self, url: str) -> bool:
         """Tell whether a set may name the index at `url`."""
-        own = url in self.index.urls
-        return own or not self.allowed_indexes or allows(self.allowed_indexes, url)
+        prefixes = self.index_prefixes
+        return not prefixes or url in self.index.urls or allows(prefixes, url)
 
     def allows_image(self, image: str) -> bool:
         """Tell whether a set may name `image`."""
         return not self.images.allowed or allows_image(self.images.allowed, image)
 
     def pool(self, name: str) -> PoolConfig:
-        """Return the first entry of `workPools` that matches the pool `name`, else the defaults."""
+        """Return the first entry of `workPools` that matches the pool `name`, else one of its own
+        with the defaults."""
         fitting = (
             one for one in self.work_pools if name == one.name or fnmatchcase(name, one.name)
         )
-        return next(fitting, PoolConfig())
+        return next(fitting, PoolConfig(name=name))
 
 
 def parse_config(document: Mapping[str, Any]) -> Config:
@@ -150,7 +166,7 @@ def _parse_index(fields: Fields) -> dict[str, Any]:
     return fields.build(
         dict,
         index=parse_index_urls(fields),
-        allowed_indexes=fields.texts("allowed", most=64, limit=1024, check=rules.check_index_url),
+        allowed_indexes=fields.texts("allowed", most=64, limit=1024, check=_check_allowed_index),
         cooldown=fields.duration("cooldown", check=rules.check_cooldown),
     )
 

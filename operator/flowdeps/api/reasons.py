@@ -186,7 +186,17 @@ class Reason(StrEnum):
         "choose another `key`, or remove `default`")
     NOT_ADMITTED = ("NotAdmitted", _STALLED,
         "The pool does not accept sets from this namespace.",
-        "have the namespace added to `workPools[].namespaces` of the operator's configuration")
+        "have the namespace added to `workPools[].namespaces` of the operator's configuration; the"
+        " message has the line")
+    DEFAULT_NOT_ALLOWED = ("DefaultNotAllowed", _STALLED,
+        "The pool offers the set, but takes no default from this namespace.",
+        "remove `default`, or have the namespace added to `workPools[].defaultNamespaces` of the"
+        " operator's configuration; the message has the line")
+    CREDENTIALS_NOT_ALLOWED = ("CredentialsNotAllowed", _STALLED,
+        "The set has credentials, and only a pool's template names the namespace of its jobs: no"
+        " Secret goes there, and no lock that needs it.",
+        "have the namespace added to `workPools[].jobNamespaces` of the operator's configuration;"
+        " the message has the line")
 
     # A pool cannot offer the set as it is.
 

@@ -36,8 +36,8 @@ from flowdeps.state.store import (
     PoolKey,
     SetEntry,
     SetKey,
+    essentials,
     view_config_map,
-    without_managed_fields,
 )
 from flowdeps.telemetry.logs import enter
 from flowdeps.telemetry.metrics import Metrics
@@ -195,10 +195,8 @@ class Service:
         context.store.begin_list()
         locks = each_lock(context.cluster, context.config, elsewhere=self._elsewhere)
         config_maps = [view_config_map(body) async for body in locks]
-        sets = [
-            without_managed_fields(one)
-            async for one in context.cluster.each_set(context.config.watch_namespaces)
-        ]
+        each = context.cluster.each_set(context.config.watch_namespaces)
+        sets = [essentials(body) async for body in each]
         changed = context.store.replace(sets=sets, config_maps=config_maps)
         for key in sorted(changed):
             self._requeue_competitors(known.get(key), context.store.sets.get(key))

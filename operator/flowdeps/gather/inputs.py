@@ -251,7 +251,7 @@ def _index(lookup: Lookup, spec: SetSpec) -> Index | Outcome:
             return Outcome.failed(
                 Reason.INDEX_NOT_ALLOWED,
                 f"{path}: {url} is not among the indexes that the operator allows"
-                f" ({', '.join(config.allowed_indexes)}); use one of them, or ask those who run"
+                f" ({', '.join(config.index_prefixes)}); use one of them, or ask those who run"
                 " flowdeps to allow it in index.allowed",
             )
     return spec.index.index

@@ -57,6 +57,7 @@ def signature_of(entry: SetEntry, views: Sequence[ConfigMapView] = ()) -> Signat
 def pool_fragment(
     offered: Mapping[str, Signature],
     *,
+    pool: str,
     settings: PoolConfig,
     default: str,
     index: Index,
@@ -84,6 +85,7 @@ def pool_fragment(
         owner=owner,
         cluster=cluster,
         version=version,
+        pool=pool,
         variable=settings.variable,
         keys=tuple(sorted(offered)),
         default=default,

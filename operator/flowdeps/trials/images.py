@@ -63,9 +63,10 @@ class Images:
         }
         data = {_FACTS_FILE: image.facts.to_json()}
         where = {"namespace": ref.namespace, "name": ref.facts_name}
-        await self.cluster.apply_config_map(
-            config_map({**where, "annotations": annotations}, purpose="image", data=data)
-        )
+        there = await self.cluster.get_config_map(**where)
+        if there is None or is_of(there, purpose="image"):  # else it is found out again each time
+            body = config_map({**where, "annotations": annotations}, purpose="image", data=data)
+            await self.cluster.apply_config_map(body)
         return image, self.recheck
 
     async def _probe(self, ref: ImageRef) -> Image:
@@ -97,25 +98,34 @@ async def sweep(
     Those that are `running`, and the facts of `images`, stay. Raises ClusterError.
     """
     purpose = f"{names.OURS},{names.PURPOSE_LABEL} in"
+    used = {*running, *((ref.namespace, ref.facts_name) for ref in images)}
     pods = await cluster.list_pods(namespaces=namespaces, selector=f"{purpose} (probe, verify)")
     config_maps = cluster.each_config_map(
         namespaces=namespaces, selector=f"{purpose} (probe, verify, image)"
     )
-    found = [body["metadata"] async for body in config_maps]
-    used = {*running, *((ref.namespace, ref.facts_name) for ref in images)}
-    for delete, metas in (
-        (cluster.delete_pod, [body["metadata"] for body in pods]),
-        (cluster.delete_config_map, found),
+    left = [_identity(body) async for body in config_maps]
+    for delete, found in (
+        (cluster.delete_pod, map(_identity, pods)),
+        (cluster.delete_config_map, left),
     ):
-        for meta in metas:
-            namespace, name = meta["namespace"], meta["name"]
-            if (namespace, name) not in used:
-                await delete(namespace=namespace, name=name, uid=meta["uid"])
+        for namespace, name, uid in found:
+            if (namespace, name) not in used and name.startswith(names.PIECE_PREFIX):
+                await delete(namespace=namespace, name=name, uid=uid)
+
+
+def _identity(body: Mapping[str, Any]) -> tuple[str, str, str]:
+    meta = body["metadata"]
+    return meta["namespace"], meta["name"], meta["uid"]
 
 
 def labels(purpose: str) -> dict[str, str]:
     """Return the labels of what a trial makes."""
     return {names.MANAGED_BY_LABEL: names.MANAGED_BY, names.PURPOSE_LABEL: purpose}
+
+
+def is_of(body: Mapping[str, Any], *, purpose: str) -> bool:
+    """Return whether a trial has made an object for a purpose."""
+    return labels(purpose).items() <= (body["metadata"].get("labels") or {}).items()
 
 
 def config_map(meta: Mapping[str, Any], *, purpose: str, data: Mapping[str, str]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import logging
 from collections import defaultdict
 from dataclasses import dataclass
 
+from flowdeps.api.names import is_managed
 from flowdeps.api.reasons import Reason
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
@@ -94,6 +95,11 @@ class Runner:
         except ClusterError as error:
             if error.status == 409:
                 if found := await self._cluster.get_pod(*_where(body)):
+                    if not is_managed(found["metadata"].get("labels") or {}):
+                        raise TrialError(
+                            f"pod {_name(body)} exists and is not flowdeps'; delete it",
+                            reason=Reason.PODS_FAILED,
+                        ) from error
                     log.info("pod %s is there already", _name(found), extra=_log_fields(found))
                     return found
                 raise TrialError("a pod came and went", reason=Reason.PROBING) from error

@@ -26,7 +26,7 @@ from flowdeps.scheduling.off_loop import off_loop
 from flowdeps.state.store import DIGEST_FILE, LOCK_FILE, MANIFEST_FILE
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.image import Image
-from flowdeps.trials.images import config_map, labels
+from flowdeps.trials.images import config_map, is_of, labels
 from flowdeps.trials.pods import VERIFY_RESULT, verify_pod
 from flowdeps.trials.runner import Ended, Runner
 
@@ -99,6 +99,13 @@ class Verifier:
                 DIGEST_FILE: lock.digest,
             },
         )
+        there = await self.cluster.get_config_map(**where)
+        if there and not is_of(there, purpose="verify"):
+            raise TrialError(
+                f"ConfigMap {where['namespace']}/{where['name']} exists and is not flowdeps';"
+                " delete it",
+                reason=Reason.PODS_FAILED,
+            )
         uid = (await self.cluster.apply_config_map(candidate))["metadata"]["uid"]
         body = verify_pod(
             name=where["name"],

@@ -210,7 +210,9 @@ def test_a_set_and_those_that_it_includes_have_one_budget(
     assert isinstance(found, Outcome)
     assert found.reason is Reason.INVALID_SPEC
     assert says in found.message
-    assert found.message.startswith("spec.requirements, spec.constraints, their sources and spec.in")
+    assert found.message.startswith(
+        "spec.requirements, spec.constraints, their sources and spec.in"
+    )
     assert found.message.endswith("divide the set")
 
 

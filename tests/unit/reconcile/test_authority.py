@@ -8,7 +8,7 @@ import pytest
 
 from flowdeps.api.names import set_labels
 from flowdeps.state.store import content_hash
-from tests.unit.reconcile.simulation import Simulation
+from tests.unit.reconcile.simulation import OPEN, Simulation
 from tests.unit.reconcile.test_life import HOUR, MINUTE, OUTAGE, play, settled
 
 INDEX = {"url": "https://index.example.com/simple", "credentialsSecretRef": {"name": "index"}}
@@ -95,8 +95,7 @@ def test_copies_follow_without_prefect_where_the_configuration_names_their_names
             await asyncio.sleep(5 * MINUTE)
             assert sim.pins("ml", namespace="jobs") == "alpha==1.0"
 
-    pool = {"name": "k", "jobNamespaces": ["jobs"], "image": "registry.example.com/flows:1"}
-    play(script, workPools=[pool])
+    play(script, workPools=[OPEN | {"jobNamespaces": ["jobs"]}])
 
 
 def test_a_guest_keeps_its_copy_while_its_pool_cannot_be_seen() -> None:

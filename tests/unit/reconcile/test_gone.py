@@ -54,13 +54,13 @@ def test_nothing_is_read_for_a_set_whose_end_no_watch_told() -> None:
             assert context.sources.needed()
             assert context.images.needed()
             meta = sim.cluster.sets["flows", "ml"]["metadata"]
-            watcher, sim.cluster.watcher = sim.cluster.watcher, lambda *_: None
+            sim.cluster.watch.missed = lambda _event: True
             await sim.cluster.apply_finalizers(
                 namespace="flows", name="ml", uid=meta["uid"], finalizers=[]
             )
             sim.cluster.delete("ml")
             await asyncio.sleep(1)
-            sim.cluster.watcher = watcher
+            sim.cluster.watch.missed = lambda _event: False
             await asyncio.sleep(HOUR)
             assert not context.sources.needed()
             assert not context.images.needed()

@@ -263,7 +263,7 @@ def test_a_status_never_lands_on_a_set_that_was_made_anew() -> None:
 
         async def late(**write: Any) -> Any:
             if write["status"].get("lock") and not told:
-                sim.cluster.lag = MINUTE
+                sim.cluster.watch.lag = lambda _uid: MINUTE
                 sim.cluster.delete("ml")
                 sim.cluster.apply("ml", requirements=["impossible"])
             told.append((write["uid"], write["status"].get("lock")))
@@ -277,7 +277,7 @@ def test_a_status_never_lands_on_a_set_that_was_made_anew() -> None:
             await asyncio.sleep(MINUTE / 2)
             assert [uid for uid, _ in told] == [old]
             assert "status" not in sim.cluster.sets["flows", "ml"]
-            sim.cluster.lag = 0.001
+            sim.cluster.watch.lag = lambda _uid: 0.001
             await asyncio.sleep(5 * MINUTE)
             assert sim.ready("ml") == ("False", "Unsatisfiable")
             assert all(lock is None for uid, lock in told if uid != old)

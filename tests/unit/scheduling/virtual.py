@@ -21,8 +21,9 @@ class _Selector(selectors.DefaultSelector):
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
+    def __init__(self, start: float) -> None:
         self._virtual = _Selector()
+        self._virtual.now = start
         super().__init__(self._virtual)
 
     def time(self) -> float:
@@ -40,9 +41,9 @@ class _Loop(asyncio.SelectorEventLoop):
         return future
 
 
-def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The coroutine's result; its loop's clock starts at 0."""
-    with asyncio.Runner(loop_factory=_Loop) as runner:
+def run(coroutine: Coroutine[Any, Any, T], *, start: float = 0.0) -> T:
+    """The coroutine's result; its loop's clock begins at `start`."""
+    with asyncio.Runner(loop_factory=lambda: _Loop(start)) as runner:
         return runner.run(coroutine)
 
 

@@ -22,6 +22,7 @@ _PODS = ("/api/v1", "pods")
 _LEASES = ("/apis/coordination.k8s.io/v1", "leases")
 
 _NOTE_BYTES = 1024
+_POD_META = ("name", "namespace", "uid", "labels", "ownerReferences", "creationTimestamp")
 
 
 class Cluster:
@@ -201,9 +202,10 @@ class Cluster:
     # Pods
 
     async def list_pods(self, *, namespaces: Sequence[str] = (), selector: str) -> list[Body]:
-        """Return pods by label, of the named namespaces or, with none, of all."""
+        """Return pods by label, of the named namespaces or, with none, of all: what they are
+        called, whose they are, which images they run and how they are."""
         pods = self._to.each(_lists(_PODS, namespaces), selector=selector)
-        return [one async for one in pods]
+        return [_brief(one) async for one in pods]
 
     async def get_pod(self, namespace: str, name: str) -> Body | None:
         """Return a pod; None where there is none."""
@@ -259,6 +261,15 @@ def _set_body(namespace: str, name: str, uid: str) -> dict[str, Any]:
         "apiVersion": API_VERSION,
         "kind": KIND,
         "metadata": {"name": name, "namespace": namespace, "uid": uid},
+    }
+
+
+def _brief(pod: Body) -> Body:
+    """A pod without what makes it long: there may be many."""
+    return {
+        "metadata": {name: pod["metadata"].get(name) for name in _POD_META},
+        "spec": {"containers": [{"image": one["image"]} for one in pod["spec"]["containers"]]},
+        "status": pod.get("status") or {},
     }
 
 

@@ -22,6 +22,21 @@ class ClusterError(Exception):
         self.status = status
         self.reason = printable(reason)
 
+    @property
+    def is_passing(self) -> bool:
+        """Whether it is about the API server, which is out of reach or has too much to do.
+
+        It says nothing of the object, and the same request may succeed soon.
+        """
+        return self.status in {0, 429} or self.status >= 500
+
+
+class TooLongError(ClusterError):
+    """An answer that is longer than what is read of one."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(413, "TooLong", message)
+
 
 def refusal(status: int, data: bytes, *, what: str) -> ClusterError:
     """Return the error for an answer other than 2xx.

@@ -28,12 +28,9 @@ _RETRY_SECONDS = 5.0
 
 async def add_finalizer(context: Context, progress: Progress) -> Outcome:
     """Add the finalizer before anything is written outside of the set's namespace."""
-    entry, pools = progress.entry, context.store.pools
+    entry = progress.entry
     # A pool's template is outside, even where its jobs run in the set's own namespace.
-    outside = len(context.claims.locations(entry)) > 1 or any(
-        ref.name in pools and context.config.pool(ref.name).admits(entry.key.namespace)
-        for ref in entry.pool_refs
-    )
+    outside = len(context.claims.locations(entry)) > 1 or context.admitted(entry)
     if outside and FINALIZER not in entry.meta.finalizers:
         body = await context.cluster.apply_finalizers(
             namespace=entry.key.namespace,
@@ -118,7 +115,7 @@ async def _warn(context: Context, entry: SetEntry) -> None:
         if not other.meta.deleting
         for ref in other.pool_refs
     }
-    for ref in entry.pool_refs:
+    for ref in context.admitted(entry):
         if (ref.name, ref.key) in left:
             continue
         with suppress(PoolsError):  # it goes all the same

@@ -8,7 +8,14 @@ was not reached is found missing by the next reconcile.
 from dataclasses import replace
 
 from flowdeps.api.conditions import ConditionType
-from flowdeps.api.names import is_managed
+from flowdeps.api.names import (
+    PROPOSED_ANNOTATION,
+    REVISION_LABEL,
+    SUMMARY_ANNOTATION,
+    choice_of,
+    is_managed,
+    revision_choice,
+)
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.clients.kubernetes.errors import ClusterError
@@ -19,9 +26,9 @@ from flowdeps.reconcile.dependency_set.credentials import remove_credentials
 from flowdeps.reconcile.dependency_set.progress import NO_LOCK, NewLock, Progress, kept
 from flowdeps.state.config_maps import SUMMARY_LIMIT, Desired, config_maps, keep_history
 from flowdeps.state.locations import Location, primary_location
-from flowdeps.state.records import LockRecord
+from flowdeps.state.records import LockRecord, record_in
 from flowdeps.state.reported import previous_condition, retry_after
-from flowdeps.state.store import ConfigMapView
+from flowdeps.state.store import LOCK_FILE, ConfigMapView, SetEntry, view_config_map
 
 
 async def publish(context: Context, progress: Progress) -> Outcome:
@@ -102,6 +109,10 @@ async def _publish_at(
             if isinstance(found, Outcome):
                 return found
             view = found
+        if conflict := context.conflict(entry, location):
+            # What came meanwhile, or was just found, says that it is another set's.
+            context.requeue_competitors(location.key, but=entry.key)
+            return conflict
         if view and context.is_foreign(view.holder):
             return Outcome.failed(
                 Reason.NAME_TAKEN,
@@ -121,10 +132,36 @@ async def _publish_at(
         if view and view.holder != entry.key:
             # First: nothing leads to them once the ConfigMap is ours, and our runs would have them.
             await remove_credentials(context, view)
+        if view is None and not desired.immutable:
+            await _take_along(context, entry, location)
         await _apply(context, desired, lock, view)
         if view and view.holder != entry.key:
             context.queue.add(view.holder)  # it serves here no longer
     return None
+
+
+async def _take_along(context: Context, entry: SetEntry, location: Location) -> None:
+    """Copy a key's revisions to a new location from what they were named in its namespace.
+
+    Runs may name them, and an earlier version named them without the pool.
+    """
+    for view in context.store.held(entry.key):
+        record, named = record_in(view), view.labels.get(REVISION_LABEL)
+        if record is None or named != record.short or view.namespace != location.namespace:
+            continue
+        if choice_of(view.name) != revision_choice(location.key, named):
+            continue
+        if PROPOSED_ANNOTATION in view.annotations:
+            continue
+        summary = view.annotations.get(SUMMARY_ANNOTATION, "")
+        desired, _ = config_maps(entry, location, record, summary=summary)
+        if (desired.namespace, desired.name) in context.store.config_maps:
+            continue
+        body = await context.cluster.get_config_map(view.namespace, view.name)
+        found = view_config_map(body) if body else view
+        if body and found.intact and found.manifest == view.manifest:
+            body = await context.cluster.apply_config_map(desired.body(body["data"][LOCK_FILE]))
+            context.store.put_config_map(body)
 
 
 async def _apply(

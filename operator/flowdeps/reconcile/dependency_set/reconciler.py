@@ -91,7 +91,7 @@ class SetReconciler:
         # When may it change by itself? record                   → next_refresh
         progress.scheduled = await schedule_refresh(context, progress)
         try:
-            await prune(context, progress)
+            progress.pruned = await prune(context, progress)
         finally:
             await requeue_pools(context, progress)
         await report(context, progress)

@@ -27,7 +27,7 @@ async def report(context: Context, progress: Progress) -> Outcome:
     status = build_status(
         progress,
         views=context.store.held(latest.key),
-        pools=context.store.pools,
+        pools={ref.name: context.store.pools[ref.name] for ref in context.admitted(latest)},
         states=context.pool_states,
         now=context.now(),
     )

@@ -112,8 +112,8 @@ def _try(
             raise LookupError("the lock in service can't be read")
         if access:
             await write_credentials(context, entry, access)
-        refs = entry.pool_refs
-        pool = context.config.pool(refs[0].name) if refs else PoolConfig()
+        admitted = context.admitted(entry)
+        pool = context.config.pool(admitted[0].name) if admitted else PoolConfig()
         with measured(context.metrics.verifications, well="Verified"):
             return await context.verifier.verify(
                 trial,

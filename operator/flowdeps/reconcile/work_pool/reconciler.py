@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from flowdeps.api.names import mounted_name
 from flowdeps.api.reasons import Reason
 from flowdeps.api.spec import WorkPoolRef
 from flowdeps.clients.prefect.client import Pool
@@ -95,10 +96,11 @@ class PoolReconciler:
     async def _reconcile(self, name: str) -> float | None:
         context = self._context
         throttle = self._throttles.setdefault(name, WriteThrottle(context.jitter))
-        sets, now = context.store.offering(name), context.queue.time()
+        now = context.queue.time()
 
         def busy() -> bool:
-            return any(map(context.working_on, sets))
+            admitted = [one for one in context.store.offering(name) if self._admits(name, one)]
+            return any(map(context.working_on, admitted))
 
         if now < self._held_until.get(name, 0.0) and busy():
             return _PAUSE
@@ -128,8 +130,9 @@ class PoolReconciler:
         except MergeRefusedError as refusal:
             reason = _REFUSALS.get(refusal.reason, Reason.NOT_MERGEABLE)
             verdicts = wanted.refused(Verdict(reason, str(refusal)))
-            left = self._left(pool)
-            self._settle(name, replace(wanted, offered=left, fragment=None, verdicts=verdicts))
+            left = replace(wanted, offered=self._left(pool), fragment=None, verdicts=verdicts)
+            live = find(pool.template)
+            self._settle(name, left, mounts=live.pool if live else name)
             return None
         if template != pool.template:
             return await self._write(pool, template, throttle=throttle, wanted=wanted)
@@ -183,20 +186,28 @@ class PoolReconciler:
     def _wanted(self, pool: Pool, runs: Runs | None) -> _Wanted:
         context, live = self._context, find(pool.template)
         settings = context.config.pool(pool.name)
-        live_keys = set(live.keys) if live and live.owner == context.config.owner else set()
+        ours = live is not None and live.owner == context.config.owner
+        # Runs mount what this pool's copies are named, and not what an earlier version named them.
+        live_keys = set(live.keys) if live and ours and live.pool == pool.name else set()
         verdicts: dict[SetKey, Verdict] = {}
         offered: dict[str, _Offer] = {}
         signatures: dict[SetKey, Signature] = {}
         for offer in self._offers(pool.name):
-            signatures[offer.entry.key] = offer.signature
             verdict = self._judge(offer, pool, live_keys)
+            if verdict.reason is not Reason.NOT_ADMITTED:  # then it holds for every version
+                signatures[offer.entry.key] = offer.signature
             verdicts[offer.entry.key] = verdict.noting(runs.notes if runs else ())
             if verdict.synced:
                 offered[offer.ref.key] = offer
         # Offers come oldest first, and so do the keys of `offered`.
-        default = next((o for o in offered.values() if o.ref.default), None)
-        for offer in offered.values():
-            if default and offer.ref.default and offer is not default:
+        asking = [offer for offer in offered.values() if offer.ref.default]
+        allowed = [o for o in asking if settings.allows_default(o.entry.key.namespace)]
+        default = allowed[0] if allowed else None
+        for offer in asking:
+            if offer not in allowed:
+                text = settings.why_not_default(offer.entry.key.namespace)
+                verdicts[offer.entry.key] = Verdict(Reason.DEFAULT_NOT_ALLOWED, text)
+            elif default and offer is not default:
                 verdicts[offer.entry.key] = Verdict(
                     Reason.CONFLICT,
                     f"the older set {default.entry.key} is the pool's default; its key is offered,"
@@ -206,6 +217,7 @@ class PoolReconciler:
             return _Wanted({}, None, verdicts, signatures)
         fragment = pool_fragment(
             {key: offer.signature for key, offer in offered.items()},
+            pool=pool.name,
             settings=settings,
             default=default.ref.key if default else NONE,
             index=context.config.index,
@@ -218,40 +230,34 @@ class PoolReconciler:
         keys = {key: offer.entry.key for key, offer in offered.items()}
         return _Wanted(keys, fragment, verdicts, signatures)
 
+    def _admits(self, name: str, key: SetKey) -> bool:
+        return any(
+            ref.name == name for ref in self._context.admitted(self._context.store.sets[key])
+        )
+
     def _judge(self, offer: _Offer, pool: Pool, live_keys: set[str]) -> Verdict:
         context, entry, ref = self._context, offer.entry, offer.ref
         settings = context.config.pool(pool.name)
-        if not settings.admits(entry.key.namespace):
-            return Verdict(
-                Reason.NOT_ADMITTED,
-                f"the pool takes sets from {', '.join(settings.namespaces)}, not from namespace"
-                f" {entry.key.namespace}; ask whoever runs flowdeps to add it to the pool's"
-                " namespaces",
-            )
+        namespaces = context.store.pools[pool.name].job_namespaces
         kind = for_type(pool.type)
+        if not self._admits(pool.name, entry.key) and (settings.namespaces or namespaces):
+            text = settings.why_not_admitted(entry.key.namespace, jobs=namespaces)
+            return Verdict(Reason.NOT_ADMITTED, text)
         if kind is None:
             return Verdict(Reason.POOL_UNSUPPORTED, unsupported(pool.type))
-        namespaces = context.store.pools[pool.name].job_namespaces
         if not namespaces:
             return Verdict(Reason.NOT_MERGEABLE, kind.unlocated)
         if entry.spec is None and not context.store.held(entry.key):
             return Verdict(Reason.PENDING, "waits for a lock")  # others may serve its key
-        for namespace in namespaces:
-            location = Location(namespace, ref.key)
-            holder = context.claims.holder(location)
-            if holder != entry.key:
-                return Verdict(
-                    Reason.CONFLICT,
-                    f'the older set {holder} serves the key "{ref.key}" in namespace {namespace};'
-                    " choose another key in spec.workPools",
-                )
+        if conflict := context.conflict(entry, Location(namespaces[0], ref.key, pool.name)):
+            return Verdict(Reason.CONFLICT, conflict.message)
 
         def has(location: str, name: str) -> bool:
             view = context.store.config_maps.get((location, name))
             return view is not None and view.holder == entry.key
 
         # What was deleted by hand is on its way back; its key stays meanwhile.
-        missing = kind.missing(ref.key, namespaces, has)
+        missing = kind.missing(pool.name, ref.key, namespaces, has)
         if missing and ref.key not in live_keys:
             return Verdict(Reason.PENDING, f"waits for {missing}")
         return Verdict(Reason.SYNCED)
@@ -266,7 +272,7 @@ class PoolReconciler:
             key: view.holder
             for key in live.keys
             for namespace in store.pools[pool.name].job_namespaces
-            if (view := store.config_maps.get((namespace, Location(namespace, key).live_name)))
+            if (view := store.config_maps.get((namespace, mounted_name(key, pool=live.pool))))
         }
 
     async def _write(
@@ -309,9 +315,13 @@ class PoolReconciler:
         signatures = {one.entry.key: one.signature for one in self._offers(name)}
         return _Wanted({}, None, dict.fromkeys(signatures, Verdict(reason, message)), signatures)
 
-    def _settle(self, name: str, wanted: _Wanted) -> None:
-        """Keep what a pool offers by now, and what it says of its sets."""
+    def _settle(self, name: str, wanted: _Wanted, *, mounts: str | None = None) -> None:
+        """Keep what a pool offers by now, and what it says of its sets.
+
+        `mounts`: the pool whose copies its runs mount, if it is another.
+        """
         context, state = self._context, self._state(name)
+        state.mounts = name if mounts is None else mounts
         before, state.offered, state.looked = state.offered, dict(wanted.offered), True
         waiting = context.removing.keys() & context.store.offering(name)
         context.requeue((waiting | set(before.values())) - set(wanted.offered.values()))
