@@ -22,9 +22,9 @@ OLDEST_GLIBC = GLIBCS[0]
 _LEGACY = {5: "manylinux1", 12: "manylinux2010", 17: "manylinux2014"}
 _PYTHON = re.compile(r"3\.([1-9]?[0-9])")
 _OLDEST_PYTHON = 10
-_LONGEST_NAME = 255
+LONGEST_NAME = 255
 """Characters of a wheel's file name: what file systems take."""
-_MOST_TAGS = 512
+MOST_TAGS = 512
 """Tags that one file name may stand for."""
 
 
@@ -97,7 +97,7 @@ class Target:
 
 @lru_cache(maxsize=64)  # a file is judged for each platform in turn
 def _tags_of(filename: str) -> frozenset[Tag]:
-    if len(filename) > _LONGEST_NAME or _combinations(filename) > _MOST_TAGS:
+    if not is_wheel_name(filename):
         return frozenset()
     try:
         return parse_wheel_filename(filename)[3]
@@ -105,10 +105,11 @@ def _tags_of(filename: str) -> frozenset[Tag]:
         return frozenset()
 
 
-def _combinations(filename: str) -> int:
-    """Return how many tags the name of a wheel stands for: each Python with each ABI and each
-    platform."""
-    return math.prod(part.count(".") + 1 for part in filename.split("-")[-3:])
+def is_wheel_name(filename: str) -> bool:
+    """Tell whether a file name may be read as a wheel's: it stands for a tag of each Python with
+    each ABI and each platform that it has, which may be more than fit into memory."""
+    tags = math.prod(part.count(".") + 1 for part in filename.split("-")[-3:])
+    return len(filename) <= LONGEST_NAME and tags <= MOST_TAGS
 
 
 @cache
