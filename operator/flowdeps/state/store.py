@@ -59,6 +59,7 @@ _MANIFEST_FIELDS: Mapping[str, type] = {
     "credentials": bool,
 }
 """Those of `manifest_of`; lists are of texts, and mappings have texts, nulls and such lists."""
+_MOST_PACKAGES = 1_000_000
 _MANIFEST_BYTES = 32 * 1024
 _MOST_ITEMS = 64
 _ANNOTATION_LENGTH = 1024
@@ -401,6 +402,8 @@ def _manifest(text: str) -> dict[str, Any]:
 def _is_a(kind: type, value: object) -> bool:
     if not isinstance(value, kind):
         return False
+    if isinstance(value, int):
+        return 0 <= value < _MOST_PACKAGES  # a status has room for no other
     items: Iterable[object] = ()
     if isinstance(value, list):
         items = value
