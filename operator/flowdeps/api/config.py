@@ -134,11 +134,12 @@ class Config:
         return not self.images.allowed or allows_image(self.images.allowed, image)
 
     def pool(self, name: str) -> PoolConfig:
-        """Return the first entry of `workPools` that matches the pool `name`, else the defaults."""
+        """Return the first entry of `workPools` that matches the pool `name`, else one of its own
+        with the defaults."""
         fitting = (
             one for one in self.work_pools if name == one.name or fnmatchcase(name, one.name)
         )
-        return next(fitting, PoolConfig())
+        return next(fitting, PoolConfig(name=name))
 
 
 def parse_config(document: Mapping[str, Any]) -> Config:

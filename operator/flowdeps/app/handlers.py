@@ -31,7 +31,10 @@ async def watch(service: Service, *, started: Callable[[], None] = lambda: None)
     settings.queueing.exit_timeout = 0.1  # a handler only fills the queue
     # At a start kopf holds each object with its lock, and a task for it, until this time is over.
     settings.queueing.idle_timeout = 0.1
-    settings.watching.chunk_size = 500  # objects of a list
+    # Objects that a list holds at once, each of them three times, and it may have a megabyte and
+    # more: who writes them must not decide how much memory a start takes. What is small comes
+    # slower than in large pages, but the service has listed everything by then.
+    settings.watching.chunk_size = 8
     # To see namespaces and the resource come and go, kopf needs rights in the whole cluster, and
     # without them it serves nothing for a minute. Those that we name are there, or come.
     settings.scanning.disabled = bool(namespaces)

@@ -85,7 +85,6 @@ def make_resolver(config: Config, *, guarded: bool) -> Resolver:
     settings = config.resolver
     return Resolver(
         limits=Limits(timeout=settings.timeout.total_seconds(), memory=settings.memory),
-        concurrency=settings.concurrency,
         cache=_cache_directory(config),
         cache_size=settings.cache_size,
         network=_network(config) if guarded else None,

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from flowdeps.api.reasons import Reason
+from flowdeps.locks.legible import printable
 
 
 class ResolveError(Exception):
@@ -15,8 +16,8 @@ class ResolveError(Exception):
     reason: ClassVar[Reason] = Reason.RESOLVER_FAILED
 
     def __init__(self, message: str, *, retry: bool = True) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = printable(message)
+        super().__init__(self.message)
         self.retry = retry
 
 

@@ -4,8 +4,8 @@ import errno
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -38,6 +38,7 @@ from flowdeps.resolver.errors import (
 from flowdeps.resolver.failures import to_error, warnings, yanked
 from flowdeps.resolver.network import Passage
 from flowdeps.resolver.pages import read_pages
+from flowdeps.scheduling.off_loop import off_loop
 
 _SYSTEM = (
     *("/usr", "/lib", "/lib64", "/bin", "/proc/self", "/sys/fs/cgroup", "/sys/devices/system/cpu"),
@@ -88,7 +89,8 @@ class Uv:
         with tempfile.TemporaryDirectory(prefix=TEMPORARY) as name:
             text, messages = await self._resolve(job, platform, versions, directory=Path(name))
         try:
-            resolved = read_pylock(
+            resolved = await off_loop(
+                read_pylock,
                 text,
                 target=request.target,
                 platform=platform,
@@ -154,16 +156,24 @@ class Uv:
         """Return the resolution that uv writes, and its messages."""
         request, access = job.request, job.access
         trusted = _trusted() if access.ca else ""
-        files = command.files(request, versions, platform=platform, access=access, trusted=trusted)
+        files = await off_loop(
+            command.files, request, versions, platform=platform, access=access, trusted=trusted
+        )
         environment = self._prepare(job, directory, access, files)
-        with self._used(job) as (cache, stubs):
-            arguments = command.arguments(
-                request, platform=platform, cache=cache, stubs=stubs, now=job.now
+        async with self._used(job) as (cache, stubs):
+            arguments = await off_loop(
+                command.arguments,
+                request,
+                platform=platform,
+                cache=cache,
+                stubs=stubs,
+                now=job.now,
             )
             places = [str(one) for one in (cache, stubs) if one]
             ended = await self._run(job, arguments, environment, directory, reads=places)
         if ended.code != 0:
-            error = to_error(
+            error = await off_loop(
+                to_error,
                 ended.messages,
                 code=ended.code,
                 credentials=bool(access.netrc),
@@ -213,15 +223,16 @@ class Uv:
         certificates = [environment.get(name, "") for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")]
         return [*_SYSTEM, str(Path(self._program).parent), *filter(None, certificates)]
 
-    @contextmanager
-    def _used(self, job: Job) -> Iterator[tuple[Path, Path | None]]:
+    @asynccontextmanager
+    async def _used(self, job: Job) -> AsyncIterator[tuple[Path, Path | None]]:
         """Give the cache of a job, and the stub wheels of its image, as long as they are used."""
-        directories = self._directories
+        directories, image = self._directories, job.request.image
         with ExitStack() as stack:
             try:
                 cache = stack.enter_context(directories.cache(job.access))
-                image = job.request.image
-                stubs = stack.enter_context(directories.stubs(image)) if image else None
+                stubs = (
+                    await off_loop(stack.enter_context, directories.stubs(image)) if image else None
+                )
             except OSError as error:
                 raise _unusable(error, directories.root) from error
             yield cache, stubs

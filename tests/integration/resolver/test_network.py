@@ -75,7 +75,7 @@ def send(handler: BaseHTTPRequestHandler, body: bytes, status: int = 200, **head
 def trusting(tmp_path: Path, port: int) -> Resolver:
     """A resolver whose configuration names the index at this port, and opens nothing else."""
     network = Network(trusted=(f"http://127.0.0.1:{port}/simple/",))
-    return Resolver(limits=limits(), concurrency=1, cache=tmp_path / "cache", network=network)
+    return Resolver(limits=limits(), cache=tmp_path / "cache", network=network)
 
 
 @pytest.mark.parametrize("way", ["page", "file", "redirect", "index"])

@@ -3,6 +3,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,6 +63,7 @@ FULL: dict[str, Any] = {
         {
             "name": "kubernetes-*",
             "namespaces": ["team-*"],
+            "defaultNamespaces": ["team-a"],
             "jobNamespaces": ["jobs"],
             "image": "registry.example.com/flows:1",
             "workerPython": "3.12",
@@ -83,6 +85,7 @@ def test_each_field_arrives() -> None:
     pool = PoolConfig(
         name="kubernetes-*",
         namespaces=("team-*",),
+        default_namespaces=("team-a",),
         job_namespaces=("jobs",),
         image="registry.example.com/flows:1",
         worker_python="3.12",
@@ -147,7 +150,7 @@ def test_the_first_entry_that_matches_a_pool_holds() -> None:
     """An earlier glob wins over a later exact name; a pool that nothing names has the defaults."""
     config = parse_config(FULL)
     assert config.pool("kubernetes-a").image == "registry.example.com/flows:1"
-    assert config.pool("docker") == PoolConfig()
+    assert config.pool("docker") == PoolConfig(name="docker")
 
 
 def test_a_name_with_brackets_matches_itself() -> None:
@@ -157,11 +160,73 @@ def test_a_name_with_brackets_matches_itself() -> None:
 
 
 def test_a_pool_takes_sets_of_the_namespaces_it_lists() -> None:
-    """Globs of namespaces decide who is admitted; none listed admits all."""
+    """Globs of namespaces decide who is admitted, and where jobs run has no say then."""
     pool = parse_config(FULL).pool("kubernetes-a")
-    assert pool.admits("team-a")
-    assert not pool.admits("other")
-    assert PoolConfig().admits("other")
+    assert pool.admits("team-a", jobs=["jobs"])
+    assert not pool.admits("other", jobs=["jobs"])
+    assert not pool.admits("jobs", jobs=["jobs"])
+    assert PoolConfig(namespaces=("*",)).admits("other", jobs=[])
+
+
+def test_a_pool_without_a_list_takes_sets_of_the_namespaces_of_its_jobs() -> None:
+    """Those of no other namespace, whether the pool has an entry or none."""
+    config = parse_config({"workPools": [{"name": "k", "image": "x"}]})
+    for pool in (config.pool("k"), config.pool("unnamed")):
+        assert pool.admits("jobs", jobs=["flows", "jobs"])
+        assert not pool.admits("other", jobs=["flows", "jobs"])
+        assert not pool.admits("other", jobs=[])
+
+
+def test_a_default_needs_leave() -> None:
+    """A set may be a pool's default only from the namespaces that the entry names for it."""
+    pool = parse_config(FULL).pool("kubernetes-a")
+    assert pool.allows_default("team-a")
+    assert not pool.allows_default("team-b")
+    assert not PoolConfig(namespaces=("*",)).allows_default("team-a")
+
+
+def test_credentials_go_where_the_configuration_says() -> None:
+    """Beside the set's own namespace these are the job namespaces of the entry, and no glob."""
+    pool = parse_config(FULL).pool("kubernetes-a")
+    assert pool.allows_credentials("team-a", job="jobs")
+    assert pool.allows_credentials("team-a", job="team-a")
+    assert not pool.allows_credentials("team-a", job="team-b")
+    assert not PoolConfig(namespaces=("*",)).allows_credentials("team-a", job="jobs")
+
+
+@pytest.mark.parametrize(
+    "pools",
+    [[], [{"name": "k"}], [{"name": "k", "namespaces": ["a", "b"], "jobNamespaces": ["j"]}]],
+)
+def test_what_is_refused_comes_with_the_line_that_allows_it(pools: list[dict[str, Any]]) -> None:
+    """Written into the configuration in place of the entry's own line, it does."""
+    settings = parse_config({"workPools": pools}).pool("k")
+    jobs = settings.job_namespaces or ("jobs",)
+    for message in (
+        settings.why_not_admitted("team", jobs=jobs),
+        settings.why_not_default("team"),
+        settings.why_no_credentials(job="far"),
+    ):
+        line = yaml.safe_load(message[message.index("workPools:") :])
+        [entry] = line["workPools"]
+        before = next(iter(pools), {})
+        opened = parse_config({"workPools": [{**before, **entry}]}).pool("k")
+        assert opened != settings
+        if "namespaces" in entry:
+            admitted = [*(settings.namespaces or jobs), "team"]
+            assert all(opened.admits(one, jobs=jobs) for one in admitted)
+        elif "defaultNamespaces" in entry:
+            assert opened.allows_default("team")
+        else:
+            assert opened.allows_credentials("team", job="far")
+
+
+def test_a_long_list_is_not_repeated() -> None:
+    """A message has a limit; what is new stands in it all the same."""
+    settings = PoolConfig(name="k", namespaces=tuple(f"team-{one:04}" for one in range(1000)))
+    message = settings.why_not_admitted("other", jobs=[])
+    assert message.endswith('workPools: [{name: "k", namespaces: ["…", "other"]}]')
+    assert len(message) < 400
 
 
 @pytest.mark.parametrize(
