@@ -278,7 +278,7 @@ _EXTRAS = [f"e{number}" for number in range(600)]
 def test_what_an_image_reports_has_a_budget(
     packages: list[tuple[str, tuple[str, ...]]], says: str
 ) -> None:
-    """The message has the limit and what to do: of a pod, stored, and in a file of `pip inspect`."""
+    """The message has the limit and what to do: of a pod, stored, or in a file of `pip inspect`."""
     distributions = [Distribution(name, "1.0", requires) for name, requires in packages]
     records = [
         {"name": one.name, "version": one.version, "requires": one.requires}
