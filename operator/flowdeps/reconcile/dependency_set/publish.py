@@ -37,7 +37,7 @@ from flowdeps.state.store import LOCK_FILE, ConfigMapView, SetEntry, view_config
 async def publish(context: Context, progress: Progress) -> Outcome:
     """Write what is missing of the ConfigMaps of a set's lock, and of its proposal.
 
-    Raises ClusterError where the API server is out of reach.
+    Raises ClusterError where the API server is out of reach or has too much to do.
     """
     entry, record = progress.entry, progress.record
     if record is None:
@@ -243,7 +243,7 @@ def _refused(error: ClusterError, location: Location) -> Outcome:
         )
     if error.status == 403:
         return Outcome.failed(Reason.FORBIDDEN, str(error))
-    if error.status == 0:
+    if error.is_passing:
         raise error
     where = f"{location.namespace}/{location.live_name}"
     return Outcome.failed(Reason.PUBLISHING, f"ConfigMap {where} can't be written: {error}")
