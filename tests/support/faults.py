@@ -120,6 +120,10 @@ class Gate:
             cast("Pools", _Gated(pools, POOL_WRITES, self, prefect=True)),
         )
 
+    def arm(self, plan: Plan) -> None:
+        """Count from here on, by another plan."""
+        self.requests, self.writes, self.plan = [], [], plan
+
     def revive(self) -> None:
         """Let a new operator go on, with the counts of the one that was killed."""
         self.killed = asyncio.Event()

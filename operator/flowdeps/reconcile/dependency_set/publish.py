@@ -8,7 +8,7 @@ was not reached is found missing by the next reconcile.
 from dataclasses import replace
 
 from flowdeps.api.conditions import ConditionType
-from flowdeps.api.names import is_managed
+from flowdeps.api.names import SUMMARY_ANNOTATION, is_managed
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.clients.kubernetes.errors import ClusterError
@@ -116,8 +116,9 @@ async def _publish_at(
         if lock is None or lock.digest != record.digest:
             # Damaged by hand a moment ago: the next reconcile makes it again.
             return Outcome.failed(Reason.PUBLISHING, "the lock in service can't be read")
-        if progress.text and desired.immutable and (view is None or desired.must_be_replaced(view)):
-            desired = desired.with_summary(await _summary(context, progress, lock))
+        if desired.immutable and (view is None or desired.must_be_replaced(view)):
+            summary = await _summary_at(context, progress, location, record)
+            desired = desired.with_summary(summary)
         if view and view.holder != entry.key:
             # First: nothing leads to them once the ConfigMap is ours, and our runs would have them.
             await remove_credentials(context, view)
@@ -134,6 +135,20 @@ async def _apply(
         await delete(context, view)
     body = await context.cluster.apply_config_map(desired.body(lock.render()))
     context.store.put_config_map(body)
+
+
+async def _summary_at(
+    context: Context, progress: Progress, location: Location, record: LockRecord
+) -> str:
+    """What a revision changes: copies say what it says at home, where it was written first.
+
+    Once the live ConfigMap holds the new lock, the one before can't be read any more.
+    """
+    home = primary_location(progress.entry.key)
+    at_home = context.store.config_maps.get((home.namespace, home.revision(record.short)))
+    if location != home and at_home:
+        return at_home.annotations.get(SUMMARY_ANNOTATION, "")
+    return await _summary(context, progress, progress.text) if progress.text else ""
 
 
 async def _summary(context: Context, progress: Progress, lock: Lock) -> str:
