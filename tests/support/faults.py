@@ -120,11 +120,9 @@ class Gate:
             cast("Pools", _Gated(pools, POOL_WRITES, self, prefect=True)),
         )
 
-    def begin(self, plan: Plan) -> None:
-        """Count from here, with another plan."""
-        self.requests.clear()
-        self.writes.clear()
-        self.plan = plan
+    def arm(self, plan: Plan) -> None:
+        """Count from here on, by another plan."""
+        self.requests, self.writes, self.plan = [], [], plan
 
     def revive(self) -> None:
         """Let a new operator go on, with the counts of the one that was killed."""

@@ -369,12 +369,20 @@ class MemoryWatch:
     """
 
     def __init__(self) -> None:
-        self.behind = 0
-        self.lag: Callable[[str], float] = lambda _uid: 0.001
-        self.missed: Callable[[str], bool] = lambda _event: False
         self._watcher: Watcher | None = None
         self._waiting: list[tuple[str, str, Body]] = []
         self._last: dict[str, float] = {}
+        self._well()
+
+    def _well(self) -> None:
+        self.behind = 0
+        self.lag: Callable[[str], float] = lambda _uid: 0.001
+        self.missed: Callable[[str], bool] = lambda _event: False
+
+    def mend(self) -> None:
+        """Be as a watch should be."""
+        self._well()
+        self._bring()
 
     def connect(self, watcher: Watcher | None) -> None:
         """Bring what happens from now on to `watcher`; None: to nobody."""
@@ -385,10 +393,9 @@ class MemoryWatch:
         """Take in an event."""
         if self._watcher and not self.missed(event):
             self._waiting.append((event, kind, body))
-            self.bring()
+            self._bring()
 
-    def bring(self) -> None:
-        """Bring the events that have waited long enough."""
+    def _bring(self) -> None:
         loop = asyncio.get_running_loop()
         while len(self._waiting) > self.behind:
             event, kind, body = self._waiting.pop(0)
@@ -677,6 +684,20 @@ class Simulation:
         self.passes: Counter[str] = Counter()
         self.chance = random.Random(0)
         self.trace: list[tuple[float, str]] = []
+
+    def save(self) -> bytes:
+        """All that outlives an operator, and the time."""
+        cluster, prefect, index = self.cluster, self.prefect, self.index
+        objects = (cluster.sets, cluster.maps, cluster.secrets, cluster.pods.pods)
+        rest = (cluster.namespaces, cluster.pods.images, prefect.pools, index.release)
+        return pickle.dumps((objects, rest, cluster._version, cluster._made, virtual.now()))
+
+    def load(self, saved: bytes) -> None:
+        """Begin where another simulation was saved; to be run with a clock that begins there."""
+        cluster, prefect, index = self.cluster, self.prefect, self.index
+        objects, rest, cluster._version, cluster._made, _ = pickle.loads(saved)  # noqa: S301
+        cluster.sets, cluster.maps, cluster.secrets, cluster.pods.pods = objects
+        cluster.namespaces, cluster.pods.images, prefect.pools, index.release = rest
 
     @asynccontextmanager
     async def operator(self, gate: Gate | None = None) -> AsyncIterator[Service]:
