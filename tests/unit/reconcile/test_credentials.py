@@ -6,7 +6,7 @@ import base64
 import pytest
 
 from flowdeps.api.names import mounted_name
-from tests.unit.reconcile.simulation import Simulation
+from tests.unit.reconcile.simulation import OPEN, Simulation
 from tests.unit.reconcile.test_life import DAY, MINUTE, play, settled
 
 INDEX = {"url": "https://index.example.com/simple", "credentialsSecretRef": {"name": "index"}}
@@ -37,4 +37,4 @@ def test_a_secret_that_somebody_took_away_is_put_back(where: str, what: str) -> 
             await asyncio.sleep(11 * MINUTE)
             assert sim.cluster.secrets[where, name]["data"] == data
 
-    play(script)
+    play(script, workPools=[OPEN | {"jobNamespaces": ["jobs"]}])

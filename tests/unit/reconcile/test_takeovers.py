@@ -8,11 +8,13 @@ import pytest
 
 from flowdeps.api.names import SET_LABEL, mounted_name
 from flowdeps.reconcile.dependency_set.retention import GRACE
-from tests.unit.reconcile.simulation import Simulation
+from tests.unit.reconcile.simulation import OPEN, Simulation
 from tests.unit.reconcile.test_life import HOUR, MINUTE, play, settled
 
 INDEX = {"url": "https://index.example.com/simple", "credentialsSecretRef": {"name": "index"}}
 COPY = ("jobs", mounted_name("x", pool="a"))
+
+POOLS = [OPEN | {"jobNamespaces": ["jobs"]}]
 
 
 def stage(sim: Simulation) -> None:
@@ -73,7 +75,7 @@ def test_credentials_of_a_set_never_pass_to_who_takes_its_key_over(how: str, kil
         assert not any(left)
         assert COPY not in sim.cluster.secrets
 
-    play(script)
+    play(script, workPools=POOLS)
 
 
 @pytest.mark.parametrize("how", ["deleted", "renamed"])
@@ -96,7 +98,7 @@ def test_who_takes_a_key_over_has_its_own_credentials(how: str) -> None:
         assert sim.ready("second", namespace="team") == ("True", "Ready")
         assert sim.cluster.secrets[COPY]["metadata"]["labels"][SET_LABEL] == "second"
 
-    play(script)
+    play(script, workPools=POOLS)
 
 
 @pytest.mark.parametrize("how", ["deleted", "renamed"])
@@ -137,7 +139,7 @@ def test_what_was_taken_over_is_not_deleted_with_the_former_set(how: str) -> Non
         sim.cluster.delete_config_map = delete_map  # type: ignore[method-assign]
         await settled(sim)
 
-    play(script)
+    play(script, workPools=POOLS)
 
 
 def test_a_copy_that_somebody_touched_is_deleted_all_the_same() -> None:
@@ -153,4 +155,4 @@ def test_a_copy_that_somebody_touched_is_deleted_all_the_same() -> None:
             await asyncio.sleep(MINUTE)
             assert not sim.cluster.maps
 
-    play(script, watchNamespaces=["flows"])
+    play(script, workPools=POOLS, watchNamespaces=["flows"])
