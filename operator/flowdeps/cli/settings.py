@@ -82,7 +82,6 @@ def make_resolver(config: Config) -> Resolver:
     settings = config.resolver
     return Resolver(
         limits=Limits(timeout=settings.timeout.total_seconds(), memory=settings.memory),
-        concurrency=settings.concurrency,
         cache=_cache_directory(config),
     )
 

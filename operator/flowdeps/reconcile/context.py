@@ -193,13 +193,16 @@ class Context:
         self.requeue(self.store.sets)
 
     def forget(self, key: SetKey) -> None:
-        """Stop reading what a set needed, and know nothing more of it."""
+        """Stop finding out what a set needed, and know nothing more of it."""
         self.left.pop(key, None)
+        self.resolutions.withdraw(key)
+        self.verifications.withdraw(key)
         self.sources.need(key, frozenset())
         self.images.need(key, frozenset())
 
     async def close(self) -> None:
-        """Stop all that is being found out."""
+        """Stop all that is being found out; pods are left to the next operator."""
+        self.runner.closed = True
         for one in (self.resolutions, self.verifications, self.sources, self.images):
             await one.close()
 

@@ -26,7 +26,7 @@ class Limits:
     """What a resolution may use, in seconds and bytes."""
 
     timeout: float = 300
-    """For all its platforms, not counting the wait for its turn."""
+    """For all its platforms."""
     memory: int = 2 * 1024**3
     """Data of a process; uv needs about 150 MiB, and reserves more."""
     output: int = 16 * 1024**2

@@ -1,8 +1,8 @@
 """Makes a lock for a request: which platforms to ask for, what each should prefer, one lock of all.
 
-A request's platforms are resolved one after the other (`flowdeps.locks.platforms` says why). At
-most ``concurrency`` requests run uv at a time; the others wait for their turn, which no time limit
-counts. Equal requests give equal locks as long as the index says the same.
+A request's platforms are resolved one after the other (`flowdeps.locks.platforms` says why). Who
+asks takes care that not too many do so at a time. Equal requests give equal locks as long as the
+index says the same.
 """
 
 import asyncio
@@ -44,6 +44,7 @@ from flowdeps.resolver.command import newest_upload
 from flowdeps.resolver.errors import LimitExceededError, UnsatisfiableError
 from flowdeps.resolver.failures import cut_middle
 from flowdeps.resolver.uv import Job, Uv
+from flowdeps.scheduling.off_loop import off_loop
 
 _MOST_PASSED_OVER = 50
 """Times that a request is resolved again, since a release is not for its Python."""
@@ -71,22 +72,20 @@ class _BreaksImageError(UnsatisfiableError):
 class Resolver:
     """Makes locks with uv.
 
-    ``concurrency``: children at a time. ``cache``: a directory for what the index says, kept apart
-    for those with credentials; losing it costs time only. ``uv``: the program; by default the one
-    that came with the package of this name. ``now``: the clock that cooldowns go by.
+    ``cache``: a directory for what the index says, kept apart for those with credentials; losing it
+    costs time only. ``uv``: the program; by default the one that came with the package of this
+    name. ``now``: the clock that cooldowns go by.
     """
 
     def __init__(
         self,
         *,
         limits: Limits,
-        concurrency: int,
         cache: Path,
         uv: Path | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._timeout = limits.timeout
-        self._turn = asyncio.Semaphore(concurrency)
         self._uv = Uv(uv, limits=limits, cache=cache)
         self._now = now
 
@@ -106,19 +105,20 @@ class Resolver:
         """
         if not request.requirements:
             return Resolution(Lock(request.target))
-        if len(different := differences(request)) > 1:  # uv names one, and what leads to it
-            raise UnsatisfiableError(describe_differences(different))
+        if (
+            len(different := await off_loop(differences, request)) > 1
+        ):  # uv names one, and what leads to it
+            raise UnsatisfiableError(await off_loop(describe_differences, different))
         access, now = access or Access(), self._now()
         job = Job(request=request, previous=previous, keep=keep, access=access, now=now)
-        async with self._turn:
-            try:
-                async with asyncio.timeout(self._timeout):
-                    return await self._keep_whole(job)
-            except TimeoutError:
-                raise LimitExceededError(
-                    f"no resolution within {self._timeout:g} seconds: "
-                    "the index may be slow, or the requirements may need bounds"
-                ) from None
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._keep_whole(job)
+        except TimeoutError:
+            raise LimitExceededError(
+                f"no resolution within {self._timeout:g} seconds: "
+                "the index may be slow, or the requirements may need bounds"
+            ) from None
 
     async def _keep_whole(self, job: Job) -> Resolution:
         """Resolve without breaking the image; at the first conflict, each alternative request is
@@ -142,7 +142,7 @@ class Resolver:
         notes: dict[NormalizedName, str] = {}
         kept: set[NormalizedName] = set()
         for _ in range(_MOST_PASSED_OVER):
-            wrong = _not_for_python(job.request, compiled)
+            wrong = await off_loop(_not_for_python, job.request, compiled)
             name = min(wrong.keys() - kept, default=None)
             if name is None:
                 break
@@ -161,11 +161,12 @@ class Resolver:
         for name, says in notes.items():
             instead = f"{name} {chosen[name]} was taken" if name in chosen else "it was passed over"
             notes[name] = f"{says}, so {instead}"
-        for name, (says, _) in _not_for_python(job.request, compiled).items():
+        for name, (says, _) in (await off_loop(_not_for_python, job.request, compiled)).items():
             notes[name] = f"{says}, nor any other that fits: an image with pip won't install it"
         base = {package for one in compiled.values() for package in one.base.items()}
         lock = merge_platforms(job.request.target, _pins(compiled), base=tuple(base))
-        found = (cut_middle(printable(one)) for one in (*_notes(job, compiled), *notes.values()))
+        texts = (*await off_loop(_notes, job, compiled), *notes.values())
+        found = (cut_middle(printable(one)) for one in texts)
         return Resolution(lock, tuple(sorted(set(found))))
 
     async def _compile_all(self, job: Job) -> dict[str, Resolved]:
@@ -189,7 +190,7 @@ class Resolver:
             others = {**compiled, first: await self._compile(job, first, wanted)}
             compiled = min(compiled, others, key=lambda one: len(disagreements(_pins(one))))
         if request.image:
-            _check(request.image, compiled, shadow=request.shadow)
+            await off_loop(_check, request.image, compiled, shadow=request.shadow)
         return compiled
 
     async def _compile(self, job: Job, platform: str, wanted: Versions) -> Resolved:

@@ -37,7 +37,7 @@ class Turn:
         """Say which groups want the turn from now on."""
         self.limiter.want(self, dict.fromkeys(groups))
 
-    def pause(self, paused: bool = True) -> None:
+    def pause(self, *, paused: bool = True) -> None:
         """Let others go on while the work of this turn waits for something, or end that.
 
         What was waited for comes when it comes, so there may be more at once for a while.

@@ -59,6 +59,7 @@ _MANIFEST_FIELDS: Mapping[str, type] = {
     "credentials": bool,
 }
 """Those of `manifest_of`; lists are of texts, and mappings have texts, nulls and such lists."""
+_MOST_PACKAGES = 1_000_000
 _MANIFEST_BYTES = 32 * 1024
 _MOST_ITEMS = 64
 _ANNOTATION_LENGTH = 1024
@@ -239,6 +240,10 @@ class Store:
         """Return the sets whose spec names `pool`."""
         return self._by_pool.get(pool, set())
 
+    def named_pools(self) -> set[str]:
+        """Return the names of all pools that a set names, whether they exist or not."""
+        return {name for name, keys in self._by_pool.items() if keys}
+
     def includers(self, key: SetKey) -> set[SetKey]:
         """Return the sets that include a set, directly or through others."""
         found: set[SetKey] = set()
@@ -397,6 +402,8 @@ def _manifest(text: str) -> dict[str, Any]:
 def _is_a(kind: type, value: object) -> bool:
     if not isinstance(value, kind):
         return False
+    if isinstance(value, int):
+        return 0 <= value < _MOST_PACKAGES  # a status has room for no other
     items: Iterable[object] = ()
     if isinstance(value, list):
         items = value

@@ -25,12 +25,8 @@ def other_index() -> Iterator[Index]:
 def make_resolver(tmp_path: Path) -> MakeResolver:
     """Resolvers that share a cache of this test's own."""
 
-    def make(
-        *, uv: Path | None = None, concurrency: int = 2, within: Limits | None = None
-    ) -> Resolver:
-        return Resolver(
-            limits=within or limits(), concurrency=concurrency, cache=tmp_path / "cache", uv=uv
-        )
+    def make(*, uv: Path | None = None, within: Limits | None = None) -> Resolver:
+        return Resolver(limits=within or limits(), cache=tmp_path / "cache", uv=uv)
 
     return make
 

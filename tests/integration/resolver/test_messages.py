@@ -202,9 +202,7 @@ sys.stderr.buffer.write(done.stderr)
 sys.exit(done.returncode)
 """
     uv = stand_in(tmp_path / "uv", program)
-    resolver = Resolver(
-        limits=limits(), concurrency=1, cache=tmp_path / "cache", uv=uv, now=lambda: NOW
-    )
+    resolver = Resolver(limits=limits(), cache=tmp_path / "cache", uv=uv, now=lambda: NOW)
     scene: Callable[[], Awaitable[None]] = getattr(
         Scenes(resolver, index, other_index, tmp_path), name
     )

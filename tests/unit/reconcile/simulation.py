@@ -34,7 +34,7 @@ from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock, Pin, parse_lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.requirements import parse_requirement, requirement_name
-from flowdeps.resolver.errors import IndexUnavailableError, UnsatisfiableError
+from flowdeps.resolver.errors import IndexUnavailableError, LimitExceededError, UnsatisfiableError
 from flowdeps.resolver.resolve import Resolution
 from flowdeps.telemetry.metrics import Metrics
 from tests.support.faults import Gate
@@ -81,6 +81,7 @@ class MemoryCluster:
         self.events: list[tuple[str, str, str]] = []
         self.watch = MemoryWatch()
         self.away = False
+        self.seconds = 0.002  # that an answer takes
         self.unlistable: set[str] = set()
         self.secrets: dict[tuple[str, str], Body] = {}
         self.pods = MemoryNode(self)
@@ -308,7 +309,7 @@ class MemoryCluster:
         return {**_copied(body), "metadata": {**meta, "uid": uid}}
 
     async def _turn(self, write: str = "") -> None:
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(self.seconds)
         if self.away:
             raise ClusterError(0, "Unreachable", "the API server did not answer: away")
         if write:
@@ -458,6 +459,9 @@ class MemoryNode:
         phase = "Pending"
         if image is None:
             state = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+        elif image.hangs:
+            if virtual.now() - since >= body["spec"]["activeDeadlineSeconds"]:
+                return {**body, "status": {"phase": "Failed", "reason": "DeadlineExceeded"}}
         elif virtual.now() - since >= self.seconds:
             code = 1 if self._broken(body, image) else 0
             state = {"terminated": {"exitCode": code}}
@@ -516,7 +520,7 @@ class MemoryNode:
 class MemoryImage:
     """A flow image: its content's id, its packages, and which packages can't be imported in it;
     `requires`: what packages need, the image's or a lock's; `clashes`: those that hide a module of
-    it; `notes`: what a trial in it says."""
+    it; `notes`: what a trial in it says; `hangs`: whether its pods run until they are ended."""
 
     id: str = "sha256:1"
     packages: dict[str, str] = field(default_factory=lambda: {"prefect": "3.0"})
@@ -524,6 +528,7 @@ class MemoryImage:
     requires: Mapping[str, Sequence[str]] = field(default_factory=dict)
     clashes: frozenset[str] = frozenset()
     notes: Sequence[str] = ()
+    hangs: bool = False
 
     def lines(self, pins: Mapping[str, str]) -> list[str]:
         """What a probe in it prints, with `pins` on top."""
@@ -538,12 +543,13 @@ class MemoryImage:
 
 
 class MemoryPrefect:
-    """Work pools; `outage` is what every request ends in while it is set."""
+    """Work pools; `outage` is what every request ends in while it is set. Requests are counted."""
 
     def __init__(self) -> None:
         self.pools: dict[str, Pool] = {}
         self.writes: Counter[str] = Counter()
         self.outage: PoolsError | None = None
+        self.requests = 0
         self.variables: dict[str, Any] = {}
         self.chosen_sets: set[str] = set()
         self.workers_of: dict[str, Workers] = {}
@@ -598,6 +604,7 @@ class MemoryPrefect:
         yield ""
 
     async def _turn(self) -> None:
+        self.requests += 1
         await asyncio.sleep(0.005)
         if self.outage:
             raise self.outage
@@ -607,8 +614,11 @@ class MemoryIndex:
     """Locks as uv would make them: the newest `release` of all that isn't excluded, pins kept where
     they may be. Each takes `seconds`.
 
-    A requirement `impossible` can't be met.
+    A requirement `impossible` can't be met, and the index of one whose name begins with `hangs`
+    never ends an answer.
     """
+
+    TIMEOUT = 300.0
 
     def __init__(self) -> None:
         self.release = 1
@@ -618,6 +628,7 @@ class MemoryIndex:
         self.notes: tuple[str, ...] = ()
         self.asked: list[tuple[LockRequest, Access | None]] = []
         self.after: list[tuple[Lock | None, bool]] = []
+        self.running = self.most = 0
 
     async def resolve(
         self, request: LockRequest, *, previous: Lock | None, keep: bool, access: Access | None
@@ -625,10 +636,18 @@ class MemoryIndex:
         self.asked.append((request, access))
         self.after.append((previous, keep))
         self.resolved.append(virtual.now())
-        await asyncio.sleep(self.seconds)
+        names = [requirement_name(line) for line in request.requirements]
+        hangs = any(name.startswith("hangs") for name in names)
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            await asyncio.sleep(self.TIMEOUT if hangs else self.seconds)
+        finally:
+            self.running -= 1
+        if hangs:
+            raise LimitExceededError("no resolution within 300 seconds")
         if self.away:
             raise IndexUnavailableError("the index did not answer")
-        names = [requirement_name(line) for line in request.requirements]
         if "impossible" in names:
             raise UnsatisfiableError("impossible does not fit together")
         known = {pin.name: pin.version for pin in previous.pins} if previous and keep else {}

@@ -64,6 +64,7 @@ class SetReconciler:
             requeue_former_pools(context, key)
             return None
         if entry.meta.deleting:
+            context.forget(key)
             requeue_former_pools(context, key)
             return await remove(context, entry)
         return await self._steps(entry)

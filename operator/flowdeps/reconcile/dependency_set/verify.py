@@ -1,5 +1,6 @@
 """Step: which lock to publish, the new one if it works in its image, else the one in service."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 from flowdeps.api.conditions import ConditionType
@@ -27,7 +28,9 @@ _FIRST_RETRY = 60.0
 async def verify(context: Context, progress: Progress) -> Outcome:
     """Try the new lock, or the one in service in another image; decide which one to publish."""
     progress.record = progress.served.record if progress.served else None
-    outcome = _verify(context, progress)
+    key, under_way = progress.entry.key, progress.gathered.reason.is_under_way
+    with nullcontext() if under_way else context.verifications.asking(key):
+        outcome = _verify(context, progress)
     if progress.record and progress.gathered.is_done:
         needs = progress.access is not None
         progress.record = replace(progress.record, credentials=needs)

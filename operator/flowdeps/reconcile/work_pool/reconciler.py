@@ -1,6 +1,6 @@
 """Brings one pool in line: one fragment for all of its sets, merged into its template.
 
-    read     the pool, from Prefect, and what its runs get without us
+    read     the pool, from Prefect if it is there, and what its runs get without us
     judge    each of its sets: may the pool offer it, and if not, why?
     merge    what is offered into the template, or our part out of it
     write    the template, where it differs, and when the throttle allows it
@@ -26,6 +26,7 @@ from flowdeps.delivery.choice import NONE, find
 from flowdeps.delivery.kinds import for_type, remove, unsupported
 from flowdeps.delivery.kinds.kind import Fragment, MergeRefusedError
 from flowdeps.reconcile.context import Context, PoolState, Verdict
+from flowdeps.reconcile.work_pool.directory import Directory
 from flowdeps.reconcile.work_pool.runs import Runs, RunsReader
 from flowdeps.reconcile.work_pool.write_throttle import WriteThrottle
 from flowdeps.state.fragments import (
@@ -86,6 +87,7 @@ class PoolReconciler:
         self._held_until: dict[str, float] = {}
         self._renamed_by: dict[str, float] = {}
         self._runs = RunsReader(context)
+        self.directory = Directory(context)
 
     async def reconcile(self, name: str) -> float | None:
         """Bring one pool in line; returns in how many seconds to do so again.
@@ -115,7 +117,9 @@ class PoolReconciler:
             return _PAUSE
         if wait := throttle.wait(now, busy):
             return wait
-        pool = await context.pools.read(name)
+        if wait := await self.directory.look_up(name):
+            return wait
+        pool = None if name in self.directory.absent else await context.pools.read(name)
         runs = await self._runs.read(pool, ours=self.ours(pool)) if pool else None
         if self._view(name, runs):
             # Locks are published elsewhere now, or are for another image, and others may have
@@ -155,6 +159,7 @@ class PoolReconciler:
     def unreachable(self, name: str, error: PoolsError) -> None:
         """Let a pool say of its sets that it can't be read; the next poll requeues it."""
         self._in_line.pop(name, None)
+        self.directory.forget(name)
         self._judged(name, self._nothing(name, error.reason, str(error)))
 
     def ours(self, pool: Pool) -> bool:
