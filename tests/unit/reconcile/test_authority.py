@@ -123,8 +123,8 @@ def test_a_guest_keeps_its_copy_while_its_pool_cannot_be_seen() -> None:
 
 
 def test_a_config_map_that_somebody_forged_draws_no_lock_and_no_secret() -> None:
-    """One that has the labels of a set and its key, in a namespace of somebody else's: nothing of the
-    set is written there, while Prefect is away and when it is back."""
+    """One that has the labels of a set and its key, in a namespace of somebody else's: nothing of
+    the set is written there, while Prefect is away and when it is back."""
 
     async def script(sim: Simulation) -> None:
         stage(sim)

@@ -18,7 +18,7 @@ POOLS = [OPEN | {"jobNamespaces": ["jobs"]}]
 
 
 def stage(sim: Simulation) -> None:
-    """A pool whose jobs have a namespace of their own, and credentials of an index in each team's."""
+    """A pool whose jobs have a namespace of their own, and each team has credentials."""
     sim.cluster.namespaces.add("jobs")
     sim.prefect.make("a", namespace="jobs")
     data = {"username": "ci", "password": "hunter2"}
@@ -156,3 +156,42 @@ def test_a_copy_that_somebody_touched_is_deleted_all_the_same() -> None:
             assert not sim.cluster.maps
 
     play(script, workPools=POOLS, watchNamespaces=["flows"])
+
+
+def test_a_secret_that_is_written_while_its_key_changes_hands_is_nobodys() -> None:
+    """The former set's write is on its way, and slow, when the other takes the key over: what runs
+    of that one mount is at no moment beside the former one's credentials."""
+
+    async def script(sim: Simulation) -> None:
+        stage(sim)
+        apply_secret, begun = sim.cluster.apply_secret, asyncio.Event()
+
+        async def slow(body: dict[str, Any]) -> dict[str, Any]:
+            if (body["metadata"]["namespace"], body["metadata"]["name"]) == COPY:
+                begun.set()
+                await asyncio.sleep(20)
+            return await apply_secret(body)
+
+        def holder(objects: dict[tuple[str, str], Any]) -> str:
+            body = objects.get(COPY)
+            return str(body["metadata"]["labels"][SET_LABEL]) if body else ""
+
+        async with sim.operator():
+            apply(sim, "first", index=INDEX)
+            await asyncio.sleep(MINUTE)
+            apply(sim, "second", namespace="team")
+            await asyncio.sleep(MINUTE)
+            del sim.cluster.secrets[COPY]
+            sim.cluster.apply_secret = slow  # type: ignore[method-assign]
+            await begun.wait()
+            leave(sim, "renamed")
+            seen = set()
+            for _ in range(1200):
+                await asyncio.sleep(0.1)
+                seen.add((holder(sim.cluster.maps), holder(sim.cluster.secrets)))
+            assert ("second", "first") not in seen
+            assert ("second", "") in seen
+            assert sim.ready("second", namespace="team") == ("True", "Ready")
+        await settled(sim)
+
+    play(script, workPools=POOLS)
