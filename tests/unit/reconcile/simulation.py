@@ -268,7 +268,8 @@ class MemoryCluster:
     ) -> None:
         await self._turn("delete_secret")
         meta = self.secrets.get((namespace, name), {"metadata": {}})["metadata"]
-        if meta and (meta["uid"], meta["resourceVersion"]) == (uid, resource_version):
+        same = meta and resource_version in (None, meta["resourceVersion"])
+        if same and meta["uid"] == uid:
             del self.secrets[namespace, name]
 
     async def create_pod(self, body: Body) -> Body:
