@@ -65,6 +65,13 @@ class ResolverConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LimitsConfig:
+    """How much is served for one namespace."""
+
+    sets_per_namespace: int = 500
+
+
+@dataclass(frozen=True, kw_only=True)
 class ElectionConfig:
     """The Lease that the active operator holds."""
 
@@ -101,6 +108,7 @@ class Config:
     images: ImagesConfig = field(default_factory=ImagesConfig)
     pods: PodsConfig = field(default_factory=PodsConfig)
     vulnerabilities: VulnerabilitiesConfig = field(default_factory=VulnerabilitiesConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
     http_port: int = 8080
     election: ElectionConfig = field(default_factory=ElectionConfig)
 
@@ -146,6 +154,7 @@ def parse_config(document: Mapping[str, Any]) -> Config:
         images=trialconfig.parse_images(fields.child("images")),
         pods=trialconfig.parse_pods(fields.child("pods")),
         vulnerabilities=trialconfig.parse_vulnerabilities(fields.child("vulnerabilities")),
+        limits=_parse_limits(fields.child("limits")),
         http_port=fields.integer("httpPort", least=1, most=65535),
         election=_parse_election(fields.child("leaderElection")),
     )
@@ -181,6 +190,13 @@ def _parse_resolver(fields: Fields) -> ResolverConfig:
         timeout=fields.duration("timeout", zero="leaves no time to resolve; write 1s or more"),
         memory=memory,
         cache_directory=fields.text("cacheDirectory", limit=4096, check=_check_directory),
+    )
+
+
+def _parse_limits(fields: Fields) -> LimitsConfig:
+    return fields.build(
+        LimitsConfig,
+        sets_per_namespace=fields.integer("setsPerNamespace", least=1, most=100_000),
     )
 
 

@@ -184,6 +184,11 @@ class Reason(StrEnum):
     CONFLICT = ("Conflict", _STALLED,
         "An older set serves the same key in the same job namespace, or is the pool's default.",
         "choose another `key`, or remove `default`")
+    TOO_MANY_SETS = ("TooManySets", _STALLED,
+        "The namespace has more sets than the operator serves, and this is not one of the oldest:"
+        " no lock is made for it. What is in service stays.",
+        "delete sets of the namespace, or have `limits.setsPerNamespace` of the operator's"
+        " configuration raised")
     NOT_ADMITTED = ("NotAdmitted", _STALLED,
         "The pool does not accept sets from this namespace.",
         "have the namespace added to `workPools[].namespaces` of the operator's configuration; the"
