@@ -146,9 +146,11 @@ def key_content(
 
 def variable_content(value: object, known: Content | None = None) -> Content:
     """Return what a Prefect variable holds; `known` is what it held before."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(type(value).__name__.encode())
     for item in value if isinstance(value, list) else (value,):
-        digest.update(f"{type(item)} {len(str(item))} {item}\n".encode(errors="replace"))
+        # What is no text is refused by its kind alone.
+        text = item if isinstance(item, str) else ""
+        digest.update(f"{type(item).__name__} {len(text)} {text}".encode(errors="replace"))
     return _parsed(parse_variable, value, known, digest=digest)
 
 

@@ -1,11 +1,13 @@
 """What reconciles share: what is, the outside systems, the queue, and what pools found."""
 
+import asyncio
 import logging
 import random
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from flowdeps.api.config import Config
 from flowdeps.api.events import Kind
@@ -26,7 +28,7 @@ from flowdeps.scheduling.queue import Queue
 from flowdeps.scheduling.single_flight import SingleFlight
 from flowdeps.state.fragments import Signature
 from flowdeps.state.locations import Claims, Location, admitted_pools
-from flowdeps.state.store import PoolKey, SetEntry, SetKey, Store
+from flowdeps.state.store import ConfigMapView, PoolKey, SetEntry, SetKey, Store
 from flowdeps.telemetry.metrics import Metrics
 from flowdeps.trials.image import Image, ImageRef
 from flowdeps.trials.runner import Runner
@@ -120,6 +122,9 @@ class Context:
     jitter: Jitter = random.random
     """Of pauses."""
     _claims: Claims | None = None
+    _turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = field(
+        default_factory=WeakValueDictionary
+    )
 
     @property
     def claims(self) -> Claims:
@@ -131,6 +136,15 @@ class Context:
     def admitted(self, entry: SetEntry) -> tuple[WorkPoolRef, ...]:
         """Return the pools that admit a set."""
         return admitted_pools(entry, config=self.config, pools=self.store.pools)
+
+    def held(self, entry: SetEntry) -> list[ConfigMapView]:
+        """Return the ConfigMaps of a set that are where it belongs."""
+        return self.claims.held(entry)
+
+    def turn(self, namespace: str, name: str) -> asyncio.Lock:
+        """Return who may change to whom a name in a namespace belongs, or write its Secret: a
+        Secret of one set must never be beside the ConfigMap of another."""
+        return self._turns.setdefault((namespace, name), asyncio.Lock())
 
     def conflict(self, entry: SetEntry, location: Location) -> Outcome | None:
         """Return why a set can't publish in a location; None where it can."""

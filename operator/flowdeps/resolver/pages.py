@@ -22,6 +22,7 @@ from flowdeps.resolver import pages_child
 from flowdeps.resolver.child import Limits, run_child
 from flowdeps.resolver.errors import IndexUnavailableError, LimitExceededError, ResolverError
 from flowdeps.resolver.failures import without_secrets
+from flowdeps.scheduling.off_loop import off_loop
 
 _COMMAND = (sys.executable, "-P", "-m", pages_child.__name__)
 _PACKAGES = str(Path(flowdeps.__file__).parents[1])
@@ -56,16 +57,21 @@ async def read_pages(
     )
     if ended.code < 0:
         raise LimitExceededError(_TOO_MUCH)
+    return await off_loop(_pages, directory / pages_child.ANSWER, versions, limits.output)
+
+
+def _pages(
+    answer: Path, versions: Mapping[NormalizedName, str], limit: int
+) -> dict[NormalizedName, Page]:
     try:
-        with (directory / pages_child.ANSWER).open("rb") as file:
-            content = file.read(limits.output + 1)
-        if len(content) > limits.output:
+        with answer.open("rb") as file:
+            content = file.read(limit + 1)
+        if len(content) > limit:
             return {name: Page(error=_TOO_MUCH) for name in versions}
         answers = json.loads(content)
-        found = {name: _page(answers[name]) for name in versions}
+        return {name: _page(answers[name]) for name in versions}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ResolverError("what the index says of the packages can't be read") from error
-    return found
 
 
 def _page(answer: Mapping[str, Any]) -> Page:

@@ -33,7 +33,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 from packaging.utils import InvalidSdistFilename, parse_sdist_filename
 from packaging.version import InvalidVersion, Version
 
-from flowdeps.locks.target import GLIBCS, Target
+from flowdeps.locks.target import GLIBCS, LONGEST_NAME, Target
 from flowdeps.resolver.wheel_metadata import requires_python
 
 QUESTION, ANSWER = "question.json", "answer.json"
@@ -255,6 +255,8 @@ def _first_page(name: str, indexes: list[str], *, wait: float) -> tuple[str, lis
 
 def _version(filename: str) -> Version | None:
     """The version of a file; None where it is no release."""
+    if len(filename) > LONGEST_NAME:
+        return None
     with suppress(InvalidSdistFilename, InvalidVersion, IndexError):
         if filename.endswith(".whl"):
             return Version(filename.split("-")[1])  # to look at all tags takes long

@@ -44,6 +44,7 @@ from flowdeps.resolver.command import newest_upload
 from flowdeps.resolver.errors import LimitExceededError, UnsatisfiableError
 from flowdeps.resolver.failures import cut_middle
 from flowdeps.resolver.uv import Job, Uv
+from flowdeps.scheduling.off_loop import off_loop
 
 _MOST_PASSED_OVER = 50
 """Times that a request is resolved again, since a release is not for its Python."""
@@ -104,8 +105,10 @@ class Resolver:
         """
         if not request.requirements:
             return Resolution(Lock(request.target))
-        if len(different := differences(request)) > 1:  # uv names one, and what leads to it
-            raise UnsatisfiableError(describe_differences(different))
+        if (
+            len(different := await off_loop(differences, request)) > 1
+        ):  # uv names one, and what leads to it
+            raise UnsatisfiableError(await off_loop(describe_differences, different))
         access, now = access or Access(), self._now()
         job = Job(request=request, previous=previous, keep=keep, access=access, now=now)
         try:
@@ -139,7 +142,7 @@ class Resolver:
         notes: dict[NormalizedName, str] = {}
         kept: set[NormalizedName] = set()
         for _ in range(_MOST_PASSED_OVER):
-            wrong = _not_for_python(job.request, compiled)
+            wrong = await off_loop(_not_for_python, job.request, compiled)
             name = min(wrong.keys() - kept, default=None)
             if name is None:
                 break
@@ -158,11 +161,12 @@ class Resolver:
         for name, says in notes.items():
             instead = f"{name} {chosen[name]} was taken" if name in chosen else "it was passed over"
             notes[name] = f"{says}, so {instead}"
-        for name, (says, _) in _not_for_python(job.request, compiled).items():
+        for name, (says, _) in (await off_loop(_not_for_python, job.request, compiled)).items():
             notes[name] = f"{says}, nor any other that fits: an image with pip won't install it"
         base = {package for one in compiled.values() for package in one.base.items()}
         lock = merge_platforms(job.request.target, _pins(compiled), base=tuple(base))
-        found = (cut_middle(printable(one)) for one in (*_notes(job, compiled), *notes.values()))
+        texts = (*await off_loop(_notes, job, compiled), *notes.values())
+        found = (cut_middle(printable(one)) for one in texts)
         return Resolution(lock, tuple(sorted(set(found))))
 
     async def _compile_all(self, job: Job) -> dict[str, Resolved]:
@@ -186,7 +190,7 @@ class Resolver:
             others = {**compiled, first: await self._compile(job, first, wanted)}
             compiled = min(compiled, others, key=lambda one: len(disagreements(_pins(one))))
         if request.image:
-            _check(request.image, compiled, shadow=request.shadow)
+            await off_loop(_check, request.image, compiled, shadow=request.shadow)
         return compiled
 
     async def _compile(self, job: Job, platform: str, wanted: Versions) -> Resolved:

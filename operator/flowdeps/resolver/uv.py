@@ -26,6 +26,7 @@ from flowdeps.resolver.directories import Directories
 from flowdeps.resolver.errors import LimitExceededError, ResolverError, UnsatisfiableError
 from flowdeps.resolver.failures import to_error, warnings, yanked
 from flowdeps.resolver.pages import read_pages
+from flowdeps.scheduling.off_loop import off_loop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,8 @@ class Uv:
         with tempfile.TemporaryDirectory(prefix=TEMPORARY) as name:
             text, messages = await self._resolve(job, platform, versions, directory=Path(name))
         try:
-            resolved = read_pylock(
+            resolved = await off_loop(
+                read_pylock,
                 text,
                 target=request.target,
                 platform=platform,
@@ -120,13 +122,16 @@ class Uv:
     ) -> tuple[str, str]:
         """Return the resolution that uv writes, and its messages."""
         request, access = job.request, job.access
-        arguments = self._arguments(job, platform)
+        arguments = await off_loop(self._arguments, job, platform)
         trusted = _trusted() if access.ca else ""
-        files = command.files(request, versions, platform=platform, access=access, trusted=trusted)
+        files = await off_loop(
+            command.files, request, versions, platform=platform, access=access, trusted=trusted
+        )
         environment = self._prepare(directory, access, files)
         ended = await self._run(arguments, environment, directory)
         if ended.code != 0:
-            raise to_error(
+            raise await off_loop(
+                to_error,
                 ended.messages,
                 code=ended.code,
                 credentials=bool(access.netrc),

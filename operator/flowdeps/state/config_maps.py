@@ -66,8 +66,9 @@ class Desired:
             and not (view.intact and view.manifest == self.manifest)
         )
 
-    def body(self, lock_text: str) -> dict[str, Any]:
-        """Return the ConfigMap to apply."""
+    def body(self, lock_text: str, *, instead_of: ConfigMapView | None = None) -> dict[str, Any]:
+        """Return the ConfigMap to apply, which is refused where another version is there than
+        `instead_of`."""
         data = {
             LOCK_FILE: lock_text,
             MANIFEST_FILE: json.dumps(dict(self.manifest), indent=1) + "\n",
@@ -80,6 +81,11 @@ class Desired:
             "labels": dict(self.labels),
             "annotations": annotations,
         }
+        if instead_of:
+            metadata |= {
+                "uid": instead_of.uid,
+                "resourceVersion": instead_of.resource_version,
+            }
         if self.owner:
             metadata["ownerReferences"] = [dict(self.owner)]
         body: dict[str, Any] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
@@ -162,6 +168,22 @@ def manifest_of(key: SetKey, location: Location, record: LockRecord) -> dict[str
         "index": dict(record.index),
         **{name: value for name, value in maybe.items() if value},
     }
+
+
+def is_written_for_a_set(view: ConfigMapView) -> bool:
+    """Return whether a ConfigMap is what we write for the set in its labels, by all that it says.
+
+    Labels alone are no reason to delete somebody's object.
+    """
+    manifest, short = view.manifest, view.labels.get(names.REVISION_LABEL)
+    key, pool, digest = (str(manifest.get(name, "")) for name in ("key", "pool", "digest"))
+    location = Location(view.namespace, key, pool)
+    name = location.live_name if short is None else location.revision(short)
+    return (
+        manifest.get("set") == str(view.holder)
+        and view.name == name
+        and (short is None or digest.startswith(f"sha256:{short}"))
+    )
 
 
 def keep_history(desired: Desired, view: ConfigMapView | None) -> Desired:

@@ -12,6 +12,7 @@ without Prefect, a set keeps the copies that it has, and they are brought up to 
 operator's configuration names their namespace.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,7 +21,7 @@ from flowdeps.api.config import Config
 from flowdeps.api.names import API_VERSION, KIND, REVISION_LABEL, mounted_name, revision_choice
 from flowdeps.api.resource import SetMeta
 from flowdeps.api.spec import WorkPoolRef
-from flowdeps.state.store import PoolView, SetEntry, SetKey, Store
+from flowdeps.state.store import ConfigMapView, PoolView, SetEntry, SetKey, Store
 
 _FREE = (1_000_000, 0)
 """The rank of a set that has nothing of a location."""
@@ -43,6 +44,12 @@ class Location:
     def revision(self, short: str) -> str:
         """The name of a revision's ConfigMap."""
         return mounted_name(revision_choice(self.key, short), pool=self.pool)
+
+    def has(self, view: ConfigMapView) -> bool:
+        """Return whether a ConfigMap is here, by its name: the live one, or a revision."""
+        if view.namespace != self.namespace:
+            return False
+        return view.name in (self.live_name, self.revision(view.labels.get(REVISION_LABEL, "")))
 
 
 def primary_location(key: SetKey) -> Location:
@@ -113,6 +120,24 @@ class Claims:
             self._locations[name] = list(dict.fromkeys(found))
         return self._locations[name]
 
+    def namespaces(self, entry: SetEntry) -> dict[str, tuple[str, ...]]:
+        """Return where a set's lock is for each of its pools; kept copies count as well."""
+        found: dict[str, dict[str, None]] = defaultdict(dict)
+        for one in (*self.locations(entry), *self._kept(entry)):
+            found[one.pool][one.namespace] = None
+        return {pool: tuple(found[pool]) for pool in found if pool}
+
+    def held(self, entry: SetEntry) -> list[ConfigMapView]:
+        """Return the ConfigMaps of a set that are where it belongs, by name.
+
+        Whoever makes ConfigMaps elsewhere can give them the same labels.
+        """
+        locations: dict[str, set[Location]] = defaultdict(set)
+        for one in (*self.locations(entry), *self._kept(entry)):
+            locations[one.namespace].add(one)
+        views = self._store.held(entry.key)
+        return [v for v in views if any(one.has(v) for one in locations.get(v.namespace, ()))]
+
     def holder(self, location: Location) -> SetKey | None:
         """Return the set that has a location."""
         if location not in self._holders:
@@ -128,7 +153,7 @@ class Claims:
         return [
             one
             for one in entries
-            if store.held(one.key) or (one.spec and store.ranks.rank(one.meta) < most)
+            if self.held(one) or (one.spec and store.ranks.rank(one.meta) < most)
         ]
 
     def _holder(self, location: Location) -> SetKey | None:

@@ -27,7 +27,9 @@ from flowdeps.api.names import (
     NAMESPACE_LABEL,
     OURS,
     REFRESH_REQUESTED_ANNOTATION,
+    REVISION_LABEL,
     SET_LABEL,
+    choice_of,
     is_managed,
 )
 from flowdeps.api.problems import InvalidError
@@ -58,6 +60,7 @@ _MANIFEST_FIELDS: Mapping[str, type] = {
     "credentials": bool,
 }
 """Those of `manifest_of`; lists are of texts, and mappings have texts, nulls and such lists."""
+_MOST_PACKAGES = 1_000_000
 _MANIFEST_BYTES = 32 * 1024
 _MOST_ITEMS = 64
 _ANNOTATION_LENGTH = 1024
@@ -295,7 +298,8 @@ class Store:
         self.config_maps[where] = view
         self._fresh.add(where)
         self._by_holder[view.holder].add(where)
-        self.version += known is None or known.holder != view.holder
+        if known is None or known.holder != view.holder:
+            self._holders_changed(view, known)
         return view
 
     def remove_config_map(self, namespace: str, name: str, uid: str) -> ConfigMapView | None:
@@ -307,8 +311,18 @@ class Store:
         del self.config_maps[where]
         self._fresh.add(where)
         self._by_holder[view.holder].discard(where)
-        self.version += 1
+        self._holders_changed(view)
         return view
+
+    def _holders_changed(self, *views: ConfigMapView | None) -> None:
+        for view in filter(None, views):
+            # What a set has decides nothing where all of its pools are known and nobody else wants
+            # the key.
+            entry = self.sets.get(view.holder)
+            key = choice_of(view.name).removesuffix(f"-{view.labels.get(REVISION_LABEL, '')}")
+            known = entry and entry.spec and all(r.name in self.pools for r in entry.pool_refs)
+            if not known or self.rivals(key) - {view.holder}:
+                self.version += 1
 
     def held(self, key: SetKey) -> list[ConfigMapView]:
         """Return the ConfigMaps written for a set, wherever they are, by name."""
@@ -394,6 +408,8 @@ def _manifest(text: str) -> dict[str, Any]:
 def _is_a(kind: type, value: object) -> bool:
     if not isinstance(value, kind):
         return False
+    if isinstance(value, int):
+        return 0 <= value < _MOST_PACKAGES  # a status has room for no other
     items: Iterable[object] = ()
     if isinstance(value, list):
         items = value

@@ -20,6 +20,7 @@ from flowdeps.locks.image import ImageError, ImageFacts
 from flowdeps.locks.inspection import parse_probe
 from flowdeps.locks.legible import printable
 from flowdeps.scheduling.limiter import Limiter
+from flowdeps.scheduling.off_loop import off_loop
 from flowdeps.telemetry.metrics import Metrics, measured
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.image import Image, ImageRef
@@ -53,7 +54,7 @@ class Images:
         if known is None:
             async with self.reads.turn(ref.namespace):
                 kept = await self.cluster.get_config_map(ref.namespace, ref.facts_name)
-            if kept and (found := _kept(ref, kept)):
+            if kept and (found := await off_loop(_kept, ref, kept)):
                 image, probed_at = found
                 age = (self.now() - probed_at).total_seconds()
                 if 0 <= age < self.recheck:
@@ -85,7 +86,7 @@ class Images:
                 reason=Reason.IMAGE_UNUSABLE,
             )
         try:
-            return Image(ref, ended.image_id, parse_probe(ended.log))
+            return Image(ref, ended.image_id, await off_loop(parse_probe, ended.log))
         except ImageError as error:
             raise TrialError(f"{ref.image}: {error}", reason=Reason.IMAGE_UNUSABLE) from None
 

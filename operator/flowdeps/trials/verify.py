@@ -25,6 +25,7 @@ from flowdeps.locks.inspection import MARK, parse_probe
 from flowdeps.locks.legible import printable
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.overlay import unmet_requirements
+from flowdeps.scheduling.off_loop import off_loop
 from flowdeps.state.store import DIGEST_FILE, LOCK_FILE, MANIFEST_FILE
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.image import Image
@@ -133,7 +134,7 @@ class Verifier:
                     await self.cluster.delete_config_map(**where, uid=uid)
             raise
         await self.cluster.delete_config_map(**where, uid=uid)
-        return _check(ended, image)
+        return await off_loop(_check, ended, image)
 
 
 def _check(ended: Ended, image: Image) -> str:
@@ -143,7 +144,7 @@ def _check(ended: Ended, image: Image) -> str:
         # What can't be installed now may be installed later; an import fails each time.
         seen = result.get("ok") is False
         reason = Reason.VERIFY_FAILED if seen else Reason.PODS_FAILED
-        raise TrialError(printable(_why(ended, result)), reason=reason, retry=not seen)
+        raise TrialError(_why(ended, result), reason=reason, retry=not seen)
     try:
         overlay = parse_probe(ended.log)
     except ImageError as error:
@@ -166,7 +167,7 @@ def _result(log: str) -> Mapping[str, Any]:
         if line.startswith(VERIFY_RESULT):
             try:
                 found = json.loads(line.removeprefix(VERIFY_RESULT))
-            except ValueError:
+            except (ValueError, RecursionError):
                 return {}
             return found if isinstance(found, dict) else {}
     return {}

@@ -21,7 +21,7 @@ from typing import Any, TypeVar, cast
 from packaging.specifiers import SpecifierSet
 
 from flowdeps.api.config import parse_config
-from flowdeps.api.names import PURPOSE_LABEL, SET_LABEL
+from flowdeps.api.names import LOCK_VOLUME, PURPOSE_LABEL, SET_LABEL, mounted_name
 from flowdeps.api.reasons import Reason
 from flowdeps.app.assembly import make_context
 from flowdeps.app.service import Service
@@ -138,11 +138,13 @@ class MemoryCluster:
         meta = {"namespace": namespace, "name": name, "uid": f"uid-{namespace}-{name}"}
         self._store(self.secrets, "secret", {"metadata": meta, "data": dict(data)})
 
-    def run_pod(self, namespace: str, *, labels: Mapping[str, str]) -> None:
+    def run_pod(self, namespace: str, *, choice: str, pool: str) -> None:
         """A flow's pod, which runs until it is taken away."""
-        meta = {"namespace": namespace, "name": "run", "uid": "run", "labels": dict(labels)}
+        labels = {SET_LABEL: choice}
+        meta = {"namespace": namespace, "name": "run", "uid": "run", "labels": labels}
         container = {"name": "prefect-job", "image": "registry.example.com/slow:1"}
-        body = {"metadata": meta, "spec": {"containers": [container]}}
+        mounted = {"name": LOCK_VOLUME, "configMap": {"name": mounted_name(choice, pool=pool)}}
+        body = {"metadata": meta, "spec": {"containers": [container], "volumes": [mounted]}}
         self.pods.pods[namespace, "run"] = (body, float("inf"))
 
     # What the operator asks
@@ -189,9 +191,11 @@ class MemoryCluster:
             raise ClusterError(404, "NotFound", f'namespaces "{where[0]}" not found')
         made, known = _copied(body), self.maps.get(where)
         if known is None:
+            self._check_same({"metadata": {"uid": "none", "resourceVersion": "none"}}, made)
             self._made += 1
             made["metadata"]["uid"] = f"uid-{self._made}"
         else:
+            self._check_same(known, made)
             if known.get("immutable") and known["data"] != made["data"]:
                 raise ClusterError(
                     422, "Invalid", "data: field is immutable when `immutable` is set"
@@ -255,11 +259,17 @@ class MemoryCluster:
     async def apply_secret(self, body: Body) -> Body:
         await self._turn("apply_secret")
         meta = body["metadata"]
+        if known := self.secrets.get((meta["namespace"], meta["name"])):
+            self._check_same(known, body)
         return self._store(self.secrets, "secret", self._made_anew(self.secrets, body, meta))
 
-    async def delete_secret(self, *, namespace: str, name: str, uid: str) -> None:
+    async def delete_secret(
+        self, *, namespace: str, name: str, uid: str, resource_version: str | None = None
+    ) -> None:
         await self._turn("delete_secret")
-        assert self.secrets.pop((namespace, name))["metadata"]["uid"] == uid
+        meta = self.secrets.get((namespace, name), {"metadata": {}})["metadata"]
+        if meta and (meta["uid"], meta["resourceVersion"]) == (uid, resource_version):
+            del self.secrets[namespace, name]
 
     async def create_pod(self, body: Body) -> Body:
         await self._turn()
@@ -303,6 +313,12 @@ class MemoryCluster:
             raise ClusterError(0, "Unreachable", "the API server did not answer: away")
         if write:
             self.writes[write] += 1
+
+    def _check_same(self, known: Body, applied: Body) -> None:
+        """Refuse what is meant for another object, or for another version of it."""
+        for name in ("uid", "resourceVersion"):
+            if applied["metadata"].get(name) not in (None, known["metadata"][name]):
+                raise ClusterError(409, "Conflict", "the object has been modified")
 
     def _same(self, namespace: str, name: str, uid: str) -> Body:
         body = self.sets.get((namespace, name))
@@ -728,9 +744,9 @@ class Simulation:
                 return one["status"], one["reason"]
         return "Unknown", ""
 
-    def pins(self, name: str, *, namespace: str = "flows") -> str:
-        """The pins that a ConfigMap `flowdeps-<name>` holds, in one line."""
-        body = self.cluster.maps.get((namespace, f"flowdeps-{name}"))
+    def pins(self, name: str, *, namespace: str = "flows", pool: str = "") -> str:
+        """The pins that runs of a pool mount by a key, or a set's own by its name, in one line."""
+        body = self.cluster.maps.get((namespace, mounted_name(name, pool=pool)))
         lines = body["data"]["requirements.txt"].splitlines() if body else []
         return " ".join(line.partition(" ")[0] for line in lines if re.match(r"\w.*==", line))
 

@@ -177,7 +177,10 @@ class Cluster:
         return await self._to.get(_path(_CONFIG_MAPS, namespace, name))
 
     async def apply_config_map(self, body: Body) -> Body:
-        """Apply a ConfigMap; returns it as the server now has it."""
+        """Apply a ConfigMap; returns it as the server now has it.
+
+        With a uid and a resource version it is refused (409) where another is there.
+        """
         return await self._to.apply(_path_of(_CONFIG_MAPS, body), body)
 
     async def delete_config_map(
@@ -192,12 +195,15 @@ class Cluster:
         return await self._to.get(_path(_SECRETS, namespace, name))
 
     async def apply_secret(self, body: Body) -> Body:
-        """Apply a Secret; returns it as the server now has it."""
+        """Apply a Secret, as `apply_config_map` does; returns it as the server now has it."""
         return await self._to.apply(_path_of(_SECRETS, body), body)
 
-    async def delete_secret(self, *, namespace: str, name: str, uid: str) -> None:
-        """Delete a Secret."""
-        await self._to.delete(_path(_SECRETS, namespace, name), uid=uid)
+    async def delete_secret(
+        self, *, namespace: str, name: str, uid: str, resource_version: str | None = None
+    ) -> None:
+        """Delete a Secret, or only this version of it."""
+        path = _path(_SECRETS, namespace, name)
+        await self._to.delete(path, uid=uid, resource_version=resource_version)
 
     # Pods
 

@@ -19,6 +19,8 @@ from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.credentials import remove_credentials
 from flowdeps.reconcile.dependency_set.progress import Progress
 from flowdeps.reconcile.dependency_set.publish import delete
+from flowdeps.state.config_maps import is_written_for_a_set
+from flowdeps.state.locations import primary_location
 from flowdeps.state.store import PoolKey, SetEntry, SetKey
 
 GIVE_UP = 600.0
@@ -91,7 +93,11 @@ async def delete_all(context: Context, key: SetKey) -> None:
     """Delete every ConfigMap of a set that is gone or going; one that may not be deleted keeps no
     other."""
     refused: list[ClusterError] = []
+    entry = context.store.sets.get(key)
+    known = context.held(entry) if entry else []
     for view in context.store.held(key):
+        if not (view in known or primary_location(key).has(view) or is_written_for_a_set(view)):
+            continue
         try:
             await remove_credentials(context, view)
             await delete(context, view)

@@ -109,7 +109,7 @@ def _new_lock(
     due = next_refresh(entry, spec, served)
     answered = {served.inputs} if served else set()
     if progress.pinned:  # the inputs of a proposal need no new lock either
-        proposals = proposals_of(primary_location(entry.key), context.store.held(entry.key))
+        proposals = proposals_of(primary_location(entry.key), context.held(entry))
         answered |= {one.annotations.get(INPUTS_ANNOTATION, "") for one in proposals[:1]}
     changed = inputs.digest not in answered
     # What somebody changed is published; what a refresh moves may have to wait for an approval.

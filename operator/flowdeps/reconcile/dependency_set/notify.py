@@ -13,7 +13,7 @@ from flowdeps.state.store import PoolKey, SetKey
 async def requeue_pools(context: Context, progress: Progress) -> Outcome:
     """Requeue the pools that merged another version of the set, or none, and those it has left."""
     entry = progress.entry
-    signature = signature_of(entry, context.store.held(entry.key))
+    signature = signature_of(entry, context.held(entry))
     names = {ref.name for ref in entry.pool_refs}
     for name in sorted(names):
         state = context.pool_states.get(name)

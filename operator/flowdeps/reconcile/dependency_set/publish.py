@@ -22,7 +22,10 @@ from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.locks.diff import diff, summarize
 from flowdeps.locks.lock import Lock
 from flowdeps.reconcile.context import Context
-from flowdeps.reconcile.dependency_set.credentials import remove_credentials
+from flowdeps.reconcile.dependency_set.credentials import (
+    may_have_credentials,
+    remove_credentials,
+)
 from flowdeps.reconcile.dependency_set.progress import NO_LOCK, NewLock, Progress, kept
 from flowdeps.state.config_maps import SUMMARY_LIMIT, Desired, config_maps, keep_history
 from flowdeps.state.locations import Location, primary_location
@@ -45,14 +48,16 @@ async def publish(context: Context, progress: Progress) -> Outcome:
         await _propose(context, progress, progress.proposal)
     problems: list[Outcome] = []
     for location in context.claims.locations(entry):
-        problem = context.conflict(entry, location)
+        problem = _kept_back(context, entry, location, record)
         if problem is None:
             try:
-                problem = await _publish_at(context, progress, location, record)
+                problem = await _publish_anew(context, progress, location, record)
             except ClusterError as error:
                 problem = _refused(error, location)
         if problem:
             problems.append(problem)
+        if problem and not location.pool:
+            break  # no copy may be of a lock that the set itself doesn't have
     if problems and problems[0].reason.is_stalled:
         return problems[0]
     if problems:
@@ -66,6 +71,18 @@ async def publish(context: Context, progress: Progress) -> Outcome:
         return kept(record)
     live = primary_location(entry.key).live_name
     return Outcome.done(Reason.PUBLISHED, f"{live} holds {record.short}")
+
+
+def _kept_back(
+    context: Context, entry: SetEntry, location: Location, record: LockRecord
+) -> Outcome | None:
+    """Why a lock may not be published in a location; None: it may."""
+    if record.credentials and not may_have_credentials(context, entry, location):
+        text = context.config.pool(location.pool).why_no_credentials(job=location.namespace)
+        return Outcome.failed(
+            Reason.CREDENTIALS_NOT_ALLOWED, f'work pool "{location.pool}": {text}'
+        )
+    return context.conflict(entry, location)
 
 
 async def delete(context: Context, view: ConfigMapView) -> None:
@@ -94,23 +111,34 @@ async def _propose(context: Context, progress: Progress, made: NewLock) -> None:
     summary = await _summary(context, progress, made.lock)
     home = primary_location(progress.entry.key)
     desired, _ = config_maps(progress.entry, home, made.record, summary=summary, proposed=True)
-    view = context.store.config_maps.get((desired.namespace, desired.name))
-    await _apply(context, desired, made.lock, view)
+    view = await _look(context, desired)
+    if not isinstance(view, Outcome):
+        await _apply(context, desired, made.lock.render(), view)
+
+
+async def _publish_anew(
+    context: Context, progress: Progress, location: Location, record: LockRecord
+) -> Outcome | None:
+    """Publish in a location, and once more if what was there has changed meanwhile."""
+    try:
+        return await _publish_at(context, progress, location, record)
+    except ClusterError as error:
+        if error.status != 409:
+            raise
+    return await _publish_at(context, progress, location, record)
 
 
 async def _publish_at(
     context: Context, progress: Progress, location: Location, record: LockRecord
 ) -> Outcome | None:
-    entry, store = progress.entry, context.store
+    entry = progress.entry
     for wanted in config_maps(entry, location, record):
-        view = store.config_maps.get((wanted.namespace, wanted.name))
-        if view is None:
-            found = await _unlisted(context, wanted)
-            if isinstance(found, Outcome):
-                return found
-            view = found
-        if conflict := context.conflict(entry, location):
-            # What came meanwhile, or was just found, says that it is another set's.
+        view = await _look(context, wanted)
+        if isinstance(view, Outcome):
+            return view
+        other = view is not None and view.holder != entry.key
+        if other and (conflict := context.conflict(entry, location)):
+            # It came meanwhile, or no list has brought it, and it says whose the place is.
             context.requeue_competitors(location.key, but=entry.key)
             return conflict
         if view and context.is_foreign(view.holder):
@@ -129,12 +157,14 @@ async def _publish_at(
             return Outcome.failed(Reason.PUBLISHING, "the lock in service can't be read")
         if progress.text and desired.immutable and (view is None or desired.must_be_replaced(view)):
             desired = desired.with_summary(await _summary(context, progress, lock))
-        if view and view.holder != entry.key:
-            # First: nothing leads to them once the ConfigMap is ours, and our runs would have them.
-            await remove_credentials(context, view)
-        if view is None and not desired.immutable:
+        if view is None and location.pool and not desired.immutable:
             await _take_along(context, entry, location)
-        await _apply(context, desired, lock, view)
+        async with context.turn(desired.namespace, desired.name):
+            if view and view.holder != entry.key:
+                # First: nothing leads to them once the ConfigMap is ours, and our runs would have
+                # them. The former set writes none meanwhile, as it is our turn, nor after.
+                await remove_credentials(context, view)
+            await _apply(context, desired, lock.render(), view)
         if view and view.holder != entry.key:
             context.queue.add(view.holder)  # it serves here no longer
     return None
@@ -145,7 +175,7 @@ async def _take_along(context: Context, entry: SetEntry, location: Location) -> 
 
     Runs may name them, and an earlier version named them without the pool.
     """
-    for view in context.store.held(entry.key):
+    for view in context.store.held(entry.key):  # also those that are where it no longer belongs
         record, named = record_in(view), view.labels.get(REVISION_LABEL)
         if record is None or named != record.short or view.namespace != location.namespace:
             continue
@@ -155,21 +185,25 @@ async def _take_along(context: Context, entry: SetEntry, location: Location) -> 
             continue
         summary = view.annotations.get(SUMMARY_ANNOTATION, "")
         desired, _ = config_maps(entry, location, record, summary=summary)
-        if (desired.namespace, desired.name) in context.store.config_maps:
+        if await _look(context, desired) is not None:
             continue
         body = await context.cluster.get_config_map(view.namespace, view.name)
         found = view_config_map(body) if body else view
         if body and found.intact and found.manifest == view.manifest:
-            body = await context.cluster.apply_config_map(desired.body(body["data"][LOCK_FILE]))
-            context.store.put_config_map(body)
+            await _apply(context, desired, body["data"][LOCK_FILE], None)
 
 
-async def _apply(
-    context: Context, desired: Desired, lock: Lock, view: ConfigMapView | None
-) -> None:
+async def _apply(context: Context, desired: Desired, text: str, view: ConfigMapView | None) -> None:
+    """Write a ConfigMap in place of what was looked at, and of nothing else (409)."""
     if view and desired.must_be_replaced(view):
         await delete(context, view)
-    body = await context.cluster.apply_config_map(desired.body(lock.render()))
+        view = None
+    try:
+        body = await context.cluster.apply_config_map(desired.body(text, instead_of=view))
+    except ClusterError as error:
+        if error.status == 409 and view:
+            context.store.remove_config_map(view.namespace, view.name, view.uid)  # look again
+        raise
     context.store.put_config_map(body)
 
 
@@ -178,9 +212,14 @@ async def _summary(context: Context, progress: Progress, lock: Lock) -> str:
     return summarize(diff(await progress.served_text(context.cluster), lock), SUMMARY_LIMIT)
 
 
-async def _unlisted(context: Context, desired: Desired) -> ConfigMapView | Outcome | None:
-    """What has the name of a ConfigMap that no list brought, as where a pool's template alone says
-    that its jobs run: one of ours, a problem, or nothing."""
+async def _look(context: Context, desired: Desired) -> ConfigMapView | Outcome | None:
+    """What has the name of a ConfigMap: one of ours, a problem, or nothing.
+
+    The cluster is asked where no list brought one, as where a pool's template alone says that its
+    jobs run.
+    """
+    if view := context.store.config_maps.get((desired.namespace, desired.name)):
+        return view
     body = await context.cluster.get_config_map(desired.namespace, desired.name)
     if body is None:
         return None

@@ -103,7 +103,7 @@ class SetReconciler:
         entry = context.store.sets.get(key)
         if entry is None:
             return
-        served = lock_in_service(entry, context.store.held(key), now=context.now())
+        served = lock_in_service(entry, context.held(entry), now=context.now())
         record, failed = served.record if served else None, Outcome.failed(reason, message)
         progress = Progress(
             entry=entry,

@@ -27,10 +27,10 @@ from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.credentials import remove_credentials
 from flowdeps.reconcile.dependency_set.progress import Progress
 from flowdeps.reconcile.dependency_set.publish import delete
-from flowdeps.state.config_maps import obsolete
+from flowdeps.state.config_maps import is_written_for_a_set, obsolete
 from flowdeps.state.locations import Location, primary_location
 from flowdeps.state.records import revisions_of
-from flowdeps.state.store import ConfigMapView, SetEntry
+from flowdeps.state.store import Body, ConfigMapView, SetEntry
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,9 @@ GRACE = 900.0
 starts another within six minutes."""
 _AGAIN = 300.0
 """How often it is checked whether what is in use still is."""
+
+_AT_ONCE = 50
+"""Choices in one selector: it is a part of a URL."""
 
 Where = tuple[str, str]
 
@@ -53,8 +56,12 @@ async def prune(context: Context, progress: Progress) -> Outcome:
     states = [context.pool_states.get(ref.name) for ref in entry.pool_refs]
     if spec is None or record is None or not all(state and state.looked for state in states):
         return Outcome.waits(Reason.PENDING, "waits until it is known what is wanted")
-    views = context.store.held(entry.key)
+    home, views = primary_location(entry.key), context.store.held(entry.key)
+    if all(view.manifest.get("digest") != record.digest for view in views if _is_live(home, view)):
+        return Outcome.waits(Reason.PENDING, "waits until the lock is published")
     wanted = [*context.claims.locations(entry), *_offered(context, entry, views)]
+    # Others may have the labels: what is not where the set belongs must be ours by all it says.
+    views = [v for v in views if any(one.has(v) for one in wanted) or is_written_for_a_set(v)]
     victims = obsolete(
         wanted,
         views,
@@ -62,21 +69,33 @@ async def prune(context: Context, progress: Progress) -> Outcome:
         limit=spec.revision_history_limit,
         proposals=1 if spec.updates is Updates.MANUAL else 0,
     )
-    now, since = context.queue.time(), context.left.pop(entry.key, {})
+    now, since = context.queue.time(), context.left.get(entry.key, {})
     history = {_where(view) for location in wanted for view in revisions_of(location, views)}
     left = {w: since.get(w, now) for w in map(_where, victims) if w not in history}
+    context.left[entry.key] = left
     used = await _in_use(context, entry, victims)
+    refused: list[ClusterError] = []
     for view in victims:
         where = _where(view)
         if where in used or now < left.get(where, now - GRACE) + GRACE:
             continue
-        await remove_credentials(context, view)
-        await delete(context, view)
+        try:
+            await remove_credentials(context, view)
+            await delete(context, view)
+        except ClusterError as error:  # what may not be deleted keeps nothing else
+            if error.status == 0:
+                raise
+            refused.append(error)
+            continue
         if left.pop(where, None) is not None:  # it may be in the way of another set's own
             context.requeue_competitors(choice_of(view.name), but=entry.key)
+    if left:
+        context.left[entry.key] = left
+    if refused:
+        raise refused[0]
     if not left:
+        context.left.pop(entry.key)
         return Outcome.done(Reason.PUBLISHED)
-    context.left[entry.key] = left
     pause = min(_AGAIN if w in used else max(1.0, t + GRACE - now) for w, t in left.items())
     return Outcome.waits(Reason.PENDING, "runs may mount what it has left", retry_after=pause)
 
@@ -104,27 +123,46 @@ async def _in_use(
     if not victims:
         return ()
     used: set[Where] = set()
+    choices: set[str] = set()
     home = {_where(view) for view in revisions_of(primary_location(entry.key), victims)}
     revisions = [view for view in victims if REVISION_LABEL in view.labels]
     try:
-        for ref in entry.pool_refs if revisions else ():
+        for ref in context.admitted(entry) if revisions else ():
             chosen = await context.pools.chosen(ref.name, context.config.pool(ref.name).variable)
             names = {mounted_name(choice, pool=ref.name) for choice in chosen}
-            names_at_home = {mounted_name(choice) for choice in chosen}
-            for where in map(_where, revisions):
-                if where[1] in names or (where in home and where[1] in names_at_home):
-                    used.add(where)
-        choices = sorted({one for view in victims if _is_choice(one := choice_of(view.name))})
-        selector = f"{SET_LABEL} in ({', '.join(choices)})"
-        namespaces = sorted({view.namespace for view in victims})
-        if choices:
-            pods = await context.cluster.list_pods(namespaces=namespaces, selector=selector)
-            for pod in (one for one in pods if _may_need(one, now=context.now())):
+            used |= {_where(view) for view in revisions if view.name in names}
+            choices |= chosen
+    except PoolsError as error:
+        log.info("%s: old revisions stay, as nobody knows who names them: %s", entry.key, error)
+        used |= set(map(_where, revisions))
+    belongs = {location.namespace for location in context.claims.locations(entry)}
+    for namespace in sorted({view.namespace for view in victims}):
+        here = [view for view in victims if view.namespace == namespace]
+        try:
+            for pod in await _pods(context, namespace, here):
                 used |= set(_mounted(pod))
-    except (PoolsError, ClusterError) as error:
-        log.info("%s: what it has left stays, as nobody knows who uses it: %s", entry.key, error)
-        return {_where(view) for view in victims}
-    return used
+                # Whoever starts pods elsewhere can say there what they like.
+                choices |= {pod["metadata"]["labels"][SET_LABEL]} if namespace in belongs else set()
+        except ClusterError as error:
+            text = "%s: what is left in %s stays, as its pods are not known: %s"
+            log.info(text, entry.key, namespace, error)
+            used |= set(map(_where, here))
+    # The set's own revision stays as long as a copy of it does: the status lists what there is.
+    return used | {where for where in home if choice_of(where[1]) in choices}
+
+
+async def _pods(context: Context, namespace: str, views: Sequence[ConfigMapView]) -> list[Body]:
+    """The pods of a namespace that may still mount what one of these is chosen by."""
+    choices = sorted({one for view in views if _is_choice(one := choice_of(view.name))})
+    found: list[Body] = []
+    for start in range(0, len(choices), _AT_ONCE):
+        selector = f"{SET_LABEL} in ({', '.join(choices[start : start + _AT_ONCE])})"
+        found += await context.cluster.list_pods(namespaces=[namespace], selector=selector)
+    return [pod for pod in found if _may_need(pod, now=context.now())]
+
+
+def _is_live(home: Location, view: ConfigMapView) -> bool:
+    return (view.namespace, view.name) == (home.namespace, home.live_name)
 
 
 def _is_choice(text: str) -> bool:

@@ -29,7 +29,13 @@ from flowdeps.reconcile.context import Context, PoolState, Verdict
 from flowdeps.reconcile.work_pool.directory import Directory
 from flowdeps.reconcile.work_pool.runs import Runs, RunsReader
 from flowdeps.reconcile.work_pool.write_throttle import WriteThrottle
-from flowdeps.state.fragments import Signature, is_ours, pool_fragment, signature_of
+from flowdeps.state.fragments import (
+    Signature,
+    is_ours,
+    keys_beyond,
+    pool_fragment,
+    signature_of,
+)
 from flowdeps.state.locations import Location
 from flowdeps.state.store import PoolKey, PoolView, SetEntry, SetKey
 
@@ -39,6 +45,8 @@ _SETS_FIRST = 5.0
 """Seconds that sets have at most to publish where the pool's jobs run now."""
 _LOCKS_FIRST = 600.0
 """Seconds that they have at most to be locked for another image, where the worker chooses it."""
+_COPIES_FIRST = 600.0
+"""Seconds that they have at most to be published under names that runs don't mount yet."""
 _PAUSE = 0.2
 """Seconds until it is checked again whether they have."""
 
@@ -77,6 +85,7 @@ class PoolReconciler:
         self._throttles: dict[str, WriteThrottle] = {}
         self._in_line: dict[str, str] = {}
         self._held_until: dict[str, float] = {}
+        self._renamed_by: dict[str, float] = {}
         self._runs = RunsReader(context)
         self.directory = Directory(context)
 
@@ -126,6 +135,8 @@ class PoolReconciler:
             self._settle(name, self._nothing(name, Reason.POOL_NOT_FOUND, text))
             return None
         wanted, kind = self._wanted(pool, runs), for_type(pool.type)
+        if pause := self._renaming(pool, wanted):
+            return pause  # its runs mount what they did before
         try:
             if wanted.fragment and kind:
                 template = kind.merge(pool.template, wanted.fragment)
@@ -204,10 +215,18 @@ class PoolReconciler:
             verdicts[offer.entry.key] = verdict.noting(runs.notes if runs else ())
             if verdict.synced:
                 offered[offer.ref.key] = offer
-        # Offers come oldest first, and so do the keys of `offered`.
+        # Offers come oldest first, and so do the keys of `offered`. What the template has stays.
+        live_default = live.default if live and ours else NONE
+        for key in keys_beyond(offered, kept=live.keys if live and ours else ()):
+            verdicts[offered.pop(key).entry.key] = Verdict(
+                Reason.POOL_FULL,
+                f"the pool offers {len(offered)} keys, and its template has no room for more: use"
+                " another work pool, or shorter keys",
+            )
         asking = [offer for offer in offered.values() if offer.ref.default]
         allowed = [o for o in asking if settings.allows_default(o.entry.key.namespace)]
-        default = allowed[0] if allowed else None
+        first = allowed[0] if allowed else None
+        default = next((one for one in allowed if one.ref.key == live_default), first)
         for offer in asking:
             if offer not in allowed:
                 text = settings.why_not_default(offer.entry.key.namespace)
@@ -215,8 +234,9 @@ class PoolReconciler:
             elif default and offer is not default:
                 verdicts[offer.entry.key] = Verdict(
                     Reason.CONFLICT,
-                    f"the older set {default.entry.key} is the pool's default; its key is offered,"
-                    " but runs that choose nothing don't get it: remove default: true",
+                    f"the set {default.entry.key} is the pool's default, as long as it says so; the"
+                    " key of this set is offered, but runs that choose nothing don't get it: remove"
+                    " default: true",
                 )
         if not offered:
             return _Wanted({}, None, verdicts, signatures)
@@ -252,7 +272,7 @@ class PoolReconciler:
             return Verdict(Reason.POOL_UNSUPPORTED, unsupported(pool.type))
         if not namespaces:
             return Verdict(Reason.NOT_MERGEABLE, kind.unlocated)
-        if entry.spec is None and not context.store.held(entry.key):
+        if entry.spec is None and not context.held(entry):
             return Verdict(Reason.PENDING, "waits for a lock")  # others may serve its key
         if conflict := context.conflict(entry, Location(namespaces[0], ref.key, pool.name)):
             return Verdict(Reason.CONFLICT, conflict.message)
@@ -266,6 +286,22 @@ class PoolReconciler:
         if missing and ref.key not in live_keys:
             return Verdict(Reason.PENDING, f"waits for {missing}")
         return Verdict(Reason.SYNCED)
+
+    def _renaming(self, pool: Pool, wanted: _Wanted) -> float | None:
+        """Return for how long a template that mounts other names than ours stays as it is.
+
+        An earlier version wrote it, or it was copied from another pool. First the copies are
+        published under the new names, or no run could choose their keys. One that can't be
+        published keeps the others waiting for a while only.
+        """
+        live, now = find(pool.template), self._context.queue.time()
+        if live is None or live.pool == pool.name or not self.ours(pool):
+            self._renamed_by.pop(pool.name, None)
+            return None
+        waiting = {k for k, one in wanted.verdicts.items() if one.reason is Reason.PENDING}
+        keys = {o.ref.key for o in self._offers(pool.name) if o.entry.key in waiting}
+        until = self._renamed_by.setdefault(pool.name, now + _COPIES_FIRST)
+        return max(0.0, until - now) if keys & set(live.keys) else None
 
     def _left(self, pool: Pool) -> dict[str, SetKey]:
         """Key → set of a fragment of ours that can't be replaced: runs may still choose what they
@@ -307,7 +343,7 @@ class PoolReconciler:
         store = self._context.store
         entries = [store.sets[key] for key in store.offering(name)]
         offers = [
-            _Offer(entry, ref, signature_of(entry, store.held(entry.key)))
+            _Offer(entry, ref, signature_of(entry, self._context.held(entry)))
             for entry in entries
             if not entry.meta.deleting
             for ref in entry.pool_refs
