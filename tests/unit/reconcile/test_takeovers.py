@@ -16,7 +16,7 @@ COPY = ("jobs", mounted_name("x", pool="a"))
 
 
 def stage(sim: Simulation) -> None:
-    """A pool whose jobs have a namespace of their own, and credentials of an index in each team's."""
+    """A pool with a namespace for its jobs, and credentials of an index in each team's."""
     sim.cluster.namespaces.add("jobs")
     sim.prefect.make("a", namespace="jobs")
     data = {"username": "ci", "password": "hunter2"}
