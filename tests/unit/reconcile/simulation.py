@@ -147,6 +147,15 @@ class MemoryCluster:
         body = {"metadata": meta, "spec": {"containers": [container], "volumes": [mounted]}}
         self.pods.pods[namespace, "run"] = (body, float("inf"))
 
+    def end_pod(self, namespace: str, *, failed: bool) -> None:
+        """The end of that pod, which its Job keeps."""
+        body, _ = self.pods.pods[namespace, "run"]
+        ended = {"terminated": {"finishedAt": clock().isoformat()}}
+        body["status"] = {
+            "phase": "Failed" if failed else "Succeeded",
+            "containerStatuses": [{"name": "prefect-job", "state": ended}],
+        }
+
     # What the operator asks
 
     async def identity(self) -> str:
@@ -456,6 +465,8 @@ class MemoryNode:
         if found is None:
             return None
         body, since = _copied(found[0]), found[1]
+        if "status" in body:
+            return body
         if self.instead:
             return {**body, "status": self.instead[0]}
         if namespace in self.full:
