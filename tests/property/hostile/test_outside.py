@@ -233,8 +233,9 @@ _FRAGMENT = Fragment(
 def _templates() -> Iterator[st.SearchStrategy[Any]]:
     names = ("job_configuration", "job_manifest", "variables", "properties", "default", "spec")
     names += ("template", "containers", "env", "volumes", "name", "image", "metadata", "labels")
-    yield mutated(_TEMPLATE, json_values(names))
-    yield mutated(KUBERNETES.merge(_TEMPLATE, _FRAGMENT), json_values(names))
+    for good in (_TEMPLATE, KUBERNETES.merge(_TEMPLATE, _FRAGMENT)):
+        # Prefect has nothing but mappings here.
+        yield mutated(good, json_values(names)).filter(lambda found: isinstance(found, dict))
     yield st.dictionaries(st.sampled_from(names), json_values(names), max_size=3)
 
 
