@@ -33,7 +33,7 @@ _NAMESPACE = "guarded"
 _OURS = {"app.kubernetes.io/managed-by": "flowdeps"}
 _OF_SET = set_labels(namespace=_NAMESPACE, name="ml")
 _OWNER = {"apiVersion": API_VERSION, "kind": KIND, "name": "ml", "uid": "1-2-3"}
-_LET_GO = ("patch", "fds", "guarded", "--type=merge", '-p={"metadata": {"finalizers": []}}')
+_LET_GO = ("--type=merge", '-p={"metadata": {"finalizers": []}}')
 _STRATEGIC = "strategic-merge-patch+json"
 _FOR_ACCOUNT = {"kubernetes.io/service-account.name": "default"}
 _CONFIG = {"pods": {"labels": {"team": "platform"}, "annotations": {"mesh/inject": "false"}}}
@@ -107,6 +107,8 @@ def account(cluster: ControlPlane, helm: Helm) -> Iterator[Account]:
         probe = config_map("probe", namespace=_NAMESPACE)
         wait(lambda: _NOT_OURS in one.create(probe), what="the policy to hold")
         yield one
+    for name in names(cluster, "fds", namespace=_NAMESPACE):
+        cluster.kubectl("patch", "fds", name, *_LET_GO, "-n", _NAMESPACE)
     cluster.kubectl("delete", CLUSTER_WIDE, _NAMESPACE)
     cluster.kubectl("delete", "namespace", _NAMESPACE, "--timeout=300s")
 
@@ -292,12 +294,11 @@ def test_of_a_set_only_our_finalizer_can_be_written(
         for changes in ("resourceVersion", "managedFields"):
             del one["metadata"][changes]
     assert after == before
-    cluster.kubectl(*_LET_GO, "-n", _NAMESPACE)
 
 
 def test_no_field_of_a_spec_becomes_the_operators(account: Account, cluster: ControlPlane) -> None:
-    """With the value that it has, a field could be claimed by server-side apply, and would stay when
-    its author takes it away; what the operator applies is finalizers alone."""
+    """With the value that it has, a field could be claimed by server-side apply, and would stay
+    when its author takes it away; what the operator applies is finalizers alone."""
     body = set_body("claimed", ["alpha"], namespace=_NAMESPACE)
     apply(cluster, body)
     path, finalizers = f"{_path(body)}/claimed", {"finalizers": ["flowdeps.dev/cleanup"]}
@@ -311,7 +312,6 @@ def test_no_field_of_a_spec_becomes_the_operators(account: Account, cluster: Con
     assert _OF_SETS in claim({"requirements": ["alpha"]}, **finalizers)
     assert claim({}, **finalizers) == ""
     assert claim({}, finalizers=[]) == ""
-    cluster.kubectl("delete", "fds", "claimed", "-n", _NAMESPACE)
 
 
 _VOLUMES = _pod()["spec"]["volumes"]
