@@ -78,7 +78,10 @@ def missing(key: str) -> InstallError:
 
 def digest_of(text: str) -> str:
     """Return the digest of a lock by its text, as ``locks/lock.py`` has it."""
-    python, platforms, image, pins = "", [], [], []
+    python = ""
+    platforms: list[str] = []
+    image: list[list[str]] = []
+    pins: list[list[object]] = []
     for line in logical_lines(text):
         field = re.fullmatch(r"# (python|platforms|image): (.+)", line)
         if field and field[1] == "python":
