@@ -187,7 +187,7 @@ async def running(
     config: Config, *, cache: Path, gate: Gate | None = None
 ) -> AsyncIterator[Service]:
     """A service that runs until the block ends, then is dropped without a goodbye."""
-    resolver = Resolver(limits=Limits(), concurrency=2, cache=cache)
+    resolver = Resolver(limits=Limits(), cache=cache)
     gate = gate or Gate()
     before = _open_sockets()
     async with Service.assemble(config, resolver=resolver, wrap=gate.around) as service:

@@ -70,7 +70,8 @@ class Cleanup:
             pods = await self.cluster.list_pods(
                 namespaces=self.config.watch_namespaces, selector=_TRIALS
             )
-            config_maps = [one["metadata"] async for one in self._config_maps()]
+            # Of their metadata as much as is needed: there may be many, and long ones.
+            config_maps = [_identity(one) async for one in self._config_maps()]
         except ClusterError as error:
             self.left.append(f"the cluster could not be read: {error}")
             return
@@ -228,6 +229,10 @@ def _reported(body: Body) -> Iterator[Where]:
         for revision in status.revisions:
             short = revision.digest.removeprefix("sha256:")[:10]
             yield location.namespace, location.revision(short)
+
+
+def _identity(body: Body) -> dict[str, str]:
+    return {name: body["metadata"][name] for name in ("namespace", "name", "uid")}
 
 
 def _where(meta: Body) -> Where:

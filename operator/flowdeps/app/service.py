@@ -36,8 +36,8 @@ from flowdeps.state.store import (
     PoolKey,
     SetEntry,
     SetKey,
+    essentials,
     view_config_map,
-    without_managed_fields,
 )
 from flowdeps.telemetry.logs import enter
 from flowdeps.telemetry.metrics import Metrics
@@ -135,7 +135,7 @@ class Service:
         self.health.last_event = self.context.queue.time()
         store, meta = self.context.store, body["metadata"]
         key = SetKey(meta["namespace"], meta["name"])
-        known = store.sets.get(key)
+        known, before = store.sets.get(key), store.version
         if kind == "DELETED":
             if known and known.meta.uid != meta["uid"]:
                 return  # a newer set of the same name
@@ -144,7 +144,8 @@ class Service:
             self.context.queue.add(key)
         elif store.put_set(body):
             self.context.queue.add(key)
-            self._requeue_competitors(known, store.sets[key])
+            if store.version != before:  # else it claims what it did: it may be edited all the time
+                self._requeue_competitors(known, store.sets[key])
             if known is None or known.meta.generation != store.sets[key].meta.generation:
                 self._requeue_includers(key)
                 # Whoever edits a set may just have edited what it refers to.
@@ -195,10 +196,8 @@ class Service:
         context.store.begin_list()
         locks = each_lock(context.cluster, context.config, elsewhere=self._elsewhere)
         config_maps = [view_config_map(body) async for body in locks]
-        sets = [
-            without_managed_fields(one)
-            async for one in context.cluster.each_set(context.config.watch_namespaces)
-        ]
+        each = context.cluster.each_set(context.config.watch_namespaces)
+        sets = [essentials(body) async for body in each]
         changed = context.store.replace(sets=sets, config_maps=config_maps)
         for key in sorted(changed):
             self._requeue_competitors(known.get(key), context.store.sets.get(key))
@@ -275,33 +274,31 @@ class Service:
     async def _poll(self) -> None:
         context, every = self.context, self.context.config.prefect.poll_interval.total_seconds()
         while True:
+            absent = self._pools.directory.absent
             try:
-                pools = await context.pools.read_all()
+                pools = await self._pools.directory.read_all()
             except PoolsError as error:
                 self.health.failed_polls += 1
                 self.health.prefect = str(error)
                 log.warning("can't poll Prefect, next in %.0f s: %s", every, error)
                 if self.health.failed_polls == _OUTAGE_POLLS:
-                    for name in sorted(self._pool_names()):
+                    for name in sorted(context.store.named_pools()):
                         self._pools.unreachable(name, error)
             else:
                 self.health.failed_polls, self.health.prefect = 0, None
-                wanted = self._pool_names()
+                wanted = context.store.named_pools()
+                missing = self._pools.directory.absent - absent
                 ours = {name for name, pool in pools.items() if self._pools.ours(pool)}
                 context.metrics.keep_pools(wanted | pools.keys())
                 context.requeue(
                     PoolKey(name)
                     for name in wanted | ours
                     if name not in context.pool_states
-                    or name not in pools
-                    or self._pools.changed(pools[name])
+                    or name in missing
+                    or (name in pools and self._pools.changed(pools[name]))
                 )
             context.resolutions.tidy()
             await asyncio.sleep(every)
-
-    def _pool_names(self) -> set[str]:
-        entries = self.context.store.sets.values()
-        return {ref.name for entry in entries for ref in entry.pool_refs}
 
     async def _follow(self, advisories: Advisories) -> None:
         context = self.context

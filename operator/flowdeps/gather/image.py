@@ -26,8 +26,8 @@ def find_image(lookup: Lookup, spec: SetSpec) -> Image | Outcome | None:
             return None
         return Outcome.failed(
             Reason.IMAGE_UNKNOWN,
-            "spec.python: no image or version is given, and no work pool of the set names an image;"
-            " set spec.python.image to the image of the flows",
+            "spec.python: no image or version is given, and no work pool that admits the set names"
+            " an image; set spec.python.image to the image of the flows",
         )
 
     def told(text: str) -> str:
@@ -41,7 +41,7 @@ def find_image(lookup: Lookup, spec: SetSpec) -> Image | Outcome | None:
         )
         return Outcome.failed(Reason.IMAGE_NOT_ALLOWED, told(text))
     image = lookup.image(ref)
-    if image is None:
+    if image is None or (isinstance(image, Failure) and not image.message):
         text = f"a pod looks at what {ref.image} has installed"
         return Outcome.waits(Reason.PROBING, told(text))
     if isinstance(image, Failure):

@@ -4,7 +4,9 @@ Lists fill the store at the start, then watches, polls and the answers to our ow
 overtake each other. An older version of an object never replaces a newer one, an object that is
 gone never comes back, and a list, which takes seconds to be read, never removes what came
 meanwhile. ConfigMaps are kept without their locks, so that ten thousand sets fit into memory; a
-hash says whether one is what we wrote.
+hash says whether one is what we wrote. Whoever may write objects with our labels decides how many
+there are and how long they are, not how much of each is kept: only what is known here, up to limits
+that nothing that we write reaches.
 """
 
 import hashlib
@@ -13,13 +15,27 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
-from flowdeps.api.names import CONTENT_ANNOTATION, NAMESPACE_LABEL, OURS, SET_LABEL, is_managed
+from flowdeps.api.names import (
+    CONTENT_ANNOTATION,
+    FINALIZER,
+    KIND,
+    LOCK_ANNOTATIONS,
+    LOCK_LABELS,
+    NAMESPACE_LABEL,
+    OURS,
+    REFRESH_REQUESTED_ANNOTATION,
+    REVISION_LABEL,
+    SET_LABEL,
+    choice_of,
+    is_managed,
+)
 from flowdeps.api.problems import InvalidError
 from flowdeps.api.resource import SetMeta, parse_meta, parse_spec
 from flowdeps.api.spec import SetSpec, WorkPoolRef
-from flowdeps.api.status import SetStatus, parse_status
+from flowdeps.api.status import REQUEST_LIMIT, SetStatus, parse_status
 
 SELECTOR = f"{OURS},{SET_LABEL}"
 
@@ -27,6 +43,37 @@ LOCK_FILE = "requirements.txt"
 MANIFEST_FILE = "lock.json"
 DIGEST_FILE = "digest"
 _FILES = (LOCK_FILE, MANIFEST_FILE, DIGEST_FILE)
+
+_MANIFEST_FIELDS: Mapping[str, type] = {
+    "set": str,
+    "key": str,
+    "pool": str,
+    "revision": str,
+    "digest": str,
+    "python": str,
+    "platforms": list,
+    "packages": int,
+    "index": dict,
+    "image": str,
+    "shadow": list,
+    "credentials": bool,
+}
+"""Those of `manifest_of`; lists are of texts, and mappings have texts, nulls and such lists."""
+_MOST_PACKAGES = 1_000_000
+_MANIFEST_BYTES = 32 * 1024
+_MOST_ITEMS = 64
+_ANNOTATION_LENGTH = 1024
+_MOST_OWNERS = 8
+
+_META_FIELDS = (
+    "name",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+)
 
 Body = Mapping[str, Any]
 
@@ -98,7 +145,8 @@ class ConfigMapView:
 
     `intact`: our files are what we wrote, by the hash in an annotation; files that
     others add beside them are theirs.
-    `manifest`: lock.json, parsed; empty where it can't be.
+    `labels`, `annotations`: those that we write. `owners`: the uids of the sets among them.
+    `manifest`: the fields of lock.json that we write; empty where it can't be parsed.
     """
 
     namespace: str
@@ -154,6 +202,7 @@ class Store:
 
     def put_set(self, body: Body) -> SetKey | None:
         """Keep a set as it is now; None where what we have is as new, or the set is gone."""
+        body = essentials(body)
         meta = parse_meta(body)
         key = SetKey(meta.namespace, meta.name)
         if meta.uid in self._gone:
@@ -162,9 +211,7 @@ class Store:
         if known and not _newer(meta.resource_version, known.meta.resource_version):
             return None
         spec, problems = _spec_of(body, known)
-        entry = SetEntry(
-            key=key, meta=meta, spec=spec, problems=problems, body=without_managed_fields(body)
-        )
+        entry = SetEntry(key=key, meta=meta, spec=spec, problems=problems, body=body)
         for look_up in self._look_ups(known):
             look_up.discard(key)
         for look_up in self._look_ups(entry):
@@ -192,6 +239,10 @@ class Store:
     def offering(self, pool: str) -> set[SetKey]:
         """Return the sets whose spec names `pool`."""
         return self._by_pool.get(pool, set())
+
+    def named_pools(self) -> set[str]:
+        """Return the names of all pools that a set names, whether they exist or not."""
+        return {name for name, keys in self._by_pool.items() if keys}
 
     def includers(self, key: SetKey) -> set[SetKey]:
         """Return the sets that include a set, directly or through others."""
@@ -259,9 +310,12 @@ class Store:
 
     def _holders_changed(self, *views: ConfigMapView | None) -> None:
         for view in filter(None, views):
-            # What a set holds decides nothing where its spec and all of its pools are known.
+            # What a set has decides nothing where all of its pools are known and nobody else wants
+            # the key.
             entry = self.sets.get(view.holder)
-            if not (entry and entry.spec and all(r.name in self.pools for r in entry.pool_refs)):
+            key = choice_of(view.name).removesuffix(f"-{view.labels.get(REVISION_LABEL, '')}")
+            known = entry and entry.spec and all(r.name in self.pools for r in entry.pool_refs)
+            if not known or self.rivals(key) - {view.holder}:
                 self.version += 1
 
     def held(self, key: SetKey) -> list[ConfigMapView]:
@@ -311,23 +365,52 @@ def view_config_map(body: Body) -> ConfigMapView:
     """Return a view of a ConfigMap."""
     meta = body["metadata"]
     data = {name: text for name, text in (body.get("data") or {}).items() if name in _FILES}
-    annotations = meta.get("annotations") or {}
-    try:
-        manifest = json.loads(data.get(MANIFEST_FILE, "{}"))
-    except (ValueError, RecursionError):  # the latter of what is nested without end
-        manifest = {}
+    labels, annotations = meta.get("labels") or {}, meta.get("annotations") or {}
+    owners = (one["uid"] for one in meta.get("ownerReferences") or () if one.get("kind") == KIND)
     return ConfigMapView(
         namespace=meta["namespace"],
         name=meta["name"],
         uid=meta["uid"],
         resource_version=meta["resourceVersion"],
-        labels=meta.get("labels") or {},
-        annotations=annotations,
-        owners=tuple(owner["uid"] for owner in meta.get("ownerReferences") or ()),
+        labels={name: labels[name] for name in LOCK_LABELS if name in labels},
+        annotations={
+            name: annotations[name]
+            for name in LOCK_ANNOTATIONS
+            if name in annotations and len(annotations[name]) <= _ANNOTATION_LENGTH
+        },
+        owners=tuple(uid[:_MOST_ITEMS] for uid in islice(owners, _MOST_OWNERS)),
         immutable=bool(body.get("immutable")),
         intact=annotations.get(CONTENT_ANNOTATION) == content_hash(data),
-        manifest=manifest if isinstance(manifest, dict) else {},
+        manifest=_manifest(data.get(MANIFEST_FILE, "")),
     )
+
+
+def _manifest(text: str) -> dict[str, Any]:
+    """What lock.json says, as far as we write it; nothing of what is no such file."""
+    if len(text) > _MANIFEST_BYTES:
+        return {}
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):  # the latter of what is nested without end
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    known = _MANIFEST_FIELDS.items()
+    return {name: found[name] for name, kind in known if _is_a(kind, found.get(name))}
+
+
+def _is_a(kind: type, value: object) -> bool:
+    if not isinstance(value, kind):
+        return False
+    if isinstance(value, int):
+        return 0 <= value < _MOST_PACKAGES  # a status has room for no other
+    items: Iterable[object] = ()
+    if isinstance(value, list):
+        items = value
+    elif isinstance(value, dict):
+        items = (item for item in value.values() if item is not None and not _is_a(list, item))
+    sized = not isinstance(value, list | dict) or len(value) <= _MOST_ITEMS
+    return sized and all(isinstance(item, str) for item in items)
 
 
 def content_hash(data: Mapping[str, str]) -> str:
@@ -358,7 +441,13 @@ def _newer(version: str, known: str) -> bool:
         return version != known
 
 
-def without_managed_fields(body: Body) -> Body:
-    """Return a set's body without what is kept for others: who wrote which field."""
-    meta = {k: v for k, v in body["metadata"].items() if k != "managedFields"}
-    return {**body, "metadata": meta}
+def essentials(body: Body) -> Body:
+    """Return a set's body with what is kept of it: of its metadata only what is read."""
+    meta = body["metadata"]
+    kept = {name: meta[name] for name in _META_FIELDS if name in meta}
+    if FINALIZER in (meta.get("finalizers") or ()):
+        kept["finalizers"] = [FINALIZER]
+    if asked := (meta.get("annotations") or {}).get(REFRESH_REQUESTED_ANNOTATION):
+        # The status has room for no more.
+        kept["annotations"] = {REFRESH_REQUESTED_ANNOTATION: asked[:REQUEST_LIMIT]}
+    return {**body, "metadata": kept}

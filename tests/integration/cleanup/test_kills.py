@@ -52,7 +52,7 @@ class Stage:
         who = {"namespace": _NAMESPACE, "name": "extras", "uid": body["metadata"]["uid"]}
         await self.client.apply_finalizers(**who, finalizers=[FINALIZER])
         await self.client.apply_status(**who, status={"observedGeneration": 1})
-        fragment = Fragment(owner=self.config.owner, version="1", keys=("extras",))
+        fragment = Fragment(owner=self.config.owner, version="1", pool="k", keys=("extras",))
         self.prefect.set_template(_POOL, merge(self.before, fragment))
 
     def assert_clean(self) -> None:

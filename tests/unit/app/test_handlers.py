@@ -12,7 +12,8 @@ from flowdeps.app.service import Service
 
 async def test_kopf_makes_no_copy_of_a_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of ten thousand objects none is copied for handlers of changes, for there are none, and
-    nothing that is kept for them is written to an object."""
+    nothing that is kept for them is written to an object. And whoever writes ConfigMaps does not
+    decide how much a page of a list holds."""
     told: dict[str, Any] = {}
 
     async def operator(**arguments: Any) -> None:
@@ -29,3 +30,5 @@ async def test_kopf_makes_no_copy_of_a_lock(monkeypatch: pytest.MonkeyPatch) -> 
     storage.store(body=body, patch=patch, essence=storage.build(body=body))
     assert not patch
     assert not told["registry"]._changing.get_all_handlers()
+    # Of a page, kopf holds the bytes, their text and the objects at once.
+    assert told["settings"].watching.chunk_size <= 8

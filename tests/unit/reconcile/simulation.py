@@ -21,7 +21,7 @@ from typing import Any, TypeVar, cast
 from packaging.specifiers import SpecifierSet
 
 from flowdeps.api.config import parse_config
-from flowdeps.api.names import PURPOSE_LABEL, SET_LABEL
+from flowdeps.api.names import LOCK_VOLUME, PURPOSE_LABEL, SET_LABEL, mounted_name
 from flowdeps.api.reasons import Reason
 from flowdeps.app.assembly import make_context
 from flowdeps.app.service import Service
@@ -34,7 +34,7 @@ from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock, Pin, parse_lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.requirements import parse_requirement, requirement_name
-from flowdeps.resolver.errors import IndexUnavailableError, UnsatisfiableError
+from flowdeps.resolver.errors import IndexUnavailableError, LimitExceededError, UnsatisfiableError
 from flowdeps.resolver.resolve import Resolution
 from flowdeps.telemetry.metrics import Metrics
 from tests.support.faults import Gate
@@ -46,6 +46,14 @@ from tests.unit.state.bodies import set_body
 Body = dict[str, Any]
 Watcher = Callable[[str | None, str, Body], None]
 T = TypeVar("T")
+
+OPEN: Body = {
+    "name": "*",
+    "image": "registry.example.com/flows:1",
+    "namespaces": ["*"],
+    "defaultNamespaces": ["*"],
+}
+"""An entry of `workPools` by which every pool takes sets of every namespace."""
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -73,6 +81,7 @@ class MemoryCluster:
         self.events: list[tuple[str, str, str]] = []
         self.watch = MemoryWatch()
         self.away = False
+        self.seconds = 0.002  # that an answer takes
         self.unlistable: set[str] = set()
         self.secrets: dict[tuple[str, str], Body] = {}
         self.pods = MemoryNode(self)
@@ -129,11 +138,13 @@ class MemoryCluster:
         meta = {"namespace": namespace, "name": name, "uid": f"uid-{namespace}-{name}"}
         self._store(self.secrets, "secret", {"metadata": meta, "data": dict(data)})
 
-    def run_pod(self, namespace: str, *, labels: Mapping[str, str]) -> None:
+    def run_pod(self, namespace: str, *, choice: str, pool: str) -> None:
         """A flow's pod, which runs until it is taken away."""
-        meta = {"namespace": namespace, "name": "run", "uid": "run", "labels": dict(labels)}
+        labels = {SET_LABEL: choice}
+        meta = {"namespace": namespace, "name": "run", "uid": "run", "labels": labels}
         container = {"name": "prefect-job", "image": "registry.example.com/slow:1"}
-        body = {"metadata": meta, "spec": {"containers": [container]}}
+        mounted = {"name": LOCK_VOLUME, "configMap": {"name": mounted_name(choice, pool=pool)}}
+        body = {"metadata": meta, "spec": {"containers": [container], "volumes": [mounted]}}
         self.pods.pods[namespace, "run"] = (body, float("inf"))
 
     # What the operator asks
@@ -180,9 +191,11 @@ class MemoryCluster:
             raise ClusterError(404, "NotFound", f'namespaces "{where[0]}" not found')
         made, known = _copied(body), self.maps.get(where)
         if known is None:
+            self._check_same({"metadata": {"uid": "none", "resourceVersion": "none"}}, made)
             self._made += 1
             made["metadata"]["uid"] = f"uid-{self._made}"
         else:
+            self._check_same(known, made)
             if known.get("immutable") and known["data"] != made["data"]:
                 raise ClusterError(
                     422, "Invalid", "data: field is immutable when `immutable` is set"
@@ -246,11 +259,17 @@ class MemoryCluster:
     async def apply_secret(self, body: Body) -> Body:
         await self._turn("apply_secret")
         meta = body["metadata"]
+        if known := self.secrets.get((meta["namespace"], meta["name"])):
+            self._check_same(known, body)
         return self._store(self.secrets, "secret", self._made_anew(self.secrets, body, meta))
 
-    async def delete_secret(self, *, namespace: str, name: str, uid: str) -> None:
+    async def delete_secret(
+        self, *, namespace: str, name: str, uid: str, resource_version: str | None = None
+    ) -> None:
         await self._turn("delete_secret")
-        assert self.secrets.pop((namespace, name))["metadata"]["uid"] == uid
+        meta = self.secrets.get((namespace, name), {"metadata": {}})["metadata"]
+        if meta and (meta["uid"], meta["resourceVersion"]) == (uid, resource_version):
+            del self.secrets[namespace, name]
 
     async def create_pod(self, body: Body) -> Body:
         await self._turn()
@@ -289,11 +308,17 @@ class MemoryCluster:
         return {**_copied(body), "metadata": {**meta, "uid": uid}}
 
     async def _turn(self, write: str = "") -> None:
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(self.seconds)
         if self.away:
             raise ClusterError(0, "Unreachable", "the API server did not answer: away")
         if write:
             self.writes[write] += 1
+
+    def _check_same(self, known: Body, applied: Body) -> None:
+        """Refuse what is meant for another object, or for another version of it."""
+        for name in ("uid", "resourceVersion"):
+            if applied["metadata"].get(name) not in (None, known["metadata"][name]):
+                raise ClusterError(409, "Conflict", "the object has been modified")
 
     def _same(self, namespace: str, name: str, uid: str) -> Body:
         body = self.sets.get((namespace, name))
@@ -440,6 +465,9 @@ class MemoryNode:
         phase = "Pending"
         if image is None:
             state = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+        elif image.hangs:
+            if virtual.now() - since >= body["spec"]["activeDeadlineSeconds"]:
+                return {**body, "status": {"phase": "Failed", "reason": "DeadlineExceeded"}}
         elif virtual.now() - since >= self.seconds:
             code = 1 if self._broken(body, image) else 0
             state = {"terminated": {"exitCode": code}}
@@ -498,7 +526,7 @@ class MemoryNode:
 class MemoryImage:
     """A flow image: its content's id, its packages, and which packages can't be imported in it;
     `requires`: what packages need, the image's or a lock's; `clashes`: those that hide a module of
-    it; `notes`: what a trial in it says."""
+    it; `notes`: what a trial in it says; `hangs`: whether its pods run until they are ended."""
 
     id: str = "sha256:1"
     packages: dict[str, str] = field(default_factory=lambda: {"prefect": "3.0"})
@@ -506,6 +534,7 @@ class MemoryImage:
     requires: Mapping[str, Sequence[str]] = field(default_factory=dict)
     clashes: frozenset[str] = frozenset()
     notes: Sequence[str] = ()
+    hangs: bool = False
 
     def lines(self, pins: Mapping[str, str]) -> list[str]:
         """What a probe in it prints, with `pins` on top."""
@@ -520,12 +549,13 @@ class MemoryImage:
 
 
 class MemoryPrefect:
-    """Work pools; `outage` is what every request ends in while it is set."""
+    """Work pools; `outage` is what every request ends in while it is set. Requests are counted."""
 
     def __init__(self) -> None:
         self.pools: dict[str, Pool] = {}
         self.writes: Counter[str] = Counter()
         self.outage: PoolsError | None = None
+        self.requests = 0
         self.variables: dict[str, Any] = {}
         self.chosen_sets: set[str] = set()
         self.workers_of: dict[str, Workers] = {}
@@ -580,6 +610,7 @@ class MemoryPrefect:
         yield ""
 
     async def _turn(self) -> None:
+        self.requests += 1
         await asyncio.sleep(0.005)
         if self.outage:
             raise self.outage
@@ -589,8 +620,11 @@ class MemoryIndex:
     """Locks as uv would make them: the newest `release` of all that isn't excluded, pins kept where
     they may be. Each takes `seconds`.
 
-    A requirement `impossible` can't be met.
+    A requirement `impossible` can't be met, and the index of one whose name begins with `hangs`
+    never ends an answer.
     """
+
+    TIMEOUT = 300.0
 
     def __init__(self) -> None:
         self.release = 1
@@ -600,6 +634,7 @@ class MemoryIndex:
         self.notes: tuple[str, ...] = ()
         self.asked: list[tuple[LockRequest, Access | None]] = []
         self.after: list[tuple[Lock | None, bool]] = []
+        self.running = self.most = 0
 
     async def resolve(
         self, request: LockRequest, *, previous: Lock | None, keep: bool, access: Access | None
@@ -607,10 +642,18 @@ class MemoryIndex:
         self.asked.append((request, access))
         self.after.append((previous, keep))
         self.resolved.append(virtual.now())
-        await asyncio.sleep(self.seconds)
+        names = [requirement_name(line) for line in request.requirements]
+        hangs = any(name.startswith("hangs") for name in names)
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            await asyncio.sleep(self.TIMEOUT if hangs else self.seconds)
+        finally:
+            self.running -= 1
+        if hangs:
+            raise LimitExceededError("no resolution within 300 seconds")
         if self.away:
             raise IndexUnavailableError("the index did not answer")
-        names = [requirement_name(line) for line in request.requirements]
         if "impossible" in names:
             raise UnsatisfiableError("impossible does not fit together")
         known = {pin.name: pin.version for pin in previous.pins} if previous and keep else {}
@@ -637,9 +680,7 @@ class Simulation:
 
     def __init__(self, **config: Any) -> None:
         self.cluster, self.prefect, self.index = MemoryCluster(), MemoryPrefect(), MemoryIndex()
-        self.config = parse_config(
-            {"workPools": [{"name": "*", "image": "registry.example.com/flows:1"}], **config}
-        )
+        self.config = parse_config({"workPools": [OPEN], **config})
         self.passes: Counter[str] = Counter()
         self.chance = random.Random(0)
         self.trace: list[tuple[float, str]] = []
@@ -724,9 +765,9 @@ class Simulation:
                 return one["status"], one["reason"]
         return "Unknown", ""
 
-    def pins(self, name: str, *, namespace: str = "flows") -> str:
-        """The pins that a ConfigMap `flowdeps-<name>` holds, in one line."""
-        body = self.cluster.maps.get((namespace, f"flowdeps-{name}"))
+    def pins(self, name: str, *, namespace: str = "flows", pool: str = "") -> str:
+        """The pins that runs of a pool mount by a key, or a set's own by its name, in one line."""
+        body = self.cluster.maps.get((namespace, mounted_name(name, pool=pool)))
         lines = body["data"]["requirements.txt"].splitlines() if body else []
         return " ".join(line.partition(" ")[0] for line in lines if re.match(r"\w.*==", line))
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from flowdeps.api.names import set_labels
+from flowdeps.api.names import mounted_name, set_labels
 from flowdeps.state.store import content_hash
-from tests.unit.reconcile.simulation import Simulation
+from tests.unit.reconcile.simulation import OPEN, Simulation
 from tests.unit.reconcile.test_life import HOUR, MINUTE, OUTAGE, play, settled
 
 INDEX = {"url": "https://index.example.com/simple", "credentialsSecretRef": {"name": "index"}}
@@ -51,7 +51,7 @@ def test_a_status_that_names_a_foreign_namespace_gets_nothing_written_there(
         sim.prefect.outage = None
         await settled(sim)
         assert objects(sim, "victim") == set()
-        assert sim.pins("ml", namespace="jobs") == "alpha==1.0"
+        assert sim.pins("ml", namespace="jobs", pool="k") == "alpha==1.0"
 
     play(script, watchNamespaces=watched)
 
@@ -73,10 +73,10 @@ def test_what_is_published_stays_while_nobody_knows_where_jobs_run(watched: list
             await asyncio.sleep(5 * HOUR)
             assert sim.pins("ml") == "alpha==1.0"
             assert objects(sim, "jobs") == before
-            assert sim.pins("ml", namespace="jobs") == "pandas==1.0"
+            assert sim.pins("ml", namespace="jobs", pool="k") == "pandas==1.0"
             sim.prefect.outage = None
             await asyncio.sleep(10 * MINUTE)
-            assert sim.pins("ml", namespace="jobs") == "alpha==1.0"
+            assert sim.pins("ml", namespace="jobs", pool="k") == "alpha==1.0"
         await settled(sim)
 
     play(script, watchNamespaces=watched)
@@ -93,10 +93,9 @@ def test_copies_follow_without_prefect_where_the_configuration_names_their_names
         async with sim.operator():
             sim.cluster.apply("ml", pools=["k"], requirements=["alpha"])
             await asyncio.sleep(5 * MINUTE)
-            assert sim.pins("ml", namespace="jobs") == "alpha==1.0"
+            assert sim.pins("ml", namespace="jobs", pool="k") == "alpha==1.0"
 
-    pool = {"name": "k", "jobNamespaces": ["jobs"], "image": "registry.example.com/flows:1"}
-    play(script, workPools=[pool])
+    play(script, workPools=[OPEN | {"jobNamespaces": ["jobs"]}])
 
 
 def test_a_guest_keeps_its_copy_while_its_pool_cannot_be_seen() -> None:
@@ -133,8 +132,9 @@ def test_a_config_map_that_somebody_forged_draws_no_lock_and_no_secret() -> None
         sim.cluster.apply("ml", pools=["k"], index=INDEX)
         await settled(sim)
         data = {"requirements.txt": "", "lock.json": '{"credentials": true}', "digest": "x"}
-        sim.cluster.put_foreign_map("victim", "flowdeps-ml", data)
-        meta = sim.cluster.maps["victim", "flowdeps-ml"]["metadata"]
+        forged = mounted_name("ml", pool="k")
+        sim.cluster.put_foreign_map("victim", forged, data)
+        meta = sim.cluster.maps["victim", forged]["metadata"]
         meta["labels"] = set_labels(namespace="flows", name="ml")
         meta["annotations"] = {"flowdeps.dev/content": content_hash(data)}
         sim.prefect.outage = OUTAGE
@@ -142,8 +142,8 @@ def test_a_config_map_that_somebody_forged_draws_no_lock_and_no_secret() -> None
             sim.cluster.apply("ml", pools=["k"], index=INDEX, requirements=["alpha"])
             await asyncio.sleep(HOUR)
             assert sim.pins("ml") == "alpha==1.0"
-            assert sim.cluster.maps["victim", "flowdeps-ml"]["data"] == data
-            assert ("victim", "flowdeps-ml") not in sim.cluster.secrets
+            assert sim.cluster.maps["victim", forged]["data"] == data
+            assert ("victim", forged) not in sim.cluster.secrets
         sim.prefect.outage = None
         await settled(sim)
         assert objects(sim, "victim") == set()

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from flowdeps.api.names import MANAGED_BY, MANAGED_BY_LABEL, NAMESPACE_LABEL
+from flowdeps.api.names import MANAGED_BY, MANAGED_BY_LABEL, NAMESPACE_LABEL, mounted_name
 from flowdeps.app.cleanup import Cleanup
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
@@ -82,11 +82,11 @@ def test_a_secret_of_another_operator_stays() -> None:
 
     async def script(sim: Simulation) -> None:
         await serve(sim)
-        sim.cluster.delete_map("jobs", "flowdeps-ml")
+        sim.cluster.delete_map("jobs", mounted_name("ml", pool="k"))
         labels = {MANAGED_BY_LABEL: MANAGED_BY, NAMESPACE_LABEL: "elsewhere"}
-        sim.cluster.secrets["jobs", "flowdeps-ml"]["metadata"]["labels"] = labels
+        sim.cluster.secrets["jobs", mounted_name("ml", pool="k")]["metadata"]["labels"] = labels
         assert await clean_up(sim) == []
-        assert left(sim) == {("jobs", "flowdeps-ml")}
+        assert left(sim) == {("jobs", mounted_name("ml", pool="k"))}
 
     play(script, watchNamespaces=["flows"])
 

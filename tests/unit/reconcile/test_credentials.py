@@ -5,6 +5,7 @@ import base64
 
 import pytest
 
+from flowdeps.api.names import mounted_name
 from tests.unit.reconcile.simulation import Simulation
 from tests.unit.reconcile.test_life import DAY, MINUTE, play, settled
 
@@ -27,12 +28,13 @@ def test_a_secret_that_somebody_took_away_is_put_back(where: str, what: str) -> 
             writes = sim.writes()
             await asyncio.sleep(DAY)
             assert sim.writes() == writes
-            data = sim.cluster.secrets[where, "flowdeps-ml"]["data"]
+            name = mounted_name("ml", pool="k" if where == "jobs" else "")
+            data = sim.cluster.secrets[where, name]["data"]
             if what == "deleted":
-                del sim.cluster.secrets[where, "flowdeps-ml"]
+                del sim.cluster.secrets[where, name]
             else:
-                sim.cluster.secrets[where, "flowdeps-ml"]["data"] = {}
+                sim.cluster.secrets[where, name]["data"] = {}
             await asyncio.sleep(11 * MINUTE)
-            assert sim.cluster.secrets[where, "flowdeps-ml"]["data"] == data
+            assert sim.cluster.secrets[where, name]["data"] == data
 
     play(script)

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from flowdeps.reconcile.dependency_set.retention import GRACE
 from tests.unit.reconcile.simulation import Simulation
 from tests.unit.reconcile.test_life import HOUR, MINUTE, OUTAGE, play
 
@@ -92,7 +93,7 @@ def test_what_ends_while_the_operator_is_away_leaves_no_copy(
         async with sim.operator():
             await asyncio.sleep(prefect_is_back)
             sim.prefect.outage = None
-            await asyncio.sleep(5 * MINUTE)
+            await asyncio.sleep(5 * MINUTE + GRACE)
         places = {namespace for namespace, _ in sim.cluster.maps}
         assert places == (set() if "deleted" in what else {"flows", "others"})
 

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from flowdeps.api.names import mounted_name
 from flowdeps.api.reasons import Reason
 from flowdeps.clients.prefect.errors import PoolsError
 from tests.support.faults import Fault, Gate, at_requests, no_fault
@@ -168,7 +169,7 @@ class _History:
     def check_offers(self) -> None:
         """Every key that a pool offers has a lock where the pool's jobs run, if they can."""
         for pool, key, namespace in self._offered():
-            where = (namespace, f"flowdeps-{key}")
+            where = (namespace, mounted_name(key, pool=pool))
             if namespace not in self.sim.cluster.namespaces or key in self._at_rest():
                 continue
             assert where in self.sim.cluster.maps, f"{pool} offers {key} without a lock"

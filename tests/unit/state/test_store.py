@@ -1,9 +1,21 @@
+import json
+import sys
 from typing import Any
 
 import pytest
 
+from flowdeps.api.names import (
+    FINALIZER,
+    NOTES_ANNOTATION,
+    REFRESH_REQUESTED_ANNOTATION,
+    REVISION_LABEL,
+    mounted_name,
+)
+from flowdeps.api.status import REQUEST_LIMIT
+from flowdeps.state.config_maps import config_maps
 from flowdeps.state.store import PoolView, SetKey, Store, view_config_map
 from tests.unit.state.bodies import config_map, set_body
+from tests.unit.state.builders import HOME, entry, record, view
 
 ML = SetKey("flows", "ml")
 CURRENT = ("flows", "flowdeps-ml")
@@ -331,7 +343,8 @@ def test_a_spec_is_parsed_once_and_a_status_moves_no_claim() -> None:
 
 
 def test_claims_are_worked_out_again_when_a_copy_comes_of_a_pool_not_seen_yet() -> None:
-    """It keeps its location then. Once all of a set's pools are known, they alone decide."""
+    """It keeps its location then. Once all of a set's pools are known, what it has decides nothing
+    where nobody else wants the key."""
     store = Store()
     store.put_set(set_body(version=1, pools=["a"]))
     version = store.version
@@ -343,3 +356,101 @@ def test_claims_are_worked_out_again_when_a_copy_comes_of_a_pool_not_seen_yet() 
     store.put_config_map(config_map("flowdeps-x", version=2))
     store.remove_config_map("flows", "flowdeps-x", "uid-flows-flowdeps-x")
     assert store.version == version
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("flowdeps-x", {}),
+        (mounted_name("x", pool="a"), {}),
+        (mounted_name("x-0123456789", pool="a"), {REVISION_LABEL: "0123456789"}),
+    ],
+)
+def test_claims_are_worked_out_again_when_a_contested_place_is_taken_or_left(
+    name: str, labels: dict[str, str]
+) -> None:
+    """What is there says which of two sets that want a key has it; another version of it says
+    nothing new."""
+    store = Store()
+    store.put_set(set_body(version=1, pools=[{"name": "a", "key": "x"}]))
+    store.put_set(set_body("x", namespace="team", version=2, pools=["a"]))
+    store.put_pool(PoolView(name="a", job_namespaces=("jobs",)))
+    versions = [store.version]
+    store.put_config_map(config_map(name, version=3, labels=labels))
+    versions.append(store.version)
+    store.put_config_map(config_map(name, version=4, holder=("team", "x"), labels=labels))
+    versions.append(store.version)
+    store.put_config_map(config_map(name, version=5, holder=("team", "x"), labels=labels))
+    assert store.version == versions[-1]
+    store.remove_config_map("flows", name, f"uid-flows-{name}")
+    versions.append(store.version)
+    assert versions == sorted({*versions})
+
+
+# What is kept, whoever wrote how much
+
+
+def _held(value: object) -> int:
+    """The bytes of a value with all that it holds."""
+    inside: list[object] = []
+    if isinstance(value, dict):
+        inside = [*value, *value.values()]
+    elif isinstance(value, list | tuple | set | frozenset):
+        inside = [*value]
+    elif hasattr(value, "__dict__"):
+        inside = [*vars(value).values()]
+    return sys.getsizeof(value) + sum(map(_held, inside))
+
+
+_MANIFESTS = {
+    "lists": json.dumps([[] for _ in range(250_000)]),
+    "lists in a field": json.dumps({"platforms": [[] for _ in range(250_000)]}),
+    "texts in a field": json.dumps({"shadow": ["ab"] * 150_000}),
+    "a long text": json.dumps({"digest": "x" * 1_000_000}),
+    "many fields": json.dumps({str(number): number for number in range(60_000)}),
+    "an odd index": json.dumps({"index": {"url": {"a": [[]] * 1000}}}),
+}
+
+
+@pytest.mark.parametrize("text", _MANIFESTS.values(), ids=_MANIFESTS)
+def test_a_view_is_small_whatever_is_in_a_config_map(text: str) -> None:
+    """A megabyte with our labels, and a hash that says that it is what we wrote: as many of them
+    as there are fit into memory at each start."""
+    body = config_map(data={"requirements.txt": "", "lock.json": text, "digest": ""})
+    body["metadata"]["annotations"] |= {NOTES_ANNOTATION: "n" * 200_000, "x": "y" * 50_000}
+    body["metadata"]["labels"] |= {f"l{number}": "x" for number in range(5000)}
+    owner = {"apiVersion": "v1", "kind": "FlowDependencySet", "name": "n", "uid": "u" * 5000}
+    body["metadata"]["ownerReferences"] = [owner] * 1000
+    found = view_config_map(body)
+    assert found.intact
+    assert _held(found) < 16_384
+
+
+def test_a_manifest_of_the_largest_lock_is_kept_whole() -> None:
+    """What we write is never too long for us: the longest index and list of packages that a spec
+    may have."""
+    urls = [f"https://{number}.example.com/{'p' * 990}" for number in range(9)]
+    made = record(
+        index={"url": urls[0], "extraUrls": urls[1:]},
+        shadow=tuple(f"{number:03}{'s' * 125}" for number in range(64)),
+        image=f"registry.example.com/{'i' * 1000}",
+        notes="n" * 800,
+        verify_notes="v" * 800,
+        refresh="r" * 128,
+    )
+    for desired in config_maps(entry(), HOME, made, summary="s" * 240):
+        assert desired.met_by(view(desired))
+
+
+def test_of_a_set_nothing_is_kept_that_is_not_read() -> None:
+    """Its annotations, finalizers and managed fields may be long, and are others'."""
+    metadata = {
+        "annotations": {REFRESH_REQUESTED_ANNOTATION: "now" * 1000, "a": "x" * 100_000},
+        "labels": {"a": "b"},
+        "finalizers": [FINALIZER, *(f"example.com/{number}" for number in range(1000))],
+        "managedFields": [{"manager": "x" * 100_000}],
+    }
+    found = entry(metadata=metadata)
+    assert found.meta.finalizers == (FINALIZER,)
+    assert len(found.meta.annotations[REFRESH_REQUESTED_ANNOTATION]) == REQUEST_LIMIT
+    assert len(repr(found)) < 16_384

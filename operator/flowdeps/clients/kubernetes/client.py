@@ -13,6 +13,7 @@ from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.kubernetes.login import Login, load, login_of, make_api
 from flowdeps.clients.kubernetes.rights import IDENTITY, Right
 from flowdeps.clients.kubernetes.transport import PAGE, Body, Observe, Transport
+from flowdeps.locks.legible import printable
 
 _SETS = (f"/apis/{API_VERSION}", PLURAL)
 _CONFIG_MAPS = ("/api/v1", "configmaps")
@@ -21,6 +22,7 @@ _PODS = ("/api/v1", "pods")
 _LEASES = ("/apis/coordination.k8s.io/v1", "leases")
 
 _NOTE_BYTES = 1024
+_POD_META = ("name", "namespace", "uid", "labels", "ownerReferences", "creationTimestamp")
 
 
 class Cluster:
@@ -148,7 +150,7 @@ class Cluster:
                 "type": kind,
                 "reason": reason,
                 "action": action,
-                "note": note.encode()[:_NOTE_BYTES].decode(errors="ignore"),
+                "note": printable(note).encode()[:_NOTE_BYTES].decode(errors="ignore"),
                 "regarding": {"apiVersion": API_VERSION, "kind": KIND, **about["metadata"]},
             },
         )
@@ -175,7 +177,10 @@ class Cluster:
         return await self._to.get(_path(_CONFIG_MAPS, namespace, name))
 
     async def apply_config_map(self, body: Body) -> Body:
-        """Apply a ConfigMap; returns it as the server now has it."""
+        """Apply a ConfigMap; returns it as the server now has it.
+
+        With a uid and a resource version it is refused (409) where another is there.
+        """
         return await self._to.apply(_path_of(_CONFIG_MAPS, body), body)
 
     async def delete_config_map(
@@ -190,19 +195,23 @@ class Cluster:
         return await self._to.get(_path(_SECRETS, namespace, name))
 
     async def apply_secret(self, body: Body) -> Body:
-        """Apply a Secret; returns it as the server now has it."""
+        """Apply a Secret, as `apply_config_map` does; returns it as the server now has it."""
         return await self._to.apply(_path_of(_SECRETS, body), body)
 
-    async def delete_secret(self, *, namespace: str, name: str, uid: str) -> None:
-        """Delete a Secret."""
-        await self._to.delete(_path(_SECRETS, namespace, name), uid=uid)
+    async def delete_secret(
+        self, *, namespace: str, name: str, uid: str, resource_version: str | None = None
+    ) -> None:
+        """Delete a Secret, or only this version of it."""
+        path = _path(_SECRETS, namespace, name)
+        await self._to.delete(path, uid=uid, resource_version=resource_version)
 
     # Pods
 
     async def list_pods(self, *, namespaces: Sequence[str] = (), selector: str) -> list[Body]:
-        """Return pods by label, of the named namespaces or, with none, of all."""
+        """Return pods by label, of the named namespaces or, with none, of all: what they are
+        called, whose they are, which images they run and how they are."""
         pods = self._to.each(_lists(_PODS, namespaces), selector=selector)
-        return [one async for one in pods]
+        return [_brief(one) async for one in pods]
 
     async def get_pod(self, namespace: str, name: str) -> Body | None:
         """Return a pod; None where there is none."""
@@ -258,6 +267,15 @@ def _set_body(namespace: str, name: str, uid: str) -> dict[str, Any]:
         "apiVersion": API_VERSION,
         "kind": KIND,
         "metadata": {"name": name, "namespace": namespace, "uid": uid},
+    }
+
+
+def _brief(pod: Body) -> Body:
+    """A pod without what makes it long: there may be many."""
+    return {
+        "metadata": {name: pod["metadata"].get(name) for name in _POD_META},
+        "spec": {"containers": [{"image": one["image"]} for one in pod["spec"]["containers"]]},
+        "status": pod.get("status") or {},
     }
 
 

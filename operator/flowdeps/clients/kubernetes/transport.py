@@ -2,6 +2,13 @@
 
 Writes pass the fence, every request is measured, and one that is answered with 401 is made once
 more with a login that was read anew.
+
+No answer is held that is longer than a limit. A page of a list may have objects of any size, so it
+is cut off at its limit and asked for again with fewer objects; where they are small, pages grow.
+
+An API server that has too much to do says when to come back (Retry-After). Nothing is asked of it
+before that time, neither by the request that was refused nor by another one; a request waits a few
+seconds, then it fails without being sent, and the caller's own pauses go on from there.
 """
 
 import asyncio
@@ -14,7 +21,12 @@ import aiohttp
 
 from flowdeps.api.names import FIELD_MANAGER
 from flowdeps.clients.fence import Fence, FenceClosedError
-from flowdeps.clients.kubernetes.errors import ClusterError, json_object, refusal
+from flowdeps.clients.kubernetes.errors import (
+    ClusterError,
+    TooLongError,
+    json_object,
+    refusal,
+)
 from flowdeps.clients.kubernetes.login import load
 from flowdeps.scheduling.clock import Clock, loop_time
 
@@ -25,9 +37,18 @@ Observe = Callable[[str, str, float], None]
 """Called with the method, the outcome (HTTP status or `error`) and the seconds of each request."""
 
 PAGE = 500
-"""Objects that a list brings at once."""
+"""Objects that a list brings at once, at most."""
+PAGE_BYTES = 4 * 2**20
+"""Bytes of a page with more than one object."""
+ANSWER_BYTES = 32 * 2**20
+"""Bytes of any other answer. An object has up to 1.5 MiB in etcd, and six times that in JSON."""
 
+_FIRST_PAGE = 32
 _TIMEOUT_SECONDS = 30
+_TRIES = 4
+_PATIENCE_SECONDS = 10.0
+"""How long a request waits, in all, for an API server that asks us to come back later."""
+_LONGEST_PAUSE = 60.0
 _JSON = "application/json"
 _APPLY = "application/apply-patch+yaml"
 
@@ -40,6 +61,7 @@ class Transport:
     observe: Observe
     fence: Fence
     clock: Clock = loop_time
+    _not_before: float = float("-inf")  # by the clock, as the API server has asked
 
     async def get(self, path: str) -> Body | None:
         """Return an object; None where there is none."""
@@ -52,16 +74,29 @@ class Transport:
 
     async def each(self, paths: Sequence[str], *, selector: str = "") -> AsyncIterator[Body]:
         """Iterate over the objects of some lists, a page at a time."""
+        limit = min(_FIRST_PAGE, PAGE)
         for path in paths:
             token = ""
             while True:
-                query = [("limit", str(PAGE))]
+                query = [("limit", str(limit))]
                 query += [("labelSelector", selector)] if selector else []
                 query += [("continue", token)] if token else []
-                page = await self.request("GET", path, query=query)
+                most = PAGE_BYTES if limit > 1 else ANSWER_BYTES
+                try:
+                    data = await self.request_bytes("GET", path, query=query, most=most)
+                except TooLongError:
+                    if limit == 1:
+                        raise
+                    limit = max(1, limit // 4)
+                    continue
+                if len(data) < PAGE_BYTES // 4:
+                    limit = min(PAGE, limit * 2)
+                page = _parse(data, what=f"GET {path}")
+                del data
+                token = page["metadata"].get("continue", "")
                 for item in page["items"]:
                     yield item
-                token = page["metadata"].get("continue", "")
+                del page
                 if not token:
                     break
 
@@ -87,12 +122,7 @@ class Transport:
 
     async def request(self, method: str, path: str, **more: Any) -> Body:
         """Make a request as `request_bytes` does; returns the JSON object of the answer."""
-        data = await self.request_bytes(method, path, **more)
-        if answer := json_object(data):
-            return answer
-        raise ClusterError(
-            0, "Unknown", f"what answered {method} {path} is not a Kubernetes API server"
-        )
+        return _parse(await self.request_bytes(method, path, **more), what=f"{method} {path}")
 
     async def request_bytes(
         self,
@@ -102,30 +132,55 @@ class Transport:
         query: Query = (),
         body: Body | None = None,
         content: str = _JSON,
+        most: int = ANSWER_BYTES,
     ) -> bytes:
-        """Make a request; returns the answer. Raises ClusterError."""
+        """Make a request; returns the answer, of `most` bytes. Raises ClusterError."""
         start = self.clock()
-        try:
-            status, data = await self._send(method, path, query, body, content)
-            if status == 401:
-                await load(self.api.configuration)
-                status, data = await self._send(method, path, query, body, content)
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:  # noqa: UP041
-            self.observe(method, "error", self.clock() - start)
-            cause = str(error) or type(error).__name__
-            raise ClusterError(
-                0, "Unreachable", f"the API server did not answer: {cause}"
-            ) from None
-        except FenceClosedError as error:
-            raise ClusterError(0, "NotActive", str(error)) from None
-        self.observe(method, str(status), self.clock() - start)
-        if not 200 <= status < 300:
-            raise refusal(status, data, what=f"{method} {path}")
-        return data
+        what = f"{method} {path}"
+        for tries in range(1, _TRIES + 1):
+            await self._wait(what, until=start + _PATIENCE_SECONDS)
+            try:
+                answer = await self._send(method, path, query, body, content, most)
+                if answer.status == 401:
+                    await load(self.api.configuration)
+                    answer = await self._send(method, path, query, body, content, most)
+            except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:  # noqa: UP041
+                self.observe(method, "error", self.clock() - start)
+                cause = str(error) or type(error).__name__
+                raise ClusterError(
+                    0, "Unreachable", f"the API server did not answer: {cause}"
+                ) from None
+            except FenceClosedError as error:
+                raise ClusterError(0, "NotActive", str(error)) from None
+            self.observe(method, str(answer.status), self.clock() - start)
+            if answer.later is None:
+                break
+            self._not_before = max(self._not_before, self.clock() + answer.later)
+            if tries == _TRIES:
+                break
+        if not 200 <= answer.status < 300:
+            raise refusal(answer.status, answer.data, what=what)
+        if answer.is_cut_off:
+            raise TooLongError(f"{what} was answered with more than {most} bytes")
+        return answer.data
+
+    async def _wait(self, what: str, *, until: float) -> None:
+        """Wait until the API server may be asked; not longer than `until`."""
+        while (pause := self._not_before - self.clock()) > 0:
+            if self._not_before > until:
+                text = f"{what} is not sent: the API server asks for a pause of {pause:.0f} s"
+                raise ClusterError(429, "TooManyRequests", text)
+            await asyncio.sleep(pause)
 
     async def _send(
-        self, method: str, path: str, query: Query, body: Body | None, content: str
-    ) -> tuple[int, bytes]:
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        body: Body | None,
+        content: str,
+        most: int,
+    ) -> "_Answer":
         request = await self.api.param_serialize(
             method,
             path,
@@ -135,5 +190,36 @@ class Transport:
             auth_settings=["BearerToken"],
         )
         async with nullcontext() if method == "GET" else self.fence.write():
-            response = await self.api.call_api(*request, _request_timeout=_TIMEOUT_SECONDS)
-            return response.status, await response.read()
+            answer = await self.api.call_api(*request, _request_timeout=_TIMEOUT_SECONDS)
+            async with answer.response as response:
+                data = bytearray()
+                async for part in response.content.iter_any():
+                    data += part
+                    if len(data) > most:
+                        response.close()  # nobody reads the rest of it
+                        break
+            later = _retry_after(response.status, response.headers.get("Retry-After"))
+            cut_off = len(data) > most
+            return _Answer(response.status, b"" if cut_off else bytes(data), cut_off, later)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    data: bytes
+    is_cut_off: bool
+    later: float | None
+    """In how many seconds to come back; None: the server does not ask for that."""
+
+
+def _retry_after(status: int, header: str | None) -> float | None:
+    """Read when to come back. Only what the server did not carry out has this header."""
+    if header is None or not header.isdecimal() or not (status == 429 or status >= 500):
+        return None
+    return min(float(header), _LONGEST_PAUSE)
+
+
+def _parse(data: bytes, *, what: str) -> Body:
+    if answer := json_object(data):
+        return answer
+    raise ClusterError(0, "Unknown", f"what answered {what} is not a Kubernetes API server")

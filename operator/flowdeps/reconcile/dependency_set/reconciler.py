@@ -39,12 +39,14 @@ class SetReconciler:
     async def reconcile(self, key: SetKey) -> float | None:
         """Bring one set in line; returns in how many seconds to do so again.
 
-        A reconcile that ends in an error reports it in the set's status before it raises.
+        A reconcile that ends in an error reports it in the set's status before it raises. That the
+        API server is out of reach or has too much to do is no news of the set: reporting it would
+        be one more write, and one more when it is over.
         """
         try:
             return await self._reconcile(key)
         except ClusterError as error:
-            if error.status not in {0, 409}:  # neither out of reach, nor another set by now
+            if not (error.is_passing or error.status == 409):  # 409: another set by now
                 reason = Reason.FORBIDDEN if error.status == 403 else Reason.PUBLISHING
                 await self._report_error(key, reason, str(error))
             raise
@@ -64,6 +66,7 @@ class SetReconciler:
             requeue_former_pools(context, key)
             return None
         if entry.meta.deleting:
+            context.forget(key)
             requeue_former_pools(context, key)
             return await remove(context, entry)
         return await self._steps(entry)
@@ -91,7 +94,7 @@ class SetReconciler:
         # When may it change by itself? record                   → next_refresh
         progress.scheduled = await schedule_refresh(context, progress)
         try:
-            await prune(context, progress)
+            progress.pruned = await prune(context, progress)
         finally:
             await requeue_pools(context, progress)
         await report(context, progress)
@@ -102,7 +105,7 @@ class SetReconciler:
         entry = context.store.sets.get(key)
         if entry is None:
             return
-        served = lock_in_service(entry, context.store.held(key), now=context.now())
+        served = lock_in_service(entry, context.held(entry), now=context.now())
         record, failed = served.record if served else None, Outcome.failed(reason, message)
         progress = Progress(
             entry=entry,

@@ -15,7 +15,7 @@ async def select_lock(context: Context, progress: Progress) -> Outcome:
     Fails where the set is at rest, or no other lock may be made for it.
     """
     entry, spec = progress.entry, progress.entry.spec
-    home, views = primary_location(entry.key), context.store.held(entry.key)
+    home, views = primary_location(entry.key), context.held(entry)
     last = progress.served = lock_in_service(entry, views, now=context.now())
     if spec is None:
         return Outcome.failed(Reason.INVALID_SPEC, entry.problems)
