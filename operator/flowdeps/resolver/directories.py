@@ -68,8 +68,23 @@ class Directories:
         if not facts.markers:
             yield None
             return
-        with self._held(lambda: self._stubs(facts)) as path:
+        with self._held(lambda: self.make_stubs(facts)) as path:
             yield path
+
+    def make_stubs(self, facts: ImageFacts) -> Path:
+        """Make the directory of an image's stub wheels if it isn't there, and return it."""
+        path = self.root / _IMAGES / facts.digest.removeprefix("sha256:")[:20]
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            new = Path(tempfile.mkdtemp(dir=path.parent, prefix="new-"))
+            present = facts.versions
+            for one in facts.distributions:
+                stub = stub_wheel(
+                    one.name, one.version, requires=one.requires, extras=one.extras, present=present
+                )
+                (new / stub_filename(one.name, one.version)).write_bytes(stub)
+            new.rename(path)  # whole or not at all
+        return path
 
     def tidy(self, *, everything: bool = False) -> None:
         """Remove what is too old, too large, or too much; ``everything``: all that isn't used."""
@@ -96,20 +111,6 @@ class Directories:
 
     def _measure(self, path: Path) -> int:
         return self._measured[path] if path in self._measured else _size(path)
-
-    def _stubs(self, facts: ImageFacts) -> Path:
-        path = self.root / _IMAGES / facts.digest.removeprefix("sha256:")[:20]
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            new = Path(tempfile.mkdtemp(dir=path.parent, prefix="new-"))
-            present = facts.versions
-            for one in facts.distributions:
-                stub = stub_wheel(
-                    one.name, one.version, requires=one.requires, extras=one.extras, present=present
-                )
-                (new / stub_filename(one.name, one.version)).write_bytes(stub)
-            new.rename(path)  # whole or not at all
-        return path
 
     @contextlib.contextmanager
     def _held(self, find: Callable[[], Path]) -> Iterator[Path]:

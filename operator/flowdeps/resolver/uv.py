@@ -230,9 +230,9 @@ class Uv:
         with ExitStack() as stack:
             try:
                 cache = stack.enter_context(directories.cache(job.access))
-                stubs = (
-                    await off_loop(stack.enter_context, directories.stubs(image)) if image else None
-                )
+                if image and image.markers:
+                    await off_loop(directories.make_stubs, image)
+                stubs = stack.enter_context(directories.stubs(image)) if image else None
             except OSError as error:
                 raise _unusable(error, directories.root) from error
             yield cache, stubs
