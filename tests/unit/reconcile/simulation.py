@@ -713,7 +713,7 @@ class Simulation:
 
     @asynccontextmanager
     async def operator(self, gate: Gate | None = None) -> AsyncIterator[Service]:
-        """A running operator whose requests pass `gate`; at the end it is dropped, as by a kill."""
+        """A running operator behind a gate; at the end it is dropped, as by a kill."""
         cluster, pools = self.clients(gate)
         context = make_context(
             self.config,
