@@ -56,7 +56,7 @@ def test_a_fault_of_any_request_ends_in_the_same_state(
 ) -> None:
     """Once, and of this and the two requests after it, reads as well as writes."""
     number = range(1, play(step).requests + 1)
-    points = [*itertools.product(number, Fault, (1, 3))][:: EVERY]
+    points = [*itertools.product(number, Fault, (1, 3))][::EVERY]
     for first, fault, times in points:
         plan = at_requests(dict.fromkeys(range(first, first + times), fault))
         check(step, Faults(plan), f"{fault} of {times} requests from number {first}")
