@@ -169,7 +169,7 @@ class _ByHand:
 
 
 def _resolver(cache: Path) -> Resolver:
-    return Resolver(limits=Limits(), concurrency=1, cache=cache)
+    return Resolver(limits=Limits(), cache=cache)
 
 
 def _resolved(resolver: Resolver, request: LockRequest, *, previous: Lock | None) -> Lock:

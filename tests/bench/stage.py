@@ -57,6 +57,7 @@ def stage(pools: Sequence[str]) -> Iterator[Stage]:
             config={
                 "index": {"url": index.url},
                 "prefect": {"apiUrl": server.url, "pollInterval": "30s"},
+                "workPools": [{"name": "*", "namespaces": ["default"]}],
             },
         )
         stack.enter_context(operator)

@@ -107,7 +107,7 @@ def walk() -> Way:
             finally:
                 sys.setprofile(None)
             assert sim.ready("ml") == ("True", "Ready")
-            assert sim.pins("ml", namespace="jobs") == "pandas==1.0"
+            assert sim.pins("ml", namespace="jobs", pool="k") == "pandas==1.0"
         way.reconciles = sim.passes
 
     virtual.run(main())

@@ -15,6 +15,8 @@ from tests.support.accounts import Accounts
 from tests.support.fixtures import install_crd
 from tests.support.operator import Operator
 
+_OPEN = {"namespaces": ["*"], "defaultNamespaces": ["*"]}
+
 
 @pytest.fixture(scope="session")
 def stage(
@@ -45,8 +47,8 @@ def stage(
             config={
                 "index": {"url": index.url},
                 "workPools": [
-                    {"name": POOL, "jobNamespaces": [JOBS, OTHER_JOBS, RESTRICTED]},
-                    {"name": PLAIN, "extraPackages": "Forbidden"},
+                    {**_OPEN, "name": POOL, "jobNamespaces": [JOBS, OTHER_JOBS, RESTRICTED]},
+                    {**_OPEN, "name": PLAIN, "extraPackages": "Forbidden"},
                 ],
             },
         )

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from flowdeps.delivery.in_image.mounted import digest_of
 from tests.cluster import images
 from tests.cluster.index import Index
 from tests.cluster.prefect_api import FlowRun
@@ -136,9 +137,13 @@ def release(stage: Stage, run: FlowRun) -> None:
 
 
 def change_hash(stage: Stage, name: str) -> None:
-    """Put another hash into the lock that runs mount."""
-    lock = sets.get(stage.node, "cm", name, namespace=JOBS)["data"]["requirements.txt"]
+    """Put another hash into the lock that runs mount, and all that has to agree with it."""
+    data = sets.get(stage.node, "cm", name, namespace=JOBS)["data"]
+    lock = data["requirements.txt"]
     changed = re.sub(r"sha256:\w+", f"sha256:{'0' * 64}", lock)
     assert changed != lock
-    patch = json.dumps({"data": {"requirements.txt": changed}})
+    digest = digest_of(changed)
+    about = json.dumps({**json.loads(data["lock.json"]), "digest": digest})
+    forged = {"requirements.txt": changed, "lock.json": about, "digest": digest}
+    patch = json.dumps({"data": forged})
     stage.node.kubectl("patch", "configmap", name, "-n", JOBS, "--type=merge", "-p", patch)

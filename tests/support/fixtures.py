@@ -19,6 +19,14 @@ from tests.support.sets import read, wait
 _EVERYWHERE = f"/apis/{API_VERSION}/{PLURAL}"
 CRD = Path(__file__).parents[2] / "crds" / "flowdependencysets.yaml"
 
+OPEN = {
+    "name": "*",
+    "image": "example.com/flows:1",
+    "namespaces": ["*"],
+    "defaultNamespaces": ["*"],
+}
+"""An entry of `workPools` by which every pool takes sets of every namespace."""
+
 StartOperator = Callable[..., Operator]
 
 
@@ -70,7 +78,7 @@ def delete_all_sets(cluster: ControlPlane) -> None:
 def start_operator(
     cluster: ControlPlane, prefect_server: PrefectServer, index: Index, accounts: Accounts
 ) -> Iterator[StartOperator]:
-    """Start operators with `config` merged over: this test's index, and an image for all pools.
+    """Start operators with `config` merged over: this test's index, and pools that take all sets.
 
     They run as the service account that the chart makes for them, and may be refused nothing.
     When the test ends, all sets are deleted while its operator still runs.
@@ -87,7 +95,7 @@ def start_operator(
                 wrapper=config.pop("wrapper", ()),
                 config={
                     "index": {"url": index.url},
-                    "workPools": [{"name": "*", "image": "example.com/flows:1"}],
+                    "workPools": [OPEN],
                     **config,
                 },
             )

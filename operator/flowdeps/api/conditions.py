@@ -15,6 +15,7 @@ from typing import Any, Literal
 from flowdeps.api.reasons import Reason
 from flowdeps.api.times import format_time
 from flowdeps.api.wording import shorten
+from flowdeps.locks.legible import printable
 
 Status = Literal["True", "False", "Unknown"]
 MESSAGE_LIMIT = 4096
@@ -77,7 +78,7 @@ def merge_conditions(
                 "type": str(condition.type),
                 "status": condition.status,
                 "reason": str(condition.reason),
-                "message": shorten(condition.message, MESSAGE_LIMIT),
+                "message": shorten(printable(condition.message), MESSAGE_LIMIT),
                 "observedGeneration": generation,
                 "lastTransitionTime": last["lastTransitionTime"] if same else format_time(now),
             }

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from fnmatch import fnmatchcase
+from ipaddress import ip_network
 from typing import Any
 
 from flowdeps.api import poolconfig, rules, trialconfig
-from flowdeps.api.allowed import allows, allows_image
+from flowdeps.api.allowed import ANY, allows, allows_image, is_plain
 from flowdeps.api.fields import Fields
 from flowdeps.api.parts import parse_index_urls
 from flowdeps.api.poolconfig import PoolConfig
@@ -33,6 +34,24 @@ _check_directory = rules.rule(
 )
 
 
+def _check_allowed_index(text: str) -> str | None:
+    if text == ANY:
+        return None
+    if wrong := rules.check_index_url(text):
+        return f"{wrong}; '*' allows all"
+    if is_plain(text):
+        return None
+    return f"{text!r} has a path that a server may read as another; leave out '%', ';' and '..'"
+
+
+def _check_network(text: str) -> str | None:
+    try:
+        ip_network(text)
+    except ValueError:
+        return f"{text!r} is not a network; write it such as 10.96.0.0/12 or fd00::/8"
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class PrefectConfig:
     """Where Prefect is, and how often it is asked."""
@@ -52,6 +71,15 @@ class ResolverConfig:
     memory: int = 2 * 2**30
     """Bytes of memory for each process."""
     cache_directory: str | None = None
+    cache_size: int = 2 * 2**30
+    """Bytes that all caches take together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitsConfig:
+    """How much is served for one namespace."""
+
+    sets_per_namespace: int = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,30 +113,41 @@ class Config:
     work_pools: tuple[PoolConfig, ...] = ()
     index: Index = field(default_factory=Index)
     allowed_indexes: tuple[str, ...] = ()
-    """Empty: all."""
+    """Empty: those of `index`, or all where it names none."""
+    allowed_networks: tuple[str, ...] = ()
+    """Networks (CIDR) in which indexes that sets name may be, whatever else holds."""
+    denied_networks: tuple[str, ...] | None = None
+    """Networks in which they may not be. None: that of the cluster's Services, as far as known."""
     cooldown: timedelta | None = None
     resolver: ResolverConfig = field(default_factory=ResolverConfig)
     images: ImagesConfig = field(default_factory=ImagesConfig)
     pods: PodsConfig = field(default_factory=PodsConfig)
     vulnerabilities: VulnerabilitiesConfig = field(default_factory=VulnerabilitiesConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
     http_port: int = 8080
     election: ElectionConfig = field(default_factory=ElectionConfig)
 
+    @property
+    def index_prefixes(self) -> tuple[str, ...]:
+        """The indexes that sets may name, by prefixes. Empty: all."""
+        return self.allowed_indexes or self.index.urls
+
     def allows_index(self, url: str) -> bool:
         """Tell whether a set may name the index at `url`."""
-        own = url in self.index.urls
-        return own or not self.allowed_indexes or allows(self.allowed_indexes, url)
+        prefixes = self.index_prefixes
+        return not prefixes or url in self.index.urls or allows(prefixes, url)
 
     def allows_image(self, image: str) -> bool:
         """Tell whether a set may name `image`."""
         return not self.images.allowed or allows_image(self.images.allowed, image)
 
     def pool(self, name: str) -> PoolConfig:
-        """Return the first entry of `workPools` that matches the pool `name`, else the defaults."""
+        """Return the first entry of `workPools` that matches the pool `name`, else one of its own
+        with the defaults."""
         fitting = (
             one for one in self.work_pools if name == one.name or fnmatchcase(name, one.name)
         )
-        return next(fitting, PoolConfig())
+        return next(fitting, PoolConfig(name=name))
 
 
 def parse_config(document: Mapping[str, Any]) -> Config:
@@ -130,6 +169,7 @@ def parse_config(document: Mapping[str, Any]) -> Config:
         images=trialconfig.parse_images(fields.child("images")),
         pods=trialconfig.parse_pods(fields.child("pods")),
         vulnerabilities=trialconfig.parse_vulnerabilities(fields.child("vulnerabilities")),
+        limits=_parse_limits(fields.child("limits")),
         http_port=fields.integer("httpPort", least=1, most=65535),
         election=_parse_election(fields.child("leaderElection")),
     )
@@ -150,7 +190,11 @@ def _parse_index(fields: Fields) -> dict[str, Any]:
     return fields.build(
         dict,
         index=parse_index_urls(fields),
-        allowed_indexes=fields.texts("allowed", most=64, limit=1024, check=rules.check_index_url),
+        allowed_indexes=fields.texts("allowed", most=64, limit=1024, check=_check_allowed_index),
+        allowed_networks=fields.texts("allowedNetworks", most=64, limit=64, check=_check_network),
+        denied_networks=fields.texts("deniedNetworks", most=64, limit=64, check=_check_network)
+        if fields.has("deniedNetworks")
+        else None,
         cooldown=fields.duration("cooldown", check=rules.check_cooldown),
     )
 
@@ -159,12 +203,23 @@ def _parse_resolver(fields: Fields) -> ResolverConfig:
     memory = fields.memory("memory")
     if memory is not None and memory < 2**28:
         fields.problem("memory", "too little for uv; write 256Mi or more")
+    size = fields.memory("cacheSize")
+    if size is not None and size < 2**26:
+        fields.problem("cacheSize", "too little to be of use; write 64Mi or more")
     return fields.build(
         ResolverConfig,
         concurrency=fields.integer("concurrency", least=1, most=64),
         timeout=fields.duration("timeout", zero="leaves no time to resolve; write 1s or more"),
         memory=memory,
         cache_directory=fields.text("cacheDirectory", limit=4096, check=_check_directory),
+        cache_size=size,
+    )
+
+
+def _parse_limits(fields: Fields) -> LimitsConfig:
+    return fields.build(
+        LimitsConfig,
+        sets_per_namespace=fields.integer("setsPerNamespace", least=1, most=100_000),
     )
 
 

@@ -3,6 +3,8 @@
 The scripts in `delivery/in_image` run in flow images and cannot import this module.
 """
 
+import hashlib
+import re
 from collections.abc import Mapping
 
 # The resource
@@ -91,20 +93,27 @@ TEMPORARY = "flowdeps-"
 """How the names of temporary directories begin."""
 
 _MOUNTED = "flowdeps-"
+_MOUNTED_NAME = re.compile(rf"{_MOUNTED}(?:[0-9a-f]{{10}}\.)?(.*)", re.DOTALL)
 
 
-def mounted_name(choice: str) -> str:
-    """Name the ConfigMap that runs of a choice mount, and the Secret for its index beside it.
+def mounted_name(choice: str, *, pool: str = "") -> str:
+    """Name the ConfigMap that a pool's runs of a choice mount, and the Secret for its index.
+
+        flowdeps-<choice>         without `pool`: a set's own, in its namespace
+        flowdeps-<pool>.<choice>  <pool> is a hash of the pool's name
 
     A choice is what the job variable holds: a key, a revision (`revision_choice`) or, in a
-    template, the variable's placeholder.
+    template, the variable's placeholder. As no set, key or revision has a dot, no set can have
+    the name of what a pool mounts, and no choice leads to what another pool mounts.
     """
-    return f"{_MOUNTED}{choice}"
+    of_pool = f"{hashlib.sha256(pool.encode()).hexdigest()[:10]}." if pool else ""
+    return f"{_MOUNTED}{of_pool}{choice}"
 
 
 def choice_of(name: str) -> str:
-    """Return the choice whose runs mount the ConfigMap of that name."""
-    return name.removeprefix(_MOUNTED)
+    """Return the choice in the name of a ConfigMap or Secret, whichever pool's; else nothing."""
+    found = _MOUNTED_NAME.fullmatch(name)
+    return found[1] if found else ""
 
 
 def revision_choice(key: str, digest: str) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from flowdeps.api.reasons import Reason
+from flowdeps.locks.legible import printable
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,9 @@ class Outcome:
     """Done, but nobody knows how well: the condition's status is Unknown."""
     retry_after: float | None = None
     """Seconds until the step is worth another try, where no event tells when."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", printable(self.message))
 
     @classmethod
     def done(

@@ -1,6 +1,10 @@
-"""`workPools` of the configuration: who may offer sets to a pool, and how they are installed."""
+"""`workPools` of the configuration: who may offer sets to a pool, and how they are installed.
 
-from collections.abc import Mapping
+What is refused is said with the line of the configuration that would allow it.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -8,6 +12,7 @@ from typing import Any
 from flowdeps.api import rules
 from flowdeps.api.fields import Fields
 from flowdeps.api.trialconfig import checked_resources
+from flowdeps.api.wording import listed
 
 _check_variable = rules.matching(
     r"[A-Za-z_][A-Za-z0-9_]*", "is not a variable's name; use letters, digits and '_'"
@@ -15,6 +20,7 @@ _check_variable = rules.matching(
 _check_python = rules.matching(
     r"3\.[0-9]{1,2}", 'is not a minor version of Python; write one such as "3.12", in quotes'
 )
+_SHOWN = 5
 _check_literal = rules.rule(
     lambda text: "{{" not in text,
     "'{{' starts a placeholder of Prefect's template; write the value itself",
@@ -46,9 +52,12 @@ class PoolConfig:
 
     name: str = "*"
     namespaces: tuple[str, ...] = ()
-    """Globs of the namespaces whose sets the pools may offer. Empty: all watched."""
+    """Globs of the namespaces whose sets the pools may offer. Empty: those in which jobs run."""
+    default_namespaces: tuple[str, ...] = ()
+    """Globs of the namespaces whose sets may be a pool's default. Empty: none."""
     job_namespaces: tuple[str, ...] = ()
-    """Where the runs are. Empty: what the pools' templates say."""
+    """Where the runs are, and credentials may go. Empty: what the pools' templates say, and then
+    credentials stay in the set's namespace."""
     image: str | None = None
     """Of runs that name none. None: what the pool's template says, or else their worker."""
     worker_python: str = "3.11"
@@ -58,9 +67,62 @@ class PoolConfig:
     """Whether a run may add packages of its own, unpinned."""
     install: InstallConfig = field(default_factory=InstallConfig)
 
-    def admits(self, namespace: str) -> bool:
-        """Tell whether the pools may offer sets of `namespace`."""
-        return not self.namespaces or any(fnmatchcase(namespace, glob) for glob in self.namespaces)
+    def admits(self, namespace: str, *, jobs: Sequence[str]) -> bool:
+        """Tell whether the pools may offer sets of `namespace`; `jobs`: where their jobs run."""
+        return _fits(namespace, self.namespaces) if self.namespaces else namespace in jobs
+
+    def allows_default(self, namespace: str) -> bool:
+        """Tell whether a set of `namespace` may be a pool's default."""
+        return _fits(namespace, self.default_namespaces)
+
+    def allows_credentials(self, namespace: str, *, job: str) -> bool:
+        """Tell whether credentials of a set of `namespace` may go to the namespace `job`."""
+        return job == namespace or job in self.job_namespaces
+
+    def why_not_admitted(self, namespace: str, *, jobs: Sequence[str]) -> str:
+        """Say why `namespace` is not admitted, and what admits it."""
+        admitted = self.namespaces or tuple(jobs)
+        return (
+            f"the pool takes sets from {listed(admitted, most=_SHOWN) or 'nowhere'}, not from"
+            f" namespace {namespace}; to admit it,"
+            f" {self._line('namespaces', (*admitted, namespace))}"
+        )
+
+    def why_not_default(self, namespace: str) -> str:
+        """Say why a set of `namespace` is not the default, and what makes it so."""
+        line = self._line("defaultNamespaces", (*self.default_namespaces, namespace))
+        return (
+            "its key is offered, but runs that choose nothing don't get it, as no set of namespace"
+            f" {namespace} may be the pool's default: remove default: true; or, to allow it, {line}"
+        )
+
+    def why_no_credentials(self, *, job: str) -> str:
+        """Say why credentials do not go to the namespace `job`, and what lets them."""
+        return (
+            f"the set needs credentials for its index, and only the pool's template says that jobs"
+            f" run in namespace {job}: no Secret is copied there. To allow it,"
+            f" {self._line('jobNamespaces', (*self.job_namespaces, job))}"
+        )
+
+    def refusals(
+        self, namespace: str, *, jobs: Sequence[str], default: bool, credentials: bool
+    ) -> Iterator[str]:
+        """Iterate over what a set of `namespace` is refused; `default`, `credentials`: whether it
+        asks for that."""
+        if not self.admits(namespace, jobs=jobs):
+            yield self.why_not_admitted(namespace, jobs=jobs)
+            return
+        if default and not self.allows_default(namespace):
+            yield self.why_not_default(namespace)
+        for job in jobs if credentials else ():
+            if not self.allows_credentials(namespace, job=job):
+                yield self.why_no_credentials(job=job)
+
+    def _line(self, field: str, values: Sequence[str]) -> str:
+        """Say which entry of the configuration should have these values, the last of them new."""
+        kept = values[:-1] if len(values) <= _SHOWN else ("…",)
+        entry = f"{{name: {json.dumps(self.name)}, {field}: {_yaml(*kept, values[-1])}}}"
+        return f"have this written into the operator's configuration: workPools: [{entry}]"
 
 
 def parse_pool(fields: Fields) -> PoolConfig:
@@ -69,6 +131,7 @@ def parse_pool(fields: Fields) -> PoolConfig:
         PoolConfig,
         name=fields.text("name", required=True, limit=253),
         namespaces=fields.texts("namespaces", most=1000, limit=253),
+        default_namespaces=fields.texts("defaultNamespaces", most=1000, limit=253),
         job_namespaces=fields.texts(
             "jobNamespaces", most=32, limit=63, check=rules.check_namespace
         ),
@@ -79,6 +142,14 @@ def parse_pool(fields: Fields) -> PoolConfig:
         != "Forbidden",
         install=_parse_install(fields.child("install")),
     )
+
+
+def _yaml(*texts: str) -> str:
+    return json.dumps(texts, ensure_ascii=False)
+
+
+def _fits(namespace: str, globs: Iterable[str]) -> bool:
+    return any(fnmatchcase(namespace, glob) for glob in globs)
 
 
 def _parse_install(fields: Fields) -> InstallConfig:

@@ -182,11 +182,30 @@ class Reason(StrEnum):
         "spec.revision names none of the revisions that are kept.",
         "choose one of `status.revisions`")
     CONFLICT = ("Conflict", _STALLED,
-        "An older set serves the same key in the same job namespace, or is the pool's default.",
-        "choose another `key`, or remove `default`")
+        "Another set serves the same key of the pool, or is the pool's default, until it gives that"
+        " up. Of several that wait for it, the oldest gets it.",
+        "choose another `key`, or remove `default`, or have the set that the message names do so")
+    POOL_FULL = ("PoolFull", _STALLED,
+        "The pool's base job template has no room for one more key.",
+        "offer the set to another pool, or delete sets that nobody needs")
+    TOO_MANY_SETS = ("TooManySets", _STALLED,
+        "The namespace has more sets than the operator serves, and this is not one of the oldest:"
+        " no lock is made for it. What is in service stays.",
+        "delete sets of the namespace, or have `limits.setsPerNamespace` of the operator's"
+        " configuration raised")
     NOT_ADMITTED = ("NotAdmitted", _STALLED,
         "The pool does not accept sets from this namespace.",
-        "have the namespace added to `workPools[].namespaces` of the operator's configuration")
+        "have the namespace added to `workPools[].namespaces` of the operator's configuration; the"
+        " message has the line")
+    DEFAULT_NOT_ALLOWED = ("DefaultNotAllowed", _STALLED,
+        "The pool offers the set, but takes no default from this namespace.",
+        "remove `default`, or have the namespace added to `workPools[].defaultNamespaces` of the"
+        " operator's configuration; the message has the line")
+    CREDENTIALS_NOT_ALLOWED = ("CredentialsNotAllowed", _STALLED,
+        "The set has credentials, and only a pool's template names the namespace of its jobs: no"
+        " Secret goes there, and no lock that needs it.",
+        "have the namespace added to `workPools[].jobNamespaces` of the operator's configuration;"
+        " the message has the line")
 
     # A pool cannot offer the set as it is.
 

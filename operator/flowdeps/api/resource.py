@@ -85,7 +85,9 @@ def parse_spec(body: Mapping[str, Any]) -> SetSpec:
     _check_finished(spec, fields, python=python, index=index)
     if problems:
         raise InvalidError(problems)
-    return spec if spec.interval else replace(spec, interval=None)
+    spec = spec if spec.interval else replace(spec, interval=None)
+    spec.own_lines  # noqa: B018 - once for each version of a set, not in each reconcile
+    return spec
 
 
 def _name(body: Mapping[str, Any], problems: list[Problem]) -> str:

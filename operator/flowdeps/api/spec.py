@@ -8,9 +8,11 @@ operator's or the image's.
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from functools import cached_property
 
 from flowdeps.locks.index import Index
 from flowdeps.locks.request import Prereleases
+from flowdeps.locks.requirements import RequirementLine, normal_lines
 from flowdeps.locks.target import Target
 
 DEFAULT_PLATFORMS = ("linux/amd64",)
@@ -128,11 +130,15 @@ class SetSpec:
     vulnerabilities: OnVulnerable = OnVulnerable.REPORT
     work_pools: tuple[WorkPoolRef, ...] = ()
 
+    @cached_property
+    def own_lines(self) -> tuple[tuple[RequirementLine, ...], tuple[RequirementLine, ...]]:
+        """The set's own requirements and constraints, in their normal form."""
+        return normal_lines(self.requirements), normal_lines(self.constraints)
+
     @property
     def sources(self) -> tuple[Source, ...]:
-        """Return all that the set reads from elsewhere."""
-        lock = (self.lock_from,) if self.lock_from else ()
-        return (*self.requirements_from, *self.constraints_from, *lock)
+        """Return where the set reads requirements and constraints from."""
+        return (*self.requirements_from, *self.constraints_from)
 
     @property
     def target(self) -> Target | None:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from flowdeps.api.times import format_time, parse_time
 from flowdeps.api.wording import shorten
+from flowdeps.locks.legible import printable
 
 REVISIONS_LIMIT = 100
 POOLS_LIMIT = 32
@@ -180,9 +181,10 @@ def to_json(part: Any) -> dict[str, Any]:
         if isinstance(value, datetime):
             value = format_time(value)
         elif isinstance(value, tuple):
-            value = list(value[:limit])
-        elif limit:
-            value = shorten(value, limit)
+            value = list(map(printable, value[:limit]))
+        elif isinstance(value, str):
+            value = printable(value)
+            value = shorten(value, limit) if limit else value
         if value or one.metadata.get("shown_empty", True):
             found[json_name(one.name)] = value
     return found

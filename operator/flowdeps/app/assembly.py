@@ -22,11 +22,12 @@ from flowdeps.reconcile.context import Context, Key, Resolve
 from flowdeps.resolver.errors import ResolveError
 from flowdeps.resolver.resolve import Resolution, Resolver
 from flowdeps.scheduling.clock import Backoff, Clock, Jitter, loop_time
+from flowdeps.scheduling.limiter import Limiter
 from flowdeps.scheduling.poller import Poller
 from flowdeps.scheduling.queue import Queue
 from flowdeps.scheduling.single_flight import SingleFlight
 from flowdeps.scheduling.tracking import RETRY, Failure
-from flowdeps.state.store import Store
+from flowdeps.state.store import SetKey, Store
 from flowdeps.telemetry.metrics import Metrics, measured
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.images import Images
@@ -37,8 +38,8 @@ from flowdeps.vulnerabilities.load import Advisories
 log = logging.getLogger(__name__)
 
 _WORKERS = 16
-_IMAGES = 64
-"""Images that are read at once: most are kept, and the runner limits the pods."""
+_READS = 8
+"""Sources that are read at once."""
 _KEEP_RESOLUTION = 600.0
 """Seconds that a lock is kept for its trial."""
 _KEEP_VERIFICATION = 3600.0
@@ -56,24 +57,31 @@ def make_context(
     jitter: Jitter = random.random,
 ) -> Context:
     """Return what reconciles share, for these clients."""
-    queue: Queue[Key] = Queue(_unset, workers=_WORKERS, backoff=Backoff(jitter=jitter))
+    queue: Queue[Key] = Queue(
+        _unset, workers=_WORKERS, group=_group, backoff=Backoff(jitter=jitter)
+    )
     runner = Runner(cluster, at_once=config.pods.concurrency)
     pods, recheck = config.pods, config.images.recheck.total_seconds()
     images = Images(cluster, runner, settings=pods, recheck=recheck, now=now, metrics=metrics)
     database = config.vulnerabilities.database
     retry = replace(RETRY, jitter=jitter)
-    tracking: Any = {"call": queue.add, "to_failure": to_failure, "backoff": retry}
+    tracking: Any = {"call": queue.add, "to_failure": to_failure, "backoff": retry, "group": _group}
     return Context(
         config=config,
         store=Store(),
         cluster=cluster,
         pools=pools,
         resolve=resolve,
-        resolutions=SingleFlight(what="a resolution", keep=_KEEP_RESOLUTION, **tracking),
+        resolutions=SingleFlight(
+            what="a resolution",
+            keep=_KEEP_RESOLUTION,
+            limiter=Limiter(config.resolver.concurrency),
+            **tracking,
+        ),
         verifier=Verifier(cluster, runner, settings=pods),
         verifications=SingleFlight(what="a verification", keep=_KEEP_VERIFICATION, **tracking),
-        sources=Poller(read=SourceReader(cluster, pools).read, **tracking),
-        images=Poller(read=images.read, at_once=_IMAGES, **tracking),
+        sources=Poller(read=SourceReader(cluster, pools).read, limiter=Limiter(_READS), **tracking),
+        images=Poller(read=images.read, **tracking),
         runner=runner,
         queue=queue,
         metrics=metrics,
@@ -123,6 +131,11 @@ def timed(resolver: Resolver, metrics: Metrics, *, clock: Clock = loop_time) -> 
         return made
 
     return resolve
+
+
+def _group(key: Key) -> str:
+    """Who takes turns: the namespace of a set; all pools together, as if they had one."""
+    return key.namespace if isinstance(key, SetKey) else ""
 
 
 async def _unset(_key: Key) -> float | None:

@@ -10,6 +10,7 @@ drift ends within a second. An unexpected error in one is logged, and it starts 
 import asyncio
 import logging
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -135,16 +136,19 @@ class Service:
         self.health.last_event = self.context.queue.time()
         store, meta = self.context.store, body["metadata"]
         key = SetKey(meta["namespace"], meta["name"])
-        known = store.sets.get(key)
+        known, before = store.sets.get(key), store.version
         if kind == "DELETED":
             if known and known.meta.uid != meta["uid"]:
                 return  # a newer set of the same name
             self._requeue_includers(key)
             self._requeue_competitors(store.remove_set(key))
+            self._requeue_next(known)
             self.context.queue.add(key)
         elif store.put_set(body):
             self.context.queue.add(key)
-            self._requeue_competitors(known, store.sets[key])
+            if store.version != before:  # else it claims what it did: it may be edited all the time
+                self._requeue_competitors(known, store.sets[key])
+                self._requeue_next(known)
             if known is None or known.meta.generation != store.sets[key].meta.generation:
                 self._requeue_includers(key)
                 # Whoever edits a set may just have edited what it refers to.
@@ -209,6 +213,7 @@ class Service:
         changed |= context.store.replace(sets=sets, config_maps=config_maps)
         for key in sorted(changed):
             self._requeue_competitors(known.get(key), context.store.sets.get(key))
+        self._requeue_next(*map(known.get, changed))
         self._warn_of_foreign()
         return changed
 
@@ -282,33 +287,31 @@ class Service:
     async def _poll(self) -> None:
         context, every = self.context, self.context.config.prefect.poll_interval.total_seconds()
         while True:
+            absent = self._pools.directory.absent
             try:
-                pools = await context.pools.read_all()
+                pools = await self._pools.directory.read_all()
             except PoolsError as error:
                 self.health.failed_polls += 1
                 self.health.prefect = str(error)
                 log.warning("can't poll Prefect, next in %.0f s: %s", every, error)
                 if self.health.failed_polls == _OUTAGE_POLLS:
-                    for name in sorted(self._pool_names()):
+                    for name in sorted(context.store.named_pools()):
                         self._pools.unreachable(name, error)
             else:
                 self.health.failed_polls, self.health.prefect = 0, None
-                wanted = self._pool_names()
+                wanted = context.store.named_pools()
+                missing = self._pools.directory.absent - absent
                 ours = {name for name, pool in pools.items() if self._pools.ours(pool)}
                 context.metrics.keep_pools(wanted | pools.keys())
                 context.requeue(
                     PoolKey(name)
                     for name in wanted | ours
                     if name not in context.pool_states
-                    or name not in pools
-                    or self._pools.changed(pools[name])
+                    or name in missing
+                    or (name in pools and self._pools.changed(pools[name]))
                 )
             context.resolutions.tidy()
             await asyncio.sleep(every)
-
-    def _pool_names(self) -> set[str]:
-        entries = self.context.store.sets.values()
-        return {ref.name for entry in entries for ref in entry.pool_refs}
 
     async def _follow(self, advisories: Advisories) -> None:
         context = self.context
@@ -358,6 +361,18 @@ class Service:
 
     def _requeue_includers(self, key: SetKey) -> None:
         self.context.requeue(self.context.store.includers(key))
+
+    def _requeue_next(self, *known: SetEntry | None) -> None:
+        """Call the sets that are among those that are served, since these no longer are."""
+        store, most = self.context.store, self.context.config.limits.sets_per_namespace
+        left = Counter(
+            entry.key.namespace
+            for entry in filter(None, known)
+            if (now := store.sets.get(entry.key)) is None or now.meta.deleting
+        )
+        for namespace, count in left.items():
+            names = store.ranks.names(namespace, first=most - count, end=most)
+            self.context.requeue(SetKey(namespace, name) for name in names)
 
     def _requeue_competitors(self, *entries: SetEntry | None) -> None:
         """Call the sets that want a key which one of these, a set before and after a change,

@@ -2,22 +2,29 @@
 
 import argparse
 import asyncio
-import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from flowdeps.api.config import Config
 from flowdeps.cli.settings import add_config, read_config
+from flowdeps.cli.terminal import say, say_aside
+from flowdeps.delivery.kinds import for_type
+from flowdeps.state.store import Body, Store
 
 if TYPE_CHECKING:
     from flowdeps.clients.kubernetes.client import Cluster
     from flowdeps.clients.kubernetes.rights import Right
+    from flowdeps.clients.prefect.client import Pool
 
 SUMMARY = "check whether the operator can do its work here"
 DESCRIPTION = """\
 Check whether an operator with this configuration and the current account can do its work: the
 configuration is valid, the resource is installed, the account has every right in
-docs/rbac.yaml, and Prefect answers. It changes nothing.
+docs/rbac.yaml, and Prefect answers. It changes nothing, and notes if no admission policy limits the
+account.
+
+Below that it notes which sets of the cluster the configuration keeps out of a work pool, does not
+let be a pool's default, or gives no credentials where its jobs run, and the line that would.
 
 It finds the cluster and Prefect as `flowdeps run` does.
 """
@@ -25,6 +32,11 @@ EPILOG = """\
 Exit status: 0 it can, 1 it can't (the lines say what is missing and what to do).
 """
 _AT_ONCE = 10
+_UNLIMITED = (
+    "no admission policy limits this account to flowdeps' own objects: its roles alone let it write"
+    " others' ConfigMaps and Secrets, also those that get tokens of service accounts; set"
+    " admissionPolicy.enabled of the chart to true (Kubernetes 1.30; docs/security.md)"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,19 +50,22 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _check(config: Config) -> int:
-    problems = 0
-    async for what, problem in _findings(config):
-        print(f"{'ok' if problem is None else 'NO'}    {what}")
+    problems, notes = 0, list[str]()
+    async for what, problem in _findings(config, notes):
+        say(f"{'ok' if problem is None else 'NO'}    {what}")
         if problem is not None:
-            print(f"      {problem}")
+            say(f"      {problem}")
             problems += 1
+    for note in notes:
+        say(f"note  {note}")
     if problems:
-        print(f"{problems} of these would keep the operator from its work", file=sys.stderr)
+        say_aside(f"{problems} of these would keep the operator from its work")
     return 1 if problems else 0
 
 
-async def _findings(config: Config) -> AsyncIterator[tuple[str, str | None]]:
-    """Yield what is checked, and why it failed (None: it passed)."""
+async def _findings(config: Config, notes: list[str]) -> AsyncIterator[tuple[str, str | None]]:
+    """Yield what is checked, and why it failed (None: it passed); add what pools refuse to
+    `notes`."""
     from flowdeps.clients.kubernetes.client import Cluster
     from flowdeps.clients.kubernetes.errors import ClusterError
     from flowdeps.clients.kubernetes.rights import needed
@@ -58,6 +73,7 @@ async def _findings(config: Config) -> AsyncIterator[tuple[str, str | None]]:
     from flowdeps.clients.prefect.errors import PoolsError
 
     yield "the configuration holds", None
+    sets: list[Body] = []
     try:
         async with Cluster.connect() as cluster:
             install = "install crds/flowdependencysets.yaml, or the chart with crds.enabled"
@@ -70,6 +86,12 @@ async def _findings(config: Config) -> AsyncIterator[tuple[str, str | None]]:
                 yield f"the account may {one}", grant
             if not missing:
                 yield f"the account has the {len(rights)} rights that it needs", None
+                somewhere = config.watch_namespaces or [config.election.namespace or "default"]
+                if await cluster.is_limited(somewhere[0]):
+                    yield "an admission policy limits the account to flowdeps' own objects", None
+                else:
+                    notes.append(_UNLIMITED)
+                sets = await cluster.list_sets(config.watch_namespaces) if is_served else []
     except ClusterError as error:
         yield "the cluster answers", str(error)
     try:
@@ -77,8 +99,29 @@ async def _findings(config: Config) -> AsyncIterator[tuple[str, str | None]]:
             found = await pools.read_all()
         count = sum(one.type == "kubernetes" for one in found.values())
         yield f"Prefect answers; work pools of type kubernetes: {count}", None
+        notes += _refusals(config, sets, found)
     except PoolsError as error:
         yield "Prefect answers", str(error)
+
+
+def _refusals(config: Config, sets: Sequence[Body], pools: Mapping[str, "Pool"]) -> Iterator[str]:
+    """Yield what the operator will report of sets that a pool refuses something."""
+    store = Store()
+    for body in sets:
+        store.put_set(body)
+    for key, entry in sorted(store.sets.items()):
+        for ref in entry.pool_refs:
+            settings, pool = config.pool(ref.name), pools.get(ref.name)
+            kind = for_type(pool.type) if pool else None
+            if pool is None or kind is None:
+                continue
+            location = kind.view(pool.template).location
+            jobs = settings.job_namespaces or ((location,) if location else ())
+            credentials = entry.spec is not None and entry.spec.index.credentials
+            for text in settings.refusals(
+                key.namespace, jobs=jobs, default=ref.default, credentials=bool(credentials)
+            ):
+                yield f'{key} in work pool "{ref.name}": {text}'
 
 
 async def _missing(cluster: "Cluster", rights: Sequence["Right"]) -> list["Right"]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from flowdeps.api.config import Config
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.settings import add_config, read_config
+from flowdeps.cli.terminal import say
 from flowdeps.clients.fence import Fence
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ async def _clean_up(config: Config, args: argparse.Namespace) -> int:
                 pools = await stack.enter_async_context(
                     Pools.connect(config.prefect.api_url, fence=fence)
                 )
-            cleanup = Cleanup(config, cluster, pools, say=print, dry=args.dry_run)
+            cleanup = Cleanup(config, cluster, pools, say=say, dry=args.dry_run)
             election = None
             if held:
                 apart = await stack.enter_async_context(Cluster.connect(identity=identity))

@@ -60,7 +60,7 @@ class Observed:
     pods: Sequence[Body] = ()
     """The pods that try its lock, or look into its image."""
     mounted: Mapping[tuple[str, str], Mounted | None] = field(default_factory=dict)
-    """What runs mount, by namespace and key; None: there is no ConfigMap."""
+    """What runs mount, by namespace and name; None: there is no ConfigMap."""
     offered: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """The keys in a pool's template, by pool, as far as pools could be read."""
     lease: LeaseReport = UNKNOWN
@@ -86,6 +86,8 @@ class Serving:
 
     pool: str
     key: str
+    config_map: str
+    """The name of the ConfigMap that they mount."""
     revision: str = ""
     """The revision that they get; empty: they get none."""
     problem: str = ""
@@ -243,7 +245,13 @@ def _serving(observed: Observed, status: SetStatus) -> Iterator[Serving]:
         found = _problems(observed, pool, lock) if lock else ("there is no lock yet",)
         problem = "; ".join(dict.fromkeys(found))
         revision = lock.revision if lock and not problem else ""
-        yield Serving(pool=pool.name, key=pool.key, revision=revision, problem=problem)
+        yield Serving(
+            pool=pool.name,
+            key=pool.key,
+            config_map=mounted_name(pool.key, pool=pool.name),
+            revision=revision,
+            problem=problem,
+        )
 
 
 def _problems(observed: Observed, pool: PoolStatus, lock: LockStatus) -> Iterator[str]:
@@ -257,12 +265,13 @@ def _problems(observed: Observed, pool: PoolStatus, lock: LockStatus) -> Iterato
         yield said or "its template does not offer the key, though it should"
     if not pool.namespaces and not pool.synced:
         yield pool.message
+    name = mounted_name(key, pool=pool.name)
     for namespace in pool.namespaces:
-        if (namespace, key) not in observed.mounted:
+        if (namespace, name) not in observed.mounted:
             continue
-        there = observed.mounted[namespace, key]
+        there = observed.mounted[namespace, name]
         if there is None:
-            yield f"namespace {namespace} has no ConfigMap {mounted_name(key)}"
+            yield f"namespace {namespace} has no ConfigMap {name}"
         elif there.holder != name_of(observed.body):
             yield f"in namespace {namespace} the key is of the set {there.holder}"
         elif there.digest != lock.digest:

@@ -1,11 +1,11 @@
 """`flowdeps diff`: prints what changed between two locks."""
 
 import argparse
-import json
 from dataclasses import asdict
 
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.lock import read_lock_file
+from flowdeps.cli.terminal import say, say_json
 from flowdeps.locks.diff import diff
 
 SUMMARY = "show what changed between two locks"
@@ -39,12 +39,12 @@ def run(args: argparse.Namespace) -> int:
     (old, known), (new, said) = read_lock_file(args.old), read_lock_file(args.new)
     changes, notes = diff(old, new), [one for one in said if one not in known]
     if args.json:
-        print(json.dumps({"changes": list(map(asdict, changes)), "notes": notes}, indent=2))
+        say_json({"changes": list(map(asdict, changes)), "notes": notes})
         return 0
     for change in changes:
-        print(change)
+        say(change)
     if not changes:
-        print("no change")
+        say("no change")
     for note in notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     return 0

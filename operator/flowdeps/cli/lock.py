@@ -15,6 +15,7 @@ from flowdeps.cli.failure import CommandError
 from flowdeps.cli.lock_inputs import Given, read_inputs, refused
 from flowdeps.cli.manifests import STDIN
 from flowdeps.cli.settings import add_config, make_resolver, read_config, read_text
+from flowdeps.cli.terminal import say, say_aside
 from flowdeps.gather.inputs import Inputs
 from flowdeps.gather.least_vulnerable import Ask, least_vulnerable
 from flowdeps.gather.refusals import blocked, lock_too_large, unresolved
@@ -93,8 +94,9 @@ def run(args: argparse.Namespace) -> int:
     previous = read_lock_file(args.previous)[0] if args.previous else None
     if isinstance(inputs.wanted, LockRequest):
         count = counted(len(inputs.wanted.requirements), "requirement")
-        print(f"resolving {count} …", file=sys.stderr)
-    ask = partial(make_resolver(config).resolve, previous=previous, access=inputs.access)
+        say_aside(f"resolving {count} …")
+    resolver = make_resolver(config, guarded=args.config is not None)
+    ask = partial(resolver.resolve, previous=previous, access=inputs.access)
     made = asyncio.run(make_lock(inputs, spec, config, ask=ask))
     _print_notes(made.notes)
     lock = made.lock
@@ -105,9 +107,9 @@ def run(args: argparse.Namespace) -> int:
         except OSError as error:
             raise CommandError(f"{args.output}: {error.strerror}") from None
     else:
-        sys.stdout.write(text)
+        say(text, end="")
     base = f" on {counted(len(lock.base), 'package')} of the image" if lock.base else ""
-    print(f"{counted(len(lock.pins), 'pin')}{base}, {lock.digest}", file=sys.stderr)
+    say_aside(f"{counted(len(lock.pins), 'pin')}{base}, {lock.digest}")
     return 0
 
 
@@ -144,7 +146,7 @@ async def make_lock(inputs: Inputs, spec: SetSpec, config: Config, *, ask: Ask) 
 
 def _print_notes(notes: Iterable[str]) -> None:
     for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+        say_aside(f"note: {note}")
 
 
 def _variable(text: str) -> tuple[str, str]:

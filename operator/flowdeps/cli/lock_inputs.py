@@ -63,7 +63,7 @@ class FileLookup:
                 return sources.Present({NETRC_FILE: read_text(self.given.netrc or "")})
             case sources.PrefectVariable(name):
                 if file := self.given.variables.get(name):
-                    return sources.Present(read_text(file))
+                    return sources.variable_content(read_text(file))
                 return sources.Absent(
                     f"the value of {ref} is not known here; give a file with it:"
                     f" --variable {name}=FILE"

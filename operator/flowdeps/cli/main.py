@@ -13,6 +13,7 @@ from flowdeps import __version__
 from flowdeps.api.problems import InvalidError
 from flowdeps.cli import check, cleanup, diff, lock, run, status, template, validate
 from flowdeps.cli.failure import CommandError
+from flowdeps.cli.terminal import say_aside
 
 _DESCRIPTION = """\
 Pinned, hashed Python dependencies for Prefect flows on Kubernetes.
@@ -82,11 +83,11 @@ def _renamed(argv: Sequence[str]) -> list[str]:
     """Return the arguments with the present name of a command in place of an older one."""
     if argv[:1] != ["explain"]:
         return list(argv)
-    print("flowdeps: `explain` is deprecated; use `flowdeps status NAME`", file=sys.stderr)
+    say_aside("flowdeps: `explain` is deprecated; use `flowdeps status NAME`")
     return ["status", *argv[1:]]
 
 
 def _refused(lines: Iterable[str]) -> int:
     for line in lines:
-        print(f"flowdeps: {line}", file=sys.stderr)
+        say_aside(f"flowdeps: {line}")
     return 1

@@ -89,13 +89,13 @@ async def observe(
         answer = cluster.list_pods(namespaces=[meta["namespace"]], selector=PURPOSE_LABEL)
         pods, _ = await read("its pods", answer)
         mounted: dict[tuple[str, str], Mounted | None] = {}
-        for where, key in sorted({(one, pool.key) for pool in pools for one in pool.namespaces}):
-            map_name = mounted_name(key)
+        named = ((one, mounted_name(p.key, pool=p.name)) for p in pools for one in p.namespaces)
+        for where, map_name in sorted({*named}):
             found, is_known = await read(
                 f"ConfigMap {where}/{map_name}", cluster.get_config_map(where, map_name)
             )
             if is_known:
-                mounted[where, key] = _mounted(found) if found else None
+                mounted[where, map_name] = _mounted(found) if found else None
         return Observed(
             body=body,
             events=events or (),

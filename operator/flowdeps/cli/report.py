@@ -81,7 +81,8 @@ def _in_service(found: Diagnosis, now: datetime) -> Iterator[str]:
     else:
         yield "nothing: no lock was published yet"
     for one in found.serving:
-        gets = f"get {one.revision}" if one.revision else f"get nothing: {one.problem}"
+        gets = f"get {one.revision} from ConfigMap {one.config_map}"
+        gets = gets if one.revision else f"get nothing: {one.problem}"
         yield f'work pool "{one.pool}": runs that choose "{one.key}" {gets}'
 
 

@@ -94,7 +94,7 @@ async def _serve(config: Config) -> int:
         async with AsyncExitStack() as stack:
             made = Service.assemble(
                 config,
-                resolver=make_resolver(config),
+                resolver=make_resolver(config, guarded=True),
                 metrics=metrics,
                 fence=fence,
                 identity=identity,

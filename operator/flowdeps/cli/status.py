@@ -2,9 +2,7 @@
 
 import argparse
 import asyncio
-import json
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +14,7 @@ from flowdeps.cli.diagnosis import AWAY, NOT_SEEN, diagnose, name_of, proposal
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.report import to_json, to_text
 from flowdeps.cli.settings import add_config, read_config
+from flowdeps.cli.terminal import say, say_aside, say_json
 
 SUMMARY = "show the sets of a cluster, or why one is as it is, and what to do"
 DESCRIPTION = """\
@@ -86,9 +85,9 @@ def _show_one(args: argparse.Namespace) -> int:
     now = datetime.now(UTC)
     found = diagnose(observed, now=now)
     if args.output == "json":
-        print(json.dumps(to_json(found), indent=2, ensure_ascii=False))
+        say_json(to_json(found))
     else:
-        print(to_text(found, now=now, width=shutil.get_terminal_size().columns))
+        say(to_text(found, now=now, width=shutil.get_terminal_size().columns))
     return 0 if found.ready else 1
 
 
@@ -98,7 +97,7 @@ def _show_table(namespace: str | None) -> int:
     sets = asyncio.run(list_sets(namespace))
     if not sets:
         where = f"in namespace {namespace}" if namespace else "in any namespace"
-        print(f"no dependency sets {where}", file=sys.stderr)
+        say_aside(f"no dependency sets {where}")
         return 0
     rows, problems, notes = [_COLUMNS], list[str](), list[str]()
     for body in sorted(sets, key=lambda b: (b["metadata"]["namespace"], b["metadata"]["name"])):
@@ -114,10 +113,10 @@ def _show_table(namespace: str | None) -> int:
         notes += (f"{name_of(body)}: {note}" for note in _notes(status, flaws))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        print("  ".join(map(str.ljust, row, widths)).rstrip())
+        say("  ".join(map(str.ljust, row, widths)).rstrip())
     for lines in (problems, notes):
         if lines:
-            print("", *lines, sep="\n")
+            say("\n".join(["", *lines]))
     return 1 if problems else 0
 
 

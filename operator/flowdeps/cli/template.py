@@ -2,9 +2,7 @@
 
 import argparse
 import asyncio
-import json
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -18,10 +16,10 @@ from flowdeps.api.config import Config
 from flowdeps.api.problems import InvalidError, Problem
 from flowdeps.api.resource import parse_spec
 from flowdeps.api.times import parse_time
-from flowdeps.api.wording import listed
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.manifests import read_manifests
 from flowdeps.cli.settings import add_config, read_config, read_document
+from flowdeps.cli.terminal import say_aside, say_json
 from flowdeps.clients.prefect.pool import Pool, Workers
 from flowdeps.delivery.choice import NONE
 from flowdeps.delivery.kinds import for_type, remove, unsupported
@@ -88,14 +86,17 @@ def run(args: argparse.Namespace) -> int:
     if args.remove == bool(args.files):
         raise CommandError("give either FILEs to merge or --remove")
     config = read_config(args.config)
-    fragment = None if args.remove else _fragment(args, config)
+    entries = [] if args.remove else _entries(args.files)
     pool, workers = _pool(args, config)
     base, title, notes = dict(pool.template), f'work pool "{args.pool}"', list[str]()
-    if fragment is None:
+    if args.remove:
         template = remove(base)
     elif kind := for_type(pool.type):
         view = kind.view(remove(base))
-        notes += [*view.notes, *workers.notes]
+        found = (view.location,) if view.location else ()
+        jobs = config.pool(args.pool).job_namespaces or found
+        fragment = _fragment(args, config, entries, jobs=jobs, notes=notes)
+        notes += [*view.notes, *workers.notes, *([] if jobs else [kind.unlocated])]
         if view.worker_chooses and fragment.default_image is None:
             told = args.prefect or workers.prefect
             image = worker_image(
@@ -113,37 +114,45 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(f"{title}: NotKubernetes: {unsupported(pool.type)}")
     if not args.check:
         for note in notes:
-            print(f"flowdeps: {title}: {note}", file=sys.stderr)
-        json.dump(template, sys.stdout, indent=2, ensure_ascii=False)
-        print()
+            say_aside(f"flowdeps: {title}: {note}")
+        say_json(template)
         return 0
     if template == base:
         return 0
-    print(f"flowdeps: the template of {title} would change", file=sys.stderr)
+    say_aside(f"flowdeps: the template of {title} would change")
     return 1
 
 
-def _fragment(args: argparse.Namespace, config: Config) -> Fragment:
+def _fragment(
+    args: argparse.Namespace,
+    config: Config,
+    entries: Sequence[SetEntry],
+    *,
+    jobs: Sequence[str],
+    notes: list[str],
+) -> Fragment:
+    """Return what the pool offers, whose jobs run in the namespaces `jobs`; adds what is refused
+    to `notes`."""
     settings = config.pool(args.pool)
     offered: dict[str, Signature] = {}
-    default, named, kept_out = NONE, set[str](), set[str]()
-    for entry in _entries(args.files):
+    default, named, refused = NONE, set[str](), dict[str, None]()
+    for entry in entries:
+        namespace = entry.key.namespace
         for ref in entry.pool_refs:
             named.add(ref.name)
             if ref.name != args.pool:
                 continue
-            if not settings.admits(entry.key.namespace):
-                kept_out.add(entry.key.namespace)
+            if (jobs or settings.namespaces) and not settings.admits(namespace, jobs=jobs):
+                refused[f"{entry.key}: {settings.why_not_admitted(namespace, jobs=jobs)}"] = None
                 continue
             offered.setdefault(ref.key, signature_of(entry))
-            if ref.default and default == NONE:
+            if ref.default and not settings.allows_default(namespace):
+                refused[f"{entry.key}: {settings.why_not_default(namespace)}"] = None
+            elif ref.default and default == NONE:
                 default = ref.key
-    if kept_out and not offered:
-        raise CommandError(
-            f'work pool "{args.pool}" takes no sets from namespace'
-            f" {listed(sorted(kept_out), most=3)}; add it to the pool's"
-            " namespaces in the configuration (workPools[].namespaces)"
-        )
+    if refused and not offered:
+        raise CommandError(*(f'work pool "{args.pool}": {one}' for one in refused))
+    notes += refused
     if not offered:
         others = f", or --pool one of: {', '.join(sorted(named))}" if named else ""
         raise CommandError(
@@ -152,6 +161,7 @@ def _fragment(args: argparse.Namespace, config: Config) -> Fragment:
         )
     return pool_fragment(
         offered,
+        pool=args.pool,
         settings=settings,
         default=default,
         index=config.index,

@@ -1,12 +1,12 @@
 """`flowdeps validate`: makes the API server's checks without one, and some across files."""
 
 import argparse
-import sys
 
 from flowdeps.api.problems import InvalidError
 from flowdeps.api.resource import parse_spec
 from flowdeps.cli.across import Sets, check_across
 from flowdeps.cli.manifests import read_manifests
+from flowdeps.cli.terminal import say, say_aside
 
 SUMMARY = "check FlowDependencySets in files"
 DESCRIPTION = """\
@@ -46,11 +46,11 @@ def run(args: argparse.Namespace) -> int:
             found.problems += manifest.origin.lines(error)
     check_across(valid, found)
     for note in found.notes:
-        print(f"note: {note}", file=sys.stderr)
+        say_aside(f"note: {note}")
     for problem in found.problems:
-        print(problem)
+        say(problem)
     if found.problems:
         return 1
     count = len(valid)
-    print(f"{count} {'set is' if count == 1 else 'sets are'} valid", file=sys.stderr)
+    say_aside(f"{count} {'set is' if count == 1 else 'sets are'} valid")
     return 0

@@ -33,6 +33,8 @@ class Choice:
     """The identity of the cluster that the operator runs in; empty if it is not known."""
     version: str
     """The version of flowdeps."""
+    pool: str
+    """The name of the pool, which the names of what its runs mount say."""
     variable: str = "dependency_set"
     """The name of the job variable."""
     keys: tuple[str, ...]
@@ -67,6 +69,8 @@ class LiveFragment:
     owner: str
     cluster: str
     version: str
+    pool: str
+    """The pool whose copies runs mount; empty: older versions gave all pools the same names."""
     variable: str
     keys: tuple[str, ...]
     default: str
@@ -94,6 +98,7 @@ def find_all(template: Mapping[str, Any]) -> list[LiveFragment]:
                 owner=marker["owner"],
                 cluster=str(marker.get("cluster", "")),
                 version=str(marker.get("version", "")),
+                pool=str(marker.get("pool", "")),
                 variable=name,
                 keys=tuple(key for key in keys if key != NONE),
                 default=str(schema.get("default", NONE)),
@@ -137,6 +142,7 @@ def schemas_of(choice: Choice, *, record: Mapping[str, Any]) -> dict[str, Any]:
                 "owner": choice.owner,
                 **({"cluster": choice.cluster} if choice.cluster else {}),
                 "version": choice.version,
+                "pool": choice.pool,
                 **record,
             },
         }

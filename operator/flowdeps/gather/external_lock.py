@@ -6,22 +6,21 @@ from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.wording import listed
 from flowdeps.locks import overlay
-from flowdeps.locks.lock import Lock, LockError, parse_lock
+from flowdeps.locks.lock import Lock
 from flowdeps.trials.image import Image
 
 _SHOWN = 5
 
 
-def external_lock(text: str, image: Image | None, *, shadow: tuple[str, ...]) -> Lock | Outcome:
-    """Return the lock in a text, or why it can't be used; `shadow` names what of the image it
-    may move."""
-    try:
-        lock = parse_lock(text)
-        problem = _misfit(lock, image, shadow) if image else None
-        if problem is None:
-            return lock
-    except LockError as error:
-        problem = f"{error}; make the lock with `flowdeps lock`"
+def external_lock(
+    found: Lock | str, image: Image | None, *, shadow: tuple[str, ...]
+) -> Lock | Outcome:
+    """Return a lock, or why it can't be used (`found`: why it is none); `shadow` names what of the
+    image it may move."""
+    if isinstance(found, str):
+        problem: str | None = f"{found}; make the lock with `flowdeps lock`"
+    elif image is None or (problem := _misfit(found, image, shadow)) is None:
+        return found
     return Outcome.failed(Reason.LOCK_INVALID, f"spec.lockFrom: {problem}")
 
 

@@ -26,8 +26,8 @@ def find_image(lookup: Lookup, spec: SetSpec) -> Image | Outcome | None:
             return None
         return Outcome.failed(
             Reason.IMAGE_UNKNOWN,
-            "spec.python: no image or version is given, and no work pool of the set names an image;"
-            " set spec.python.image to the image of the flows",
+            "spec.python: no image or version is given, and no work pool that admits the set names"
+            " an image; set spec.python.image to the image of the flows",
         )
 
     def told(text: str) -> str:

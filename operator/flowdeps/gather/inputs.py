@@ -10,7 +10,7 @@ from typing import Any
 
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
-from flowdeps.api.spec import SetSpec, Source, VariableSource
+from flowdeps.api.spec import ConfigMapSource, SetSpec, Source, VariableSource
 from flowdeps.api.wording import listed
 from flowdeps.gather import sources
 from flowdeps.gather.credentials import CredentialsError, access_of
@@ -20,15 +20,21 @@ from flowdeps.gather.sources import Lookup
 from flowdeps.locks.access import Access
 from flowdeps.locks.index import Index
 from flowdeps.locks.lock import Lock
-from flowdeps.locks.prefect_variable import parse_variable
 from flowdeps.locks.request import LockRequest
-from flowdeps.locks.requirements import requirement_name
-from flowdeps.locks.requirements_file import parse_requirements_file
+from flowdeps.locks.requirements import RequirementLine, requirement_name
 from flowdeps.locks.target import Target
 from flowdeps.scheduling.tracking import Failure
 from flowdeps.trials.image import Image
 
 _SHOWN = 5
+
+MOST_SETS = 32
+"""Sets that are resolved together: one, and those that it includes."""
+MOST_SOURCES = 32
+"""Sources that they read."""
+MOST_LINES = 4_000
+MOST_CHARACTERS = 256 * 1024
+"""Of their requirements and constraints, each counted once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +59,11 @@ def gather(lookup: Lookup, spec: SetSpec) -> Inputs | Outcome:
     family = _family(lookup, spec)
     if isinstance(family, Outcome):
         return family
-    named = [_ref(lookup, source) for one in family.values() for source in one.sources]
+    named = {_ref(lookup, source) for one in family.values() for source in one.sources}
+    if spec.lock_from:
+        named.add(_lock_ref(lookup, spec.lock_from))
+    if len(named) > MOST_SOURCES:
+        return _too_much(f"{len(named)} ConfigMaps and variables", MOST_SOURCES)
     lookup.need_sources(_secrets(lookup, spec).union(named))
     index = _index(lookup, spec)
     if isinstance(index, Outcome):
@@ -65,10 +75,10 @@ def gather(lookup: Lookup, spec: SetSpec) -> Inputs | Outcome:
     if isinstance(image, Outcome):
         return image
     if spec.lock_from:
-        text = _content(lookup, _ref(lookup, spec.lock_from), path="spec.lockFrom")
-        if isinstance(text, Outcome):
-            return text
-        wanted: Lock | LockRequest | Outcome = external_lock(text, image, shadow=spec.shadow)
+        found = _content(lookup, _lock_ref(lookup, spec.lock_from), path="spec.lockFrom")
+        if isinstance(found, Outcome):
+            return found
+        wanted: Lock | LockRequest | Outcome = external_lock(found, image, shadow=spec.shadow)
     else:
         wanted = _request(lookup, family, index=index, image=image)
     match wanted:
@@ -109,6 +119,8 @@ def _family(lookup: Lookup, spec: SetSpec) -> dict[str, SetSpec] | Outcome:
         if way[-1] in family:
             continue
         family[way[-1]] = one
+        if len(family) > MOST_SETS:
+            return _too_much("more sets", MOST_SETS)
         for name in one.includes:
             path = f"spec.includes: {' → '.join((*way, name))}"
             if name in way:
@@ -134,6 +146,18 @@ def _ref(lookup: Lookup, source: Source) -> sources.SourceRef:
     return sources.ConfigMapKey(lookup.key.namespace, source.name, source.key)
 
 
+def _lock_ref(lookup: Lookup, source: ConfigMapSource) -> sources.ConfigMapKey:
+    return sources.ConfigMapKey(lookup.key.namespace, source.name, source.key, lock=True)
+
+
+def _too_much(what: str, most: int) -> Outcome:
+    return Outcome.failed(
+        Reason.INVALID_SPEC,
+        f"spec.requirements, spec.constraints, their sources and spec.includes: {what} in all;"
+        f" at most {most:,} fit; divide the set",
+    )
+
+
 def _secrets(lookup: Lookup, spec: SetSpec) -> frozenset[sources.SourceRef]:
     name = spec.index.credentials
     return frozenset({sources.SecretName(lookup.key.namespace, name)} if name else ())
@@ -156,42 +180,43 @@ def _content(
             return found.content
 
 
-def _lines(lookup: Lookup, source: Source, *, path: str) -> Sequence[str] | Outcome:
+def _lines(lookup: Lookup, source: Source, *, path: str) -> Sequence[RequirementLine] | Outcome:
     """The requirements that a source holds."""
     ref = _ref(lookup, source)
     content = _content(lookup, ref, path=path)
     if isinstance(content, Outcome):
         absent = content.reason is Reason.SOURCE_NOT_FOUND
         return () if absent and source.optional else content
-    file = (
-        parse_variable(content)
-        if isinstance(source, VariableSource)
-        else parse_requirements_file(content)
-    )
-    if file.problems:
-        text = listed(file.problems, most=_SHOWN, separator="; ")
+    if content.problems:
+        text = listed(content.problems, most=_SHOWN, separator="; ")
         return Outcome.failed(Reason.SOURCE_INVALID, f"{path}: {ref}: {text}")
-    return file.lines
+    lines: tuple[RequirementLine, ...] = content.lines
+    return lines
 
 
 def _request(
     lookup: Lookup, family: Mapping[str, SetSpec], *, index: Index, image: Image | None
 ) -> LockRequest | Outcome:
     """What a resolver is asked for a set and those that it includes."""
-    requirements: list[str] = []
-    constraints: list[str] = []
+    # What is named twice counts once.
+    requirements: dict[RequirementLine, None] = {}
+    constraints: dict[RequirementLine, None] = {}
     for name, one in family.items():
         of = "spec" if name == lookup.key.name else f"included set {name}: spec"
         for field, lines, own, refs in (
-            ("requirementsFrom", requirements, one.requirements, one.requirements_from),
-            ("constraintsFrom", constraints, one.constraints, one.constraints_from),
+            ("requirementsFrom", requirements, one.own_lines[0], one.requirements_from),
+            ("constraintsFrom", constraints, one.own_lines[1], one.constraints_from),
         ):
-            lines += own
+            lines |= dict.fromkeys(own)
             for number, source in enumerate(refs):
                 found = _lines(lookup, source, path=f"{of}.{field}[{number}]")
                 if isinstance(found, Outcome):
                     return found
-                lines += found
+                lines |= dict.fromkeys(found)
+    if (count := len(requirements) + len(constraints)) > MOST_LINES:
+        return _too_much(f"{count:,} lines", MOST_LINES)
+    if (size := sum(map(len, (*requirements, *constraints)))) > MOST_CHARACTERS:
+        return _too_much(f"{size:,} characters", MOST_CHARACTERS)
     spec = family[lookup.key.name]
     cooldown = spec.index.cooldown
     return LockRequest(
@@ -226,7 +251,7 @@ def _index(lookup: Lookup, spec: SetSpec) -> Index | Outcome:
             return Outcome.failed(
                 Reason.INDEX_NOT_ALLOWED,
                 f"{path}: {url} is not among the indexes that the operator allows"
-                f" ({', '.join(config.allowed_indexes)}); use one of them, or ask those who run"
+                f" ({', '.join(config.index_prefixes)}); use one of them, or ask those who run"
                 " flowdeps to allow it in index.allowed",
             )
     return spec.index.index

@@ -9,7 +9,8 @@ UTF-16 that `pip freeze > requirements.txt` writes in Windows PowerShell. pip re
 
 import base64
 import codecs
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,6 +18,9 @@ from flowdeps.api.config import Config
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.spec import SetSpec
+from flowdeps.locks.lock import Lock, LockError, parse_lock
+from flowdeps.locks.prefect_variable import parse_variable
+from flowdeps.locks.requirements_file import parse_requirements_file
 from flowdeps.scheduling.tracking import Failure
 from flowdeps.state.store import PoolView, SetKey
 from flowdeps.trials.image import Image, ImageRef
@@ -29,6 +33,8 @@ class ConfigMapKey:
     namespace: str
     name: str
     key: str
+    lock: bool = False
+    """Whether it should hold a finished lock, not requirements."""
 
     def __str__(self) -> str:
         return f'key "{self.key}" of ConfigMap {self.namespace}/{self.name}'
@@ -65,9 +71,12 @@ class Absent:
 
 @dataclass(frozen=True)
 class Present:
-    """What a source holds: a text, a variable's value, or a Secret's data (never shown)."""
+    """What a source holds: requirements (a `RequirementsFile`), a lock or why it is none (a text),
+    or a Secret's data (never shown)."""
 
     content: Any = field(repr=False)
+    digest: str = field(default="", compare=False)
+    """Of the text that was parsed: the same text is not parsed again."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +128,10 @@ class Lookup(Protocol):
         """The set's work pools by name, as far as they are known."""
 
 
-def key_content(ref: ConfigMapKey, config_map: Mapping[str, Any]) -> Content:
-    """Return what a ConfigMap holds under a key."""
+def key_content(
+    ref: ConfigMapKey, config_map: Mapping[str, Any], known: Content | None = None
+) -> Content:
+    """Return what a ConfigMap holds under a key; `known` is what it held before."""
     try:
         text = text_under(config_map, ref.key)
     except TextError as error:
@@ -129,7 +140,34 @@ def key_content(ref: ConfigMapKey, config_map: Mapping[str, Any]) -> Content:
         keys = {*_part(config_map, "data"), *_part(config_map, "binaryData")}
         there = ", ".join(sorted(keys)) or "none"
         return Absent(f"there is no {ref}; its keys: {there}; create it")
-    return Present(text)
+    read = _lock_or_problem if ref.lock else parse_requirements_file
+    return _parsed(read, text, known, digest=hashlib.sha256(text.encode(errors="replace")))
+
+
+def variable_content(value: object, known: Content | None = None) -> Content:
+    """Return what a Prefect variable holds; `known` is what it held before."""
+    digest = hashlib.sha256(type(value).__name__.encode())
+    for item in value if isinstance(value, list) else (value,):
+        # What is no text is refused by its kind alone.
+        text = item if isinstance(item, str) else ""
+        digest.update(f"{type(item).__name__} {len(text)} {text}".encode(errors="replace"))
+    return _parsed(parse_variable, value, known, digest=digest)
+
+
+def _parsed(
+    read: Callable[[Any], Any], value: object, known: Content | None, *, digest: "hashlib._Hash"
+) -> Content:
+    name = digest.hexdigest()
+    if isinstance(known, Present) and known.digest == name:
+        return known
+    return Present(read(value), name)
+
+
+def _lock_or_problem(text: str) -> Lock | str:
+    try:
+        return parse_lock(text)
+    except LockError as error:
+        return str(error)
 
 
 class TextError(ValueError):

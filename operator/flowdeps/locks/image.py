@@ -6,13 +6,30 @@ Stored, facts are canonical JSON: equal facts are equal texts, so the digest nam
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
+from packaging.utils import is_normalized_name
+from packaging.version import Version
+
+from flowdeps.locks.legible import printable
+from flowdeps.locks.requirements import MOST_PARENTHESES
 from flowdeps.locks.target import GLIBCS, OLDEST_GLIBC, Target, TargetError
 
 _GLIBC = re.compile(r"2\.([0-9]{1,3})(?![0-9])")
+
+
+MOST_CHARACTERS = 900_000
+"""Of the facts as they are stored: what fits a ConfigMap (1 MiB) beside its other fields."""
+MOST_PACKAGES = 5_000
+MOST_REQUIREMENTS = 20_000
+"""Of all packages together."""
+LONGEST_REQUIREMENT = 4_096
+MOST_COMPARISONS = 1_000_000
+"""A requirement is evaluated for each extra that its marker names; these are the comparisons that
+all of that takes."""
 
 
 class ImageError(ValueError):
@@ -55,9 +72,13 @@ class ImageFacts:
         first = {one.name: one for one in reversed(self.distributions)}
         object.__setattr__(self, "distributions", tuple(sorted(first.values())))
         object.__setattr__(self, "unreadable", tuple(sorted(set(self.unreadable) - first.keys())))
+        _check_budget(self.distributions, len(self.unreadable))
 
-    @property
-    def versions(self) -> dict[str, str]:
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    @cached_property
+    def versions(self) -> Mapping[str, str]:
         """The version of each installed package by name."""
         return {one.name: one.version for one in self.distributions}
 
@@ -91,7 +112,7 @@ class ImageFacts:
             )
         return None
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """``sha256:<64 hex digits>`` over all facts."""
         return f"sha256:{hashlib.sha256(self.to_json().encode()).hexdigest()}"
@@ -116,19 +137,27 @@ class ImageFacts:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Return the facts that `to_json` wrote. Raises `ImageError`."""
+        """Return the facts that `to_json` wrote, which anybody may have edited. Raises
+        `ImageError`."""
         try:
-            content = json.loads(text)
+            content = json.loads(text[: MOST_CHARACTERS + 1])
             return cls(
                 python=text_of(content["python"]),
                 full_version=text_of(content["fullVersion"]),
                 distributions=tuple(
-                    Distribution(text_of(name), text_of(version), texts_of(needs), texts_of(extras))
+                    Distribution(
+                        _normal_name(name),
+                        _normal_version(version),
+                        texts_of(needs),
+                        texts_of(extras),
+                    )
                     for name, version, needs, extras in content["distributions"]
                 ),
                 unreadable=texts_of(content.get("unreadable", [])),
                 **environment_of(content),
             )
+        except ImageError:
+            raise
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise ImageError("stored facts of an image can't be read; remove them") from None
 
@@ -146,10 +175,10 @@ def environment_of(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def text_of(value: object) -> str:
-    """Return a text of JSON. Raises TypeError."""
+    """Return a text of JSON, without what can't be shown or written. Raises TypeError."""
     if not isinstance(value, str):
         raise TypeError
-    return value
+    return value if value.isprintable() else printable(value)
 
 
 def texts_of(value: object) -> tuple[str, ...]:
@@ -157,3 +186,51 @@ def texts_of(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise TypeError
     return tuple(map(text_of, value))
+
+
+def comparisons(requirement: str) -> int:
+    """Return about how many comparisons it takes to evaluate a requirement for all extras that its
+    marker may name, by the signs in its text."""
+    quoted = (requirement.count('"') + requirement.count("'")) // 2
+    return (quoted + 1) * (quoted + requirement.count(",") + 1)
+
+
+def _check_budget(distributions: Sequence[Distribution], unreadable: int) -> None:
+    """Raise `ImageError` where it would take long to work out what an image's packages require."""
+    requirements = [(one.name, text) for one in distributions for text in one.requires]
+    for count, most, what in (
+        (len(distributions) + unreadable, MOST_PACKAGES, "packages"),
+        (len(requirements), MOST_REQUIREMENTS, "requirements of its packages"),
+        (sum(map(len, (text for _, text in requirements))), MOST_CHARACTERS, "characters of them"),
+        (
+            sum(comparisons(text) for _, text in requirements),
+            MOST_COMPARISONS,
+            "comparisons in them",
+        ),
+    ):
+        if count > most:
+            raise ImageError(
+                f"the image reports {count:,} {what}, {most:,} are allowed; use an image with fewer"
+                " packages, or set spec.python.version"
+            )
+    for name, text in requirements:
+        if len(text) > LONGEST_REQUIREMENT or text.count("(") > MOST_PARENTHESES:
+            raise ImageError(
+                f"{name} in the image requires {text[:40]!r}…, which has {len(text):,} characters"
+                f" and {text.count('(')} parentheses; {LONGEST_REQUIREMENT:,} and"
+                f" {MOST_PARENTHESES} are allowed; use an image with another version of it"
+            )
+
+
+def _normal_name(value: object) -> str:
+    text = text_of(value)
+    if not is_normalized_name(text):
+        raise ValueError(text)
+    return text
+
+
+def _normal_version(value: object) -> str:
+    text = text_of(value)
+    if str(Version(text)) != text:
+        raise ValueError(text)
+    return text

@@ -15,10 +15,19 @@ from typing import Any
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from flowdeps.locks.image import Distribution, ImageError, ImageFacts, environment_of, text_of
+from flowdeps.locks.image import (
+    MOST_CHARACTERS,
+    Distribution,
+    ImageError,
+    ImageFacts,
+    environment_of,
+    text_of,
+)
 from flowdeps.locks.target import PLATFORMS
 
 MARK = "flowdeps-probe:"
+_MOST_CHARACTERS = 2 * MOST_CHARACTERS
+"""Of what a probe prints, which is longer than what is stored of it."""
 
 
 def parse_probe(text: str) -> ImageFacts:
@@ -101,8 +110,15 @@ def parse_freeze(text: str, *, python: str, platform: str) -> ImageFacts:
 
 
 def _records(text: str) -> Iterator[dict[str, Any]]:
+    read = 0
     for line in text.splitlines():
         _, mark, rest = line.partition(MARK)
+        read += len(rest)
+        if read > _MOST_CHARACTERS:
+            raise ImageError(
+                f"the probe reports more than {_MOST_CHARACTERS:,} characters; use an image with"
+                " fewer packages, or set spec.python.version"
+            )
         try:
             record = json.loads(rest) if mark else None
         except (ValueError, RecursionError):
@@ -133,7 +149,7 @@ def _distribution(
         return Distribution(
             canonicalize_name(name, validate=True),
             str(Version(version)),
-            tuple(one for one in requires or () if isinstance(one, str)),
+            tuple(text_of(one) for one in requires or () if isinstance(one, str)),
             tuple(sorted({canonicalize_name(one) for one in extras or () if isinstance(one, str)})),
         )
     except (ValueError, TypeError, AttributeError):

@@ -40,11 +40,15 @@ class InstalledRequirement:
         return f"{self.name} {self.version} requires {self.requires}{self.specifier}"
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=4)  # of a large image it takes megabytes
 def installed_requirements(facts: ImageFacts, *, platform: str) -> tuple[InstalledRequirement, ...]:
     """Return what the packages require of versions, on a platform."""
     found = all_installed_requirements(facts, platform=platform)
     return tuple(one for one in found if one.specifier)
+
+
+_Candidate = tuple[Distribution, Requirement, frozenset[tuple[str, str]]]
+"""A package, what it requires, and the names and extras that it asks for by that."""
 
 
 def all_installed_requirements(
@@ -60,21 +64,24 @@ def all_installed_requirements(
         # The image was inspected on one platform; the other one differs in its machine.
         **{name: v for name, v in facts.markers.items() if name != "platform_machine"},
     }
-    candidates: dict[tuple[str, str], list[tuple[Distribution, Requirement]]] = defaultdict(list)
+    candidates: dict[tuple[str, str], list[_Candidate]] = defaultdict(list)
     for one in facts.distributions:
         for found in _parsed_requirements(one):
+            asks: frozenset[tuple[str, str]] = frozenset(
+                (canonicalize_name(found.name), canonicalize_name(e)) for e in found.extras
+            )
             for extra in {"", *_QUOTED.findall(str(found.marker))}:
-                candidates[one.name, extra].append((one, found))
+                candidates[one.name, extra].append((one, found, asks))
     asked = [(one.name, "") for one in facts.distributions]
     known = set(asked)
     for name, extra in asked:
-        for one, found in candidates[name, extra]:
-            if marker_holds(found.marker, {**environment, "extra": extra}, unknown=False):
+        where = {**environment, "extra": extra}
+        for one, found, asks in candidates[name, extra]:
+            if marker_holds(found.marker, where, unknown=False):
                 other = canonicalize_name(found.name)
                 yield InstalledRequirement(one.name, one.version, other, found.specifier, extra)
-                extras = {(other, canonicalize_name(extra)) for extra in found.extras}
-                asked += sorted(extras - known)
-                known |= extras
+                asked += sorted(asks - known)
+                known |= asks
 
 
 def _parsed_requirements(one: Distribution) -> list[Requirement]:

@@ -13,12 +13,13 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 from packaging.utils import InvalidName, NormalizedName, canonicalize_name, is_normalized_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
-from flowdeps.locks.requirements import printable
+from flowdeps.locks.legible import printable
 from flowdeps.locks.target import PLATFORMS, Target, TargetError
 
 T = TypeVar("T")
@@ -56,7 +57,7 @@ class Pin:
             raise LockError(f"{self.name}=={self.version} has no hash")
         for one in self.hashes:
             if not _HASH.fullmatch(one):
-                raise LockError(f"{self.name}=={self.version}: {one!r} is not a sha256 hash")
+                raise LockError(f"{self.name}=={self.version}: {one[:80]!r} is not a sha256 hash")
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Lock:
         for pin in self.pins:
             _claim(pin, self.target, taken)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """``sha256:<64 hex digits>`` over pins, hashes, target and image packages."""
         content: dict[str, object] = {
@@ -185,13 +186,13 @@ def _name(text: str) -> NormalizedName:
 
 def _check(name: str, version: str) -> None:
     if not is_normalized_name(name):
-        raise LockError(f"{name!r} is not a normalized package name")
+        raise LockError(f"{name[:80]!r} is not a normalized package name")
     try:
         normal = str(Version(version)) == version
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion, or a number of too many digits
         normal = False
     if not normal:
-        raise LockError(f"{name}: {version!r} is not a normalized version")
+        raise LockError(f"{name[:80]}: {version[:80]!r} is not a normalized version")
 
 
 def _image_package(text: str) -> tuple[NormalizedName, str]:
@@ -217,17 +218,17 @@ def _target(header: dict[str, str]) -> Target:
 
 
 def _pin(line: str, target: Target, taken: set[tuple[str, str]]) -> Pin:
-    head, *hashes = re.split(r"\s+--hash=", line)
-    match = _PIN.fullmatch(head.strip())
+    head, *hashes = map(str.strip, re.split(r"\s--hash=", line))
+    match = _PIN.fullmatch(head)
     if not match:
-        raise LockError(f"{head.strip()[:80]!r} is not a pin like name==version")
+        raise LockError(f"{head[:80]!r} is not a pin like name==version")
     marker, platforms = match["marker"], target.platforms
     if marker is not None:
         machines = [_MACHINE.fullmatch(part.strip()) for part in marker.split(" or ")]
         names = [one and _BY_MACHINE.get(one["machine"]) for one in machines]
         platforms = tuple(filter(None, names))
         if len(platforms) < len(names):
-            raise LockError(f"the marker {marker!r} is not one that a lock has")
+            raise LockError(f"the marker {marker[:80]!r} is not one that a lock has")
     pin = Pin(_name(match["name"]), match["version"], tuple(hashes), platforms)
     _claim(pin, target, taken)
     return pin

@@ -25,6 +25,7 @@ from flowdeps.locks.request import ANY, LockRequest
 from flowdeps.locks.requirements import RequirementError
 
 _MOST_NAMED = 3
+_MOST_COMPARED = 100
 
 
 @dataclass(frozen=True)
@@ -154,10 +155,12 @@ def describe_limits(
 def _nearest(asked: list[InstalledRequirement], bounds: list[str]) -> list[str]:
     """Return what is required, each once; first what leaves no version within one of ``bounds``."""
     others = []
-    for text in bounds:
+    for text in list(dict.fromkeys(bounds))[:_MOST_COMPARED]:
         with suppress(InvalidSpecifier):
             others.append(SpecifierSet(text))
-    ranked = sorted(asked, key=lambda one: all(_meet(one.specifier, other) for other in others))
+    ranked = sorted(
+        asked[:_MOST_COMPARED], key=lambda one: all(_meet(one.specifier, other) for other in others)
+    )
     return list(dict.fromkeys(map(str, ranked)))[:_MOST_NAMED]
 
 

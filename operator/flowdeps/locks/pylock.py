@@ -7,9 +7,10 @@ names and versions alone, uv prefers if it finds it where it is to write its out
 
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from packaging.pylock import Package, Pylock, PylockValidationError
 from packaging.utils import NormalizedName
@@ -17,7 +18,7 @@ from packaging.version import Version
 
 from flowdeps.locks.lock import LockError, Pin
 from flowdeps.locks.releases import Pages
-from flowdeps.locks.target import OLDEST_GLIBC, Target
+from flowdeps.locks.target import LONGEST_NAME, MOST_TAGS, OLDEST_GLIBC, Target, is_wheel_name
 
 
 class PylockError(ValueError):
@@ -56,8 +57,10 @@ def read_pylock(
     (versions by name). Raises `PylockError`.
     """
     try:
-        resolution = Pylock.from_dict(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, PylockValidationError) as error:
+        content = tomllib.loads(text)
+        _leave_out_odd_wheels(content)
+        resolution = Pylock.from_dict(content)
+    except (tomllib.TOMLDecodeError, PylockValidationError, RecursionError) as error:
         raise PylockError(f"the resolution can't be read: {error}") from None
     pins: dict[NormalizedName, Pin] = {}
     base: dict[NormalizedName, str] = {}
@@ -68,6 +71,27 @@ def read_pylock(
         else:
             pins[package.name] = _pin(package, target, platform, glibc)
     return Resolved(pins, base)
+
+
+def _leave_out_odd_wheels(content: dict[str, Any]) -> None:
+    """Leave out wheels whose names are not to be read, of packages that have others."""
+    for package in content.get("packages", ()):
+        wheels = package.get("wheels", ())
+        kept = [wheel for wheel in wheels if all(map(is_wheel_name, _names_of(wheel)))]
+        if wheels and not kept:
+            raise UnusableWheelsError(
+                f"the index offers {package.get('name')}=={package.get('version')} only as wheels"
+                f" whose names have more than {LONGEST_NAME} characters or stand for more than"
+                f" {MOST_TAGS} tags; choose another version"
+            )
+        if wheels:
+            package["wheels"] = kept
+
+
+def _names_of(wheel: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the format takes for the name of a wheel."""
+    for value in (wheel.get("name"), wheel.get("path"), urlsplit(wheel.get("url") or "").path):
+        yield unquote(str(value or "").rpartition("/")[2])
 
 
 def write_preferences(versions: Iterable[tuple[str, str]]) -> str:

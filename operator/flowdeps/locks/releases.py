@@ -6,9 +6,10 @@ taken, or taken though it is no final release, people are told of.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
@@ -57,7 +58,8 @@ def python_of(request: LockRequest) -> str:
     which stands for its first release."""
     python, image = request.target.python, request.image
     if image and image.full_version.startswith(f"{python}."):
-        return image.full_version.rstrip("+")  # 3.11.9+ is built from a checkout
+        with suppress(ValueError):
+            return str(Version(image.full_version.rstrip("+")))  # 3.11.9+ is built from a checkout
     return python
 
 
@@ -138,5 +140,5 @@ def _names(specifiers: SpecifierSet | None, version: Version) -> bool:
 def _allows(text: str, python: str) -> bool:
     try:
         return SpecifierSet(text).contains(python, prereleases=True)
-    except InvalidSpecifier:
+    except ValueError:  # InvalidSpecifier, or a number of too many digits
         return True

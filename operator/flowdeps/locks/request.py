@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 
 from flowdeps.locks.image import ImageFacts
 from flowdeps.locks.index import Index
-from flowdeps.locks.requirements import normalize, parse_requirement
+from flowdeps.locks.requirements import normal_lines
 from flowdeps.locks.target import OLDEST_GLIBC, Target
 
 ANY = "*"
@@ -52,8 +52,7 @@ class LockRequest:
 
     def __post_init__(self) -> None:
         for name in ("requirements", "constraints", "exclude"):
-            lines = {normalize(parse_requirement(text)) for text in getattr(self, name)}
-            object.__setattr__(self, name, tuple(sorted(lines)))
+            object.__setattr__(self, name, normal_lines(getattr(self, name)))
         for name in ("shadow", "cooldown_exempt"):
             names = {canonicalize_name(text) for text in getattr(self, name)}
             object.__setattr__(self, name, tuple(sorted(names)))

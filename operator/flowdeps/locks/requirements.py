@@ -9,6 +9,7 @@ comment or a character that such a file gives a meaning to.
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
@@ -22,11 +23,19 @@ _URL = re.compile(r"://|@")
 _NAME = re.compile(r"[\w.-]+(\[[\w., -]*\])?\s*@")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SHOWN = 120
+MOST_PARENTHESES = 16
+"""Parsers of markers call themselves for each."""
 
 
 class RequirementError(ValueError):
     """A requirement that can't be accepted; the text quotes it, but no URL, and says what
     to do instead."""
+
+
+class RequirementLine(str):
+    """A requirement as `normalize` writes it: one that nobody has to parse again."""
+
+    __slots__ = ()
 
 
 def parse_requirement(text: str) -> Requirement:
@@ -39,7 +48,7 @@ def parse_requirement(text: str) -> Requirement:
     if reason := _refusal(line):
         raise RequirementError(f"{_quoted(line)}: {reason}")
     try:
-        requirement = Requirement(line)
+        requirement = _parsed(line)
     except InvalidRequirement as error:
         why = str(error).partition("\n")[0].rstrip(".")
         raise RequirementError(
@@ -48,6 +57,11 @@ def parse_requirement(text: str) -> Requirement:
     if requirement.url is not None:
         raise RequirementError(f"{_quoted(line)}: a URL is not allowed; {PUBLISH}")
     return requirement
+
+
+@lru_cache(maxsize=1024)  # what a set asks for is checked, then brought into its normal form
+def _parsed(line: str) -> Requirement:
+    return Requirement(line)
 
 
 def requirement_name(line: str) -> NormalizedName:
@@ -64,7 +78,7 @@ def limits(*lines: Iterable[str]) -> dict[NormalizedName, SpecifierSet]:
     return found
 
 
-def normalize(requirement: Requirement) -> str:
+def normalize(requirement: Requirement) -> RequirementLine:
     """Return the one text that all requirements equal to ``requirement`` share."""
     name = canonicalize_name(requirement.name)
     extras = ",".join(sorted({canonicalize_name(extra) for extra in requirement.extras}))
@@ -72,7 +86,17 @@ def normalize(requirement: Requirement) -> str:
         sorted({_condition(one.operator, one.version) for one in requirement.specifier})
     )
     marker = f" ; {requirement.marker}" if requirement.marker else ""
-    return f"{name}{f'[{extras}]' if extras else ''}{conditions}{marker}"
+    return RequirementLine(f"{name}{f'[{extras}]' if extras else ''}{conditions}{marker}")
+
+
+def normal_lines(texts: Iterable[str]) -> tuple[RequirementLine, ...]:
+    """Return requirements in their normal form, sorted and each once; those that are in it already
+    cost nothing. Raises `RequirementError`."""
+    found = (
+        one if isinstance(one, RequirementLine) else normalize(parse_requirement(one))
+        for one in texts
+    )
+    return tuple(sorted(set(found)))
 
 
 def _condition(operator: str, version: str) -> str:
@@ -98,6 +122,8 @@ def _refusal(line: str) -> str | None:
         return f"a path is not allowed; {PUBLISH}"
     if "--hash" in line:
         return "a hash is not allowed; the lock records the hashes"
+    if line.count("(") > MOST_PARENTHESES:
+        return f"it has more than {MOST_PARENTHESES} parentheses; write the marker with fewer"
     if found := next((one for one in line if not " " <= one <= "~" or one in "\\$#`"), None):
         return f"the character {found!r} is not allowed; write a package name and versions"
     return None
@@ -108,11 +134,6 @@ def _quoted(line: str) -> str:
     if _URL.search(shown):
         shown = f"{before_url(shown)}…"
     return f'"{shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"}"'
-
-
-def printable(text: str) -> str:
-    """Return a text as one line for people, whatever is in it."""
-    return "".join(one if one.isprintable() else "�" for one in " ".join(text.split()))
 
 
 def before_url(text: str) -> str:

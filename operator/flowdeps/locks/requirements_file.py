@@ -11,19 +11,19 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from flowdeps.locks.legible import printable
 from flowdeps.locks.requirements import (
     PUBLISH,
     RequirementError,
+    RequirementLine,
     before_url,
     normalize,
     parse_requirement,
-    printable,
 )
 
 MAX_LINES = 2_000
 MAX_BYTES = 256 * 1024
 _MAX_LENGTH = 512
-_MAX_DEPTH = 16
 _MAX_PROBLEMS = 20
 
 _COMMENT = re.compile(r"(?<!\S)#")
@@ -64,7 +64,7 @@ class RequirementsFile:
     the file as another item of requirementsFrom``. With any problem the text should not be used.
     """
 
-    lines: tuple[str, ...]
+    lines: tuple[RequirementLine, ...]
     problems: tuple[str, ...]
 
 
@@ -103,8 +103,11 @@ def logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 def collect(items: Iterable[tuple[str, str]]) -> RequirementsFile:
     """Return the requirements in ``items``: pairs of a place, such as ``line 3``, and a text."""
-    lines, places = dict[str, None](), dict[str, list[str]]()
-    for where, text in items:
+    lines, places = dict[RequirementLine, None](), dict[str, list[str]]()
+    for number, (where, text) in enumerate(items):
+        if number == MAX_LINES:  # a line of a variable may have many
+            problem = f"{where}: more than {MAX_LINES:,} requirements; divide the text"
+            return RequirementsFile((), (problem,))
         try:
             lines[normalize(parse_requirement(_checked(text)))] = None
         except RequirementError as error:
@@ -128,10 +131,9 @@ def _checked(text: str) -> str:
         raise RequirementError(
             f'"{found[0][:40]}": a variable is not filled in; write what it stands for'
         )
-    if len(text) > _MAX_LENGTH or text.count("(") > _MAX_DEPTH:
+    if len(text) > _MAX_LENGTH:
         raise RequirementError(
-            f'"{text[:40]}…": the requirement is too long; {_MAX_LENGTH} characters'
-            f" and {_MAX_DEPTH} parentheses are allowed"
+            f'"{text[:40]}…": the requirement is too long; {_MAX_LENGTH} characters are allowed'
         )
     return text
 

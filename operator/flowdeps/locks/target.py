@@ -6,11 +6,12 @@ for any platform, or for this machine and a glibc up to the one that is asked fo
 2.28 where it isn't known. A version of glibc is given by its minor part.
 """
 
+import math
 import re
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-from packaging.markers import Marker, UndefinedComparison, UndefinedEnvironmentName
+from packaging.markers import Marker
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
@@ -21,6 +22,10 @@ OLDEST_GLIBC = GLIBCS[0]
 _LEGACY = {5: "manylinux1", 12: "manylinux2010", 17: "manylinux2014"}
 _PYTHON = re.compile(r"3\.([1-9]?[0-9])")
 _OLDEST_PYTHON = 10
+LONGEST_NAME = 255
+"""Characters of a wheel's file name: what file systems take."""
+MOST_TAGS = 512
+"""Tags that one file name may stand for."""
 
 
 class TargetError(ValueError):
@@ -74,7 +79,7 @@ class Target:
         match = _PYTHON.fullmatch(self.python)
         if not match or int(match[1]) < _OLDEST_PYTHON:
             raise TargetError(
-                f"Python {self.python!r} is not supported; use a minor version from "
+                f"Python {self.python[:80]!r} is not supported; use a minor version from "
                 f"3.{_OLDEST_PYTHON} on, as in 3.12"
             )
         known = f"choose from {', '.join(PLATFORMS)}"
@@ -82,7 +87,7 @@ class Target:
             raise TargetError(f"no platform is named; {known}")
         for name in self.platforms:
             if name not in PLATFORMS:
-                raise TargetError(f"platform {name!r} is not supported; {known}")
+                raise TargetError(f"platform {name[:80]!r} is not supported; {known}")
         object.__setattr__(self, "platforms", tuple(sorted(set(self.platforms))))
 
     def fits(self, filename: str, platform: str, *, glibc: int = OLDEST_GLIBC) -> bool:
@@ -92,10 +97,19 @@ class Target:
 
 @lru_cache(maxsize=64)  # a file is judged for each platform in turn
 def _tags_of(filename: str) -> frozenset[Tag]:
+    if not is_wheel_name(filename):
+        return frozenset()
     try:
         return parse_wheel_filename(filename)[3]
     except InvalidWheelFilename:
         return frozenset()
+
+
+def is_wheel_name(filename: str) -> bool:
+    """Tell whether a file name may be read as a wheel's: it stands for a tag of each Python with
+    each ABI and each platform that it has, which may be more than fit into memory."""
+    tags = math.prod(part.count(".") + 1 for part in filename.split("-")[-3:])
+    return len(filename) <= LONGEST_NAME and tags <= MOST_TAGS
 
 
 @cache
@@ -133,5 +147,5 @@ def marker_holds(marker: Marker | None, environment: dict[str, str], *, unknown:
     """Evaluate a marker; ``unknown``: the answer where it can't be compared. None always holds."""
     try:
         return marker is None or marker.evaluate(environment)
-    except (UndefinedComparison, UndefinedEnvironmentName):
+    except ValueError:  # undefined, or a version of too many digits
         return unknown

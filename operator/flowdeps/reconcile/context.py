@@ -1,16 +1,19 @@
 """What reconciles share: what is, the outside systems, the queue, and what pools found."""
 
+import asyncio
 import logging
 import random
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from flowdeps.api.config import Config
 from flowdeps.api.events import Kind
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
+from flowdeps.api.spec import WorkPoolRef
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.prefect.client import Pools
@@ -24,8 +27,8 @@ from flowdeps.scheduling.poller import Poller
 from flowdeps.scheduling.queue import Queue
 from flowdeps.scheduling.single_flight import SingleFlight
 from flowdeps.state.fragments import Signature
-from flowdeps.state.locations import Claims, Location
-from flowdeps.state.store import PoolKey, SetEntry, SetKey, Store
+from flowdeps.state.locations import Claims, Location, admitted_pools
+from flowdeps.state.store import ConfigMapView, PoolKey, SetEntry, SetKey, Store
 from flowdeps.telemetry.metrics import Metrics
 from flowdeps.trials.image import Image, ImageRef
 from flowdeps.trials.runner import Runner
@@ -73,9 +76,12 @@ class PoolState:
     """Whether a reconcile got as far as seeing the template; until then nothing is known."""
     offered: dict[str, SetKey] = field(default_factory=dict)
     """Key → set in the live template."""
+    mounts: str = ""
+    """The pool whose copies its runs mount: this one, but for a template that can't be changed."""
     verdicts: dict[SetKey, Verdict] = field(default_factory=dict)
     merged: dict[SetKey, Signature] = field(default_factory=dict)
-    """Which version of each set its verdict is about."""
+    """Which version of each set its verdict is about; one that is not admitted has none, as its
+    verdict is about all."""
 
     def verdict(self, key: SetKey, signature: Signature) -> Verdict | None:
         """Return what the pool says of this version of a set; None where it saw none so far."""
@@ -109,11 +115,16 @@ class Context:
     pool_states: dict[str, PoolState] = field(default_factory=dict)
     removing: dict[SetKey, float] = field(default_factory=dict)
     """The sets that are being deleted, and since when we try, in queue time."""
+    left: dict[SetKey, dict[tuple[str, str], float]] = field(default_factory=dict)
+    """The ConfigMaps that each set has left, and since when that is known, in queue time."""
     vulnerabilities: dict[str, tuple[str, tuple[Vulnerability, ...]]] = field(default_factory=dict)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     jitter: Jitter = random.random
     """Of pauses."""
     _claims: Claims | None = None
+    _turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = field(
+        default_factory=WeakValueDictionary
+    )
 
     @property
     def claims(self) -> Claims:
@@ -122,16 +133,37 @@ class Context:
             self._claims = Claims(self.store, self.config)
         return self._claims
 
+    def admitted(self, entry: SetEntry) -> tuple[WorkPoolRef, ...]:
+        """Return the pools that admit a set."""
+        return admitted_pools(entry, config=self.config, pools=self.store.pools)
+
+    def held(self, entry: SetEntry) -> list[ConfigMapView]:
+        """Return the ConfigMaps of a set that are where it belongs."""
+        return self.claims.held(entry)
+
+    def turn(self, namespace: str, name: str) -> asyncio.Lock:
+        """Return who may change to whom a name in a namespace belongs, or write its Secret: a
+        Secret of one set must never be beside the ConfigMap of another."""
+        return self._turns.setdefault((namespace, name), asyncio.Lock())
+
     def conflict(self, entry: SetEntry, location: Location) -> Outcome | None:
         """Return why a set can't publish in a location; None where it can."""
         holder = self.claims.holder(location)
         if holder in (None, entry.key):
             return None
-        return Outcome.failed(
-            Reason.CONFLICT,
-            f'the older set {holder} serves the key "{location.key}" in namespace'
-            f" {location.namespace}; choose another key in spec.workPools or another name",
-        )
+        if location.pool:
+            text = (
+                f'the set {holder} serves the key "{location.key}" of work pool {location.pool},'
+                " and keeps it as long as it names that pool; choose another key in"
+                " spec.workPools, or have that set give it up"
+            )
+        else:
+            text = (
+                f"runs may still mount the copy {location.live_name} of the set {holder}, which an"
+                " earlier version of flowdeps made here; wait until that set has deleted it, or"
+                " choose another name"
+            )
+        return Outcome.failed(Reason.CONFLICT, text)
 
     def is_foreign(self, holder: SetKey) -> bool:
         """Return whether what a set holds is another operator's: we don't watch its namespace."""
@@ -161,12 +193,16 @@ class Context:
         self.requeue(self.store.sets)
 
     def forget(self, key: SetKey) -> None:
-        """Stop reading what a set needed."""
+        """Stop finding out what a set needed, and know nothing more of it."""
+        self.left.pop(key, None)
+        self.resolutions.withdraw(key)
+        self.verifications.withdraw(key)
         self.sources.need(key, frozenset())
         self.images.need(key, frozenset())
 
     async def close(self) -> None:
-        """Stop all that is being found out."""
+        """Stop all that is being found out; pods are left to the next operator."""
+        self.runner.closed = True
         for one in (self.resolutions, self.verifications, self.sources, self.images):
             await one.close()
 

@@ -7,7 +7,7 @@ another reason, such as a proxy that only uv knows, is not known.
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,14 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 import flowdeps
+from flowdeps.locks.legible import printable
 from flowdeps.locks.releases import Page, Release
 from flowdeps.locks.request import LockRequest
-from flowdeps.locks.requirements import printable
 from flowdeps.resolver import pages_child
 from flowdeps.resolver.child import Limits, run_child
 from flowdeps.resolver.errors import IndexUnavailableError, LimitExceededError, ResolverError
 from flowdeps.resolver.failures import without_secrets
+from flowdeps.scheduling.off_loop import off_loop
 
 _COMMAND = (sys.executable, "-P", "-m", pages_child.__name__)
 _PACKAGES = str(Path(flowdeps.__file__).parents[1])
@@ -36,9 +37,11 @@ async def read_pages(
     environment: Mapping[str, str],
     directory: Path,
     limits: Limits,
+    reads: Sequence[str] | None = None,
+    port: int | None = None,
 ) -> dict[NormalizedName, Page]:
     """Return the page of each package of ``versions`` (those chosen, by name) in the first of
-    ``indexes`` that knows it. Raises ResolveError."""
+    ``indexes`` that knows it; ``reads`` and ``port`` as of `run_child`. Raises ResolveError."""
     question = {
         "packages": versions,
         "indexes": indexes,
@@ -53,19 +56,26 @@ async def read_pages(
         environment={**environment, "PYTHONPATH": _PACKAGES, "PYTHONDONTWRITEBYTECODE": "1"},
         directory=directory,
         limits=limits,
+        reads=reads,
+        port=port,
     )
     if ended.code < 0:
         raise LimitExceededError(_TOO_MUCH)
+    return await off_loop(_pages, directory / pages_child.ANSWER, versions, limits.output)
+
+
+def _pages(
+    answer: Path, versions: Mapping[NormalizedName, str], limit: int
+) -> dict[NormalizedName, Page]:
     try:
-        with (directory / pages_child.ANSWER).open("rb") as file:
-            content = file.read(limits.output + 1)
-        if len(content) > limits.output:
+        with answer.open("rb") as file:
+            content = file.read(limit + 1)
+        if len(content) > limit:
             return {name: Page(error=_TOO_MUCH) for name in versions}
         answers = json.loads(content)
-        found = {name: _page(answers[name]) for name in versions}
+        return {name: _page(answers[name]) for name in versions}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ResolverError("what the index says of the packages can't be read") from error
-    return found
 
 
 def _page(answer: Mapping[str, Any]) -> Page:

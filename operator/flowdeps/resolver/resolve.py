@@ -1,11 +1,12 @@
 """Makes a lock for a request: which platforms to ask for, what each should prefer, one lock of all.
 
-A request's platforms are resolved one after the other (`flowdeps.locks.platforms` says why). At
-most ``concurrency`` requests run uv at a time; the others wait for their turn, which no time limit
-counts. Equal requests give equal locks as long as the index says the same.
+A request's platforms are resolved one after the other (`flowdeps.locks.platforms` says why). Who
+asks takes care that not too many do so at a time. Equal requests give equal locks as long as the
+index says the same.
 """
 
 import asyncio
+import errno
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from flowdeps.locks import overlay
 from flowdeps.locks.access import Access
 from flowdeps.locks.differences import differences
 from flowdeps.locks.image import ImageFacts
+from flowdeps.locks.legible import printable
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.markers import left_out
 from flowdeps.locks.platforms import (
@@ -37,13 +39,19 @@ from flowdeps.locks.releases import (
     unread,
 )
 from flowdeps.locks.request import LockRequest
-from flowdeps.locks.requirements import printable
 from flowdeps.resolver.advice import describe_differences, lowered_pins
 from flowdeps.resolver.child import Limits
 from flowdeps.resolver.command import newest_upload
-from flowdeps.resolver.errors import LimitExceededError, UnsatisfiableError
+from flowdeps.resolver.errors import (
+    DiskFullError,
+    LimitExceededError,
+    ResolverError,
+    UnsatisfiableError,
+)
 from flowdeps.resolver.failures import cut_middle
+from flowdeps.resolver.network import Network, guarded
 from flowdeps.resolver.uv import Job, Uv
+from flowdeps.scheduling.off_loop import off_loop
 
 _MOST_PASSED_OVER = 50
 """Times that a request is resolved again, since a release is not for its Python."""
@@ -71,23 +79,25 @@ class _BreaksImageError(UnsatisfiableError):
 class Resolver:
     """Makes locks with uv.
 
-    ``concurrency``: children at a time. ``cache``: a directory for what the index says, kept apart
-    for those with credentials; losing it costs time only. ``uv``: the program; by default the one
-    that came with the package of this name. ``now``: the clock that cooldowns go by.
+    ``cache``: a directory for what the index says, kept apart for those with credentials; losing it
+    costs time only, and it stays smaller than ``cache_size`` bytes. ``network``: what the children
+    may reach; None: all that we do. ``uv``: the program; by default the one that came with the
+    package of this name. ``now``: the clock that cooldowns go by.
     """
 
     def __init__(
         self,
         *,
         limits: Limits,
-        concurrency: int,
         cache: Path,
+        cache_size: int = 2 * 1024**3,
+        network: Network | None = None,
         uv: Path | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._timeout = limits.timeout
-        self._turn = asyncio.Semaphore(concurrency)
-        self._uv = Uv(uv, limits=limits, cache=cache)
+        self._limits = limits
+        self._network = network
+        self._uv = Uv(uv, limits=limits, cache=cache, cache_size=cache_size)
         self._now = now
 
     async def resolve(
@@ -106,19 +116,41 @@ class Resolver:
         """
         if not request.requirements:
             return Resolution(Lock(request.target))
-        if len(different := differences(request)) > 1:  # uv names one, and what leads to it
-            raise UnsatisfiableError(describe_differences(different))
+        if (
+            len(different := await off_loop(differences, request)) > 1
+        ):  # uv names one, and what leads to it
+            raise UnsatisfiableError(await off_loop(describe_differences, different))
         access, now = access or Access(), self._now()
         job = Job(request=request, previous=previous, keep=keep, access=access, now=now)
-        async with self._turn:
-            try:
-                async with asyncio.timeout(self._timeout):
-                    return await self._keep_whole(job)
-            except TimeoutError:
-                raise LimitExceededError(
-                    f"no resolution within {self._timeout:g} seconds: "
-                    "the index may be slow, or the requirements may need bounds"
-                ) from None
+        full = False
+        try:
+            async with asyncio.timeout(self._limits.timeout):
+                return await self._within_reach(job)
+        except TimeoutError:
+            raise LimitExceededError(
+                f"no resolution within {self._limits.timeout:g} seconds: "
+                "the index may be slow, or the requirements may need bounds"
+            ) from None
+        except DiskFullError:
+            full = True
+            raise
+        finally:
+            await asyncio.to_thread(self._uv.tidy, everything=full)
+
+    async def _within_reach(self, job: Job) -> Resolution:
+        """Resolve through the proxy that keeps the children to the network that they may reach."""
+        try:
+            async with guarded(
+                self._network,
+                job.request.index,
+                credentials=bool(job.access.netrc),
+                limits=self._limits,
+            ) as passage:
+                return await self._keep_whole(replace(job, passage=passage))
+        except OSError as error:  # of a child's directory
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise DiskFullError from error
+            raise ResolverError(f"the resolver can't work: {error.strerror}") from error
 
     async def _keep_whole(self, job: Job) -> Resolution:
         """Resolve without breaking the image; at the first conflict, each alternative request is
@@ -142,7 +174,7 @@ class Resolver:
         notes: dict[NormalizedName, str] = {}
         kept: set[NormalizedName] = set()
         for _ in range(_MOST_PASSED_OVER):
-            wrong = _not_for_python(job.request, compiled)
+            wrong = await off_loop(_not_for_python, job.request, compiled)
             name = min(wrong.keys() - kept, default=None)
             if name is None:
                 break
@@ -161,11 +193,12 @@ class Resolver:
         for name, says in notes.items():
             instead = f"{name} {chosen[name]} was taken" if name in chosen else "it was passed over"
             notes[name] = f"{says}, so {instead}"
-        for name, (says, _) in _not_for_python(job.request, compiled).items():
+        for name, (says, _) in (await off_loop(_not_for_python, job.request, compiled)).items():
             notes[name] = f"{says}, nor any other that fits: an image with pip won't install it"
         base = {package for one in compiled.values() for package in one.base.items()}
         lock = merge_platforms(job.request.target, _pins(compiled), base=tuple(base))
-        found = (cut_middle(printable(one)) for one in (*_notes(job, compiled), *notes.values()))
+        texts = (*await off_loop(_notes, job, compiled), *notes.values())
+        found = (cut_middle(printable(one)) for one in texts)
         return Resolution(lock, tuple(sorted(set(found))))
 
     async def _compile_all(self, job: Job) -> dict[str, Resolved]:
@@ -189,7 +222,7 @@ class Resolver:
             others = {**compiled, first: await self._compile(job, first, wanted)}
             compiled = min(compiled, others, key=lambda one: len(disagreements(_pins(one))))
         if request.image:
-            _check(request.image, compiled, shadow=request.shadow)
+            await off_loop(_check, request.image, compiled, shadow=request.shadow)
         return compiled
 
     async def _compile(self, job: Job, platform: str, wanted: Versions) -> Resolved:

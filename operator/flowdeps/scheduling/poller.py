@@ -20,26 +20,23 @@ class Poller(Tracker[K, T, V, R]):
 
     read: Callable[[T, V | None], Awaitable[tuple[V, float]]]
     """Gets a thing and what it was, returns what it is and in how many seconds to read it again."""
-    at_once: int = 8
-    """How many reads run at a time."""
     _needs: dict[K, frozenset[T]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self._turn = asyncio.Semaphore(self.at_once)
         self._context = contextvars.copy_context()
 
     def need(self, key: K, things: frozenset[T]) -> None:
         """Name all things that `key` needs; others that it needed before are let go."""
-        for thing in self._needs.pop(key, frozenset()) - things:
+        for thing in sorted(self._needs.pop(key, frozenset()) - things, key=str):
             tracked = self._tracked[thing]
-            tracked.keys.discard(key)
+            self._leave(tracked, key)
             if not tracked.keys:
                 tracked.wake.set()
         if things:
             self._needs[key] = things
         for thing in sorted(things, key=str):
             tracked = self._tracked.setdefault(thing, Tracked())
-            tracked.keys.add(key)
+            self._join(tracked, key)
             if tracked.task is None:
                 tracked.task = asyncio.create_task(self._begin(thing, tracked))
 
@@ -89,7 +86,7 @@ class Poller(Tracker[K, T, V, R]):
 
         async def find() -> V:
             nonlocal pause
-            async with self._turn:
+            async with self.turn(thing):
                 value, pause = await self.read(thing, tracked.value)
             return value
 

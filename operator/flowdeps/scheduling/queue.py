@@ -1,6 +1,7 @@
 """A keyed queue: what to handle, and when.
 
 - A key is in the queue at most once. Adding it again can make it due earlier, never later.
+- Keys that are due take turns by group (see `limiter`): no group keeps the others waiting.
 - A key is handled by one worker at a time. If it is added meanwhile, it is handled once more
   afterwards: no change is lost, and none is handled twice at once.
 - A handler that returns a number is called again after that many seconds; one that raises, after a
@@ -16,9 +17,11 @@ import logging
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, TypeVar
 
 from flowdeps.scheduling.clock import Backoff, Clock, loop_time
+from flowdeps.scheduling.limiter import Limiter, Turn
 
 K = TypeVar("K", bound=Hashable)
 
@@ -38,10 +41,12 @@ class QueueHealth:
 
 @dataclass
 class Queue(Generic[K]):
-    """Keys with due times, handled by at most `workers` tasks at once."""
+    """Keys with due times, handled by at most `workers` tasks at once, one less of one group."""
 
     handle: Callable[[K], Awaitable[float | None]]
     workers: int = 16
+    group: Callable[[K], Hashable] = lambda key: key
+    """Who is behind a key; by default each key is by itself."""
     on_error: Callable[[K, Exception], None] = lambda _key, _error: None
     backoff: Backoff = field(default_factory=Backoff)
     clock: Clock = loop_time
@@ -51,6 +56,8 @@ class Queue(Generic[K]):
     _order: "itertools.count[int]" = field(default_factory=itertools.count)
     _running: dict[K, float] = field(default_factory=dict)
     _again: dict[K, float] = field(default_factory=dict)
+    _turns: dict[K, Turn] = field(default_factory=dict)
+    """Those of keys that are due, or being handled."""
     _failures: dict[K, int] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -89,15 +96,24 @@ class Queue(Generic[K]):
 
     async def run(self) -> None:
         """Handle keys until cancelled; cancels what is being handled with it."""
-        free = asyncio.Semaphore(self.workers)
         async with asyncio.TaskGroup() as tasks:
-            while True:
-                await free.acquire()
-                key = await self._next()
-                self._running[key] = self.time()
-                tasks.create_task(self._handle(key)).add_done_callback(lambda _: free.release())
+            limiter = Limiter(self.workers)
+            try:
+                while True:
+                    key = await self._next()
+                    turn = self._turns[key] = limiter.turn(self.group(key))
+                    turn.begin = partial(self._begin, key, tasks)
+                    limiter.enter(turn)
+            finally:
+                limiter.at_once = 0  # what ends from now on lets nothing begin
+
+    def _begin(self, key: K, tasks: asyncio.TaskGroup) -> None:
+        del self._due[key]
+        self._running[key] = self.time()
+        tasks.create_task(self._handle(key))
 
     async def _next(self) -> K:
+        """Return the next key that is due."""
         while True:
             self._wake.clear()
             wait: float | None = None
@@ -107,7 +123,6 @@ class Queue(Generic[K]):
                     heapq.heappop(self._heap)  # made earlier meanwhile
                 elif due <= self.time():
                     heapq.heappop(self._heap)
-                    del self._due[key]
                     return key
                 else:
                     wait = due - self.time()
@@ -129,6 +144,8 @@ class Queue(Generic[K]):
             self.on_error(key, error)
         finally:
             del self._running[key]
+            turn = self._turns.pop(key)
+            turn.limiter.leave(turn)
         again = self._again.pop(key, None)
         if after is not None:
             self.add(key, after=after)

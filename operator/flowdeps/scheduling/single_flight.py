@@ -1,10 +1,12 @@
 """Look something up once for all keys that ask, and keep the answer for a while.
 
-Equal questions are one question, whichever keys ask them.
+Equal questions are one question, whichever keys ask them. A key waits for one answer at a time: if
+it asks something else, or nothing any more, it has withdrawn its question.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from flowdeps.scheduling.tracking import RETRY_SETTLED, Failure, K, R, T, Tracked, Tracker, V
@@ -26,16 +28,33 @@ class SingleFlight(Tracker[K, T, V, R]):
         `find` finds it, and is only called where no earlier call of it is under way.
         """
         self.tidy()
+        if self._waiting.get(key) != question:
+            self.withdraw(key)
         tracked = self._tracked.setdefault(question, Tracked())
         if tracked.value is not None:
             return tracked.value
         if tracked.failure and self.clock() < tracked.failure.until:
             return tracked.failure
-        tracked.keys.add(key)
+        self._join(tracked, key)
         self._waiting[key] = question
         if tracked.task is None:
             tracked.task = asyncio.create_task(self._answer(question, tracked, find))
         return None
+
+    @contextmanager
+    def asking(self, key: K) -> Iterator[None]:
+        """Withdraw what `key` waits for and does not ask again in here."""
+        before = self._waiting.pop(key, None)
+        try:
+            yield
+        finally:
+            if before is not None and self._waiting.get(key) != before:
+                self._leave(self._tracked[before], key)
+
+    def withdraw(self, key: K) -> None:
+        """Withdraw what `key` waits for."""
+        with self.asking(key):
+            pass
 
     def waits(self, key: K) -> bool:
         """Return whether `key` waits for an answer."""

@@ -3,15 +3,17 @@
 A caller gives its key and never waits: it gets the value, a failure, or None while nothing is known
 yet, and its key is called once that has changed. A failure is remembered until it is worth trying
 again: after a pause that grows with each failure in a row, or after an hour where only a change of
-the thing can help.
+the thing can help. What no key wants any more is not looked up to its end.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from flowdeps.scheduling.clock import Backoff, Clock, loop_time
+from flowdeps.scheduling.limiter import Limiter, Turn
 
 RETRY_SETTLED = 3600.0
 """Seconds until something is looked up again that failed for good."""
@@ -56,6 +58,12 @@ class Tracked(Generic[K, V, R]):
     """Set to have it looked up again now."""
     task: "asyncio.Task[None] | None" = None
     """What looks it up, or will do so again."""
+    looking: bool = False
+    """Whether it is being looked up right now."""
+    ended: bool = False
+    """Whether that ends early, as no key wants it any more."""
+    turn: Turn | None = None
+    """The turn that looking it up waits for, or has."""
 
     @property
     def known(self) -> V | Failure[R] | None:
@@ -71,23 +79,75 @@ class Tracker(Generic[K, T, V, R]):
     """Called with each key for which something has become known."""
     to_failure: Callable[[Exception, str], Failure[R]]
     """Turns an error and what was being done into a failure."""
+    limiter: Limiter | None = None
+    """Gives the turns of looking something up; None: who looks it up takes care of that."""
+    group: Callable[[K], Hashable] = lambda key: key
+    """Who is behind a key, for the limiter; by default each key is by itself."""
     backoff: Backoff = RETRY
     clock: Clock = loop_time
     _tracked: dict[T, Tracked[K, V, R]] = field(default_factory=dict, init=False)
+    _closed: bool = field(default=False, init=False)
 
     async def close(self) -> None:
-        """End all lookups."""
+        """End all lookups; nobody is called."""
+        self._closed = True
         tasks = [tracked.task for tracked in self._tracked.values() if tracked.task]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    @asynccontextmanager
+    async def turn(self, thing: T) -> AsyncIterator[None]:
+        """A turn at looking up something, for all who want it by then."""
+        if self.limiter is None:
+            yield
+            return
+        tracked = self._tracked[thing]
+        tracked.turn = self.limiter.turn(*self._groups(tracked))
+        try:
+            async with tracked.turn:
+                yield
+        finally:
+            tracked.turn = None
+
+    def _join(self, tracked: Tracked[K, V, R], key: K) -> None:
+        """Have a key called for a thing."""
+        tracked.keys.add(key)
+        if tracked.turn and self.group(key) not in tracked.turn.groups:
+            tracked.turn.want(self._groups(tracked))
+
+    def _leave(self, tracked: Tracked[K, V, R], key: K) -> None:
+        """Have a key called no longer. A lookup ends when no key wants it any more, unless another
+        one does so in the same moment."""
+        tracked.keys.discard(key)
+        if tracked.turn and tracked.turn.waits:
+            tracked.turn.want(self._groups(tracked))
+
+        def end() -> None:
+            if tracked.task and tracked.looking and not tracked.keys and not tracked.ended:
+                tracked.ended = True
+                tracked.task.cancel()
+
+        if not tracked.keys:
+            asyncio.get_running_loop().call_soon(end)
+
+    def _groups(self, tracked: Tracked[K, V, R]) -> list[Hashable]:
+        """Who wants a thing, in an order that is the same each time."""
+        return sorted({self.group(key) for key in tracked.keys}, key=str)
+
     async def _try(
         self, tracked: Tracked[K, V, R], find: Callable[[], Awaitable[V]], *, what: str
     ) -> None:
-        """Look something up once, and keep what that gives."""
+        """Look something up once, and keep what that gives; nothing if no key wants it any more."""
+        tracked.looking = True
         try:
             tracked.value = await find()
+        except asyncio.CancelledError:
+            if self._closed or not tracked.ended:
+                raise
+            if task := asyncio.current_task():
+                task.uncancel()
+            return
         except Exception as error:
             failure = self.to_failure(error, what)
             tracked.failures += 1
@@ -95,4 +155,6 @@ class Tracker(Generic[K, T, V, R]):
             tracked.failure = replace(failure, until=self.clock() + pause)
         else:
             tracked.failure, tracked.failures = None, 0
+        finally:
+            tracked.looking = tracked.ended = False
         tracked.tried = self.clock()

@@ -1,10 +1,9 @@
 """The ConfigMaps of a lock as they should be, and which of those that are there are not wanted.
 
-Each location has two of one shape:
+Each location has two of one shape, whose names are in `api/names.py`:
 
-    flowdeps-<key>           live: what runs mount; in the set's own namespace its annotations
-                             say what made the lock
-    flowdeps-<key>-<digest>  the revision, immutable, kept for its history
+    live          what runs mount; the set's own has annotations that say what made the lock
+    the revision  immutable, kept for its history; its name ends with `-<digest>`
 """
 
 import json
@@ -67,8 +66,9 @@ class Desired:
             and not (view.intact and view.manifest == self.manifest)
         )
 
-    def body(self, lock_text: str) -> dict[str, Any]:
-        """Return the ConfigMap to apply."""
+    def body(self, lock_text: str, *, instead_of: ConfigMapView | None = None) -> dict[str, Any]:
+        """Return the ConfigMap to apply, which is refused where another version is there than
+        `instead_of`."""
         data = {
             LOCK_FILE: lock_text,
             MANIFEST_FILE: json.dumps(dict(self.manifest), indent=1) + "\n",
@@ -81,6 +81,11 @@ class Desired:
             "labels": dict(self.labels),
             "annotations": annotations,
         }
+        if instead_of:
+            metadata |= {
+                "uid": instead_of.uid,
+                "resourceVersion": instead_of.resource_version,
+            }
         if self.owner:
             metadata["ownerReferences"] = [dict(self.owner)]
         body: dict[str, Any] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
@@ -147,6 +152,7 @@ def config_maps(
 def manifest_of(key: SetKey, location: Location, record: LockRecord) -> dict[str, Any]:
     """Return what lock.json in a location should say; locks lack the fields that are empty."""
     maybe = {
+        "pool": location.pool,
         "image": record.image,
         "shadow": list(record.shadow),
         "credentials": record.credentials,
@@ -162,6 +168,22 @@ def manifest_of(key: SetKey, location: Location, record: LockRecord) -> dict[str
         "index": dict(record.index),
         **{name: value for name, value in maybe.items() if value},
     }
+
+
+def is_written_for_a_set(view: ConfigMapView) -> bool:
+    """Return whether a ConfigMap is what we write for the set in its labels, by all that it says.
+
+    Labels alone are no reason to delete somebody's object.
+    """
+    manifest, short = view.manifest, view.labels.get(names.REVISION_LABEL)
+    key, pool, digest = (str(manifest.get(name, "")) for name in ("key", "pool", "digest"))
+    location = Location(view.namespace, key, pool)
+    name = location.live_name if short is None else location.revision(short)
+    return (
+        manifest.get("set") == str(view.holder)
+        and view.name == name
+        and (short is None or digest.startswith(f"sha256:{short}"))
+    )
 
 
 def keep_history(desired: Desired, view: ConfigMapView | None) -> Desired:

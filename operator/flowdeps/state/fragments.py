@@ -1,10 +1,11 @@
 """What a pool's base job template should carry for its sets, and whether what it has is ours.
 
 Each write of a template carries all of it, and a server or a proxy before it may refuse one of more
-than 1 MiB: descriptions of sets are bounded, so that a thousand of them fit.
+than 1 MiB: descriptions of sets are bounded, so that a thousand of them fit, and so are the keys.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,6 +23,8 @@ from flowdeps.state.store import ConfigMapView, SetEntry
 _SHOWN = 6
 _LONGEST = 200
 _MOST_BYTES = 64 * 1024
+_MOST_KEY_BYTES = 256 * 1024
+"""Of the keys, as JSON; a template has them twice."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,20 @@ def signature_of(entry: SetEntry, views: Sequence[ConfigMapView] = ()) -> Signat
     )
 
 
+def keys_beyond(keys: Collection[str], *, kept: Collection[str]) -> list[str]:
+    """Return the keys for which a template has no room: the last ones, but for those in `kept`."""
+    room, beyond = _MOST_KEY_BYTES, []
+    for key in sorted(keys, key=lambda key: key not in kept):
+        room -= len(json.dumps([key]).encode())
+        if room < 0:
+            beyond.append(key)
+    return beyond
+
+
 def pool_fragment(
     offered: Mapping[str, Signature],
     *,
+    pool: str,
     settings: PoolConfig,
     default: str,
     index: Index,
@@ -84,6 +98,7 @@ def pool_fragment(
         owner=owner,
         cluster=cluster,
         version=version,
+        pool=pool,
         variable=settings.variable,
         keys=tuple(sorted(offered)),
         default=default,

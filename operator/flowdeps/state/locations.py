@@ -1,39 +1,55 @@
 """Where a set's lock is published, and which of several sets has a location.
 
-A lock goes to the set's own namespace, under the set's name, and to each job namespace of its
-pools, under the pool's key. Of several sets that want one location, the oldest has it.
+A lock goes to the set's own namespace, under the set's name, and for each of its pools to the
+namespaces of that pool's jobs, under the set's key there. The pool is part of the name, so that
+pools whose jobs share a namespace share no location.
+
+Of several sets that want one key of a pool, the one whose ConfigMaps are there has it, as long as
+it wants it and the pool admits it. Only a free one goes to the oldest set.
 
 Where the jobs of a pool run is known once the pool was seen. Before that, as after a restart
 without Prefect, a set keeps the copies that it has, and they are brought up to date only where the
 operator's configuration names their namespace.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from flowdeps.api.config import Config
-from flowdeps.api.names import API_VERSION, KIND, mounted_name, revision_choice
+from flowdeps.api.names import API_VERSION, KIND, REVISION_LABEL, mounted_name, revision_choice
 from flowdeps.api.resource import SetMeta
 from flowdeps.api.spec import WorkPoolRef
-from flowdeps.state.store import PoolView, SetEntry, SetKey, Store
+from flowdeps.state.store import ConfigMapView, PoolView, SetEntry, SetKey, Store
+
+_FREE = (1_000_000, 0)
+"""The rank of a set that has nothing of a location."""
 
 
 @dataclass(frozen=True, order=True)
 class Location:
-    """Where a lock is published: a namespace and the key that names it there."""
+    """Where a lock is published: a namespace and what names the lock there."""
 
     namespace: str
     key: str
+    pool: str = ""
+    """The pool whose runs mount it; empty: the set's own, which no pool mounts."""
 
     @property
     def live_name(self) -> str:
         """The name of the ConfigMap that runs mount."""
-        return mounted_name(self.key)
+        return mounted_name(self.key, pool=self.pool)
 
     def revision(self, short: str) -> str:
         """The name of a revision's ConfigMap."""
-        return mounted_name(revision_choice(self.key, short))
+        return mounted_name(revision_choice(self.key, short), pool=self.pool)
+
+    def has(self, view: ConfigMapView) -> bool:
+        """Return whether a ConfigMap is here, by its name: the live one, or a revision."""
+        if view.namespace != self.namespace:
+            return False
+        return view.name in (self.live_name, self.revision(view.labels.get(REVISION_LABEL, "")))
 
 
 def primary_location(key: SetKey) -> Location:
@@ -41,15 +57,27 @@ def primary_location(key: SetKey) -> Location:
     return Location(key.namespace, key.name)
 
 
+def admitted_pools(
+    entry: SetEntry, *, config: Config, pools: Mapping[str, PoolView]
+) -> tuple[WorkPoolRef, ...]:
+    """Return the pools that admit a set, of those that were seen: all that is done for the pools of
+    a set is done for these, and no other pool gives it anything."""
+    return tuple(
+        ref
+        for ref in entry.pool_refs
+        if (view := pools.get(ref.name))
+        and config.pool(ref.name).admits(entry.key.namespace, jobs=view.job_namespaces)
+    )
+
+
 def locations_of(
     entry: SetEntry, *, config: Config, pools: Mapping[str, PoolView]
 ) -> list[Location]:
-    """Return where a set's lock is published, by its pools that were seen; its own first."""
+    """Return where a set's lock is published, by the pools that admit it; its own first."""
     found = {primary_location(entry.key): None}
-    for ref in entry.pool_refs:
-        if ref.name in pools and config.pool(ref.name).admits(entry.key.namespace):
-            namespaces = pools[ref.name].job_namespaces
-            found |= dict.fromkeys(Location(namespace, ref.key) for namespace in namespaces)
+    for ref in admitted_pools(entry, config=config, pools=pools):
+        namespaces = pools[ref.name].job_namespaces
+        found |= dict.fromkeys(Location(one, ref.key, ref.name) for one in namespaces)
     return list(found)
 
 
@@ -86,38 +114,105 @@ class Claims:
         name = entry.key, entry.pool_refs
         if name not in self._locations:
             found = locations_of(entry, config=self._config, pools=self._store.pools)
-            for ref, location in self._kept(entry):
-                named = self._config.pool(ref.name).job_namespaces
+            for location in self._kept(entry):
+                named = self._config.pool(location.pool).job_namespaces
                 found += [location] if location.namespace in named else []
             self._locations[name] = list(dict.fromkeys(found))
         return self._locations[name]
 
+    def namespaces(self, entry: SetEntry) -> dict[str, tuple[str, ...]]:
+        """Return where a set's lock is for each of its pools; kept copies count as well."""
+        found: dict[str, dict[str, None]] = defaultdict(dict)
+        for one in (*self.locations(entry), *self._kept(entry)):
+            found[one.pool][one.namespace] = None
+        return {pool: tuple(found[pool]) for pool in found if pool}
+
+    def held(self, entry: SetEntry) -> list[ConfigMapView]:
+        """Return the ConfigMaps of a set that are where it belongs, by name.
+
+        Whoever makes ConfigMaps elsewhere can give them the same labels.
+        """
+        locations: dict[str, set[Location]] = defaultdict(set)
+        for one in (*self.locations(entry), *self._kept(entry)):
+            locations[one.namespace].add(one)
+        views = self._store.held(entry.key)
+        return [v for v in views if any(one.has(v) for one in locations.get(v.namespace, ()))]
+
     def holder(self, location: Location) -> SetKey | None:
-        """Return the set that has a location: the oldest of those that want it."""
+        """Return the set that has a location."""
         if location not in self._holders:
-            wanting = [one for one in self.competitors(location.key) if self._wants(one, location)]
-            oldest = min(wanting, key=lambda one: age(one.meta), default=None)
-            self._holders[location] = oldest.key if oldest else None
+            find = self._holder if location.pool else self._host
+            self._holders[location] = find(location)
         return self._holders[location]
 
     def competitors(self, key: str) -> list[SetEntry]:
-        """Return the sets that want to publish under a key, and could: one that can't be read and
-        never had a lock is in nobody's way."""
-        entries = [self._store.sets[one] for one in self._store.rivals(key)]
-        return [one for one in entries if one.spec or self._store.held(one.key)]
+        """Return the sets that want to publish under a key, and could: one that never had a lock is
+        in nobody's way if it can't be read, or is one too many in its namespace."""
+        store, most = self._store, self._config.limits.sets_per_namespace
+        entries = [store.sets[one] for one in store.rivals(key)]
+        return [
+            one
+            for one in entries
+            if self.held(one) or (one.spec and store.ranks.rank(one.meta) < most)
+        ]
+
+    def _holder(self, location: Location) -> SetKey | None:
+        """Return who has a key of a pool, in all of its namespaces alike."""
+        wanting = [one for one in self.competitors(location.key) if self._wants(one, location)]
+        first = min(
+            wanting,
+            key=lambda one: (min(self._holds(one, location), default=_FREE), age(one.meta)),
+            default=None,
+        )
+        return first.key if first else None
+
+    def _holds(self, entry: SetEntry, location: Location) -> Iterator[tuple[int, int]]:
+        """The ConfigMaps by which a set has a key of a pool, as ranks: the least counts most.
+
+        The namespaces of the pool's jobs come first, in the order in which they are written. Others
+        count, as the pool's jobs may have been there, but the set's own is last: whoever makes sets
+        there may make ConfigMaps that look so. In each, the live one goes before a revision, which
+        is left where somebody has deleted it, and before what earlier versions named without pool.
+        """
+        pool = self._store.pools.get(location.pool)
+        jobs = pool.job_namespaces if pool else (location.namespace,)
+        for view in self._store.held(entry.key):
+            there = replace(location, namespace=view.namespace)
+            before = replace(there, pool="")
+            names = [there.live_name, there.revision(view.labels.get(REVISION_LABEL, ""))]
+            names += [] if before == primary_location(entry.key) else [before.live_name]
+            if view.name in names:
+                elsewhere = len(jobs) + (view.namespace == entry.key.namespace)
+                where = jobs.index(view.namespace) if view.namespace in jobs else elsewhere
+                yield where, names.index(view.name)
+
+    def _host(self, location: Location) -> SetKey | None:
+        """Return who has the ConfigMap in a set's own namespace: that set.
+
+        But earlier versions had copies for pools under such names, which runs that they started may
+        still mount. A set that has one there keeps it until it has deleted it.
+        """
+        host = SetKey(location.namespace, location.key)
+        view = self._store.config_maps.get((location.namespace, location.live_name))
+        guest = self._store.sets.get(view.holder) if view else None
+        if guest is None or guest.meta.deleting:
+            return host
+        return guest.key if any(ref.key == location.key for ref in guest.pool_refs) else host
 
     def _wants(self, entry: SetEntry, location: Location) -> bool:
         if entry.meta.deleting:
             return False
-        kept = (one for _, one in self._kept(entry))
-        return location in self.locations(entry) or location in kept
+        return location in self.locations(entry) or location in self._kept(entry)
 
-    def _kept(self, entry: SetEntry) -> Iterator[tuple[WorkPoolRef, Location]]:
+    def _kept(self, entry: SetEntry) -> Iterator[Location]:
         """The copies that a set has for pools that were not seen since the start."""
         unseen = [ref for ref in entry.pool_refs if ref.name not in self._store.pools]
         for view in self._store.held(entry.key) if unseen else ():
             for ref in unseen:
-                location = Location(view.namespace, ref.key)
-                admitted = self._config.pool(ref.name).admits(entry.key.namespace)
+                location = Location(view.namespace, ref.key, ref.name)
+                settings = self._config.pool(ref.name)
+                # Without any word on where jobs run, they may run in the set's own namespace.
+                jobs = settings.job_namespaces or (entry.key.namespace,)
+                admitted = settings.admits(entry.key.namespace, jobs=jobs)
                 if admitted and view.name == location.live_name:
-                    yield ref, location
+                    yield location

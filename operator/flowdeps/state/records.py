@@ -188,12 +188,13 @@ def revisions_of(place: Location, views: Iterable[ConfigMapView]) -> list[Config
 
 def _first(views: Iterable[ConfigMapView]) -> Served | None:
     for view in views:
-        if view.intact and (record := _record(view)):
+        if view.intact and (record := record_in(view)):
             return Served(record, view.name)
     return None
 
 
-def _record(view: ConfigMapView) -> LockRecord | None:
+def record_in(view: ConfigMapView) -> LockRecord | None:
+    """Return what a ConfigMap says of its lock; None where it says too little."""
     manifest = view.manifest
     try:
         return LockRecord(

@@ -80,4 +80,7 @@ def locations_to_search(status: SetStatus) -> Iterator[Location]:
 
     What is found there is judged by its own labels.
     """
-    return (Location(where, pool.key) for pool in status.work_pools for where in pool.namespaces)
+    for pool in status.work_pools:
+        for where in pool.namespaces:
+            yield Location(where, pool.key, pool.name)
+            yield Location(where, pool.key)  # as versions before 0.2 named it

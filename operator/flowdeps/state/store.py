@@ -27,13 +27,16 @@ from flowdeps.api.names import (
     NAMESPACE_LABEL,
     OURS,
     REFRESH_REQUESTED_ANNOTATION,
+    REVISION_LABEL,
     SET_LABEL,
+    choice_of,
     is_managed,
 )
 from flowdeps.api.problems import InvalidError
 from flowdeps.api.resource import SetMeta, parse_meta, parse_spec
 from flowdeps.api.spec import SetSpec, WorkPoolRef
 from flowdeps.api.status import REQUEST_LIMIT, SetStatus, parse_status
+from flowdeps.state.ranks import Ranks
 
 SELECTOR = f"{OURS},{SET_LABEL}"
 
@@ -45,6 +48,7 @@ _FILES = (LOCK_FILE, MANIFEST_FILE, DIGEST_FILE)
 _MANIFEST_FIELDS: Mapping[str, type] = {
     "set": str,
     "key": str,
+    "pool": str,
     "revision": str,
     "digest": str,
     "python": str,
@@ -56,6 +60,7 @@ _MANIFEST_FIELDS: Mapping[str, type] = {
     "credentials": bool,
 }
 """Those of `manifest_of`; lists are of texts, and mappings have texts, nulls and such lists."""
+_MOST_PACKAGES = 1_000_000
 _MANIFEST_BYTES = 32 * 1024
 _MOST_ITEMS = 64
 _ANNOTATION_LENGTH = 1024
@@ -186,6 +191,7 @@ class Store:
     sets: dict[SetKey, SetEntry] = field(default_factory=dict)
     config_maps: dict[tuple[str, str], ConfigMapView] = field(default_factory=dict)
     pools: dict[str, PoolView] = field(default_factory=dict)
+    ranks: Ranks = field(default_factory=Ranks)
     version: int = 0
     _by_key: dict[str, set[SetKey]] = field(default_factory=lambda: defaultdict(set))
     _by_pool: dict[str, set[SetKey]] = field(default_factory=lambda: defaultdict(set))
@@ -212,6 +218,9 @@ class Store:
             look_up.discard(key)
         for look_up in self._look_ups(entry):
             look_up.add(key)
+        if known:
+            self.ranks.discard(known.meta)
+        self.ranks.add(meta)
         self.sets[key] = entry
         self._fresh.add(key)
         if known is None or _claims_of(known) != _claims_of(entry):
@@ -224,6 +233,7 @@ class Store:
         for look_up in self._look_ups(entry):
             look_up.discard(key)
         if entry:
+            self.ranks.discard(entry.meta)
             self._gone.add(entry.meta.uid)
             self.version += 1
         return entry
@@ -235,6 +245,10 @@ class Store:
     def offering(self, pool: str) -> set[SetKey]:
         """Return the sets whose spec names `pool`."""
         return self._by_pool.get(pool, set())
+
+    def named_pools(self) -> set[str]:
+        """Return the names of all pools that a set names, whether they exist or not."""
+        return {name for name, keys in self._by_pool.items() if keys}
 
     def includers(self, key: SetKey) -> set[SetKey]:
         """Return the sets that include a set, directly or through others."""
@@ -302,9 +316,12 @@ class Store:
 
     def _holders_changed(self, *views: ConfigMapView | None) -> None:
         for view in filter(None, views):
-            # What a set holds decides nothing where its spec and all of its pools are known.
+            # What a set has decides nothing where all of its pools are known and nobody else wants
+            # the key.
             entry = self.sets.get(view.holder)
-            if not (entry and entry.spec and all(r.name in self.pools for r in entry.pool_refs)):
+            key = choice_of(view.name).removesuffix(f"-{view.labels.get(REVISION_LABEL, '')}")
+            known = entry and entry.spec and all(r.name in self.pools for r in entry.pool_refs)
+            if not known or self.rivals(key) - {view.holder}:
                 self.version += 1
 
     def held(self, key: SetKey) -> list[ConfigMapView]:
@@ -391,6 +408,8 @@ def _manifest(text: str) -> dict[str, Any]:
 def _is_a(kind: type, value: object) -> bool:
     if not isinstance(value, kind):
         return False
+    if isinstance(value, int):
+        return 0 <= value < _MOST_PACKAGES  # a status has room for no other
     items: Iterable[object] = ()
     if isinstance(value, list):
         items = value

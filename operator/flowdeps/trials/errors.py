@@ -1,6 +1,10 @@
 """How a pod of ours fails."""
 
 from flowdeps.api.reasons import Reason
+from flowdeps.api.wording import shorten
+from flowdeps.locks.legible import printable
+
+_LONGEST = 4000
 
 
 class TrialError(Exception):
@@ -11,7 +15,7 @@ class TrialError(Exception):
     """
 
     def __init__(self, message: str, *, reason: Reason, retry: bool = True) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = shorten(printable(message), _LONGEST)
+        super().__init__(self.message)
         self.reason = reason
         self.retry = retry

@@ -7,7 +7,7 @@ A tag may move, which only a pod can tell, so after `recheck` seconds the image 
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,9 @@ from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.locks.image import ImageError, ImageFacts
 from flowdeps.locks.inspection import parse_probe
-from flowdeps.locks.requirements import printable
+from flowdeps.locks.legible import printable
+from flowdeps.scheduling.limiter import Limiter
+from flowdeps.scheduling.off_loop import off_loop
 from flowdeps.telemetry.metrics import Metrics, measured
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.image import Image, ImageRef
@@ -27,6 +29,7 @@ from flowdeps.trials.runner import Runner
 
 _FACTS_FILE = "facts.json"
 _LAST_LINES = 3
+_READS = 64
 
 
 @dataclass
@@ -39,6 +42,8 @@ class Images:
     recheck: float
     now: Callable[[], datetime]
     metrics: Metrics
+    reads: Limiter = field(default_factory=lambda: Limiter(_READS))
+    """Of what is kept; the runner limits the pods."""
 
     async def read(self, ref: ImageRef, known: Image | None) -> tuple[Image, float]:
         """Return what an image has, and in how many seconds to read it again.
@@ -47,8 +52,9 @@ class Images:
         no pod can tell.
         """
         if known is None:
-            kept = await self.cluster.get_config_map(ref.namespace, ref.facts_name)
-            if kept and (found := _kept(ref, kept)):
+            async with self.reads.turn(ref.namespace):
+                kept = await self.cluster.get_config_map(ref.namespace, ref.facts_name)
+            if kept and (found := await off_loop(_kept, ref, kept)):
                 image, probed_at = found
                 age = (self.now() - probed_at).total_seconds()
                 if 0 <= age < self.recheck:
@@ -62,9 +68,10 @@ class Images:
         }
         data = {_FACTS_FILE: image.facts.to_json()}
         where = {"namespace": ref.namespace, "name": ref.facts_name}
-        await self.cluster.apply_config_map(
-            config_map({**where, "annotations": annotations}, purpose="image", data=data)
-        )
+        there = await self.cluster.get_config_map(**where)
+        if there is None or is_of(there, purpose="image"):  # else it is found out again each time
+            body = config_map({**where, "annotations": annotations}, purpose="image", data=data)
+            await self.cluster.apply_config_map(body)
         return image, self.recheck
 
     async def _probe(self, ref: ImageRef) -> Image:
@@ -79,7 +86,7 @@ class Images:
                 reason=Reason.IMAGE_UNUSABLE,
             )
         try:
-            return Image(ref, ended.image_id, parse_probe(ended.log))
+            return Image(ref, ended.image_id, await off_loop(parse_probe, ended.log))
         except ImageError as error:
             raise TrialError(f"{ref.image}: {error}", reason=Reason.IMAGE_UNUSABLE) from None
 
@@ -107,7 +114,7 @@ async def sweep(
         (cluster.delete_config_map, left),
     ):
         for namespace, name, uid in found:
-            if (namespace, name) not in used:
+            if (namespace, name) not in used and name.startswith(names.PIECE_PREFIX):
                 await delete(namespace=namespace, name=name, uid=uid)
 
 
@@ -119,6 +126,11 @@ def _identity(body: Mapping[str, Any]) -> tuple[str, str, str]:
 def labels(purpose: str) -> dict[str, str]:
     """Return the labels of what a trial makes."""
     return {names.MANAGED_BY_LABEL: names.MANAGED_BY, names.PURPOSE_LABEL: purpose}
+
+
+def is_of(body: Mapping[str, Any], *, purpose: str) -> bool:
+    """Return whether a trial has made an object for a purpose."""
+    return labels(purpose).items() <= (body["metadata"].get("labels") or {}).items()
 
 
 def config_map(meta: Mapping[str, Any], *, purpose: str, data: Mapping[str, str]) -> dict[str, Any]:

@@ -26,16 +26,22 @@ def has_ended(pod: Body) -> bool:
     )
 
 
+def unscheduled(pod: Body) -> str | None:
+    """Return why no node has taken a pod so far; None: one has, or nobody has tried."""
+    for condition in (pod.get("status") or {}).get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return condition.get("message") or condition.get("reason") or "no reason is given"
+    return None
+
+
 def stuck(pod: Body, *, waited: float) -> TrialError | None:
     """Return why a pod that does not run never will unless somebody acts; None: it may yet."""
     status = pod.get("status") or {}
-    for condition in status.get("conditions") or () if waited > _NODE_SECONDS else ():
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return TrialError(
-                f"no node took the pod within {_NODE_SECONDS:.0f} s:"
-                f" {condition.get('message') or condition.get('reason', '')}",
-                reason=Reason.PODS_UNSCHEDULABLE,
-            )
+    if waited > _NODE_SECONDS and (why := unscheduled(pod)):
+        return TrialError(
+            f"no node took the pod within {_NODE_SECONDS:.0f} s: {why}",
+            reason=Reason.PODS_UNSCHEDULABLE,
+        )
     for container in _containers(status):
         waiting = (container.get("state") or {}).get("waiting") or {}
         reason, image = waiting.get("reason", ""), container.get("image", "")

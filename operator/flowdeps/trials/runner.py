@@ -8,16 +8,26 @@ becomes an error that says what to do.
 
 import asyncio
 import logging
-from collections import defaultdict
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 
+from flowdeps.api.names import is_managed
 from flowdeps.api.reasons import Reason
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.kubernetes.transport import Body
 from flowdeps.scheduling.clock import Clock, loop_time
+from flowdeps.scheduling.limiter import Limiter, Turn
 from flowdeps.trials.errors import TrialError
-from flowdeps.trials.pod_status import cut_off, failure, has_ended, image_id, stuck
+from flowdeps.trials.pod_status import (
+    cut_off,
+    failure,
+    has_ended,
+    image_id,
+    stuck,
+    unscheduled,
+)
 
 log = logging.getLogger(__name__)
 
@@ -46,47 +56,62 @@ class Ended:
 
 
 class Runner:
-    """Runs pods, at most `at_once` at a time.
+    """Runs pods, at most `at_once` at a time, by turns of their namespaces.
 
-    One namespace may have one less: pods that wait there for a node or an image must not keep all
-    others waiting.
+    A pod that waits for a node lets other namespaces go on.
     """
 
     def __init__(self, cluster: Cluster, *, at_once: int, clock: Clock = loop_time) -> None:
         self._cluster = cluster
         self._clock = clock
-        self._turn = asyncio.Semaphore(at_once)
-        share = max(1, at_once - 1)
-        self._shares = defaultdict[str, asyncio.Semaphore](lambda: asyncio.Semaphore(share))
-        self.running: set[tuple[str, str]] = set()
+        self._limiter = Limiter(at_once)
+        self.closed = False
+        """Whether pods are left to the next operator, as this one ends."""
+        self.running: Counter[tuple[str, str]] = Counter()
 
     async def run(self, body: Body) -> Ended:
         """Run a pod to its end and delete it. Raises TrialError where it could not run.
 
-        A cancellation or a ClusterError leaves the pod to the next one who asks.
+        A cancellation deletes it as well, unless the operator ends: then, and after a ClusterError,
+        it is left to the next one who asks.
         """
         where = _where(body)
-        self.running.add(where)  # also while it waits for its turn: what it needs must stay
+        self.running[where] += 1  # also while it waits for its turn: what it needs must stay
         try:
-            async with self._shares[where[0]], self._turn:
-                return await self._run(body)
+            async with self._limiter.turn(where[0]) as turn:
+                return await self._run(body, turn)
         finally:
-            self.running.discard(where)
+            self.running[where] -= 1
+            if not self.running[where]:
+                del self.running[where]
 
-    async def _run(self, body: Body) -> Ended:
-        pod = await self._start(body)
+    async def _run(self, body: Body, turn: Turn) -> Ended:
         start = self._clock()
         try:
-            pod = await self._wait(pod, limit=body["spec"]["activeDeadlineSeconds"])
-            ended = await self._read_end(pod)
-        except TrialError as error:
-            _log_end(pod, error.reason, error.message, seconds=self._clock() - start)
-            await self._delete(pod)
+            pod = await self._start(body)
+            try:
+                pod = await self._wait(pod, limit=body["spec"]["activeDeadlineSeconds"], turn=turn)
+                ended = await self._read_end(pod)
+            except TrialError as error:
+                _log_end(pod, error.reason, error.message, seconds=self._clock() - start)
+                await self._delete(pod)
+                raise
+        except asyncio.CancelledError:
+            if not self.closed and self.running[_where(body)] == 1:
+                await self._withdraw(body)
             raise
         why = f"{ended.failed}: {ended.why}" if ended.failed else ""
         _log_end(pod, "Failed" if why else "Succeeded", why, seconds=self._clock() - start)
         await self._delete(pod)
         return ended
+
+    async def _withdraw(self, body: Body) -> None:
+        """Delete a pod that nobody waits for; the sweep does so where this fails."""
+        with suppress(ClusterError):
+            pod = await self._cluster.get_pod(*_where(body))
+            if pod and _is_ours(pod, body):
+                log.info("pod %s is not waited for any more", _name(pod), extra=_log_fields(pod))
+                await self._delete(pod)
 
     async def _start(self, body: Body) -> Body:
         try:
@@ -94,6 +119,11 @@ class Runner:
         except ClusterError as error:
             if error.status == 409:
                 if found := await self._cluster.get_pod(*_where(body)):
+                    if not is_managed(found["metadata"].get("labels") or {}):
+                        raise TrialError(
+                            f"pod {_name(body)} exists and is not flowdeps'; delete it",
+                            reason=Reason.PODS_FAILED,
+                        ) from error
                     log.info("pod %s is there already", _name(found), extra=_log_fields(found))
                     return found
                 raise TrialError("a pod came and went", reason=Reason.PROBING) from error
@@ -107,10 +137,11 @@ class Runner:
         log.info("pod %s is created", _name(pod), extra=_log_fields(pod))
         return pod
 
-    async def _wait(self, pod: Body, *, limit: float) -> Body:
+    async def _wait(self, pod: Body, *, limit: float, turn: Turn) -> Body:
         """Return the pod once it has ended."""
         start = self._clock()
         while not has_ended(pod):
+            turn.pause(paused=bool(unscheduled(pod)))
             waited = self._clock() - start
             if waited > _PULL_SECONDS and (problem := stuck(pod, waited=waited)):
                 raise problem
@@ -150,6 +181,12 @@ class Runner:
 
 def _where(pod: Body) -> tuple[str, str]:
     return pod["metadata"]["namespace"], pod["metadata"]["name"]
+
+
+def _is_ours(pod: Body, body: Body) -> bool:
+    """Return whether a pod is the one that we made from a body; others may have added labels."""
+    found = pod["metadata"].get("labels") or {}
+    return all(found.get(key) == value for key, value in body["metadata"]["labels"].items())
 
 
 def _name(pod: Body) -> str:

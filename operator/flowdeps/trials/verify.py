@@ -6,9 +6,11 @@ lock's, is worked out here. As long as the pod lives, the lock is in a ConfigMap
 runs mount changes only when a lock is proven.
 """
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,15 +19,17 @@ from flowdeps.api.reasons import Reason
 from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.api.wording import shorten
 from flowdeps.clients.kubernetes.client import Cluster
+from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.locks.image import ImageError
 from flowdeps.locks.inspection import MARK, parse_probe
+from flowdeps.locks.legible import printable
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.overlay import unmet_requirements
-from flowdeps.locks.requirements import printable
+from flowdeps.scheduling.off_loop import off_loop
 from flowdeps.state.store import DIGEST_FILE, LOCK_FILE, MANIFEST_FILE
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.image import Image
-from flowdeps.trials.images import config_map, labels
+from flowdeps.trials.images import config_map, is_of, labels
 from flowdeps.trials.pods import VERIFY_RESULT, verify_pod
 from flowdeps.trials.runner import Ended, Runner
 
@@ -98,6 +102,13 @@ class Verifier:
                 DIGEST_FILE: lock.digest,
             },
         )
+        there = await self.cluster.get_config_map(**where)
+        if there and not is_of(there, purpose="verify"):
+            raise TrialError(
+                f"ConfigMap {where['namespace']}/{where['name']} exists and is not flowdeps';"
+                " delete it",
+                reason=Reason.PODS_FAILED,
+            )
         uid = (await self.cluster.apply_config_map(candidate))["metadata"]["uid"]
         body = verify_pod(
             name=where["name"],
@@ -117,8 +128,13 @@ class Verifier:
         except TrialError:  # other errors may leave the pod to the next one who asks: with its lock
             await self.cluster.delete_config_map(**where, uid=uid)
             raise
+        except asyncio.CancelledError:
+            if not self.runner.closed:
+                with suppress(ClusterError):  # then the sweep does so
+                    await self.cluster.delete_config_map(**where, uid=uid)
+            raise
         await self.cluster.delete_config_map(**where, uid=uid)
-        return _check(ended, image)
+        return await off_loop(_check, ended, image)
 
 
 def _check(ended: Ended, image: Image) -> str:
@@ -128,7 +144,7 @@ def _check(ended: Ended, image: Image) -> str:
         # What can't be installed now may be installed later; an import fails each time.
         seen = result.get("ok") is False
         reason = Reason.VERIFY_FAILED if seen else Reason.PODS_FAILED
-        raise TrialError(printable(_why(ended, result)), reason=reason, retry=not seen)
+        raise TrialError(_why(ended, result), reason=reason, retry=not seen)
     try:
         overlay = parse_probe(ended.log)
     except ImageError as error:
@@ -151,7 +167,7 @@ def _result(log: str) -> Mapping[str, Any]:
         if line.startswith(VERIFY_RESULT):
             try:
                 found = json.loads(line.removeprefix(VERIFY_RESULT))
-            except ValueError:
+            except (ValueError, RecursionError):
                 return {}
             return found if isinstance(found, dict) else {}
     return {}
@@ -164,9 +180,9 @@ def _items(result: Mapping[str, Any], key: str) -> list[Any]:
 
 def _why(ended: Ended, result: Mapping[str, Any]) -> str:
     """What failed: what the trial reports, else what ended its container, which wrote what last."""
-    if clashes := _items(result, "clashes"):
-        found = [_clash(one) for one in clashes[:_MOST] if isinstance(one, dict)]
-        return shorten("; ".join(found), _LONGEST)
+    clashes = [one for one in _items(result, "clashes") if isinstance(one, dict)]
+    if clashes:
+        return shorten("; ".join(map(_clash, clashes[:_MOST])), _LONGEST)
     if error := result.get("error"):
         if module := result.get("module"):
             return f"{shorten(f'import {module}: {error}', _LONGEST)}; {_ADVICE}"

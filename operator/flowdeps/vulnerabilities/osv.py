@@ -19,7 +19,7 @@ from packaging.version import InvalidVersion, Version
 
 from flowdeps.api.status import mapping, mappings, texts
 from flowdeps.api.wording import shorten
-from flowdeps.locks.requirements import printable
+from flowdeps.locks.legible import printable
 
 _SUMMARY = 160
 _SEVERITIES = frozenset({"low", "moderate", "medium", "high", "critical"})

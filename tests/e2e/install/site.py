@@ -23,6 +23,7 @@ from tests.support import sets
 
 PREVIOUS = Path(__file__).with_name("previous")
 TEAM, JOBS, POOL = "team", "jobs", "kubernetes"
+_ADMITTED = {"config": {"workPools": [{"name": POOL, "namespaces": [TEAM]}]}}
 SITE = "/opt/flowdeps/site"
 SECONDS = 180.0  # for what takes a few seconds on a machine that has nothing else to do
 _LOCKS = "app.kubernetes.io/managed-by=flowdeps"
@@ -84,7 +85,7 @@ class Site:
         """`helm upgrade --install`, until the operator is ready."""
         self.run_helm(
             *("upgrade", "--install", RELEASE, chart, "--wait", "--timeout", f"{SECONDS:.0f}s"),
-            values={**self.values, **more},
+            values={**self.values, **_ADMITTED, **more},
         )
 
     def run_helm(self, *arguments: str | Path, values: Values | None = None) -> str:

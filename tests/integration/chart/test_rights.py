@@ -17,14 +17,11 @@ from tests.support.sets import apply, names, pins, secret, set_body, wait, wait_
 pytestmark = pytest.mark.cluster
 
 _RELEASE, _SETS, _JOBS = "flowdeps", "chart-sets", "chart-jobs"
-_CHOSEN = {
-    "watchNamespaces": [_SETS],
-    "workPools": [{"name": "chart-namespaces", "jobNamespaces": [_JOBS]}],
-}
+_POOLS = {"workPools": [{"name": "chart-*", "namespaces": [_SETS], "jobNamespaces": [_JOBS]}]}
 _MODES: dict[str, dict[str, Any]] = {
-    "cluster": {},
-    "namespaces": {"config": _CHOSEN},
-    "policy": {"admissionPolicy": {"enabled": True}},
+    "cluster": {"config": _POOLS},
+    "namespaces": {"config": {"watchNamespaces": [_SETS], **_POOLS}},
+    "policy": {"config": _POOLS, "admissionPolicy": {"enabled": True}},
 }
 
 

@@ -42,12 +42,15 @@ _NAME = "cleaned"
 _KINDS = ("fds", "cm", "secret", "pod", "lease")
 _UNSEEN = {"observedGeneration": -1}
 _OURS = "app.kubernetes.io/managed-by=flowdeps"
+_POOLS = {
+    "name": "*",
+    "namespaces": [_SETS],
+    "jobNamespaces": [_JOBS],
+    "image": "example.com/flows:1",
+}
 _MODES: dict[str, dict[str, Any]] = {
-    "cluster": {},
-    "namespaces": {
-        "watchNamespaces": [_SETS],
-        "workPools": [{"name": "*", "jobNamespaces": [_JOBS], "image": "example.com/flows:1"}],
-    },
+    "cluster": {"workPools": [_POOLS]},
+    "namespaces": {"watchNamespaces": [_SETS], "workPools": [_POOLS]},
 }
 
 
@@ -112,7 +115,8 @@ def scene(
         prefect_api.create_pool(name, image="example.com/flows:1", namespace=_JOBS)
     before = prefect_api.template(pool)
     prefect_api.set_template(
-        foreign, merge(before, Fragment(owner="somebody/else", version="1", keys=("theirs",)))
+        foreign,
+        merge(before, Fragment(owner="somebody/else", version="1", pool="k", keys=("theirs",))),
     )
     config = config_of(release)
     del config["resolver"], config["httpPort"]
@@ -186,7 +190,7 @@ def test_what_the_operator_of_another_cluster_offers_stays(scene: Scene) -> None
     name = f"{scene.pool}-elsewhere"
     scene.prefect.create_pool(name, image="example.com/flows:1", namespace=_JOBS)
     owner = scene.values["owner"]
-    fragment = Fragment(owner=owner, cluster="another", version="1", keys=("theirs",))
+    fragment = Fragment(owner=owner, cluster="another", version="1", pool="k", keys=("theirs",))
     theirs = merge(scene.before, fragment)
     scene.prefect.set_template(name, theirs)
     scene.operator.down()

@@ -20,7 +20,7 @@ from flowdeps.delivery.kinds.kubernetes.merge import merge
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.prefect import PrefectServer
 from tests.cluster.prefect_api import PrefectApi
-from tests.support.faults import Gate
+from tests.support.faults import Fault, Gate, at_write
 from tests.support.sets import Body, apply, config_map, get_set, names, secret, set_body
 
 pytestmark = pytest.mark.cluster
@@ -52,7 +52,7 @@ class Stage:
         who = {"namespace": _NAMESPACE, "name": "extras", "uid": body["metadata"]["uid"]}
         await self.client.apply_finalizers(**who, finalizers=[FINALIZER])
         await self.client.apply_status(**who, status={"observedGeneration": 1})
-        fragment = Fragment(owner=self.config.owner, version="1", keys=("extras",))
+        fragment = Fragment(owner=self.config.owner, version="1", pool="k", keys=("extras",))
         self.prefect.set_template(_POOL, merge(self.before, fragment))
 
     def assert_clean(self) -> None:
@@ -116,9 +116,9 @@ async def test_a_kill_at_any_write_is_mended_by_another_run(stage: Stage) -> Non
     the cluster goes, finalizers after all else."""
     order: list[str] = []
     for step in itertools.count(2):
-        at, after = step // 2, bool(step % 2)
+        fault = Fault.KILLED_AFTER if step % 2 else Fault.KILLED_BEFORE
         await stage.fill()
-        gate = Gate(at=at, after=after)
+        gate = Gate(at_write(step // 2, fault))
         run = asyncio.create_task(stage.cleanup(*gate.around(stage.client, stage.pools), []).run())
         killed = asyncio.create_task(gate.killed.wait())
         await asyncio.wait({run, killed}, return_when=asyncio.FIRST_COMPLETED)

@@ -20,7 +20,7 @@ def test_the_live_pools_template_is_merged_and_the_pool_left_alone(
     connected: Shell, prefect_api: PrefectApi
 ) -> None:
     """Without --base the template is the pool's; it is read, never written."""
-    prefect_api.create_pool("cli-live", image="registry.example.com/flows:1")
+    prefect_api.create_pool("cli-live", image="registry.example.com/flows:1", namespace="flows")
     before = prefect_api.template("cli-live")
     connected.write("sets.yaml", set_text(["pandas"], pools=["cli-live"]))
     done = connected.flowdeps("template", "sets.yaml", "--pool", "cli-live")
@@ -35,7 +35,7 @@ def test_check_tells_a_pool_that_is_in_line_from_one_that_is_not(
     connected: Shell, prefect_api: PrefectApi
 ) -> None:
     """--check in a pull request: 1 until the pool has the template, then 0."""
-    prefect_api.create_pool("cli-check", image="registry.example.com/flows:1")
+    prefect_api.create_pool("cli-check", image="registry.example.com/flows:1", namespace="flows")
     connected.write("sets.yaml", set_text(["pandas"], pools=["cli-check"]))
     argv = ("template", "sets.yaml", "--pool", "cli-check")
     before = connected.flowdeps(*argv, "--check")
@@ -49,7 +49,7 @@ def test_the_address_of_the_configuration_comes_first(
     shell: Shell, prefect_server: PrefectServer, prefect_api: PrefectApi
 ) -> None:
     """prefect.apiUrl of --config is asked, not what the environment says."""
-    prefect_api.create_pool("cli-config", image="registry.example.com/flows:1")
+    prefect_api.create_pool("cli-config", image="registry.example.com/flows:1", namespace="flows")
     shell.write("sets.yaml", set_text(["pandas"], pools=["cli-config"]))
     shell.write("config.yaml", f"prefect: {{apiUrl: '{prefect_server.url}'}}")
     done = shell.flowdeps(

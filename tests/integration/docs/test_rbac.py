@@ -50,10 +50,11 @@ def test_the_documented_role_is_enough(
     index.add("alpha", "2.0")
     pool = f"rbac-{'all' if everywhere else 'some'}"
     prefect_api.create_pool(pool, image="example.com/flows:1", namespace="rbac-jobs")
-    config: dict[str, Any] = {"index": {"url": index.url}}
+    admitted = {"name": pool, "namespaces": ["rbac-sets"]}
+    config: dict[str, Any] = {"index": {"url": index.url}, "workPools": [admitted]}
     if not everywhere:
         config["watchNamespaces"] = ["rbac-sets"]
-        config["workPools"] = [{"name": pool, "jobNamespaces": ["rbac-jobs"]}]
+        config["workPools"] = [{**admitted, "jobNamespaces": ["rbac-jobs"]}]
     kubeconfig = granted.kubeconfig_for(service_account=_ACCOUNT, namespace=_ACCOUNT)
     with ExitStack() as stack:
         operator = stack.enter_context(

@@ -193,7 +193,7 @@ async def test_newer_releases_that_are_too_young_are_not_missed(
     now = datetime(2026, 6, 15, tzinfo=UTC)
     index.add("app", "1.0")
     index.add("app", "2.0", tags=["cp311-cp311-win_amd64"], upload_time=now - timedelta(days=3))
-    resolver = Resolver(limits=limits(), concurrency=1, cache=tmp_path / "cache", now=lambda: now)
+    resolver = Resolver(limits=limits(), cache=tmp_path / "cache", now=lambda: now)
     made = await resolved(resolver, "app", index=index.url, cooldown=timedelta(days=7))
     assert made.notes == ()
     made = await resolved(resolver, "app", index=index.url, cooldown=timedelta(days=1))

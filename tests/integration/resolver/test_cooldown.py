@@ -35,7 +35,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def resolver(tmp_path: Path, clock: Clock) -> Resolver:
-    return Resolver(limits=limits(), concurrency=1, cache=tmp_path / "cache", now=clock)
+    return Resolver(limits=limits(), cache=tmp_path / "cache", now=clock)
 
 
 @pytest.fixture

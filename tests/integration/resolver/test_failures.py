@@ -84,7 +84,7 @@ async def test_an_outage_is_an_outage_and_not_an_answer(
     index: Index, other_index: Index, make_resolver: MakeResolver
 ) -> None:
     """Server errors, closed ports, unknown hosts, broken TLS and silence: retried, and named."""
-    resolver = make_resolver(concurrency=5)
+    resolver = make_resolver()
     other_index.add("app", "1.0")
     with Index() as closed, Index() as slow:
         index.fail(503)

@@ -94,7 +94,7 @@ async def test_what_one_may_see_is_served_to_nobody_else(
     index.add("slow", "1.0", requires=["app"])
     index.slow(4)  # uv waits 6 s for an answer
     guarded.let_keep()
-    resolver = make_resolver(concurrency=2)
+    resolver = make_resolver()
     request = ask("slow", index=(index.url, guarded.url), platforms=(AMD64,))
     curious = asyncio.create_task(resolver.resolve(request, previous=None))
     while not index.requests:  # noqa: ASYNC110

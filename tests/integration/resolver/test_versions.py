@@ -37,7 +37,7 @@ async def test_equal_requests_give_the_same_bytes(index: Index, tmp_path: Path) 
     index.add("speed", "1.0")
     texts = set()
     for number, lines in enumerate((("app[fast]", "lib"), ("LIB", "app[fast] ", "lib"))):
-        one = Resolver(limits=limits(), concurrency=1, cache=tmp_path / str(number))
+        one = Resolver(limits=limits(), cache=tmp_path / str(number))
         for _ in range(2):
             lock = await lock_of(one, ask(*lines, index=index.url), previous=None)
             texts.add(lock.render())

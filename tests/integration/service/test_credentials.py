@@ -15,7 +15,7 @@ from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.pki import Authority
 from tests.cluster.prefect_api import PrefectApi
-from tests.support.fixtures import StartOperator
+from tests.support.fixtures import OPEN, StartOperator
 from tests.support.sets import (
     apply,
     condition,
@@ -87,7 +87,7 @@ def test_credentials_are_followed_through_their_life(
     line = f"machine 127.0.0.1 login {NAME} password horse\n"
     with Index(certificate=pair, username=NAME, password="horse") as over_tls:
         over_tls.add("alpha", "2.0")
-        operator = start_operator()
+        operator = start_operator(workPools=[OPEN | {"jobNamespaces": [jobs]}])
         apply(
             cluster,
             secret("basic", username=NAME, password="horse"),
@@ -203,7 +203,9 @@ def test_credentials_are_where_they_are_needed_and_nowhere_else(
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     operator = start_operator(
-        arguments=["--log-level", "debug"], env={"TMPDIR": str(temporary), "FLOWDEPS_SEEN": "yes"}
+        arguments=["--log-level", "debug"],
+        env={"TMPDIR": str(temporary), "FLOWDEPS_SEEN": "yes"},
+        workPools=[OPEN | {"jobNamespaces": [jobs]}],
     )
     netrc = f"machine 127.0.0.1 login {user} password {first}"
     with Watched(operator.pid) as watched:

@@ -5,6 +5,7 @@ import contextlib
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import pytest
 
 from flowdeps.api.config import Config, parse_config
 from flowdeps.api.names import API_VERSION, PLURAL, REFRESH_REQUESTED_ANNOTATION
+from flowdeps.app.service import Service
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.prefect import PrefectServer
 from tests.cluster.prefect_api import PrefectApi
 from tests.support.accounts import Accounts
-from tests.support.faults import Gate, running
+from tests.support.faults import Fault, Gate, Plan, at_write, no_fault, running
 from tests.support.sets import Body, apply, condition, get_set, names, read, set_body
 
 _TIMES = {
@@ -78,7 +80,12 @@ def config(
             "prefect": {"apiUrl": prefect_server.url, "pollInterval": "1s"},
             "index": {"url": index.url},
             "workPools": [
-                {"name": "*", "image": "example.com/flows:1", "jobNamespaces": ["default", "jobs"]}
+                {
+                    "name": "*",
+                    "image": "example.com/flows:1",
+                    "defaultNamespaces": ["default"],
+                    "jobNamespaces": ["default", "jobs"],
+                }
             ],
         }
     )
@@ -95,13 +102,17 @@ async def test_a_kill_at_any_write_ends_in_the_same_state(
     """Whichever write a kill comes before or after, a restart ends where no kill would have."""
     context = _World(config, cluster, prefect_api, tmp_path / "uv")
     context.prepare()
-    expected = await context.run(step, Gate())
+    expected = await context.run(step, no_fault, Gate())
     # Stopped before the first write, then after each: the state after one write is the state
     # before the next.
-    gates = itertools.chain([Gate(at=1)], (Gate(at=at, after=True) for at in itertools.count(1)))
+    points = itertools.chain(
+        [at_write(1, Fault.KILLED_BEFORE)],
+        (at_write(number, Fault.KILLED_AFTER) for number in itertools.count(1)),
+    )
     kills = 0
-    for gate in gates:
-        found = await context.run(step, gate)
+    for plan in points:
+        gate = Gate()
+        found = await context.run(step, plan, gate)
         assert found == expected, f"killed at {gate.writes}"
         if not gate.killed.is_set():
             break
@@ -121,12 +132,15 @@ class _World:
         if "jobs" not in names(self._cluster, "ns"):
             self._cluster.kubectl("create", "namespace", "jobs")
 
-    async def run(self, step: Step, gate: Gate) -> Any:
-        """Bring the step about with `gate`, restart, and return where it ended."""
-        for body in step.before:
-            self._apply(body)
-            await self._settle(Gate(), body)
-        async with running(self._config, cache=self._cache, gate=gate):
+    async def run(self, step: Step, plan: Plan, gate: Gate) -> Any:
+        """Bring the step about with that plan, restart, and return where it ended."""
+        async with running(self._config, cache=self._cache, gate=gate) as service:
+            for body in step.before:
+                await self._bring_about(body)
+                await self._until(partial(self._settled, body))
+            while not _rests(service):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.05)
+            gate.arm(plan)
             await self._bring_about(step.after)
             killed = asyncio.create_task(gate.killed.wait())
             settled = asyncio.create_task(self._until(lambda: self._settled(step.after)))
@@ -135,17 +149,18 @@ class _World:
             )
             for task in pending:
                 task.cancel()
-        await self._settle(Gate(), step.after)
+        async with running(self._config, cache=self._cache):
+            await self._until(lambda: self._settled(step.after))
         state = await asyncio.to_thread(self._state)
         idle = Gate()
         async with running(self._config, cache=self._cache, gate=idle) as service:
             await self._until(lambda: service.health.ready() is None)
             await asyncio.sleep(0.5)
-        assert idle.writes == [], f"a settled state was written again, killed at {gate.writes}"
-        assert await asyncio.to_thread(self._state) == state
-        if step.after:
-            await asyncio.to_thread(self._cluster.kubectl, *_DELETE)
-            await self._settle(Gate(), None)
+            assert idle.writes == [], f"a settled state was written again, killed at {gate.writes}"
+            assert await asyncio.to_thread(self._state) == state
+            if step.after:
+                await self._bring_about(None)
+                await self._until(lambda: self._settled(None))
         return state
 
     async def _bring_about(self, after: Body | None) -> None:
@@ -156,10 +171,6 @@ class _World:
 
     def _apply(self, body: Body) -> None:
         apply(self._cluster, body)
-
-    async def _settle(self, gate: Gate, wanted: Body | None) -> None:
-        async with running(self._config, cache=self._cache, gate=gate):
-            await self._until(lambda: self._settled(wanted))
 
     async def _until(self, done: Callable[[], bool]) -> None:
         async with asyncio.timeout(60):
@@ -202,6 +213,11 @@ class _World:
             for o in ours
         }
         return objects, self._prefect.template(_POOL)
+
+
+def _rests(service: Service) -> bool:
+    health = service.context.queue.health()
+    return health.ready == health.running == 0
 
 
 _KINDS = {"set": f"/apis/{API_VERSION}/{PLURAL}", "ConfigMap": "/api/v1/configmaps"}

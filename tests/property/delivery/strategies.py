@@ -139,6 +139,7 @@ def fragments(draw: st.DrawFn) -> Fragment:
     return Fragment(
         owner="flowdeps/flowdeps",
         version=draw(st.sampled_from(["0.1.0", "0.2.0"])),
+        pool=draw(st.sampled_from(["kubernetes", "other"])),
         variable=draw(st.sampled_from(["dependency_set", "packages"])),
         keys=keys,
         default=draw(st.sampled_from(["none", *keys])),

@@ -3,6 +3,7 @@ import contextlib
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowdeps.delivery.in_image.mounted import digest_of
 from flowdeps.locks.diff import diff, summarize
 from flowdeps.locks.lock import Lock, LockError, parse_lock
 from flowdeps.locks.platforms import by_platform, merge_platforms
@@ -32,6 +33,12 @@ def test_the_digest_does_not_depend_on_order(lock: Lock, data: st.DataObject) ->
 def test_locks_have_one_digest_exactly_if_they_are_equal(one: Lock, other: Lock) -> None:
     """A digest names one lock, and a lock has one text."""
     assert (one == other) == (one.digest == other.digest) == (one.render() == other.render())
+
+
+@given(locks(), st.lists(st.text()))
+def test_a_run_knows_a_lock_by_its_text(lock: Lock, notes: list[str]) -> None:
+    """The install script works the digest out as the operator does."""
+    assert digest_of(lock.render(notes)) == lock.digest
 
 
 @given(locks(), st.data())

@@ -15,7 +15,7 @@ from tests.unit.state.builders import HOME, NOW, applied, entry, record, view
 _NAMES = st.from_regex(r"[a-z]([-a-z0-9]{0,8}[a-z0-9])?", fullmatch=True)
 _TEXT = st.text(max_size=40)
 _TIMES = st.datetimes().map(lambda time: time.isoformat(timespec="microseconds") + "+00:00")
-_PLACES = st.just(HOME) | st.builds(Location, namespace=_NAMES, key=_NAMES)
+_PLACES = st.just(HOME) | st.builds(Location, namespace=_NAMES, key=_NAMES, pool=_NAMES)
 _RECORDS = st.builds(
     LockRecord,
     digest=st.from_regex(r"sha256:[0-9a-f]{64}", fullmatch=True),
@@ -141,7 +141,7 @@ def test_a_record_survives_its_config_maps(made: LockRecord, summary: str) -> No
 
 _VIEWS = st.lists(
     st.tuples(
-        st.sampled_from([HOME, Location("jobs", "x"), Location("jobs", "x-y")]),
+        st.sampled_from([HOME, Location("jobs", "x", "k"), Location("jobs", "x-y", "k")]),
         st.sampled_from("abcd"),
         st.integers(1, 9),
         st.integers(0, 1),
@@ -155,7 +155,7 @@ _VIEWS = st.lists(
     made=_VIEWS,
     limit=st.integers(0, 4),
     serving=st.sampled_from("abcd"),
-    wanted=st.lists(st.sampled_from([HOME, Location("jobs", "x")]), unique=True),
+    wanted=st.lists(st.sampled_from([HOME, Location("jobs", "x", "k")]), unique=True),
 )
 def test_what_goes_is_what_no_place_and_no_history_keeps(
     made: list[tuple[Location, str, int, int]], limit: int, serving: str, wanted: list[Location]
@@ -169,7 +169,7 @@ def test_what_goes_is_what_no_place_and_no_history_keeps(
     short = record(serving).short
     gone = obsolete(wanted, views, serving=short, limit=limit)
     left = [one for one in views if one not in gone]
-    for place in {Location("jobs", "x"), Location("jobs", "x-y"), HOME} - set(wanted):
+    for place in {Location("jobs", "x", "k"), Location("jobs", "x-y", "k"), HOME} - set(wanted):
         names = {place.live_name, *(place.revision(record(s).short) for s in "abcd")}
         others = {n for w in wanted for n in [w.live_name] if w.namespace == place.namespace}
         assert not {v.name for v in left if v.namespace == place.namespace} & (names - others)

@@ -3,12 +3,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flowdeps.api.config import (
     Config,
     ElectionConfig,
+    LimitsConfig,
     PrefectConfig,
     ResolverConfig,
     parse_config,
@@ -36,8 +38,11 @@ FULL: dict[str, Any] = {
         "url": "https://packages.example.com/simple",
         "extraUrls": ["https://b.example.com"],
         "allowed": ["https://packages.example.com/simple", "https://b.example.com:8443/"],
+        "allowedNetworks": ["10.1.0.0/16"],
+        "deniedNetworks": ["10.96.0.0/12", "fd00::/8"],
         "cooldown": "7d",
     },
+    "limits": {"setsPerNamespace": 100},
     "images": {"recheck": "10m"},
     "pods": {
         "concurrency": 2,
@@ -54,11 +59,13 @@ FULL: dict[str, Any] = {
         "timeout": "10m",
         "memory": "4Gi",
         "cacheDirectory": "/var/cache/flowdeps",
+        "cacheSize": "1Gi",
     },
     "workPools": [
         {
             "name": "kubernetes-*",
             "namespaces": ["team-*"],
+            "defaultNamespaces": ["team-a"],
             "jobNamespaces": ["jobs"],
             "image": "registry.example.com/flows:1",
             "workerPython": "3.12",
@@ -80,6 +87,7 @@ def test_each_field_arrives() -> None:
     pool = PoolConfig(
         name="kubernetes-*",
         namespaces=("team-*",),
+        default_namespaces=("team-a",),
         job_namespaces=("jobs",),
         image="registry.example.com/flows:1",
         worker_python="3.12",
@@ -104,8 +112,11 @@ def test_each_field_arrives() -> None:
             timeout=timedelta(minutes=10),
             memory=4 * 2**30,
             cache_directory="/var/cache/flowdeps",
+            cache_size=2**30,
         ),
         allowed_indexes=("https://packages.example.com/simple", "https://b.example.com:8443/"),
+        allowed_networks=("10.1.0.0/16",),
+        denied_networks=("10.96.0.0/12", "fd00::/8"),
         cooldown=timedelta(days=7),
         images=ImagesConfig(recheck=timedelta(minutes=10)),
         pods=PodsConfig(
@@ -120,6 +131,7 @@ def test_each_field_arrives() -> None:
         vulnerabilities=VulnerabilitiesConfig(
             database="/var/lib/osv", interval=timedelta(hours=12)
         ),
+        limits=LimitsConfig(sets_per_namespace=100),
         http_port=9000,
         election=ElectionConfig(
             enabled=True,
@@ -141,7 +153,7 @@ def test_the_first_entry_that_matches_a_pool_holds() -> None:
     """An earlier glob wins over a later exact name; a pool that nothing names has the defaults."""
     config = parse_config(FULL)
     assert config.pool("kubernetes-a").image == "registry.example.com/flows:1"
-    assert config.pool("docker") == PoolConfig()
+    assert config.pool("docker") == PoolConfig(name="docker")
 
 
 def test_a_name_with_brackets_matches_itself() -> None:
@@ -151,11 +163,73 @@ def test_a_name_with_brackets_matches_itself() -> None:
 
 
 def test_a_pool_takes_sets_of_the_namespaces_it_lists() -> None:
-    """Globs of namespaces decide who is admitted; none listed admits all."""
+    """Globs of namespaces decide who is admitted, and where jobs run has no say then."""
     pool = parse_config(FULL).pool("kubernetes-a")
-    assert pool.admits("team-a")
-    assert not pool.admits("other")
-    assert PoolConfig().admits("other")
+    assert pool.admits("team-a", jobs=["jobs"])
+    assert not pool.admits("other", jobs=["jobs"])
+    assert not pool.admits("jobs", jobs=["jobs"])
+    assert PoolConfig(namespaces=("*",)).admits("other", jobs=[])
+
+
+def test_a_pool_without_a_list_takes_sets_of_the_namespaces_of_its_jobs() -> None:
+    """Those of no other namespace, whether the pool has an entry or none."""
+    config = parse_config({"workPools": [{"name": "k", "image": "x"}]})
+    for pool in (config.pool("k"), config.pool("unnamed")):
+        assert pool.admits("jobs", jobs=["flows", "jobs"])
+        assert not pool.admits("other", jobs=["flows", "jobs"])
+        assert not pool.admits("other", jobs=[])
+
+
+def test_a_default_needs_leave() -> None:
+    """A set may be a pool's default only from the namespaces that the entry names for it."""
+    pool = parse_config(FULL).pool("kubernetes-a")
+    assert pool.allows_default("team-a")
+    assert not pool.allows_default("team-b")
+    assert not PoolConfig(namespaces=("*",)).allows_default("team-a")
+
+
+def test_credentials_go_where_the_configuration_says() -> None:
+    """Beside the set's own namespace these are the job namespaces of the entry, and no glob."""
+    pool = parse_config(FULL).pool("kubernetes-a")
+    assert pool.allows_credentials("team-a", job="jobs")
+    assert pool.allows_credentials("team-a", job="team-a")
+    assert not pool.allows_credentials("team-a", job="team-b")
+    assert not PoolConfig(namespaces=("*",)).allows_credentials("team-a", job="jobs")
+
+
+@pytest.mark.parametrize(
+    "pools",
+    [[], [{"name": "k"}], [{"name": "k", "namespaces": ["a", "b"], "jobNamespaces": ["j"]}]],
+)
+def test_what_is_refused_comes_with_the_line_that_allows_it(pools: list[dict[str, Any]]) -> None:
+    """Written into the configuration in place of the entry's own line, it does."""
+    settings = parse_config({"workPools": pools}).pool("k")
+    jobs = settings.job_namespaces or ("jobs",)
+    for message in (
+        settings.why_not_admitted("team", jobs=jobs),
+        settings.why_not_default("team"),
+        settings.why_no_credentials(job="far"),
+    ):
+        line = yaml.safe_load(message[message.index("workPools:") :])
+        [entry] = line["workPools"]
+        before = next(iter(pools), {})
+        opened = parse_config({"workPools": [{**before, **entry}]}).pool("k")
+        assert opened != settings
+        if "namespaces" in entry:
+            admitted = [*(settings.namespaces or jobs), "team"]
+            assert all(opened.admits(one, jobs=jobs) for one in admitted)
+        elif "defaultNamespaces" in entry:
+            assert opened.allows_default("team")
+        else:
+            assert opened.allows_credentials("team", job="far")
+
+
+def test_a_long_list_is_not_repeated() -> None:
+    """A message has a limit; what is new stands in it all the same."""
+    settings = PoolConfig(name="k", namespaces=tuple(f"team-{one:04}" for one in range(1000)))
+    message = settings.why_not_admitted("other", jobs=[])
+    assert message.endswith('workPools: [{name: "k", namespaces: ["…", "other"]}]')
+    assert len(message) < 400
 
 
 @pytest.mark.parametrize(
@@ -167,6 +241,8 @@ def test_a_pool_takes_sets_of_the_namespaces_it_lists() -> None:
         "https://PACKAGES.example.com:443/simple",
         "https://b.example.com:8443",
         "https://b.example.com:8443/any",
+        "https://b.example.com:8443/any/+simple/~me/a@b",
+        "https://b.example.com:8443/My%20Feed/caf%C3%A9",
     ],
 )
 def test_an_index_at_or_below_an_allowed_one_is_allowed(url: str) -> None:
@@ -191,12 +267,96 @@ def test_an_index_at_or_below_an_allowed_one_is_allowed(url: str) -> None:
         "https://packages.example.com/simple/..%2fprivate",
         "https://packages.example.com/simple/..\\private",
         "https://packages.example.com/simple/.",
+        "https://packages.example.com/simple/..;/private",
+        "https://packages.example.com/simple/..;a=b/private",
+        "https://packages.example.com/simple/team;a=b",
+        "https://packages.example.com/simple/%252e%252e/private",
+        "https://packages.example.com/simple/%25252e/private",
+        "https://packages.example.com/simple/%5c..%5cprivate",
+        "https://packages.example.com/simple/%2e%2e%3b/private",
+        "https://packages.example.com/simple/%00/private",
+        "https://packages.example.com/simple/..%0d/private",
+        "https://packages.example.com/simple/..%20/private",
+        "https://packages.example.com/simple/%c0%ae%c0%ae/private",
+        "https://packages.example.com/simple/%EF%BC%8E/private",
+        "https://packages.example.com/simple/%74eam",
+        "https://packages.example.com/simple/%zz",
+        "https://packages.example.com/simple/team//a",
+        "https://packages.example.com/%73imple",
+        "https://packages.example.com:0/simple",
     ],
 )
 def test_an_index_that_only_looks_like_an_allowed_one_is_not(url: str) -> None:
     """Another scheme, host, port or segment is another place, and so is a path that climbs."""
     assert not parse_config(FULL).allows_index(url)
     assert Config().allows_index(url)
+
+
+@pytest.mark.parametrize(
+    ("index", "may", "may_not"),
+    [
+        ({}, "https://a.example.com", None),
+        ({"url": "https://a.example.com/x"}, "https://a.example.com/x/y", "https://a.example.com"),
+        (
+            {"url": "https://a.example.com", "extraUrls": ["https://b.example.com"]},
+            "https://b.example.com",
+            "https://c.example.com",
+        ),
+        (
+            {"url": "https://a.example.com/x", "allowed": ["https://b.example.com"]},
+            "https://a.example.com/x",
+            "https://a.example.com/x/y",
+        ),
+        ({"url": "https://a.example.com", "allowed": ["*"]}, "https://b.example.com/..;/", None),
+    ],
+)
+def test_where_an_index_is_configured_sets_may_name_no_other(
+    index: dict[str, object], may: str, may_not: str | None
+) -> None:
+    """Unless `allowed` says more; `*` is all."""
+    config = parse_config({"index": index})
+    assert config.allows_index(may)
+    assert may_not is None or not config.allows_index(may_not)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "may", "may_not"),
+    [
+        (
+            "registry.example.com",
+            ["registry.example.com/flows:1"],
+            [
+                "registry.example.com:5000/flows:1",
+                "registry.example.com:5000",
+                "registry.example.com.evil/x",
+            ],
+        ),
+        (
+            "registry.example.com:5000",
+            ["registry.example.com:5000/flows@sha256:0"],
+            ["registry.example.com/flows", "registry.example.com:50001/flows"],
+        ),
+        (
+            "registry.example.com/flows",
+            [
+                "registry.example.com/flows",
+                "registry.example.com/flows:1",
+                "registry.example.com/flows@sha256:0",
+                "registry.example.com/flows/a:1",
+            ],
+            ["registry.example.com/flows-other", "registry.example.com/flows:1/x"],
+        ),
+        ("python", ["python:3.11", "python@sha256:0"], ["python:5000/flows", "pythons"]),
+        ("python:3.11", ["python:3.11", "python:3.11@sha256:0"], ["python:3.11.1", "python"]),
+    ],
+)
+def test_an_allowed_image_is_of_one_registry_with_its_port(
+    allowed: str, may: list[str], may_not: list[str]
+) -> None:
+    """After the name of a registry, `:` begins another registry, not a tag."""
+    config = parse_config({"images": {"allowed": [allowed]}})
+    assert [one for one in may if not config.allows_image(one)] == []
+    assert [one for one in may_not if config.allows_image(one)] == []
 
 
 _CPU, _FIRST = "pods.resources.limits.cpu", "pods.tolerations[0]"
@@ -235,14 +395,20 @@ _CPU, _FIRST = "pods.resources.limits.cpu", "pods.tolerations[0]"
         ({"resolver": {"timeout": "0s"}}, "resolver.timeout", "1s or more"),
         ({"resolver": {"memory": "2GB"}}, "resolver.memory", "such as 512Mi"),
         ({"resolver": {"memory": "1Mi"}}, "resolver.memory", "256Mi or more"),
+        ({"resolver": {"cacheSize": "1Mi"}}, "resolver.cacheSize", "64Mi or more"),
+        ({"index": {"allowedNetworks": ["10.0.0.1/8"]}}, "index.allowedNetworks[0]", "10.96.0.0"),
+        ({"index": {"deniedNetworks": ["cluster"]}}, "index.deniedNetworks[0]", "10.96.0.0/12"),
         ({"resolver": {"cacheDirectory": "a"}}, "resolver.cacheDirectory", "the whole path"),
         ({"index": {"allowed": ["packages.example.com"]}}, "index.allowed[0]", "write it such as"),
         ({"index": {"allowed": ["https://a:secret@b"]}}, "index.allowed[0]", "remove the part"),
+        ({"index": {"allowed": ["https://a/..;/b"]}}, "index.allowed[0]", "leave out '%', ';'"),
+        ({"index": {"allowed": ["https://a/%2e"]}}, "index.allowed[0]", "leave out '%', ';'"),
         ({"index": {"cooldown": "2y"}}, "index.cooldown", "numbers with d, h, m or s"),
         ({"index": {"cooldown": "400d"}}, "index.cooldown", "365d or less"),
         ({"images": {"recheck": "0s"}}, "images.recheck", "1m or more"),
         ({"images": {"recheck": "10s"}}, "images.recheck", "1m or more"),
         ({"pods": {"concurrency": 0}}, "pods.concurrency", "1 to 64"),
+        ({"limits": {"setsPerNamespace": 0}}, "limits.setsPerNamespace", "1 to 100000"),
         ({"pods": {"resources": {"limits": {"cpu": "1 core"}}}}, _CPU, "such as 100m"),
         ({"pods": {"resources": []}}, "pods.resources", "a list is given where fields are needed"),
         ({"pods": {"labels": 1}}, "pods.labels", "a number is given where fields are needed"),

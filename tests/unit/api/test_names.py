@@ -1,6 +1,7 @@
 """Names of things in a cluster are spelled once, in `flowdeps.api.names`."""
 
 import ast
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from flowdeps.api import names
+from flowdeps.api.rules import check_key, check_revision
 
 OPERATOR = Path(names.__file__).parents[1]
 _NAME = re.compile(r"^/?flowdeps-|flowdeps\.dev|kubernetes\.io/managed-by")
@@ -53,11 +55,37 @@ def test_a_spelled_name_is_found(line: str, says: list[str]) -> None:
     assert list(spelled(line)) == says
 
 
+@pytest.mark.parametrize("pool", ["", "kubernetes", "a pool: of others, 1.2"])
 @pytest.mark.parametrize("choice", ["ml-extras", names.revision_choice("ml", "3f9a1c20de")])
-def test_a_choice_is_found_in_the_name_that_its_runs_mount(choice: str) -> None:
-    """`choice_of` is the inverse of `mounted_name`."""
-    assert names.mounted_name(choice) == f"flowdeps-{choice}"
-    assert names.choice_of(names.mounted_name(choice)) == choice
+def test_a_choice_is_found_in_the_name_that_its_runs_mount(choice: str, pool: str) -> None:
+    """`choice_of` is the inverse of `mounted_name`, whichever pool it is for."""
+    name = names.mounted_name(choice, pool=pool)
+    assert re.fullmatch(rf"flowdeps-([0-9a-f]{{10}}\.)?{choice}", name)
+    assert ("." in name) == bool(pool)
+    assert names.choice_of(name) == choice
+
+
+def test_the_name_that_runs_mount_says_which_pool_they_are_of() -> None:
+    """One for each pool and choice; the hash is of the pool's name and never changes."""
+    assert names.mounted_name("ml") == "flowdeps-ml"
+    assert names.mounted_name("ml", pool="kubernetes") == "flowdeps-94abcb2d27.ml"
+    found = {names.mounted_name(c, pool=p) for c in ("a", "b") for p in ("", "a", "b", "A")}
+    assert len(found) == 8
+
+
+def test_no_set_can_be_named_like_something_that_a_pool_mounts() -> None:
+    """The name of a set, or a revision of it, that would need a dot, which neither has."""
+    for pool, choice in itertools.product(("a", "b"), ("ml", "ml-3f9a1c20de")):
+        name = names.mounted_name(choice, pool=pool).removeprefix("flowdeps-")
+        assert check_key(name) is not None
+        assert check_revision(name) is not None
+        assert check_key(name.replace(".", "-")) is None or choice != "ml"
+
+
+@pytest.mark.parametrize("name", ["kube-root-ca.crt", "", "flowdeps"])
+def test_what_is_named_otherwise_is_of_no_choice(name: str) -> None:
+    """Somebody else's ConfigMap."""
+    assert names.choice_of(name) == ""
 
 
 def test_what_the_operator_makes_for_a_set_is_known_by_its_labels() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from flowdeps.api.names import mounted_name
 from flowdeps.api.reasons import Reason
 from flowdeps.api.times import ago, format_time
 from flowdeps.cli.diagnosis import Diagnosis, Mounted, Observed, diagnose
@@ -66,7 +67,8 @@ def body(
 
 READY = condition("Ready", "True", "Ready")
 POOL = {"name": "k", "key": "ml", "synced": True, "namespaces": ["jobs"], "message": ""}
-OURS = {("jobs", "ml"): Mounted(DIGEST, "flows/ml")}
+MOUNTED = ("jobs", mounted_name("ml", pool="k"))
+OURS = {MOUNTED: Mounted(DIGEST, "flows/ml")}
 
 
 def diagnosis_of(found: Observed | dict[str, Any]) -> Diagnosis:
@@ -191,9 +193,9 @@ def test_a_change_of_this_minute_accuses_nobody() -> None:
         ({"mounted": OURS, "offered": {"k": ("ml",)}}, ""),
         ({}, ""),
         ({"mounted": OURS, "offered": {"k": ("other",)}}, "does not offer the key"),
-        ({"mounted": {("jobs", "ml"): None}}, "no ConfigMap flowdeps-ml"),
-        ({"mounted": {("jobs", "ml"): Mounted(DIGEST, "a/older")}}, "is of the set a/older"),
-        ({"mounted": {("jobs", "ml"): Mounted("sha256:b", "flows/ml")}}, "another lock"),
+        ({"mounted": {MOUNTED: None}}, f"no ConfigMap {MOUNTED[1]}"),
+        ({"mounted": {MOUNTED: Mounted(DIGEST, "a/older")}}, "is of the set a/older"),
+        ({"mounted": {MOUNTED: Mounted("sha256:b", "flows/ml")}}, "another lock"),
         ({"mounted": OURS, "offered": {}}, ""),
     ],
 )

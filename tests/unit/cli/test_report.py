@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from flowdeps.api.names import mounted_name
 from flowdeps.api.reasons import Reason
 from flowdeps.api.times import format_time
 from flowdeps.cli.diagnosis import Diagnosis, Observed, diagnose
@@ -41,7 +42,8 @@ def test_a_ready_set_fits_a_screen() -> None:
         "",
         "In service",
         "  ml-aaaaaaaaaa: 12 packages for Python 3.12, resolved 2 d ago",
-        '  work pool "k": runs that choose "ml" get ml-aaaaaaaaaa',
+        '  work pool "k": runs that choose "ml" get ml-aaaaaaaaaa from ConfigMap',
+        f"    {mounted_name('ml', pool='k')}",
         "",
         "Operator",
         "  flowdeps-7c9f-x2k holds the Lease flowdeps/flowdeps; it was renewed 2 s ago",
@@ -156,7 +158,15 @@ def test_json_has_the_same_answer() -> None:
         "resolvedAt": "2026-01-29T12:00:00Z",
         "notes": [],
         "troubles": [],
-        "serving": [{"pool": "k", "key": "ml", "revision": "ml-aaaaaaaaaa", "problem": ""}],
+        "serving": [
+            {
+                "pool": "k",
+                "key": "ml",
+                "configMap": mounted_name("ml", pool="k"),
+                "revision": "ml-aaaaaaaaaa",
+                "problem": "",
+            }
+        ],
         "lease": {
             "state": "unknown",
             "message": "not known: name the operator's configuration with --config to read its"

@@ -32,6 +32,8 @@ def a_set(name: str, *pools: Any, namespace: str | None = "flows", **metadata: A
     }
 
 
+OPEN = [{"name": "k", "namespaces": ["*"], "defaultNamespaces": ["*"]}]
+
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -44,16 +46,16 @@ def template(
     monkeypatch.delenv("FLOWDEPS_CONFIG", raising=False)
 
     def run(
-        base: Template, *flags: str, sets: list[Template] | None = None, **config: Any
+        base: Template, *flags: str, sets: list[Template] | None = None, **given: Any
     ) -> tuple[int, str, str]:
+        config = {"workPools": OPEN, **given}
         Path("base.json").write_text(json.dumps(base))
         argv = ["template", "--pool", "k", "--base", "base.json", *flags]
         if sets is not None:
             Path("sets.yaml").write_text(yaml.safe_dump_all(sets))
             argv.append("sets.yaml")
-        if config:
-            Path("config.yaml").write_text(yaml.safe_dump(config))
-            argv += ["--config", "config.yaml"]
+        Path("config.yaml").write_text(yaml.safe_dump(config))
+        argv += ["--config", "config.yaml"]
         status = main(argv)
         captured = capsys.readouterr()
         return status, captured.out, captured.err
@@ -121,9 +123,39 @@ def test_a_set_that_the_configuration_keeps_out_is_not_told_to_name_the_pool(
     sets, pools = [a_set("ml", "k", namespace="team")], [{"name": "k", "namespaces": ["flows"]}]
     status, _, err = template(pool(), sets=sets, workPools=pools)
     assert status == 1
-    assert 'work pool "k" takes no sets from namespace team; add it to' in err
-    pools[0]["namespaces"] = ["flows", "team"]
-    assert template(pool(), sets=sets, workPools=pools)[0] == 0
+    assert 'work pool "k": team/ml: the pool takes sets from flows, not from namespace team' in err
+    line = 'workPools: [{name: "k", namespaces: ["flows", "team"]}]'
+    assert err.endswith(f"{line}\n")
+    assert template(pool(), sets=sets, **yaml.safe_load(line))[0] == 0
+
+
+def test_sets_come_from_where_jobs_run_unless_the_configuration_says_otherwise(
+    template: Run,
+) -> None:
+    """As the operator has it: by the template, or by `jobNamespaces`; others are noted."""
+    sets = [a_set("ml", "k", namespace="jobs"), a_set("etl", "k", namespace="team")]
+    base = pool()
+    base["variables"]["properties"]["namespace"]["default"] = "jobs"
+    for pools in ([], [{"name": "k"}], [{"name": "k", "jobNamespaces": ["jobs"]}]):
+        status, out, err = template(base, sets=sets, workPools=pools)
+        assert status == 0
+        found = find(json.loads(out))
+        assert found is not None
+        assert found.keys == ("ml",)
+        assert "team/etl: the pool takes sets from jobs, not from namespace team" in err
+    elsewhere = [{"name": "k", "jobNamespaces": ["team"]}]
+    assert "jobs/ml: the pool takes" in template(base, sets=sets, workPools=elsewhere)[2]
+
+
+def test_a_default_needs_leave(template: Run) -> None:
+    """A set that asks to be the default from elsewhere is offered, and a note says the line."""
+    sets = [a_set("ml", {"name": "k", "default": True})]
+    status, out, err = template(pool(), sets=sets, workPools=[{"name": "k", "namespaces": ["*"]}])
+    assert status == 0
+    found = find(json.loads(out))
+    assert found is not None
+    assert (found.keys, found.default) == (("ml",), "none")
+    assert 'workPools: [{name: "k", defaultNamespaces: ["flows"]}]' in err
 
 
 def test_the_configuration_of_the_pool_counts(template: Run) -> None:
@@ -170,7 +202,7 @@ def test_without_a_default_image_runs_get_that_of_their_worker(
     template: Run, flags: list[str], config: Template, image: str
 ) -> None:
     """By the version that is given, else the one installed here, which is said."""
-    pools = [{"name": "k", **config}]
+    pools = [{**OPEN[0], **config}]
     base = pool(image=None)
     status, out, err = template(base, *flags, sets=[a_set("ml", "k")], workPools=pools)
     assert status == 0
@@ -251,7 +283,17 @@ def test_a_time_without_quotes_is_a_time(template: Run, tmp_path: Path) -> None:
     text = (tmp_path / "sets.yaml").read_text()
     bare = text.replace("name: ml", "name: ml\n  creationTimestamp: 2026-01-01T00:00:00Z")
     (tmp_path / "sets.yaml").write_text(bare)
-    assert main(["template", "--pool", "k", "--base", "base.json", "sets.yaml"]) == status == 0
+    argv = [
+        "template",
+        "--pool",
+        "k",
+        "--base",
+        "base.json",
+        "sets.yaml",
+        "--config",
+        "config.yaml",
+    ]
+    assert main(argv) == status == 0
 
 
 def test_the_same_set_twice_is_refused(template: Run) -> None:
@@ -286,7 +328,7 @@ def test_a_pool_is_merged_whose_workers_are_not_known(
 
     monkeypatch.delenv("FLOWDEPS_CONFIG", raising=False)
     monkeypatch.setattr(Pools, "connect", connect)
-    (tmp_path / "sets.yaml").write_text(yaml.safe_dump(a_set("ml", "k")))
+    (tmp_path / "sets.yaml").write_text(yaml.safe_dump(a_set("ml", "k", namespace=None)))
     assert main(["template", "--pool", "k", str(tmp_path / "sets.yaml")]) == 0
     captured = capsys.readouterr()
     assert "dependency_set" in json.loads(captured.out)["variables"]["properties"]

@@ -21,11 +21,14 @@ class FlowImage:
     environment: dict[str, str] = field(default_factory=dict)
 
 
-def virtual(root: Path, *, installer: str = "uv", system: bool = False) -> FlowImage:
-    """A virtual environment; ``system``: which sees the packages of its interpreter, too."""
-    pip = installer == "pip"
-    venv.create(root / "venv", symlinks=True, system_site_packages=system, with_pip=pip)
-    return _image(root / "venv", uv=not pip)
+def virtual(root: Path, *, pip: Path | None = None, system: bool = False) -> FlowImage:
+    """A virtual environment with uv or, where ``pip`` leads to the packages of another one, with
+    its pip; ``system``: which sees the packages of its interpreter, too."""
+    venv.create(root / "venv", symlinks=True, system_site_packages=system)
+    image = _image(root / "venv", uv=pip is None)
+    for package in pip.glob("pip*") if pip else ():
+        shutil.copytree(package, image.site_packages / package.name)
+    return image
 
 
 def whole(root: Path) -> FlowImage:

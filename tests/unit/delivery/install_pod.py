@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flowdeps.delivery.in_image.mounted import digest_of
 from flowdeps.delivery.kinds.kubernetes.merge import merge
 from tests.cluster import distributions
 from tests.cluster.index import Index
@@ -74,17 +75,18 @@ class Pod:
 
     def write(self, *pins: str, **changes: Any) -> None:
         """The ConfigMap's content for these lines of a requirements file."""
+        text = "".join(f"{pin}\n" for pin in pins)
         about: dict[str, Any] = {
             "set": "team-a/ml",
             "key": "ml",
             "revision": "ml-3f9a1c20de",
-            "digest": "sha256:3f9a1c20de" + WRONG[10:],
+            "digest": digest_of(text),
             "python": PYTHON,
             "platforms": [f"linux/{MACHINE}"],
             "packages": len(pins),
             "index": {"url": None, "extraUrls": []},
         }
-        (self.lock / "requirements.txt").write_text("".join(f"{pin}\n" for pin in pins))
+        (self.lock / "requirements.txt").write_text(text)
         (self.lock / "lock.json").write_text(json.dumps(about | changes))
 
     def run(self, key: str = "ml") -> Step:

@@ -73,6 +73,7 @@ def fragment(**changes: Any) -> Fragment:
     given: dict[str, Any] = {
         "owner": "flowdeps/flowdeps",
         "version": "0.1.0",
+        "pool": "kubernetes",
         "keys": ("etl", "ml"),
         "descriptions": {"etl": "team-a/etl: httpx", "ml": "team-a/ml: pandas, pyarrow"},
     }

@@ -27,11 +27,12 @@ def test_the_lock_is_installed_and_reported(either: Pod, index: Index) -> None:
     either.write(*lines, index=at(index))
     outcome = either.run()
     assert outcome.code == 0, outcome.lines
+    digest = json.loads((either.home / "lock.json").read_text())["digest"]
     assert {"alpha", "beta"} <= set(outcome.installed)
     tool = either.programs.parent.name
     assert len(outcome.lines) == 1
     assert re.fullmatch(
-        rf"flowdeps: installed 2 packages of ml \(sha256:3f9a1c20de00\) with {tool} in \d+\.\d s",
+        rf"flowdeps: installed 2 packages of ml \({digest[:19]}\) with {tool} in \d+\.\d s",
         outcome.last,
     )
     assert json.loads((either.home / "lock.json").read_text())["key"] == "ml"
@@ -147,17 +148,38 @@ def test_modules_that_python_has_itself_are_left_out(either: Pod, index: Index) 
     )
 
 
-def test_what_python_would_run_as_it_starts_is_left_out(either: Pod, index: Index) -> None:
-    """In site-packages it would come behind one of the image; in front it would take its place."""
-    modules = {"sitecustomize.py": "1 / 0\n", "usercustomize/__init__.py": "1 / 0\n"}
-    either.write(pin(index, "alpha", "1.0", modules=modules), index=at(index))
+@pytest.mark.parametrize(
+    "file",
+    [
+        "sitecustomize.py",
+        "usercustomize.py",
+        "sitecustomize.pyc",
+        "usercustomize/__init__.py",
+        "sitecustomize/__init__.pyc",
+        "sitecustomize.abi3.so",
+        "alpha-1.0.data/purelib/sitecustomize.py",
+        "alpha-1.0.data/platlib/usercustomize/__init__.py",
+        "alpha-1.0.data/data/sitecustomize.py",
+        "more/sitecustomize.py",
+    ],
+)
+def test_what_python_would_run_as_it_starts_is_left_out(
+    file: str, either: Pod, index: Index
+) -> None:
+    """In site-packages it would come behind one of the image; in front it would take its place.
+    Whatever kind of module it is, and whichever directory of the wheel it came from, or a .pth file
+    names; a package that has one inside keeps it."""
+    kept = {"alpha/sitecustomize.py": "", "sitecustomized.py": "", "alpha.pth": "more\n"}
+    line = pin(index, "alpha", "1.0", modules={file: "1 / 0\n", **kept})
+    either.write(line, index=at(index))
     outcome = either.run()
     assert outcome.code == 0, outcome.lines
-    assert "alpha-1.0.dist-info" in outcome.installed
-    assert not {"sitecustomize.py", "usercustomize"} & set(outcome.installed)
+    left = {str(one.relative_to(outcome.site)) for one in outcome.site.rglob("*customize*")}
+    assert left == {"alpha/sitecustomize.py", "sitecustomized.py"}
+    name = "usercustomize" if "user" in file else "sitecustomize"
     assert outcome.lines[-2] == (
-        "flowdeps: warning: left out sitecustomize, usercustomize: they would run at each start of "
-        "Python, in place of the image's own"
+        f"flowdeps: warning: left out {name}: they would run at each start of Python, in place of "
+        "the image's own"
     )
 
 

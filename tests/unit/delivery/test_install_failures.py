@@ -192,7 +192,7 @@ def test_a_broken_lock_is_one_line(pod: Pod, content: str) -> None:
     (pod.lock / "lock.json").write_text(content)
     outcome = pod.run()
     assert outcome.code == 1
-    assert outcome.last.startswith('flowdeps: cannot install "ml": ')
+    assert outcome.last.startswith('flowdeps: the lock of "ml" is damaged: ')
 
 
 def test_a_volume_that_cannot_be_written_is_one_line(pod: Pod, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from packaging.version import InvalidVersion, Version
 
 from flowdeps.delivery.in_image.inventory import normal_version
 from tests.cluster.index import Index
-from tests.unit.delivery.flow_images import virtual
+from tests.unit.delivery.flow_images import LIBRARY, virtual
 from tests.unit.delivery.install_pod import Pod, Step, at, bake, pin
 
 
@@ -68,9 +68,12 @@ def shadowing(pod: Pod, index: Index, packages: Path, **about: Any) -> Step:
 
 
 @pytest.fixture(params=["uv", "pip"])
-def packages(request: pytest.FixtureRequest, pod: Pod, tmp_path: Path) -> Path:
+def packages(
+    request: pytest.FixtureRequest, images: dict[str, Path], pod: Pod, tmp_path: Path
+) -> Path:
     """Where the image has its packages."""
-    image = virtual(tmp_path, installer=request.param)
+    pip = images["pip"].parent / "lib" / LIBRARY / "site-packages"
+    image = virtual(tmp_path, pip=pip if request.param == "pip" else None)
     pod.programs = image.programs
     return image.site_packages
 

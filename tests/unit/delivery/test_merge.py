@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from flowdeps.api.names import mounted_name
 from flowdeps.delivery.choice import find
 from flowdeps.delivery.kinds.kubernetes.merge import merge, remove
 from tests.unit.delivery.samples import (
@@ -258,7 +259,10 @@ def test_a_missing_config_map_never_keeps_a_run_pending() -> None:
     """Volume and digest are optional, so the install container starts and can say what is wrong."""
     merged = merge(pool(), fragment())
     volume = named(pod_of(merged)["volumes"], "flowdeps-lock")
-    assert volume["configMap"] == {"name": "flowdeps-{{ dependency_set }}", "optional": True}
+    assert volume["configMap"] == {
+        "name": mounted_name("{{ dependency_set }}", pool="kubernetes"),
+        "optional": True,
+    }
     digest = named(flow_of(merged)["env"], "FLOWDEPS_LOCK")
     assert digest["valueFrom"]["configMapKeyRef"]["optional"] is True
 
@@ -271,7 +275,7 @@ def test_the_env_placeholder_gives_way_to_a_list() -> None:
             "name": "FLOWDEPS_LOCK",
             "valueFrom": {
                 "configMapKeyRef": {
-                    "name": "flowdeps-{{ dependency_set }}",
+                    "name": mounted_name("{{ dependency_set }}", pool="kubernetes"),
                     "key": "digest",
                     "optional": True,
                 }

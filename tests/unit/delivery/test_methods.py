@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from flowdeps.api.names import mounted_name
 from flowdeps.delivery.choice import Choice, find
 from flowdeps.delivery.kinds import for_type, remove, unsupported
 from flowdeps.delivery.kinds.kubernetes import KUBERNETES
@@ -65,17 +66,22 @@ def test_a_fragment_in_a_pool_of_another_type_can_be_removed() -> None:
 
 def test_kubernetes_lacks_a_key_until_each_namespace_has_its_config_map() -> None:
     """The pod mounts it, so a run must not choose the key before."""
-    there = {("a", "flowdeps-ml"), ("b", "flowdeps-ml"), ("c", "flowdeps-etl")}
+    ml, etl = mounted_name("ml", pool="k"), mounted_name("etl", pool="k")
+    of_another = mounted_name("ml", pool="other")
+    there = {("a", ml), ("b", ml), ("c", etl), ("d", of_another), ("d", mounted_name("ml"))}
 
     def has(namespace: str, name: str) -> bool:
         return (namespace, name) in there
 
-    assert KUBERNETES.missing("ml", ("a", "b"), has) == ""
-    assert "ConfigMap" in KUBERNETES.missing("ml", ("a", "c"), has)
+    assert KUBERNETES.missing("k", "ml", ("a", "b"), has) == ""
+    assert "ConfigMap" in KUBERNETES.missing("k", "ml", ("a", "c"), has)
+    assert "ConfigMap" in KUBERNETES.missing("k", "ml", ("d",), has)
 
 
 def test_a_choice_names_its_variables() -> None:
     """That of extras is among them where runs may have extras."""
-    choice = Choice(owner="a/b", version="1", keys=())
+    choice = Choice(owner="a/b", version="1", pool="k", keys=())
     assert choice.variables == ["dependency_set", "extra_py_deps"]
-    assert Choice(owner="a/b", version="1", keys=(), extras=False).variables == ["dependency_set"]
+    assert Choice(owner="a/b", version="1", pool="k", keys=(), extras=False).variables == [
+        "dependency_set"
+    ]

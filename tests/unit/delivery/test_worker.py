@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from flowdeps.api.names import mounted_name
 from flowdeps.delivery.in_image.extras import requirements
 from flowdeps.delivery.kinds.kubernetes.merge import merge
 from tests.cluster import prefect_env
@@ -55,7 +56,8 @@ def test_the_worker_fills_in_the_chosen_set(worker: Worker, own_template: Templa
         chosen = {"dependency_set": "ml-3f9a1c20de", "image": "registry.example.com/mine:2"}
         [manifest] = worker.manifests((merge(template, fragment()), chosen))
         volumes = {volume["name"]: volume for volume in pod(manifest)["volumes"]}
-        assert volumes["flowdeps-lock"]["configMap"]["name"] == "flowdeps-ml-3f9a1c20de"
+        name = mounted_name("ml-3f9a1c20de", pool="kubernetes")
+        assert volumes["flowdeps-lock"]["configMap"]["name"] == name
         labels = manifest["spec"]["template"]["metadata"]["labels"]
         assert labels["flowdeps.dev/set"] == "ml-3f9a1c20de"
         assert "prefect.io/flow-run-id" in labels
@@ -66,7 +68,7 @@ def test_the_worker_fills_in_the_chosen_set(worker: Worker, own_template: Templa
         variables = env(manifest)
         assert variables["FLOWDEPS_SET"]["value"] == "ml-3f9a1c20de"
         digest = variables["FLOWDEPS_LOCK"]["valueFrom"]["configMapKeyRef"]
-        assert digest["name"] == "flowdeps-ml-3f9a1c20de"
+        assert digest["name"] == name
         assert variables["PYTHONPATH"]["value"].startswith(f"{HOME}/boot:{HOME}/site:")
 
 
@@ -87,7 +89,8 @@ def test_a_set_may_come_from_a_prefect_variable(
     labels = manifest["spec"]["template"]["metadata"]["labels"]
     assert labels["flowdeps.dev/set"] == wanted
     volumes = {volume["name"]: volume for volume in pod(manifest)["volumes"]}
-    assert volumes["flowdeps-lock"]["configMap"]["name"] == f"flowdeps-{wanted}"
+    name = mounted_name(wanted, pool="kubernetes")
+    assert volumes["flowdeps-lock"]["configMap"]["name"] == name
     [install] = pod(manifest)["initContainers"]
     assert {"name": "FLOWDEPS_SET", "value": wanted} in install["env"]
     assert env(manifest)["FLOWDEPS_SET"]["value"] == wanted
@@ -127,7 +130,10 @@ def test_the_credentials_of_the_chosen_set_reach_the_install_container_alone(
     """The Secret has the ConfigMap's name, may be missing, and no other container mounts it."""
     [manifest] = worker.manifests((merge(own_template, fragment()), {"dependency_set": "ml"}))
     [volume] = [one for one in pod(manifest)["volumes"] if one["name"] == "flowdeps-credentials"]
-    assert volume["secret"] == {"secretName": "flowdeps-ml", "optional": True}
+    assert volume["secret"] == {
+        "secretName": mounted_name("ml", pool="kubernetes"),
+        "optional": True,
+    }
     [install] = pod(manifest)["initContainers"]
     assert "flowdeps-credentials" in [one["name"] for one in install["volumeMounts"]]
     assert "flowdeps-credentials" not in json.dumps(pod(manifest)["containers"])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from packaging.version import Version
 
+from flowdeps.api.names import mounted_name
 from flowdeps.clients.prefect.pool import OLDEST
 from flowdeps.delivery.kinds.kind import worker_image
 from flowdeps.delivery.kinds.kubernetes.merge import merge
@@ -81,7 +82,7 @@ def test_the_choice_reaches_everything_that_hangs_on_it(worker: Worker, template
     assert of_install["FLOWDEPS_SET"] == value(manifest, "FLOWDEPS_SET") == "ml"
     assert of_install["FLOWDEPS_EXTRAS"] == " ['httpx', 'rich']"
     [lock, *_] = pod(manifest)["volumes"]
-    assert lock["configMap"]["name"] == "flowdeps-ml"
+    assert lock["configMap"]["name"] == mounted_name("ml", pool="kubernetes")
     assert manifest["spec"]["template"]["metadata"]["labels"]["flowdeps.dev/set"] == "ml"
 
 

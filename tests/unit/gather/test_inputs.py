@@ -11,7 +11,7 @@ from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.resource import parse_spec
 from flowdeps.api.spec import SetSpec
-from flowdeps.gather.inputs import gather, gather_access
+from flowdeps.gather.inputs import Inputs, gather, gather_access
 from flowdeps.gather.sources import (
     Absent,
     ConfigMapKey,
@@ -23,6 +23,8 @@ from flowdeps.gather.sources import (
     Unreadable,
 )
 from flowdeps.locks.access import Access
+from flowdeps.locks.prefect_variable import parse_variable
+from flowdeps.locks.requirements_file import parse_requirements_file
 from flowdeps.scheduling.tracking import Failure
 from flowdeps.state.store import PoolView, SetKey
 from flowdeps.trials.image import Image, ImageRef
@@ -82,8 +84,8 @@ SPEC = spec_of(
 )
 BASE = spec_of(constraintsFrom=[{"prefectVariable": {"name": "extra"}}])
 KNOWN: dict[SourceRef, Content | Failure[Reason]] = {
-    LINES: Present("alpha"),
-    EXTRA: Present("beta<2"),
+    LINES: Present(parse_requirements_file("alpha")),
+    EXTRA: Present(parse_variable("beta<2")),
     SECRET: Present({"netrc": "machine a login b password c"}),
 }
 
@@ -164,3 +166,63 @@ def test_only_the_access_can_be_gathered() -> None:
         "spec.index.credentialsSecretRef: Secret flows/index is being read",
     )
     assert gather_access(MemoryLookup(), SPEC) == waits
+
+
+def lines(count: int, *, first: int = 0, length: int = 0) -> Present:
+    """What a source with so many requirements holds."""
+    names = (f"a{number}".ljust(length, "x") for number in range(first, first + count))
+    return Present(parse_requirements_file("\n".join(names)))
+
+
+def source(name: str) -> dict[str, Any]:
+    return {"configMapKeyRef": {"name": name, "key": "in"}}
+
+
+@pytest.mark.parametrize(
+    ("sets", "each", "says"),
+    [
+        (2, {"requirementsFrom": 16, "lines": 126}, "4,033 lines in all; at most 4,000 fit"),
+        (1, {"requirementsFrom": 4, "lines": 500, "length": 200}, "characters in all"),
+        (3, {"requirementsFrom": 15, "lines": 1}, "45 ConfigMaps and variables in all"),
+        (33, {"requirementsFrom": 0}, "more sets in all; at most 32 fit"),
+    ],
+)
+def test_a_set_and_those_that_it_includes_have_one_budget(
+    sets: int, each: dict[str, int], says: str
+) -> None:
+    """Sets, sources, lines and characters: the message names the fields, the limit, what to do."""
+    contents: dict[SourceRef, Content | Failure[Reason]] = {}
+    family = {}
+    for number in range(sets):
+        named = [f"s{number}-{one}" for one in range(each["requirementsFrom"])]
+        for one in named:
+            first = len(contents) * 10_000
+            contents[ConfigMapKey("flows", one, "in")] = lines(
+                each.get("lines", 0), first=first, length=each.get("length", 0)
+            )
+        family[f"s{number}"] = spec_of(
+            requirements=["a"],
+            requirementsFrom=[source(one) for one in named],
+            includes=[{"name": f"s{number + 1}"}] if number + 1 < sets else [],
+            python={"version": "3.12"},
+        )
+    found = gather(MemoryLookup(contents=contents, sets=family), family["s0"])
+    assert isinstance(found, Outcome)
+    assert found.reason is Reason.INVALID_SPEC
+    assert says in found.message
+    assert found.message.startswith(
+        "spec.requirements, spec.constraints, their sources and spec.in"
+    )
+    assert found.message.endswith("divide the set")
+
+
+def test_what_is_named_again_counts_once() -> None:
+    """The same lines in 16 sources, each of which is named twice."""
+    contents: dict[SourceRef, Content | Failure[Reason]] = {
+        ConfigMapKey("flows", f"s{number}", "in"): lines(1900) for number in range(16)
+    }
+    named = [source(f"s{number}") for number in range(16)]
+    spec = spec_of(requirementsFrom=named, constraintsFrom=named, python={"version": "3.12"})
+    found = gather(MemoryLookup(contents=contents), spec)
+    assert isinstance(found, Inputs)
+    assert len(found.names) == 1901

@@ -3,8 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from flowdeps.locks.image import Distribution, ImageError, ImageFacts
+from flowdeps.locks.image import MOST_CHARACTERS, Distribution, ImageError, ImageFacts
 from flowdeps.locks.inspection import parse_freeze, parse_image_packages, parse_inspect, parse_probe
+from flowdeps.locks.installed_requirements import all_installed_requirements
 from tests.unit.locks.builders import AMD64
 
 MARKERS = {"python_full_version": "3.11.9", "sys_platform": "linux", "platform_machine": "x86_64"}
@@ -257,3 +258,105 @@ def test_a_line_without_a_version_is_refused_with_the_way_out(line: str, shown: 
         f"line 2: {shown!r} is not name==version; "
         "give the JSON of `pip inspect`, or the lines of `pip list --format=freeze`"
     )
+
+
+_DEEP = "a; " + "(" * 500 + 'os_name=="posix"' + ")" * 500
+_EXTRAS = [f"e{number}" for number in range(600)]
+
+
+@pytest.mark.parametrize(
+    ("packages", "says"),
+    [
+        ([(f"p{number}", ()) for number in range(5001)], "5,001 packages, 5,000 are allowed"),
+        ([("p", ("a",) * 20_001)], "20,001 requirements of its packages, 20,000 are allowed"),
+        ([("p", ("a" * 4000,) * 226)], "904,000 characters of them, 900,000 are allowed"),
+        ([("p", (f"a[{','.join(_EXTRAS)}]; " + "or extra=='b'" * 90,) * 20)], "comparisons in"),
+        ([("p", ("a" * 5000,))], "which has 5,000 characters and 0 parentheses; 4,096 and 16"),
+        ([("p", (_DEEP,))], "1,019 characters and 500 parentheses; 4,096 and 16 are allowed"),
+    ],
+)
+def test_what_an_image_reports_has_a_budget(
+    packages: list[tuple[str, tuple[str, ...]]], says: str
+) -> None:
+    """The message has the limit and what to do: of a pod, stored, and of `pip inspect`."""
+    distributions = [Distribution(name, "1.0", requires) for name, requires in packages]
+    records = [
+        {"name": one.name, "version": one.version, "requires": one.requires}
+        for one in distributions
+    ]
+    metadata = [
+        {"name": one.name, "version": one.version, "requires_dist": one.requires}
+        for one in distributions
+    ]
+    stored = json.loads(FACTS.to_json())
+    stored["distributions"] = [[one.name, one.version, one.requires, []] for one in distributions]
+    inspected = {"environment": MARKERS, "installed": [{"metadata": one} for one in metadata]}
+    for read, text in (
+        (parse_probe, printed(HEAD, *records)),
+        (ImageFacts.from_json, json.dumps(stored)),
+        (parse_inspect, json.dumps(inspected)),
+    ):
+        with pytest.raises(ImageError) as caught:
+            read(text)
+        if len(text) <= MOST_CHARACTERS:  # a longer one is no JSON as far as it is read
+            assert says in str(caught.value)
+            assert "use an image with" in str(caught.value)
+            assert str(caught.value).isprintable()
+
+
+def test_a_probe_that_never_ends_is_not_read() -> None:
+    """A pod's log is longer than what is stored of it."""
+    record = {"name": "p", "version": "1.0", "requires": ["a" * 4000] * 200}
+    with pytest.raises(
+        ImageError, match=r"more than 1,800,000 characters; use an image"
+    ):
+        parse_probe(printed(HEAD, record, record, record))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("distributions", [["Six", "1.0", [], []]]),
+        ("distributions", [["six", "one", [], []]]),
+        ("distributions", [["six", "1." + "0" * 5000 + "1", [], []]]),
+        ("distributions", [["six", "1.0", ["a", 5], []]]),
+        ("markers", {"python_version": 5}),
+    ],
+)
+def test_stored_facts_that_somebody_edited_are_read_again(field: str, value: object) -> None:
+    """What is compared later can be compared; else a pod looks again."""
+    stored = {**json.loads(FACTS.to_json()), field: value}
+    with pytest.raises(ImageError):
+        ImageFacts.from_json(json.dumps(stored))
+
+
+def test_no_text_of_an_image_is_shown_or_stored_as_it_was_written() -> None:
+    """Lone surrogates, which JSON may hold, can be written nowhere."""
+    odd = "a; os_name == '\ud800\x1b[31m'"
+    record = {**SIX, "requires": [odd]}
+    head = {**HEAD, "pythonPath": ["/a\ud800"], "libc": "\u202emusl"}
+    facts = parse_probe(printed(head, record))
+    [six] = facts.distributions
+    assert six.requires == ("a; os_name == '��[31m'",)
+    assert (facts.python_path, facts.libc) == (("/a�",), "�musl")
+    assert ImageFacts.from_json(facts.to_json()) == facts
+
+
+def test_each_requirement_is_evaluated_only_for_the_extras_that_it_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So that facts of 50 KiB, which anybody may write, do not take seconds."""
+    evaluated = 0
+
+    def count(*_: object, **__: object) -> bool:
+        nonlocal evaluated
+        evaluated += 1
+        return True
+
+    monkeypatch.setattr("flowdeps.locks.installed_requirements.marker_holds", count)
+    requires = tuple(f"b{number}; extra == 'e{number}'" for number in range(500))
+    asks = f"p[{','.join(f'e{number}' for number in range(500))}]"
+    facts = replace(FACTS, distributions=(Distribution("p", "1.0", (*requires, asks)),))
+    assert len(list(all_installed_requirements(facts, platform=AMD64))) == evaluated
+    # Each alone and with its extra; nothing for each extra of the others.
+    assert evaluated == 2 * len(requires) + 1

@@ -161,3 +161,20 @@ def test_a_text_that_is_no_lock_is_refused_with_its_line(text: str, message: str
     with pytest.raises(LockError) as caught:
         parse_lock(text)
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a==1.0" + " " * 500 + "--hash=sha256:" + "0" * 64,
+        "a==1.0 ;" + " " * 500 + "b",
+        "a==" + "1" * 5000,
+        "a==1.0 ; " + " or " * 500,
+        "a==1.0 --hash=" + "é" * 500,
+    ],
+)
+def test_a_hostile_line_of_a_lock_is_refused_in_a_few_words(line: str) -> None:
+    """Whatever it holds, the message has no more of it than a line."""
+    with pytest.raises(LockError) as caught:
+        parse_lock(f"# python: 3.12\n# platforms: linux/amd64\n{line}x\n")
+    assert len(str(caught.value)) < 250

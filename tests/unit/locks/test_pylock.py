@@ -1,5 +1,7 @@
+from typing import Any
+
 import pytest
-from packaging.utils import canonicalize_name
+from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from flowdeps.locks.pylock import PylockError, UnusableWheelsError, read_pylock, write_preferences
 from tests.unit.locks.builders import AMD64, ARM64, BOTH
@@ -85,3 +87,29 @@ def test_preferences_are_a_minimal_pylock() -> None:
         '[[packages]]\nname = "a"\nversion = "1.0"\n'
         '[[packages]]\nname = "b"\nversion = "2.0"\n'
     )
+
+
+ODD = "-".join(".".join(f"{letter}{number}" for number in range(20)) for letter in "pal")
+
+
+@pytest.mark.parametrize("odd", [ODD, ODD.replace(".", "%2E"), "py3-none-" + "any." * 70 + "any"])
+def test_wheels_with_names_that_nobody_can_read_are_left_out(
+    odd: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing expands the tags that one stands for: 110 of each kind would fill the memory."""
+    names: list[str] = []
+
+    def parse(name: str) -> Any:
+        names.append(name)
+        return parse_wheel_filename(name)
+
+    monkeypatch.setattr("packaging.pylock.parse_wheel_filename", parse)
+    pin = read_pylock(resolution(odd, "py3-none-any"), target=BOTH, platform=AMD64).pins[
+        canonicalize_name("a")
+    ]
+    assert pin.hashes == ("sha256:" + "1" * 64,)
+    assert names == ["a-1.0-py3-none-any.whl"]
+    with pytest.raises(
+        UnusableWheelsError, match=r"^the index offers a==1\.0 only as wheels "
+    ):
+        read_pylock(resolution(odd), target=BOTH, platform=AMD64)

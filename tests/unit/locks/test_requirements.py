@@ -45,6 +45,11 @@ def test_a_requirement_has_one_normal_text(text: str, normal: str) -> None:
         ),
         ("a@file:///a", f'"a@…": a URL is not allowed; {PUBLISH}'),
         ("a @ ./b", f'"a @…": a URL is not allowed; {PUBLISH}'),
+        (
+            f"a; {'(' * 17}os_name=='b'{')' * 17}",
+            f"\"a; {'(' * 17}os_name=='b'{')' * 17}\": it has more than 16 parentheses;"
+            " write the marker with fewer",
+        ),
         ("a==1 --hash=x", '"a==1 --hash=x": a hash is not allowed; the lock records the hashes'),
         (
             "a===${HOME}",

@@ -88,3 +88,29 @@ def test_a_free_threaded_build_does_not_fit_the_usual_interpreter() -> None:
 def test_a_name_that_no_wheel_has_does_not_fit() -> None:
     """A file name that can't be read is no wheel for us, and no error."""
     assert not Target("3.11", (AMD64,)).fits("a-1.0.tar.gz", AMD64)
+
+
+def _compressed(each: int) -> str:
+    """The name of a wheel with so many tags a part."""
+    parts = (".".join(f"{letter}{number}" for number in range(each)) for letter in "pal")
+    return f"a-1.0-{'-'.join(parts)}.whl"
+
+
+@pytest.mark.parametrize(
+    "name", [_compressed(9), _compressed(110), f"a-1.0-py3-none-{'any.' * 60}any.whl"]
+)
+def test_a_name_that_stands_for_very_many_tags_is_not_read(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They grow with the cube of its length: nothing expands them."""
+    read: list[str] = []
+    monkeypatch.setattr("flowdeps.locks.target.parse_wheel_filename", read.append)
+    assert not Target("3.12", (AMD64,)).fits(name, AMD64)
+    assert read == []
+
+
+def test_a_name_with_many_tags_is_read() -> None:
+    """As numpy's, and more."""
+    many = ".".join(f"manylinux_2_{number}_x86_64" for number in range(10, 18))
+    name = f"a-1.0-py2.py3.cp312-none.abi3-{many}.whl"
+    assert Target("3.12", (AMD64,)).fits(name, AMD64)

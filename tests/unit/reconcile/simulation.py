@@ -7,7 +7,6 @@ only with a change, watches, finalizers, owners, immutable data, fields of other
 """
 
 import asyncio
-import copy
 import json
 import pickle
 import random
@@ -22,7 +21,7 @@ from typing import Any, TypeVar, cast
 from packaging.specifiers import SpecifierSet
 
 from flowdeps.api.config import parse_config
-from flowdeps.api.names import PURPOSE_LABEL, SET_LABEL
+from flowdeps.api.names import LOCK_VOLUME, PURPOSE_LABEL, SET_LABEL, mounted_name
 from flowdeps.api.reasons import Reason
 from flowdeps.app.assembly import make_context
 from flowdeps.app.service import Service
@@ -35,9 +34,10 @@ from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock, Pin, parse_lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.requirements import parse_requirement, requirement_name
-from flowdeps.resolver.errors import IndexUnavailableError, UnsatisfiableError
+from flowdeps.resolver.errors import IndexUnavailableError, LimitExceededError, UnsatisfiableError
 from flowdeps.resolver.resolve import Resolution
 from flowdeps.telemetry.metrics import Metrics
+from tests.support.faults import Gate
 from tests.unit.delivery.samples import pool as pool_template
 from tests.unit.locks.builders import digest
 from tests.unit.scheduling import virtual
@@ -47,11 +47,19 @@ Body = dict[str, Any]
 Watcher = Callable[[str | None, str, Body], None]
 T = TypeVar("T")
 
+OPEN: Body = {
+    "name": "*",
+    "image": "registry.example.com/flows:1",
+    "namespaces": ["*"],
+    "defaultNamespaces": ["*"],
+}
+"""An entry of `workPools` by which every pool takes sets of every namespace."""
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def _copied(value: T) -> T:
-    """Copy a value; a whole template ten times as fast as `copy.deepcopy` does."""
+    """Copy a value of JSON's kinds; ten times as fast as `copy.deepcopy` does."""
     copied: T = pickle.loads(pickle.dumps(value))  # noqa: S301
     return copied
 
@@ -71,9 +79,9 @@ class MemoryCluster:
         self.uid = "cluster-1"
         self.writes: Counter[str] = Counter()
         self.events: list[tuple[str, str, str]] = []
-        self.watcher: Watcher = lambda *_: None
+        self.watch = MemoryWatch()
         self.away = False
-        self.lag = 0.001  # of the watch
+        self.seconds = 0.002  # that an answer takes
         self.unlistable: set[str] = set()
         self.secrets: dict[tuple[str, str], Body] = {}
         self.pods = MemoryNode(self)
@@ -130,12 +138,23 @@ class MemoryCluster:
         meta = {"namespace": namespace, "name": name, "uid": f"uid-{namespace}-{name}"}
         self._store(self.secrets, "secret", {"metadata": meta, "data": dict(data)})
 
-    def run_pod(self, namespace: str, *, labels: Mapping[str, str]) -> None:
+    def run_pod(self, namespace: str, *, choice: str, pool: str) -> None:
         """A flow's pod, which runs until it is taken away."""
-        meta = {"namespace": namespace, "name": "run", "uid": "run", "labels": dict(labels)}
+        labels = {SET_LABEL: choice}
+        meta = {"namespace": namespace, "name": "run", "uid": "run", "labels": labels}
         container = {"name": "prefect-job", "image": "registry.example.com/slow:1"}
-        body = {"metadata": meta, "spec": {"containers": [container]}}
+        mounted = {"name": LOCK_VOLUME, "configMap": {"name": mounted_name(choice, pool=pool)}}
+        body = {"metadata": meta, "spec": {"containers": [container], "volumes": [mounted]}}
         self.pods.pods[namespace, "run"] = (body, float("inf"))
+
+    def end_pod(self, namespace: str, *, failed: bool) -> None:
+        """The end of that pod, which its Job keeps."""
+        body, _ = self.pods.pods[namespace, "run"]
+        ended = {"terminated": {"finishedAt": clock().isoformat()}}
+        body["status"] = {
+            "phase": "Failed" if failed else "Succeeded",
+            "containerStatuses": [{"name": "prefect-job", "state": ended}],
+        }
 
     # What the operator asks
 
@@ -146,7 +165,7 @@ class MemoryCluster:
     async def each_set(self, namespaces: Sequence[str] = ()) -> AsyncIterator[Body]:
         await self._turn()
         for body in [b for (n, _), b in self.sets.items() if not namespaces or n in namespaces]:
-            yield copy.deepcopy(body)
+            yield _copied(body)
 
     async def list_sets(self, namespaces: Sequence[str] = ()) -> list[Body]:
         return [body async for body in self.each_set(namespaces)]
@@ -167,11 +186,11 @@ class MemoryCluster:
             if of_sets or body["metadata"].get("labels", {}).get(PURPOSE_LABEL, "-") in purposes
         ]
         for body in found:
-            yield copy.deepcopy(body)
+            yield _copied(body)
 
     async def get_config_map(self, namespace: str, name: str) -> Body | None:
         await self._turn()
-        return copy.deepcopy(self.maps.get((namespace, name)))
+        return _copied(self.maps.get((namespace, name)))
 
     async def apply_config_map(self, body: Body) -> Body:
         where = (body["metadata"]["namespace"], body["metadata"]["name"])
@@ -179,11 +198,13 @@ class MemoryCluster:
         await self._turn("apply_config_map" if there else "")
         if not there:
             raise ClusterError(404, "NotFound", f'namespaces "{where[0]}" not found')
-        made, known = copy.deepcopy(body), self.maps.get(where)
+        made, known = _copied(body), self.maps.get(where)
         if known is None:
+            self._check_same({"metadata": {"uid": "none", "resourceVersion": "none"}}, made)
             self._made += 1
             made["metadata"]["uid"] = f"uid-{self._made}"
         else:
+            self._check_same(known, made)
             if known.get("immutable") and known["data"] != made["data"]:
                 raise ClusterError(
                     422, "Invalid", "data: field is immutable when `immutable` is set"
@@ -220,7 +241,7 @@ class MemoryCluster:
             raise ClusterError(404, "NotFound", f"no set {uid}")  # of a status no uid is compared
         if resource_version not in (None, body["metadata"]["resourceVersion"]):
             raise ClusterError(409, "Conflict", "the object has been modified")
-        return self._store(self.sets, "set", {**body, "status": copy.deepcopy(status)})
+        return self._store(self.sets, "set", {**body, "status": _copied(status)})
 
     async def apply_finalizers(
         self, *, namespace: str, name: str, uid: str, finalizers: Sequence[str]
@@ -242,16 +263,23 @@ class MemoryCluster:
 
     async def get_secret(self, namespace: str, name: str) -> Body | None:
         await self._turn()
-        return copy.deepcopy(self.secrets.get((namespace, name)))
+        return _copied(self.secrets.get((namespace, name)))
 
     async def apply_secret(self, body: Body) -> Body:
         await self._turn("apply_secret")
         meta = body["metadata"]
+        if known := self.secrets.get((meta["namespace"], meta["name"])):
+            self._check_same(known, body)
         return self._store(self.secrets, "secret", self._made_anew(self.secrets, body, meta))
 
-    async def delete_secret(self, *, namespace: str, name: str, uid: str) -> None:
+    async def delete_secret(
+        self, *, namespace: str, name: str, uid: str, resource_version: str | None = None
+    ) -> None:
         await self._turn("delete_secret")
-        assert self.secrets.pop((namespace, name))["metadata"]["uid"] == uid
+        meta = self.secrets.get((namespace, name), {"metadata": {}})["metadata"]
+        same = meta and resource_version in (None, meta["resourceVersion"])
+        if same and meta["uid"] == uid:
+            del self.secrets[namespace, name]
 
     async def create_pod(self, body: Body) -> Body:
         await self._turn()
@@ -287,14 +315,20 @@ class MemoryCluster:
         known = objects.get((meta["namespace"], meta["name"]))
         self._made += 1
         uid = known["metadata"]["uid"] if known else f"uid-{self._made}"
-        return {**copy.deepcopy(body), "metadata": {**meta, "uid": uid}}
+        return {**_copied(body), "metadata": {**meta, "uid": uid}}
 
     async def _turn(self, write: str = "") -> None:
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(self.seconds)
         if self.away:
             raise ClusterError(0, "Unreachable", "the API server did not answer: away")
         if write:
             self.writes[write] += 1
+
+    def _check_same(self, known: Body, applied: Body) -> None:
+        """Refuse what is meant for another object, or for another version of it."""
+        for name in ("uid", "resourceVersion"):
+            if applied["metadata"].get(name) not in (None, known["metadata"][name]):
+                raise ClusterError(409, "Conflict", "the object has been modified")
 
     def _same(self, namespace: str, name: str, uid: str) -> Body:
         body = self.sets.get((namespace, name))
@@ -308,12 +342,12 @@ class MemoryCluster:
         if known:
             body["metadata"]["resourceVersion"] = known["metadata"]["resourceVersion"]
             if body == known:
-                return copy.deepcopy(known)
+                return _copied(known)
         self._version += 1
         body["metadata"] = {**body["metadata"], "resourceVersion": str(self._version)}
         objects[where] = body
         self._tell("MODIFIED" if known else "ADDED", kind, body)
-        return copy.deepcopy(body)
+        return _copied(body)
 
     def _remove(
         self, objects: dict[tuple[str, str], Body], kind: str, where: tuple[str, str]
@@ -330,12 +364,59 @@ class MemoryCluster:
             if any(one["uid"] == uid for one in body["metadata"].get("ownerReferences", [])):
                 self._remove(self.maps, "map", key)
 
-    def _tell(self, event: str | None, kind: str, body: Body) -> None:
+    def _tell(self, event: str, kind: str, body: Body) -> None:
         unseen = kind == "map" and SET_LABEL not in body["metadata"].get("labels", {})
         if unseen or kind == "secret":
             return  # not what the operator watches
-        told = copy.deepcopy(body)
-        asyncio.get_running_loop().call_later(self.lag, lambda: self.watcher(event, kind, told))
+        self.watch.tell(event, kind, _copied(body))
+
+
+class MemoryWatch:
+    """Brings events to the operator: of one object in their order, of several in any.
+
+    Each takes `lag(uid)` seconds. An event waits until there are `behind` newer ones; one for which
+    `missed` is true never comes.
+    """
+
+    def __init__(self) -> None:
+        self._watcher: Watcher | None = None
+        self._waiting: list[tuple[str, str, Body]] = []
+        self._last: dict[str, float] = {}
+        self._well()
+
+    def _well(self) -> None:
+        self.behind = 0
+        self.lag: Callable[[str], float] = lambda _uid: 0.001
+        self.missed: Callable[[str], bool] = lambda _event: False
+
+    def mend(self) -> None:
+        """Be as a watch should be."""
+        self._well()
+        self._bring()
+
+    def connect(self, watcher: Watcher | None) -> None:
+        """Bring what happens from now on to `watcher`; None: to nobody."""
+        self._watcher = watcher
+        self._waiting.clear()
+
+    def tell(self, event: str, kind: str, body: Body) -> None:
+        """Take in an event."""
+        if self._watcher and not self.missed(event):
+            self._waiting.append((event, kind, body))
+            self._bring()
+
+    def _bring(self) -> None:
+        loop = asyncio.get_running_loop()
+        while len(self._waiting) > self.behind:
+            event, kind, body = self._waiting.pop(0)
+            uid = body["metadata"]["uid"]
+            due = max(loop.time() + self.lag(uid), self._last.get(uid, 0.0) + 1e-6)
+            self._last[uid] = due
+            loop.call_at(due, self._arrive, self._watcher, event, kind, body)
+
+    def _arrive(self, watcher: Watcher, event: str, kind: str, body: Body) -> None:
+        if watcher is self._watcher:  # else an operator that is gone
+            watcher(event, kind, body)
 
 
 _UNSCHEDULED = {
@@ -373,17 +454,19 @@ class MemoryNode:
         if where in self.pods:
             raise ClusterError(409, "AlreadyExists", "there is one")
         self.made[meta["name"].split("-")[1]] += 1
-        made = copy.deepcopy(body)
+        made = _copied(body)
         made["metadata"]["uid"] = f"pod-{self.made.total()}"
         self.pods[where] = (made, virtual.now())
         self.most = max(self.most, len(self.pods))
-        return copy.deepcopy(made)
+        return _copied(made)
 
     def get(self, namespace: str, name: str) -> Body | None:
         found = self.pods.get((namespace, name))
         if found is None:
             return None
-        body, since = copy.deepcopy(found[0]), found[1]
+        body, since = _copied(found[0]), found[1]
+        if "status" in body:
+            return body
         if self.instead:
             return {**body, "status": self.instead[0]}
         if namespace in self.full:
@@ -394,6 +477,9 @@ class MemoryNode:
         phase = "Pending"
         if image is None:
             state = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+        elif image.hangs:
+            if virtual.now() - since >= body["spec"]["activeDeadlineSeconds"]:
+                return {**body, "status": {"phase": "Failed", "reason": "DeadlineExceeded"}}
         elif virtual.now() - since >= self.seconds:
             code = 1 if self._broken(body, image) else 0
             state = {"terminated": {"exitCode": code}}
@@ -452,7 +538,7 @@ class MemoryNode:
 class MemoryImage:
     """A flow image: its content's id, its packages, and which packages can't be imported in it;
     `requires`: what packages need, the image's or a lock's; `clashes`: those that hide a module of
-    it; `notes`: what a trial in it says."""
+    it; `notes`: what a trial in it says; `hangs`: whether its pods run until they are ended."""
 
     id: str = "sha256:1"
     packages: dict[str, str] = field(default_factory=lambda: {"prefect": "3.0"})
@@ -460,6 +546,7 @@ class MemoryImage:
     requires: Mapping[str, Sequence[str]] = field(default_factory=dict)
     clashes: frozenset[str] = frozenset()
     notes: Sequence[str] = ()
+    hangs: bool = False
 
     def lines(self, pins: Mapping[str, str]) -> list[str]:
         """What a probe in it prints, with `pins` on top."""
@@ -474,12 +561,13 @@ class MemoryImage:
 
 
 class MemoryPrefect:
-    """Work pools; `outage` is what every request ends in while it is set."""
+    """Work pools; `outage` is what every request ends in while it is set. Requests are counted."""
 
     def __init__(self) -> None:
         self.pools: dict[str, Pool] = {}
         self.writes: Counter[str] = Counter()
         self.outage: PoolsError | None = None
+        self.requests = 0
         self.variables: dict[str, Any] = {}
         self.chosen_sets: set[str] = set()
         self.workers_of: dict[str, Workers] = {}
@@ -513,7 +601,7 @@ class MemoryPrefect:
         if name not in self.pools:
             raise PoolsError(Reason.POOL_NOT_FOUND, f'there is no work pool "{name}"')
         self.writes[name] += 1
-        self.pools[name] = Pool(name, self.pools[name].type, copy.deepcopy(dict(template)))
+        self.pools[name] = Pool(name, self.pools[name].type, _copied(dict(template)))
 
     async def chosen(self, name: str, variable: str) -> set[str]:
         await self._turn()
@@ -534,6 +622,7 @@ class MemoryPrefect:
         yield ""
 
     async def _turn(self) -> None:
+        self.requests += 1
         await asyncio.sleep(0.005)
         if self.outage:
             raise self.outage
@@ -543,8 +632,11 @@ class MemoryIndex:
     """Locks as uv would make them: the newest `release` of all that isn't excluded, pins kept where
     they may be. Each takes `seconds`.
 
-    A requirement `impossible` can't be met.
+    A requirement `impossible` can't be met, and the index of one whose name begins with `hangs`
+    never ends an answer.
     """
+
+    TIMEOUT = 300.0
 
     def __init__(self) -> None:
         self.release = 1
@@ -554,6 +646,7 @@ class MemoryIndex:
         self.notes: tuple[str, ...] = ()
         self.asked: list[tuple[LockRequest, Access | None]] = []
         self.after: list[tuple[Lock | None, bool]] = []
+        self.running = self.most = 0
 
     async def resolve(
         self, request: LockRequest, *, previous: Lock | None, keep: bool, access: Access | None
@@ -561,10 +654,18 @@ class MemoryIndex:
         self.asked.append((request, access))
         self.after.append((previous, keep))
         self.resolved.append(virtual.now())
-        await asyncio.sleep(self.seconds)
+        names = [requirement_name(line) for line in request.requirements]
+        hangs = any(name.startswith("hangs") for name in names)
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            await asyncio.sleep(self.TIMEOUT if hangs else self.seconds)
+        finally:
+            self.running -= 1
+        if hangs:
+            raise LimitExceededError("no resolution within 300 seconds")
         if self.away:
             raise IndexUnavailableError("the index did not answer")
-        names = [requirement_name(line) for line in request.requirements]
         if "impossible" in names:
             raise UnsatisfiableError("impossible does not fit together")
         known = {pin.name: pin.version for pin in previous.pins} if previous and keep else {}
@@ -591,20 +692,33 @@ class Simulation:
 
     def __init__(self, **config: Any) -> None:
         self.cluster, self.prefect, self.index = MemoryCluster(), MemoryPrefect(), MemoryIndex()
-        self.config = parse_config(
-            {"workPools": [{"name": "*", "image": "registry.example.com/flows:1"}], **config}
-        )
+        self.config = parse_config({"workPools": [OPEN], **config})
         self.passes: Counter[str] = Counter()
         self.chance = random.Random(0)
         self.trace: list[tuple[float, str]] = []
 
+    def save(self) -> bytes:
+        """All that outlives an operator, and the time."""
+        cluster, prefect, index = self.cluster, self.prefect, self.index
+        objects = (cluster.sets, cluster.maps, cluster.secrets, cluster.pods.pods)
+        rest = (cluster.namespaces, cluster.pods.images, prefect.pools, index.release)
+        return pickle.dumps((objects, rest, cluster._version, cluster._made, virtual.now()))
+
+    def load(self, saved: bytes) -> None:
+        """Begin where another simulation was saved; to be run with a clock that begins there."""
+        cluster, prefect, index = self.cluster, self.prefect, self.index
+        objects, rest, cluster._version, cluster._made, _ = pickle.loads(saved)  # noqa: S301
+        cluster.sets, cluster.maps, cluster.secrets, cluster.pods.pods = objects
+        cluster.namespaces, cluster.pods.images, prefect.pools, index.release = rest
+
     @asynccontextmanager
-    async def operator(self) -> AsyncIterator[Service]:
-        """A running operator; at the end it is dropped, as by a kill."""
+    async def operator(self, gate: Gate | None = None) -> AsyncIterator[Service]:
+        """A running operator behind a gate; at the end it is dropped, as by a kill."""
+        cluster, pools = self.clients(gate)
         context = make_context(
             self.config,
-            cluster=cast("Cluster", self.cluster),
-            pools=cast("Pools", self.prefect),
+            cluster=cluster,
+            pools=pools,
             resolve=self.index.resolve,
             metrics=Metrics(),
             now=clock,
@@ -625,10 +739,15 @@ class Simulation:
             yield service
             assert not task.done(), "the operator ended by itself"
         finally:
-            self.cluster.watcher = lambda *_: None
+            self.cluster.watch.connect(None)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             await context.close()
+
+    def clients(self, gate: Gate | None = None) -> tuple[Cluster, Pools]:
+        """The cluster and Prefect as the operator's clients, behind a gate."""
+        clients = cast("Cluster", self.cluster), cast("Pools", self.prefect)
+        return gate.around(*clients) if gate else clients
 
     async def _watch(self, service: Service) -> None:
         def watcher(event: str | None, kind: str, body: Body) -> None:
@@ -639,10 +758,10 @@ class Simulation:
             tell(event, body)
 
         for body in list(self.cluster.sets.values()):
-            watcher(None, "set", copy.deepcopy(body))
+            watcher(None, "set", _copied(body))
         for body in list(self.cluster.maps.values()):
-            watcher(None, "map", copy.deepcopy(body))
-        self.cluster.watcher = watcher
+            watcher(None, "map", _copied(body))
+        self.cluster.watch.connect(watcher)
         await asyncio.sleep(10_000_000)
 
     # What a person sees
@@ -658,9 +777,9 @@ class Simulation:
                 return one["status"], one["reason"]
         return "Unknown", ""
 
-    def pins(self, name: str, *, namespace: str = "flows") -> str:
-        """The pins that a ConfigMap `flowdeps-<name>` holds, in one line."""
-        body = self.cluster.maps.get((namespace, f"flowdeps-{name}"))
+    def pins(self, name: str, *, namespace: str = "flows", pool: str = "") -> str:
+        """The pins that runs of a pool mount by a key, or a set's own by its name, in one line."""
+        body = self.cluster.maps.get((namespace, mounted_name(name, pool=pool)))
         lines = body["data"]["requirements.txt"].splitlines() if body else []
         return " ".join(line.partition(" ")[0] for line in lines if re.match(r"\w.*==", line))
 
@@ -670,4 +789,4 @@ class Simulation:
 
     def state(self) -> Any:
         """Everything that is kept, with its versions."""
-        return copy.deepcopy((self.cluster.sets, self.cluster.maps, self.prefect.pools))
+        return _copied((self.cluster.sets, self.cluster.maps, self.prefect.pools))

@@ -12,7 +12,7 @@ from tests.unit.reconcile.test_life import HOUR, MINUTE, play, settled
 def other(sim: Simulation, pool: str, *, cluster: str) -> None:
     """An operator of the same owner elsewhere offers a set of its own."""
     fragment = Fragment(
-        owner="flowdeps/flowdeps", cluster=cluster, version="0.1.0", keys=("theirs",)
+        owner="flowdeps/flowdeps", cluster=cluster, version="0.1.0", pool=pool, keys=("theirs",)
     )
     sim.prefect.edit(pool, **merge(sim.prefect.pools[pool].template, fragment))
 

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from flowdeps.reconcile.dependency_set.retention import GRACE
 from tests.unit.reconcile.simulation import Simulation
 from tests.unit.reconcile.test_life import HOUR, MINUTE, OUTAGE, play
 
@@ -54,13 +55,13 @@ def test_nothing_is_read_for_a_set_whose_end_no_watch_told() -> None:
             assert context.sources.needed()
             assert context.images.needed()
             meta = sim.cluster.sets["flows", "ml"]["metadata"]
-            watcher, sim.cluster.watcher = sim.cluster.watcher, lambda *_: None
+            sim.cluster.watch.missed = lambda _event: True
             await sim.cluster.apply_finalizers(
                 namespace="flows", name="ml", uid=meta["uid"], finalizers=[]
             )
             sim.cluster.delete("ml")
             await asyncio.sleep(1)
-            sim.cluster.watcher = watcher
+            sim.cluster.watch.missed = lambda _event: False
             await asyncio.sleep(HOUR)
             assert not context.sources.needed()
             assert not context.images.needed()
@@ -92,7 +93,7 @@ def test_what_ends_while_the_operator_is_away_leaves_no_copy(
         async with sim.operator():
             await asyncio.sleep(prefect_is_back)
             sim.prefect.outage = None
-            await asyncio.sleep(5 * MINUTE)
+            await asyncio.sleep(5 * MINUTE + GRACE)
         places = {namespace for namespace, _ in sim.cluster.maps}
         assert places == (set() if "deleted" in what else {"flows", "others"})
 

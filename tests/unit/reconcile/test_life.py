@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from flowdeps.api.names import SET_LABEL, mounted_name
 from flowdeps.api.reasons import Reason
 from flowdeps.clients.prefect.errors import PoolsError
 from tests.unit.reconcile.simulation import Simulation
 from tests.unit.scheduling import virtual
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
+COPY = mounted_name("ml", pool="k")
 
 OUTAGE = PoolsError(Reason.PREFECT_UNAVAILABLE, "the Prefect API did not answer: away")
 
@@ -47,7 +49,7 @@ def test_a_set_is_locked_published_and_offered() -> None:
         sim.cluster.apply("ml", pools=["k"])
         await settled(sim)
         assert sim.ready("ml") == ("True", "Ready")
-        assert sim.pins("ml") == sim.pins("ml", namespace="jobs") == "pandas==1.0"
+        assert sim.pins("ml") == sim.pins("ml", namespace="jobs", pool="k") == "pandas==1.0"
         assert sim.prefect.keys("k") == ["ml"]
         assert sim.prefect.writes["k"] == 1
 
@@ -66,7 +68,7 @@ def test_a_set_is_locked_published_and_offered() -> None:
         ({"pools": ["k", "missing", "other"]}, ("False", "PoolNotFound")),
         ({"pools": ["lost"]}, ("False", "NamespaceNotFound")),
         ({"pools": [{"name": "k", "key": "taken"}]}, ("False", "Conflict")),
-        ({"namespace": "team", "name": "keyed"}, ("False", "Conflict")),
+        ({"namespace": "team", "name": "keyed"}, ("True", "Ready")),
     ],
 )
 def test_every_situation_comes_to_rest(changes: dict[str, Any], ready: tuple[str, str]) -> None:
@@ -263,7 +265,7 @@ def test_a_status_never_lands_on_a_set_that_was_made_anew() -> None:
 
         async def late(**write: Any) -> Any:
             if write["status"].get("lock") and not told:
-                sim.cluster.lag = MINUTE
+                sim.cluster.watch.lag = lambda _uid: MINUTE
                 sim.cluster.delete("ml")
                 sim.cluster.apply("ml", requirements=["impossible"])
             told.append((write["uid"], write["status"].get("lock")))
@@ -277,7 +279,7 @@ def test_a_status_never_lands_on_a_set_that_was_made_anew() -> None:
             await asyncio.sleep(MINUTE / 2)
             assert [uid for uid, _ in told] == [old]
             assert "status" not in sim.cluster.sets["flows", "ml"]
-            sim.cluster.lag = 0.001
+            sim.cluster.watch.lag = lambda _uid: 0.001
             await asyncio.sleep(5 * MINUTE)
             assert sim.ready("ml") == ("False", "Unsatisfiable")
             assert all(lock is None for uid, lock in told if uid != old)
@@ -305,37 +307,46 @@ def test_a_job_namespace_that_comes_later_is_filled_and_the_key_offered() -> Non
 
 
 def test_a_key_that_becomes_free_goes_to_who_waits_for_it() -> None:
-    """A set in conflict takes over when the older one changes its key, and again when it is
-    deleted, across pools with one job namespace."""
+    """A set in conflict takes over when the one that has the key changes it, and again when it is
+    deleted; of two that wait, the older one."""
 
     async def script(sim: Simulation) -> None:
         sim.cluster.namespaces.add("jobs")
-        for name in ("a", "b", "c"):
-            sim.prefect.make(name, namespace="jobs")
+        sim.prefect.make("a", namespace="jobs")
+
+        def serves(key: str) -> str:
+            body = sim.cluster.maps["jobs", mounted_name(key, pool="a")]
+            return str(body["metadata"]["labels"][SET_LABEL])
+
         sim.cluster.apply("first", pools=[{"name": "a", "key": "x"}])
         async with sim.operator():
             await asyncio.sleep(MINUTE)
-            sim.cluster.apply("second", pools=[{"name": "b", "key": "x"}])
+            sim.cluster.apply("second", pools=[{"name": "a", "key": "x"}])
             await asyncio.sleep(MINUTE)
-            sim.cluster.apply("third", namespace="team", pools=[{"name": "c", "key": "x"}])
+            sim.cluster.apply("third", namespace="team", pools=[{"name": "a", "key": "x"}])
             await asyncio.sleep(5 * MINUTE)
             assert sim.ready("second")[1] == sim.ready("third", namespace="team")[1] == "Conflict"
             sim.cluster.apply("first", pools=[{"name": "a", "key": "y"}])
             await asyncio.sleep(5 * MINUTE)
-            assert [sim.prefect.keys(name) for name in "abc"] == [["y"], ["x"], []]
+            assert (sim.prefect.keys("a"), serves("x"), serves("y")) == (
+                ["x", "y"],
+                "second",
+                "first",
+            )
             assert sim.ready("first") == sim.ready("second") == ("True", "Ready")
+            assert sim.ready("third", namespace="team") == ("False", "Conflict")
             sim.cluster.delete("second")
             await asyncio.sleep(5 * MINUTE)
-            assert [sim.prefect.keys(name) for name in "abc"] == [["y"], [], ["x"]]
+            assert (sim.prefect.keys("a"), serves("x")) == (["x", "y"], "third")
             assert sim.ready("third", namespace="team") == ("True", "Ready")
         await settled(sim)
 
     play(script)
 
 
-def test_a_set_that_loses_its_place_says_so() -> None:
-    """When a pool's jobs move to where another set has its home, the older set takes over a name
-    there, and the one that had it says Conflict, until the jobs move away."""
+def test_a_set_keeps_its_home_whatever_pools_do_there() -> None:
+    """A pool's jobs move to where another set has its home, which is named like a key of the pool:
+    both are Ready, and each has a ConfigMap of its own."""
 
     async def script(sim: Simulation) -> None:
         sim.cluster.namespaces.add("jobs")
@@ -344,21 +355,13 @@ def test_a_set_that_loses_its_place_says_so() -> None:
             sim.cluster.apply("guest", pools=[{"name": "k", "key": "host"}])
             await asyncio.sleep(MINUTE)
             sim.cluster.apply("host", requirements=["alpha"])
-            await asyncio.sleep(5 * MINUTE)
-            assert sim.ready("host") == sim.ready("guest") == ("True", "Ready")
-            template = sim.prefect.pools["k"].template
-            template["variables"]["properties"]["namespace"]["default"] = "flows"
-            await asyncio.sleep(5 * MINUTE)
-            assert sim.ready("guest") == ("True", "Ready")
-            assert sim.ready("host") == ("False", "Conflict")
-            assert sim.pins("host") == "pandas==1.0"
-        await settled(sim)
-        async with sim.operator():
-            template = sim.prefect.pools["k"].template
-            template["variables"]["properties"]["namespace"]["default"] = "jobs"
-            await asyncio.sleep(5 * MINUTE)
-            assert sim.ready("host") == sim.ready("guest") == ("True", "Ready")
-            assert sim.pins("host") == "alpha==1.0"
+            for namespace in ("flows", "jobs"):
+                properties = sim.prefect.pools["k"].template["variables"]["properties"]
+                properties["namespace"]["default"] = namespace
+                await asyncio.sleep(5 * MINUTE)
+                assert sim.ready("host") == sim.ready("guest") == ("True", "Ready")
+                assert sim.pins("host") == "alpha==1.0"
+                assert sim.pins("host", namespace=namespace, pool="k") == "pandas==1.0"
         await settled(sim)
 
     play(script)
@@ -376,14 +379,14 @@ def test_copies_where_nothing_is_watched_are_kept_without_writing(unlistable: se
         sim.prefect.make("k", namespace="jobs")
         sim.cluster.apply("ml", pools=["k"])
         await settled(sim)
-        assert sim.pins("ml", namespace="jobs") == "pandas==1.0"
+        assert sim.pins("ml", namespace="jobs", pool="k") == "pandas==1.0"
         async with sim.operator() as service:
             writes = sim.writes()
             await asyncio.sleep(HOUR)
             assert sim.writes() == writes
-            sim.cluster.edit_map("jobs", "flowdeps-ml", **{"requirements.txt": "evil==1.0"})
+            sim.cluster.edit_map("jobs", COPY, **{"requirements.txt": "evil==1.0"})
             await asyncio.sleep(11 * MINUTE)
-            assert sim.pins("ml", namespace="jobs") == "pandas==1.0"
+            assert sim.pins("ml", namespace="jobs", pool="k") == "pandas==1.0"
             await asyncio.sleep(HOUR)
             assert service.health.silent_watch is None
         await settled(sim)
@@ -489,7 +492,7 @@ def test_deleting_sets_gives_everything_back() -> None:
             await asyncio.sleep(HOUR)
             sim.cluster.apply("ml", pools=[{"name": "l", "key": "x"}])
             await asyncio.sleep(HOUR)
-            assert ("jobs", "flowdeps-ml") not in sim.cluster.maps
+            assert ("jobs", COPY) not in sim.cluster.maps
             sim.cluster.delete("ml")
             sim.cluster.delete("etl")
             await asyncio.sleep(10 * MINUTE)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from flowdeps.api.names import mounted_name
 from flowdeps.vulnerabilities.load import Advisories
 from flowdeps.vulnerabilities.osv import Builder
 from tests.unit.reconcile.simulation import MemoryImage, Simulation
@@ -702,7 +703,8 @@ def secret(sim: Simulation, password: str) -> None:
 
 def netrc(sim: Simulation, namespace: str = "flows") -> str | None:
     """The netrc file that runs of a namespace get."""
-    body = sim.cluster.secrets.get((namespace, "flowdeps-ml"))
+    name = mounted_name("ml", pool="" if namespace == "flows" else "k")
+    body = sim.cluster.secrets.get((namespace, name))
     return base64.b64decode(body["data"]["netrc"]).decode() if body else None
 
 
@@ -926,7 +928,7 @@ def test_a_revision_that_a_deployment_or_a_pod_names_is_kept_beyond_the_history(
                     sim.prefect.chosen_sets = {names[0]}
             assert {one["name"] for one in status(sim)["revisions"]} == set(names)
             sim.prefect.chosen_sets = set()
-            sim.cluster.run_pod("flows", labels={"flowdeps.dev/set": names[0]})
+            sim.cluster.run_pod("flows", choice=names[0], pool="k")
             sim.cluster.apply("ml", requirements=["alpha", "beta4"], **spec)
             await asyncio.sleep(5 * MINUTE)
             newest = status(sim)["lock"]["revision"]

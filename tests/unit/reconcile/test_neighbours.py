@@ -6,20 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from flowdeps.api.names import NAMESPACE_LABEL
+from flowdeps.api.names import NAMESPACE_LABEL, mounted_name
 from tests.unit.reconcile.simulation import Simulation
 from tests.unit.reconcile.test_life import HOUR, MINUTE, play, settled
 
-COPY = ("jobs", "flowdeps-ml")
+COPY = ("jobs", mounted_name("ml", pool="a"))
 
 
 def stage(sim: Simulation) -> None:
-    """A pool and a set for each of two teams; both sets have one key."""
+    """A pool, and sets of two teams that want one key of it."""
     sim.cluster.namespaces.add("jobs")
     sim.prefect.make("a", namespace="jobs")
-    sim.prefect.make("b", namespace="jobs")
     sim.cluster.apply("ml", pools=["a"])
-    sim.cluster.apply("ml", namespace="team", pools=["b"], requirements=["alpha"])
+    sim.cluster.apply("ml", namespace="team", pools=["a"], requirements=["alpha"])
 
 
 def serve(sim: Simulation, namespace: str) -> None:
@@ -44,8 +43,8 @@ def test_of_two_operators_sets_with_one_key_the_first_has_it() -> None:
         serve(sim, "flows")
         await settled(sim)
         assert sim.ready("ml") == ("False", "NameTaken")
-        assert "jobs/flowdeps-ml is of the set team/ml, which another operator" in message(sim)
-        assert sim.pins("ml", namespace="jobs") == "alpha==1.0"
+        assert f"{'/'.join(COPY)} is of the set team/ml, which another operator" in message(sim)
+        assert sim.pins("ml", namespace="jobs", pool="a") == "alpha==1.0"
         serve(sim, "team")
         async with sim.operator():
             await asyncio.sleep(15 * MINUTE)
@@ -55,7 +54,7 @@ def test_of_two_operators_sets_with_one_key_the_first_has_it() -> None:
         async with sim.operator():
             await asyncio.sleep(HOUR)
         assert sim.ready("ml") == ("True", "Ready")
-        assert sim.pins("ml", namespace="jobs") == "pandas==1.0"
+        assert sim.pins("ml", namespace="jobs", pool="a") == "pandas==1.0"
 
     play(script)
 
@@ -79,7 +78,7 @@ def test_a_copy_that_another_operator_overwrote_is_told_and_not_taken_back() -> 
             await asyncio.sleep(HOUR)
             assert sim.ready("ml") == ("False", "NameTaken")
             assert sim.cluster.maps[COPY]["metadata"]["labels"][NAMESPACE_LABEL] == "team"
-            assert sim.pins("ml", namespace="jobs") == "pandas==1.0"
+            assert sim.pins("ml", namespace="jobs", pool="a") == "pandas==1.0"
 
     play(script)
 
@@ -95,7 +94,7 @@ def test_copies_of_a_namespace_that_is_not_watched_any_more_are_told_once(
         async with sim.operator():
             sim.cluster.apply("ml", pools=[{"name": "a", "key": "etl"}])
             await asyncio.sleep(5 * MINUTE)
-            assert sim.pins("ml", namespace="jobs") == "alpha==1.0"
+            assert sim.pins("ml", namespace="jobs", pool="a") == "alpha==1.0"
         caplog.clear()
         sim.config = replace(sim.config, watch_namespaces=("flows",))
         async with sim.operator():

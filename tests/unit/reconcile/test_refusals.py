@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from flowdeps.api.names import mounted_name
 from flowdeps.clients.kubernetes.errors import ClusterError
+from flowdeps.reconcile.dependency_set.retention import GRACE
 from tests.unit.reconcile.simulation import Simulation
 from tests.unit.reconcile.test_life import HOUR, MINUTE, play, settled
 
@@ -50,8 +52,9 @@ def test_a_write_that_fails_in_one_namespace_holds_up_no_other(status: int) -> N
             sim.cluster.apply("ml", pools=["a", "b"])
             await asyncio.sleep(5 * MINUTE)
             assert sim.ready("ml") == ("False", "Publishing")
-            assert message(sim).startswith(f"ConfigMap bad/flowdeps-ml can't be written: {DOWN}")
-            assert sim.pins("ml", namespace="jobs") == "pandas==1.0"
+            name = mounted_name("ml", pool="a")
+            assert message(sim).startswith(f"ConfigMap bad/{name} can't be written: {DOWN}")
+            assert sim.pins("ml", namespace="jobs", pool="b") == "pandas==1.0"
             assert (sim.prefect.keys("a"), sim.prefect.keys("b")) == ([], ["ml"])
             accept(sim, "apply_config_map")
             await asyncio.sleep(HOUR)
@@ -75,14 +78,14 @@ def test_a_deletion_that_fails_is_told_and_keeps_no_pool_waiting() -> None:
             await asyncio.sleep(5 * MINUTE)
             refuse(sim, "delete_config_map", "bad")
             sim.cluster.apply("ml", pools=["b"])
-            await asyncio.sleep(10 * MINUTE)
+            await asyncio.sleep(10 * MINUTE + GRACE)
             assert sim.prefect.keys("b") == ["ml", "other"]
             assert sim.ready("ml") == ("False", "Publishing")
             assert DOWN in message(sim)
             accept(sim, "delete_config_map")
             await asyncio.sleep(HOUR)
             assert sim.ready("ml") == ("True", "Ready")
-            assert ("bad", "flowdeps-ml") not in sim.cluster.maps
+            assert ("bad", mounted_name("ml", pool="a")) not in sim.cluster.maps
         await settled(sim)
 
     play(script)

@@ -56,7 +56,7 @@ def test_a_mistake_in_one_loop_ends_no_other(what: str, caplog: pytest.LogCaptur
             setattr(client, what, broken)
             await asyncio.sleep(HOUR)
             sim.prefect.edit("k", **original)
-            sim.cluster.watcher = lambda *_: None
+            sim.cluster.watch.missed = lambda _event: True
             sim.cluster.apply("new", requirements=["alpha"], pools=["k"])
             await asyncio.sleep(15 * MINUTE)
             assert sim.prefect.keys("k") == ["ml", "new"]

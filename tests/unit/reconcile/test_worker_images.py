@@ -15,7 +15,7 @@ from tests.unit.reconcile.test_life import DAY, HOUR, MINUTE, OUTAGE, play, sett
 from tests.unit.reconcile.test_locks import conditions, status
 
 OWN = "registry.example.com/own:1"
-UNCONFIGURED: dict[str, Any] = {"workPools": [{"name": "*"}]}
+UNCONFIGURED: dict[str, Any] = {"workPools": [{"name": "*", "namespaces": ["*"]}]}
 
 
 def of_worker(version: str, python: str = "3.11") -> str:

@@ -8,6 +8,7 @@ from flowdeps.api.reasons import Reason
 from flowdeps.app.assembly import to_failure
 from flowdeps.locks.lock import Lock
 from flowdeps.resolver.errors import IndexUnavailableError, ResolveError, UnsatisfiableError
+from flowdeps.scheduling.limiter import Limiter
 from flowdeps.scheduling.single_flight import SingleFlight
 from flowdeps.scheduling.tracking import RETRY_SETTLED, Failure
 from flowdeps.state.store import SetKey
@@ -263,8 +264,8 @@ def test_what_is_forgotten_is_found_anew_and_what_is_under_way_goes_on() -> None
     virtual.run(main())
 
 
-def test_a_set_that_asks_something_else_meanwhile_is_called_for_that_too() -> None:
-    """A changed spec is a new question; the answer to the old one does not end the waiting."""
+def test_a_set_that_asks_something_else_meanwhile_is_called_for_that_alone() -> None:
+    """A changed spec is a new question: the old one, which nobody waits for, is not answered."""
 
     async def main() -> None:
         desk = Desk(LOCK)
@@ -273,9 +274,116 @@ def test_a_set_that_asks_something_else_meanwhile_is_called_for_that_too() -> No
         desk.ask(A, "new")
         await asyncio.sleep(6)
         assert desk.resolutions.waits(A)
+        assert (desk.cancelled, desk.resolutions.running()) == (1, 1)
         await asyncio.sleep(5)
         assert not desk.resolutions.waits(A)
-        assert [time for time, _ in desk.called] == [10, 15]
+        assert desk.called == [(15, A)]
+
+    virtual.run(main())
+
+
+def test_a_question_of_several_ends_with_the_last_who_withdraws_it() -> None:
+    """Whoever still waits gets the answer; whoever has withdrawn is not called."""
+
+    async def main() -> None:
+        desk = Desk(LOCK)
+        for key in (A, B, C):
+            desk.ask(key)
+        desk.resolutions.withdraw(A)
+        desk.resolutions.withdraw(A)
+        await asyncio.sleep(5)
+        with desk.resolutions.asking(B):
+            pass
+        with desk.resolutions.asking(C):
+            desk.ask(C)
+        assert [desk.resolutions.waits(key) for key in (A, B, C)] == [False, False, True]
+        await asyncio.sleep(6)
+        assert desk.called == [(10, C)]
+        desk.ask(A, "other")
+        await asyncio.sleep(5)
+        desk.resolutions.withdraw(A)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert (desk.cancelled, desk.resolutions.running()) == (1, 0)
+        assert len(asyncio.all_tasks()) == 1
+
+    virtual.run(main())
+
+
+def test_what_is_withdrawn_and_asked_again_in_the_same_moment_goes_on() -> None:
+    """Another set may take over a question from one that is edited."""
+
+    async def main() -> None:
+        desk = Desk(LOCK)
+        desk.ask(A)
+        await asyncio.sleep(5)
+        desk.resolutions.withdraw(A)
+        desk.ask(B)
+        await asyncio.sleep(6)
+        assert (desk.called, len(desk.resolved), desk.cancelled) == ([(10, B)], 1, 0)
+
+    virtual.run(main())
+
+
+def test_what_is_asked_again_while_it_ends_is_found_anew() -> None:
+    """A pod takes a while to go: whoever asks meanwhile is called when it has, and asks again."""
+
+    async def main() -> None:
+        desk = Desk(LOCK)
+        ends: list[float] = []
+
+        async def find() -> Lock:
+            try:
+                await asyncio.sleep(10)
+            finally:
+                await asyncio.sleep(3)
+                ends.append(virtual.now())
+            return LOCK
+
+        desk.resolutions.ask(A, "q", find)
+        await asyncio.sleep(5)
+        desk.resolutions.withdraw(A)
+        await asyncio.sleep(1)
+        assert desk.resolutions.ask(B, "q", find) is None
+        desk.resolutions.withdraw(B)  # ends nothing a second time
+        assert desk.resolutions.ask(C, "q", find) is None
+        await asyncio.sleep(3)
+        assert (ends, desk.called) == ([8], [(8, C)])
+        assert desk.resolutions.ask(C, "q", find) is None
+        await asyncio.sleep(14)
+        assert desk.resolutions.ask(C, "q", find) is LOCK
+        assert desk.called == [(8, C), (22, C)]
+
+    virtual.run(main())
+
+
+def test_a_question_of_two_namespaces_is_answered_when_either_has_its_turn() -> None:
+    """Whoever asks what somebody else has asked before does not wait in their line."""
+
+    async def main() -> None:
+        other = SetKey("team", "a")
+        desk = Desk(LOCK)
+        single = desk.resolutions
+        single.limiter, single.group = Limiter(2), lambda key: key.namespace
+        ends: dict[str, float] = {}
+
+        def ask(key: SetKey, question: str) -> None:
+            async def find() -> Lock:
+                async with single.turn(question):
+                    await asyncio.sleep(10)
+                ends[question] = virtual.now()
+                return LOCK
+
+            single.ask(key, question, find)
+
+        for number in range(20):
+            ask(SetKey("flows", str(number)), str(number))
+        await asyncio.sleep(1)
+        ask(other, "19")
+        await asyncio.sleep(300)
+        assert len(ends) == 20
+        assert ends["19"] == 11
+        assert max(ends.values()) == 190
 
     virtual.run(main())
 

@@ -40,8 +40,9 @@ def record(seed: str = "a", *, at: str = "2026-01-01T00:00:00.000000+00:00", **c
 
 
 def config(*pools: Mapping[str, Any]) -> Config:
-    """A configuration of pools."""
-    return parse_config({"workPools": [dict(pool) for pool in pools]} if pools else {})
+    """A configuration of pools; without any, all pools take sets of all namespaces."""
+    given = pools or [{"name": "*", "namespaces": ["*"], "defaultNamespaces": ["*"]}]
+    return parse_config({"workPools": [dict(pool) for pool in given]})
 
 
 def pools(**namespaces: str | Sequence[str]) -> dict[str, PoolView]:

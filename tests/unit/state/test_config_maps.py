@@ -32,7 +32,7 @@ from tests.unit.state.builders import (
     view,
 )
 
-JOBS = Location("jobs", "etl")
+JOBS = Location("jobs", "etl", "k")
 _T = "2026-01-0{}T00:00:00.000000+00:00".format
 
 
@@ -48,11 +48,13 @@ def test_a_revision_and_the_current_config_map_have_one_shape() -> None:
 
 
 def test_the_manifest_tells_what_the_lock_is_and_where_its_wheels_are() -> None:
-    """lock.json: the set, its key, the revision, the target, and the index without credentials."""
+    """lock.json: the set, its key in which pool, the revision, the target, and the index without
+    credentials. At home there is no pool."""
     _, current_ = config_maps(entry(), JOBS, record("abc"), summary="")
     assert json.loads(current_.body(LOCK)["data"]["lock.json"]) == {
         "set": "flows/ml",
         "key": "etl",
+        "pool": "k",
         "revision": "etl-abc0000000",
         "digest": record("abc").digest,
         "python": "3.12",
@@ -60,6 +62,7 @@ def test_the_manifest_tells_what_the_lock_is_and_where_its_wheels_are() -> None:
         "packages": 3,
         "index": {"url": "https://packages.example.com/simple", "extraUrls": []},
     }
+    assert "pool" not in config_maps(entry(), HOME, record("abc"))[1].manifest
 
 
 def test_config_maps_at_home_are_owned_by_the_set_and_copies_are_labelled() -> None:
@@ -255,7 +258,7 @@ def test_everything_in_a_place_that_was_left_goes() -> None:
         revision(JOBS, "a", at=_T(1)),
     ]
     gone = obsolete([HOME], views, serving=record("a").short, limit=5)
-    assert _names(gone) == {"jobs/flowdeps-etl", "jobs/flowdeps-etl-a000000000"}
+    assert _names(gone) == {f"jobs/{JOBS.live_name}", f"jobs/{JOBS.revision('a000000000')}"}
     assert obsolete([HOME, JOBS], views, serving=record("a").short, limit=5) == []
 
 
@@ -267,7 +270,7 @@ def test_each_place_has_a_history_of_its_own() -> None:
         for day, seed in enumerate("abc", start=1)
     ]
     gone = obsolete([HOME, JOBS], views, serving=record("c").short, limit=1)
-    assert _names(gone) == {"flows/flowdeps-ml-a000000000", "jobs/flowdeps-etl-a000000000"}
+    assert _names(gone) == {"flows/flowdeps-ml-a000000000", f"jobs/{JOBS.revision('a000000000')}"}
 
 
 def test_revisions_are_listed_newest_first() -> None:

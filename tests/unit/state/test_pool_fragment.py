@@ -19,6 +19,7 @@ def _fragment(
     entries = {key: signature_of(entry(key, requirements=it)) for key, it in offered.items()}
     return pool_fragment(
         entries,
+        pool="k",
         settings=config({"name": "k", **settings}).pool("k"),
         default=default,
         index=Index("https://one.example.com/simple", ("https://two.example.com/simple",)),

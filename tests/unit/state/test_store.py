@@ -4,7 +4,13 @@ from typing import Any
 
 import pytest
 
-from flowdeps.api.names import FINALIZER, NOTES_ANNOTATION, REFRESH_REQUESTED_ANNOTATION
+from flowdeps.api.names import (
+    FINALIZER,
+    NOTES_ANNOTATION,
+    REFRESH_REQUESTED_ANNOTATION,
+    REVISION_LABEL,
+    mounted_name,
+)
 from flowdeps.api.status import REQUEST_LIMIT
 from flowdeps.state.config_maps import config_maps
 from flowdeps.state.store import PoolView, SetKey, Store, view_config_map
@@ -337,7 +343,8 @@ def test_a_spec_is_parsed_once_and_a_status_moves_no_claim() -> None:
 
 
 def test_claims_are_worked_out_again_when_a_copy_comes_of_a_pool_not_seen_yet() -> None:
-    """It keeps its location then. Once all of a set's pools are known, they alone decide."""
+    """It keeps its location then. Once all of a set's pools are known, what it has decides nothing
+    where nobody else wants the key."""
     store = Store()
     store.put_set(set_body(version=1, pools=["a"]))
     version = store.version
@@ -349,6 +356,35 @@ def test_claims_are_worked_out_again_when_a_copy_comes_of_a_pool_not_seen_yet() 
     store.put_config_map(config_map("flowdeps-x", version=2))
     store.remove_config_map("flows", "flowdeps-x", "uid-flows-flowdeps-x")
     assert store.version == version
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("flowdeps-x", {}),
+        (mounted_name("x", pool="a"), {}),
+        (mounted_name("x-0123456789", pool="a"), {REVISION_LABEL: "0123456789"}),
+    ],
+)
+def test_claims_are_worked_out_again_when_a_contested_place_is_taken_or_left(
+    name: str, labels: dict[str, str]
+) -> None:
+    """What is there says which of two sets that want a key has it; another version of it says
+    nothing new."""
+    store = Store()
+    store.put_set(set_body(version=1, pools=[{"name": "a", "key": "x"}]))
+    store.put_set(set_body("x", namespace="team", version=2, pools=["a"]))
+    store.put_pool(PoolView(name="a", job_namespaces=("jobs",)))
+    versions = [store.version]
+    store.put_config_map(config_map(name, version=3, labels=labels))
+    versions.append(store.version)
+    store.put_config_map(config_map(name, version=4, holder=("team", "x"), labels=labels))
+    versions.append(store.version)
+    store.put_config_map(config_map(name, version=5, holder=("team", "x"), labels=labels))
+    assert store.version == versions[-1]
+    store.remove_config_map("flows", name, f"uid-flows-{name}")
+    versions.append(store.version)
+    assert versions == sorted({*versions})
 
 
 # What is kept, whoever wrote how much

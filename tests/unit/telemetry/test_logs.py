@@ -63,13 +63,31 @@ def test_an_error_is_logged_with_its_place(written: Written) -> None:
     assert entry["exception"].endswith("ZeroDivisionError: division by zero")
 
 
-@pytest.mark.parametrize("text", ["\x00\x1b[31m", "\u2028", "\N{SNOWMAN}"])
-def test_no_character_breaks_a_line(text: str) -> None:
-    """Whatever a message holds, the line is JSON that reads back as it, and can be written."""
-    line = JsonFormatter().format(logging.makeLogRecord({"msg": text}))
-    assert json.loads(line)["message"] == text
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x00\x1b[31m\x9b1m", "��[31m�1m"),
+        ("a\u200bb", "a�b"),
+        ("\u202eevil", "�evil"),
+        ("\ud800", "�"),
+        ("\N{SNOWMAN}", "\N{SNOWMAN}"),
+    ],
+)
+def test_no_character_breaks_a_line(text: str, shown: str, written: Written) -> None:
+    """Whatever a message, a field or an error holds, it steers no terminal, and can be written."""
+    line = JsonFormatter().format(logging.makeLogRecord({"msg": text, "set": text}))
+    entry = json.loads(line)
+    assert (entry["message"], entry["set"]) == (shown, shown)
     assert "\n" not in line
     line.encode()
+    set_up_logs(form="text", level="info")
+    try:
+        raise ValueError(text)  # noqa: TRY301 - to be caught
+    except ValueError:
+        logging.getLogger("flowdeps").exception("before\n%s", text)
+    first, *traceback = written().splitlines()
+    assert first.endswith(f"flowdeps: before {shown}")
+    assert traceback[-1] == f"ValueError: {shown}"
 
 
 def test_text_is_for_people(written: Written) -> None:

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from typing import Any, Self
 from urllib.parse import quote
 
-from flowdeps.api.names import API_VERSION, GROUP, KIND, PLURAL
+from flowdeps.api.names import API_VERSION, GROUP, KIND, OURS, PLURAL
 from flowdeps.clients.fence import Fence
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.kubernetes.login import Login, load, login_of, make_api
 from flowdeps.clients.kubernetes.rights import IDENTITY, Right
 from flowdeps.clients.kubernetes.transport import PAGE, Body, Observe, Transport
+from flowdeps.locks.legible import printable
 
 _SETS = (f"/apis/{API_VERSION}", PLURAL)
 _CONFIG_MAPS = ("/api/v1", "configmaps")
@@ -92,6 +93,20 @@ class Cluster:
         )
         return bool(answer["status"]["allowed"])
 
+    async def is_limited(self, namespace: str) -> bool:
+        """Return whether the chart's admission policy keeps us from writing what is not ours.
+
+        Only an attempt tells, as we may not read policies: a ConfigMap without our label, which is
+        not made.
+        """
+        meta = {"name": "flowdeps-check", "namespace": namespace}
+        path = _path(_CONFIG_MAPS, namespace)
+        try:
+            await self._to.request("POST", path, query=[("dryRun", "All")], body={"metadata": meta})
+        except ClusterError as error:
+            return OURS in str(error)
+        return False
+
     # Sets
 
     async def list_sets(self, namespaces: Sequence[str] = ()) -> list[Body]:
@@ -149,7 +164,7 @@ class Cluster:
                 "type": kind,
                 "reason": reason,
                 "action": action,
-                "note": note.encode()[:_NOTE_BYTES].decode(errors="ignore"),
+                "note": printable(note).encode()[:_NOTE_BYTES].decode(errors="ignore"),
                 "regarding": {"apiVersion": API_VERSION, "kind": KIND, **about["metadata"]},
             },
         )
@@ -176,7 +191,10 @@ class Cluster:
         return await self._to.get(_path(_CONFIG_MAPS, namespace, name))
 
     async def apply_config_map(self, body: Body) -> Body:
-        """Apply a ConfigMap; returns it as the server now has it."""
+        """Apply a ConfigMap; returns it as the server now has it.
+
+        With a uid and a resource version it is refused (409) where another is there.
+        """
         return await self._to.apply(_path_of(_CONFIG_MAPS, body), body)
 
     async def delete_config_map(
@@ -191,12 +209,15 @@ class Cluster:
         return await self._to.get(_path(_SECRETS, namespace, name))
 
     async def apply_secret(self, body: Body) -> Body:
-        """Apply a Secret; returns it as the server now has it."""
+        """Apply a Secret, as `apply_config_map` does; returns it as the server now has it."""
         return await self._to.apply(_path_of(_SECRETS, body), body)
 
-    async def delete_secret(self, *, namespace: str, name: str, uid: str) -> None:
-        """Delete a Secret."""
-        await self._to.delete(_path(_SECRETS, namespace, name), uid=uid)
+    async def delete_secret(
+        self, *, namespace: str, name: str, uid: str, resource_version: str | None = None
+    ) -> None:
+        """Delete a Secret, or only this version of it."""
+        path = _path(_SECRETS, namespace, name)
+        await self._to.delete(path, uid=uid, resource_version=resource_version)
 
     # Pods
 

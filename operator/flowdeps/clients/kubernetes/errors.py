@@ -3,6 +3,11 @@
 import json
 from typing import Any
 
+from flowdeps.api.wording import shorten
+from flowdeps.locks.legible import printable
+
+_LONGEST = 4000
+
 
 class ClusterError(Exception):
     """A request that the API server refused or did not answer.
@@ -12,9 +17,10 @@ class ClusterError(Exception):
     """
 
     def __init__(self, status: int, reason: str, message: str) -> None:
-        super().__init__(message)
+        # The server repeats what was sent, and a proxy says what it likes.
+        super().__init__(shorten(printable(message), _LONGEST))
         self.status = status
-        self.reason = reason
+        self.reason = printable(reason)
 
     @property
     def is_passing(self) -> bool:
@@ -41,18 +47,18 @@ def refusal(status: int, data: bytes, *, what: str) -> ClusterError:
     For an object that is gone, or was made anew with another uid, it is a 404.
     """
     answer = json_object(data)
-    message = answer.get("message") or f"{what} was answered with {status}"
+    message = str(answer.get("message") or f"{what} was answered with {status}")
     gone = status == 409 and "uid mismatch" in message
     anew = status == 422 and "metadata.uid: Invalid value" in message
     if gone or anew:
         return ClusterError(404, "NotFound", message)
-    return ClusterError(status, answer.get("reason") or "Unknown", message)
+    return ClusterError(status, str(answer.get("reason") or "Unknown"), message)
 
 
 def json_object(data: bytes) -> dict[str, Any]:
     """Return a JSON object; empty for anything else, such as a proxy's page."""
     try:
         found = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -11,6 +11,7 @@ import httpx
 
 from flowdeps.api.reasons import Reason
 from flowdeps.clients.fence import FenceClosedError
+from flowdeps.locks.legible import printable
 from flowdeps.scheduling.clock import Clock
 
 Observe = Callable[[str, str, float], None]
@@ -30,7 +31,7 @@ class PoolsError(Exception):
     """
 
     def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(message)
+        super().__init__(printable(message))
         self.reason = reason
 
 

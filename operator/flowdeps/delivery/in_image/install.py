@@ -13,6 +13,7 @@ volume):
                                       "image": the one it was made for, if any,
                                       "shadow": packages that may go before the image's own,
                                       "credentials": whether the index wants some}
+    /etc/flowdeps/digest              the digest again; see ``mounted`` for how these are read
     /etc/flowdeps-credentials         see ``installer``
     /opt/flowdeps/site                the packages: complete, or not there; but for modules that
                                       Python has itself (see ``postinstall``)
@@ -61,10 +62,10 @@ from flowdeps.delivery.in_image.inventory import (
     say,
     search_path,
 )
+from flowdeps.delivery.in_image.mounted import read_lock
 from flowdeps.delivery.in_image.postinstall import leave_out
 
 BOOT = ""  # here stands the text of boot.py: see ``flowdeps.delivery.scripts``
-SOURCE = Path(os.environ.get("FLOWDEPS_SOURCE", "/etc/flowdeps"))
 IMAGE_ENTRIES = 4
 SHOWN = 5  # packages in a line
 Distributions = dict[str, metadata.Distribution]
@@ -99,7 +100,7 @@ def install(key: str) -> tuple[str, dict[str, Any]]:
     variable = os.environ.get("FLOWDEPS_EXTRAS_VARIABLE", "extra_py_deps")
     with errors_of(variable):
         extras = requirements(os.environ.get("FLOWDEPS_EXTRAS", ""))
-    lock = read_lock(key) if key != "none" else None
+    lock, text = read_lock(key) if key != "none" else (None, "")
     if lock is None and not extras:
         return "no dependency set chosen: the flow sees the packages of its image", {}
     site = TEMPORARY / "site"
@@ -108,14 +109,16 @@ def install(key: str) -> tuple[str, dict[str, Any]]:
     about: dict[str, Any] = {"python": python()}
     installer = None
     if lock is not None:
-        about["base"] = check_base(lock, image)
+        about["base"] = check_base(lock, text, image)
         about |= {"set": lock["set"], "image": made_for(lock)}
         if lock["packages"]:
             check_fits(lock)
             check_credentials(lock)
             installer = Installer(index_urls(lock))
+            pins = TEMPORARY / "requirements.txt"
+            pins.write_text(text, "utf-8")
             with errors_of(lock["set"]):
-                installer.install(SOURCE / "requirements.txt", site, "--require-hashes")
+                installer.install(pins, site, "--require-hashes")
             warn_of_shadows(lock, image, distributions([str(site)]))
     if extras:
         installer = installer or Installer(index_urls(lock))
@@ -128,7 +131,7 @@ def install(key: str) -> tuple[str, dict[str, Any]]:
     if lock is None:
         done = "no dependency set chosen: the flow sees the packages of its image and its extras"
         return done, about
-    shutil.copyfile(SOURCE / "lock.json", HOME / "lock.json")
+    (HOME / "lock.json").write_text(json.dumps(lock, indent=1), "utf-8")
     if not lock["packages"] or not installer:
         return f"{key} ({lock['digest'][:19]}) adds no packages to those of the image", about
     seconds = time.monotonic() - started
@@ -188,25 +191,6 @@ def write_boot(about: dict[str, Any]) -> None:
         py_compile.compile(str(file), doraise=True, invalidation_mode=unchecked)
 
 
-def read_lock(key: str) -> dict[str, Any]:
-    """Return the lock that is mounted for the chosen key. Raises InstallError."""
-    try:
-        lock: dict[str, Any] = json.loads((SOURCE / "lock.json").read_text("utf-8"))
-    except FileNotFoundError:
-        namespace = os.environ.get("FLOWDEPS_NAMESPACE", "")
-        variable = os.environ.get("FLOWDEPS_VARIABLE", "dependency_set")
-        if not key:
-            raise InstallError(
-                f'the job variable "{variable}" is empty: write the key of a set, or none; if a '
-                "Prefect variable gives it, that one is missing or empty"
-            ) from None
-        raise InstallError(
-            f'dependency set "{key}" does not exist for namespace "{namespace}" or has no lock '
-            f'yet: choose another with the job variable "{variable}", or see kubectl get fds -A'
-        ) from None
-    return lock
-
-
 def index_urls(lock: dict[str, Any] | None) -> list[str]:
     """Return where packages come from, in order: the first index that has one wins."""
     if lock is None:
@@ -255,12 +239,11 @@ def check_fits(lock: dict[str, Any]) -> None:
         )
 
 
-def check_base(lock: dict[str, Any], image: Distributions) -> dict[str, list[str]]:
+def check_base(lock: dict[str, Any], text: str, image: Distributions) -> dict[str, list[str]]:
     """Refuse an image without the packages that the lock builds on.
 
     Returns them by name: their version as the image spells it, and the name of their metadata.
     """
-    text = (SOURCE / "requirements.txt").read_text("utf-8")
     base = re.findall(r"^# image: ([^=\s]+)==(\S+)\s*$", text, re.MULTILINE)
     has = {name: normal_version(image[name].version) for name, _ in base if name in image}
     wrong = [(name, version) for name, version in base if has.get(name) != version]

@@ -76,6 +76,6 @@ class Kind:
     """Returns the template with the fragment in place of an older, or raises MergeRefusedError."""
     remove: Callable[[Template], dict[str, Any]]
     """Returns the template without a fragment; unchanged where there is none."""
-    missing: Callable[[str, Sequence[str], Callable[[str, str], bool]], str]
-    """Names what runs at these locations lack before they may choose a key; empty: nothing. The
-    last argument says whether the set has its object of that name at a location."""
+    missing: Callable[[str, str, Sequence[str], Callable[[str, str], bool]], str]
+    """Names what a pool's runs at these locations lack before they may choose a key; empty:
+    nothing. The last argument says whether the set has its object of that name at a location."""

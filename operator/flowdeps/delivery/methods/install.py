@@ -50,7 +50,7 @@ class Install:
     def pieces(self, choice: Choice) -> Pieces:
         """Return what installs the lock of the chosen key."""
         chosen = placeholder_of(choice.variable)
-        name = names.mounted_name(chosen)
+        name = names.mounted_name(chosen, pool=choice.pool)
         container = installation(
             choice=chosen,
             variable=choice.variable,

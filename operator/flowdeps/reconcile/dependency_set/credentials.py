@@ -1,8 +1,9 @@
 """Step: credentials of a set's index, where its runs need them, in Secrets `flowdeps-<key>`.
 
-There is a Secret beside each ConfigMap whose manifest says so. It goes before the ConfigMap does,
-and before another set takes the name over. It is read by name in each reconcile of a set that has
-one, and written only where it differs.
+There is a Secret beside each ConfigMap whose manifest says so, in the set's own namespace and in
+those that the configuration names for the jobs of a pool. It goes before the ConfigMap does, and
+before another set takes the name over. It is read by name in each reconcile of a set that has one,
+and written only where it differs.
 """
 
 import base64
@@ -15,7 +16,7 @@ from flowdeps.gather.credentials import CA_FILE, NETRC_FILE
 from flowdeps.locks.access import Access
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.progress import Progress
-from flowdeps.state.locations import owner_of, primary_location
+from flowdeps.state.locations import Location, owner_of, primary_location
 from flowdeps.state.records import revisions_of
 from flowdeps.state.store import ConfigMapView, SetEntry, SetKey
 
@@ -41,7 +42,7 @@ async def write_credentials(context: Context, entry: SetEntry, access: Access | 
     Secret waits for its ConfigMap, by which it is found when the set goes; returns whether one
     does.
     """
-    views = context.store.held(entry.key)
+    views = context.held(entry)
     if access is None:
         for view in views:
             if view.manifest.get("credentials"):
@@ -50,7 +51,7 @@ async def write_credentials(context: Context, entry: SetEntry, access: Access | 
     waits = False
     there = {(view.namespace, view.name) for view in views}
     for location in context.claims.locations(entry):
-        if context.conflict(entry, location):
+        if context.conflict(entry, location) or not may_have_credentials(context, entry, location):
             continue
         live = location.namespace, location.live_name
         if location != primary_location(entry.key) and live not in there:
@@ -63,6 +64,12 @@ async def write_credentials(context: Context, entry: SetEntry, access: Access | 
     return waits
 
 
+def may_have_credentials(context: Context, entry: SetEntry, location: Location) -> bool:
+    """Return whether a Secret of a set may go to a location."""
+    settings = context.config.pool(location.pool)
+    return settings.allows_credentials(entry.key.namespace, job=location.namespace)
+
+
 async def remove_credentials(context: Context, view: ConfigMapView) -> None:
     """Delete the Secret beside one of our ConfigMaps, if it is of the same set."""
     if REVISION_LABEL in view.labels and not view.manifest.get("credentials"):
@@ -70,11 +77,24 @@ async def remove_credentials(context: Context, view: ConfigMapView) -> None:
     body = await context.cluster.get_secret(view.namespace, view.name)
     if body and _is_of(view.holder, body):
         await context.cluster.delete_secret(
-            namespace=view.namespace, name=view.name, uid=body["metadata"]["uid"]
+            namespace=view.namespace,
+            name=view.name,
+            uid=body["metadata"]["uid"],
+            resource_version=body["metadata"]["resourceVersion"],
         )
 
 
 async def _write(
+    context: Context, entry: SetEntry, namespace: str, name: str, access: Access
+) -> None:
+    async with context.turn(namespace, name):
+        view = context.store.config_maps.get((namespace, name))
+        # A copy has one by now; whose it is may have changed since it was looked at.
+        if view.holder == entry.key if view else namespace == entry.key.namespace:
+            await _write_if_different(context, entry, namespace, name, access)
+
+
+async def _write_if_different(
     context: Context, entry: SetEntry, namespace: str, name: str, access: Access
 ) -> None:
     texts = {NETRC_FILE: access.netrc, CA_FILE: access.ca}
@@ -92,6 +112,9 @@ async def _write(
         "namespace": namespace,
         "labels": _labels_of(entry.key),
     }
+    if found:  # what was looked at, and nothing that somebody has made since
+        same = ("uid", "resourceVersion")
+        metadata |= {field: found["metadata"][field] for field in same}
     if namespace == entry.key.namespace:
         metadata["ownerReferences"] = [owner_of(entry)]
     await context.cluster.apply_secret(

@@ -19,6 +19,8 @@ from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.credentials import remove_credentials
 from flowdeps.reconcile.dependency_set.progress import Progress
 from flowdeps.reconcile.dependency_set.publish import delete
+from flowdeps.state.config_maps import is_written_for_a_set
+from flowdeps.state.locations import primary_location
 from flowdeps.state.store import PoolKey, SetEntry, SetKey
 
 GIVE_UP = 600.0
@@ -28,12 +30,9 @@ _RETRY_SECONDS = 5.0
 
 async def add_finalizer(context: Context, progress: Progress) -> Outcome:
     """Add the finalizer before anything is written outside of the set's namespace."""
-    entry, pools = progress.entry, context.store.pools
+    entry = progress.entry
     # A pool's template is outside, even where its jobs run in the set's own namespace.
-    outside = len(context.claims.locations(entry)) > 1 or any(
-        ref.name in pools and context.config.pool(ref.name).admits(entry.key.namespace)
-        for ref in entry.pool_refs
-    )
+    outside = len(context.claims.locations(entry)) > 1 or context.admitted(entry)
     if outside and FINALIZER not in entry.meta.finalizers:
         body = await context.cluster.apply_finalizers(
             namespace=entry.key.namespace,
@@ -94,7 +93,11 @@ async def delete_all(context: Context, key: SetKey) -> None:
     """Delete every ConfigMap of a set that is gone or going; one that may not be deleted keeps no
     other."""
     refused: list[ClusterError] = []
+    entry = context.store.sets.get(key)
+    known = context.held(entry) if entry else []
     for view in context.store.held(key):
+        if not (view in known or primary_location(key).has(view) or is_written_for_a_set(view)):
+            continue
         try:
             await remove_credentials(context, view)
             await delete(context, view)
@@ -118,7 +121,7 @@ async def _warn(context: Context, entry: SetEntry) -> None:
         if not other.meta.deleting
         for ref in other.pool_refs
     }
-    for ref in entry.pool_refs:
+    for ref in context.admitted(entry):
         if (ref.name, ref.key) in left:
             continue
         with suppress(PoolsError):  # it goes all the same

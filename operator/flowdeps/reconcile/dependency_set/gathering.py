@@ -70,16 +70,16 @@ class OperatorLookup:
 
     def image_ref(self, spec: SetSpec) -> ImageRef | Outcome | None:
         context = self.context
-        views = {one.name: context.store.pools.get(one.name) for one in spec.work_pools}
-        for pool, view in views.items():
+        unseen = {one.name for one in spec.work_pools} - context.store.pools.keys()
+        for pool in unseen:
             state = context.pool_states.get(pool)
-            if view is None and (state is None or self.key not in state.verdicts):
+            if state is None or self.key not in state.verdicts:
                 return Outcome.waits(Reason.PENDING, "waits until the work pool was read")
-        seen = [view for view in views.values() if view and view.image]
+        seen = [view for view in self.pools().values() if view.image]
         seen.sort(key=lambda view: view.by_worker)  # what a pool names comes first
         name = spec.python.image or (seen[0].image if seen else None)
         if name is None:
-            if None in views.values():
+            if unseen:
                 text = "waits until the work pool was read, for its image"
                 return Outcome.waits(Reason.PENDING, text)
             return None
@@ -97,4 +97,4 @@ class OperatorLookup:
 
     def pools(self) -> Mapping[str, PoolView]:
         pools = self.context.store.pools
-        return {ref.name: pools[ref.name] for ref in self.entry.pool_refs if ref.name in pools}
+        return {ref.name: pools[ref.name] for ref in self.context.admitted(self.entry)}

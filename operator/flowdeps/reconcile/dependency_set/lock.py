@@ -50,9 +50,12 @@ async def resolve(context: Context, progress: Progress) -> Outcome:
     """Make a new lock where one is needed; done as well where the one in service is right."""
     spec, inputs = progress.entry.spec, progress.inputs
     if not progress.gathered.is_done or spec is None or inputs is None:
+        if not progress.gathered.reason.is_under_way:  # else the question may be the same
+            context.resolutions.withdraw(progress.entry.key)
         return progress.gathered
     served = progress.served.record if progress.served else None
-    found = _new_lock(context, progress, spec, inputs, served)
+    with context.resolutions.asking(progress.entry.key):
+        found = _new_lock(context, progress, spec, inputs, served)
     if isinstance(found, Outcome):
         return found
     record = found.record if found else served
@@ -106,7 +109,7 @@ def _new_lock(
     due = next_refresh(entry, spec, served)
     answered = {served.inputs} if served else set()
     if progress.pinned:  # the inputs of a proposal need no new lock either
-        proposals = proposals_of(primary_location(entry.key), context.store.held(entry.key))
+        proposals = proposals_of(primary_location(entry.key), context.held(entry))
         answered |= {one.annotations.get(INPUTS_ANNOTATION, "") for one in proposals[:1]}
     changed = inputs.digest not in answered
     # What somebody changed is published; what a refresh moves may have to wait for an approval.
@@ -157,9 +160,10 @@ def _resolution(
         previous = await progress.served_text(context.cluster)
 
         async def ask(one: LockRequest) -> Resolution:
-            return await context.resolve(
-                one, previous=previous, keep=question.keep, access=question.access
-            )
+            async with context.resolutions.turn(question):
+                return await context.resolve(
+                    one, previous=previous, keep=question.keep, access=question.access
+                )
 
         return await least_vulnerable(request, ask=ask, known=context.vulnerable)
 

@@ -13,20 +13,21 @@ from flowdeps.state.store import PoolKey, SetKey
 async def requeue_pools(context: Context, progress: Progress) -> Outcome:
     """Requeue the pools that merged another version of the set, or none, and those it has left."""
     entry = progress.entry
-    signature = signature_of(entry, context.store.held(entry.key))
+    signature = signature_of(entry, context.held(entry))
     names = {ref.name for ref in entry.pool_refs}
-    merged = {name: state.merged for name, state in context.pool_states.items()}
-    context.requeue(
-        PoolKey(name) for name in names if merged.get(name, {}).get(entry.key) != signature
-    )
+    for name in sorted(names):
+        state = context.pool_states.get(name)
+        verdict = state.verdict(entry.key, signature) if state else None
+        if verdict is None or verdict.reason is Reason.SYNCING:
+            context.queue.add(PoolKey(name))
     requeue_former_pools(context, entry.key, but=names)
     return Outcome.done(Reason.READY)
 
 
 def requeue_former_pools(context: Context, key: SetKey, *, but: Collection[str] = ()) -> None:
-    """Requeue the pools that merged a set, for it names them no longer, or goes."""
+    """Requeue the pools that have a verdict on a set, for it names them no longer, or goes."""
     context.requeue(
         PoolKey(name)
         for name, state in context.pool_states.items()
-        if key in state.merged and name not in but
+        if key in state.verdicts and name not in but
     )

@@ -9,6 +9,7 @@ from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.gather.inputs import Inputs
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock, LockError, parse_lock
+from flowdeps.scheduling.off_loop import off_loop
 from flowdeps.state.records import LockRecord, Served
 from flowdeps.state.store import LOCK_FILE, SetEntry
 from flowdeps.vulnerabilities.matches import Vulnerability
@@ -16,7 +17,7 @@ from flowdeps.vulnerabilities.matches import Vulnerability
 NO_LOCK = Outcome.waits(Reason.PENDING, "waits for a lock")
 _NOT_YET = Outcome.waits(Reason.PENDING, "waits for an earlier step")
 _NOTHING_KNOWN = Outcome.done(Reason.NO_VULNERABILITIES)
-_AT_REST = (Reason.INVALID_SPEC, Reason.SUSPENDED, Reason.CONFLICT)
+_AT_REST = (Reason.INVALID_SPEC, Reason.TOO_MANY_SETS, Reason.SUSPENDED, Reason.CONFLICT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,7 @@ class Progress:
 
     scheduled: Outcome = _NOT_YET
     next_refresh: datetime | None = None
+    pruned: Outcome = _NOT_YET
 
     _served_text: Lock | None = None
 
@@ -93,7 +95,7 @@ class Progress:
             body = await cluster.get_config_map(namespace, self.served.config_map)
             text = ((body or {}).get("data") or {}).get(LOCK_FILE, "")
             try:
-                lock = parse_lock(text)
+                lock = await off_loop(parse_lock, text)
             except LockError:
                 return None
             if lock.digest == self.served.record.digest:

@@ -8,20 +8,30 @@ was not reached is found missing by the next reconcile.
 from dataclasses import replace
 
 from flowdeps.api.conditions import ConditionType
-from flowdeps.api.names import is_managed
+from flowdeps.api.names import (
+    PROPOSED_ANNOTATION,
+    REVISION_LABEL,
+    SUMMARY_ANNOTATION,
+    choice_of,
+    is_managed,
+    revision_choice,
+)
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.locks.diff import diff, summarize
 from flowdeps.locks.lock import Lock
 from flowdeps.reconcile.context import Context
-from flowdeps.reconcile.dependency_set.credentials import remove_credentials
+from flowdeps.reconcile.dependency_set.credentials import (
+    may_have_credentials,
+    remove_credentials,
+)
 from flowdeps.reconcile.dependency_set.progress import NO_LOCK, NewLock, Progress, kept
 from flowdeps.state.config_maps import SUMMARY_LIMIT, Desired, config_maps, keep_history
 from flowdeps.state.locations import Location, primary_location
-from flowdeps.state.records import LockRecord
+from flowdeps.state.records import LockRecord, record_in
 from flowdeps.state.reported import previous_condition, retry_after
-from flowdeps.state.store import ConfigMapView
+from flowdeps.state.store import LOCK_FILE, ConfigMapView, SetEntry, view_config_map
 
 
 async def publish(context: Context, progress: Progress) -> Outcome:
@@ -38,14 +48,16 @@ async def publish(context: Context, progress: Progress) -> Outcome:
         await _propose(context, progress, progress.proposal)
     problems: list[Outcome] = []
     for location in context.claims.locations(entry):
-        problem = context.conflict(entry, location)
+        problem = _kept_back(context, entry, location, record)
         if problem is None:
             try:
-                problem = await _publish_at(context, progress, location, record)
+                problem = await _publish_anew(context, progress, location, record)
             except ClusterError as error:
                 problem = _refused(error, location)
         if problem:
             problems.append(problem)
+        if problem and not location.pool:
+            break  # no copy may be of a lock that the set itself doesn't have
     if problems and problems[0].reason.is_stalled:
         return problems[0]
     if problems:
@@ -59,6 +71,18 @@ async def publish(context: Context, progress: Progress) -> Outcome:
         return kept(record)
     live = primary_location(entry.key).live_name
     return Outcome.done(Reason.PUBLISHED, f"{live} holds {record.short}")
+
+
+def _kept_back(
+    context: Context, entry: SetEntry, location: Location, record: LockRecord
+) -> Outcome | None:
+    """Why a lock may not be published in a location; None: it may."""
+    if record.credentials and not may_have_credentials(context, entry, location):
+        text = context.config.pool(location.pool).why_no_credentials(job=location.namespace)
+        return Outcome.failed(
+            Reason.CREDENTIALS_NOT_ALLOWED, f'work pool "{location.pool}": {text}'
+        )
+    return context.conflict(entry, location)
 
 
 async def delete(context: Context, view: ConfigMapView) -> None:
@@ -87,21 +111,36 @@ async def _propose(context: Context, progress: Progress, made: NewLock) -> None:
     summary = await _summary(context, progress, made.lock)
     home = primary_location(progress.entry.key)
     desired, _ = config_maps(progress.entry, home, made.record, summary=summary, proposed=True)
-    view = context.store.config_maps.get((desired.namespace, desired.name))
-    await _apply(context, desired, made.lock, view)
+    view = await _look(context, desired)
+    if not isinstance(view, Outcome):
+        await _apply(context, desired, made.lock.render(), view)
+
+
+async def _publish_anew(
+    context: Context, progress: Progress, location: Location, record: LockRecord
+) -> Outcome | None:
+    """Publish in a location, and once more if what was there has changed meanwhile."""
+    try:
+        return await _publish_at(context, progress, location, record)
+    except ClusterError as error:
+        if error.status != 409:
+            raise
+    return await _publish_at(context, progress, location, record)
 
 
 async def _publish_at(
     context: Context, progress: Progress, location: Location, record: LockRecord
 ) -> Outcome | None:
-    entry, store = progress.entry, context.store
+    entry = progress.entry
     for wanted in config_maps(entry, location, record):
-        view = store.config_maps.get((wanted.namespace, wanted.name))
-        if view is None:
-            found = await _unlisted(context, wanted)
-            if isinstance(found, Outcome):
-                return found
-            view = found
+        view = await _look(context, wanted)
+        if isinstance(view, Outcome):
+            return view
+        other = view is not None and view.holder != entry.key
+        if other and (conflict := context.conflict(entry, location)):
+            # It came meanwhile, or no list has brought it, and it says whose the place is.
+            context.requeue_competitors(location.key, but=entry.key)
+            return conflict
         if view and context.is_foreign(view.holder):
             return Outcome.failed(
                 Reason.NAME_TAKEN,
@@ -116,24 +155,71 @@ async def _publish_at(
         if lock is None or lock.digest != record.digest:
             # Damaged by hand a moment ago: the next reconcile makes it again.
             return Outcome.failed(Reason.PUBLISHING, "the lock in service can't be read")
-        if progress.text and desired.immutable and (view is None or desired.must_be_replaced(view)):
-            desired = desired.with_summary(await _summary(context, progress, lock))
-        if view and view.holder != entry.key:
-            # First: nothing leads to them once the ConfigMap is ours, and our runs would have them.
-            await remove_credentials(context, view)
-        await _apply(context, desired, lock, view)
+        if desired.immutable and (view is None or desired.must_be_replaced(view)):
+            summary = await _summary_at(context, progress, location, record)
+            desired = desired.with_summary(summary)
+        if view is None and location.pool and not desired.immutable:
+            await _take_along(context, entry, location)
+        async with context.turn(desired.namespace, desired.name):
+            if view and view.holder != entry.key:
+                # First: nothing leads to them once the ConfigMap is ours, and our runs would have
+                # them. The former set writes none meanwhile, as it is our turn, nor after.
+                await remove_credentials(context, view)
+            await _apply(context, desired, lock.render(), view)
         if view and view.holder != entry.key:
             context.queue.add(view.holder)  # it serves here no longer
     return None
 
 
-async def _apply(
-    context: Context, desired: Desired, lock: Lock, view: ConfigMapView | None
-) -> None:
+async def _take_along(context: Context, entry: SetEntry, location: Location) -> None:
+    """Copy a key's revisions to a new location from what they were named in its namespace.
+
+    Runs may name them, and an earlier version named them without the pool.
+    """
+    for view in context.store.held(entry.key):  # also those that are where it no longer belongs
+        record, named = record_in(view), view.labels.get(REVISION_LABEL)
+        if record is None or named != record.short or view.namespace != location.namespace:
+            continue
+        if choice_of(view.name) != revision_choice(location.key, named):
+            continue
+        if PROPOSED_ANNOTATION in view.annotations:
+            continue
+        summary = view.annotations.get(SUMMARY_ANNOTATION, "")
+        desired, _ = config_maps(entry, location, record, summary=summary)
+        if await _look(context, desired) is not None:
+            continue
+        body = await context.cluster.get_config_map(view.namespace, view.name)
+        found = view_config_map(body) if body else view
+        if body and found.intact and found.manifest == view.manifest:
+            await _apply(context, desired, body["data"][LOCK_FILE], None)
+
+
+async def _apply(context: Context, desired: Desired, text: str, view: ConfigMapView | None) -> None:
+    """Write a ConfigMap in place of what was looked at, and of nothing else (409)."""
     if view and desired.must_be_replaced(view):
         await delete(context, view)
-    body = await context.cluster.apply_config_map(desired.body(lock.render()))
+        view = None
+    try:
+        body = await context.cluster.apply_config_map(desired.body(text, instead_of=view))
+    except ClusterError as error:
+        if error.status == 409 and view:
+            context.store.remove_config_map(view.namespace, view.name, view.uid)  # look again
+        raise
     context.store.put_config_map(body)
+
+
+async def _summary_at(
+    context: Context, progress: Progress, location: Location, record: LockRecord
+) -> str:
+    """What a revision changes: copies say what it says at home, where it was written first.
+
+    Once the live ConfigMap holds the new lock, the one before can't be read any more.
+    """
+    home = primary_location(progress.entry.key)
+    at_home = context.store.config_maps.get((home.namespace, home.revision(record.short)))
+    if location != home and at_home:
+        return at_home.annotations.get(SUMMARY_ANNOTATION, "")
+    return await _summary(context, progress, progress.text) if progress.text else ""
 
 
 async def _summary(context: Context, progress: Progress, lock: Lock) -> str:
@@ -141,9 +227,14 @@ async def _summary(context: Context, progress: Progress, lock: Lock) -> str:
     return summarize(diff(await progress.served_text(context.cluster), lock), SUMMARY_LIMIT)
 
 
-async def _unlisted(context: Context, desired: Desired) -> ConfigMapView | Outcome | None:
-    """What has the name of a ConfigMap that no list brought, as where a pool's template alone says
-    that its jobs run: one of ours, a problem, or nothing."""
+async def _look(context: Context, desired: Desired) -> ConfigMapView | Outcome | None:
+    """What has the name of a ConfigMap: one of ours, a problem, or nothing.
+
+    The cluster is asked where no list brought one, as where a pool's template alone says that its
+    jobs run.
+    """
+    if view := context.store.config_maps.get((desired.namespace, desired.name)):
+        return view
     body = await context.cluster.get_config_map(desired.namespace, desired.name)
     if body is None:
         return None

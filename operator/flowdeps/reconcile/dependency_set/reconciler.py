@@ -66,6 +66,7 @@ class SetReconciler:
             requeue_former_pools(context, key)
             return None
         if entry.meta.deleting:
+            context.forget(key)
             requeue_former_pools(context, key)
             return await remove(context, entry)
         return await self._steps(entry)
@@ -93,7 +94,7 @@ class SetReconciler:
         # When may it change by itself? record                   → next_refresh
         progress.scheduled = await schedule_refresh(context, progress)
         try:
-            await prune(context, progress)
+            progress.pruned = await prune(context, progress)
         finally:
             await requeue_pools(context, progress)
         await report(context, progress)
@@ -104,7 +105,7 @@ class SetReconciler:
         entry = context.store.sets.get(key)
         if entry is None:
             return
-        served = lock_in_service(entry, context.store.held(key), now=context.now())
+        served = lock_in_service(entry, context.held(entry), now=context.now())
         record, failed = served.record if served else None, Outcome.failed(reason, message)
         progress = Progress(
             entry=entry,

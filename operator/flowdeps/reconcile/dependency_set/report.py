@@ -26,8 +26,8 @@ async def report(context: Context, progress: Progress) -> Outcome:
     progress.entry = latest
     status = build_status(
         progress,
-        views=context.store.held(latest.key),
-        pools=context.store.pools,
+        views=context.held(latest),
+        namespaces=context.claims.namespaces(latest),
         states=context.pool_states,
         now=context.now(),
     )

@@ -36,7 +36,7 @@ from flowdeps.state.fragments import Signature, signature_of
 from flowdeps.state.locations import primary_location
 from flowdeps.state.records import LockRecord, revisions_of
 from flowdeps.state.reported import unless_under_way
-from flowdeps.state.store import ConfigMapView, PoolView, SetEntry
+from flowdeps.state.store import ConfigMapView, SetEntry
 from flowdeps.trials.image import Image
 from flowdeps.vulnerabilities.matches import vulnerabilities_text
 
@@ -45,14 +45,17 @@ def build_status(
     progress: Progress,
     *,
     views: Sequence[ConfigMapView],
-    pools: Mapping[str, PoolView],
+    namespaces: Mapping[str, Sequence[str]],
     states: Mapping[str, PoolState],
     now: datetime,
 ) -> SetStatus:
-    """Return the status of a set with these ConfigMaps, by its progress and its pools."""
+    """Return the status of a set with these ConfigMaps, by its progress and its pools.
+
+    `namespaces`: where its lock is for the pools that admit it.
+    """
     entry, record = progress.entry, progress.record
     old, home = entry.status, primary_location(entry.key)
-    pool_statuses, synced = _pools(progress, signature_of(entry, views), pools, states)
+    pool_statuses, synced = _pools(progress, signature_of(entry, views), namespaces, states)
     revisions = tuple(
         RevisionStatus(
             name=view.manifest.get("revision", view.name),
@@ -182,7 +185,7 @@ def _revision(entry: SetEntry, record: LockRecord) -> str:
 def _pools(
     progress: Progress,
     signature: Signature,
-    pools: Mapping[str, PoolView],
+    namespaces: Mapping[str, Sequence[str]],
     states: Mapping[str, PoolState],
 ) -> tuple[tuple[PoolStatus, ...], Outcome]:
     entry, old = progress.entry, progress.entry.status
@@ -200,13 +203,12 @@ def _pools(
                 failures.append((ref.name, _previous_verdict(old, known)))
             continue
         verdict = verdict or Verdict(Reason.PENDING, "waits for the first look at the pool")
-        view = pools.get(ref.name)
         statuses.append(
             PoolStatus(
                 name=ref.name,
                 key=ref.key,
                 synced=verdict.synced,
-                namespaces=view.job_namespaces if view else (known.namespaces if known else ()),
+                namespaces=tuple(namespaces.get(ref.name, ())),
                 message=verdict.message,
             )
         )

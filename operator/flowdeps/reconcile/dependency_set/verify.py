@@ -1,5 +1,6 @@
 """Step: which lock to publish, the new one if it works in its image, else the one in service."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 from flowdeps.api.conditions import ConditionType
@@ -27,7 +28,9 @@ _FIRST_RETRY = 60.0
 async def verify(context: Context, progress: Progress) -> Outcome:
     """Try the new lock, or the one in service in another image; decide which one to publish."""
     progress.record = progress.served.record if progress.served else None
-    outcome = _verify(context, progress)
+    key, under_way = progress.entry.key, progress.gathered.reason.is_under_way
+    with nullcontext() if under_way else context.verifications.asking(key):
+        outcome = _verify(context, progress)
     if progress.record and progress.gathered.is_done:
         needs = progress.access is not None
         progress.record = replace(progress.record, credentials=needs)
@@ -112,8 +115,8 @@ def _try(
             raise LookupError("the lock in service can't be read")
         if access:
             await write_credentials(context, entry, access)
-        refs = entry.pool_refs
-        pool = context.config.pool(refs[0].name) if refs else PoolConfig()
+        admitted = context.admitted(entry)
+        pool = context.config.pool(admitted[0].name) if admitted else PoolConfig()
         with measured(context.metrics.verifications, well="Verified"):
             return await context.verifier.verify(
                 trial,

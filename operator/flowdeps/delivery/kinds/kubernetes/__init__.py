@@ -14,8 +14,10 @@ from flowdeps.delivery.kinds.kubernetes.view import view
 __all__ = ["KUBERNETES", "merge", "remove", "view"]
 
 
-def _missing(key: str, namespaces: Sequence[str], has: Callable[[str, str], bool]) -> str:
-    lacking = [one for one in namespaces if not has(one, mounted_name(key))]
+def _missing(
+    pool: str, key: str, namespaces: Sequence[str], has: Callable[[str, str], bool]
+) -> str:
+    lacking = [one for one in namespaces if not has(one, mounted_name(key, pool=pool))]
     return "the lock's ConfigMap" if lacking else ""
 
 

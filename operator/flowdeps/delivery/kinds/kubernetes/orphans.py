@@ -5,7 +5,6 @@ way of every later ``merge``. Nobody else writes the install container, or a vol
 set's ConfigMap: with one of them there, what has a name and the content of ours is ours.
 """
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,7 +13,6 @@ from flowdeps.delivery.methods import install
 from flowdeps.delivery.methods.method import HOME
 from flowdeps.delivery.placeholders import mapping, placeholder
 
-_CHOSEN = re.compile(names.mounted_name(r"\{\{[^{}]+\}\}"))
 _UNMISTAKABLE = (names.LOCK_VOLUME, names.CREDENTIALS_VOLUME, names.INSTALL_CONTAINER)
 
 
@@ -54,4 +52,4 @@ def _is_choice(item: Any) -> bool:
 
 
 def _is_chosen(name: Any) -> bool:
-    return isinstance(name, str) and _CHOSEN.fullmatch(name) is not None
+    return isinstance(name, str) and placeholder(names.choice_of(name)) is not None
