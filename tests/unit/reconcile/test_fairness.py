@@ -229,7 +229,7 @@ def test_an_operator_that_ends_leaves_its_pods_to_the_next_one() -> None:
 
 
 def test_pools_that_are_missing_cost_no_requests() -> None:
-    """50 sets that name 32 each: in ten minutes there is hardly a request more than without them."""
+    """50 sets that name 32 each: hardly a request more than without them, in ten minutes."""
     requests: list[int] = []
 
     def count(names: int) -> Script:
