@@ -57,6 +57,8 @@ class Operator(Service):
             "prefect": {"apiUrl": self._prefect_url, "pollInterval": "1s"},
             "httpPort": self.port,
             **self._config,
+            # The indexes of tests are on this machine.
+            "index": {"allowedNetworks": ["127.0.0.0/8"], **self._config.get("index", {})},
             "resolver": {"cacheDirectory": str(self.cache), **self._config.get("resolver", {})},
         }
         file = self.run.directory / "config.yaml"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from fnmatch import fnmatchcase
+from ipaddress import ip_network
 from typing import Any
 
 from flowdeps.api import poolconfig, rules, trialconfig
@@ -43,6 +44,14 @@ def _check_allowed_index(text: str) -> str | None:
     return f"{text!r} has a path that a server may read as another; leave out '%', ';' and '..'"
 
 
+def _check_network(text: str) -> str | None:
+    try:
+        ip_network(text)
+    except ValueError:
+        return f"{text!r} is not a network; write it such as 10.96.0.0/12 or fd00::/8"
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class PrefectConfig:
     """Where Prefect is, and how often it is asked."""
@@ -62,6 +71,8 @@ class ResolverConfig:
     memory: int = 2 * 2**30
     """Bytes of memory for each process."""
     cache_directory: str | None = None
+    cache_size: int = 2 * 2**30
+    """Bytes that all caches take together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +114,10 @@ class Config:
     index: Index = field(default_factory=Index)
     allowed_indexes: tuple[str, ...] = ()
     """Empty: those of `index`, or all where it names none."""
+    allowed_networks: tuple[str, ...] = ()
+    """Networks (CIDR) in which indexes that sets name may be, whatever else holds."""
+    denied_networks: tuple[str, ...] | None = None
+    """Networks in which they may not be. None: that of the cluster's Services, as far as known."""
     cooldown: timedelta | None = None
     resolver: ResolverConfig = field(default_factory=ResolverConfig)
     images: ImagesConfig = field(default_factory=ImagesConfig)
@@ -176,6 +191,10 @@ def _parse_index(fields: Fields) -> dict[str, Any]:
         dict,
         index=parse_index_urls(fields),
         allowed_indexes=fields.texts("allowed", most=64, limit=1024, check=_check_allowed_index),
+        allowed_networks=fields.texts("allowedNetworks", most=64, limit=64, check=_check_network),
+        denied_networks=fields.texts("deniedNetworks", most=64, limit=64, check=_check_network)
+        if fields.has("deniedNetworks")
+        else None,
         cooldown=fields.duration("cooldown", check=rules.check_cooldown),
     )
 
@@ -184,12 +203,16 @@ def _parse_resolver(fields: Fields) -> ResolverConfig:
     memory = fields.memory("memory")
     if memory is not None and memory < 2**28:
         fields.problem("memory", "too little for uv; write 256Mi or more")
+    size = fields.memory("cacheSize")
+    if size is not None and size < 2**26:
+        fields.problem("cacheSize", "too little to be of use; write 64Mi or more")
     return fields.build(
         ResolverConfig,
         concurrency=fields.integer("concurrency", least=1, most=64),
         timeout=fields.duration("timeout", zero="leaves no time to resolve; write 1s or more"),
         memory=memory,
         cache_directory=fields.text("cacheDirectory", limit=4096, check=_check_directory),
+        cache_size=size,
     )
 
 

@@ -105,6 +105,8 @@ def to_failure(error: Exception, what: str) -> Failure[Reason]:
     match error:
         case TrialError() | ResolveError():
             return Failure(error.reason, error.message, retry=error.retry)
+        case ClusterError() if error.is_passing:
+            return Failure(Reason.GATHERING, "")
         case ClusterError():
             reason = Reason.FORBIDDEN if error.status == 403 else Reason.GATHERING
             return Failure(reason, str(error))

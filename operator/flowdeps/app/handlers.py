@@ -3,9 +3,13 @@
 There are only `on.event` handlers, which write nothing to the objects; the queue decides what is
 done when. They have a registry of their own, so that nothing else that is registered with kopf runs
 here, and are coroutines, since kopf would run plain functions in threads.
+
+kopf tries a request that the API server fails to answer for a minute, and gives up. An overload
+lasts longer, and a process that ends and starts again would only add to it: the watch begins anew.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection
 from typing import Any, cast
 
@@ -15,12 +19,30 @@ from flowdeps.api.names import GROUP, MANAGED_BY, MANAGED_BY_LABEL, PLURAL, VERS
 from flowdeps.app.service import Service
 from flowdeps.state.store import SELECTOR
 
+log = logging.getLogger(__name__)
+
+_ANEW_SECONDS = 30.0
+
 
 async def watch(service: Service, *, started: Callable[[], None] = lambda: None) -> None:
     """Feed a service from the cluster until cancelled.
 
     `started` is called once kopf has taken the signals.
     """
+    while True:
+        try:
+            await _watch(service, started=started)
+        except Exception as error:
+            # Of kopf's errors only those of requests have a status.
+            if not 500 <= getattr(error, "status", 0) < 600:
+                raise
+            log.warning("the watch has ended, and begins anew in %.0f s: %s", _ANEW_SECONDS, error)
+            await asyncio.sleep(_ANEW_SECONDS)
+        else:
+            return
+
+
+async def _watch(service: Service, *, started: Callable[[], None]) -> None:
     ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     ready.add_done_callback(lambda _: started())
     namespaces: Collection[str] = service.context.config.watch_namespaces

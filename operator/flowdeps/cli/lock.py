@@ -95,7 +95,8 @@ def run(args: argparse.Namespace) -> int:
     if isinstance(inputs.wanted, LockRequest):
         count = counted(len(inputs.wanted.requirements), "requirement")
         say_aside(f"resolving {count} …")
-    ask = partial(make_resolver(config).resolve, previous=previous, access=inputs.access)
+    resolver = make_resolver(config, guarded=args.config is not None)
+    ask = partial(resolver.resolve, previous=previous, access=inputs.access)
     made = asyncio.run(make_lock(inputs, spec, config, ask=ask))
     _print_notes(made.notes)
     lock = made.lock

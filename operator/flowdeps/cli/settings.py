@@ -9,12 +9,14 @@ from typing import Any
 
 import yaml
 
+from flowdeps.api.allowed import ANY
 from flowdeps.api.config import Config, parse_config
 from flowdeps.api.names import TEMPORARY
 from flowdeps.api.problems import InvalidError
 from flowdeps.cli.failure import CommandError
 from flowdeps.gather.sources import TextError, decode
 from flowdeps.resolver.child import Limits
+from flowdeps.resolver.network import Network, cluster_services
 from flowdeps.resolver.resolve import Resolver
 
 
@@ -77,12 +79,24 @@ def read_document(file: str) -> Any:
         raise CommandError(f"{file}: nested too deeply") from None
 
 
-def make_resolver(config: Config) -> Resolver:
-    """The resolver that the configuration describes."""
+def make_resolver(config: Config, *, guarded: bool) -> Resolver:
+    """Return the resolver that the configuration describes; ``guarded``: the requests are those of
+    others, so their indexes reach only what it opens."""
     settings = config.resolver
     return Resolver(
         limits=Limits(timeout=settings.timeout.total_seconds(), memory=settings.memory),
         cache=_cache_directory(config),
+        cache_size=settings.cache_size,
+        network=_network(config) if guarded else None,
+    )
+
+
+def _network(config: Config) -> Network:
+    denied = config.denied_networks
+    return Network(
+        trusted=tuple(one for one in (*config.index.urls, *config.allowed_indexes) if one != ANY),
+        allowed=config.allowed_networks,
+        denied=cluster_services(os.environ) if denied is None else denied,
     )
 
 

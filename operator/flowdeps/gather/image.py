@@ -41,7 +41,7 @@ def find_image(lookup: Lookup, spec: SetSpec) -> Image | Outcome | None:
         )
         return Outcome.failed(Reason.IMAGE_NOT_ALLOWED, told(text))
     image = lookup.image(ref)
-    if image is None:
+    if image is None or (isinstance(image, Failure) and not image.message):
         text = f"a pod looks at what {ref.image} has installed"
         return Outcome.waits(Reason.PROBING, told(text))
     if isinstance(image, Failure):

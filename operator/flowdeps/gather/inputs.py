@@ -168,7 +168,7 @@ def _content(
 ) -> Any | Outcome:
     """What a source holds; `missing` is the reason if it holds nothing."""
     match lookup.source(ref):
-        case None:
+        case None | Failure(message=""):
             return Outcome.waits(Reason.GATHERING, f"{path}: {ref} is being read")
         case Failure(reason=reason, message=message):
             return Outcome.failed(reason, f"{path}: {ref}: {message}")

@@ -67,7 +67,7 @@ def all_installed_requirements(
     candidates: dict[tuple[str, str], list[_Candidate]] = defaultdict(list)
     for one in facts.distributions:
         for found in _parsed_requirements(one):
-            asks = frozenset(
+            asks: frozenset[tuple[str, str]] = frozenset(
                 (canonicalize_name(found.name), canonicalize_name(e)) for e in found.extras
             )
             for extra in {"", *_QUOTED.findall(str(found.marker))}:

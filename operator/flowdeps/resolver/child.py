@@ -2,14 +2,15 @@
 
 The child leads a process group of its own; when waiting for it ends early (a cancellation, which is
 also what a timeout is), the group is killed and reaped. Its messages go to a file, so it never
-blocks on us, and the kernel bounds that file like any other that it writes. Limits of the kernel
-are set on Linux only; the timeout holds everywhere.
+blocks on us, and the kernel bounds that file like any other that it writes. Before it becomes its
+program it confines itself (`flowdeps.resolver.confine`), on Linux only; the timeout holds
+everywhere.
 """
 
 import asyncio
 import contextlib
+import json
 import os
-import resource
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,8 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-_MESSAGES = "messages"
+from flowdeps.resolver import confine
+from flowdeps.resolver.errors import LimitExceededError
+
+MESSAGES = "messages"
 _HEAD, _TAIL = 48 * 1024, 16 * 1024
+_LOOK_SECONDS = 1.0
+"""How often it is measured what a child has written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +37,10 @@ class Limits:
     """Data of a process; uv needs about 150 MiB, and reserves more."""
     output: int = 16 * 1024**2
     """The resolution that we read."""
-    file: int = 2 * 1024**3
-    """The largest file written."""
+    file: int = 64 * 1024**2
+    """The largest file written. The largest page of an index takes about as much."""
+    written: int = 512 * 1024**2
+    """All that a process writes. An index may send a thousandth of it, compressed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +54,30 @@ class ChildEnd:
 
 
 async def run_child(
-    command: Sequence[str], *, environment: Mapping[str, str], directory: Path, limits: Limits
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    directory: Path,
+    limits: Limits,
+    reads: Sequence[str] | None = None,
+    port: int | None = None,
+    inherits: Sequence[int] = (),
 ) -> ChildEnd:
-    """Run ``command`` in ``directory`` until it ends. Raises `OSError` if it can't be started."""
-    with (directory / _MESSAGES).open("w+b") as messages:
+    """Run ``command`` in ``directory`` until it ends.
+
+    ``reads``: all that it may read besides its directory; None: anything. With those it may also
+    connect to no other TCP ``port``. ``inherits``: files that stay open in it. Raises `OSError` if
+    it can't be started, `LimitExceededError` if it wrote too much.
+    """
+    os.stat(command[0])  # noqa: PTH116 - else it would be the confining program that fails
+    bounds = {
+        "limits": _limits(limits),
+        "read": None if reads is None else [*reads, str(directory)],
+        "port": port,
+    }
+    with (directory / MESSAGES).open("w+b") as messages:
         process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", confine.__file__, json.dumps(bounds)),
             *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
@@ -58,16 +85,40 @@ async def run_child(
             env=dict(environment),
             cwd=directory,
             start_new_session=True,
+            pass_fds=inherits,
         )
         try:
-            _confine(process.pid, limits)
-            code = await process.wait()
+            code = await _wait(process, limits)
         finally:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
         return ChildEnd(code=code, messages=_read(messages))
+
+
+async def _wait(process: asyncio.subprocess.Process, limits: Limits) -> int:
+    """Return the exit code. Raises LimitExceededError where it writes too much."""
+    while True:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_SECONDS):
+                return await process.wait()
+        if _written(process.pid) > limits.written:
+            raise LimitExceededError(
+                f"the resolver was ended: it wrote more than {limits.written // 1024**2} MiB, as"
+                " happens where an index sends far more than it should; correct the index, or ask"
+                " for fewer packages",
+                retry=False,
+            )
+
+
+def _written(pid: int) -> int:
+    """Return how many bytes a process has written to files; 0 where that is not known."""
+    try:
+        text = Path(f"/proc/{pid}/io").read_text()
+    except OSError:
+        return 0
+    return int(text.partition("wchar:")[2].split()[0])
 
 
 def _read(messages: BinaryIO) -> str:
@@ -80,19 +131,12 @@ def _read(messages: BinaryIO) -> str:
     return text.decode(errors="replace")
 
 
-def _confine(pid: int, limits: Limits) -> None:
-    # From here and not between fork and exec: Python code there can deadlock in a process with
-    # threads. What the child does before is to load its program.
-    if sys.platform != "linux":
-        return
-    seconds = max(1, int(limits.timeout))
-    for kind, value in (
+def _limits(limits: Limits) -> dict[str, int]:
+    return {
         # Address space would be no measure: uv reserves 1 GiB that it never touches.
-        (resource.RLIMIT_DATA, limits.memory),
-        (resource.RLIMIT_FSIZE, limits.file),
-        (resource.RLIMIT_CORE, 0),
+        "RLIMIT_DATA": limits.memory,
+        "RLIMIT_FSIZE": limits.file,
+        "RLIMIT_CORE": 0,
         # If we are killed, nobody keeps the time: busy children still end.
-        (resource.RLIMIT_CPU, seconds * (os.cpu_count() or 1)),
-    ):
-        with contextlib.suppress(ProcessLookupError):
-            resource.prlimit(pid, kind, (value, value))
+        "RLIMIT_CPU": max(1, int(limits.timeout)) * (os.cpu_count() or 1),
+    }

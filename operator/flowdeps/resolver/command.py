@@ -35,8 +35,8 @@ _NETRC, _AUTHORITIES = "netrc", "authorities.pem"
 
 # How to reach an index, and whom to trust: all that uv needs of our environment. A client
 # certificate (SSL_CLIENT_CERT) is a credential, so it is not among them.
-_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-_KEPT = {*_PROXIES, *(name.lower() for name in _PROXIES), "SSL_CERT_FILE", "SSL_CERT_DIR"}
+_PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
+_CERTIFICATES = {"SSL_CERT_FILE", "SSL_CERT_DIR"}
 _LONGEST_WAIT = 30
 
 _PRERELEASES = {
@@ -145,18 +145,26 @@ def index_arguments(index: Index) -> list[str]:
 
 
 def child_environment(
-    ours: Mapping[str, str], *, directory: str, timeout: float, access: Access
+    ours: Mapping[str, str],
+    *,
+    directory: str,
+    timeout: float,
+    access: Access,
+    proxies: Mapping[str, str],
 ) -> dict[str, str]:
     """Return the child's environment: home and temporary files are in ``directory``. A tenth of the
-    ``timeout`` (seconds for a whole resolution) bounds the wait for one answer of the index."""
+    ``timeout`` (seconds for a whole resolution) bounds the wait for one answer of the index.
+    ``proxies``, if there are any, take the place of ours."""
     private = {}
     if access.netrc:
         private["NETRC"] = f"{directory}/{_NETRC}"
     if access.ca:
         private["SSL_CERT_FILE"] = f"{directory}/{_AUTHORITIES}"
     wait = str(max(1, min(_LONGEST_WAIT, int(timeout / 10))))
+    kept = _CERTIFICATES if proxies else _CERTIFICATES | _PROXIES | {*map(str.lower, _PROXIES)}
     return {
-        **{name: value for name, value in ours.items() if name in _KEPT},
+        **{name: value for name, value in ours.items() if name in kept},
+        **proxies,
         **private,
         "HOME": directory,
         "TMPDIR": directory,

@@ -42,10 +42,32 @@ class IndexUnauthorizedError(ResolveError):
     reason = Reason.INDEX_UNAUTHORIZED
 
 
+class IndexRefusedError(ResolveError):
+    """The index, or where it leads, is at an address that is closed to indexes of sets."""
+
+    reason = Reason.INDEX_NOT_ALLOWED
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retry=False)
+
+
 class LimitExceededError(ResolveError):
     """The resolver passed one of its limits and was ended."""
 
     reason = Reason.RESOLVER_LIMIT
+
+
+class DiskFullError(ResolveError):
+    """The disk of the caches has no space left; what was cached is removed."""
+
+    reason = Reason.RESOLVER_LIMIT
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the disk of resolver.cacheDirectory, or that of temporary files, is full: what was "
+            "cached is removed, and flowdeps tries again; if it happens again, make the volume "
+            "larger, or resolver.cacheSize smaller"
+        )
 
 
 class ResolverError(ResolveError):

@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 from flowdeps.api.wording import listed
 from flowdeps.resolver.advice import advise_on_cooldown
 from flowdeps.resolver.errors import (
+    DiskFullError,
     IndexUnauthorizedError,
     IndexUnavailableError,
     LimitExceededError,
@@ -58,6 +59,8 @@ def to_error(
     if code < 0:
         return _ended_by(signal.Signals(-code), text)
     complaint = _parse(text)
+    if Says.DISK_FULL.search(text):
+        return DiskFullError()
     if refused := Says.REFUSED.search(text):
         return _refusal(refused[0], text, _unknown(complaint), credentials=credentials)
     if Says.NO_SOLUTION.search(text):
@@ -69,9 +72,10 @@ def to_error(
                 f"choose another version, or publish {wanted[1]} to the index"
             )
         )
-    if local := Says.LOCAL_WHEEL.search(text):
+    if local := Says.LOCAL_FILE.search(text):
+        of = f" of {local[1]}" if local[1] else ""
         return UnsatisfiableError(
-            f"the index offers a file of {local[1]} that is not on the network: "
+            f"the index offers a file{of} that is not on the network: "
             "correct the index, or name another in spec.index.url"
         )
     if page := Says.NO_PAGE.search(text):

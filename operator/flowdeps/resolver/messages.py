@@ -42,8 +42,12 @@ class Says(Enum):
         rf"package `({_NAME})==([^`\s]{{1,200}})` does not have an extra named `([^`\s]{{1,200}})`",
     )
     URL_DEPENDENCY = (r"`([^`\s]{1,200})` was included as a URL dependency",)
-    # Not of uv's cache, which names no file so.
-    LOCAL_WHEEL = (r" file `/(?:[^`/]*/)*([^`/-]{1,200})-[^`/]{1,200}\.whl`",)
+    # Not of uv's own cache. The rest of what uv says tells whether the file exists.
+    LOCAL_FILE = (
+        r" file `/(?:[^`/]*/)*([^`/-]{1,200})-[^`/]{1,200}\.whl`",
+        r"(?<=failed to open) file `/(?![^`]*/[a-z]+-v[0-9]+/)",
+        r"(?<=failed to query metadata of) file `/(?![^`]*/[a-z]+-v[0-9]+/)",
+    )
 
     # Of the index.
     ON_ANOTHER_INDEX = (
@@ -69,6 +73,10 @@ class Says(Enum):
     )
     UNKNOWN_HOST = ("dns error", "failed to lookup address", "error resolving DNS")
     URL = (r"https?://[^\s)`]+",)
+
+    # Of its own machine.
+    # In a line of its own: an index has a say in others.
+    DISK_FULL = (r"(?m)^\s*(?:error|cause): failed to [^\n]{1,1000}\(os error (?:28|122)\)$",)
 
     # Of its end by a signal.
     NO_MEMORY = ("memory allocation of", "spawn", "Cannot allocate memory", "Tokio executor failed")

@@ -7,7 +7,7 @@ another reason, such as a proxy that only uv knows, is not known.
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,11 @@ async def read_pages(
     environment: Mapping[str, str],
     directory: Path,
     limits: Limits,
+    reads: Sequence[str] | None = None,
+    port: int | None = None,
 ) -> dict[NormalizedName, Page]:
     """Return the page of each package of ``versions`` (those chosen, by name) in the first of
-    ``indexes`` that knows it. Raises ResolveError."""
+    ``indexes`` that knows it; ``reads`` and ``port`` as of `run_child`. Raises ResolveError."""
     question = {
         "packages": versions,
         "indexes": indexes,
@@ -54,6 +56,8 @@ async def read_pages(
         environment={**environment, "PYTHONPATH": _PACKAGES, "PYTHONDONTWRITEBYTECODE": "1"},
         directory=directory,
         limits=limits,
+        reads=reads,
+        port=port,
     )
     if ended.code < 0:
         raise LimitExceededError(_TOO_MUCH)

@@ -33,6 +33,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 from packaging.utils import InvalidSdistFilename, parse_sdist_filename
 from packaging.version import InvalidVersion, Version
 
+from flowdeps.api.allowed import origin_of
 from flowdeps.locks.target import GLIBCS, LONGEST_NAME, Target
 from flowdeps.resolver.wheel_metadata import requires_python
 
@@ -76,14 +77,20 @@ class _Links(HTMLParser):
 
 
 class _Netrc(urllib.request.BaseHandler):
-    """Gives each host its own credentials, also after a redirection, and no other's."""
+    """Gives each host its own credentials, also after a redirection, and no other's.
 
-    def __init__(self, hosts: netrc.netrc) -> None:
+    On the host of an index they go to that index's port only; elsewhere never in plain text.
+    """
+
+    def __init__(self, hosts: netrc.netrc, indexes: list[str]) -> None:
         self._hosts = hosts
+        self._origins = {*map(origin_of, indexes)}
 
     def http_request(self, request: urllib.request.Request) -> urllib.request.Request:
-        found = self._hosts.authenticators(urlsplit(request.full_url).hostname or "")
-        if found:
+        origin = scheme, host, _ = origin_of(request.full_url)
+        others = any(host == one[1] for one in self._origins)
+        may = origin in self._origins or (scheme == "https" and not others)
+        if may and (found := self._hosts.authenticators(host)):
             token = base64.b64encode(f"{found[0]}:{found[2]}".encode()).decode()
             request.add_unredirected_header("Authorization", f"Basic {token}")
         return request
@@ -94,13 +101,7 @@ class _Netrc(urllib.request.BaseHandler):
 def main() -> None:
     """Answer the question in the current directory, beside it."""
     question = json.loads(Path(QUESTION).read_text(encoding="utf-8"))
-    # One context for all: to read the authorities takes long.
-    handlers: list[urllib.request.BaseHandler] = [
-        urllib.request.HTTPSHandler(context=ssl.create_default_context())
-    ]
-    with suppress(KeyError, netrc.NetrcParseError):  # uv passes over one that it can't read, too
-        handlers.append(_Netrc(netrc.netrc(os.environ["NETRC"])))
-    urllib.request.install_opener(urllib.request.build_opener(*handlers))
+    urllib.request.install_opener(_opener(question["indexes"]))
     left = iter(question.pop("packages").items())
     lock, answers = threading.Lock(), dict[str, dict[str, Any]]()
 
@@ -124,6 +125,26 @@ def main() -> None:
     for one in threads:
         one.join()
     Path(ANSWER).write_text(json.dumps(answers), encoding="utf-8")
+
+
+def _opener(indexes: list[str]) -> urllib.request.OpenerDirector:
+    """What opens URLs of http and https alone: a redirection may name others."""
+    opener = urllib.request.OpenerDirector()
+    handlers: list[urllib.request.BaseHandler] = [
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPHandler(),
+        # One context for all: to read the authorities takes long.
+        urllib.request.HTTPSHandler(context=ssl.create_default_context()),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPRedirectHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        urllib.request.UnknownHandler(),
+    ]
+    with suppress(KeyError, netrc.NetrcParseError):  # uv passes over one that it can't read, too
+        handlers.append(_Netrc(netrc.netrc(os.environ["NETRC"]), indexes))
+    for one in handlers:
+        opener.add_handler(one)
+    return opener
 
 
 class _UnreadableError(Exception):

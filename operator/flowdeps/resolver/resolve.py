@@ -6,6 +6,7 @@ index says the same.
 """
 
 import asyncio
+import errno
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -41,8 +42,14 @@ from flowdeps.locks.request import LockRequest
 from flowdeps.resolver.advice import describe_differences, lowered_pins
 from flowdeps.resolver.child import Limits
 from flowdeps.resolver.command import newest_upload
-from flowdeps.resolver.errors import LimitExceededError, UnsatisfiableError
+from flowdeps.resolver.errors import (
+    DiskFullError,
+    LimitExceededError,
+    ResolverError,
+    UnsatisfiableError,
+)
 from flowdeps.resolver.failures import cut_middle
+from flowdeps.resolver.network import Network, guarded
 from flowdeps.resolver.uv import Job, Uv
 from flowdeps.scheduling.off_loop import off_loop
 
@@ -73,8 +80,9 @@ class Resolver:
     """Makes locks with uv.
 
     ``cache``: a directory for what the index says, kept apart for those with credentials; losing it
-    costs time only. ``uv``: the program; by default the one that came with the package of this
-    name. ``now``: the clock that cooldowns go by.
+    costs time only, and it stays smaller than ``cache_size`` bytes. ``network``: what the children
+    may reach; None: all that we do. ``uv``: the program; by default the one that came with the
+    package of this name. ``now``: the clock that cooldowns go by.
     """
 
     def __init__(
@@ -82,11 +90,14 @@ class Resolver:
         *,
         limits: Limits,
         cache: Path,
+        cache_size: int = 2 * 1024**3,
+        network: Network | None = None,
         uv: Path | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._timeout = limits.timeout
-        self._uv = Uv(uv, limits=limits, cache=cache)
+        self._limits = limits
+        self._network = network
+        self._uv = Uv(uv, limits=limits, cache=cache, cache_size=cache_size)
         self._now = now
 
     async def resolve(
@@ -111,14 +122,35 @@ class Resolver:
             raise UnsatisfiableError(await off_loop(describe_differences, different))
         access, now = access or Access(), self._now()
         job = Job(request=request, previous=previous, keep=keep, access=access, now=now)
+        full = False
         try:
-            async with asyncio.timeout(self._timeout):
-                return await self._keep_whole(job)
+            async with asyncio.timeout(self._limits.timeout):
+                return await self._within_reach(job)
         except TimeoutError:
             raise LimitExceededError(
-                f"no resolution within {self._timeout:g} seconds: "
+                f"no resolution within {self._limits.timeout:g} seconds: "
                 "the index may be slow, or the requirements may need bounds"
             ) from None
+        except DiskFullError:
+            full = True
+            raise
+        finally:
+            await asyncio.to_thread(self._uv.tidy, everything=full)
+
+    async def _within_reach(self, job: Job) -> Resolution:
+        """Resolve through the proxy that keeps the children to the network that they may reach."""
+        try:
+            async with guarded(
+                self._network,
+                job.request.index,
+                credentials=bool(job.access.netrc),
+                limits=self._limits,
+            ) as passage:
+                return await self._keep_whole(replace(job, passage=passage))
+        except OSError as error:  # of a child's directory
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise DiskFullError from error
+            raise ResolverError(f"the resolver can't work: {error.strerror}") from error
 
     async def _keep_whole(self, job: Job) -> Resolution:
         """Resolve without breaking the image; at the first conflict, each alternative request is

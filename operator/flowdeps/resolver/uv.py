@@ -1,17 +1,22 @@
 """Runs uv once, for one platform of a request, in a directory that exists as long as the child."""
 
+import errno
 import os
+import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 import certifi
+import packaging
 from packaging.utils import NormalizedName
 from uv import find_uv_bin
 
+import flowdeps
 from flowdeps.api.names import TEMPORARY
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
@@ -23,10 +28,28 @@ from flowdeps.resolver import command
 from flowdeps.resolver.advice import advise
 from flowdeps.resolver.child import ChildEnd, Limits, run_child
 from flowdeps.resolver.directories import Directories
-from flowdeps.resolver.errors import LimitExceededError, ResolverError, UnsatisfiableError
+from flowdeps.resolver.errors import (
+    DiskFullError,
+    LimitExceededError,
+    ResolveError,
+    ResolverError,
+    UnsatisfiableError,
+)
 from flowdeps.resolver.failures import to_error, warnings, yanked
+from flowdeps.resolver.network import Passage
 from flowdeps.resolver.pages import read_pages
 from flowdeps.scheduling.off_loop import off_loop
+
+_SYSTEM = (
+    *("/usr", "/lib", "/lib64", "/bin", "/proc/self", "/sys/fs/cgroup", "/sys/devices/system/cpu"),
+    *("/dev/null", "/dev/random", "/dev/urandom"),
+    *("/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf"),
+    *("/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/crypto-policies"),
+    *("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime"),
+    *(sys.prefix, sys.base_prefix, str(Path(flowdeps.__file__).parents[1])),
+    *(str(Path(one.__file__ or "").parents[1]) for one in (packaging, certifi)),
+)
+"""What programs, uv and Python among them, read of a machine. Nothing of it is a secret."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +62,8 @@ class Job:
     """Whether the pins of ``previous`` are preferred."""
     access: Access
     now: datetime
+    passage: Passage = field(default_factory=Passage)
+    """The way to the indexes."""
     pages: dict[tuple[NormalizedName, str], Page] = field(default_factory=dict)
     """What was read of the index, by name and chosen version."""
 
@@ -46,11 +71,17 @@ class Job:
 class Uv:
     """The program, its limits and its directories."""
 
-    def __init__(self, program: Path | None, *, limits: Limits, cache: Path) -> None:
+    def __init__(
+        self, program: Path | None, *, limits: Limits, cache: Path, cache_size: int
+    ) -> None:
         self._program = str(program or find_uv_bin())
         self._limits = limits
-        self._directories = Directories(cache.absolute())
+        self._directories = Directories(cache.absolute(), size=cache_size)
         self._default = ""
+
+    def tidy(self, *, everything: bool = False) -> None:
+        """Remove what is too much of the caches; ``everything``: all that isn't used."""
+        self._directories.tidy(everything=everything)
 
     async def compile(self, job: Job, platform: str, versions: Versions) -> Resolved:
         """Resolve a request for one platform; ``versions`` are preferred. Raises ResolveError."""
@@ -87,10 +118,10 @@ class Uv:
         if missing:
             with tempfile.TemporaryDirectory(prefix=TEMPORARY) as name:
                 directory = Path(name)
-                urls = job.request.index.urls or (await self._default_index(directory),)
+                urls = job.request.index.urls or (await self._default_index(job, directory),)
                 trusted = _trusted() if job.access.ca else ""
                 files = command.access_files(job.access, trusted=trusted)
-                environment = self._prepare(directory, job.access, files)
+                environment = self._prepare(job, directory, job.access, files)
                 if not {"SSL_CERT_FILE", "SSL_CERT_DIR"} & environment.keys():
                     environment["SSL_CERT_FILE"] = certifi.where()  # as uv trusts by itself
                 found = await read_pages(
@@ -100,15 +131,17 @@ class Uv:
                     environment=environment,
                     directory=directory,
                     limits=self._limits,
+                    reads=self._reads(environment),
+                    port=job.passage.port,
                 )
             job.pages.update({(name, missing[name]): page for name, page in found.items()})
         return {name: job.pages[name, pin.version] for name, pin in pins.items()}
 
-    async def _default_index(self, directory: Path) -> str:
+    async def _default_index(self, job: Job, directory: Path) -> str:
         """Return the URL of the index that uv asks where none is named."""
         if not self._default:
-            environment = self._prepare(directory, Access(), {command.NOTHING: ""})
-            ended = await self._run(command.DEFAULT_INDEX, environment, directory)
+            environment = self._prepare(job, directory, Access(), {command.NOTHING: ""})
+            ended = await self._run(job, command.DEFAULT_INDEX, environment, directory)
             if ended.code != 0:
                 raise ResolverError(
                     "uv doesn't say which index it asks; name one in spec.index.url"
@@ -122,34 +155,56 @@ class Uv:
     ) -> tuple[str, str]:
         """Return the resolution that uv writes, and its messages."""
         request, access = job.request, job.access
-        arguments = await off_loop(self._arguments, job, platform)
         trusted = _trusted() if access.ca else ""
         files = await off_loop(
             command.files, request, versions, platform=platform, access=access, trusted=trusted
         )
-        environment = self._prepare(directory, access, files)
-        ended = await self._run(arguments, environment, directory)
+        environment = self._prepare(job, directory, access, files)
+        async with self._used(job) as (cache, stubs):
+            arguments = await off_loop(
+                command.arguments,
+                request,
+                platform=platform,
+                cache=cache,
+                stubs=stubs,
+                now=job.now,
+            )
+            places = [str(one) for one in (cache, stubs) if one]
+            ended = await self._run(job, arguments, environment, directory, reads=places)
         if ended.code != 0:
-            raise await off_loop(
+            error = await off_loop(
                 to_error,
                 ended.messages,
                 code=ended.code,
                 credentials=bool(access.netrc),
                 advise=partial(advise, request=request, platform=platform, previous=job.previous),
             )
+            raise job.passage.explain(error)
         return _read(directory / command.OUTPUT, limit=self._limits.output), ended.messages
 
-    def _prepare(self, directory: Path, access: Access, files: Mapping[str, str]) -> dict[str, str]:
+    def _prepare(
+        self, job: Job, directory: Path, access: Access, files: Mapping[str, str]
+    ) -> dict[str, str]:
         """Write a child's ``files`` into its directory; returns its environment."""
         for file, text in files.items():
             (directory / file).touch(mode=0o600)
             (directory / file).write_text(text)
         return command.child_environment(
-            os.environ, directory=str(directory), timeout=self._limits.timeout, access=access
+            os.environ,
+            directory=str(directory),
+            timeout=self._limits.timeout,
+            access=access,
+            proxies=job.passage.environment,
         )
 
     async def _run(
-        self, arguments: Sequence[str], environment: Mapping[str, str], directory: Path
+        self,
+        job: Job,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        directory: Path,
+        *,
+        reads: Sequence[str] = (),
     ) -> ChildEnd:
         try:
             return await run_child(
@@ -157,21 +212,39 @@ class Uv:
                 environment=environment,
                 directory=directory,
                 limits=self._limits,
+                reads=[*self._reads(environment), *reads],
+                port=job.passage.port,
             )
         except OSError as error:
             raise ResolverError(f"uv can't be started: {error.strerror}") from error
 
-    def _arguments(self, job: Job, platform: str) -> list[str]:
-        request, directories = job.request, self._directories
-        try:
-            cache = directories.cache(job.access)
-            stubs = directories.stubs(request.image) if request.image else None
-        except OSError as error:
-            raise ResolverError(
-                f"the cache directory {directories.root} can't be used ({error.strerror}); "
-                "correct it, or name another in resolver.cacheDirectory of the configuration"
-            ) from error
-        return command.arguments(request, platform=platform, cache=cache, stubs=stubs, now=job.now)
+    def _reads(self, environment: Mapping[str, str]) -> list[str]:
+        """Return what a child has to read besides what is its own."""
+        certificates = [environment.get(name, "") for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")]
+        return [*_SYSTEM, str(Path(self._program).parent), *filter(None, certificates)]
+
+    @asynccontextmanager
+    async def _used(self, job: Job) -> AsyncIterator[tuple[Path, Path | None]]:
+        """Give the cache of a job, and the stub wheels of its image, as long as they are used."""
+        directories, image = self._directories, job.request.image
+        with ExitStack() as stack:
+            try:
+                cache = stack.enter_context(directories.cache(job.access))
+                if image and image.markers:
+                    await off_loop(directories.make_stubs, image)
+                stubs = stack.enter_context(directories.stubs(image)) if image else None
+            except OSError as error:
+                raise _unusable(error, directories.root) from error
+            yield cache, stubs
+
+
+def _unusable(error: OSError, root: Path) -> ResolveError:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return DiskFullError()
+    return ResolverError(
+        f"the cache directory {root} can't be used ({error.strerror}); "
+        "correct it, or name another in resolver.cacheDirectory of the configuration"
+    )
 
 
 def _trusted() -> str:

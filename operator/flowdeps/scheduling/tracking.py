@@ -34,7 +34,7 @@ class Failure(Generic[R]):
     reason: R
     """The caller's own name for it."""
     message: str
-    """What went wrong, for people."""
+    """What went wrong, for people; empty where it is nothing to them, and nothing is known yet."""
     retry: bool = True
     """Whether the same tracked may succeed soon, with nothing changed."""
     until: float = 0.0

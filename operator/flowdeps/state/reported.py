@@ -6,7 +6,7 @@ people who may edit a status would decide it then.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from flowdeps.api.conditions import ConditionType, find_condition
@@ -42,7 +42,8 @@ def unless_under_way(entry: SetEntry, type_: ConditionType, outcome: Outcome) ->
 
     So a refresh or a restart doesn't make a set that is well look otherwise.
     """
-    return (outcome.reason.is_making_lock and previous_condition(entry, type_)) or outcome
+    before = previous_condition(entry, type_) if outcome.reason.is_making_lock else None
+    return replace(before, retry_after=outcome.retry_after) if before else outcome
 
 
 def retry_after(

@@ -159,8 +159,7 @@ class Runner:
             try:
                 found = await self._cluster.get_pod(*_where(pod))
             except ClusterError as error:
-                passing = error.status in {0, 429} or error.status >= 500
-                if not passing or self._clock() > until:
+                if not error.is_passing or self._clock() > until:
                     raise
             else:
                 if found is None or found["metadata"].get("uid") != pod["metadata"].get("uid"):

@@ -6,7 +6,7 @@ import pytest
 from flowdeps.resolver.child import Limits
 from flowdeps.resolver.resolve import Resolver
 from tests.cluster.index import Index
-from tests.integration.resolver.support import MakeResolver, limits
+from tests.integration.resolver.support import LOOPBACK, MakeResolver, limits
 
 
 @pytest.fixture
@@ -26,7 +26,9 @@ def make_resolver(tmp_path: Path) -> MakeResolver:
     """Resolvers that share a cache of this test's own."""
 
     def make(*, uv: Path | None = None, within: Limits | None = None) -> Resolver:
-        return Resolver(limits=within or limits(), cache=tmp_path / "cache", uv=uv)
+        return Resolver(
+            limits=within or limits(), cache=tmp_path / "cache", network=LOOPBACK, uv=uv
+        )
 
     return make
 

@@ -14,6 +14,7 @@ from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.target import Target
 from flowdeps.resolver.child import Limits
+from flowdeps.resolver.network import Network
 from flowdeps.resolver.resolve import Resolver
 from tests.cluster import simple_api
 from tests.cluster.distributions import Distribution
@@ -30,6 +31,9 @@ output = pathlib.Path(sys.argv[sys.argv.index("--output-file") + 1])
 EMPTY_RESOLUTION = """
 output.write_text('lock-version = "1.0"\\ncreated-by = "x"\\npackages = []\\n')
 """
+
+LOOPBACK = Network(allowed=("127.0.0.0/8",))
+"""Where the indexes of these tests are."""
 
 MakeResolver = Callable[..., Resolver]
 

@@ -4,6 +4,7 @@ After an upgrade of uv, a failure shows which sentence changed. `FLOWDEPS_WRITE_
 what uv says now; then tests/unit/resolver/test_messages.py shows which pattern no longer fits.
 """
 
+import json
 import os
 import re
 from collections.abc import Awaitable, Callable
@@ -44,6 +45,31 @@ class Scenes:
 
     async def unknown_package(self) -> None:
         await self._ask("pandsa")
+
+    async def local_file(self) -> None:
+        await self._of_this_machine()
+
+    async def local_file_with_hash(self) -> None:
+        await self._of_this_machine(sha256="0" * 64)
+
+    async def _of_this_machine(self, **hashes: str) -> None:
+        file = {"url": "file:///etc/none", "filename": "app-1.0-py3-none-any.whl"}
+        page = {
+            "meta": {"api-version": "1.1"},
+            "name": "app",
+            "files": [{**file, "hashes": hashes}],
+        }
+        body = json.dumps(page).encode()
+        answer = Answer(body=body, media_type="application/vnd.pypi.simple.v1+json")
+        server = Server(lambda _: answer, host="127.0.0.1", port=0)
+        try:
+            await self._ask("app", index=f"http://127.0.0.1:{server.server_port}/simple/")
+        finally:
+            server.close()
+
+    async def disk_full(self) -> None:
+        self._index.add("app", "1.0")
+        await self._ask("app")
 
     async def newer_than_offered(self) -> None:
         self._index.add("app", "1.0")
@@ -196,6 +222,8 @@ async def test_uv_says_what_the_samples_have(
     """Word for word, but for ports, times and paths."""
     said = tmp_path / "said"
     program = f"""
+if {name == Scenes.disk_full.__name__}:
+    output.symlink_to("/dev/full")
 done = subprocess.run(["{find_uv_bin()}", *sys.argv[1:]], stderr=subprocess.PIPE)
 pathlib.Path("{said}").write_bytes(done.stderr)
 sys.stderr.buffer.write(done.stderr)

@@ -140,7 +140,7 @@ class _World:
                 await self._until(partial(self._settled, body))
             while not _rests(service):  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.05)
-            gate.begin(plan)
+            gate.arm(plan)
             await self._bring_about(step.after)
             killed = asyncio.create_task(gate.killed.wait())
             settled = asyncio.create_task(self._until(lambda: self._settled(step.after)))

@@ -38,6 +38,8 @@ FULL: dict[str, Any] = {
         "url": "https://packages.example.com/simple",
         "extraUrls": ["https://b.example.com"],
         "allowed": ["https://packages.example.com/simple", "https://b.example.com:8443/"],
+        "allowedNetworks": ["10.1.0.0/16"],
+        "deniedNetworks": ["10.96.0.0/12", "fd00::/8"],
         "cooldown": "7d",
     },
     "limits": {"setsPerNamespace": 100},
@@ -57,6 +59,7 @@ FULL: dict[str, Any] = {
         "timeout": "10m",
         "memory": "4Gi",
         "cacheDirectory": "/var/cache/flowdeps",
+        "cacheSize": "1Gi",
     },
     "workPools": [
         {
@@ -109,8 +112,11 @@ def test_each_field_arrives() -> None:
             timeout=timedelta(minutes=10),
             memory=4 * 2**30,
             cache_directory="/var/cache/flowdeps",
+            cache_size=2**30,
         ),
         allowed_indexes=("https://packages.example.com/simple", "https://b.example.com:8443/"),
+        allowed_networks=("10.1.0.0/16",),
+        denied_networks=("10.96.0.0/12", "fd00::/8"),
         cooldown=timedelta(days=7),
         images=ImagesConfig(recheck=timedelta(minutes=10)),
         pods=PodsConfig(
@@ -389,6 +395,9 @@ _CPU, _FIRST = "pods.resources.limits.cpu", "pods.tolerations[0]"
         ({"resolver": {"timeout": "0s"}}, "resolver.timeout", "1s or more"),
         ({"resolver": {"memory": "2GB"}}, "resolver.memory", "such as 512Mi"),
         ({"resolver": {"memory": "1Mi"}}, "resolver.memory", "256Mi or more"),
+        ({"resolver": {"cacheSize": "1Mi"}}, "resolver.cacheSize", "64Mi or more"),
+        ({"index": {"allowedNetworks": ["10.0.0.1/8"]}}, "index.allowedNetworks[0]", "10.96.0.0"),
+        ({"index": {"deniedNetworks": ["cluster"]}}, "index.deniedNetworks[0]", "10.96.0.0/12"),
         ({"resolver": {"cacheDirectory": "a"}}, "resolver.cacheDirectory", "the whole path"),
         ({"index": {"allowed": ["packages.example.com"]}}, "index.allowed[0]", "write it such as"),
         ({"index": {"allowed": ["https://a:secret@b"]}}, "index.allowed[0]", "remove the part"),

@@ -25,7 +25,7 @@ from tests.unit.scheduling import virtual
         (UnsatisfiableError("m"), Reason.UNSATISFIABLE, False),
         (IndexUnavailableError("m"), Reason.INDEX_UNAVAILABLE, True),
         (ClusterError(403, "Forbidden", "m"), Reason.FORBIDDEN, True),
-        (ClusterError(500, "Unknown", "m"), Reason.GATHERING, True),
+        (ClusterError(422, "Invalid", "m"), Reason.GATHERING, True),
         (PoolsError(Reason.PREFECT_UNAUTHORIZED, "m"), Reason.PREFECT_UNAUTHORIZED, True),
         (ZeroDivisionError("m"), Reason.INTERNAL_ERROR, True),
     ],
@@ -36,6 +36,13 @@ def test_an_error_keeps_its_reason_its_message_and_whether_to_try_again(
     """Of a request to the cluster the status decides; what nobody foresaw is tried again."""
     failure = to_failure(error, "reading x")
     assert (failure.reason, failure.message, failure.retry) == (reason, "m", retry)
+
+
+@pytest.mark.parametrize("status", [0, 429, 500, 503, 504])
+def test_an_overload_is_nothing_to_people(status: int) -> None:
+    """It is tried again, and has no message that a status could tell."""
+    failure = to_failure(ClusterError(status, "Unknown", "m"), "reading x")
+    assert (failure.reason, failure.message, failure.retry) == (Reason.GATHERING, "", True)
 
 
 def test_only_an_unforeseen_error_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -77,16 +77,21 @@ class ApiServer:
     ) -> AsyncIterator[Cluster]:
         """A client of this server."""
         async with RawTestServer(self.respond) as server:
-            config = {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "current-context": "c",
-                "clusters": [{"name": "c", "cluster": {"server": str(server.make_url(""))}}],
-                "users": [{"name": "u", "user": {}}],
-                "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-            }
-            file = tmp_path / "kubeconfig"
-            file.write_text(json.dumps(config))
-            monkeypatch.setenv("KUBECONFIG", str(file))
+            kubeconfig(tmp_path, monkeypatch, url=str(server.make_url("")))
             async with Cluster.connect(fence=fence) as cluster:
                 yield cluster
+
+
+def kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, url: str) -> None:
+    """Name a server as the one that clients find by KUBECONFIG."""
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": url}}],
+        "users": [{"name": "u", "user": {}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+    }
+    file = tmp_path / "kubeconfig"
+    file.write_text(json.dumps(config))
+    monkeypatch.setenv("KUBECONFIG", str(file))

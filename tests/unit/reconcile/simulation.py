@@ -147,6 +147,15 @@ class MemoryCluster:
         body = {"metadata": meta, "spec": {"containers": [container], "volumes": [mounted]}}
         self.pods.pods[namespace, "run"] = (body, float("inf"))
 
+    def end_pod(self, namespace: str, *, failed: bool) -> None:
+        """The end of that pod, which its Job keeps."""
+        body, _ = self.pods.pods[namespace, "run"]
+        ended = {"terminated": {"finishedAt": clock().isoformat()}}
+        body["status"] = {
+            "phase": "Failed" if failed else "Succeeded",
+            "containerStatuses": [{"name": "prefect-job", "state": ended}],
+        }
+
     # What the operator asks
 
     async def identity(self) -> str:
@@ -268,7 +277,8 @@ class MemoryCluster:
     ) -> None:
         await self._turn("delete_secret")
         meta = self.secrets.get((namespace, name), {"metadata": {}})["metadata"]
-        if meta and (meta["uid"], meta["resourceVersion"]) == (uid, resource_version):
+        same = meta and resource_version in (None, meta["resourceVersion"])
+        if same and meta["uid"] == uid:
             del self.secrets[namespace, name]
 
     async def create_pod(self, body: Body) -> Body:
@@ -369,12 +379,20 @@ class MemoryWatch:
     """
 
     def __init__(self) -> None:
-        self.behind = 0
-        self.lag: Callable[[str], float] = lambda _uid: 0.001
-        self.missed: Callable[[str], bool] = lambda _event: False
         self._watcher: Watcher | None = None
         self._waiting: list[tuple[str, str, Body]] = []
         self._last: dict[str, float] = {}
+        self._well()
+
+    def _well(self) -> None:
+        self.behind = 0
+        self.lag: Callable[[str], float] = lambda _uid: 0.001
+        self.missed: Callable[[str], bool] = lambda _event: False
+
+    def mend(self) -> None:
+        """Be as a watch should be."""
+        self._well()
+        self._bring()
 
     def connect(self, watcher: Watcher | None) -> None:
         """Bring what happens from now on to `watcher`; None: to nobody."""
@@ -385,10 +403,9 @@ class MemoryWatch:
         """Take in an event."""
         if self._watcher and not self.missed(event):
             self._waiting.append((event, kind, body))
-            self.bring()
+            self._bring()
 
-    def bring(self) -> None:
-        """Bring the events that have waited long enough."""
+    def _bring(self) -> None:
         loop = asyncio.get_running_loop()
         while len(self._waiting) > self.behind:
             event, kind, body = self._waiting.pop(0)
@@ -448,6 +465,8 @@ class MemoryNode:
         if found is None:
             return None
         body, since = _copied(found[0]), found[1]
+        if "status" in body:
+            return body
         if self.instead:
             return {**body, "status": self.instead[0]}
         if namespace in self.full:
@@ -680,9 +699,23 @@ class Simulation:
         self.chance = random.Random(0)
         self.trace: list[tuple[float, str]] = []
 
+    def save(self) -> bytes:
+        """All that outlives an operator, and the time."""
+        cluster, prefect, index = self.cluster, self.prefect, self.index
+        objects = (cluster.sets, cluster.maps, cluster.secrets, cluster.pods.pods)
+        rest = (cluster.namespaces, cluster.pods.images, prefect.pools, index.release)
+        return pickle.dumps((objects, rest, cluster._version, cluster._made, virtual.now()))
+
+    def load(self, saved: bytes) -> None:
+        """Begin where another simulation was saved; to be run with a clock that begins there."""
+        cluster, prefect, index = self.cluster, self.prefect, self.index
+        objects, rest, cluster._version, cluster._made, _ = pickle.loads(saved)  # noqa: S301
+        cluster.sets, cluster.maps, cluster.secrets, cluster.pods.pods = objects
+        cluster.namespaces, cluster.pods.images, prefect.pools, index.release = rest
+
     @asynccontextmanager
     async def operator(self, gate: Gate | None = None) -> AsyncIterator[Service]:
-        """A running operator whose requests pass `gate`; at the end it is dropped, as by a kill."""
+        """A running operator behind a gate; at the end it is dropped, as by a kill."""
         cluster, pools = self.clients(gate)
         context = make_context(
             self.config,

@@ -44,7 +44,9 @@ def test_every_pattern_has_a_sample(says: Says, alternative: str) -> None:
         (Says.YANKED, "yanked_with_reason", [("app", "1.0", 'breaks on "Mondays"')]),
         (Says.UNKNOWN_EXTRA, "unknown_extra", [("app", "1.0", "fast")]),
         (Says.URL_DEPENDENCY, "url_dependency", ["x"]),
-        (Says.LOCAL_WHEEL, "local_wheel", ["app"]),
+        (Says.LOCAL_FILE, "local_wheel", ["app"]),
+        (Says.LOCAL_FILE, "local_file", [""]),
+        (Says.LOCAL_FILE, "local_file_with_hash", [""]),
         (
             Says.ON_ANOTHER_INDEX,
             "on_another_index",

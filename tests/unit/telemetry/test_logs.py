@@ -82,7 +82,7 @@ def test_no_character_breaks_a_line(text: str, shown: str, written: Written) -> 
     line.encode()
     set_up_logs(form="text", level="info")
     try:
-        raise ValueError(text)
+        raise ValueError(text)  # noqa: TRY301 - to be caught
     except ValueError:
         logging.getLogger("flowdeps").exception("before\n%s", text)
     first, *traceback = written().splitlines()

@@ -26,9 +26,12 @@ class ClusterError(Exception):
     def is_passing(self) -> bool:
         """Whether it is about the API server, which is out of reach or has too much to do.
 
-        It says nothing of the object, and the same request may succeed soon.
+        It says nothing of the object, and the same request may succeed soon. An admission webhook
+        that does not answer is another thing: it may be asked for some objects only, and for good.
         """
-        return self.status in {0, 429} or self.status >= 500
+        if self.status >= 500:
+            return "failed calling webhook" not in str(self)
+        return self.status in {0, 429}
 
 
 class TooLongError(ClusterError):

@@ -67,7 +67,7 @@ async def remove(context: Context, entry: SetEntry) -> float | None:
     try:
         await delete_all(context, entry.key)
     except ClusterError as error:
-        if error.status == 0 or not late:
+        if error.is_passing or not late:
             raise
         given_up.append(f"{error}, for {GIVE_UP / 60:.0f} minutes; it goes when that is allowed")
     for note in given_up:
@@ -102,7 +102,7 @@ async def delete_all(context: Context, key: SetKey) -> None:
             await remove_credentials(context, view)
             await delete(context, view)
         except ClusterError as error:
-            if error.status == 0:
+            if error.is_passing:
                 raise
             text = f"ConfigMap {view.namespace}/{view.name} can't be deleted: {error}"
             refused.append(ClusterError(error.status, error.reason, text))

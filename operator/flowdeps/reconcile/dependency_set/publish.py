@@ -37,7 +37,7 @@ from flowdeps.state.store import LOCK_FILE, ConfigMapView, SetEntry, view_config
 async def publish(context: Context, progress: Progress) -> Outcome:
     """Write what is missing of the ConfigMaps of a set's lock, and of its proposal.
 
-    Raises ClusterError where the API server is out of reach.
+    Raises ClusterError where the API server is out of reach or has too much to do.
     """
     entry, record = progress.entry, progress.record
     if record is None:
@@ -155,8 +155,9 @@ async def _publish_at(
         if lock is None or lock.digest != record.digest:
             # Damaged by hand a moment ago: the next reconcile makes it again.
             return Outcome.failed(Reason.PUBLISHING, "the lock in service can't be read")
-        if progress.text and desired.immutable and (view is None or desired.must_be_replaced(view)):
-            desired = desired.with_summary(await _summary(context, progress, lock))
+        if desired.immutable and (view is None or desired.must_be_replaced(view)):
+            summary = await _summary_at(context, progress, location, record)
+            desired = desired.with_summary(summary)
         if view is None and location.pool and not desired.immutable:
             await _take_along(context, entry, location)
         async with context.turn(desired.namespace, desired.name):
@@ -207,6 +208,20 @@ async def _apply(context: Context, desired: Desired, text: str, view: ConfigMapV
     context.store.put_config_map(body)
 
 
+async def _summary_at(
+    context: Context, progress: Progress, location: Location, record: LockRecord
+) -> str:
+    """What a revision changes: copies say what it says at home, where it was written first.
+
+    Once the live ConfigMap holds the new lock, the one before can't be read any more.
+    """
+    home = primary_location(progress.entry.key)
+    at_home = context.store.config_maps.get((home.namespace, home.revision(record.short)))
+    if location != home and at_home:
+        return at_home.annotations.get(SUMMARY_ANNOTATION, "")
+    return await _summary(context, progress, progress.text) if progress.text else ""
+
+
 async def _summary(context: Context, progress: Progress, lock: Lock) -> str:
     """What a new lock changes, in a line."""
     return summarize(diff(await progress.served_text(context.cluster), lock), SUMMARY_LIMIT)
@@ -243,7 +258,7 @@ def _refused(error: ClusterError, location: Location) -> Outcome:
         )
     if error.status == 403:
         return Outcome.failed(Reason.FORBIDDEN, str(error))
-    if error.status == 0:
+    if error.is_passing:
         raise error
     where = f"{location.namespace}/{location.live_name}"
     return Outcome.failed(Reason.PUBLISHING, f"ConfigMap {where} can't be written: {error}")

@@ -39,12 +39,14 @@ class SetReconciler:
     async def reconcile(self, key: SetKey) -> float | None:
         """Bring one set in line; returns in how many seconds to do so again.
 
-        A reconcile that ends in an error reports it in the set's status before it raises.
+        A reconcile that ends in an error reports it in the set's status before it raises. That the
+        API server is out of reach or has too much to do is no news of the set: reporting it would
+        be one more write, and one more when it is over.
         """
         try:
             return await self._reconcile(key)
         except ClusterError as error:
-            if error.status not in {0, 409}:  # neither out of reach, nor another set by now
+            if not (error.is_passing or error.status == 409):  # 409: another set by now
                 reason = Reason.FORBIDDEN if error.status == 403 else Reason.PUBLISHING
                 await self._report_error(key, reason, str(error))
             raise

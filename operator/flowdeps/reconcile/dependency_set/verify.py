@@ -129,9 +129,10 @@ def _try(
 
     passed = record.verified == trial.short
     answer = record.verify_notes if passed else context.verifications.ask(entry.key, trial, find)
-    if answer is None:
+    if answer is None or (isinstance(answer, Failure) and not answer.message):
         message = f"a pod installs and imports the lock {record.short} in {trial.image}"
-        return Outcome.waits(Reason.VERIFYING, message), record
+        again = max(1.0, answer.until - context.queue.time()) if answer else None
+        return Outcome.waits(Reason.VERIFYING, message, retry_after=again), record
     if isinstance(answer, Failure):
         return _failed(context, entry, image, record, answer), record
     message = f"installs, its requirements hold, and it imports in {trial.image}"
