@@ -111,7 +111,8 @@ class Gate:
         self.requests: list[str] = []
         self.writes: list[str] = []
         self.killed = asyncio.Event()
-        self.plan = plan
+        self._plan = plan
+        self._delay: Callable[[], float] = lambda: 0.0
 
     def around(self, cluster: Cluster, pools: Pools) -> tuple[Cluster, Pools]:
         """The clients with this gate around them."""
@@ -120,9 +121,9 @@ class Gate:
             cast("Pools", _Gated(pools, POOL_WRITES, self, prefect=True)),
         )
 
-    def arm(self, plan: Plan) -> None:
-        """Count from here on, by another plan."""
-        self.requests, self.writes, self.plan = [], [], plan
+    def arm(self, plan: Plan, *, delay: Callable[[], float] = lambda: 0.0) -> None:
+        """Count from here on, by another plan; each request takes `delay` seconds twice."""
+        self.requests, self.writes, self._plan, self._delay = [], [], plan, delay
 
     def revive(self) -> None:
         """Let a new operator go on, with the counts of the one that was killed."""
@@ -132,20 +133,26 @@ class Gate:
         self, name: str, *, writes: bool, prefect: bool, make: Callable[[], Any]
     ) -> Any:
         """Make a request, unless the world has stopped or stops here."""
-        if self.killed.is_set():
-            await asyncio.Event().wait()
+        await self._stop_if_killed()
         self.requests.append(name)
         if writes:
             self.writes.append(name)
         request = Request(name, len(self.requests), len(self.writes) if writes else 0)
-        fault = self.plan(request)
+        fault = self._plan(request)
+        await asyncio.sleep(self._delay())
+        await self._stop_if_killed()
         result = await make() if fault is None or fault.done else None
+        await asyncio.sleep(self._delay())
         if fault is None:
             return result
         if fault.kills:
             self.killed.set()
-            await asyncio.Event().wait()
+            await self._stop_if_killed()
         raise fault.error(prefect=prefect)
+
+    async def _stop_if_killed(self) -> None:
+        if self.killed.is_set():
+            await asyncio.Event().wait()
 
 
 class _Gated:

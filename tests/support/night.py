@@ -5,6 +5,6 @@ from hypothesis import settings
 NIGHT = settings.get_current_profile_name() == "faults"
 
 
-def examples(day: int) -> int:
-    """How many examples of a property are tried, by day and by night."""
-    return settings().max_examples if NIGHT else day
+def examples(day: int, *, share: float = 1.0) -> int:
+    """How many examples of a property are tried by day, and by night: a share of all."""
+    return max(1, round(settings().max_examples * share)) if NIGHT else day

@@ -8,6 +8,7 @@ seen that nothing writes any more: neither when all is reconciled again nor afte
 
 import asyncio
 import base64
+import random
 import re
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -20,6 +21,7 @@ from flowdeps.app.cleanup import Cleanup
 from flowdeps.app.service import Service
 from flowdeps.state.store import PoolKey
 from tests.support.faults import Gate, Plan, no_fault
+from tests.support.night import NIGHT
 from tests.unit.reconcile.simulation import MemoryImage, MemoryWatch, Simulation
 from tests.unit.scheduling import virtual
 
@@ -131,13 +133,53 @@ STEPS: dict[str, Callable[[Simulation], None]] = {
 }
 
 
+Worsen = Callable[[MemoryWatch], None]
+
+
+def _shuffled(seed: int) -> Worsen:
+    def shuffle(watch: MemoryWatch) -> None:
+        chance = random.Random(seed)
+        lags: dict[str, float] = {}
+        watch.lag = lambda uid: lags.setdefault(uid, chance.choice((0.0, 0.01, 1.0, 5.0, 60.0)))
+
+    return shuffle
+
+
+def _behind(events: int) -> Worsen:
+    def delay(watch: MemoryWatch) -> None:
+        watch.behind = events
+
+    return delay
+
+
+def _missing(*events: str) -> Worsen:
+    def lose(watch: MemoryWatch) -> None:
+        watch.missed = lambda event: event in events
+
+    return lose
+
+
+WATCHES: dict[str, Worsen] = {
+    "prompt": MemoryWatch.mend,
+    **{f"behind by {events}": _behind(events) for events in (1, 2, 3, 5, 10)},
+    "misses deletes": _missing("DELETED"),
+    "misses new objects": _missing("ADDED"),
+    "misses changes": _missing("MODIFIED"),
+    "misses all": _missing("ADDED", "MODIFIED", "DELETED"),
+    **{f"in another order, {seed}": _shuffled(seed) for seed in range(20 if NIGHT else 3)},
+}
+
+
 @dataclass(frozen=True)
 class Faults:
     """What happens during a step."""
 
     plan: Plan = no_fault
-    watch: Callable[[MemoryWatch], None] = lambda _: None
+    watch: Worsen = lambda _: None
     """Makes the watch worse."""
+    delays: int = 0
+    """The seed of how long requests take, before the server does what is asked and after; 0: no
+    time."""
 
 
 class End(NamedTuple):
@@ -148,7 +190,7 @@ class End(NamedTuple):
     writes: int
 
 
-def play(name: str, faults: Faults = Faults()) -> End:  # noqa: B008 - it is frozen
+def play(name: str, faults: Faults = Faults()) -> End:
     """Take a step, and return how it ended; the worlds before the steps are kept."""
     return _play(name, faults)[0]
 
@@ -172,7 +214,7 @@ def _play(name: str, faults: Faults) -> tuple[End, bytes, float]:
         if saved:
             sim.load(saved)
         else:
-            _prepare(sim)
+            prepare(sim)
         take = _uninstall if name == UNINSTALLED else _take
         requests, writes = await take(sim, name, faults)
         return End(state(sim), requests, writes), sim.save(), virtual.now()
@@ -180,7 +222,7 @@ def _play(name: str, faults: Faults) -> tuple[End, bytes, float]:
     return virtual.run(main(), start=start)
 
 
-def _prepare(sim: Simulation) -> None:
+def prepare(sim: Simulation) -> None:
     sim.cluster.namespaces.add("jobs")
     sim.prefect.make("k", namespace="jobs")
     sim.prefect.make("l")
@@ -194,23 +236,28 @@ async def _take(sim: Simulation, name: str, faults: Faults) -> tuple[int, int]:
     async with AsyncExitStack() as stack:
         service = await stack.enter_async_context(sim.operator(gate))
         await asyncio.sleep(QUIET)
-        gate.arm(faults.plan)
+        gate.arm(faults.plan, delay=_delays(faults.delays))
         faults.watch(watch)
         STEPS[name](sim)
         end = virtual.now() + FAULTY
-        while await _killed(gate, end - virtual.now()):
+        while await killed(gate, seconds=end - virtual.now()):
             await stack.aclose()
             gate.revive()
             service = await stack.enter_async_context(sim.operator(gate))
-        gate.plan = no_fault
         counts = len(gate.requests), len(gate.writes)
+        gate.arm(no_fault)
         watch.mend()
         await asyncio.sleep(CALM)
         await _at_rest(sim, service)
     return counts
 
 
-async def _killed(gate: Gate, seconds: float) -> bool:
+def _delays(seed: int) -> Callable[[], float]:
+    chance = random.Random(seed)
+    return lambda: chance.choice((0.0, 0.0, 0.01, 0.5, 4.0)) if seed else 0.0
+
+
+async def killed(gate: Gate, *, seconds: float) -> bool:
     """Wait for a kill; returns whether one came in time."""
     try:
         async with asyncio.timeout(seconds):

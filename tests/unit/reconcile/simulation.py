@@ -147,6 +147,15 @@ class MemoryCluster:
         body = {"metadata": meta, "spec": {"containers": [container], "volumes": [mounted]}}
         self.pods.pods[namespace, "run"] = (body, float("inf"))
 
+    def end_pod(self, namespace: str, *, failed: bool) -> None:
+        """The end of that pod, which its Job keeps."""
+        body, _ = self.pods.pods[namespace, "run"]
+        ended = {"terminated": {"finishedAt": clock().isoformat()}}
+        body["status"] = {
+            "phase": "Failed" if failed else "Succeeded",
+            "containerStatuses": [{"name": "prefect-job", "state": ended}],
+        }
+
     # What the operator asks
 
     async def identity(self) -> str:
@@ -268,7 +277,8 @@ class MemoryCluster:
     ) -> None:
         await self._turn("delete_secret")
         meta = self.secrets.get((namespace, name), {"metadata": {}})["metadata"]
-        if meta and (meta["uid"], meta["resourceVersion"]) == (uid, resource_version):
+        same = meta and resource_version in (None, meta["resourceVersion"])
+        if same and meta["uid"] == uid:
             del self.secrets[namespace, name]
 
     async def create_pod(self, body: Body) -> Body:
@@ -455,6 +465,8 @@ class MemoryNode:
         if found is None:
             return None
         body, since = _copied(found[0]), found[1]
+        if "status" in body:
+            return body
         if self.instead:
             return {**body, "status": self.instead[0]}
         if namespace in self.full:
@@ -701,7 +713,7 @@ class Simulation:
 
     @asynccontextmanager
     async def operator(self, gate: Gate | None = None) -> AsyncIterator[Service]:
-        """A running operator whose requests pass `gate`; at the end it is dropped, as by a kill."""
+        """A running operator behind a gate; at the end it is dropped, as by a kill."""
         cluster, pools = self.clients(gate)
         context = make_context(
             self.config,

@@ -1,17 +1,14 @@
 """One fault at any point of a life's steps, and random mixes of them: each ends as without it."""
 
 import itertools
-import random
-from collections.abc import Iterator, Mapping
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.faults import Fault, Plan, at_requests, at_write
+from tests.support.faults import Fault, at_requests, at_write
 from tests.support.night import NIGHT, examples
-from tests.unit.reconcile.lives import STEPS, UNINSTALLED, Faults, play
-from tests.unit.reconcile.simulation import MemoryWatch
+from tests.unit.reconcile.lives import STEPS, WATCHES, Faults, play
 
 STEP = pytest.mark.parametrize("step", STEPS)
 EVERY = 1 if NIGHT else 13
@@ -63,35 +60,23 @@ def test_a_fault_of_any_request_ends_in_the_same_state(
     said(capsys, step, len(points), "faults of requests")
 
 
-def _shuffled(seed: int) -> object:
-    def shuffle(watch: MemoryWatch) -> None:
-        chance = random.Random(seed)
-        lags: dict[str, float] = {}
-        watch.lag = lambda uid: lags.setdefault(uid, chance.choice((0.0, 0.01, 1.0, 5.0, 60.0)))
-
-    return shuffle
+@STEP
+def test_a_watch_that_is_late_or_loses_events_ends_in_the_same_state(step: str) -> None:
+    """A list now and then finds what the watch did not bring."""
+    for name, watch in WATCHES.items():
+        check(step, Faults(watch=watch), f"the watch {name}")
 
 
-def _behind(events: int) -> object:
-    def delay(watch: MemoryWatch) -> None:
-        watch.behind = events
-
-    return delay
-
-
-def _missing(*events: str) -> object:
-    def lose(watch: MemoryWatch) -> None:
-        watch.missed = lambda event: event in events
-
-    return lose
-
-
-WATCHES = {
-    "prompt": lambda _: None,
-    **{f"behind by {events}": _behind(events) for events in (1, 2, 3, 5, 10)},
-    "misses deletes": _missing("DELETED"),
-    "misses new objects": _missing("ADDED"),
-    "misses changes": _missing("MODIFIED"),
-    "misses all": _missing("ADDED", "MODIFIED", "DELETED"),
-    **{f"in another order, {seed}": _shuffled(seed) for seed in range(20 if NIGHT else 3)},
-}
+@given(
+    step=st.sampled_from([*STEPS]),
+    faults=st.dictionaries(st.integers(1, 120), st.sampled_from(Fault), max_size=12),
+    watch=st.sampled_from([*WATCHES]),
+    delays=st.integers(0, 1000),
+)
+@settings(max_examples=examples(100), suppress_health_check=list(HealthCheck))
+def test_any_mix_of_faults_ends_in_the_same_state(
+    step: str, faults: dict[int, Fault], watch: str, delays: int
+) -> None:
+    """Several faults, by the numbers of the requests, with a watch that is at fault as well, and
+    requests that take their time before and after they are done."""
+    check(step, Faults(at_requests(faults), WATCHES[watch], delays), (faults, watch, delays))

@@ -1,7 +1,6 @@
 """Random histories: people, outages and kills in any order, at any moment."""
 
 import asyncio
-import os
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -12,10 +11,11 @@ from hypothesis import strategies as st
 from flowdeps.api.names import mounted_name
 from flowdeps.api.reasons import Reason
 from flowdeps.clients.prefect.errors import PoolsError
+from tests.support.faults import Fault, Gate, at_requests, no_fault
+from tests.support.night import examples
+from tests.unit.reconcile.lives import WATCHES, killed
 from tests.unit.reconcile.simulation import MemoryImage, Simulation
 from tests.unit.scheduling import virtual
-
-EXAMPLES = int(os.environ.get("FLOWDEPS_HISTORIES", "40"))
 
 _NAMES = ("a", "b", "c")
 _POOLS = ("k", "l", "missing")
@@ -59,6 +59,11 @@ _OPERATION = st.one_of(
     st.tuples(st.just("source"), st.sampled_from(["gamma", "gamma delta", ""])),
     st.tuples(st.just("forbid pods"), st.booleans()),
     st.tuples(st.just("kill"), st.none()),
+    st.tuples(st.just("watch"), st.sampled_from([*WATCHES])),
+    st.tuples(
+        st.just("faults"),
+        st.dictionaries(st.integers(1, 60), st.sampled_from(Fault), min_size=1, max_size=6),
+    ),
 )
 _PAUSE = st.sampled_from([0.0, 0.003, 0.007, 0.02, 1.0, 3.01, 10.0, 100.0, 2000.0, 30000.0])
 _HISTORY = st.lists(st.tuples(_PAUSE, _OPERATION), max_size=14)
@@ -73,18 +78,30 @@ class _History:
         self.sim.prefect.make("k")
         self.sim.prefect.make("l", namespace="jobs")
         self.sim.cluster.pods.images[_IMAGES[0]] = MemoryImage()
+        self.gate = Gate()
         self.originals = {name: pool.template for name, pool in self.sim.prefect.pools.items()}
 
     async def play(self, history: list[tuple[float, tuple[str, Any]]]) -> None:
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self.sim.operator())
+
+            async def restart() -> None:
+                await stack.aclose()
+                self.gate.revive()
+                await stack.enter_async_context(self.sim.operator(self.gate))
+
+            await restart()
             for pause, (what, how) in history:
-                await asyncio.sleep(pause)
+                end = virtual.now() + pause
+                while await killed(self.gate, seconds=end - virtual.now()):
+                    await restart()
                 if what == "kill":
-                    await stack.aclose()
-                    await stack.enter_async_context(self.sim.operator())
+                    await restart()
                 else:
                     self._do(what, how)
+            if self.gate.killed.is_set():
+                await restart()
+            self.gate.arm(no_fault)
+            self.sim.cluster.watch.mend()
             self.sim.prefect.outage = None
             self.sim.cluster.away = self.sim.index.away = False
             self.sim.cluster.pods.forbidden = ""
@@ -124,6 +141,10 @@ class _History:
             cluster.maps.pop(("flows", "src"), None)
         elif what == "forbid pods":
             cluster.pods.forbidden = "exceeded quota" if how else ""
+        elif what == "watch":
+            WATCHES[how](cluster.watch)
+        elif what == "faults":
+            self.gate.arm(at_requests(how))
 
     def _move(self, namespace: str) -> None:
         """Somebody lets the jobs of pool l run elsewhere."""
@@ -231,7 +252,7 @@ def _apply(name: str, *pools: dict[str, Any], namespace: str = "flows", **change
         (0.0, _apply("b", {"name": "k"})),
     ]
 )
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(100), suppress_health_check=list(HealthCheck))
 def test_any_history_ends_well(history: list[tuple[float, tuple[str, Any]]]) -> None:
     """Whatever people, faults and kills did, once it is over: each set says how it is, whoever is
     Ready is offered and has its lock where runs look for it, a restart writes nothing, and deleting
