@@ -12,7 +12,7 @@ import pickle
 import random
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -568,7 +568,7 @@ class MemoryPrefect:
         self.writes: Counter[str] = Counter()
         self.outage: PoolsError | None = None
         self.requests = 0
-        self.variables: dict[str, Any] = {}
+        self.variable_values: dict[str, Any] = {}
         self.chosen_sets: set[str] = set()
         self.workers_of: dict[str, Workers] = {}
 
@@ -613,9 +613,11 @@ class MemoryPrefect:
         await self._turn()
         return self.workers_of.get(pool.name, Workers(server="3.9.1"))
 
-    async def variable(self, name: str) -> Variable | None:
+    async def variables(self, names: Collection[str]) -> dict[str, Variable]:
         await self._turn()
-        return Variable(self.variables[name]) if name in self.variables else None
+        assert len(names) <= 200
+        known = self.variable_values
+        return {name: Variable(known[name]) for name in names if name in known}
 
     async def changes(self) -> AsyncIterator[str]:
         await asyncio.sleep(10_000_000)
