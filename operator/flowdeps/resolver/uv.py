@@ -1,5 +1,6 @@
 """Runs uv once, for one platform of a request, in a directory that exists as long as the child."""
 
+import asyncio
 import errno
 import os
 import sys
@@ -79,9 +80,9 @@ class Uv:
         self._directories = Directories(cache.absolute(), size=cache_size)
         self._default = ""
 
-    def tidy(self, *, everything: bool = False) -> None:
-        """Remove what is too much of the caches; ``everything``: all that isn't used."""
-        self._directories.tidy(everything=everything)
+    async def clear(self) -> None:
+        """Remove all of the caches that isn't used."""
+        await asyncio.to_thread(self._directories.tidy, everything=True)
 
     async def compile(self, job: Job, platform: str, versions: Versions) -> Resolved:
         """Resolve a request for one platform; ``versions`` are preferred. Raises ResolveError."""
@@ -160,17 +161,20 @@ class Uv:
             command.files, request, versions, platform=platform, access=access, trusted=trusted
         )
         environment = self._prepare(job, directory, access, files)
-        async with self._used(job) as (cache, stubs):
-            arguments = await off_loop(
-                command.arguments,
-                request,
-                platform=platform,
-                cache=cache,
-                stubs=stubs,
-                now=job.now,
-            )
-            places = [str(one) for one in (cache, stubs) if one]
-            ended = await self._run(job, arguments, environment, directory, reads=places)
+        try:
+            async with self._used(job) as (cache, stubs):
+                arguments = await off_loop(
+                    command.arguments,
+                    request,
+                    platform=platform,
+                    cache=cache,
+                    stubs=stubs,
+                    now=job.now,
+                )
+                places = [str(one) for one in (cache, stubs) if one]
+                ended = await self._run(job, arguments, environment, directory, reads=places)
+        finally:
+            await asyncio.to_thread(self._directories.tidy)
         if ended.code != 0:
             error = await off_loop(
                 to_error,
