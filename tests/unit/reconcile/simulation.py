@@ -267,8 +267,8 @@ class MemoryCluster:
         self, *, namespace: str, name: str, uid: str, resource_version: str | None = None
     ) -> None:
         await self._turn("delete_secret")
-        meta = self.secrets.get((namespace, name), {"metadata": {}})["metadata"]
-        if meta and (meta["uid"], meta["resourceVersion"]) == (uid, resource_version):
+        known = self.secrets.get((namespace, name), {"metadata": {"uid": ""}})["metadata"]
+        if known["uid"] == uid and resource_version in (None, known["resourceVersion"]):
             del self.secrets[namespace, name]
 
     async def create_pod(self, body: Body) -> Body:
