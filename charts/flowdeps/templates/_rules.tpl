@@ -169,3 +169,19 @@ subjects:
 {{- end }}
 {{- end }}
 {{- end -}}
+
+{{/* Not empty: the release has the admission policy. `auto` means where the API server has such policies, and the
+     release has cluster-wide objects anyway: who may make these may make policies too, as a rule. Helm cannot ask.
+     Without a cluster (`helm template`), no kinds are known, and the version decides. */}}
+{{- define "flowdeps.hasAdmissionPolicy" -}}
+{{- $known := .Capabilities.APIVersions -}}
+{{- $served := $known.Has "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy" -}}
+{{- if not ($known.Has "v1/Pod") -}}
+{{- $served = or $served (semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version) -}}
+{{- end -}}
+{{- $role := and .Values.rbac.create (not .Values.config.watchNamespaces) -}}
+{{- $auto := and $served (or .Values.crds.enabled .Values.rbac.aggregate $role) -}}
+{{- with toString .Values.admissionPolicy.enabled -}}
+{{- if or (eq . "true") (and (eq . "auto") $auto) }}true{{ end -}}
+{{- end -}}
+{{- end -}}

@@ -76,6 +76,13 @@ class ResolverConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LimitsConfig:
+    """How much is served for one namespace."""
+
+    sets_per_namespace: int = 500
+
+
+@dataclass(frozen=True, kw_only=True)
 class ElectionConfig:
     """The Lease that the active operator holds."""
 
@@ -116,6 +123,7 @@ class Config:
     images: ImagesConfig = field(default_factory=ImagesConfig)
     pods: PodsConfig = field(default_factory=PodsConfig)
     vulnerabilities: VulnerabilitiesConfig = field(default_factory=VulnerabilitiesConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
     http_port: int = 8080
     election: ElectionConfig = field(default_factory=ElectionConfig)
 
@@ -161,6 +169,7 @@ def parse_config(document: Mapping[str, Any]) -> Config:
         images=trialconfig.parse_images(fields.child("images")),
         pods=trialconfig.parse_pods(fields.child("pods")),
         vulnerabilities=trialconfig.parse_vulnerabilities(fields.child("vulnerabilities")),
+        limits=_parse_limits(fields.child("limits")),
         http_port=fields.integer("httpPort", least=1, most=65535),
         election=_parse_election(fields.child("leaderElection")),
     )
@@ -204,6 +213,13 @@ def _parse_resolver(fields: Fields) -> ResolverConfig:
         memory=memory,
         cache_directory=fields.text("cacheDirectory", limit=4096, check=_check_directory),
         cache_size=size,
+    )
+
+
+def _parse_limits(fields: Fields) -> LimitsConfig:
+    return fields.build(
+        LimitsConfig,
+        sets_per_namespace=fields.integer("setsPerNamespace", least=1, most=100_000),
     )
 
 

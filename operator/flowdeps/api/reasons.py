@@ -188,6 +188,11 @@ class Reason(StrEnum):
     POOL_FULL = ("PoolFull", _STALLED,
         "The pool's base job template has no room for one more key.",
         "offer the set to another pool, or delete sets that nobody needs")
+    TOO_MANY_SETS = ("TooManySets", _STALLED,
+        "The namespace has more sets than the operator serves, and this is not one of the oldest:"
+        " no lock is made for it. What is in service stays.",
+        "delete sets of the namespace, or have `limits.setsPerNamespace` of the operator's"
+        " configuration raised")
     NOT_ADMITTED = ("NotAdmitted", _STALLED,
         "The pool does not accept sets from this namespace.",
         "have the namespace added to `workPools[].namespaces` of the operator's configuration; the"

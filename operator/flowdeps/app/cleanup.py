@@ -12,7 +12,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from dataclasses import dataclass, field
 
 from flowdeps.api.config import Config
-from flowdeps.api.names import FINALIZER, NAMESPACE_LABEL, OURS, PURPOSE_LABEL, is_managed
+from flowdeps.api.names import (
+    FINALIZER,
+    NAMESPACE_LABEL,
+    OURS,
+    PIECE_PREFIX,
+    PURPOSE_LABEL,
+    is_managed,
+)
 from flowdeps.api.status import parse_status
 from flowdeps.app.listing import each_lock, served_namespaces
 from flowdeps.clients.kubernetes.client import Cluster
@@ -76,7 +83,7 @@ class Cleanup:
             self.left.append(f"the cluster could not be read: {error}")
             return
         beside = reported | {_where(one) for one in config_maps}
-        await self._all(self._pod(one["metadata"]) for one in pods)
+        await self._all(self._pod(one["metadata"]) for one in pods if _is_named_by_us(one))
         await self._all(self._secret(*where) for where in sorted(beside))
         if not self.left:  # they are how the Secrets are found
             await self._all(self._config_map(one) for one in config_maps)
@@ -143,10 +150,13 @@ class Cleanup:
                 yield one
         watched = self.config.watch_namespaces
         async for one in self.cluster.each_config_map(namespaces=watched, selector=_TRIALS):
-            yield one
+            if _is_named_by_us(one):
+                yield one
 
     def _is_for_us(self, one: Body) -> bool:
         watched = self.config.watch_namespaces
+        if not _is_named_by_us(one):
+            return False  # others may give their objects any label
         return not watched or one["metadata"]["labels"].get(NAMESPACE_LABEL) in watched
 
     async def _pod(self, meta: Body) -> None:
@@ -233,6 +243,10 @@ def _reported(body: Body) -> Iterator[Where]:
 
 def _identity(body: Body) -> dict[str, str]:
     return {name: body["metadata"][name] for name in ("namespace", "name", "uid")}
+
+
+def _is_named_by_us(body: Body) -> bool:
+    return str(body["metadata"]["name"]).startswith(PIECE_PREFIX)
 
 
 def _where(meta: Body) -> Where:

@@ -1,17 +1,25 @@
 """Liveness and readiness.
 
-Alive: the queue moves, and the watch brings what a list finds. Ready: the cluster's sets are known,
-and Prefect answers. An outage of Prefect is no reason for a restart.
+Alive: the event loop turns, the queue moves, and the watch brings what a list finds. Ready: the
+cluster's sets are known, and Prefect answers. An outage of Prefect is no reason for a restart.
+
+Probes are answered in a thread of their own, so that a busy loop is not taken for one that hangs.
+That thread reads what the loop has found out a moment ago, and nothing that the loop changes.
 """
 
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NoReturn
 
 from flowdeps.app.gauges import refresh
 from flowdeps.leadership.election import Election
 from flowdeps.reconcile.context import Context
+from flowdeps.scheduling.heartbeat import HUNG_SECONDS
 
 STUCK_SECONDS = 900.0
 """How long a key may wait or a reconcile may run; a resolution is neither."""
+_OBSERVE_SECONDS = 1.0
 
 
 @dataclass
@@ -53,24 +61,44 @@ class Health:
 
 @dataclass
 class Candidate:
-    """The health of a process that may stand by; then it is ready to take over."""
+    """The health of a process that may stand by; then it is ready to take over.
+
+    Made in the loop of the work, which observes; asked in any thread.
+    """
 
     health: Health
     election: Election | None
     """None: it is always active."""
+    still: Callable[[], float]
+    """Returns for how many seconds the loop has stood still."""
+    _seen: tuple[str | None, str | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._observe()
+
+    async def observe(self) -> NoReturn:
+        """Find out how the work is, again and again."""
+        while True:
+            self._observe()
+            await asyncio.sleep(_OBSERVE_SECONDS)
 
     def alive(self) -> str | None:
         """Return why the process should be restarted; None: it should not."""
         if self.election and self.election.lost:
             return "the Lease is lost, and the process did not end"
-        return self.health.alive()
+        if (seconds := self.still()) > HUNG_SECONDS:
+            return f"the event loop has stood still for {seconds:.0f} s"
+        return self._seen[0]
 
     def ready(self) -> str | None:
         """Return what is missing to do the work or to take over; None: nothing."""
         if self.election and not self.election.active:
             return self.election.problem
-        return self.health.ready()
+        return self._seen[1]
 
     def well(self) -> str:
         """Return what a ready process answers."""
         return self.election.standby() if self.election and not self.election.active else "ok"
+
+    def _observe(self) -> None:
+        self._seen = self.health.alive(), self.health.ready()

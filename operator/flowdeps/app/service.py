@@ -10,6 +10,7 @@ drift ends within a second. An unexpected error in one is logged, and it starts 
 import asyncio
 import logging
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -141,11 +142,13 @@ class Service:
                 return  # a newer set of the same name
             self._requeue_includers(key)
             self._requeue_competitors(store.remove_set(key))
+            self._requeue_next(known)
             self.context.queue.add(key)
         elif store.put_set(body):
             self.context.queue.add(key)
             if store.version != before:  # else it claims what it did: it may be edited all the time
                 self._requeue_competitors(known, store.sets[key])
+                self._requeue_next(known)
             if known is None or known.meta.generation != store.sets[key].meta.generation:
                 self._requeue_includers(key)
                 # Whoever edits a set may just have edited what it refers to.
@@ -201,6 +204,7 @@ class Service:
         changed = context.store.replace(sets=sets, config_maps=config_maps)
         for key in sorted(changed):
             self._requeue_competitors(known.get(key), context.store.sets.get(key))
+        self._requeue_next(*map(known.get, changed))
         self._warn_of_foreign()
         return changed
 
@@ -348,6 +352,18 @@ class Service:
 
     def _requeue_includers(self, key: SetKey) -> None:
         self.context.requeue(self.context.store.includers(key))
+
+    def _requeue_next(self, *known: SetEntry | None) -> None:
+        """Call the sets that are among those that are served, since these no longer are."""
+        store, most = self.context.store, self.context.config.limits.sets_per_namespace
+        left = Counter(
+            entry.key.namespace
+            for entry in filter(None, known)
+            if (now := store.sets.get(entry.key)) is None or now.meta.deleting
+        )
+        for namespace, count in left.items():
+            names = store.ranks.names(namespace, first=most - count, end=most)
+            self.context.requeue(SetKey(namespace, name) for name in names)
 
     def _requeue_competitors(self, *entries: SetEntry | None) -> None:
         """Call the sets that want a key which one of these, a set before and after a change,

@@ -20,7 +20,8 @@ SUMMARY = "check whether the operator can do its work here"
 DESCRIPTION = """\
 Check whether an operator with this configuration and the current account can do its work: the
 configuration is valid, the resource is installed, the account has every right in
-docs/rbac.yaml, and Prefect answers. It changes nothing.
+docs/rbac.yaml, and Prefect answers. It changes nothing, and notes if no admission policy limits the
+account.
 
 Below that it notes which sets of the cluster the configuration keeps out of a work pool, does not
 let be a pool's default, or gives no credentials where its jobs run, and the line that would.
@@ -31,6 +32,11 @@ EPILOG = """\
 Exit status: 0 it can, 1 it can't (the lines say what is missing and what to do).
 """
 _AT_ONCE = 10
+_UNLIMITED = (
+    "no admission policy limits this account to flowdeps' own objects: its roles alone let it write"
+    " others' ConfigMaps and Secrets, also those that get tokens of service accounts; set"
+    " admissionPolicy.enabled of the chart to true (Kubernetes 1.30; docs/security.md)"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,6 +86,11 @@ async def _findings(config: Config, notes: list[str]) -> AsyncIterator[tuple[str
                 yield f"the account may {one}", grant
             if not missing:
                 yield f"the account has the {len(rights)} rights that it needs", None
+                somewhere = config.watch_namespaces or [config.election.namespace or "default"]
+                if await cluster.is_limited(somewhere[0]):
+                    yield "an admission policy limits the account to flowdeps' own objects", None
+                else:
+                    notes.append(_UNLIMITED)
                 sets = await cluster.list_sets(config.watch_namespaces) if is_served else []
     except ClusterError as error:
         yield "the cluster answers", str(error)

@@ -6,6 +6,10 @@
 A write begins only before `begin`, and is cut off at `end`, by a clock that also runs while the
 machine sleeps: a process that wakes too late writes nothing. A renewal moves the end of writes that
 are under way.
+
+Writes are made in one event loop. All else may be called in another thread, as the Lease has one of
+its own; a loop that stands still can't cut anything off, so whoever closes the fence has to look
+whether something `is_writing` at its end.
 """
 
 import asyncio
@@ -38,6 +42,17 @@ class Fence:
         self._under_way: set[asyncio.Timeout] = set()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._loop: asyncio.AbstractEventLoop | None = None  # that of the writes
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether a write is under way."""
+        return bool(self._under_way)
+
+    @property
+    def left(self) -> float:
+        """The seconds until writes that are under way have to be over."""
+        return self._end - self._clock()
 
     @classmethod
     def open(cls) -> Self:
@@ -49,9 +64,10 @@ class Fence:
     def until(self, *, begin: float, end: float) -> None:
         """Let writes begin and go on until these moments of the clock."""
         self._begin, self._end = begin, end
-        for one in self._under_way:
-            if not one.expired():
-                one.reschedule(self._deadline())
+        if self._loop:
+            with suppress(RuntimeError):  # it is closed
+                # Before what is due there by now: also in a loop that is late.
+                self._loop.call_soon_threadsafe(self._move)
 
     def close(self) -> None:
         """Let no more write begin; those under way keep their end."""
@@ -66,6 +82,7 @@ class Fence:
     async def write(self) -> AsyncIterator[None]:
         """Around a write. Raises FenceClosedError, and TimeoutError where it is cut off."""
         self.check()
+        self._loop = asyncio.get_running_loop()
         async with asyncio.timeout_at(self._deadline()) as timeout:
             self._under_way.add(timeout)
             self._idle.clear()
@@ -82,6 +99,11 @@ class Fence:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
+
+    def _move(self) -> None:
+        for one in self._under_way:
+            if not one.expired():
+                one.reschedule(self._deadline())
 
     def _deadline(self) -> float | None:
         """The end, in the time of the event loop."""

@@ -12,6 +12,9 @@ over before anybody else's begins:
 
     renewal sent        renewDeadline             leaseDuration
     |-- writes begin ---|-- writes end --|--------|-- another may hold it
+
+It may run in another loop than the work, so that a busy one does not lose the Lease. Then it asks
+how long the work's loop has stood still: for one that hangs, the Lease is not renewed.
 """
 
 import asyncio
@@ -25,6 +28,7 @@ from flowdeps.clients.fence import Fence, elapsed
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.kubernetes.transport import Body
+from flowdeps.scheduling.heartbeat import HUNG_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +54,11 @@ class Election:
         fence: Fence,
         clock: Callable[[], float] = elapsed,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        still: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._cluster, self._settings, self._fence = cluster, settings, fence
         self._identity, self._clock, self._now = identity, clock, now
+        self._still = still
         self._duration = settings.lease_duration.total_seconds()
         self._deadline = settings.renew_deadline.total_seconds()
         self._retry = settings.retry_period.total_seconds()
@@ -93,7 +99,7 @@ class Election:
         return await self._attempt(self._take, seconds=self._deadline / 2)
 
     async def keep(self) -> NoReturn:
-        """Renew the Lease as long as that works, then raise LostError."""
+        """Renew the Lease as long as that works and the work's loop turns, then raise LostError."""
         try:
             while True:
                 await asyncio.sleep(self._retry)
@@ -139,6 +145,11 @@ class Election:
         return body if self.holder == self._identity else None
 
     async def _renew(self) -> None:
+        if (seconds := self._still()) > max(HUNG_SECONDS, self._duration):
+            raise LostError(
+                f"the event loop has stood still for {seconds:.0f} s, so the Lease"
+                f" {self._settings.lease} is not renewed"
+            )
         deadline = self._renewed + self._deadline
         while True:
             left = deadline - self._clock()

@@ -7,10 +7,9 @@ ends.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NoReturn, Protocol
 
 from flowdeps.clients.fence import Fence
-from flowdeps.leadership.election import Election
 
 _DRAIN_SECONDS = 5.0
 _END_SECONDS = 10.0
@@ -18,7 +17,20 @@ _END_SECONDS = 10.0
 Work = Callable[[], Awaitable[None]]
 
 
-async def lead(work: Work, *, election: Election | None, fence: Fence, stop: asyncio.Event) -> None:
+class Elected(Protocol):
+    """An `Election`, wherever it makes its requests."""
+
+    async def acquire(self) -> None:
+        """Wait until the Lease is ours."""
+
+    async def keep(self) -> NoReturn:
+        """Renew the Lease; raises LostError."""
+
+    async def release(self) -> None:
+        """Give the Lease away."""
+
+
+async def lead(work: Work, *, election: Elected | None, fence: Fence, stop: asyncio.Event) -> None:
     """Stand by until the Lease is ours, then hold it and work. Raises LostError.
 
     Without an election it works at once.
@@ -39,7 +51,7 @@ async def lead(work: Work, *, election: Election | None, fence: Fence, stop: asy
 async def hold(
     work: Work,
     *,
-    election: Election | None,
+    election: Elected | None,
     fence: Fence,
     stop: asyncio.Event,
     leave: Work | None = None,

@@ -79,7 +79,7 @@ class Target:
         match = _PYTHON.fullmatch(self.python)
         if not match or int(match[1]) < _OLDEST_PYTHON:
             raise TargetError(
-                f"Python {self.python!r} is not supported; use a minor version from "
+                f"Python {self.python[:80]!r} is not supported; use a minor version from "
                 f"3.{_OLDEST_PYTHON} on, as in 3.12"
             )
         known = f"choose from {', '.join(PLATFORMS)}"
@@ -87,7 +87,7 @@ class Target:
             raise TargetError(f"no platform is named; {known}")
         for name in self.platforms:
             if name not in PLATFORMS:
-                raise TargetError(f"platform {name!r} is not supported; {known}")
+                raise TargetError(f"platform {name[:80]!r} is not supported; {known}")
         object.__setattr__(self, "platforms", tuple(sorted(set(self.platforms))))
 
     def fits(self, filename: str, platform: str, *, glibc: int = OLDEST_GLIBC) -> bool:

@@ -19,7 +19,6 @@ from pathlib import Path
 from flowdeps.api.allowed import origin_of
 from flowdeps.api.names import TEMPORARY
 from flowdeps.locks.index import Index
-from flowdeps.locks.legible import printable
 from flowdeps.resolver import guard
 from flowdeps.resolver.child import Limits, run_child
 from flowdeps.resolver.errors import (
@@ -100,7 +99,7 @@ class Passage:
             return ""
         try:
             with (self._notes / file).open(encoding="utf-8", errors="replace") as notes:
-                return printable(notes.readline(1000).strip())
+                return notes.readline(1000).strip()
         except FileNotFoundError:
             return ""
 

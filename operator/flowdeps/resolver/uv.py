@@ -4,8 +4,8 @@ import errno
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -160,26 +160,26 @@ class Uv:
             command.files, request, versions, platform=platform, access=access, trusted=trusted
         )
         environment = self._prepare(job, directory, access, files)
-        try:
-            if request.image and request.image.markers:
-                await off_loop(self._directories.make_stubs, request.image)
-        except OSError as error:
-            raise _unusable(error, self._directories.root) from error
-        with self._used(job) as (cache, stubs):
-            arguments = command.arguments(
-                request, platform=platform, cache=cache, stubs=stubs, now=job.now
+        async with self._used(job) as (cache, stubs):
+            arguments = await off_loop(
+                command.arguments,
+                request,
+                platform=platform,
+                cache=cache,
+                stubs=stubs,
+                now=job.now,
             )
             places = [str(one) for one in (cache, stubs) if one]
             ended = await self._run(job, arguments, environment, directory, reads=places)
         if ended.code != 0:
-            failure = await off_loop(
+            error = await off_loop(
                 to_error,
                 ended.messages,
                 code=ended.code,
                 credentials=bool(access.netrc),
                 advise=partial(advise, request=request, platform=platform, previous=job.previous),
             )
-            raise job.passage.explain(failure)
+            raise job.passage.explain(error)
         return _read(directory / command.OUTPUT, limit=self._limits.output), ended.messages
 
     def _prepare(
@@ -223,14 +223,15 @@ class Uv:
         certificates = [environment.get(name, "") for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")]
         return [*_SYSTEM, str(Path(self._program).parent), *filter(None, certificates)]
 
-    @contextmanager
-    def _used(self, job: Job) -> Iterator[tuple[Path, Path | None]]:
+    @asynccontextmanager
+    async def _used(self, job: Job) -> AsyncIterator[tuple[Path, Path | None]]:
         """Give the cache of a job, and the stub wheels of its image, as long as they are used."""
-        directories = self._directories
+        directories, image = self._directories, job.request.image
         with ExitStack() as stack:
             try:
                 cache = stack.enter_context(directories.cache(job.access))
-                image = job.request.image
+                if image and image.markers:
+                    await off_loop(directories.make_stubs, image)
                 stubs = stack.enter_context(directories.stubs(image)) if image else None
             except OSError as error:
                 raise _unusable(error, directories.root) from error

@@ -146,10 +146,15 @@ class Claims:
         return self._holders[location]
 
     def competitors(self, key: str) -> list[SetEntry]:
-        """Return the sets that want to publish under a key, and could: one that can't be read and
-        never had a lock is in nobody's way."""
-        entries = [self._store.sets[one] for one in self._store.rivals(key)]
-        return [one for one in entries if one.spec or self.held(one)]
+        """Return the sets that want to publish under a key, and could: one that never had a lock is
+        in nobody's way if it can't be read, or is one too many in its namespace."""
+        store, most = self._store, self._config.limits.sets_per_namespace
+        entries = [store.sets[one] for one in store.rivals(key)]
+        return [
+            one
+            for one in entries
+            if self.held(one) or (one.spec and store.ranks.rank(one.meta) < most)
+        ]
 
     def _holder(self, location: Location) -> SetKey | None:
         """Return who has a key of a pool, in all of its namespaces alike."""

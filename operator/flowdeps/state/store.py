@@ -36,6 +36,7 @@ from flowdeps.api.problems import InvalidError
 from flowdeps.api.resource import SetMeta, parse_meta, parse_spec
 from flowdeps.api.spec import SetSpec, WorkPoolRef
 from flowdeps.api.status import REQUEST_LIMIT, SetStatus, parse_status
+from flowdeps.state.ranks import Ranks
 
 SELECTOR = f"{OURS},{SET_LABEL}"
 
@@ -190,6 +191,7 @@ class Store:
     sets: dict[SetKey, SetEntry] = field(default_factory=dict)
     config_maps: dict[tuple[str, str], ConfigMapView] = field(default_factory=dict)
     pools: dict[str, PoolView] = field(default_factory=dict)
+    ranks: Ranks = field(default_factory=Ranks)
     version: int = 0
     _by_key: dict[str, set[SetKey]] = field(default_factory=lambda: defaultdict(set))
     _by_pool: dict[str, set[SetKey]] = field(default_factory=lambda: defaultdict(set))
@@ -216,6 +218,9 @@ class Store:
             look_up.discard(key)
         for look_up in self._look_ups(entry):
             look_up.add(key)
+        if known:
+            self.ranks.discard(known.meta)
+        self.ranks.add(meta)
         self.sets[key] = entry
         self._fresh.add(key)
         if known is None or _claims_of(known) != _claims_of(entry):
@@ -228,6 +233,7 @@ class Store:
         for look_up in self._look_ups(entry):
             look_up.discard(key)
         if entry:
+            self.ranks.discard(entry.meta)
             self._gone.add(entry.meta.uid)
             self.version += 1
         return entry

@@ -115,6 +115,10 @@ class Metrics:
         self.leader = self._gauge(
             "leader", "1 if this process is the active one, 0 if it is a standby."
         )
+        self.stalls = self._counter(
+            "loop_stalls",
+            "How often the event loop has computed for more than a second without a turn.",
+        )
         self.queue_ready = self._gauge("queue_ready", "Keys that wait for a worker.")
         self.queue_delayed = self._gauge("queue_delayed", "Keys that are due later.")
         self.queue_running = self._gauge("queue_running", "Passes that are running.")
@@ -161,7 +165,7 @@ class Metrics:
     def _gauge(self, name: str, text: str, labels: str = "") -> Gauge:
         return Gauge(f"flowdeps_{name}", text, labels.split(), registry=self.registry)
 
-    def _counter(self, name: str, text: str, labels: str) -> Counter:
+    def _counter(self, name: str, text: str, labels: str = "") -> Counter:
         return Counter(f"flowdeps_{name}", text, labels.split(), registry=self.registry)
 
     def _histogram(

@@ -180,9 +180,9 @@ def _items(result: Mapping[str, Any], key: str) -> list[Any]:
 
 def _why(ended: Ended, result: Mapping[str, Any]) -> str:
     """What failed: what the trial reports, else what ended its container, which wrote what last."""
-    if clashes := _items(result, "clashes"):
-        found = [_clash(one) for one in clashes[:_MOST] if isinstance(one, dict)]
-        return shorten("; ".join(found), _LONGEST)
+    clashes = [one for one in _items(result, "clashes") if isinstance(one, dict)]
+    if clashes:
+        return shorten("; ".join(map(_clash, clashes[:_MOST])), _LONGEST)
     if error := result.get("error"):
         if module := result.get("module"):
             return f"{shorten(f'import {module}: {error}', _LONGEST)}; {_ADVICE}"

@@ -32,10 +32,11 @@ def test_the_charts_account_can_do_its_work(
     done = _check(shell, chart_accounts.kubeconfig(chosen), prefect_server.url, chosen)
     assert (done.status, done.err) == (0, ""), done.out
     # Below them are notes on sets of other tests.
-    configuration, resource, rights, prefect = done.out.splitlines()[:4]
+    configuration, resource, rights, policy, prefect = done.out.splitlines()[:5]
     assert configuration == "ok    the configuration holds"
     assert resource == "ok    the cluster serves FlowDependencySets"
     assert rights.startswith("ok    the account has the ")
+    assert policy == "ok    an admission policy limits the account to flowdeps' own objects"
     assert prefect.startswith("ok    Prefect answers; work pools of type kubernetes: ")
 
 
@@ -64,6 +65,10 @@ def test_what_does_not_answer_is_said_and_the_rest_is_asked_all_the_same(
     done = _check(shell, cluster.kubeconfig, gone, {})
     assert done.status == 1
     assert "ok    the account has the " in done.out
+    # The administrator is not whom the policy limits.
+    assert "note  no admission policy limits this account" in done.out
+    assert "ok    an admission policy" not in done.out
+    assert "flowdeps-check" not in names(cluster, "cm")
     assert "NO    Prefect answers\n      the Prefect API did not answer: " in done.out
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from flowdeps.api.config import (
     Config,
     ElectionConfig,
+    LimitsConfig,
     PrefectConfig,
     ResolverConfig,
     parse_config,
@@ -41,6 +42,7 @@ FULL: dict[str, Any] = {
         "deniedNetworks": ["10.96.0.0/12", "fd00::/8"],
         "cooldown": "7d",
     },
+    "limits": {"setsPerNamespace": 100},
     "images": {"recheck": "10m"},
     "pods": {
         "concurrency": 2,
@@ -129,6 +131,7 @@ def test_each_field_arrives() -> None:
         vulnerabilities=VulnerabilitiesConfig(
             database="/var/lib/osv", interval=timedelta(hours=12)
         ),
+        limits=LimitsConfig(sets_per_namespace=100),
         http_port=9000,
         election=ElectionConfig(
             enabled=True,
@@ -405,6 +408,7 @@ _CPU, _FIRST = "pods.resources.limits.cpu", "pods.tolerations[0]"
         ({"images": {"recheck": "0s"}}, "images.recheck", "1m or more"),
         ({"images": {"recheck": "10s"}}, "images.recheck", "1m or more"),
         ({"pods": {"concurrency": 0}}, "pods.concurrency", "1 to 64"),
+        ({"limits": {"setsPerNamespace": 0}}, "limits.setsPerNamespace", "1 to 100000"),
         ({"pods": {"resources": {"limits": {"cpu": "1 core"}}}}, _CPU, "such as 100m"),
         ({"pods": {"resources": []}}, "pods.resources", "a list is given where fields are needed"),
         ({"pods": {"labels": 1}}, "pods.labels", "a number is given where fields are needed"),

@@ -21,6 +21,7 @@ _SECTIONS = [
     "",
     "index",
     "resolver",
+    "limits",
     "images",
     "pods",
     "pods.tolerations[]",
@@ -66,6 +67,7 @@ def _known(section: str) -> set[str]:
     [
         ("resolver.concurrency", 1, 64),
         ("pods.concurrency", 1, 64),
+        ("limits.setsPerNamespace", 1, 100_000),
         ("httpPort", 1024, 65535),
     ],
 )

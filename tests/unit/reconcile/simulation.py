@@ -154,6 +154,15 @@ class MemoryCluster:
         body = {"metadata": meta, "spec": {"containers": [container], "volumes": [mounted]}}
         self.pods.pods[namespace, "run"] = (body, float("inf"))
 
+    def end_pod(self, namespace: str, *, failed: bool) -> None:
+        """The end of that pod, which its Job keeps."""
+        body, _ = self.pods.pods[namespace, "run"]
+        ended = {"terminated": {"finishedAt": clock().isoformat()}}
+        body["status"] = {
+            "phase": "Failed" if failed else "Succeeded",
+            "containerStatuses": [{"name": "prefect-job", "state": ended}],
+        }
+
     # What the operator asks
 
     async def identity(self) -> str:
@@ -274,8 +283,9 @@ class MemoryCluster:
         self, *, namespace: str, name: str, uid: str, resource_version: str | None = None
     ) -> None:
         await self._turn("delete_secret")
-        known = self.secrets.get((namespace, name), {"metadata": {"uid": ""}})["metadata"]
-        if known["uid"] == uid and resource_version in (None, known["resourceVersion"]):
+        meta = self.secrets.get((namespace, name), {"metadata": {}})["metadata"]
+        same = meta and resource_version in (None, meta["resourceVersion"])
+        if same and meta["uid"] == uid:
             del self.secrets[namespace, name]
 
     async def create_pod(self, body: Body) -> Body:
@@ -462,6 +472,8 @@ class MemoryNode:
         if found is None:
             return None
         body, since = _copied(found[0]), found[1]
+        if "status" in body:
+            return body
         if self.instead:
             return {**body, "status": self.instead[0]}
         if namespace in self.full:

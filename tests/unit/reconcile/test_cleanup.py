@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -11,10 +12,13 @@ from flowdeps.app.cleanup import Cleanup
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.prefect.client import Pools
-from tests.unit.reconcile.simulation import Simulation
+from tests.unit.reconcile.simulation import OPEN, Simulation
 from tests.unit.reconcile.test_life import MINUTE, play
 
 INDEX = {"url": "https://index.example.com/simple", "credentialsSecretRef": {"name": "index"}}
+
+
+POOLS = [OPEN | {"jobNamespaces": ["jobs"]}]
 
 
 async def serve(sim: Simulation) -> None:
@@ -35,7 +39,8 @@ async def clean_up(sim: Simulation, *, pools: bool = True) -> list[str]:
     """The command; returns what it says is left."""
     prefect = cast("Pools", sim.prefect) if pools else None
     cluster = cast("Cluster", sim.cluster)
-    run = Cleanup(sim.config, cluster, prefect, say=lambda _text: None)
+    # By a configuration that says no more where jobs ran.
+    run = Cleanup(replace(sim.config, work_pools=()), cluster, prefect, say=lambda _text: None)
     await run.run()
     return run.left
 
@@ -63,7 +68,7 @@ def test_what_no_config_map_and_no_template_leads_to_goes_as_well(
         assert await clean_up(sim) == []
         assert left(sim) == set()
 
-    play(script, watchNamespaces=watched)
+    play(script, workPools=POOLS, watchNamespaces=watched)
 
 
 def test_without_prefect_the_copies_in_job_namespaces_go_too() -> None:
@@ -74,7 +79,7 @@ def test_without_prefect_the_copies_in_job_namespaces_go_too() -> None:
         assert await clean_up(sim, pools=False) == []
         assert left(sim) == set()
 
-    play(script, watchNamespaces=["flows"])
+    play(script, workPools=POOLS, watchNamespaces=["flows"])
 
 
 def test_a_secret_of_another_operator_stays() -> None:
@@ -88,7 +93,7 @@ def test_a_secret_of_another_operator_stays() -> None:
         assert await clean_up(sim) == []
         assert left(sim) == {("jobs", mounted_name("ml", pool="k"))}
 
-    play(script, watchNamespaces=["flows"])
+    play(script, workPools=POOLS, watchNamespaces=["flows"])
 
 
 def test_a_namespace_that_is_not_ours_to_look_into_keeps_nothing() -> None:
@@ -111,4 +116,4 @@ def test_a_namespace_that_is_not_ours_to_look_into_keeps_nothing() -> None:
         assert await clean_up(sim) == []
         assert left(sim) == set()
 
-    play(script, watchNamespaces=["flows"])
+    play(script, workPools=POOLS, watchNamespaces=["flows"])

@@ -7,9 +7,11 @@ own at once: it may wait as long as work takes that began a moment before its ow
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
+from flowdeps.api.config import LimitsConfig
 from tests.unit.reconcile.simulation import MemoryImage, Simulation
 from tests.unit.reconcile.test_life import HOUR, MINUTE, play
 from tests.unit.scheduling import virtual
@@ -247,3 +249,87 @@ def test_pools_that_are_missing_cost_no_requests() -> None:
     play(count(31))
     print(f"{requests[1]} requests instead of {requests[0]}")
     assert requests[1] <= requests[0] + 5
+
+
+def test_a_namespace_has_so_many_sets_and_the_oldest_are_served() -> None:
+    """A further one says so, with what to do, and is served as soon as there is room; whoever is
+    served stays so. Another namespace has as many."""
+
+    async def script(sim: Simulation) -> None:
+        sim.prefect.make("k")
+        async with sim.operator():
+            for name in "zyx":
+                sim.cluster.apply(name, pools=["k"])
+                await asyncio.sleep(1)
+            sim.cluster.apply("a", namespace="team")
+            await asyncio.sleep(MINUTE)
+            assert [sim.ready(name)[1] for name in "zyx"] == ["Ready", "Ready", "TooManySets"]
+            assert sim.ready("a", namespace="team") == ("True", "Ready")
+            conditions = sim.cluster.sets["flows", "x"]["status"]["conditions"]
+            messages = {one["message"] for one in conditions if one["reason"] == "TooManySets"}
+            assert all("limits.setsPerNamespace" in one for one in messages)
+            assert (len(messages), sim.pins("x")) == (1, "")
+            sim.cluster.apply("x", namespace="team", pools=["k"])
+            await asyncio.sleep(MINUTE)
+            assert sim.prefect.keys("k") == ["x", "y", "z"], "x of the other namespace"
+            sim.cluster.delete("x", namespace="team")
+            sim.cluster.delete("z")
+            await asyncio.sleep(MINUTE)
+            assert [sim.ready(name)[1] for name in "yx"] == ["Ready", "Ready"]
+            assert sim.prefect.keys("k") == ["x", "y"]
+
+    play(script, limits={"setsPerNamespace": 2})
+
+
+def test_a_lower_limit_takes_nothing_out_of_service() -> None:
+    """A set that is one too many keeps its lock and its pools; changes of it are not followed."""
+
+    async def script(sim: Simulation) -> None:
+        sim.prefect.make("k")
+        async with sim.operator():
+            for name in "zyx":
+                sim.cluster.apply(name, pools=["k"])
+                await asyncio.sleep(1)
+            await asyncio.sleep(MINUTE)
+        sim.config = replace(sim.config, limits=LimitsConfig(sets_per_namespace=1))
+        resolved = len(sim.index.resolved)
+        async with sim.operator():
+            sim.cluster.apply("x", pools=["k"], requirements=["alpha"])
+            await asyncio.sleep(5 * MINUTE)
+            assert [sim.ready(name)[1] for name in "zyx"] == ["Ready", *["TooManySets"] * 2]
+            assert [sim.pins(name) for name in "zyx"] == ["pandas==1.0"] * 3
+            assert sim.prefect.keys("k") == ["x", "y", "z"]
+            assert len(sim.index.resolved) == resolved
+
+    play(script)
+
+
+def test_room_that_a_missed_deletion_makes_is_found_by_the_next_list() -> None:
+    """However many sets went while no watch told of it, as many are served instead."""
+
+    async def script(sim: Simulation) -> None:
+        async with sim.operator():
+            for number in range(6):
+                sim.cluster.apply(f"ml-{number}")
+                await asyncio.sleep(1)
+            await asyncio.sleep(MINUTE)
+            for number in range(3):
+                del sim.cluster.sets["flows", f"ml-{number}"]
+            await asyncio.sleep(15 * MINUTE)
+            assert {sim.ready(f"ml-{number}")[1] for number in (3, 4, 5)} == {"Ready"}
+
+    play(script, limits={"setsPerNamespace": 3})
+
+
+def test_no_more_is_resolved_at_once_than_allowed() -> None:
+    """Twelve sets of three namespaces: all turns are used, and never more."""
+
+    async def script(sim: Simulation) -> None:
+        async with sim.operator():
+            for number in range(12):
+                team = f"team-{number % 3}"
+                sim.cluster.apply(f"ml-{number}", namespace=team, requirements=[f"a{number}"])
+            await asyncio.sleep(MINUTE)
+            assert (sim.index.most, len(sim.index.resolved)) == (3, 12)
+
+    play(script, resolver={"concurrency": 3})

@@ -4,8 +4,7 @@ What the operator computes takes no time here; tests/bench measures that against
 """
 
 import asyncio
-
-import pytest
+from collections.abc import Callable
 
 from tests.support import load
 from tests.support.load import FULL, HOSTILE, SMALL, TEXTS, Size
@@ -80,13 +79,12 @@ async def _ready(
 
 
 def test_sets_take_no_more_than_twice_as_long_beside_a_hostile_namespace(
-    capsys: pytest.CaptureFixture[str],
+    measured: Callable[[str], None],
 ) -> None:
     """Half of them, nearly all, and the slowest."""
     size = FULL if NIGHT else SMALL
     before = times_to_ready(size, hostile=False)
     beside = times_to_ready(size, hostile=True)
-    with capsys.disabled():
-        print(f"\n{load.report(before, beside)}")
+    measured(load.report(before, beside))
     for one, two in zip(load.quantiles(before), load.quantiles(beside), strict=True):
         assert two <= 2 * one

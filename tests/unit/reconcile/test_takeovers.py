@@ -8,15 +8,17 @@ import pytest
 
 from flowdeps.api.names import SET_LABEL, mounted_name
 from flowdeps.reconcile.dependency_set.retention import GRACE
-from tests.unit.reconcile.simulation import Simulation
+from tests.unit.reconcile.simulation import OPEN, Simulation
 from tests.unit.reconcile.test_life import HOUR, MINUTE, play, settled
 
 INDEX = {"url": "https://index.example.com/simple", "credentialsSecretRef": {"name": "index"}}
 COPY = ("jobs", mounted_name("x", pool="a"))
 
+POOLS = [OPEN | {"jobNamespaces": ["jobs"]}]
+
 
 def stage(sim: Simulation) -> None:
-    """A pool whose jobs have a namespace of their own, and credentials for each team."""
+    """A pool whose jobs have a namespace of their own, and each team has credentials."""
     sim.cluster.namespaces.add("jobs")
     sim.prefect.make("a", namespace="jobs")
     data = {"username": "ci", "password": "hunter2"}
@@ -73,7 +75,7 @@ def test_credentials_of_a_set_never_pass_to_who_takes_its_key_over(how: str, kil
         assert not any(left)
         assert COPY not in sim.cluster.secrets
 
-    play(script)
+    play(script, workPools=POOLS)
 
 
 @pytest.mark.parametrize("how", ["deleted", "renamed"])
@@ -96,7 +98,7 @@ def test_who_takes_a_key_over_has_its_own_credentials(how: str) -> None:
         assert sim.ready("second", namespace="team") == ("True", "Ready")
         assert sim.cluster.secrets[COPY]["metadata"]["labels"][SET_LABEL] == "second"
 
-    play(script)
+    play(script, workPools=POOLS)
 
 
 @pytest.mark.parametrize("how", ["deleted", "renamed"])
@@ -137,7 +139,7 @@ def test_what_was_taken_over_is_not_deleted_with_the_former_set(how: str) -> Non
         sim.cluster.delete_config_map = delete_map  # type: ignore[method-assign]
         await settled(sim)
 
-    play(script)
+    play(script, workPools=POOLS)
 
 
 def test_a_copy_that_somebody_touched_is_deleted_all_the_same() -> None:
@@ -153,4 +155,43 @@ def test_a_copy_that_somebody_touched_is_deleted_all_the_same() -> None:
             await asyncio.sleep(MINUTE)
             assert not sim.cluster.maps
 
-    play(script, watchNamespaces=["flows"])
+    play(script, workPools=POOLS, watchNamespaces=["flows"])
+
+
+def test_a_secret_that_is_written_while_its_key_changes_hands_is_nobodys() -> None:
+    """The former set's write is on its way, and slow, when the other takes the key over: what runs
+    of that one mount is at no moment beside the former one's credentials."""
+
+    async def script(sim: Simulation) -> None:
+        stage(sim)
+        apply_secret, begun = sim.cluster.apply_secret, asyncio.Event()
+
+        async def slow(body: dict[str, Any]) -> dict[str, Any]:
+            if (body["metadata"]["namespace"], body["metadata"]["name"]) == COPY:
+                begun.set()
+                await asyncio.sleep(20)
+            return await apply_secret(body)
+
+        def holder(objects: dict[tuple[str, str], Any]) -> str:
+            body = objects.get(COPY)
+            return str(body["metadata"]["labels"][SET_LABEL]) if body else ""
+
+        async with sim.operator():
+            apply(sim, "first", index=INDEX)
+            await asyncio.sleep(MINUTE)
+            apply(sim, "second", namespace="team")
+            await asyncio.sleep(MINUTE)
+            del sim.cluster.secrets[COPY]
+            sim.cluster.apply_secret = slow  # type: ignore[method-assign]
+            await begun.wait()
+            leave(sim, "renamed")
+            seen = set()
+            for _ in range(1200):
+                await asyncio.sleep(0.1)
+                seen.add((holder(sim.cluster.maps), holder(sim.cluster.secrets)))
+            assert ("second", "first") not in seen
+            assert ("second", "") in seen
+            assert sim.ready("second", namespace="team") == ("True", "Ready")
+        await settled(sim)
+
+    play(script, workPools=POOLS)

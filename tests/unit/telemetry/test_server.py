@@ -29,12 +29,16 @@ def _server(
     scrapes: list[int] | None = None,
 ) -> Server:
     counted = scrapes if scrapes is not None else []
+
+    async def before_scrape() -> None:
+        counted.append(1)
+
     return Server(
         metrics or Metrics(),
         port=port,
         alive=alive,
         ready=ready,
-        before_scrape=lambda: counted.append(1),
+        before_scrape=before_scrape,
     )
 
 

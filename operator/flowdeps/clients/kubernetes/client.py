@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 from urllib.parse import quote
 
-from flowdeps.api.names import API_VERSION, GROUP, KIND, PLURAL
+from flowdeps.api.names import API_VERSION, GROUP, KIND, OURS, PLURAL
 from flowdeps.clients.fence import Fence
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.kubernetes.login import Login, load, login_of, make_api
@@ -92,6 +92,20 @@ class Cluster:
             body={"spec": {"resourceAttributes": attributes}},
         )
         return bool(answer["status"]["allowed"])
+
+    async def is_limited(self, namespace: str) -> bool:
+        """Return whether the chart's admission policy keeps us from writing what is not ours.
+
+        Only an attempt tells, as we may not read policies: a ConfigMap without our label, which is
+        not made.
+        """
+        meta = {"name": "flowdeps-check", "namespace": namespace}
+        path = _path(_CONFIG_MAPS, namespace)
+        try:
+            await self._to.request("POST", path, query=[("dryRun", "All")], body={"metadata": meta})
+        except ClusterError as error:
+            return OURS in str(error)
+        return False
 
     # Sets
 

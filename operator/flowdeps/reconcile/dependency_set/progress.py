@@ -17,7 +17,7 @@ from flowdeps.vulnerabilities.matches import Vulnerability
 NO_LOCK = Outcome.waits(Reason.PENDING, "waits for a lock")
 _NOT_YET = Outcome.waits(Reason.PENDING, "waits for an earlier step")
 _NOTHING_KNOWN = Outcome.done(Reason.NO_VULNERABILITIES)
-_AT_REST = (Reason.INVALID_SPEC, Reason.SUSPENDED, Reason.CONFLICT)
+_AT_REST = (Reason.INVALID_SPEC, Reason.TOO_MANY_SETS, Reason.SUSPENDED, Reason.CONFLICT)
 
 
 @dataclass(frozen=True, kw_only=True)

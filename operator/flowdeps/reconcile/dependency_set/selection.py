@@ -19,6 +19,14 @@ async def select_lock(context: Context, progress: Progress) -> Outcome:
     last = progress.served = lock_in_service(entry, views, now=context.now())
     if spec is None:
         return Outcome.failed(Reason.INVALID_SPEC, entry.problems)
+    most = context.config.limits.sets_per_namespace
+    if context.store.ranks.rank(entry.meta) >= most:
+        return Outcome.failed(
+            Reason.TOO_MANY_SETS,
+            f"only the {most} oldest sets of a namespace are served, and no more locks are made for"
+            f" this one; delete sets of namespace {entry.key.namespace}, or ask those who run"
+            " flowdeps to raise limits.setsPerNamespace",
+        )
     # A lock that has no location would be made again by each reconcile.
     if last is None and (conflict := context.conflict(entry, home)):
         return conflict

@@ -217,12 +217,15 @@ class PoolReconciler:
                 offered[offer.ref.key] = offer
         # Offers come oldest first, and so do the keys of `offered`. What the template has stays.
         live_default = live.default if live and ours else NONE
-        for key in keys_beyond(offered, kept=live.keys if live and ours else ()):
-            verdicts[offered.pop(key).entry.key] = Verdict(
+        beyond = keys_beyond(offered, kept=live.keys if live and ours else ())
+        offers = len(offered) - len(beyond)
+        for key in beyond:
+            verdicts[offered[key].entry.key] = Verdict(
                 Reason.POOL_FULL,
-                f"the pool offers {len(offered)} keys, and its template has no room for more: use"
-                " another work pool, or shorter keys",
+                f"the pool offers {offers} keys, and its template has no room for more: use another"
+                " work pool, or shorter keys",
             )
+        offered = {key: offer for key, offer in offered.items() if key not in beyond}
         asking = [offer for offer in offered.values() if offer.ref.default]
         allowed = [o for o in asking if settings.allows_default(o.entry.key.namespace)]
         first = allowed[0] if allowed else None

@@ -1,0 +1,1 @@
+"""Whatever others write, no reader of ours raises anything but its own errors."""
