@@ -53,6 +53,16 @@ _SYSTEM = (
 """What programs, uv and Python among them, read of a machine. Nothing of it is a secret."""
 
 
+def _libraries() -> set[str]:
+    """Return where our own libraries are: not all systems have them in /usr."""
+    try:
+        lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return set()  # no Linux, so that nothing is closed
+    files = (line.split(maxsplit=5)[-1] for line in lines)
+    return {str(Path(one).parent) for one in files if one.startswith("/") and ".so" in one}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """A request, and what all its runs of uv share."""
@@ -78,6 +88,7 @@ class Uv:
         self._program = str(program or find_uv_bin())
         self._limits = limits
         self._directories = Directories(cache.absolute(), size=cache_size)
+        self._libraries = _libraries()
         self._default = ""
 
     async def clear(self) -> None:
@@ -225,7 +236,8 @@ class Uv:
     def _reads(self, environment: Mapping[str, str]) -> list[str]:
         """Return what a child has to read besides what is its own."""
         certificates = [environment.get(name, "") for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")]
-        return [*_SYSTEM, str(Path(self._program).parent), *filter(None, certificates)]
+        places = (*_SYSTEM, str(Path(self._program).parent), *self._libraries, *certificates)
+        return [one for one in places if one]
 
     @asynccontextmanager
     async def _used(self, job: Job) -> AsyncIterator[tuple[Path, Path | None]]:

@@ -18,8 +18,10 @@ from flowdeps.resolver.errors import (
     DiskFullError,
     IndexRefusedError,
     IndexUnauthorizedError,
+    IndexUnavailableError,
     LimitExceededError,
     ResolveError,
+    ResolverError,
     UnsatisfiableError,
 )
 from flowdeps.resolver.network import Network
@@ -297,3 +299,23 @@ async def test_credentials_of_an_index_go_to_no_other_port_of_its_host(
     assert set(given["index"]) - {None}
     assert given["other"]
     assert set(given["other"]) == {None}
+
+
+@pytest.mark.parametrize(
+    ("networks", "error"), [((), ResolverError), (("0.0.0.0/0", "::/0"), IndexUnavailableError)]
+)
+async def test_a_proxy_that_is_not_of_http_needs_open_networks(
+    networks: tuple[str, ...],
+    error: type[ResolveError],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Through it nobody sees where an index is."""
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    network = Network(allowed=networks)
+    resolver = Resolver(limits=limits(), cache=tmp_path / "cache", network=network)
+    with pytest.raises(error) as caught:
+        await resolver.resolve(ask("app", index="http://192.0.2.1/simple/"), previous=None)
+    assert ("ALL_PROXY of the operator is no HTTP proxy" in caught.value.message) == (not networks)
