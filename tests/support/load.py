@@ -91,7 +91,7 @@ def long_texts() -> dict[str, str]:
 
 def report(before: Sequence[float], beside: Sequence[float]) -> str:
     """A table of how long sets took to be Ready, and how much longer beside the hostile ones."""
-    rows = [("", "median", "p95", "max")]
+    rows: list[tuple[str, ...]] = [("", "median", "p95", "max")]
     for name, times in (("before", before), ("beside", beside)):
         rows.append((name, *(f"{one:.1f} s" for one in quantiles(times))))
     pairs = zip(quantiles(before), quantiles(beside), strict=True)

@@ -31,7 +31,7 @@ def times_to_ready(size: Size, *, hostile: bool) -> list[float]:
             waiting: dict[tuple[str, str], float] = {}
             for number, one in enumerate(load.sets_of_teams(size)):
                 # A third is tried in its image.
-                python = {} if number % 3 else {"python": {"image": _IMAGE}}
+                python: dict[str, Any] = {} if number % 3 else {"python": {"image": _IMAGE}}
                 sim.cluster.apply(**one, **python)
                 waiting[one["namespace"], one["name"]] = virtual.now()
                 found.extend(await _ready(sim, waiting, seconds=size.apart))
