@@ -29,7 +29,7 @@ class _Loop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._virtual.now
 
-    def run_in_executor(  # type: ignore[override] - its types are of Python's own making
+    def run_in_executor(  # type: ignore[override]
         self,
         executor: Any,  # noqa: ARG002 - there is none
         func: Callable[..., Any],
