@@ -5,6 +5,7 @@ What the operator computes takes no time here; tests/bench measures that against
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from tests.support import load
 from tests.support.load import FULL, HOSTILE, SMALL, TEXTS, Size
