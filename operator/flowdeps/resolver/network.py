@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flowdeps.api.allowed import origin_of
-from flowdeps.api.names import TEMPORARY
 from flowdeps.locks.index import Index
 from flowdeps.resolver import guard
 from flowdeps.resolver.child import Limits, run_child
+from flowdeps.resolver.directories import WORK
 from flowdeps.resolver.errors import (
     IndexRefusedError,
     IndexUnavailableError,
@@ -120,7 +120,7 @@ async def guarded(
             ' is; name one, or open all networks: index.allowedNetworks: ["0.0.0.0/0", "::/0"]'
         )
     with (
-        tempfile.TemporaryDirectory(prefix=TEMPORARY) as name,
+        tempfile.TemporaryDirectory(prefix=WORK) as name,
         socket.create_server(("127.0.0.1", 0), backlog=128) as listening,
     ):
         directory = Path(name)

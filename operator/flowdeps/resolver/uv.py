@@ -18,7 +18,6 @@ from packaging.utils import NormalizedName
 from uv import find_uv_bin
 
 import flowdeps
-from flowdeps.api.names import TEMPORARY
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.platforms import Pins, Versions
@@ -28,7 +27,7 @@ from flowdeps.locks.request import LockRequest
 from flowdeps.resolver import command
 from flowdeps.resolver.advice import advise
 from flowdeps.resolver.child import ChildEnd, Limits, run_child
-from flowdeps.resolver.directories import Directories
+from flowdeps.resolver.directories import WORK, Directories
 from flowdeps.resolver.errors import (
     DiskFullError,
     LimitExceededError,
@@ -98,7 +97,7 @@ class Uv:
     async def compile(self, job: Job, platform: str, versions: Versions) -> Resolved:
         """Resolve a request for one platform; ``versions`` are preferred. Raises ResolveError."""
         request, image = job.request, job.request.image
-        with tempfile.TemporaryDirectory(prefix=TEMPORARY) as name:
+        with tempfile.TemporaryDirectory(prefix=WORK) as name:
             text, messages = await self._resolve(job, platform, versions, directory=Path(name))
         try:
             resolved = await off_loop(
@@ -128,7 +127,7 @@ class Uv:
             name: pin.version for name, pin in pins.items() if (name, pin.version) not in job.pages
         }
         if missing:
-            with tempfile.TemporaryDirectory(prefix=TEMPORARY) as name:
+            with tempfile.TemporaryDirectory(prefix=WORK) as name:
                 directory = Path(name)
                 urls = job.request.index.urls or (await self._default_index(job, directory),)
                 trusted = _trusted() if job.access.ca else ""
