@@ -30,6 +30,21 @@ class UnsatisfiableError(ResolveError):
         super().__init__(message, retry=False)
 
 
+class FileUrlError(UnsatisfiableError):
+    """A release requires something by a URL of this machine.
+
+    Its text is the same for all, for uv tells such a path that is a file from one that isn't.
+    """
+
+    def __init__(self, release: tuple[str, str] | None = None) -> None:
+        super().__init__(
+            "a release asks for a package by a file: URL, which is not allowed; choose another"
+            " version, or correct the index"
+        )
+        self.release = release
+        """Its name and version, where uv ended at it; None: it was passed over."""
+
+
 class IndexUnavailableError(ResolveError):
     """The index can't be reached, or answers with an error."""
 

@@ -18,6 +18,7 @@ from flowdeps.api.wording import listed
 from flowdeps.resolver.advice import advise_on_cooldown
 from flowdeps.resolver.errors import (
     DiskFullError,
+    FileUrlError,
     IndexUnauthorizedError,
     IndexUnavailableError,
     LimitExceededError,
@@ -63,6 +64,8 @@ def to_error(
         return DiskFullError()
     if refused := Says.REFUSED.search(text):
         return _refusal(refused[0], text, _unknown(complaint), credentials=credentials)
+    if local := Says.FILE_URL.search(text):
+        return FileUrlError((local[1], local[2]) if local[1] else None)
     if Says.NO_SOLUTION.search(text):
         return UnsatisfiableError(_conflict(complaint, text, advise))
     if wanted := Says.URL_DEPENDENCY.search(text):
@@ -72,8 +75,8 @@ def to_error(
                 f"choose another version, or publish {wanted[1]} to the index"
             )
         )
-    if local := Says.LOCAL_FILE.search(text):
-        of = f" of {local[1]}" if local[1] else ""
+    if file := Says.LOCAL_FILE.search(text):
+        of = f" of {file[1]}" if file[1] else ""
         return UnsatisfiableError(
             f"the index offers a file{of} that is not on the network: "
             "correct the index, or name another in spec.index.url"

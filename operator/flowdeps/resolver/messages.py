@@ -42,6 +42,13 @@ class Says(Enum):
         rf"package `({_NAME})==([^`\s]{{1,200}})` does not have an extra named `([^`\s]{{1,200}})`",
     )
     URL_DEPENDENCY = (r"`([^`\s]{1,200})` was included as a URL dependency",)
+    # That requires a path, which is no file, or is one.
+    FILE_URL = (
+        r"for package `([^`=\[]{1,200})(?:\[[^`=]{0,500}\])?==([^`\s]{1,200})`\s"
+        r"[^\n]{0,500}?was included as a URL dependency"
+        r"[^\n]{0,500}? @ (?!(?:[a-z]{1,9}\+)?(?:https?|ssh)://)",
+        r"Expected path \(`/",
+    )
     # Not of uv's own cache. The rest of what uv says tells whether the file exists.
     LOCAL_FILE = (
         r" file `/(?:[^`/]*/)*([^`/-]{1,200})-[^`/]{1,200}\.whl`",

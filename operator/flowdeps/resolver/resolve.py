@@ -44,6 +44,7 @@ from flowdeps.resolver.child import Limits
 from flowdeps.resolver.command import newest_upload
 from flowdeps.resolver.errors import (
     DiskFullError,
+    FileUrlError,
     LimitExceededError,
     ResolverError,
     UnsatisfiableError,
@@ -167,7 +168,7 @@ class Resolver:
 
     async def _resolve(self, job: Job) -> Resolution:
         """Resolve; where it can be, without releases that say that they are not for this Python."""
-        compiled = await self._compile_all(job)
+        compiled, job = await self._compile_without_files(job)
         notes: dict[NormalizedName, str] = {}
         kept: set[NormalizedName] = set()
         for _ in range(_MOST_PASSED_OVER):
@@ -182,7 +183,7 @@ class Resolver:
                 continue
             narrower = replace(job, request=request)
             try:
-                compiled, job = await self._compile_all(narrower), narrower
+                compiled, job = await self._compile_without_files(narrower)
                 notes.setdefault(name, says)
             except UnsatisfiableError:
                 kept.add(name)
@@ -197,6 +198,27 @@ class Resolver:
         texts = (*await off_loop(_notes, job, compiled), *notes.values())
         found = (cut_middle(printable(one)) for one in texts)
         return Resolution(lock, tuple(sorted(set(found))))
+
+    async def _compile_without_files(self, job: Job) -> tuple[dict[str, Resolved], Job]:
+        """Resolve without releases that require a path of this machine, as uv does by itself where
+        that is a file: so what comes of it doesn't tell whether it is one."""
+        passed_over: set[tuple[str, str]] = set()
+        while True:
+            try:
+                return await self._compile_all(job), job
+            except FileUrlError as error:
+                if not error.release or error.release in passed_over:
+                    raise FileUrlError from error
+                if len(passed_over) == _MOST_PASSED_OVER:
+                    raise
+                passed_over.add(error.release)
+                name, version = error.release
+                exclude = (*job.request.exclude, f"{name}!={version}")
+                job = replace(job, request=replace(job.request, exclude=exclude))
+            except UnsatisfiableError as error:
+                if passed_over:
+                    raise FileUrlError from error
+                raise
 
     async def _compile_all(self, job: Job) -> dict[str, Resolved]:
         """Resolve for each platform, with versions that agree where they can."""

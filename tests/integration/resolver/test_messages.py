@@ -67,6 +67,15 @@ class Scenes:
         finally:
             server.close()
 
+    async def url_of_a_file(self) -> None:
+        self._index.add("app", "1.0", requires=["evil @ file:///etc/hosts"])
+        await self._ask("app")
+
+    async def url_of_no_file(self) -> None:
+        self._index.add("app", "1.0", requires=["evil @ file:///etc/none"])
+        self._index.add("main", "1.0", requires=["app[x]"])
+        await self._ask("main")
+
     async def disk_full(self) -> None:
         self._index.add("app", "1.0")
         await self._ask("app")
@@ -225,7 +234,8 @@ async def test_uv_says_what_the_samples_have(
 if {name == Scenes.disk_full.__name__}:
     output.symlink_to("/dev/full")
 done = subprocess.run(["{find_uv_bin()}", *sys.argv[1:]], stderr=subprocess.PIPE)
-pathlib.Path("{said}").write_bytes(done.stderr)
+if {name != Scenes.url_of_no_file.__name__} or not os.path.exists("{said}"):
+    pathlib.Path("{said}").write_bytes(done.stderr)
 sys.stderr.buffer.write(done.stderr)
 sys.exit(done.returncode)
 """

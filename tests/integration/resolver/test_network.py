@@ -176,6 +176,30 @@ async def test_a_link_does_not_tell_whether_a_file_exists(
     assert one.startswith("the index offers a file that is not on the network")
 
 
+@pytest.mark.parametrize("older", [False, True])
+async def test_what_a_release_requires_does_not_tell_whether_a_file_exists(
+    index: Index, resolver: Resolver, tmp_path: Path, older: bool
+) -> None:
+    """A release that requires a path of this machine is passed over, whatever is there."""
+    (tmp_path / "text").write_text("root:x:0:0")
+    (tmp_path / "wheel.whl").write_bytes(WHEEL.content)
+    (tmp_path / "directory").mkdir()
+    if older:
+        index.add("app", "0.9")
+    said = set()
+    for name in ("none", "text", "none.txt", "wheel.whl", "none.whl", "directory"):
+        index.add("app", "1.0", requires=[f"evil @ file://{tmp_path}/{name}"])
+        request = ask("app", index=index.url, platforms=(AMD64,))
+        try:
+            made = await resolver.resolve(request, previous=None)
+            said.add((made.lock.render(), *made.notes))
+        except UnsatisfiableError as error:
+            said.add((error.message,))
+    assert len(said) == 1, said
+    [one] = said
+    assert "app==0.9" in one[0] if older else "by a file: URL, which is not allowed" in one[0]
+
+
 async def test_a_page_that_is_large_once_it_is_unpacked_fills_no_cache(
     make_resolver: MakeResolver, tmp_path: Path
 ) -> None:

@@ -48,6 +48,8 @@ def test_every_pattern_has_a_sample(says: Says, alternative: str) -> None:
         (Says.UNKNOWN_EXTRA, "unknown_extra", [("app", "1.0", "fast")]),
         (Says.URL_DEPENDENCY, "url_dependency", ["x"]),
         (Says.LOCAL_FILE, "local_wheel", ["app"]),
+        (Says.FILE_URL, "url_of_a_file", [("", "")]),
+        (Says.FILE_URL, "url_of_no_file", [("app", "1.0")]),
         (Says.LOCAL_FILE, "local_file", [""]),
         (Says.LOCAL_FILE, "local_file_with_hash", [""]),
         (
