@@ -121,7 +121,8 @@ def judge(context: Context, pool: Pool, runs: Runs | None) -> Wanted:
     return Wanted(keys, fragment, verdicts, signatures)
 
 
-def _admits(context: Context, name: str, entry: SetEntry) -> bool:
+def admits(context: Context, name: str, entry: SetEntry) -> bool:
+    """Tell whether a pool admits a set."""
     return any(ref.name == name for ref in context.admitted(entry))
 
 
@@ -130,7 +131,7 @@ def _verdict(context: Context, offer: Offer, pool: Pool, live_keys: set[str]) ->
     settings = context.config.pool(pool.name)
     namespaces = context.store.pools[pool.name].job_namespaces
     kind = for_type(pool.type)
-    if not _admits(context, pool.name, entry) and (settings.namespaces or namespaces):
+    if not admits(context, pool.name, entry) and (settings.namespaces or namespaces):
         text = settings.why_not_admitted(entry.key.namespace, jobs=namespaces)
         return Verdict(Reason.NOT_ADMITTED, text)
     if kind is None:

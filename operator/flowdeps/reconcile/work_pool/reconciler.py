@@ -26,7 +26,7 @@ from flowdeps.delivery.kinds import for_type, remove
 from flowdeps.delivery.kinds.kind import MergeRefusedError
 from flowdeps.reconcile.context import Context, PoolState, Verdict
 from flowdeps.reconcile.work_pool.directory import Directory
-from flowdeps.reconcile.work_pool.judging import Wanted, judge, nothing, offers_of
+from flowdeps.reconcile.work_pool.judging import Wanted, admits, judge, nothing, offers_of
 from flowdeps.reconcile.work_pool.runs import Runs, RunsReader
 from flowdeps.reconcile.work_pool.write_throttle import WriteThrottle
 from flowdeps.state.fragments import is_ours
@@ -79,7 +79,11 @@ class PoolReconciler:
         now = context.queue.time()
 
         def busy() -> bool:
-            admitted = [one for one in context.store.offering(name) if self._admits(name, one)]
+            admitted = [
+                one
+                for one in context.store.offering(name)
+                if admits(context, name, context.store.sets[one])
+            ]
             return any(map(context.working_on, admitted))
 
         if now < self._held_until.get(name, 0.0) and busy():
