@@ -23,6 +23,7 @@ from flowdeps.locks.diff import diff, summarize
 from flowdeps.locks.lock import Lock
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.credentials import (
+    clear_of_others,
     may_have_credentials,
     remove_credentials,
 )
@@ -83,6 +84,13 @@ def _kept_back(
             Reason.CREDENTIALS_NOT_ALLOWED, f'work pool "{location.pool}": {text}'
         )
     return context.conflict(entry, location)
+
+
+async def delete_with_credentials(context: Context, view: ConfigMapView) -> None:
+    """Delete one of our ConfigMaps, and before it the Secret beside it, if that is of its set."""
+    async with context.turn(view.namespace, view.name):
+        await remove_credentials(context, view)
+        await delete(context, view)
 
 
 async def delete(context: Context, view: ConfigMapView) -> None:
@@ -161,10 +169,9 @@ async def _publish_at(
         if view is None and location.pool and not desired.immutable:
             await _take_along(context, entry, location)
         async with context.turn(desired.namespace, desired.name):
-            if view and view.holder != entry.key:
-                # First: nothing leads to them once the ConfigMap is ours, and our runs would have
-                # them. The former set writes none meanwhile, as it is our turn, nor after.
-                await remove_credentials(context, view)
+            if view is None or view.holder != entry.key:
+                # The former set writes none meanwhile, as it is our turn, nor after.
+                await clear_of_others(context, entry, desired.namespace, desired.name)
             await _apply(context, desired, lock.render(), view)
         if view and view.holder != entry.key:
             context.queue.add(view.holder)  # it serves here no longer
