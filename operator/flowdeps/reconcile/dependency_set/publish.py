@@ -202,15 +202,18 @@ async def _take_along(context: Context, entry: SetEntry, location: Location) -> 
 
 
 async def _apply(context: Context, desired: Desired, text: str, view: ConfigMapView | None) -> None:
-    """Write a ConfigMap in place of what was looked at, and of nothing else (409)."""
+    """Write a ConfigMap in place of what was looked at; raises a conflict (409) where that is not
+    there any more, which is looked at anew then."""
     if view and desired.must_be_replaced(view):
         await delete(context, view)
         view = None
     try:
         body = await context.cluster.apply_config_map(desired.body(text, instead_of=view))
     except ClusterError as error:
-        if error.status == 409 and view:
-            context.store.remove_config_map(view.namespace, view.name, view.uid)  # look again
+        # Another version, no object, or one that was made anew.
+        if view and error.status in {404, 409, 422}:
+            context.store.remove_config_map(view.namespace, view.name, view.uid)
+            raise ClusterError(409, error.reason, str(error)) from None
         raise
     context.store.put_config_map(body)
 
