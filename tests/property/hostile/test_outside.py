@@ -143,6 +143,7 @@ wheels = [{ url = "https://example.com/a-1.0-py3-none-any.whl", hashes = { sha25
 
 @given(spoilt(_PYLOCK) | texts)
 @example("a = " + "[" * 5000)
+@example(_PYLOCK.replace("example.com", "[example.com"))
 @example(_PYLOCK.replace("py3-none", ".".join("abcdefghijkl" * 20)))
 def test_any_resolution_is_read_or_refused(text: str) -> None:
     """As uv writes it, in which an index has its say."""
