@@ -15,6 +15,7 @@ _LEAVES = {
 _OF_OTHERS = {"enabled", "global"}
 # Another value for what ci/everything-values.yaml leaves at its default.
 _OTHERS: dict[str, Any] = {
+    "admissionPolicy.enabled": False,
     "cache.sizeLimit": "1Gi",
     "config.watchNamespaces": ["flows"],
     "crds.enabled": False,

@@ -1,5 +1,6 @@
 """What `helm template` makes of values, without a cluster."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ def test_two_values_are_enough(helm: Helm) -> None:
         *("ClusterRole", "ClusterRole", "ClusterRole", "ClusterRoleBinding", "ConfigMap"),
         *("CustomResourceDefinition", "Deployment", "Pod", "Pod", "Role", "RoleBinding"),
         *("Service", "ServiceAccount"),
+        *("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
     ]
 
 
@@ -60,6 +62,75 @@ def test_every_object_says_where_it_belongs(path: Path, helm: Helm) -> None:
         assert ("namespace" in metadata) != cluster_wide, one
         if "text" not in metadata["name"] and "more" not in metadata["name"]:
             assert metadata["labels"]["app.kubernetes.io/instance"] == "flowdeps"
+
+
+_ALONE = {
+    "config": {"watchNamespaces": ["flows"]},
+    "crds": {"enabled": False},
+    "rbac": {"aggregate": False},
+}
+_POLICY = "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy"
+
+
+@pytest.mark.parametrize(
+    ("values", "cluster", "made"),
+    [
+        ({}, [], True),
+        ({}, ["--kube-version", "1.29.0"], False),
+        ({}, ["--kube-version", "1.30.0"], True),
+        ({}, ["--api-versions", "v1/Pod"], False),
+        ({}, ["--api-versions", f"v1/Pod,{_POLICY}"], True),
+        ({}, ["--kube-version", "1.29.0", "--api-versions", _POLICY], True),
+        (_ALONE, [], False),
+        ({**_ALONE, "crds": {"enabled": True}}, [], True),
+        ({**_ALONE, "rbac": {"aggregate": True}}, [], True),
+        ({**_ALONE, "config": {}}, [], True),
+        ({**_ALONE, "config": {}, "rbac": {"aggregate": False, "create": False}}, [], False),
+        ({"admissionPolicy": {"enabled": False}}, [], False),
+        ({"admissionPolicy": {"enabled": True}}, ["--kube-version", "1.29.0"], True),
+        ({**_ALONE, "admissionPolicy": {"enabled": True}}, [], True),
+    ],
+)
+def test_the_policy_is_on_where_it_can_be(
+    values: dict[str, Any], cluster: list[str], made: bool, helm: Helm
+) -> None:
+    """By default it depends on what the cluster serves, without a cluster on its version; and on
+    whether the release has cluster-wide objects anyway, so that its installer may make them. The
+    same input gives the same text each time."""
+    texts = {
+        helm("template", "flowdeps", CHART, *cluster, values=needed(**values)) for _ in range(2)
+    }
+    assert len(texts) == 1
+    assert ("kind: ValidatingAdmissionPolicy\n" in texts.pop()) == made
+
+
+def test_the_policy_knows_the_account_and_what_the_configuration_adds(helm: Helm) -> None:
+    """Whichever account runs the operator; labels and annotations of its pods are texts of CEL."""
+    config = {"pods": {"labels": {"team": "a"}, "annotations": {"x.example.com/y": "1 'and' \\n"}}}
+    values = needed(serviceAccount={"create": False, "name": "mine"}, config=config)
+    [policy] = of_kind(helm.template(values), "ValidatingAdmissionPolicy")
+    [condition] = policy["spec"]["matchConditions"]
+    assert condition["expression"].endswith('== "system:serviceaccount:flowdeps:mine"')
+    variables = {one["name"]: one["expression"] for one in policy["spec"]["variables"]}
+    added = json.loads(variables["podKeys"].partition("{} : ")[2])
+    assert added == {**config["pods"]["labels"], **config["pods"]["annotations"]}
+
+
+def test_the_network_policy_opens_what_the_values_name(helm: Helm) -> None:
+    """The operator's port, to whom they name; with rules for egress those and DNS, and no other."""
+    rules = [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": 443}]}]
+    dns = {"ports": [53, 5353], "to": [{"namespaceSelector": {}}]}
+    values = needed(networkPolicy={"enabled": True, "egress": rules, "dns": dns})
+    spec = one_of(helm.template(values), "NetworkPolicy")["spec"]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert spec["ingress"] == [{"ports": [{"port": "http"}]}]
+    ports = [{"port": one, "protocol": name} for one in (53, 5353) for name in ("UDP", "TCP")]
+    assert spec["egress"] == [{"ports": ports, "to": dns["to"]}, *rules]
+    operator = pod_of(helm.template(values))["metadata"]["labels"]
+    assert spec["podSelector"]["matchLabels"].items() <= operator.items()
+    open_ = one_of(helm.template(needed(networkPolicy={"enabled": True})), "NetworkPolicy")["spec"]
+    assert open_["policyTypes"] == ["Ingress"]
+    assert "egress" not in open_
 
 
 def test_the_configuration_is_what_the_values_say(helm: Helm) -> None:

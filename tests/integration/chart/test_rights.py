@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from flowdeps.api.names import mounted_name
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.prefect import PrefectServer
@@ -19,15 +20,15 @@ pytestmark = pytest.mark.cluster
 _RELEASE, _SETS, _JOBS = "flowdeps", "chart-sets", "chart-jobs"
 _POOLS = {"workPools": [{"name": "chart-*", "namespaces": [_SETS], "jobNamespaces": [_JOBS]}]}
 _MODES: dict[str, dict[str, Any]] = {
-    "cluster": {"config": _POOLS},
+    "cluster": {"config": _POOLS, "admissionPolicy": {"enabled": False}},
     "namespaces": {"config": {"watchNamespaces": [_SETS], **_POOLS}},
-    "policy": {"config": _POOLS, "admissionPolicy": {"enabled": True}},
+    "policy": {"config": _POOLS},
 }
 
 
 @pytest.fixture(params=_MODES)
 def mode(request: pytest.FixtureRequest) -> str:
-    """All namespaces, some, or all with the admission policy."""
+    """All namespaces, some, or all with the admission policy, which is on by default."""
     name: str = request.param
     return name
 
@@ -82,14 +83,15 @@ def test_the_rights_are_enough(
             wait_ready(cluster, "careful", namespace=_SETS)
 
         applied("alpha<2")
-        assert pins(cluster, "careful", namespace=_JOBS) == "alpha==1.0"
-        assert "flowdeps-careful" in names(cluster, "secret", namespace=_JOBS)
+        assert pins(cluster, "careful", namespace=_JOBS, pool=pool) == "alpha==1.0"
+        copy = mounted_name("careful", pool=pool)
+        assert copy in names(cluster, "secret", namespace=_JOBS)
         applied("alpha>=2")
-        assert pins(cluster, "careful", namespace=_JOBS) == "alpha==2.0"
+        assert pins(cluster, "careful", namespace=_JOBS, pool=pool) == "alpha==2.0"
         cluster.kubectl("delete", "fds", "careful", "-n", _SETS, "--timeout=180s")
         wait(
             lambda: (
-                not {"flowdeps-careful"}
+                not {copy}
                 & (
                     names(cluster, "secret", namespace=_JOBS)
                     | names(cluster, "cm", namespace=_JOBS)
@@ -107,7 +109,18 @@ def test_the_rights_are_enough(
 _FORBIDDEN = [
     ("list", "secrets", _SETS),
     ("watch", "secrets", _SETS),
-    ("create", "pods/exec", _SETS),
+    *(
+        ("create", f"pods/{part}", _SETS)
+        for part in ("exec", "attach", "portforward", "proxy", "eviction", "binding")
+    ),
+    *((verb, "pods", _SETS) for verb in ("patch", "update", "deletecollection")),
+    ("patch", "pods/ephemeralcontainers", _SETS),
+    ("patch", "pods/status", _SETS),
+    *(("deletecollection", what, _SETS) for what in ("secrets", "configmaps")),
+    *((verb, "namespaces", "") for verb in ("create", "patch", "update", "delete", "list")),
+    ("create", "serviceaccounts", _SETS),
+    ("patch", "events", _SETS),
+    ("update", "flowdependencysets/finalizers", _SETS),
     ("create", "serviceaccounts/token", _SETS),
     ("create", "deployments", _SETS),
     ("create", "flowdependencysets", _SETS),

@@ -68,6 +68,7 @@ def test_only_types_of_others_are_free() -> None:
         "metrics.podMonitor.relabelings[]",
         "metrics.serviceMonitor.metricRelabelings[]",
         "metrics.serviceMonitor.relabelings[]",
+        "networkPolicy.dns.to[]",
         "networkPolicy.egress[]",
         "networkPolicy.from[]",
         "podSecurityContext",

@@ -126,10 +126,17 @@ class MemoryCluster:
             self._store(self.maps, "map", {**body, "data": {**body["data"], **data}})
 
     def put_foreign_map(
-        self, namespace: str, name: str, data: Mapping[str, str], *, binary: bool = False
+        self,
+        namespace: str,
+        name: str,
+        data: Mapping[str, str],
+        *,
+        binary: bool = False,
+        labels: Mapping[str, str] | None = None,
     ) -> None:
         """kubectl apply of a ConfigMap that isn't ours; `binary`: `data` are in base64."""
-        meta = {"namespace": namespace, "name": name, "uid": f"uid-{namespace}-{name}"}
+        meta: Body = {"namespace": namespace, "name": name, "uid": f"uid-{namespace}-{name}"}
+        meta |= {"labels": dict(labels)} if labels else {}
         part = "binaryData" if binary else "data"
         self._store(self.maps, "map", {"metadata": meta, part: dict(data)})
 
@@ -414,8 +421,8 @@ class MemoryWatch:
             self._last[uid] = due
             loop.call_at(due, self._arrive, self._watcher, event, kind, body)
 
-    def _arrive(self, watcher: Watcher, event: str, kind: str, body: Body) -> None:
-        if watcher is self._watcher:  # else an operator that is gone
+    def _arrive(self, watcher: Watcher | None, event: str, kind: str, body: Body) -> None:
+        if watcher and watcher is self._watcher:  # else an operator that is gone
             watcher(event, kind, body)
 
 
