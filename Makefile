@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup unit test lint format demo demo-end bench locks chart reference docs clean
+.PHONY: help setup unit test faults load lint format demo demo-end bench locks chart reference docs clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,12 @@ unit: setup  ## unit and property tests but the slow ones, on two cores: the inn
 
 test: lint  ## everything: lint, then unit, property, integration and e2e tests side by side
 	@sh scripts/test.sh $(PYTEST_ARGS)
+
+faults: setup  ## every fault at every request, 10,000 histories and bad texts (SEED, HISTORIES)
+	@SEED="$(SEED)" HISTORIES="$(HISTORIES)" sh scripts/faults.sh $(PYTEST_ARGS)
+
+load: setup  ## a thousand sets of many teams beside a namespace that does its worst
+	@$(BIN)/python -m tests.bench --only load
 
 lint: setup  ## ruff, mypy, and the rules on what may import what
 	$(BIN)/ruff check .

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from demo import runs, screen
-from demo.stage import FLOW, NAMESPACE, Stage, made_index, reaches_default_index
+from demo.stage import FLOW, NAMESPACE, POOL, Stage, made_index, reaches_default_index
+from flowdeps.api.names import mounted_name
 from tests.cluster import binaries, prefect_env, tools
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.prefect import PrefectServer
@@ -52,8 +53,9 @@ class HereStage(Stage):
         source.mkdir(parents=True)
         pod = self._pod()
         if key != "none":
+            name = mounted_name(key, pool=POOL)
             config_map = json.loads(
-                self.kubectl("get", "configmap", f"flowdeps-{key}", "-n", NAMESPACE, "-o", "json")
+                self.kubectl("get", "configmap", name, "-n", NAMESPACE, "-o", "json")
             )
             for name, text in config_map["data"].items():
                 (source / name).write_text(text)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flowdeps.api.names import mounted_name
 from tests.cluster import images
 from tests.cluster.index import Index
 from tests.cluster.node import Node
@@ -89,7 +90,8 @@ class Stage:
 
     def lock(self, name: str, *, namespace: str = JOBS) -> str:
         """The lock that runs mount."""
-        body = sets.get(self.node, "cm", f"flowdeps-{name}", namespace=namespace)
+        mounted = mounted_name(name, pool=POOL)
+        body = sets.get(self.node, "cm", mounted, namespace=namespace)
         found: str = body["data"]["requirements.txt"]
         return found
 

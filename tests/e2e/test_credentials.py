@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from flowdeps.api.names import mounted_name
 from tests.cluster.index import Index
 from tests.e2e.stage import JOBS, POOL, SECONDS, TEAM, Stage, image_set
 from tests.support import sets
@@ -51,7 +52,7 @@ def test_a_new_password_serves_the_next_run_without_a_restart(stage: Stage, priv
     patch = json.dumps({"stringData": {"password": _NEW}})
     stage.node.kubectl("patch", "secret", "reader", "-n", TEAM, "-p", patch)
     start = time.monotonic()
-    copy = f"/api/v1/namespaces/{JOBS}/secrets/flowdeps-guarded"
+    copy = f"/api/v1/namespaces/{JOBS}/secrets/{mounted_name('guarded', pool=POOL)}"
     known = sets.read(stage.node, copy)
     assert known
     sets.wait(
@@ -84,7 +85,8 @@ def test_credentials_stand_in_secrets_alone(stage: Stage, private: Index) -> Non
 def test_the_copies_go_with_the_set(stage: Stage, private: Index) -> None:
     """No credentials are left where nobody needs them."""
     assert private
-    copies = [f"/api/v1/namespaces/{one}/secrets/flowdeps-guarded" for one in (TEAM, JOBS)]
+    names = ((TEAM, mounted_name("guarded")), (JOBS, mounted_name("guarded", pool=POOL)))
+    copies = [f"/api/v1/namespaces/{one}/secrets/{name}" for one, name in names]
     assert all(sets.read(stage.node, path) for path in copies)
     stage.remove_sets()
     assert not any(sets.read(stage.node, path) for path in copies)

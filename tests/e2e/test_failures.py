@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from flowdeps.api.names import mounted_name
 from flowdeps.delivery.in_image.mounted import digest_of
 from tests.cluster import images
 from tests.cluster.index import Index
 from tests.cluster.prefect_api import FlowRun
-from tests.e2e.stage import JOBS, TEAM, Stage, image_set, team_set
+from tests.e2e.stage import JOBS, POOL, TEAM, Stage, image_set, team_set
 from tests.support import sets
 
 pytestmark = pytest.mark.node
@@ -66,8 +67,8 @@ def runs(stage: Stage) -> Iterator[Mapping[str, FlowRun]]:
     stage.index.corrupt("swapped", "1.0")
     stage.operator.down()  # it would mend what comes now
     try:
-        change_hash(stage, "flowdeps-tampered")
-        stage.node.kubectl("delete", "configmap", "flowdeps-lost", "-n", JOBS)
+        change_hash(stage, mounted_name("tampered", pool=POOL))
+        stage.node.kubectl("delete", "configmap", mounted_name("lost", pool=POOL), "-n", JOBS)
         release(stage, waiting)
         yield {
             "no such set any more": waiting,

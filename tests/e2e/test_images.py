@@ -11,10 +11,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from flowdeps.api.names import mounted_name
 from tests.cluster import images
 from tests.cluster.index import Index
 from tests.cluster.prefect_api import FlowRun
-from tests.e2e.stage import JOBS, SECONDS, SITE, TEAM, Stage, image_set
+from tests.e2e.stage import JOBS, POOL, SECONDS, SITE, TEAM, Stage, image_set
 from tests.support import sets
 
 pytestmark = pytest.mark.node
@@ -123,7 +124,7 @@ def test_what_the_image_has_in_another_version_is_refused_before_any_run(
     assert "python-dateutil>=4" in said
     assert re.search(r"prefect \S+ requires python-dateutil\S*<3", said)
     assert "name python-dateutil in spec.shadow" in said
-    assert "flowdeps-kept" not in sets.names(stage.node, "cm", namespace=JOBS)
+    assert mounted_name("kept", pool=POOL) not in sets.names(stage.node, "cm", namespace=JOBS)
 
 
 def test_shadowing_does_not_let_a_lock_break_the_image(stage: Stage, run: FlowRun) -> None:
@@ -133,7 +134,7 @@ def test_shadowing_does_not_let_a_lock_break_the_image(stage: Stage, run: FlowRu
     assert "python-dateutil>=4" in said
     assert re.search(r"prefect \S+ requires python-dateutil\S*<3", said)
     assert "in spec.shadow" not in said
-    assert "flowdeps-shadowed" not in sets.names(stage.node, "cm", namespace=JOBS)
+    assert mounted_name("shadowed", pool=POOL) not in sets.names(stage.node, "cm", namespace=JOBS)
 
 
 def refusal(stage: Stage, name: str) -> str:

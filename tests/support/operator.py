@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Literal
 
 import yaml
@@ -22,6 +23,7 @@ _SCRAPE_SECONDS = 60.0
 class Operator(Service):
     """The operator against a cluster and a Prefect API; `config` is merged over defaults for tests.
 
+    In the end, its event loop must never have stood still while it computed for a second.
     Pools are polled each second, so that what a poll brings comes soon. A start waits `until` it
     can do its work, or, where Prefect is out of reach, until it is alive. `arguments` are further
     ones of `flowdeps run`; `wrapper` is a command that runs it, such as a tracer.
@@ -43,10 +45,22 @@ class Operator(Service):
         self._wrapper = tuple(wrapper)
         self._until = until
         self.port = 0
+        self.may_stall = False
+        """Whether the test itself holds its event loop up."""
         self._kubeconfig = kubeconfig
         self._prefect_url = prefect_url
         self._config = dict(config or {})
         self._env = dict(env or {})
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        stalls = self.stalls() if kind is None and self._run and not self.may_stall else []
+        super().__exit__(kind, error, trace)
+        assert stalls == []
 
     def prepare(self) -> None:
         """Nothing to build: the operator is the code under test."""
@@ -134,9 +148,14 @@ class Operator(Service):
 
     def log(self) -> list[dict[str, Any]]:
         """What it logged, a mapping a line."""
-        text = (self.logs / "operator.log").read_text()
+        text = (self.logs / "operator.log").read_text(errors="replace")
         lines = text[: text.rfind("\n") + 1].splitlines()  # the last one may be half written
         return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def stalls(self) -> list[str]:
+        """What it logged of its event loop where that stood still."""
+        messages = [str(line["message"]) for line in self.log()]
+        return [one for one in messages if one.startswith("the event loop stood still")]
 
     def complaints(self) -> list[dict[str, Any]]:
         """The warnings and errors of its log; that a busy Prefect missed a poll is none."""

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import yaml
 
-from flowdeps.api.names import API_VERSION, KIND, PLURAL
+from flowdeps.api.names import API_VERSION, KIND, PLURAL, mounted_name
 from tests.cluster.controlplane import ControlPlane
 
 Body = dict[str, Any]
@@ -91,9 +91,11 @@ def names(cluster: ControlPlane, kind: str, *, namespace: str = "default") -> se
     return {item["metadata"]["name"] for item in found["items"]}
 
 
-def pins(cluster: ControlPlane, name: str, *, namespace: str = "default") -> str:
-    """The pins of the lock in service, as in "alpha==1.0 beta==2.0"; empty where there is none."""
-    found = read(cluster, f"{_PATHS['cm'].format(namespace)}/flowdeps-{name}")
+def pins(cluster: ControlPlane, name: str, *, namespace: str = "default", pool: str = "") -> str:
+    """The pins of a set's lock, or of what a pool's runs mount by a key, as in "alpha==1.0
+    beta==2.0"; empty where there is none."""
+    mounted = mounted_name(name, pool=pool)
+    found = read(cluster, f"{_PATHS['cm'].format(namespace)}/{mounted}")
     lines = found["data"]["requirements.txt"].splitlines() if found else []
     return " ".join(line.split()[0] for line in lines if "==" in line and line[0].isalpha())
 

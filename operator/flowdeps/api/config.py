@@ -192,9 +192,7 @@ def _parse_index(fields: Fields) -> dict[str, Any]:
         index=parse_index_urls(fields),
         allowed_indexes=fields.texts("allowed", most=64, limit=1024, check=_check_allowed_index),
         allowed_networks=fields.texts("allowedNetworks", most=64, limit=64, check=_check_network),
-        denied_networks=fields.texts("deniedNetworks", most=64, limit=64, check=_check_network)
-        if fields.has("deniedNetworks")
-        else None,
+        denied_networks=fields.texts("deniedNetworks", most=64, limit=64, check=_check_network),
         cooldown=fields.duration("cooldown", check=rules.check_cooldown),
     )
 

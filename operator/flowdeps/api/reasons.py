@@ -147,9 +147,9 @@ class Reason(StrEnum):
         "What spec.lockFrom names is not a complete lock with hashes, or not one for the image.",
         "make it for the image with `flowdeps lock`")
     INDEX_NOT_ALLOWED = ("IndexNotAllowed", _STALLED,
-        "The operator's configuration does not allow the index.",
+        "The operator's configuration does not allow the index, or the address that it leads to.",
         "use an index of `index.allowed`, or have one more allowed in the operator's"
-        " configuration")
+        " configuration; for an address, in `index.allowedNetworks`")
     IMAGE_NOT_ALLOWED = ("ImageNotAllowed", _STALLED,
         "The operator's configuration does not allow the image.",
         "use an image of `images.allowed`, or have one more allowed in the operator's"
@@ -259,8 +259,9 @@ class Reason(StrEnum):
         "uv failed, and no other reason fits.",
         "read the message, then the operator's log")
     RESOLVER_LIMIT = ("ResolverLimit", _RETRIED,
-        "uv ran out of the time or memory that it is allowed.",
-        "raise `resolver.timeout` or `resolver.memory`, or narrow the requirements")
+        "uv ran out of the time, memory or disk that it is allowed.",
+        "raise `resolver.timeout` or `resolver.memory`, or narrow the requirements; for a full"
+        " disk, make the cache's volume larger, or `resolver.cacheSize` smaller")
     INDEX_UNAVAILABLE = ("IndexUnavailable", _RETRIED,
         "A package index cannot be reached.",
         "check the index, and the proxy to it (`HTTPS_PROXY`)")

@@ -12,9 +12,10 @@ from flowdeps.api.config import Config
 from flowdeps.api.reasons import Reason
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
-from flowdeps.clients.prefect.client import Pools
+from flowdeps.clients.prefect.client import VARIABLES_AT_ONCE, Pools
 from flowdeps.clients.prefect.errors import PoolsError
 from flowdeps.gather.reader import SourceReader
+from flowdeps.gather.sources import PrefectVariable
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
@@ -39,7 +40,7 @@ log = logging.getLogger(__name__)
 
 _WORKERS = 16
 _READS = 8
-"""Sources that are read at once."""
+"""Sources that are read from the cluster at once. From Prefect as many as are in one request."""
 _KEEP_RESOLUTION = 600.0
 """Seconds that a lock is kept for its trial."""
 _KEEP_VERIFICATION = 3600.0
@@ -63,6 +64,8 @@ def make_context(
     runner = Runner(cluster, at_once=config.pods.concurrency)
     pods, recheck = config.pods, config.images.recheck.total_seconds()
     images = Images(cluster, runner, settings=pods, recheck=recheck, now=now, metrics=metrics)
+    resolving = Limiter(config.resolver.concurrency)
+    reading, asking = Limiter(_READS), Limiter(VARIABLES_AT_ONCE)
     database = config.vulnerabilities.database
     retry = replace(RETRY, jitter=jitter)
     tracking: Any = {"call": queue.add, "to_failure": to_failure, "backoff": retry, "group": _group}
@@ -75,12 +78,17 @@ def make_context(
         resolutions=SingleFlight(
             what="a resolution",
             keep=_KEEP_RESOLUTION,
-            limiter=Limiter(config.resolver.concurrency),
+            limiter=lambda _: resolving,
             **tracking,
         ),
         verifier=Verifier(cluster, runner, settings=pods),
         verifications=SingleFlight(what="a verification", keep=_KEEP_VERIFICATION, **tracking),
-        sources=Poller(read=SourceReader(cluster, pools).read, limiter=Limiter(_READS), **tracking),
+        sources=Poller(
+            read=SourceReader(cluster, pools).read,
+            # Apart, so that whoever needs nothing of Prefect does not wait for it.
+            limiter=lambda ref: asking if isinstance(ref, PrefectVariable) else reading,
+            **tracking,
+        ),
         images=Poller(read=images.read, **tracking),
         runner=runner,
         queue=queue,

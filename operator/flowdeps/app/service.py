@@ -199,9 +199,18 @@ class Service:
         context.store.begin_list()
         locks = each_lock(context.cluster, context.config, elsewhere=self._elsewhere)
         config_maps = [view_config_map(body) async for body in locks]
-        each = context.cluster.each_set(context.config.watch_namespaces)
-        sets = [essentials(body) async for body in each]
-        changed = context.store.replace(sets=sets, config_maps=config_maps)
+        sets: list[Body] = []
+        changed: set[SetKey] = set()
+        try:
+            async for body in context.cluster.each_set(context.config.watch_namespaces):
+                # Parsed as they come: all at once they would hold up the loop for seconds.
+                if key := context.store.put_set(body):
+                    changed.add(key)
+                sets.append(essentials(body))
+        except ClusterError:
+            context.requeue(changed)
+            raise
+        changed |= context.store.replace(sets=sets, config_maps=config_maps)
         for key in sorted(changed):
             self._requeue_competitors(known.get(key), context.store.sets.get(key))
         self._requeue_next(*map(known.get, changed))

@@ -2,28 +2,39 @@
 
 Each is read by its name, never listed or watched, so the operator's role needs no more than `get`,
 and is read again every half minute. A text that has changed is parsed here, beside the event loop,
-and never again.
+and never again. Prefect variables are read many at a time, by one request a second at most.
 """
 
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from math import inf
 
 from flowdeps.clients.kubernetes.client import Cluster
-from flowdeps.clients.prefect.client import Pools
+from flowdeps.clients.prefect.client import VARIABLES_AT_ONCE, Pools, PoolsError, Variable
 from flowdeps.gather import sources
 from flowdeps.gather.credentials import secret_data
+from flowdeps.scheduling.clock import loop_time
 from flowdeps.scheduling.off_loop import off_loop
 
+_PAUSE = 1.0
+"""Seconds between two requests for variables."""
 _REREAD = 30.0
 _REREAD_ABSENT = 10.0
 """Seconds until a source is read again: one that is there, and one that is not."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class SourceReader:
     """Reads sources from a cluster and from Prefect."""
 
     cluster: Cluster
     pools: Pools
+    _asked: dict[str, "asyncio.Future[Variable | PoolsError | None]"] = field(default_factory=dict)
+    _request: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _next: float = -inf
+    """When the next request may begin."""
 
     async def read(
         self, ref: sources.SourceRef, known: sources.Content | None
@@ -40,6 +51,32 @@ class SourceReader:
                 if secret := await self.cluster.get_secret(namespace, name):
                     found = sources.Present(secret_data(secret))
             case sources.PrefectVariable(name):
-                if variable := await self.pools.variable(name):
+                if variable := await self._variable(name):
                     found = await off_loop(sources.variable_content, variable.value, known)
         return found, _REREAD_ABSENT if isinstance(found, sources.Absent) else _REREAD
+
+    async def _variable(self, name: str) -> Variable | None:
+        """Return a variable; None where there is none. Whoever comes first asks for all."""
+        asked = self._asked.setdefault(name, asyncio.get_running_loop().create_future())
+        async with self._request:
+            if not asked.done():
+                await asyncio.sleep(max(0.0, self._next - loop_time()))
+                self._next = loop_time() + _PAUSE
+                others = islice(self._asked.items(), VARIABLES_AT_ONCE - 1)
+                await self._read_all({name: asked, **dict(others)})
+        found = asked.result()
+        if isinstance(found, PoolsError):
+            raise PoolsError(found.reason, str(found))
+        return found
+
+    async def _read_all(
+        self, asked: Mapping[str, "asyncio.Future[Variable | PoolsError | None]"]
+    ) -> None:
+        found: Mapping[str, Variable] | PoolsError
+        try:
+            found = await self.pools.variables(list(asked))
+        except PoolsError as error:
+            found = error
+        for name, future in asked.items():
+            del self._asked[name]
+            future.set_result(found if isinstance(found, PoolsError) else found.get(name))

@@ -68,7 +68,7 @@ def _close(paths: list[str], port: int | None) -> None:
         _check(kernel.syscall(_ADD_RULE, rules, _PATH_BENEATH, rule, 0))
         os.close(place)
     if ports:
-        net = (ctypes.c_uint64 * 2)(_CONNECT_TCP, port)
+        net = (ctypes.c_uint64 * 2)(_CONNECT_TCP, port or 0)
         _check(kernel.syscall(_ADD_RULE, rules, _NET_PORT, net, 0))
     _check(kernel.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0))
     _check(kernel.syscall(_RESTRICT_SELF, rules, 0))

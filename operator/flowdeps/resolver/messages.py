@@ -76,7 +76,9 @@ class Says(Enum):
 
     # Of its own machine.
     # In a line of its own: an index has a say in others.
-    DISK_FULL = (r"(?m)^\s*(?:error|cause): failed to [^\n]{1,1000}\(os error (?:28|122)\)$",)
+    DISK_FULL = (
+        r"(?m)^[ \t]{0,20}(?:error|cause): failed to [^\n]{1,1000}\(os error (?:28|122)\)$",
+    )
 
     # Of its end by a signal.
     NO_MEMORY = ("memory allocation of", "spawn", "Cannot allocate memory", "Tokio executor failed")
@@ -92,7 +94,7 @@ class Says(Enum):
     )
 
     # What is left out where it is shown: what we say better, or how we call uv.
-    FLAG_IN_HINT = (r"\s*\((?:try|i\.e\.,)[^()]*--[^()]*\)",)
+    FLAG_IN_HINT = (r"\s{0,9}\((?:try|i\.e\.,)[^()]*--[^()]*\)",)
     ABOUT_FLAGS = (
         *("--", "By default", "building from source is disabled"),
         *("exclude-newer", "The latest version satisfying", "The requested version, v"),

@@ -20,6 +20,8 @@ class Poller(Tracker[K, T, V, R]):
 
     read: Callable[[T, V | None], Awaitable[tuple[V, float]]]
     """Gets a thing and what it was, returns what it is and in how many seconds to read it again."""
+    least: float = 1.0
+    """Seconds between two reads of a thing, however often it is asked for."""
     _needs: dict[K, frozenset[T]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -75,6 +77,7 @@ class Poller(Tracker[K, T, V, R]):
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await tracked.wake.wait()
+            await asyncio.sleep(max(0.0, tracked.tried + self.least - self.clock()))
             if tracked.keys:
                 pause = await self._read_once(thing, tracked)
         del self._tracked[thing]

@@ -79,8 +79,8 @@ class Tracker(Generic[K, T, V, R]):
     """Called with each key for which something has become known."""
     to_failure: Callable[[Exception, str], Failure[R]]
     """Turns an error and what was being done into a failure."""
-    limiter: Limiter | None = None
-    """Gives the turns of looking something up; None: who looks it up takes care of that."""
+    limiter: Callable[[T], Limiter | None] = lambda _: None
+    """Who gives the turns of looking a thing up; None: whoever looks it up takes care of that."""
     group: Callable[[K], Hashable] = lambda key: key
     """Who is behind a key, for the limiter; by default each key is by itself."""
     backoff: Backoff = RETRY
@@ -99,11 +99,11 @@ class Tracker(Generic[K, T, V, R]):
     @asynccontextmanager
     async def turn(self, thing: T) -> AsyncIterator[None]:
         """A turn at looking up something, for all who want it by then."""
-        if self.limiter is None:
+        limiter, tracked = self.limiter(thing), self._tracked[thing]
+        if limiter is None:
             yield
             return
-        tracked = self._tracked[thing]
-        tracked.turn = self.limiter.turn(*self._groups(tracked))
+        tracked.turn = limiter.turn(*self._groups(tracked))
         try:
             async with tracked.turn:
                 yield

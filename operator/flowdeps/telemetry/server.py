@@ -16,7 +16,7 @@ from typing import Any, cast
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from flowdeps.scheduling.clock import loop_time
+from flowdeps.scheduling.clock import Clock, loop_time
 from flowdeps.telemetry.metrics import Metrics
 
 Check = Callable[[], str | None]
@@ -45,8 +45,10 @@ class Server:
         ready: Sequence[Check],
         before_scrape: Callable[[], Awaitable[None]],
         well: Callable[[], str] = lambda: "ok",
+        clock: Clock = loop_time,
     ) -> None:
         self._metrics, self._port, self._before_scrape = metrics, port, before_scrape
+        self._clock = clock
         app = web.Application()
         app.add_routes(
             [
@@ -61,12 +63,13 @@ class Server:
         self._open: dict[_Connection, asyncio.TimerHandle] = {}
         self._making: asyncio.Task[bytes] | None = None
         self._rested = float("-inf")
-        """When the next page may be made, in the loop's time."""
+        """When the next page may be made."""
 
     async def __aenter__(self) -> "Server":
         await self._runner.setup()
-        loop = asyncio.get_running_loop()
-        self._listening = await loop.create_server(lambda: _Connection(self), port=self._port)
+        self._listening = await asyncio.get_running_loop().create_server(
+            lambda: _Connection(self), port=self._port
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -82,8 +85,9 @@ class Server:
         """Take a connection in, for a few seconds, and let the oldest go where there are many."""
         if len(self._open) >= CONNECTIONS:
             next(iter(self._open)).abort()
-        loop = asyncio.get_running_loop()
-        self._open[connection] = loop.call_later(CONNECTION_SECONDS, connection.abort)
+        self._open[connection] = asyncio.get_running_loop().call_later(
+            CONNECTION_SECONDS, connection.abort
+        )
 
     def forget(self, connection: "_Connection") -> None:
         """A connection has ended."""
@@ -106,11 +110,11 @@ class Server:
 
     async def _make(self) -> bytes:
         try:
-            await asyncio.sleep(max(0.0, self._rested - loop_time()))
-            start = loop_time()
+            await asyncio.sleep(max(0.0, self._rested - self._clock()))
+            start = self._clock()
             await self._before_scrape()
             page = generate_latest(self._metrics.registry)
-            self._rested = 2 * loop_time() - start
+            self._rested = 2 * self._clock() - start
             return page
         finally:
             self._making = None

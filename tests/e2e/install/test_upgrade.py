@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from flowdeps.api.names import mounted_name
 from flowdeps.delivery.choice import find
 from tests.cluster.controlplane import KubectlError
 from tests.e2e.install.site import JOBS, POOL, PREVIOUS, SECONDS, TEAM, Site
@@ -116,7 +117,7 @@ def test_an_upgrade_remakes_nothing(upgraded: Upgraded) -> None:
     """What was made for sets is the same objects in the same versions, and of the pool neither the
     template nor the time of its last change is another."""
     assert upgraded.pods[0] != upgraded.pods[1]
-    assert any("flowdeps-kept" in name for name in upgraded.before.made)
+    assert any(mounted_name("kept", pool=POOL) in name for name in upgraded.before.made)
     assert upgraded.after.made == upgraded.before.made
     assert upgraded.after.pool == upgraded.before.pool
 
@@ -188,4 +189,4 @@ def _active(site: Site) -> str | None:
 def _locked(site: Site) -> set[str]:
     """Those of _MANY whose locks runs can mount."""
     there = sets.names(site.node, "cm", namespace=JOBS)
-    return {name for name in _MANY if f"flowdeps-{name}" in there}
+    return {name for name in _MANY if mounted_name(name, pool=POOL) in there}

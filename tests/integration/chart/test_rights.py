@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from flowdeps.api.names import mounted_name
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.prefect import PrefectServer
@@ -82,14 +83,15 @@ def test_the_rights_are_enough(
             wait_ready(cluster, "careful", namespace=_SETS)
 
         applied("alpha<2")
-        assert pins(cluster, "careful", namespace=_JOBS) == "alpha==1.0"
-        assert "flowdeps-careful" in names(cluster, "secret", namespace=_JOBS)
+        assert pins(cluster, "careful", namespace=_JOBS, pool=pool) == "alpha==1.0"
+        copy = mounted_name("careful", pool=pool)
+        assert copy in names(cluster, "secret", namespace=_JOBS)
         applied("alpha>=2")
-        assert pins(cluster, "careful", namespace=_JOBS) == "alpha==2.0"
+        assert pins(cluster, "careful", namespace=_JOBS, pool=pool) == "alpha==2.0"
         cluster.kubectl("delete", "fds", "careful", "-n", _SETS, "--timeout=180s")
         wait(
             lambda: (
-                not {"flowdeps-careful"}
+                not {copy}
                 & (
                     names(cluster, "secret", namespace=_JOBS)
                     | names(cluster, "cm", namespace=_JOBS)

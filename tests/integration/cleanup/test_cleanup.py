@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from flowdeps.api.names import mounted_name
 from flowdeps.delivery.choice import find
 from flowdeps.delivery.kinds.kind import Fragment
 from flowdeps.delivery.kinds.kubernetes.merge import merge
@@ -222,8 +223,8 @@ def test_everything_goes_and_nothing_else(scene: Scene) -> None:
     assert sorted(done.out.splitlines()) == sorted(told.out.splitlines())
     assert f"work pool {scene.pool}: " in done.out
     for line in (
-        f"ConfigMap {_JOBS}/flowdeps-extras",
-        f"Secret {_JOBS}/flowdeps-extras",
+        f"ConfigMap {_JOBS}/{mounted_name('extras', pool=scene.pool)}",
+        f"Secret {_JOBS}/{mounted_name('extras', pool=scene.pool)}",
         f"Secret {_SETS}/flowdeps-extras",
         f"ConfigMap {_SETS}/flowdeps-image.0123456789",
         f"Pod {_SETS}/flowdeps-probe.0123456789",
@@ -249,7 +250,7 @@ def test_everything_goes_and_nothing_else(scene: Scene) -> None:
 
     scene.operator.up()
     wait_ready(cluster, "extras", namespace=_SETS)
-    assert pins(cluster, "extras", namespace=_JOBS) == "alpha==1.0"
+    assert pins(cluster, "extras", namespace=_JOBS, pool=scene.pool) == "alpha==1.0"
     wait(lambda: find(scene.prefect.template(scene.pool)) is not None, what="the pool to offer it")
     scene.operator.down()
     assert scene.cleanup("--yes").status == 0

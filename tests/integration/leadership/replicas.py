@@ -86,8 +86,9 @@ class Replicas:
         with found._stack:
             yield found
 
-    def start(self) -> Replica:
-        """One more, and wait until it is ready: to work or to take over."""
+    def start(self, *, env: Mapping[str, str] | None = None) -> Replica:
+        """One more, and wait until it is ready: to work or to take over; `env` is added to its
+        environment."""
         host, _, port = self.prefect_url.removeprefix("http://").removesuffix("/api").partition(":")
         to_cluster = self._stack.enter_context(Link(self.cluster.host, self.cluster.port))
         to_prefect = self._stack.enter_context(Link(host, int(port)))
@@ -103,6 +104,7 @@ class Replicas:
             kubeconfig=self._kubeconfig(to_cluster.port),
             prefect_url=f"http://127.0.0.1:{to_prefect.port}/api",
             config={**self.config, "leaderElection": election},
+            env=env,
         )
         self._stack.enter_context(operator)
         made = Replica(operator, to_cluster, to_prefect)

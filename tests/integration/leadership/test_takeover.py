@@ -1,5 +1,6 @@
 """Two operators as processes, on a real API server: one is active, and another takes over."""
 
+import os
 import re
 import signal
 import time
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -207,6 +209,45 @@ def test_an_operator_that_is_cut_off_stops_before_another_takes_over(
     assert max(after) < active
     prefect_api.set_template(pool, before)
     wait(lambda: find(prefect_api.template(pool)) is not None, what="the second one to mend it")
+
+
+_BUSY = """\
+import signal, time
+
+def compute(*_):
+    end = time.monotonic() + {seconds}
+    while time.monotonic() < end:
+        sum(range(1000))
+
+signal.signal(signal.SIGUSR1, compute)
+"""
+"""Runs as Python starts. Handlers of signals run in the thread of the event loop."""
+
+
+def test_an_operator_whose_loop_is_busy_keeps_the_lease_and_is_alive(
+    replicas: Replicas, cluster: ControlPlane, tmp_path: Path
+) -> None:
+    """While its event loop computes for longer than a Lease lasts, the Lease is renewed, liveness
+    is answered, metrics are served, and nobody takes over; then it goes on with its work."""
+    (tmp_path / "sitecustomize.py").write_text(_BUSY.format(seconds=LEASE_SECONDS + 10))
+    search_path = f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}".removesuffix(":")
+    first = replicas.start(env={"PYTHONPATH": search_path})
+    first.operator.may_stall = True
+    wait(lambda: first.active, what="the first to be active")
+    second = replicas.start()
+    first.operator.signal(signal.SIGUSR1)
+    begun = time.monotonic()
+    while time.monotonic() - begun < LEASE_SECONDS + 5:
+        assert first.operator.get("/healthz")[0] == 200
+        assert second.stands_by
+        time.sleep(1)
+    assert first.operator.metric("flowdeps_leader") == 1
+    assert replicas.lease()["holderIdentity"] == first.identity
+    apply(cluster, set_body("after-busy", ["alpha"], namespace=NAMESPACE))
+    wait_ready(cluster, "after-busy", namespace=NAMESPACE)
+    assert first.operator.stalls(), "its event loop was never busy"
+    assert replicas.lease()["holderIdentity"] == first.identity
+    assert second.stands_by
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -17,7 +17,7 @@ from prefect.settings import (
 )
 
 from flowdeps.api.reasons import Reason
-from flowdeps.clients.prefect.client import Pools, Workers
+from flowdeps.clients.prefect.client import Pools, Variable, Workers
 from flowdeps.clients.prefect.errors import PoolsError
 from flowdeps.delivery.kinds.kubernetes import merge
 from tests.cluster import prefect_env
@@ -326,7 +326,12 @@ async def test_all_is_listed_however_small_the_pages_are(
                 assert await pools.chosen(names[0], "set") == {*names[:number]}
             assert found[names[0]].type == "kubernetes"
             assert found[names[0]].template == api.template(names[0])
-            assert await pools.variable("never-made") is None
+            made = [one.replace("-", "_") for one in names]
+            for number, one in enumerate(made, start=1):
+                api.call("POST", "/variables/", {"name": one, "value": [number]})
+            found_variables = await pools.variables([*made, "never_made"])
+            assert found_variables == {one: Variable([n]) for n, one in enumerate(made, start=1)}
+            assert await pools.variables(["never_made"]) == {}
 
 
 @pytest.mark.parametrize("auth", [None, "flowdeps:wrong-secret"])

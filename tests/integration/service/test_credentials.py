@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from flowdeps.api.names import choice_of, mounted_name
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.pki import Authority
@@ -57,10 +58,13 @@ def private(name: str, index: Index, *, of: str | None = None, **more: Any) -> d
     return set_body(name, ["alpha"], index=spec, **more)
 
 
-def copy_of(cluster: ControlPlane, name: str, namespace: str = "default") -> dict[str, str]:
-    """What runs of a namespace get of a set's credentials; empty where there is no copy."""
+def copy_of(
+    cluster: ControlPlane, name: str, namespace: str = "default", *, pool: str = ""
+) -> dict[str, str]:
+    """What a set's trials, or a pool's runs, get of its credentials; empty: there is no copy."""
+    mounted = mounted_name(name, pool=pool)
     try:
-        body = get(cluster, "secret", f"flowdeps-{name}", namespace=namespace)
+        body = get(cluster, "secret", mounted, namespace=namespace)
     except LookupError:
         return {}
     return {key: base64.b64decode(text).decode() for key, text in body["data"].items()}
@@ -107,9 +111,11 @@ def test_credentials_are_followed_through_their_life(
         for name in ("basic", "netrc", "tls"):
             wait_ready(cluster, name)
         assert pins(cluster, "tls") == "alpha==2.0"
-        for namespace in ("default", jobs):
-            assert copy_of(cluster, "basic", namespace) == {"netrc": line}
-            assert copy_of(cluster, "tls", namespace) == {"netrc": line, "ca.crt": ca}
+        for name, pool, files in (
+            ("basic", "guarded", {"netrc": line}),
+            ("tls", "guarded-tls", {"netrc": line, "ca.crt": ca}),
+        ):
+            assert copy_of(cluster, name) == copy_of(cluster, name, jobs, pool=pool) == files
         assert copy_of(cluster, "netrc") == {"netrc": line}
         said = message(cluster, "wrong", "IndexUnauthorized")
         assert "spec.index.credentialsSecretRef" in said
@@ -131,7 +137,9 @@ def test_credentials_are_followed_through_their_life(
         cluster.kubectl("delete", "secret", "netrc")
         new = {"netrc": line.replace("horse", "stallion")}
         wait(
-            lambda: copy_of(cluster, "basic") == copy_of(cluster, "basic", jobs) == new,
+            lambda: (
+                copy_of(cluster, "basic") == copy_of(cluster, "basic", jobs, pool="guarded") == new
+            ),
             what="the new password where runs are",
         )
         for name in ("wrong", "half", "absent"):
@@ -151,7 +159,7 @@ def test_credentials_are_followed_through_their_life(
         wait(
             lambda: (
                 not any(
-                    name.startswith(("flowdeps-basic", "flowdeps-tls"))
+                    choice_of(name).startswith(("basic", "tls"))
                     for namespace in ("default", jobs)
                     for name in names(cluster, "secret", namespace=namespace)
                 )
@@ -159,7 +167,7 @@ def test_credentials_are_followed_through_their_life(
             what="the copies to go",
         )
         body = wait_ready(cluster, "basic")
-        assert pins(cluster, "basic", namespace=jobs) == "alpha==1.0"
+        assert pins(cluster, "basic", namespace=jobs, pool="guarded") == "alpha==1.0"
         assert body["status"]["workPools"][0]["synced"]
 
 
@@ -230,7 +238,10 @@ def test_credentials_are_where_they_are_needed_and_nowhere_else(
             # Whoever edits a set may have edited its Secret: it is read at once.
             private("leaky", guarded, pools=["leak"], revisionHistoryLimit=4),
         )
-        wait(lambda: second in str(copy_of(cluster, "leaky", jobs)), what="the new password")
+        wait(
+            lambda: second in str(copy_of(cluster, "leaky", jobs, pool="leak")),
+            what="the new password",
+        )
         cluster.kubectl("annotate", "fds", "leaky", "flowdeps.dev/refresh-requested-at=now")
         wait(
             lambda: get_set(cluster, "leaky")["status"].get("lastHandledRefreshAt") == "now",
@@ -248,10 +259,14 @@ def test_credentials_are_where_they_are_needed_and_nowhere_else(
         if found.in_text(json.dumps(one))
     }
     own = {f"Secret default/leaky{end}" for end in ("", *_ENDS)}
-    copies = {f"Secret {namespace}/flowdeps-leaky" for namespace in ("default", jobs)}
+    copies = {
+        f"Secret default/{mounted_name('leaky')}",
+        f"Secret {jobs}/{mounted_name('leaky', pool='leak')}",
+    }
     assert holders >= own | copies, "what is searched for is where it has to be"
     # A copy stands beside each lock that runs may choose: the current one and its revisions.
-    beside = r"Secret (default|jobs-1)/flowdeps-leaky(-odd)?(-[0-9a-f]{10})?"
+    prefix = r"(default/flowdeps-|jobs-1/flowdeps-[0-9a-f]{10}\.)"
+    beside = rf"Secret {prefix}leaky(-odd)?(-[0-9a-f]{{10}})?"
     assert [one for one in holders - own if not re.fullmatch(beside, one)] == []
 
     log = operator.log()

@@ -1,5 +1,8 @@
 """From kubectl apply to a pool's template and back, in a real API server with a real Prefect."""
 
+import json
+
+from flowdeps.api.names import mounted_name
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.prefect_api import PrefectApi
@@ -24,6 +27,10 @@ def test_an_applied_set_is_locked_published_and_offered(
     current = get(cluster, "cm", "flowdeps-ml")
     revision = get(cluster, "cm", f"flowdeps-{lock['revision']}")
     assert current["data"] == revision["data"]
+    copy = get(cluster, "cm", mounted_name("ml", pool="life"))
+    assert copy["data"]["requirements.txt"] == current["data"]["requirements.txt"]
+    about = json.loads(copy["data"]["lock.json"])
+    assert (about["set"], about["key"], about["pool"]) == ("default/ml", "ml", "life")
     assert revision["immutable"] is True
     assert "beta==2.0" in current["data"]["requirements.txt"]
     assert "alpha==1.1" in current["data"]["requirements.txt"]

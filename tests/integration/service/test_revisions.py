@@ -1,5 +1,6 @@
 """Rollback, pin, and the way back, by one field of the spec."""
 
+from flowdeps.api.names import mounted_name
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.prefect_api import PrefectApi
@@ -78,7 +79,8 @@ def test_a_revision_that_is_not_kept_is_refused_and_the_lock_stays(
 
 def _lock(cluster: ControlPlane, namespace: str) -> str:
     try:
-        body = get(cluster, "cm", "flowdeps-past", namespace=namespace)
+        pool = "undo" if namespace == "jobs-1" else ""
+        body = get(cluster, "cm", mounted_name("past", pool=pool), namespace=namespace)
     except LookupError:
         return ""
     text: str = body["data"]["requirements.txt"]

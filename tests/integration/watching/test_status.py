@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 
+from flowdeps.api.names import mounted_name
 from flowdeps.api.reasons import Reason
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
@@ -36,7 +37,9 @@ def test_a_ready_set_says_what_runs_get(
     assert (done.status, done.err) == (0, "")
     assert done.out.startswith("default/calm is ready, since ")
     assert f"  {revision}: 1 package for Python 3.11, resolved " in done.out
-    assert f'work pool "told": runs that choose "calm" get {revision}' in flat(done)
+    copy = mounted_name("calm", pool="told")
+    gets = f'work pool "told": runs that choose "calm" get {revision} from ConfigMap {copy}'
+    assert gets in flat(done)
     assert "Why" not in done.out
     assert "LockPublished: " in done.out
     assert "Operator not known: name the operator's configuration with --config" in flat(done)
@@ -44,10 +47,10 @@ def test_a_ready_set_says_what_runs_get(
 
     operator.kill()
     prefect_api.set_template("told", before)
-    cluster.kubectl("delete", "cm", "flowdeps-calm")
+    cluster.kubectl("delete", "cm", copy)
     done = shell.flowdeps("status", "calm", "-n", "default")
     assert "get nothing: its template does not offer the key" in flat(done)
-    assert "namespace default has no ConfigMap flowdeps-calm" in flat(done)
+    assert f"namespace default has no ConfigMap {copy}" in flat(done)
     operator.up()
 
 
@@ -162,7 +165,11 @@ def test_who_may_only_read_sets_gets_an_answer_too(
     done = shell.flowdeps("status", *argv, KUBECONFIG=str(kubeconfig))
     assert done.status == 0, done.err
     assert "is ready, since" in done.out
-    for what in ("its events: ", "its pods: ", "ConfigMap default/flowdeps-shy: "):
+    for what in (
+        "its events: ",
+        "its pods: ",
+        f"ConfigMap default/{mounted_name('shy', pool='shy')}: ",
+    ):
         assert f"\n  {what}" in done.out
     assert 'User "reader" cannot list resource "pods"' in flat(done)
     assert "the Lease default/turns cannot be read: " in flat(done)

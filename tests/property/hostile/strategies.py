@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 _SIGNS = "-re@:/.#$\\\n\r\x0b\x1b\x9b\u202e\u2028\ud800\ufeff\x00 =<>;[]'\"~{}(,*!&|%é"
 _DEEP = st.builds(
     lambda text, times: text * times,
-    st.sampled_from(["(", "[", '{"a":', "a.", "1", "0.", " ", "\\\n", "a,", "not ", "{{ a }}", ">=1,"]),
+    st.sampled_from(
+        ["(", "[", '{"a":', "a.", "1", "0.", " ", "\\\n", "a,", "not ", "{{ a }}", ">=1,"]
+    ),
     st.sampled_from([3, 20, 300, 5000]),
 )
 

@@ -60,9 +60,7 @@ def _use(facts: ImageFacts) -> None:
     left_out(request)
     overlay.constraints(facts, shadow=("*",), platform=facts.platform)
     overlay.conflicts(facts, {"six": "2.0", "alpha": "1.0"}, platform=facts.platform)
-    overlay.describe_limits(
-        facts, {"six": ["==1.17.0", ">=2"]}, shadow=(), platform=facts.platform
-    )
+    overlay.describe_limits(facts, {"six": ["==1.17.0", ">=2"]}, shadow=(), platform=facts.platform)
     for one in overlay.unmet_requirements(facts):
         assert str(one)
     for one in facts.distributions:

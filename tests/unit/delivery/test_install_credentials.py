@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from flowdeps.delivery.in_image.installer import find_bundle
+from tests.cluster import distributions
+from tests.cluster.httpserver import Answer, Request, Server
 from tests.cluster.index import Index
 from tests.cluster.pki import Authority
 from tests.unit.delivery.install_pod import Pod, at, pin
@@ -83,6 +85,41 @@ def test_no_process_has_the_password(spying: Pod, tmp_path: Path) -> None:
     seen = (tmp_path / "seen").read_text()
     assert f"NETRC={spying.secret}/netrc" in seen
     assert PASSWORD not in seen
+
+
+@pytest.mark.parametrize("no_proxy", ["", "127.0.0.1,localhost"])
+def test_credentials_are_not_sent_in_plain_text(
+    either: Pod, authority: Authority, no_proxy: str
+) -> None:
+    """An index that asks by TLS may name files in plain text at its host, for all to see."""
+    asked: list[str | None] = []
+    wheel = distributions.wheel(name="alpha", version="1.0")
+
+    def plain(request: Request) -> Answer:
+        asked.append(request.authorization)
+        return Answer(body=wheel.content, media_type="application/octet-stream")
+
+    def page(_: Request) -> Answer:
+        url = f"http://localhost:{files.server_port}/{wheel.filename}"
+        body = f'<a href="{url}#sha256={wheel.sha256}">{wheel.filename}</a>'
+        return Answer(body=body.encode(), media_type="text/html")
+
+    pair = authority.server("index", names=["localhost"], addresses=["127.0.0.1"])
+    files = Server(plain, host="127.0.0.1", port=0)
+    index = Server(page, host="127.0.0.1", port=0, certificate=pair)
+    try:
+        netrc = f"machine localhost\nlogin robot\npassword {PASSWORD}\n"
+        write(either, netrc=netrc, ca_crt=authority.own.certificate.read_text())
+        url = {"url": f"https://localhost:{index.server_port}/simple/", "extraUrls": []}
+        either.write(f"alpha==1.0 --hash=sha256:{wheel.sha256}", index=url, credentials=True)
+        either.environment = {"no_proxy": no_proxy} if no_proxy else {}
+        outcome = either.run()
+    finally:
+        files.close()
+        index.close()
+    assert outcome.code == 1
+    assert "cannot be reached" in outcome.last
+    assert asked == []
 
 
 @pytest.mark.parametrize("present", [True, False])

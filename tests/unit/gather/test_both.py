@@ -117,7 +117,7 @@ def by_operator(situation: Situation, directory: Path) -> Answer:
         if situation.netrc:
             netrc = base64.b64encode(situation.netrc.encode()).decode()
             sim.cluster.put_foreign_secret("flows", "index", {"netrc": netrc})
-        sim.prefect.variables |= situation.variables
+        sim.prefect.variable_values |= situation.variables
         async with sim.operator() as service:
             for name, spec in situation.sets.items():
                 sim.cluster.apply(name, **{"suspend": True, **spec})

@@ -2,17 +2,20 @@
 
 import asyncio
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
 
+from flowdeps.api.reasons import Reason
 from flowdeps.clients.kubernetes.client import Cluster
-from flowdeps.clients.prefect.client import Pools, Variable
+from flowdeps.clients.prefect.client import Pools, PoolsError, Variable
 from flowdeps.gather import sources
 from flowdeps.gather.reader import SourceReader
 from flowdeps.gather.sources import ConfigMapKey, Content, PrefectVariable, Present, SourceRef
 from tests.unit.locks.builders import lock
+from tests.unit.scheduling import virtual
 
 LINES = ConfigMapKey("flows", "files", "in")
 LOCK = ConfigMapKey("flows", "files", "in", lock=True)
@@ -30,9 +33,9 @@ class Outside:
         assert (namespace, name) == ("flows", "files")
         return {"data": {"in": self.content}}
 
-    async def variable(self, name: str) -> Variable:
-        assert name == "extra"
-        return Variable(self.content)
+    async def variables(self, names: Collection[str]) -> dict[str, Variable]:
+        assert names == ["extra"]
+        return {"extra": Variable(self.content)}
 
     def read(self, ref: SourceRef, known: Content | None = None) -> Content:
         reader = SourceReader(cast("Cluster", self), cast("Pools", self))
@@ -97,3 +100,71 @@ def test_a_variable_that_is_nested_without_end_is_read(outside: Outside) -> None
         found = outside.read(EXTRA)
         assert isinstance(found, Present)
         assert found.content.problems
+
+
+class Prefect:
+    """Variables, of which those that begin with `no` do not exist; keeps what was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.away = False
+
+    async def variables(self, names: Collection[str]) -> dict[str, Variable]:
+        assert len(set(names)) == len(names) <= 200
+        self.asked.append(len(names))
+        await asyncio.sleep(1)
+        if self.away:
+            raise PoolsError(Reason.PREFECT_UNAVAILABLE, "away")
+        return {name: Variable(name) for name in names if not name.startswith("no")}
+
+
+def test_variables_are_read_many_at_a_time() -> None:
+    """Each once; no request has more than fit, and there is one a second at most."""
+
+    async def main() -> None:
+        prefect = Prefect()
+        reader = SourceReader(cast("Cluster", None), cast("Pools", prefect))
+        names = [*(f"v{number}" for number in range(300)), *["v1"] * 9, "no"]
+        reads = [reader.read(PrefectVariable(name), None) for name in names]
+        found = [content for content, _ in await asyncio.gather(*reads)]
+        assert [isinstance(one, Present) for one in found] == [*[True] * 309, False]
+        assert prefect.asked == [199, 102]
+        assert virtual.now() == 2
+
+    virtual.run(main())
+
+
+def test_whoever_asks_for_all_may_give_up() -> None:
+    """The others get what they asked for."""
+
+    async def main() -> None:
+        prefect = Prefect()
+        reader = SourceReader(cast("Cluster", None), cast("Pools", prefect))
+        reads = [
+            asyncio.create_task(reader.read(PrefectVariable(name), None)) for name in ("a", "b")
+        ]
+        await asyncio.sleep(0.5)
+        reads[0].cancel()
+        content, _ = await reads[1]
+        assert isinstance(content, Present)
+        assert prefect.asked == [2, 2]
+        assert reads[0].cancelled()
+
+    virtual.run(main())
+
+
+def test_an_outage_is_told_to_all_who_asked() -> None:
+    """And over when it is over."""
+
+    async def main() -> None:
+        prefect = Prefect()
+        prefect.away = True
+        reader = SourceReader(cast("Cluster", None), cast("Pools", prefect))
+        reads = [reader.read(PrefectVariable(name), None) for name in ("a", "b", "c")]
+        errors = await asyncio.gather(*reads, return_exceptions=True)
+        assert [str(one) for one in errors] == ["away"] * 3
+        prefect.away = False
+        content, _ = await reader.read(PrefectVariable("a"), None)
+        assert isinstance(content, Present)
+
+    virtual.run(main())

@@ -11,7 +11,7 @@ from flowdeps.reconcile.dependency_set.progress import Progress
 from flowdeps.reconcile.dependency_set.status import build_status
 from flowdeps.state.records import LockRecord
 from tests.unit.reconcile.test_status import CASES, LOCK, NOW, PUBLISHED, VERIFIED, WAITS, Case
-from tests.unit.state.builders import ML, entry, pools
+from tests.unit.state.builders import ML, entry
 
 Body = dict[str, Any]
 Situation = Literal["ready", "under way", "stuck", "suspended", "suspended, no lock"]
@@ -81,7 +81,7 @@ def _set(case: Case) -> Body:
             record=case.record,
         ),
         views=(),
-        pools=pools(**dict.fromkeys(states, "jobs")),
+        namespaces={name: ["jobs"] for name in states},
         states=states,
         now=NOW,
     )

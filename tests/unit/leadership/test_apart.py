@@ -86,7 +86,7 @@ async def test_a_busy_loop_keeps_the_lease() -> None:
 
 
 def test_a_loop_that_hangs_gets_no_other_renewal() -> None:
-    """Another may take it after its time; nothing begins here until then, nor when it turns again."""
+    """Another may take it after its time; nothing begins here until then, or when it turns."""
 
     async def main() -> None:
         leases = Leases()

@@ -307,9 +307,7 @@ def test_what_an_image_reports_has_a_budget(
 def test_a_probe_that_never_ends_is_not_read() -> None:
     """A pod's log is longer than what is stored of it."""
     record = {"name": "p", "version": "1.0", "requires": ["a" * 4000] * 200}
-    with pytest.raises(
-        ImageError, match=r"more than 1,800,000 characters; use an image"
-    ):
+    with pytest.raises(ImageError, match=r"more than 1,800,000 characters; use an image"):
         parse_probe(printed(HEAD, record, record, record))
 
 

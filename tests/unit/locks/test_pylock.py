@@ -109,7 +109,5 @@ def test_wheels_with_names_that_nobody_can_read_are_left_out(
     ]
     assert pin.hashes == ("sha256:" + "1" * 64,)
     assert names == ["a-1.0-py3-none-any.whl"]
-    with pytest.raises(
-        UnusableWheelsError, match=r"^the index offers a==1\.0 only as wheels "
-    ):
+    with pytest.raises(UnusableWheelsError, match=r"^the index offers a==1\.0 only as wheels "):
         read_pylock(resolution(odd), target=BOTH, platform=AMD64)

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from flowdeps.api.names import REFRESH_REQUESTED_ANNOTATION
 from flowdeps.app.cleanup import Cleanup
 from flowdeps.app.service import Service
+from flowdeps.reconcile.dependency_set.retention import GRACE
 from flowdeps.state.store import PoolKey
 from tests.support.faults import Gate, Plan, no_fault
 from tests.support.night import NIGHT
@@ -37,8 +38,9 @@ CONFIG: dict[str, Any] = {
 QUIET = 30.0
 FAULTY = 400.0
 """Seconds that faults go on."""
-CALM = 1300.0
-"""Two lists of everything, and longer than any pause after a failure that may end by itself."""
+CALM = GRACE + 500.0
+"""Until what was left is deleted: two lists of everything, and any pause after a failure that may
+end by itself, are shorter."""
 
 
 def ml(**changes: Any) -> dict[str, Any]:

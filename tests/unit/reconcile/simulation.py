@@ -12,7 +12,7 @@ import pickle
 import random
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -126,10 +126,17 @@ class MemoryCluster:
             self._store(self.maps, "map", {**body, "data": {**body["data"], **data}})
 
     def put_foreign_map(
-        self, namespace: str, name: str, data: Mapping[str, str], *, binary: bool = False
+        self,
+        namespace: str,
+        name: str,
+        data: Mapping[str, str],
+        *,
+        binary: bool = False,
+        labels: Mapping[str, str] | None = None,
     ) -> None:
         """kubectl apply of a ConfigMap that isn't ours; `binary`: `data` are in base64."""
-        meta = {"namespace": namespace, "name": name, "uid": f"uid-{namespace}-{name}"}
+        meta: Body = {"namespace": namespace, "name": name, "uid": f"uid-{namespace}-{name}"}
+        meta |= {"labels": dict(labels)} if labels else {}
         part = "binaryData" if binary else "data"
         self._store(self.maps, "map", {"metadata": meta, part: dict(data)})
 
@@ -568,7 +575,7 @@ class MemoryPrefect:
         self.writes: Counter[str] = Counter()
         self.outage: PoolsError | None = None
         self.requests = 0
-        self.variables: dict[str, Any] = {}
+        self.variable_values: dict[str, Any] = {}
         self.chosen_sets: set[str] = set()
         self.workers_of: dict[str, Workers] = {}
 
@@ -613,9 +620,11 @@ class MemoryPrefect:
         await self._turn()
         return self.workers_of.get(pool.name, Workers(server="3.9.1"))
 
-    async def variable(self, name: str) -> Variable | None:
+    async def variables(self, names: Collection[str]) -> dict[str, Variable]:
         await self._turn()
-        return Variable(self.variables[name]) if name in self.variables else None
+        assert len(names) <= 200
+        known = self.variable_values
+        return {name: Variable(known[name]) for name in names if name in known}
 
     async def changes(self) -> AsyncIterator[str]:
         await asyncio.sleep(10_000_000)

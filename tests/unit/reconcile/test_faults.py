@@ -1,6 +1,7 @@
 """One fault at any point of a life's steps, and random mixes of them: each ends as without it."""
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,15 +21,9 @@ def check(step: str, faults: Faults, what: object) -> None:
     assert play(step, faults).state == play(step).state, f"{step}: {what}"
 
 
-def said(capsys: pytest.CaptureFixture[str], step: str, points: int, what: str) -> None:
-    """Print how much was tried."""
-    with capsys.disabled():
-        print(f"\n{step}: {points} {what}", end="")
-
-
 @STEP
 def test_a_kill_at_any_write_ends_in_the_same_state(
-    step: str, capsys: pytest.CaptureFixture[str]
+    step: str, measured: Callable[[str], None]
 ) -> None:
     """Before the first write, and after each: what is there after one is there before the next."""
     writes = play(step).writes
@@ -37,7 +32,7 @@ def test_a_kill_at_any_write_ends_in_the_same_state(
     for number, fault in points:
         check(step, Faults(at_write(number, fault)), f"{fault} at write {number} of {writes}")
     assert len(points) > 4
-    said(capsys, step, len(points), "kills")
+    measured(f"{len(points)} kills")
 
 
 @STEP
@@ -49,7 +44,7 @@ def test_an_answer_lost_after_any_write_ends_in_the_same_state(step: str) -> Non
 
 @STEP
 def test_a_fault_of_any_request_ends_in_the_same_state(
-    step: str, capsys: pytest.CaptureFixture[str]
+    step: str, measured: Callable[[str], None]
 ) -> None:
     """Once, and of this and the two requests after it, reads as well as writes."""
     number = range(1, play(step).requests + 1)
@@ -57,7 +52,7 @@ def test_a_fault_of_any_request_ends_in_the_same_state(
     for first, fault, times in points:
         plan = at_requests(dict.fromkeys(range(first, first + times), fault))
         check(step, Faults(plan), f"{fault} of {times} requests from number {first}")
-    said(capsys, step, len(points), "faults of requests")
+    measured(f"{len(points)} faults of {len(number)} requests")
 
 
 @STEP

@@ -513,7 +513,7 @@ def test_sources_are_followed_as_they_change() -> None:
 
     async def script(sim: Simulation) -> None:
         source(sim, "reqs", **{"requirements.txt": "alpha\n# a comment\nbeta\n"})
-        sim.prefect.variables["extra"] = ["gamma"]
+        sim.prefect.variable_values["extra"] = ["gamma"]
         sim.cluster.apply(
             "ml",
             requirements=["pandas"],
@@ -529,7 +529,7 @@ def test_sources_are_followed_as_they_change() -> None:
         async with sim.operator():
             await asyncio.sleep(MINUTE)
             source(sim, "reqs", **{"requirements.txt": "alpha\n"})
-            sim.prefect.variables["extra"] = "gamma delta"
+            sim.prefect.variable_values["extra"] = "gamma delta"
             await asyncio.sleep(2 * MINUTE)
             assert sim.pins("ml") == "alpha==1.0 delta==2.0 gamma==1.0 pandas==1.0"
 

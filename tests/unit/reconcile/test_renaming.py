@@ -16,11 +16,13 @@ from flowdeps.delivery.choice import find
 from flowdeps.reconcile.dependency_set.retention import GRACE
 from flowdeps.state.store import content_hash
 from tests.support.faults import Fault, Gate, at_write
-from tests.unit.reconcile.simulation import Simulation
+from tests.unit.reconcile.simulation import OPEN, Simulation
 from tests.unit.reconcile.test_authority import INDEX
 from tests.unit.reconcile.test_life import HOUR, MINUTE, OUTAGE, play, settled
 from tests.unit.reconcile.test_verdicts import rename_container
 
+NAMED: dict[str, Any] = {"workPools": [OPEN | {"jobNamespaces": ["jobs"]}]}
+"""A configuration that says where jobs run, and so where credentials may go."""
 BEFORE = ("jobs", "flowdeps-x")
 NOW = ("jobs", mounted_name("x", pool="k"))
 
@@ -110,7 +112,7 @@ def test_copies_are_published_under_their_new_names_before_a_run_mounts_them() -
         assert sim.ready("ml") == ("True", "Ready")
         await settled(sim)
 
-    play(script)
+    play(script, **NAMED)
 
 
 def test_a_copy_with_an_old_name_stays_as_long_as_a_pod_mounts_it() -> None:
@@ -132,7 +134,7 @@ def test_a_copy_with_an_old_name_stays_as_long_as_a_pod_mounts_it() -> None:
             assert BEFORE not in sim.cluster.maps
             assert BEFORE not in sim.cluster.secrets
 
-    play(script)
+    play(script, **NAMED)
 
 
 def test_a_pod_that_mounts_the_new_name_keeps_no_old_one() -> None:
@@ -145,7 +147,7 @@ def test_a_pod_that_mounts_the_new_name_keeps_no_old_one() -> None:
             await asyncio.sleep(GRACE + 5 * MINUTE)
         assert BEFORE not in sim.cluster.maps
 
-    play(script)
+    play(script, **NAMED)
 
 
 @pytest.mark.parametrize("restarts", [False, True])
@@ -183,7 +185,7 @@ def test_a_copy_that_cannot_be_published_keeps_the_others_waiting_for_a_while(
             assert mounts(sim, "x") == NOW
         await settled(sim)
 
-    play(script)
+    play(script, **NAMED)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +206,7 @@ def test_a_set_that_makes_no_lock_keeps_its_key(changes: dict[str, Any]) -> None
                 assert mounts(sim, "x") in sim.cluster.maps
             assert mounts(sim, "x") == NOW
 
-    play(script)
+    play(script, **NAMED)
 
 
 def test_a_revision_that_runs_name_is_there_under_its_new_name() -> None:
@@ -225,7 +227,7 @@ def test_a_revision_that_runs_name_is_there_under_its_new_name() -> None:
                 assert mounts(sim, choice_of(name)) in sim.cluster.secrets
         await settled(sim)
 
-    play(script)
+    play(script, **NAMED)
 
 
 @pytest.mark.parametrize("fault", [Fault.KILLED_BEFORE, Fault.KILLED_AFTER, Fault.LOST])
@@ -259,7 +261,7 @@ def test_no_end_of_an_operator_leaves_an_upgrade_half_done(fault: Fault) -> None
         ) -> None:
             ended.append(await script(sim, number))
 
-        play(numbered)
+        play(numbered, **NAMED)
         [done] = ended
     assert number > 10
     assert len(ends) == 1
@@ -270,7 +272,7 @@ def test_who_serves_a_key_is_the_same_after_an_upgrade() -> None:
 
     async def script(sim: Simulation) -> None:
         sim.cluster.apply("old", namespace="team")
-        await settled(sim)
+        await asyncio.sleep(MINUTE)
         await stage(sim)
         sim.cluster.apply("old", namespace="team", pools=[{"name": "k", "key": "x"}])
         async with sim.operator():
@@ -279,7 +281,7 @@ def test_who_serves_a_key_is_the_same_after_an_upgrade() -> None:
         assert sim.ready("old", namespace="team") == ("False", "Conflict")
         await settled(sim)
 
-    play(script)
+    play(script, **NAMED)
 
 
 def test_an_upgrade_without_prefect_leaves_what_runs_mount() -> None:
@@ -297,7 +299,7 @@ def test_an_upgrade_without_prefect_leaves_what_runs_mount() -> None:
         assert mounts(sim, "x") == NOW
         assert BEFORE not in sim.cluster.maps
 
-    play(script)
+    play(script, **NAMED)
 
 
 def test_a_template_that_cannot_be_changed_keeps_what_its_runs_mount() -> None:
@@ -315,7 +317,7 @@ def test_a_template_that_cannot_be_changed_keeps_what_its_runs_mount() -> None:
             assert mounts(sim, "x") == NOW
             assert BEFORE not in sim.cluster.maps
 
-    play(script)
+    play(script, **NAMED)
 
 
 def test_a_set_waits_for_its_home_until_another_sets_old_copy_is_gone() -> None:
@@ -336,7 +338,7 @@ def test_a_set_waits_for_its_home_until_another_sets_old_copy_is_gone() -> None:
             assert sim.ready("x", namespace="jobs") == ("True", "Ready")
         await settled(sim)
 
-    play(script)
+    play(script, **NAMED)
 
 
 def test_a_template_that_was_copied_from_another_pool_is_made_its_own() -> None:

@@ -18,12 +18,13 @@ from flowdeps.api.names import (
     VERIFIED_ANNOTATION,
     VERIFY_NOTES_ANNOTATION,
 )
+from flowdeps.reconcile.dependency_set.retention import GRACE
 from tests.support.night import examples
 from tests.unit.reconcile.lives import CONFIG, INDEX, prepare, state
 from tests.unit.reconcile.simulation import MemoryImage, Simulation
 from tests.unit.scheduling import virtual
 
-SETTLED = 900.0
+SETTLED = GRACE + 400.0
 _IMAGES = ("registry.example.com/flows:1", "registry.example.com/other:1")
 
 _POOL = st.fixed_dictionaries(

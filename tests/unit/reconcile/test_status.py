@@ -22,7 +22,7 @@ from flowdeps.resolver.errors import (
 from flowdeps.state.config_maps import config_maps
 from flowdeps.state.records import LockRecord
 from flowdeps.state.store import ConfigMapView, SetEntry
-from tests.unit.state.builders import HOME, ML, entry, pools, record, revision, view
+from tests.unit.state.builders import HOME, ML, entry, record, revision, view
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -233,7 +233,11 @@ def _status(
     return build_status(
         Progress(entry=of, **findings),
         views=views,
-        pools=pools(**dict.fromkeys(states, "jobs")),
+        namespaces={
+            name: ["jobs"]
+            for name, state in states.items()
+            if all(one.reason is not Reason.NOT_ADMITTED for one in state.verdicts.values())
+        },
         states=states,
         now=now,
     ).to_dict()
@@ -366,7 +370,7 @@ def test_each_pool_is_shown_with_what_it_says() -> None:
             "name": "a",
             "key": "ml",
             "synced": False,
-            "namespaces": ["jobs"],
+            "namespaces": [],
             "message": "not from here",
         },
     ]

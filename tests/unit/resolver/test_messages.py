@@ -16,6 +16,9 @@ from flowdeps.resolver.failures import to_error
 from flowdeps.resolver.messages import Says, ranges
 
 _SAMPLES = {path.stem: path.read_text() for path in Path(__file__).parent.glob("samples/*.txt")}
+sre_parse: Any = re._parser.parse  # type: ignore[attr-defined]
+_PLACES = {re._constants.AT, re._constants.ASSERT, re._constants.ASSERT_NOT}  # type: ignore[attr-defined]
+_REPEATS = {re._constants.MAX_REPEAT, re._constants.MIN_REPEAT}  # type: ignore[attr-defined]
 _TEXTS = {name: " ".join(text.split()) for name, text in _SAMPLES.items()}
 
 
@@ -86,3 +89,13 @@ def test_ranges_are_found_by_package() -> None:
     """In the order in which uv names them, without the signs of its sentence."""
     assert ranges(_TEXTS["conflict_with_image"]) == {"six": [">=2", "==1.16.0"]}
     assert ranges("Because a.b==1 and x<2,>=1, we …") == {"x": ["<2,>=1"]}
+
+
+@pytest.mark.parametrize(
+    ("says", "alternative"), [(says, one) for says in Says for one in says.value]
+)
+def test_no_pattern_looks_further_at_each_place_than_a_line(says: Says, alternative: str) -> None:
+    """An index has a say in what uv prints: what begins with a repetition without a bound takes
+    time with the square of the text's length, as of 64 KiB of line breaks."""
+    first = next(iter(one for one in sre_parse(alternative) if one[0] not in _PLACES))
+    assert first[0] not in _REPEATS or first[1][1] < 1000, says

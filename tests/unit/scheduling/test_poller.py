@@ -27,11 +27,12 @@ class Things:
         self.was: list[str | None] = []
         self.called: list[tuple[float, str]] = []
         self.reading = self.most_at_once = 0
+        limiter = Limiter(at_once)
         self.poller: Poller[str, str, str, str] = Poller(
             read=self._read,
             call=lambda key: self.called.append((virtual.now(), key)),
             to_failure=lambda error, what: Failure(type(error).__name__, f"{what}: {error}"),
-            limiter=Limiter(at_once),
+            limiter=lambda _: limiter,
             backoff=Backoff(first=5.0, jitter=lambda: 0.5),
         )
 
@@ -234,11 +235,12 @@ def test_a_read_that_nobody_needs_any_more_ends() -> None:
                 spans[-1].append(virtual.now())
             return "value", EVERY
 
+        limiter = Limiter(1)
         poller: Poller[str, str, str, str] = Poller(
             read=read,
             call=lambda key: called.append((virtual.now(), key)),
             to_failure=lambda *_: Failure("", ""),
-            limiter=Limiter(1),
+            limiter=lambda _: limiter,
         )
         poller.need("a", frozenset({"x", "y"}))
         await asyncio.sleep(5)
@@ -283,7 +285,20 @@ def test_a_look_while_a_thing_is_being_read_has_it_read_once_more() -> None:
         things.poller.poll("a")
         await asyncio.sleep(10)
 
-    assert play(script).times() == [0, 1]
+    assert play(script).times() == [0, 2]
+
+
+def test_a_thing_is_read_once_a_second_at_most_however_often_somebody_looks() -> None:
+    """Whoever edits a set in a hot loop has its sources read no more often."""
+
+    async def script(things: Things) -> None:
+        things.need("a", "x")
+        for _ in range(100):
+            await asyncio.sleep(0.1)
+            things.poller.poll("a")
+        await asyncio.sleep(10)
+
+    assert play(script).times() == pytest.approx([0, 2, 4, 6, 8, 10])
 
 
 @pytest.mark.parametrize("at_once", [1, 3])

@@ -364,7 +364,8 @@ def test_a_question_of_two_namespaces_is_answered_when_either_has_its_turn() -> 
         other = SetKey("team", "a")
         desk = Desk(LOCK)
         single = desk.resolutions
-        single.limiter, single.group = Limiter(2), lambda key: key.namespace
+        limiter = Limiter(2)
+        single.limiter, single.group = lambda _: limiter, lambda key: key.namespace
         ends: dict[str, float] = {}
 
         def ask(key: SetKey, question: str) -> None:

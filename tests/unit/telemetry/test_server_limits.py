@@ -128,3 +128,35 @@ async def test_many_scrapes_at_once_are_one(unused_tcp_port: int) -> None:
         answers = await asyncio.gather(*asked)
         assert sum(b"flowdeps_leader" in one for one in answers) == 19
         assert made <= 2  # one that comes as late as that gets the next page
+
+
+async def test_no_more_than_half_of_the_time_goes_to_pages(
+    unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next page begins as long after the last one as that took: whoever asks on and on takes
+    no more of the processor."""
+    now, begun = 0.0, list[float]()
+
+    async def before_scrape() -> None:
+        nonlocal now
+        begun.append(now)
+        now += 0.3
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    server = Server(
+        Metrics(),
+        port=unused_tcp_port,
+        alive=[],
+        ready=[],
+        before_scrape=before_scrape,
+        clock=lambda: now,
+    )
+    async with server:
+        monkeypatch.setattr(module.asyncio, "sleep", sleep)
+        for _ in range(3):
+            client = await asyncio.open_connection("127.0.0.1", unused_tcp_port)
+            assert b" 200 OK" in await _ask(client, _GET % b"metrics")
+    assert begun == pytest.approx([0.0, 0.6, 1.2])

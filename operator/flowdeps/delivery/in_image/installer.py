@@ -30,6 +30,7 @@ PASSED_ON = re.compile(
 )
 CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")
 BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
+CLOSED_PROXY = "http://127.0.0.1:9"
 WHEELS_ONLY = ("--only-binary", ":all:")
 Causes = tuple[tuple[str, str], ...]
 # What uv and pip print, and what it means; the first that is found counts.
@@ -138,6 +139,13 @@ class Installer:
         passed.update(UV_HTTP_RETRIES=RETRIES, UV_PYTHON_DOWNLOADS="never")
         if (CREDENTIALS / "netrc").exists():
             passed["NETRC"] = str(CREDENTIALS / "netrc")
+            if self.urls and all(url.startswith("https:") for url in self.urls):
+                # An entry is for a host, also in plain text. So nothing is fetched in plain text,
+                # though a page may name such files: it would go to a port where nobody listens.
+                passed = {key: one for key, one in passed.items() if key.lower() != "http_proxy"}
+                passed.update(http_proxy=CLOSED_PROXY, HTTP_PROXY=CLOSED_PROXY)
+                if not any(key.lower() in {"https_proxy", "all_proxy"} for key in passed):
+                    passed = {key: one for key, one in passed.items() if key.lower() != "no_proxy"}
         if self.bundle:
             passed["SSL_CERT_FILE"] = self.bundle
         return passed

@@ -89,8 +89,6 @@ async def prune(context: Context, progress: Progress) -> Outcome:
             continue
         if left.pop(where, None) is not None:  # it may be in the way of another set's own
             context.requeue_competitors(choice_of(view.name), but=entry.key)
-    if left:
-        context.left[entry.key] = left
     if refused:
         raise refused[0]
     if not left:
