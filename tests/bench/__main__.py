@@ -1,5 +1,6 @@
 """``python -m tests.bench``: what flowdeps adds to the start of a run, how fast a set arrives, what
-a lock takes, and how an operator starts where many sets are.
+a lock takes, and how an operator starts where many sets are. ``--only load``, which takes long, is
+how long sets take beside a namespace that does its worst.
 
 All ways to start a run take turns, round by round, on the same node with the same index, so that
 what slows the machine slows all of them; as do a lock of ours and one that uv makes by hand. Runs
@@ -11,14 +12,14 @@ import os
 import sys
 from collections.abc import Sequence
 
-from tests.bench import applies, locks, restarts, starts
+from tests.bench import applies, locks, neighbours, restarts, starts
 from tests.bench.stage import stage
 from tests.bench.starts import VARIANTS
 from tests.bench.tables import of_applies, of_locks, of_restarts, of_starts
 from tests.cluster import signals
 from tests.cluster.progress import say
 
-_APPLY, _LOCKS, _RESTART = "apply", "locks", "restart"
+_APPLY, _LOCKS, _RESTART, _LOAD = "apply", "locks", "restart", "load"
 _ALL = [*VARIANTS, _APPLY, _LOCKS, _RESTART]
 
 
@@ -37,6 +38,8 @@ def main() -> int:
             tables.append(of_locks(list(locks.measure(rounds=rounds))))
         if _RESTART in only:
             tables.append(of_restarts(list(restarts.measure(arguments.sets, rounds=rounds))))
+        if _LOAD in only:
+            tables.append(neighbours.measure())
     print("\n".join(tables))
     return 0
 
@@ -59,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         "--only",
         type=_names,
         default=_ALL,
-        help=f"some of {','.join(_ALL)}; default: all",
+        help=f"some of {','.join([*_ALL, _LOAD])}; default: all but {_LOAD}",
     )
     parser.add_argument(
         "--sets", type=_positive, default=10_000, help="settled sets of a restart; default: 10000"
@@ -76,7 +79,7 @@ def _positive(text: str) -> int:
 
 def _names(text: str) -> list[str]:
     names = text.split(",")
-    unknown = set(names) - set(_ALL)
+    unknown = set(names) - {*_ALL, _LOAD}
     if unknown:
         raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}")
     return names

@@ -151,7 +151,11 @@ class _ByHand:
         )
         self._command = [str(tools.uv()), *arguments]
         self._environment = command.child_environment(
-            os.environ, directory=str(directory), timeout=Limits().timeout, access=Access()
+            os.environ,
+            directory=str(directory),
+            timeout=Limits().timeout,
+            access=Access(),
+            proxies={},
         )
 
     def lock(self, *, keep: bool) -> None:

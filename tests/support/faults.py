@@ -59,7 +59,7 @@ class Fault(Enum):
 
     @property
     def done(self) -> bool:
-        return self.value[0]
+        return bool(self.value[0])
 
     @property
     def kills(self) -> bool:

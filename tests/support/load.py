@@ -48,15 +48,15 @@ SMALL = Size(sets=60, namespaces=6, pools=3, hanging=20, edits=40, forged=20, ap
 FULL = Size(sets=1000, namespaces=50, pools=20, hanging=60, edits=200, forged=200, apart=7.0)
 
 
-def sets_of_teams(size: Size) -> Iterator[dict[str, Any]]:
-    """Each in turn of another team, with requirements of its own."""
+def sets_of_teams(size: Size, *, prefix: str = "ml") -> Iterator[dict[str, Any]]:
+    """Each in turn of another team, with requirements of its own: a package of its name."""
     pools = size.pool_names()
     for number in range(size.sets):
         yield {
-            "name": f"ml-{number}",
+            "name": f"{prefix}-{number}",
             "namespace": size.teams[number % size.namespaces],
             "pools": [pools[number % size.pools]],
-            "requirements": [f"package-{number}"],
+            "requirements": [f"{prefix}-{number}"],
             "interval": "0s",
         }
 
@@ -85,13 +85,13 @@ def hostile_edits(size: Size, **hanging: Any) -> Iterator[dict[str, Any]]:
 def long_texts() -> dict[str, str]:
     """Requirements of as many bytes as an object may have."""
     line = "package-{} >= 1.0 ; python_version >= '3.9' and sys_platform == 'linux'\n"
-    text = "".join(line.format(number) for number in range(400))
+    text = "".join(line.format(number) for number in range(350))
     return {f"{number}.txt": text for number in range(KEYS)}
 
 
 def report(before: Sequence[float], beside: Sequence[float]) -> str:
     """A table of how long sets took to be Ready, and how much longer beside the hostile ones."""
-    rows = [("", "median", "p95", "max")]
+    rows: list[tuple[str, ...]] = [("", "median", "p95", "max")]
     for name, times in (("before", before), ("beside", beside)):
         rows.append((name, *(f"{one:.1f} s" for one in quantiles(times))))
     pairs = zip(quantiles(before), quantiles(beside), strict=True)

@@ -61,8 +61,7 @@ def _use(facts: ImageFacts) -> None:
     overlay.constraints(facts, shadow=("*",), platform=facts.platform)
     overlay.conflicts(facts, {"six": "2.0", "alpha": "1.0"}, platform=facts.platform)
     overlay.describe_limits(facts, {"six": ["==1.17.0", ">=2"]}, shadow=(), platform=facts.platform)
-    for one in overlay.unmet_requirements(facts):
-        assert str(one)
+    assert all(map(str, overlay.unmet_requirements(facts)))
     for one in facts.distributions:
         stub_wheel(
             one.name, one.version, requires=one.requires, extras=one.extras, present=facts.versions
@@ -229,8 +228,10 @@ _FRAGMENT = Fragment(
 
 
 def _templates() -> Iterator[st.SearchStrategy[Any]]:
-    names = ("job_configuration", "job_manifest", "variables", "properties", "default", "spec")
-    names += ("template", "containers", "env", "volumes", "name", "image", "metadata", "labels")
+    names = [
+        *("job_configuration", "job_manifest", "variables", "properties", "default", "spec"),
+        *("template", "containers", "env", "volumes", "name", "image", "metadata", "labels"),
+    ]
     for good in (_TEMPLATE, KUBERNETES.merge(_TEMPLATE, _FRAGMENT)):
         # Prefect has nothing but mappings here.
         yield mutated(good, json_values(names)).filter(lambda found: isinstance(found, dict))
@@ -246,7 +247,7 @@ def test_any_template_takes_the_fragment_or_says_why_not(template: Any) -> None:
     try:
         merged = KUBERNETES.merge(template, _FRAGMENT)
     except MergeRefusedError as error:
-        assert error.message
+        assert error.message  # noqa: PT017 - it may be right
         return
     assert KUBERNETES.merge(merged, _FRAGMENT) == merged
     remove(merged)

@@ -85,7 +85,9 @@ def test_each_text_of_the_status_can_be_shown(kind: Any) -> None:
     """No part of it quotes anybody as they wrote."""
     values: dict[type, Any] = {str: HOSTILE, int: 1, bool: True, datetime: datetime.now(UTC)}
     values[tuple] = (HOSTILE,)
-    types = {one.name: typing.get_origin(one.type) or one.type for one in dataclasses.fields(kind)}
+    types: dict[str, Any] = {
+        one.name: typing.get_origin(one.type) or one.type for one in dataclasses.fields(kind)
+    }
     found = status.to_json(kind(**{name: values[type_] for name, type_ in types.items()}))
     texts = [one for one in found.values() if isinstance(one, str)]
     texts += [text for one in found.values() if isinstance(one, list) for text in one]

@@ -421,8 +421,8 @@ class MemoryWatch:
             self._last[uid] = due
             loop.call_at(due, self._arrive, self._watcher, event, kind, body)
 
-    def _arrive(self, watcher: Watcher, event: str, kind: str, body: Body) -> None:
-        if watcher is self._watcher:  # else an operator that is gone
+    def _arrive(self, watcher: Watcher | None, event: str, kind: str, body: Body) -> None:
+        if watcher and watcher is self._watcher:  # else an operator that is gone
             watcher(event, kind, body)
 
 

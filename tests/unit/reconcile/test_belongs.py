@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from tests.unit.reconcile.test_life import HOUR, MINUTE, play, settled
 
 
 def forge(
-    sim: Simulation, namespace: str, name: str, labels: dict[str, str] | None = None, **data: str
+    sim: Simulation, namespace: str, name: str, labels: Mapping[str, str] | None = None, **data: str
 ) -> None:
     """Somebody makes a ConfigMap that says it is of the set flows/ml."""
     sim.cluster.namespaces.add(namespace)
@@ -53,7 +54,7 @@ def test_labels_forged_elsewhere_stop_no_pruning(revision: str) -> None:
 
         sim.cluster.list_pods = strict  # type: ignore[method-assign]
         sim.cluster.delete_config_map = refuse  # type: ignore[method-assign]
-        spec = {"pools": ["k"], "revisionHistoryLimit": 1}
+        spec: dict[str, Any] = {"pools": ["k"], "revisionHistoryLimit": 1}
         sim.cluster.apply("ml", **spec)
         await settled(sim)
         for name in (f"flowdeps-ml-{revision}", mounted_name(f"ml-{revision}", pool="k")):
@@ -75,7 +76,7 @@ def test_what_somebody_runs_elsewhere_keeps_no_revision() -> None:
 
     async def script(sim: Simulation) -> None:
         sim.prefect.make("k")
-        spec = {"pools": ["k"], "revisionHistoryLimit": 0}
+        spec: dict[str, Any] = {"pools": ["k"], "revisionHistoryLimit": 0}
         sim.cluster.apply("ml", **spec)
         await settled(sim)
         [first] = revisions(sim)
@@ -108,7 +109,7 @@ def test_what_only_looks_like_a_copy_is_not_deleted() -> None:
         sim.cluster.apply("ml", pools=["k"])
         await settled(sim)
         for (namespace, name), data in theirs.items():
-            forge(sim, namespace, name, **data)
+            forge(sim, namespace, name, None, **data)
         async with sim.operator():
             sim.cluster.apply("ml", pools=["k"], requirements=["alpha"])
             await asyncio.sleep(HOUR + GRACE)
@@ -189,7 +190,7 @@ def test_copies_are_not_written_when_home_was_not() -> None:
     async def script(sim: Simulation) -> None:
         sim.cluster.namespaces.add("jobs")
         sim.prefect.make("k", namespace="jobs")
-        spec = {"pools": ["k"], "revisionHistoryLimit": 0}
+        spec: dict[str, Any] = {"pools": ["k"], "revisionHistoryLimit": 0}
         sim.cluster.apply("ml", **spec)
         await settled(sim)
         apply = sim.cluster.apply_config_map

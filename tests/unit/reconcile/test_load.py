@@ -5,6 +5,7 @@ What the operator computes takes no time here; tests/bench measures that against
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from tests.support import load
 from tests.support.load import FULL, HOSTILE, SMALL, TEXTS, Size
@@ -31,7 +32,7 @@ def times_to_ready(size: Size, *, hostile: bool) -> list[float]:
             waiting: dict[tuple[str, str], float] = {}
             for number, one in enumerate(load.sets_of_teams(size)):
                 # A third is tried in its image.
-                python = {} if number % 3 else {"python": {"image": _IMAGE}}
+                python: dict[str, Any] = {} if number % 3 else {"python": {"image": _IMAGE}}
                 sim.cluster.apply(**one, **python)
                 waiting[one["namespace"], one["name"]] = virtual.now()
                 found.extend(await _ready(sim, waiting, seconds=size.apart))

@@ -144,7 +144,7 @@ def test_a_webhook_that_does_not_answer_is_told() -> None:
         async def refuse(_: Any) -> Any:
             raise ClusterError(500, "InternalError", refusal)
 
-        sim.cluster.apply_config_map = refuse  # type: ignore[method-assign]
+        sim.cluster.apply_config_map = refuse  # type: ignore[method-assign, assignment]
         async with sim.operator():
             sim.cluster.apply("a", requirements=["alpha"])
             await asyncio.sleep(300)

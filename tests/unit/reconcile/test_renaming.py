@@ -179,7 +179,7 @@ def test_a_copy_that_cannot_be_published_keeps_the_others_waiting_for_a_while(
         async with sim.operator():
             await asyncio.sleep(12 * MINUTE)
             assert sim.prefect.keys("k") == ["other"]
-            del sim.cluster.apply_config_map  # type: ignore[method-assign]
+            del sim.cluster.apply_config_map
             await asyncio.sleep(HOUR)
             assert sim.prefect.keys("k") == ["other", "x"]
             assert mounts(sim, "x") == NOW

@@ -29,8 +29,11 @@ class _Loop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._virtual.now
 
-    def run_in_executor(
-        self, _executor: Any, func: Callable[..., Any], *args: Any
+    def run_in_executor(  # type: ignore[override]
+        self,
+        executor: Any,  # noqa: ARG002 - there is none
+        func: Callable[..., Any],
+        *args: Any,
     ) -> asyncio.Future[Any]:
         """Run it at once: a thread would take time that this clock does not have."""
         future = self.create_future()

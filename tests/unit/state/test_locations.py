@@ -1,4 +1,5 @@
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from flowdeps.api.config import Config
 from flowdeps.api.names import mounted_name
@@ -162,12 +163,13 @@ def test_an_older_set_that_claims_a_key_later_does_not_get_it() -> None:
 
 def test_a_place_is_free_when_its_holder_wants_it_no_more() -> None:
     """One that names another key, another pool, or is being deleted."""
-    for changes in (
+    some: tuple[dict[str, Any], ...] = (
         {"pools": [{"name": "a", "key": "other"}]},
         {"pools": ["b"]},
         {"pools": []},
         {"pools": ["a"], "metadata": {"deletionTimestamp": _NEW}},
-    ):
+    )
+    for changes in some:
         gone = entry("x", namespace="n", created=_NEW, **changes)
         assert _holds(_LIVE, of=(gone, _CLAIMANT)) == _CLAIMANT.key
     deleting = entry(

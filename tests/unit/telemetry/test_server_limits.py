@@ -155,7 +155,7 @@ async def test_no_more_than_half_of_the_time_goes_to_pages(
         clock=lambda: now,
     )
     async with server:
-        monkeypatch.setattr(module.asyncio, "sleep", sleep)
+        monkeypatch.setattr(asyncio, "sleep", sleep)
         for _ in range(3):
             client = await asyncio.open_connection("127.0.0.1", unused_tcp_port)
             assert b" 200 OK" in await _ask(client, _GET % b"metrics")
