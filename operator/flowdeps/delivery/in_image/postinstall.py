@@ -28,7 +28,8 @@ def leave_out(installed: Path) -> None:
             [installed, *added_places(installed)],
         ),
     ):
-        found = [one for place in places if place.is_dir() for one in place.iterdir()]
+        left = [place for place in places if place.is_dir()]  # some went with what Python has
+        found = [one for place in left for one in place.iterdir()]
         hiding = [one for one in found if one.name.partition(".")[0] in names]
         for one in hiding:  # a module, compiled, an extension or a package
             if one.is_dir() and not one.is_symlink():
@@ -46,5 +47,5 @@ def added_places(installed: Path) -> Iterator[Path]:
         for line in file.read_text("utf-8", "replace").splitlines() if file.is_file() else ():
             with suppress(OSError, RuntimeError, ValueError):  # too long, a circle, a null byte
                 place = Path(installed, line.rstrip()).resolve()
-                if installed.resolve() in place.parents:
+                if installed.resolve() in place.parents and place.is_dir():
                     yield place
