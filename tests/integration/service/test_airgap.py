@@ -60,7 +60,7 @@ class Trace:
         """Everything that was spoken to: host:port, whether or not it answered, and the paths of
         sockets (a cache of names would have one) that are there. A process that listens asks for
         its own address, so that the guard of a resolution is known."""
-        found, own = set(), set()
+        found, own = set[str](), set[str]()
         for line in self.file.read_text().splitlines():
             for family, rest in _ADDRESS.findall(line):
                 port, host = _PORT.search(rest), _HOST.search(rest)
