@@ -150,7 +150,6 @@ async def _serve(config: Config) -> int:
             log.info("stopped")
     except (ClusterError, PoolsError) as error:
         raise CommandError(str(error)) from None
-    except LostError as error:
-        log.error("not active any more: %s", error)  # noqa: TRY400 - it is no mistake
+    except LostError:  # which is logged where it was found out
         return 1
     return 0

@@ -48,7 +48,8 @@ class ElectionApart:
         try:
             await self.election.keep()
         except LostError as error:
-            log.error("the Lease is lost: %s", error)  # noqa: TRY400 - it is no mistake
+            # Here, since the work's loop may be busy. It is no mistake.
+            log.error("not active any more: %s", error)  # noqa: TRY400
             self.apart.begin(self._cut_off())
             raise
 

@@ -47,7 +47,7 @@ def test_what_a_list_brought_before_it_failed_is_not_forgotten() -> None:
 
         async with sim.operator():
             await asyncio.sleep(60)
-            sim.cluster.watcher = lambda *_: None  # the watch brings nothing
+            sim.cluster.watch.connect(None)  # it brings nothing
             sim.cluster.apply("a", requirements=["alpha"])
             cast("Any", sim.cluster).each_set = failing
             await asyncio.sleep(RESYNC_SECONDS + 120)

@@ -132,10 +132,13 @@ def test_the_process_ends_before_another_may_hold_the_lease() -> None:
     assert _LATE_SECONDS < MARGIN / 4
 
 
-async def test_the_process_is_left_alone_where_nothing_is_under_way() -> None:
-    """It ends by itself, in good order."""
+async def test_the_process_is_left_alone_where_nothing_is_under_way(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It ends by itself, in good order; the log says why at once, whatever the work's loop does."""
     async with _Work.begun([*[Answer(0, 0)] * 2, *[SILENCE] * 1000]) as work:
         with pytest.raises(LostError, match="could not be renewed"):
             await work.apart.keep()
+        assert "not active any more: the Lease" in caplog.text
         await asyncio.sleep(max(0.0, work.fence.left) + 0.3)
         assert not work.ended.is_set()
