@@ -119,12 +119,12 @@ def test_a_pool_that_does_not_trust_a_namespace_is_untouched(
     assert not [name for name in there if choice_of(name).startswith("evil")]
 
 
-def test_200_sets_at_once_are_few_patches(
+def test_many_sets_at_once_are_few_patches(
     cluster: ControlPlane, prefect_api: PrefectApi, index: Index, start_operator: StartOperator
 ) -> None:
-    """200 sets applied at once to one pool all become Ready with at most 5 PATCHes to it."""
+    """80 sets applied at once to one pool all become Ready with at most 5 PATCHes to it."""
     index.add("alpha", "1.0")
-    count = 200
+    count = 80
     for number in range(count):
         index.add(f"gamma-{number}", "1.0", requires=["alpha"])
     prefect_api.create_pool("crowd", image="example.com/flows:1")
