@@ -189,7 +189,8 @@ async def _take_along(context: Context, entry: SetEntry, location: Location) -> 
             continue
         if choice_of(view.name) != revision_choice(location.key, named):
             continue
-        if PROPOSED_ANNOTATION in view.annotations:
+        there = (location.namespace, location.revision(named)) in context.store.config_maps
+        if there or PROPOSED_ANNOTATION in view.annotations:
             continue
         summary = view.annotations.get(SUMMARY_ANNOTATION, "")
         desired, _ = config_maps(entry, location, record, summary=summary)
