@@ -15,7 +15,7 @@ from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.prefect.client import VARIABLES_AT_ONCE, Pools, PoolsError, Variable
 from flowdeps.gather import sources
 from flowdeps.gather.credentials import secret_data
-from flowdeps.scheduling.clock import loop_time
+from flowdeps.scheduling.clock import Clock, loop_time
 from flowdeps.scheduling.off_loop import off_loop
 
 _PAUSE = 1.0
@@ -31,6 +31,7 @@ class SourceReader:
 
     cluster: Cluster
     pools: Pools
+    clock: Clock = loop_time
     _asked: dict[str, "asyncio.Future[Variable | PoolsError | None]"] = field(default_factory=dict)
     _request: asyncio.Lock = field(default_factory=asyncio.Lock)
     _next: float = -inf
@@ -60,8 +61,8 @@ class SourceReader:
         asked = self._asked.setdefault(name, asyncio.get_running_loop().create_future())
         async with self._request:
             if not asked.done():
-                await asyncio.sleep(max(0.0, self._next - loop_time()))
-                self._next = loop_time() + _PAUSE
+                await asyncio.sleep(max(0.0, self._next - self.clock()))
+                self._next = self.clock() + _PAUSE
                 others = islice(self._asked.items(), VARIABLES_AT_ONCE - 1)
                 await self._read_all({name: asked, **dict(others)})
         found = asked.result()

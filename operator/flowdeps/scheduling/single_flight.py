@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from flowdeps.scheduling.tracking import RETRY_SETTLED, Failure, K, R, T, Tracked, Tracker, V
 
-_UNASKED = 60.0
+_UNASKED = 120.0
 """Seconds that an answer is kept at most that nobody has asked for last: others may still."""
 
 

@@ -104,7 +104,7 @@ def test_pods_that_wait_for_a_node_keep_no_other_team_waiting() -> None:
     def unscheduled(namespace: str) -> Script:
         async def script(sim: Simulation) -> None:
             sim.cluster.pods.full.add(namespace)
-            await hanging_images(namespace)(sim)
+            await hanging_images(namespace, 50)(sim)
 
         return script
 
@@ -253,17 +253,17 @@ def test_pools_that_are_missing_cost_no_requests() -> None:
 
 
 def test_variables_cost_few_requests_however_many_sets_name() -> None:
-    """100 sets that name 16 each, none of which exists: less than a request a second."""
+    """50 sets that name 16 each, none of which exists: less than a request a second."""
 
     async def script(sim: Simulation) -> None:
         async with sim.operator():
-            for number in range(100):
+            for number in range(50):
                 names = [f"v_{number}_{one}" for one in range(16)]
                 sources = [{"prefectVariable": {"name": name}} for name in names]
                 sim.cluster.apply(f"ml-{number}", requirementsFrom=sources)
-            await asyncio.sleep(3 * MINUTE)
-            assert {sim.ready(f"ml-{n}")[1] for n in range(100)} == {"SourceNotFound"}
-            assert sim.prefect.requests < 200
+            await asyncio.sleep(2 * MINUTE)
+            assert {sim.ready(f"ml-{n}")[1] for n in range(50)} == {"SourceNotFound"}
+            assert sim.prefect.requests < 140
 
     play(script)
 

@@ -401,10 +401,10 @@ def test_an_answer_that_nobody_asks_for_any_more_is_soon_forgotten() -> None:
             desk.ask(A, str(number))
             await asyncio.sleep(11)
         assert desk.ask(B, "mine") is LOCK
-        assert len(desk.resolutions._tracked) <= 2 + 60 // 11 + 1
+        assert len(desk.resolutions._tracked) <= 2 + 120 // 11 + 1
         desk.resolutions.withdraw(A)
         desk.resolutions.withdraw(B)
-        await asyncio.sleep(61)
+        await asyncio.sleep(121)
         desk.resolutions.tidy()
         assert desk.resolutions._tracked == {}
         assert not desk.resolutions._askers
