@@ -6,9 +6,10 @@ from typing import NoReturn
 import pytest
 
 from flowdeps.clients.kubernetes.errors import ClusterError
+from flowdeps.trials.errors import TrialError
 from tests.unit.reconcile.simulation import MemoryCluster, MemoryImage
 from tests.unit.scheduling import virtual
-from tests.unit.trials.builders import IMAGE, verify
+from tests.unit.trials.builders import IMAGE, TRIAL, verify
 
 
 def cluster() -> MemoryCluster:
@@ -73,5 +74,22 @@ def test_what_no_wait_mends_is_told_at_once() -> None:
             await verify(memory)
         assert virtual.now() < 6
         outage.cancel()
+
+    virtual.run(main())
+
+
+def test_a_pod_of_somebody_else_is_neither_believed_nor_deleted() -> None:
+    """One that has the name of a trial's pod, and so could say that a lock works."""
+
+    async def main() -> None:
+        memory = cluster()
+        name = f"flowdeps-verify-{TRIAL.short}"
+        container = {"name": "theirs", "image": IMAGE}
+        meta = {"namespace": TRIAL.namespace, "name": name, "uid": "theirs", "labels": {}}
+        body = {"metadata": meta, "spec": {"containers": [container]}}
+        memory.pods.pods[TRIAL.namespace, name] = (body, 0.0)
+        with pytest.raises(TrialError, match="exists and is not flowdeps'"):
+            await verify(memory)
+        assert memory.pods.pods.keys() == {(TRIAL.namespace, name)}
 
     virtual.run(main())
