@@ -193,8 +193,12 @@ class Context:
         self.requeue(self.store.sets)
 
     def forget(self, key: SetKey) -> None:
-        """Stop finding out what a set needed, and know nothing more of it."""
+        """Do the same as `withdraw` for a set that is gone, and know nothing more of it."""
         self.left.pop(key, None)
+        self.withdraw(key)
+
+    def withdraw(self, key: SetKey) -> None:
+        """Stop finding out what a set needed."""
         self.resolutions.withdraw(key)
         self.verifications.withdraw(key)
         self.sources.need(key, frozenset())

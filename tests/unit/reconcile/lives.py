@@ -28,7 +28,7 @@ from tests.unit.scheduling import virtual
 
 INDEX = {"url": "https://index.example.com/simple", "credentialsSecretRef": {"name": "index"}}
 CONFIG: dict[str, Any] = {
-    "prefect": {"pollInterval": "2m"},
+    "prefect": {"pollInterval": "4m"},
     "workPools": [
         {"name": "k", "namespaces": ["flows", "team"], "jobNamespaces": ["jobs"]},
         {"name": "*", "namespaces": ["flows", "team"]},

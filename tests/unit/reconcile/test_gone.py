@@ -98,3 +98,21 @@ def test_what_ends_while_the_operator_is_away_leaves_no_copy(
         assert places == (set() if "deleted" in what else {"flows", "others"})
 
     play(script, watchNamespaces=["flows"])
+
+
+def test_what_a_set_at_rest_has_left_goes_as_well() -> None:
+    """Suspended when it leaves a pool: once runs have had their time, the copies are deleted."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.namespaces.add("jobs")
+        sim.prefect.make("k", namespace="jobs")
+        sim.cluster.apply("ml", pools=["k"])
+        async with sim.operator():
+            await asyncio.sleep(MINUTE)
+            assert [where for where in sim.cluster.maps if where[0] == "jobs"]
+            sim.cluster.apply("ml", pools=[], suspend=True)
+            await asyncio.sleep(HOUR)
+            assert [where for where in sim.cluster.maps if where[0] == "jobs"] == []
+            assert sim.pins("ml") == "pandas==1.0"
+
+    play(script)

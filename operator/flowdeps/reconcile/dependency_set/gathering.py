@@ -20,7 +20,7 @@ async def gather_inputs(context: Context, progress: Progress) -> Outcome:
     """Collect the inputs of a set; waits for those that are being read."""
     entry, spec = progress.entry, progress.entry.spec
     if progress.rests:
-        context.forget(entry.key)
+        context.withdraw(entry.key)
     if not progress.selected.is_done or spec is None:
         return progress.selected
     lookup = OperatorLookup(context, entry)
