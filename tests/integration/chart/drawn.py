@@ -69,7 +69,8 @@ def _list(schema: Schema) -> st.SearchStrategy[list[Any]]:
     items, most = schema["items"], min(schema.get("maxItems", 3), 3)
     named = "name" in items.get("properties", {})
     unique_by = (lambda one: one["name"]) if named else repr
-    return st.lists(_drawn(items), max_size=most, unique_by=unique_by)
+    least = schema.get("minItems", 0)
+    return st.lists(_drawn(items), min_size=least, max_size=most, unique_by=unique_by)
 
 
 def _mapping(schema: Schema) -> st.SearchStrategy[dict[str, Any]]:
