@@ -13,10 +13,13 @@ from typing import Any
 from prometheus_client import Gauge
 
 from flowdeps.api.conditions import ConditionType
+from flowdeps.api.reasons import Reason
 from flowdeps.api.times import parse_time
 from flowdeps.reconcile.context import Context
 
 STALLED_SHOWN = 100
+_TYPES = frozenset(map(str, ConditionType))
+_REASONS = frozenset(map(str, Reason))
 _UNSEEN = {"status": "Unknown", "reason": "Pending"}
 
 
@@ -50,12 +53,13 @@ def _sets(context: Context) -> None:
     vulnerable: dict[tuple[str, ...], float] = {}
     for key, entry in context.store.sets.items():
         status: Mapping[str, Any] = entry.body.get("status") or {}
-        found = {one["type"]: one for one in status.get("conditions") or ()}
-        conditions.update([(type_, one["status"], one["reason"]) for type_, one in found.items()])
+        reported = status.get("conditions") or ()
+        found = {one["type"]: one for one in reported if one["type"] in _TYPES}
+        conditions.update([(type_, one["status"], _reason(one)) for type_, one in found.items()])
         summary = found.get(ConditionType.READY, _UNSEEN)
-        ready[summary["status"], summary["reason"]] += 1
+        ready[summary["status"], _reason(summary)] += 1
         if one := found.get(ConditionType.STALLED):
-            labels = (key.namespace, key.name, one["reason"])
+            labels = (key.namespace, key.name, _reason(one))
             stalled.append((one["lastTransitionTime"], labels))
         where = (key.namespace,)
         if resolved := (status.get("lock") or {}).get("resolvedAt"):
@@ -73,6 +77,12 @@ def _sets(context: Context) -> None:
     late = {where: _since(text, now) for where, text in due.items()}
     _fill(metrics.overdue, {where: seconds for where, seconds in late.items() if seconds > 0})
     _fill(metrics.vulnerable, vulnerable)
+
+
+def _reason(condition: Mapping[str, Any]) -> str:
+    """The reason of a condition. Others may have written one: it makes no series of its own."""
+    reason = condition["reason"]
+    return str(reason) if reason in _REASONS else "Other"
 
 
 def _since(text: str, now: datetime) -> float:

@@ -208,7 +208,10 @@ class Service:
                     changed.add(key)
                 sets.append(essentials(body))
         except ClusterError:
-            context.requeue(changed)
+            context.requeue(changed)  # no later list reports them
+            for key in sorted(changed):
+                self._requeue_competitors(known.get(key), context.store.sets.get(key))
+                self._requeue_includers(key)
             raise
         changed |= context.store.replace(sets=sets, config_maps=config_maps)
         for key in sorted(changed):

@@ -99,12 +99,12 @@ async def _findings(config: Config, notes: list[str]) -> AsyncIterator[tuple[str
             found = await pools.read_all()
         count = sum(one.type == "kubernetes" for one in found.values())
         yield f"Prefect answers; work pools of type kubernetes: {count}", None
-        notes += _refusals(config, sets, found)
+        notes += refusals(config, sets, found)
     except PoolsError as error:
         yield "Prefect answers", str(error)
 
 
-def _refusals(config: Config, sets: Sequence[Body], pools: Mapping[str, "Pool"]) -> Iterator[str]:
+def refusals(config: Config, sets: Sequence[Body], pools: Mapping[str, "Pool"]) -> Iterator[str]:
     """Yield what the operator will report of sets that a pool refuses something."""
     store = Store()
     for body in sets:

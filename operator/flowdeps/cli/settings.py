@@ -84,7 +84,12 @@ def make_resolver(config: Config, *, guarded: bool) -> Resolver:
     others, so their indexes reach only what it opens."""
     settings = config.resolver
     return Resolver(
-        limits=Limits(timeout=settings.timeout.total_seconds(), memory=settings.memory),
+        limits=Limits(
+            timeout=settings.timeout.total_seconds(),
+            memory=settings.memory,
+            file=settings.cache_size // 4,
+            written=settings.cache_size,
+        ),
         cache=_cache_directory(config),
         cache_size=settings.cache_size,
         network=_network(config) if guarded else None,

@@ -150,7 +150,9 @@ def _distribution(
             canonicalize_name(name, validate=True),
             str(Version(version)),
             tuple(text_of(one) for one in requires or () if isinstance(one, str)),
-            tuple(sorted({canonicalize_name(one) for one in extras or () if isinstance(one, str)})),
+            tuple(
+                sorted({canonicalize_name(text_of(e)) for e in extras or () if isinstance(e, str)})
+            ),
         )
     except (ValueError, TypeError, AttributeError):
         return None

@@ -60,7 +60,10 @@ def read_pylock(
         content = tomllib.loads(text)
         _leave_out_odd_wheels(content)
         resolution = Pylock.from_dict(content)
-    except (tomllib.TOMLDecodeError, PylockValidationError, RecursionError) as error:
+    except PylockError:
+        raise
+    # No TOML, a URL that is none, another shape: an index has a say in it.
+    except (ValueError, TypeError, AttributeError, PylockValidationError, RecursionError) as error:
         raise PylockError(f"the resolution can't be read: {error}") from None
     pins: dict[NormalizedName, Pin] = {}
     base: dict[NormalizedName, str] = {}

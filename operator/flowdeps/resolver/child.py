@@ -37,9 +37,9 @@ class Limits:
     """Data of a process; uv needs about 150 MiB, and reserves more."""
     output: int = 16 * 1024**2
     """The resolution that we read."""
-    file: int = 64 * 1024**2
-    """The largest file written. The largest page of an index takes about as much."""
-    written: int = 512 * 1024**2
+    file: int = 512 * 1024**2
+    """The largest file written. Of servers that know no ranges uv unpacks whole wheels."""
+    written: int = 2 * 1024**3
     """All that a process writes. An index may send a thousandth of it, compressed."""
 
 
@@ -106,8 +106,8 @@ async def _wait(process: asyncio.subprocess.Process, limits: Limits) -> int:
         if _written(process.pid) > limits.written:
             raise LimitExceededError(
                 f"the resolver was ended: it wrote more than {limits.written // 1024**2} MiB, as"
-                " happens where an index sends far more than it should; correct the index, or ask"
-                " for fewer packages",
+                " happens where an index sends far more than it should; correct the index, or raise"
+                " resolver.cacheSize of the configuration",
                 retry=False,
             )
 

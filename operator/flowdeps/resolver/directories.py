@@ -23,9 +23,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from flowdeps.api.names import TEMPORARY
 from flowdeps.delivery.in_image.stub import stub_filename, stub_wheel
 from flowdeps.locks.access import Access
 from flowdeps.locks.image import ImageFacts
+
+WORK = f"{TEMPORARY}resolution-"
+"""How the names of the children's own directories begin, among the temporary ones."""
 
 _UNUSED_SECONDS = 24 * 3600
 _SHARED, _PRIVATE, _IMAGES, _TRASH = "shared", "private", "images", "trash"
@@ -104,6 +108,9 @@ class Directories:
                 left -= sizes[one]
                 self._remove(one, replaced=too_much)
         self._measured = {one: size for one, size in sizes.items() if one.exists()}
+        for one in Path(tempfile.gettempdir()).glob(f"{WORK}*"):  # of a process that was killed
+            if (_used(one) or oldest) < oldest:
+                shutil.rmtree(one, ignore_errors=True)
 
     def _all(self) -> Iterator[Path]:
         for kind in (_SHARED, _PRIVATE, _IMAGES):

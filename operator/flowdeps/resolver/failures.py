@@ -34,7 +34,7 @@ _MOST_NAMED = 5
 
 _LIMIT_SIGNALS = {
     signal.SIGXCPU: "it took too much time",
-    signal.SIGXFSZ: "it wrote too large a file",
+    signal.SIGXFSZ: "it wrote too large a file (a quarter of resolver.cacheSize is allowed)",
     signal.SIGKILL: "it was killed, as happens where memory is short",
 }
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flowdeps.api.allowed import origin_of
-from flowdeps.api.names import TEMPORARY
 from flowdeps.locks.index import Index
 from flowdeps.resolver import guard
 from flowdeps.resolver.child import Limits, run_child
+from flowdeps.resolver.directories import WORK
 from flowdeps.resolver.errors import (
     IndexRefusedError,
     IndexUnavailableError,
@@ -48,7 +48,7 @@ class Network:
 
     @property
     def is_open(self) -> bool:
-        """Whether all networks are open, so that nothing has to be looked at."""
+        """Whether all networks are open, so that no address has to be looked at."""
         return {4, 6} <= {
             one.version for one in map(ipaddress.ip_network, self.allowed) if one.prefixlen == 0
         }
@@ -110,12 +110,17 @@ async def guarded(
 ) -> AsyncIterator[Passage]:
     """Let a resolution reach the ``network`` (None: all that we do), through a proxy that ends with
     it; ``credentials``: there are some for the ``index``. Raises ResolverError."""
-    if network is None or network.is_open:
+    other = _unguardable()
+    if network is None or (other and network.is_open):
         yield Passage()
         return
-    _check_proxies()
+    if other:
+        raise ResolverError(
+            f"{other} of the operator is no HTTP proxy, so that it can't be seen where an index"
+            ' is; name one, or open all networks: index.allowedNetworks: ["0.0.0.0/0", "::/0"]'
+        )
     with (
-        tempfile.TemporaryDirectory(prefix=TEMPORARY) as name,
+        tempfile.TemporaryDirectory(prefix=WORK) as name,
         socket.create_server(("127.0.0.1", 0), backlog=128) as listening,
     ):
         directory = Path(name)
@@ -146,17 +151,16 @@ async def guarded(
             yield Passage(listening.getsockname()[1], directory)
         finally:
             serving.cancel()
-            await asyncio.wait([serving])
+            await asyncio.gather(serving, return_exceptions=True)
 
 
 def _is_way(name: str) -> bool:
     return name.lower() in {*_PROXIES, "no_proxy", "ssl_cert_file", "ssl_cert_dir"}
 
 
-def _check_proxies() -> None:
+def _unguardable() -> str:
+    """Return the name of a variable of ours whose proxy is not one of HTTP; empty: none."""
     for name, value in os.environ.items():
         if name.lower() in _PROXIES and "://" in value and not value.lower().startswith("http"):
-            raise ResolverError(
-                f"{name} of the operator is no HTTP proxy, so that it can't be seen where an index"
-                ' is; name one, or open all networks: index.allowedNetworks: ["0.0.0.0/0", "::/0"]'
-            )
+            return name
+    return ""

@@ -122,7 +122,6 @@ class Resolver:
             raise UnsatisfiableError(await off_loop(describe_differences, different))
         access, now = access or Access(), self._now()
         job = Job(request=request, previous=previous, keep=keep, access=access, now=now)
-        full = False
         try:
             async with asyncio.timeout(self._limits.timeout):
                 return await self._within_reach(job)
@@ -132,10 +131,8 @@ class Resolver:
                 "the index may be slow, or the requirements may need bounds"
             ) from None
         except DiskFullError:
-            full = True
+            await self._uv.clear()
             raise
-        finally:
-            await asyncio.to_thread(self._uv.tidy, everything=full)
 
     async def _within_reach(self, job: Job) -> Resolution:
         """Resolve through the proxy that keeps the children to the network that they may reach."""

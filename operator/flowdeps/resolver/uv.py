@@ -1,5 +1,6 @@
 """Runs uv once, for one platform of a request, in a directory that exists as long as the child."""
 
+import asyncio
 import errno
 import os
 import sys
@@ -17,7 +18,6 @@ from packaging.utils import NormalizedName
 from uv import find_uv_bin
 
 import flowdeps
-from flowdeps.api.names import TEMPORARY
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.platforms import Pins, Versions
@@ -27,7 +27,7 @@ from flowdeps.locks.request import LockRequest
 from flowdeps.resolver import command
 from flowdeps.resolver.advice import advise
 from flowdeps.resolver.child import ChildEnd, Limits, run_child
-from flowdeps.resolver.directories import Directories
+from flowdeps.resolver.directories import WORK, Directories
 from flowdeps.resolver.errors import (
     DiskFullError,
     LimitExceededError,
@@ -50,6 +50,16 @@ _SYSTEM = (
     *(str(Path(one.__file__ or "").parents[1]) for one in (packaging, certifi)),
 )
 """What programs, uv and Python among them, read of a machine. Nothing of it is a secret."""
+
+
+def _libraries() -> set[str]:
+    """Return where our own libraries are: not all systems have them in /usr."""
+    try:
+        lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return set()  # no Linux, so that nothing is closed
+    files = (line.split(maxsplit=5)[-1] for line in lines)
+    return {str(Path(one).parent) for one in files if one.startswith("/") and ".so" in one}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,16 +87,17 @@ class Uv:
         self._program = str(program or find_uv_bin())
         self._limits = limits
         self._directories = Directories(cache.absolute(), size=cache_size)
+        self._libraries = _libraries()
         self._default = ""
 
-    def tidy(self, *, everything: bool = False) -> None:
-        """Remove what is too much of the caches; ``everything``: all that isn't used."""
-        self._directories.tidy(everything=everything)
+    async def clear(self) -> None:
+        """Remove all of the caches that isn't used."""
+        await asyncio.to_thread(self._directories.tidy, everything=True)
 
     async def compile(self, job: Job, platform: str, versions: Versions) -> Resolved:
         """Resolve a request for one platform; ``versions`` are preferred. Raises ResolveError."""
         request, image = job.request, job.request.image
-        with tempfile.TemporaryDirectory(prefix=TEMPORARY) as name:
+        with tempfile.TemporaryDirectory(prefix=WORK) as name:
             text, messages = await self._resolve(job, platform, versions, directory=Path(name))
         try:
             resolved = await off_loop(
@@ -116,7 +127,7 @@ class Uv:
             name: pin.version for name, pin in pins.items() if (name, pin.version) not in job.pages
         }
         if missing:
-            with tempfile.TemporaryDirectory(prefix=TEMPORARY) as name:
+            with tempfile.TemporaryDirectory(prefix=WORK) as name:
                 directory = Path(name)
                 urls = job.request.index.urls or (await self._default_index(job, directory),)
                 trusted = _trusted() if job.access.ca else ""
@@ -160,17 +171,20 @@ class Uv:
             command.files, request, versions, platform=platform, access=access, trusted=trusted
         )
         environment = self._prepare(job, directory, access, files)
-        async with self._used(job) as (cache, stubs):
-            arguments = await off_loop(
-                command.arguments,
-                request,
-                platform=platform,
-                cache=cache,
-                stubs=stubs,
-                now=job.now,
-            )
-            places = [str(one) for one in (cache, stubs) if one]
-            ended = await self._run(job, arguments, environment, directory, reads=places)
+        try:
+            async with self._used(job) as (cache, stubs):
+                arguments = await off_loop(
+                    command.arguments,
+                    request,
+                    platform=platform,
+                    cache=cache,
+                    stubs=stubs,
+                    now=job.now,
+                )
+                places = [str(one) for one in (cache, stubs) if one]
+                ended = await self._run(job, arguments, environment, directory, reads=places)
+        finally:
+            await asyncio.to_thread(self._directories.tidy)
         if ended.code != 0:
             error = await off_loop(
                 to_error,
@@ -221,7 +235,8 @@ class Uv:
     def _reads(self, environment: Mapping[str, str]) -> list[str]:
         """Return what a child has to read besides what is its own."""
         certificates = [environment.get(name, "") for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")]
-        return [*_SYSTEM, str(Path(self._program).parent), *filter(None, certificates)]
+        places = (*_SYSTEM, str(Path(self._program).parent), *self._libraries, *certificates)
+        return [one for one in places if one]
 
     @asynccontextmanager
     async def _used(self, job: Job) -> AsyncIterator[tuple[Path, Path | None]]:

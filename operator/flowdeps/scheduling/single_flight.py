@@ -5,11 +5,15 @@ it asks something else, or nothing any more, it has withdrawn its question.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from flowdeps.scheduling.tracking import RETRY_SETTLED, Failure, K, R, T, Tracked, Tracker, V
+
+_UNASKED = 60.0
+"""Seconds that an answer is kept at most that nobody has asked for last: others may still."""
 
 
 @dataclass(kw_only=True)
@@ -19,8 +23,12 @@ class SingleFlight(Tracker[K, T, V, R]):
     what: str
     """Names the questions in the log."""
     keep: float = 60.0
-    """Seconds that an answer is kept."""
+    """Seconds that an answer is kept, if whoever asked for it has asked nothing else since."""
     _waiting: dict[K, T] = field(default_factory=dict, init=False)
+    _asked: dict[K, T] = field(default_factory=dict, init=False)
+    """What each key has asked last."""
+    _askers: dict[T, set[K]] = field(default_factory=lambda: defaultdict(set), init=False)
+    """The keys that have asked a question last."""
 
     def ask(self, key: K, question: T, find: Callable[[], Awaitable[V]]) -> V | Failure[R] | None:
         """Return the answer to a question; None: `key` is called when it is there.
@@ -28,8 +36,10 @@ class SingleFlight(Tracker[K, T, V, R]):
         `find` finds it, and is only called where no earlier call of it is under way.
         """
         self.tidy()
-        if self._waiting.get(key) != question:
+        if self._asked.get(key) != question:
             self.withdraw(key)
+            self._asked[key] = question
+            self._askers[question].add(key)
         tracked = self._tracked.setdefault(question, Tracked())
         if tracked.value is not None:
             return tracked.value
@@ -44,12 +54,16 @@ class SingleFlight(Tracker[K, T, V, R]):
     @contextmanager
     def asking(self, key: K) -> Iterator[None]:
         """Withdraw what `key` waits for and does not ask again in here."""
-        before = self._waiting.pop(key, None)
+        waited, asked = self._waiting.pop(key, None), self._asked.pop(key, None)
+        if asked is not None:
+            self._askers[asked].discard(key)
         try:
             yield
         finally:
-            if before is not None and self._waiting.get(key) != before:
-                self._leave(self._tracked[before], key)
+            if waited is not None and self._waiting.get(key) != waited:
+                self._leave(self._tracked[waited], key)
+            if asked is not None and not self._askers[asked]:
+                del self._askers[asked]
 
     def withdraw(self, key: K) -> None:
         """Withdraw what `key` waits for."""
@@ -68,7 +82,8 @@ class SingleFlight(Tracker[K, T, V, R]):
         """Forget answers that are old; to be called now and then."""
         now = self.clock()
         for question, tracked in list(self._tracked.items()):
-            kept = self.keep if tracked.value is not None else 2 * RETRY_SETTLED
+            kept = self.keep if question in self._askers else min(self.keep, _UNASKED)
+            kept = kept if tracked.value is not None else 2 * RETRY_SETTLED
             if tracked.task is None and now - tracked.tried > kept:
                 del self._tracked[question]
 

@@ -190,12 +190,13 @@ class Claims:
         """Return who has the ConfigMap in a set's own namespace: that set.
 
         But earlier versions had copies for pools under such names, which runs that they started may
-        still mount. A set that has one there keeps it until it has deleted it.
+        still mount. A set that has one there keeps it until it has deleted it, which one that
+        can't be read never does.
         """
         host = SetKey(location.namespace, location.key)
         view = self._store.config_maps.get((location.namespace, location.live_name))
         guest = self._store.sets.get(view.holder) if view else None
-        if guest is None or guest.meta.deleting:
+        if guest is None or guest.spec is None or guest.meta.deleting:
             return host
         return guest.key if any(ref.key == location.key for ref in guest.pool_refs) else host
 

@@ -410,6 +410,15 @@ def test_nothing_that_runs_is_entered_or_changed(account: Account) -> None:
     assert account.delete(body) == ""
 
 
+def test_pods_of_others_stay(account: Account, cluster: ControlPlane) -> None:
+    """Those without our label, whatever their name, and those without our name."""
+    nameless = _with(_pod(), name="theirs")
+    unlabelled = _with(_pod(), name="flowdeps-theirs", labels={})
+    apply(cluster, nameless, unlabelled)
+    assert _NOT_OURS in account.delete(nameless)
+    assert _NOT_OURS in account.delete(unlabelled)
+
+
 def _event(**changes: Any) -> Body:
     about = {"apiVersion": API_VERSION, "kind": KIND, "name": "ml", "namespace": _NAMESPACE}
     return {

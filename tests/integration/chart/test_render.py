@@ -112,8 +112,8 @@ def test_the_policy_knows_the_account_and_what_the_configuration_adds(helm: Helm
     [condition] = policy["spec"]["matchConditions"]
     assert condition["expression"].endswith('== "system:serviceaccount:flowdeps:mine"')
     variables = {one["name"]: one["expression"] for one in policy["spec"]["variables"]}
-    added = json.loads(variables["podKeys"].partition("{} : ")[2])
-    assert added == {**config["pods"]["labels"], **config["pods"]["annotations"]}
+    added = json.loads(variables["podKeys"].partition("[] : ")[2])
+    assert added == [config["pods"]["labels"], config["pods"]["annotations"]]
 
 
 def test_the_network_policy_opens_what_the_values_name(helm: Helm) -> None:

@@ -14,6 +14,10 @@ from tests.integration.cli.support import Shell, set_text
 BOTH = ("linux/amd64", "linux/arm64")
 
 
+_OPEN = {"index": {"allowedNetworks": ["127.0.0.0/8"]}}
+"""Of a configuration: indexes may be on this machine."""
+
+
 @pytest.fixture
 def stocked(index: Index) -> Index:
     """beta needs alpha; alpha has two versions."""
@@ -285,7 +289,7 @@ def test_the_configuration_decides_as_in_the_operator(shell: Shell, stocked: Ind
     affected = {"package": package, "ranges": [{"type": "ECOSYSTEM", "events": [flaw]}]}
     shell.write("GHSA-1.json", json.dumps({"id": "GHSA-1", "affected": [affected]}))
     database = {"vulnerabilities": {"database": str(shell.directory)}}
-    shell.write("config.yaml", yaml.safe_dump(database))
+    shell.write("config.yaml", yaml.safe_dump({**database, **_OPEN}))
     shell.write("set.yaml", set_text(["beta"], index=stocked.url))
     plain = shell.flowdeps("lock", "set.yaml")
     avoided = shell.flowdeps("lock", "set.yaml", "--config", "config.yaml")
@@ -311,9 +315,23 @@ def test_the_configuration_decides_as_in_the_operator(shell: Shell, stocked: Ind
     assert done.err.startswith(f"flowdeps: IndexNotAllowed: spec.index.url: {stocked.url} is not")
 
 
+def test_the_configuration_guards_the_network(shell: Shell, stocked: Index) -> None:
+    """As in the operator; who asks without one asks from their own place."""
+    shell.write("set.yaml", set_text(["alpha"], index=stocked.url))
+    shell.write("config.yaml", "{}")
+    stocked.forget()
+    done = shell.flowdeps("lock", "set.yaml", "--config", "config.yaml")
+    assert (done.status, done.out, stocked.requests) == (1, "", [])
+    assert "flowdeps: IndexNotAllowed: 127.0.0.1:" in done.err
+    assert "index.allowedNetworks" in done.err
+    shell.write("config.yaml", yaml.safe_dump(_OPEN))
+    for argv in (("set.yaml",), ("set.yaml", "--config", "config.yaml")):
+        assert shell.flowdeps("lock", *argv).status == 0
+
+
 def test_a_database_that_can_not_be_read_is_noted(shell: Shell, stocked: Index) -> None:
     """As in the operator: nothing is known then, and nothing held back."""
-    config = {"vulnerabilities": {"database": str(shell.directory / "missing")}}
+    config = {"vulnerabilities": {"database": str(shell.directory / "missing")}, **_OPEN}
     shell.write("config.yaml", yaml.safe_dump(config))
     shell.write("set.yaml", set_text(["alpha"], index=stocked.url) + "  vulnerabilities: Block\n")
     done = shell.flowdeps("lock", "set.yaml", "--config", "config.yaml")

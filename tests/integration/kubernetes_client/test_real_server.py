@@ -354,6 +354,45 @@ async def test_a_deletion_may_be_of_one_version(client: Cluster, namespace: str)
     assert await client.get_config_map(namespace, "flowdeps-ml") is None
 
 
+@pytest.mark.parametrize("kind", ["ConfigMap", "Secret"])
+async def test_a_write_may_be_in_place_of_one_version(
+    client: Cluster, namespace: str, kind: str
+) -> None:
+    """What was changed since it was looked at, or made anew, or is gone, is refused, and stays as
+    it is; in place of what is there it is written, and again it is no write."""
+    is_secret = kind == "Secret"
+    apply = client.apply_secret if is_secret else client.apply_config_map
+    get = client.get_secret if is_secret else client.get_config_map
+    delete: Any = client.delete_secret if is_secret else client.delete_config_map
+
+    def body(text: str, seen: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        made = {**_config_map(namespace, a=text), "kind": kind}
+        same = ("uid", "resourceVersion") if seen else ()
+        meta = made["metadata"] | {name: seen["metadata"][name] for name in same if seen}
+        return {**made, "metadata": meta}
+
+    async def refused(seen: Mapping[str, Any]) -> None:
+        with pytest.raises(ClusterError) as caught:
+            await apply(body("eg==", seen))
+        assert caught.value.status in {404, 409, 422}
+
+    first = await apply(body("eA=="))
+    second = await apply(body("eQ==", first))
+    assert second["data"] == {"a": "eQ=="}
+    assert await apply(body("eQ==", second)) == second, "it is no write"
+    target = {"namespace": namespace, "name": "flowdeps-ml", "uid": first["metadata"]["uid"]}
+    version = first["metadata"]["resourceVersion"]
+    await delete(**target, resource_version=version)
+    await refused(first)
+    assert await get(namespace, "flowdeps-ml") == second
+    await delete(**target)
+    await refused(second)
+    assert await get(namespace, "flowdeps-ml") is None
+    third = await apply(body("eA=="))
+    await refused(second)
+    assert await get(namespace, "flowdeps-ml") == third
+
+
 async def test_a_write_to_a_missing_namespace_says_so(client: Cluster) -> None:
     """The job namespace of a pool may not exist: 404 with its name."""
     with pytest.raises(ClusterError, match=MISSING) as caught:

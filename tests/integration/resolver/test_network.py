@@ -17,8 +17,11 @@ from flowdeps.resolver.confine import find_version
 from flowdeps.resolver.errors import (
     DiskFullError,
     IndexRefusedError,
+    IndexUnauthorizedError,
+    IndexUnavailableError,
     LimitExceededError,
     ResolveError,
+    ResolverError,
     UnsatisfiableError,
 )
 from flowdeps.resolver.network import Network
@@ -28,6 +31,7 @@ from tests.cluster.index import Index
 from tests.integration.resolver.support import (
     AMD64,
     EMPTY_RESOLUTION,
+    LOOPBACK,
     MakeResolver,
     ask,
     limits,
@@ -173,7 +177,7 @@ async def test_a_link_does_not_tell_whether_a_file_exists(
 
 
 async def test_a_page_that_is_large_once_it_is_unpacked_fills_no_cache(
-    resolver: Resolver, tmp_path: Path
+    make_resolver: MakeResolver, tmp_path: Path
 ) -> None:
     """An index sends 100 KB that become 100 MB: that is a limit, and the cache stays small."""
     file = {"filename": WHEEL.filename, "url": "/" + "x" * 10_000, "hashes": {"sha256": "0" * 64}}
@@ -187,6 +191,7 @@ async def test_a_page_that_is_large_once_it_is_unpacked_fills_no_cache(
 
     with site(index) as port:
         request = ask("app", index=f"http://127.0.0.1:{port}/simple/", platforms=(AMD64,))
+        resolver = make_resolver(within=limits(file=64 * MIB))
         with pytest.raises(LimitExceededError, match="it wrote too large a file"):
             await resolver.resolve(request, previous=None)
     sizes = [one.stat().st_size for one in (tmp_path / "cache").rglob("*") if one.is_file()]
@@ -208,6 +213,27 @@ time.sleep(600)
     with pytest.raises(LimitExceededError, match="it wrote more than 10 MiB") as caught:
         await resolver.resolve(request, previous=None)
     assert not caught.value.retry
+
+
+async def test_a_cache_that_grows_too_large_is_empty_for_the_next_run_of_uv(
+    index: Index, tmp_path: Path
+) -> None:
+    """A request may run uv for many times, each of which fills it anew."""
+    index.add("app", "1.0")
+    program = f"""
+cache = pathlib.Path(sys.argv[sys.argv.index("--cache-dir") + 1])
+sizes = [one.stat().st_size for one in cache.rglob("filled")]
+with open({str(tmp_path / "seen")!r}, "a") as seen:
+    seen.write(f"{{sum(sizes)}}\\n")
+(cache / "filled").write_bytes(bytes(6 * 1024 * 1024))
+os.execv("{find_uv_bin()}", ["uv", *sys.argv[1:]])
+"""
+    uv = stand_in(tmp_path / "uv", program)
+    cache = tmp_path / "cache"
+    resolver = Resolver(limits=limits(), cache=cache, cache_size=10 * MIB, network=LOOPBACK, uv=uv)
+    await resolver.resolve(ask("app", index=index.url), previous=None)
+    assert (tmp_path / "seen").read_text().split() == ["0", "0"]
+    assert not list(cache.rglob("filled"))
 
 
 async def test_a_full_disk_is_told_and_ends_by_itself(
@@ -249,12 +275,12 @@ async def test_a_disk_without_room_for_our_own_files_is_told(
 async def test_credentials_of_an_index_go_to_no_other_port_of_its_host(
     resolver: Resolver,
 ) -> None:
-    """Neither uv nor the reader of pages sends them, by a link or by a redirect."""
+    """uv sends them to who asks for some, so they are left out on the way."""
     given: dict[str, list[str | None]] = {"index": [], "other": []}
 
     def other(handler: BaseHTTPRequestHandler) -> None:
         given["other"].append(handler.headers["Authorization"])
-        send(handler, WHEEL.content)
+        send(handler, WHEEL.content, 200 if handler.headers["Authorization"] else 401)
 
     with site(other) as target:
 
@@ -268,8 +294,28 @@ async def test_credentials_of_an_index_go_to_no_other_port_of_its_host(
         with site(index) as port:
             access = Access(netrc="machine 127.0.0.1 login me password secret\n")
             request = ask("app", index=f"http://127.0.0.1:{port}/simple/", platforms=(AMD64,))
-            made = await resolver.resolve(request, previous=None, access=access)
-    assert [pin.name for pin in made.lock.pins] == ["app"]
+            with pytest.raises(IndexUnauthorizedError):
+                await resolver.resolve(request, previous=None, access=access)
     assert set(given["index"]) - {None}
     assert given["other"]
     assert set(given["other"]) == {None}
+
+
+@pytest.mark.parametrize(
+    ("networks", "error"), [((), ResolverError), (("0.0.0.0/0", "::/0"), IndexUnavailableError)]
+)
+async def test_a_proxy_that_is_not_of_http_needs_open_networks(
+    networks: tuple[str, ...],
+    error: type[ResolveError],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Through it nobody sees where an index is."""
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    network = Network(allowed=networks)
+    resolver = Resolver(limits=limits(), cache=tmp_path / "cache", network=network)
+    with pytest.raises(error) as caught:
+        await resolver.resolve(ask("app", index="http://192.0.2.1/simple/"), previous=None)
+    assert ("ALL_PROXY of the operator is no HTTP proxy" in caught.value.message) == (not networks)

@@ -53,21 +53,22 @@ class Trace:
     def command(self) -> list[str]:
         return [
             *("strace", "--follow-forks", "--seccomp-bpf", "-qq", "-e", "signal=none"),
-            *("-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", str(self.file)),
+            *("-e", "trace=connect,sendto,sendmsg,sendmmsg,getsockname", "-o", str(self.file)),
         ]
 
     def destinations(self) -> set[str]:
         """Everything that was spoken to: host:port, whether or not it answered, and the paths of
-        sockets (a cache of names would have one) that are there."""
-        found = set()
+        sockets (a cache of names would have one) that are there. A process that listens asks for
+        its own address, so that the guard of a resolution is known."""
+        found, own = set(), set()
         for line in self.file.read_text().splitlines():
             for family, rest in _ADDRESS.findall(line):
                 port, host = _PORT.search(rest), _HOST.search(rest)
                 if host and port:
-                    found.add(f"{host[1]}:{port[1]}")
+                    (own if "getsockname" in line else found).add(f"{host[1]}:{port[1]}")
                 elif family not in _KERNEL and "= -1 ENOENT" not in line:
                     found.add(f"{family} {rest}")
-        return {one for one in found if not one.startswith(_OURSELVES)}
+        return {one for one in found - own if not one.startswith(_OURSELVES)}
 
 
 @pytest.fixture
@@ -94,7 +95,8 @@ def test_flowdeps_lock_asks_the_index_and_nobody_else(
 ) -> None:
     """No name is looked up, and no other host is asked, for a lock as for a refusal."""
     shell = Shell(tmp_path, {})
-    config = shell.write("config.yaml", yaml.safe_dump({"index": {"url": NOWHERE}}))
+    index = {"url": NOWHERE, "allowed": [private.url]}
+    config = shell.write("config.yaml", yaml.safe_dump({"index": index}))
     for requirement, status in (("beta", 0), ("missing", 1), ("odd", 1)):
         body = set_body("lone", [requirement], index={"url": private.url})
         shell.write("set.yaml", yaml.safe_dump(body))
@@ -126,7 +128,8 @@ def test_the_operator_speaks_to_its_cluster_prefect_and_the_index(
     index where theirs lacks a package, no place that a package names, no name server, and nobody
     who would like to know how the libraries are used."""
     prefect_api.create_pool("airtight", image="example.com/flows:1")
-    start_operator(index={"url": NOWHERE}, wrapper=trace.command)
+    index = {"url": NOWHERE, "allowed": [private.url]}
+    start_operator(index=index, wrapper=trace.command)
     ours = {"url": private.url}
     apply(
         cluster,

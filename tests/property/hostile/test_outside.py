@@ -142,6 +142,7 @@ wheels = [{ url = "https://example.com/a-1.0-py3-none-any.whl", hashes = { sha25
 
 @given(spoilt(_PYLOCK) | texts)
 @example("a = " + "[" * 5000)
+@example(_PYLOCK.replace("example.com", "[example.com"))
 @example(_PYLOCK.replace("py3-none", ".".join("abcdefghijkl" * 20)))
 def test_any_resolution_is_read_or_refused(text: str) -> None:
     """As uv writes it, in which an index has its say."""
@@ -244,11 +245,8 @@ def test_any_template_takes_the_fragment_or_says_why_not(template: Any) -> None:
     find_all(template)
     KUBERNETES.view(template)
     remove(template)
-    try:
+    with suppress(MergeRefusedError):
         merged = KUBERNETES.merge(template, _FRAGMENT)
-    except MergeRefusedError as error:
-        assert error.message  # noqa: PT017 - it may be right
-        return
-    assert KUBERNETES.merge(merged, _FRAGMENT) == merged
-    remove(merged)
-    remove(KUBERNETES.merge(merged, replace(_FRAGMENT, default="ml")))
+        assert KUBERNETES.merge(merged, _FRAGMENT) == merged
+        remove(merged)
+        remove(KUBERNETES.merge(merged, replace(_FRAGMENT, default="ml")))

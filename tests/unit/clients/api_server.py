@@ -47,6 +47,10 @@ class ApiServer:
     written: list[Body] = field(default_factory=list)
     """What was carried out."""
 
+    def __post_init__(self) -> None:
+        # As Go writes it.
+        self._texts = [json.dumps(one).replace("<", "\\u003c").encode() for one in self.objects]
+
     async def respond(self, request: web.BaseRequest) -> web.StreamResponse:
         self.requests.append((request.method, request.path))
         self.times.append(asyncio.get_running_loop().time())
@@ -69,7 +73,9 @@ class ApiServer:
         self.limits.append(limit)
         end = start + limit
         meta = {"continue": str(end)} if end < len(self.objects) else {}
-        return web.json_response({"items": self.objects[start:end], "metadata": meta})
+        items = b",".join(self._texts[start:end])
+        body = b'{"items": [%s], "metadata": %s}' % (items, json.dumps(meta).encode())
+        return web.Response(body=body, content_type="application/json")
 
     @asynccontextmanager
     async def client(

@@ -169,7 +169,9 @@ def test_what_python_would_run_as_it_starts_is_left_out(
     """In site-packages it would come behind one of the image; in front it would take its place.
     Whatever kind of module it is, and whichever directory of the wheel it came from, or a .pth file
     names; a package that has one inside keeps it."""
-    kept = {"alpha/sitecustomize.py": "", "sitecustomized.py": "", "alpha.pth": "more\n"}
+    odd = f"../more\n\0\n{'x' * 5000}\nmore/sitecustomize.py\nimport os\n.\nmore\njson\nmore\n"
+    kept = {"alpha/sitecustomize.py": "", "sitecustomized.py": "", "alpha.pth": odd}
+    kept |= {"directory.pth/file": "", "json/file": ""}
     line = pin(index, "alpha", "1.0", modules={file: "1 / 0\n", **kept})
     either.write(line, index=at(index))
     outcome = either.run()

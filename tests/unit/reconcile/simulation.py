@@ -207,7 +207,8 @@ class MemoryCluster:
             raise ClusterError(404, "NotFound", f'namespaces "{where[0]}" not found')
         made, known = _copied(body), self.maps.get(where)
         if known is None:
-            self._check_same({"metadata": {"uid": "none", "resourceVersion": "none"}}, made)
+            if "uid" in made["metadata"]:
+                raise ClusterError(404, "NotFound", f'configmaps "{where[1]}" not found')
             self._made += 1
             made["metadata"]["uid"] = f"uid-{self._made}"
         else:

@@ -183,6 +183,25 @@ def test_what_somebody_else_made_meanwhile_is_not_written_over(where: str) -> No
     play(script)
 
 
+def test_a_copy_that_went_unseen_is_written_again() -> None:
+    """Its deletion was told by no watch, so the write names a version that is not there."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.namespaces.add("jobs")
+        sim.prefect.make("k", namespace="jobs")
+        sim.cluster.apply("ml", pools=["k"])
+        await settled(sim)
+        async with sim.operator():
+            await asyncio.sleep(5 * MINUTE)
+            del sim.cluster.maps["jobs", mounted_name("ml", pool="k")]
+            sim.cluster.apply("ml", pools=["k"], requirements=["alpha"])
+            await asyncio.sleep(MINUTE)
+            assert sim.pins("ml", namespace="jobs", pool="k") == "alpha==1.0"
+            assert sim.ready("ml") == ("True", "Ready")
+
+    play(script)
+
+
 def test_copies_are_not_written_when_home_was_not() -> None:
     """A quota in the set's namespace refuses the new lock: no run gets it, and the revision in
     service stays."""

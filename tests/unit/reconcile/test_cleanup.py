@@ -82,6 +82,22 @@ def test_without_prefect_the_copies_in_job_namespaces_go_too() -> None:
     play(script, workPools=POOLS, watchNamespaces=["flows"])
 
 
+def test_a_secret_goes_that_an_earlier_version_named() -> None:
+    """Its name had no pool, and its ConfigMap is gone: statuses lead to it."""
+
+    async def script(sim: Simulation) -> None:
+        await serve(sim)
+        name = mounted_name("ml", pool="k")
+        before = sim.cluster.secrets["jobs", mounted_name("ml")] = sim.cluster.secrets["jobs", name]
+        before["metadata"]["name"] = mounted_name("ml")
+        del sim.cluster.secrets["jobs", name]
+        assert ("jobs", mounted_name("ml")) in left(sim)
+        assert await clean_up(sim) == []
+        assert left(sim) == set()
+
+    play(script, workPools=POOLS, watchNamespaces=["flows"])
+
+
 def test_a_secret_of_another_operator_stays() -> None:
     """In a shared job namespace it may have a name that a status of ours tells."""
 

@@ -11,7 +11,7 @@ import pytest
 from flowdeps.api.names import mounted_name
 from flowdeps.vulnerabilities.load import Advisories
 from flowdeps.vulnerabilities.osv import Builder
-from tests.unit.reconcile.simulation import MemoryImage, Simulation
+from tests.unit.reconcile.simulation import OPEN, MemoryImage, Simulation
 from tests.unit.reconcile.test_life import DAY, HOUR, MINUTE, play, settled
 
 IMAGE = "registry.example.com/flows:1"
@@ -748,7 +748,7 @@ def test_credentials_reach_the_resolver_and_the_runs_and_follow_a_rotation() -> 
             await asyncio.sleep(2 * MINUTE)
             assert netrc(sim, "jobs") is None
 
-    play(script)
+    play(script, workPools=[OPEN | {"jobNamespaces": ["jobs"]}])
 
 
 def test_an_index_that_is_not_allowed_is_not_asked() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -35,7 +35,7 @@ class _Overload:
                 self.refused += 1
                 raise self._error
 
-        sim.cluster._turn = before  # type: ignore[method-assign]
+        cast("Any", sim.cluster)._turn = before
         for name in _WRITES:
             setattr(sim.cluster, name, self._around(getattr(sim.cluster, name)))
 
@@ -144,7 +144,7 @@ def test_a_webhook_that_does_not_answer_is_told() -> None:
         async def refuse(_: Any) -> Any:
             raise ClusterError(500, "InternalError", refusal)
 
-        sim.cluster.apply_config_map = refuse  # type: ignore[method-assign, assignment]
+        cast("Any", sim.cluster).apply_config_map = refuse
         async with sim.operator():
             sim.cluster.apply("a", requirements=["alpha"])
             await asyncio.sleep(300)

@@ -195,3 +195,24 @@ def test_a_secret_that_is_written_while_its_key_changes_hands_is_nobodys() -> No
         await settled(sim)
 
     play(script, workPools=POOLS)
+
+
+def test_a_secret_that_nothing_leads_to_passes_to_nobody() -> None:
+    """Somebody deleted the ConfigMap beside it, and then its set went: who gets the key next
+    doesn't get what was left."""
+
+    async def script(sim: Simulation) -> None:
+        stage(sim)
+        async with sim.operator():
+            apply(sim, "first", index=INDEX)
+            await asyncio.sleep(MINUTE)
+            apply(sim, "second", namespace="team")
+            await asyncio.sleep(MINUTE)
+        assert COPY in sim.cluster.secrets
+        sim.cluster.maps.pop(COPY)
+        sim.cluster.sets.pop(("flows", "first"))
+        await settled(sim)
+        assert sim.cluster.maps[COPY]["metadata"]["labels"][SET_LABEL] == "second"
+        assert COPY not in sim.cluster.secrets
+
+    play(script, workPools=POOLS)

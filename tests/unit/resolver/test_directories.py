@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 import time
 import zipfile
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 
 from flowdeps.locks.access import Access
 from flowdeps.locks.image import Distribution, ImageFacts
-from flowdeps.resolver.directories import Directories
+from flowdeps.resolver.directories import WORK, Directories
 
 SIX = Distribution("typing-extensions", "4.15.0+own.1", ("six>=1",))
 OLD = Distribution("six", "1.17.0")
@@ -164,6 +165,20 @@ def test_a_removal_that_was_interrupted_is_completed(
     assert [one.stat().st_size for one in tmp_path.rglob("page")] == [2 * MIB]
     made(tmp_path, size=MIB).tidy()
     assert not list(tmp_path.rglob("page"))
+
+
+def test_what_a_killed_operator_left_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The children's own directories, with credentials in them, after a day; no others."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left, used, other = (tmp_path / name for name in (f"{WORK}left", f"{WORK}used", "flowdeps-x"))
+    for path in (left, used, other):
+        path.mkdir()
+        (path / "netrc").touch()
+        age(path, 2 * DAY if path != used else DAY / 2)
+    made(tmp_path / "cache").tidy()
+    assert [one.exists() for one in (left, used, other)] == [False, True, True]
 
 
 def test_what_an_older_version_cached_is_removed(tmp_path: Path) -> None:

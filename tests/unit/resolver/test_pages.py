@@ -1,8 +1,11 @@
 """What the program that reads an index's pages makes of them."""
 
 import json
+import socket
 from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from packaging.utils import canonicalize_name
@@ -136,3 +139,46 @@ async def test_the_reader_is_confined(tmp_path: Path) -> None:
     """It ends at the limits of uv's."""
     with pytest.raises((LimitExceededError, ResolverError)):
         await pages({"x": GOOD}, tmp_path, limits=Limits(memory=8 * 1024**2))
+
+
+@pytest.mark.parametrize("scheme", ["ftp", "file"])
+async def test_a_redirection_leads_to_the_web_only(scheme: str, tmp_path: Path) -> None:
+    """Other protocols know no proxy, so that nobody would look at the address."""
+    (tmp_path / "x").write_bytes(GOOD.body)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        other.settimeout(0)
+        port = other.getsockname()[1]
+        place = f"127.0.0.1:{port}/x" if scheme == "ftp" else f"{tmp_path}/x"
+        found = await redirected(f"{scheme}://{place}", tmp_path)
+        assert "x/ can't be read" in found["x"].error
+        with pytest.raises(BlockingIOError):
+            other.accept()
+
+
+async def redirected(to: str, tmp_path: Path) -> dict[str, Page]:
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", to)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            found = await read_pages(
+                {canonicalize_name("x"): "1.0"},
+                ask("x", index="http://unused.example.com/"),
+                (f"http://127.0.0.1:{server.server_port}/",),
+                environment={"UV_HTTP_TIMEOUT": "5"},
+                directory=tmp_path,
+                limits=Limits(),
+            )
+        finally:
+            server.shutdown()
+            thread.join()
+    return {str(name): page for name, page in found.items()}

@@ -389,6 +389,29 @@ def test_a_question_of_two_namespaces_is_answered_when_either_has_its_turn() -> 
     virtual.run(main())
 
 
+def test_an_answer_that_nobody_asks_for_any_more_is_soon_forgotten() -> None:
+    """A set that is edited all the time does not fill the memory with locks; whoever still asks
+    has its own for the whole time."""
+
+    async def main() -> None:
+        desk = Desk(LOCK)
+        desk.resolutions.keep = 600.0
+        desk.ask(B, "mine")
+        for number in range(20):
+            desk.ask(A, str(number))
+            await asyncio.sleep(11)
+        assert desk.ask(B, "mine") is LOCK
+        assert len(desk.resolutions._tracked) <= 2 + 60 // 11 + 1
+        desk.resolutions.withdraw(A)
+        desk.resolutions.withdraw(B)
+        await asyncio.sleep(61)
+        desk.resolutions.tidy()
+        assert desk.resolutions._tracked == {}
+        assert not desk.resolutions._askers
+
+    virtual.run(main())
+
+
 def test_closing_ends_what_is_under_way_and_calls_nobody() -> None:
     """At the operator's end resolvers are cancelled, and have ended when `close` has."""
 

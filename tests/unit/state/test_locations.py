@@ -221,7 +221,9 @@ def test_a_set_waits_for_its_home_while_another_has_an_earlier_copy_there() -> N
     assert _holds(copy, of=(host, _FIRST), location=home) == _FIRST.key
     assert _holds(of=(host, _FIRST), location=home) == host.key
     left = entry("x", namespace="n", pools=[{"name": "a", "key": "other"}], created=_NEW)
-    assert _holds(copy, of=(host, left), location=home) == host.key
+    broken = entry("x", namespace="n", pools=["a"], created=_NEW, requirements=["no good"])
+    for guest in (left, broken):
+        assert _holds(copy, of=(host, guest), location=home) == host.key
 
 
 def test_a_holder_stays_while_its_pool_was_not_seen() -> None:

@@ -7,6 +7,7 @@ from prometheus_client import generate_latest
 
 from flowdeps.app import gauges
 from flowdeps.app.service import Service
+from flowdeps.state.store import SetKey
 from tests.unit.reconcile.simulation import MemoryImage, Simulation
 from tests.unit.reconcile.test_life import DAY, HOUR, MINUTE, OUTAGE, play
 
@@ -50,6 +51,26 @@ def test_sets_are_counted_by_their_conditions() -> None:
         assert HOUR - MINUTE < stalled <= HOUR
         assert value(found, "queue_delayed") == 3  # two refreshes, and another try
         assert value(found, "queue_ready") == 0
+
+    play(script)
+
+
+def test_what_somebody_writes_into_a_status_makes_no_series() -> None:
+    """Conditions that the operator doesn't know, and reasons that it has not."""
+
+    async def script(sim: Simulation) -> None:
+        async with sim.operator() as service:
+            sim.cluster.apply("ml", suspend=True)
+            await asyncio.sleep(MINUTE)
+            body = service.context.store.sets[SetKey("flows", "ml")].body
+            forged = [{"type": f"Odd{n}", "status": "True", "reason": f"Odd{n}"} for n in range(9)]
+            for one in body["status"]["conditions"]:
+                one["reason"] = f"Odd{one['type']}"
+            body["status"]["conditions"] += forged
+            found = scrape(service)
+        assert value(found, "set_conditions", "Resolved", "False", "Other") == 1
+        assert value(found, "sets", "False", "Other") == 1
+        assert not [labels for _, labels in found if any("Odd" in one for one in labels)]
 
     play(script)
 

@@ -193,7 +193,8 @@ class Cluster:
     async def apply_config_map(self, body: Body) -> Body:
         """Apply a ConfigMap; returns it as the server now has it.
 
-        With a uid and a resource version it is refused (409) where another is there.
+        With a uid and a resource version it is refused (404, 409 or 422) where that version is not
+        there.
         """
         return await self._to.apply(_path_of(_CONFIG_MAPS, body), body)
 

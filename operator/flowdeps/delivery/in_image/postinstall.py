@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from flowdeps.delivery.in_image.inventory import say
@@ -27,10 +28,14 @@ def leave_out(installed: Path) -> None:
             [installed, *added_places(installed)],
         ),
     ):
-        found = [one for place in places if place.is_dir() for one in place.iterdir()]
+        left = [place for place in places if place.is_dir()]  # some went with what Python has
+        found = [one for place in left for one in place.iterdir()]
         hiding = [one for one in found if one.name.partition(".")[0] in names]
         for one in hiding:  # a module, compiled, an extension or a package
-            shutil.rmtree(one) if one.is_dir() and not one.is_symlink() else one.unlink()
+            if one.is_dir() and not one.is_symlink():
+                shutil.rmtree(one)
+            else:
+                one.unlink(missing_ok=True)  # gone with a package, or named twice
         if hiding:
             left_out = sorted({one.name.partition(".")[0] for one in hiding})
             say(f"warning: left out {', '.join(left_out)}: {why}")
@@ -39,7 +44,8 @@ def leave_out(installed: Path) -> None:
 def added_places(installed: Path) -> Iterator[Path]:
     """Yield the directories of what was installed that its ``.pth`` files put on the path."""
     for file in sorted(installed.glob("*.pth")):
-        for line in file.read_text("utf-8", "replace").splitlines():
-            place = Path(installed, line.strip()).resolve()
-            if installed.resolve() in place.parents:
-                yield place
+        for line in file.read_text("utf-8", "replace").splitlines() if file.is_file() else ():
+            with suppress(OSError, RuntimeError, ValueError):  # too long, a circle, a null byte
+                place = Path(installed, line.rstrip()).resolve()
+                if installed.resolve() in place.parents and place.is_dir():
+                    yield place

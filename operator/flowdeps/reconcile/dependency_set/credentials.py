@@ -18,7 +18,7 @@ from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.progress import Progress
 from flowdeps.state.locations import Location, owner_of, primary_location
 from flowdeps.state.records import revisions_of
-from flowdeps.state.store import ConfigMapView, SetEntry, SetKey
+from flowdeps.state.store import Body, ConfigMapView, SetEntry, SetKey
 
 _POLL_SECONDS = 600.0
 """How often the Secrets of a set are checked: no watch and no list brings them."""
@@ -76,21 +76,35 @@ async def remove_credentials(context: Context, view: ConfigMapView) -> None:
         return
     body = await context.cluster.get_secret(view.namespace, view.name)
     if body and _is_of(view.holder, body):
-        await context.cluster.delete_secret(
-            namespace=view.namespace,
-            name=view.name,
-            uid=body["metadata"]["uid"],
-            resource_version=body["metadata"]["resourceVersion"],
-        )
+        await _delete(context, body)
+
+
+async def clear_of_others(context: Context, entry: SetEntry, namespace: str, name: str) -> None:
+    """Delete a Secret of another set where one is about to get a ConfigMap: nothing would lead to
+    it any more, and the set's runs would have it."""
+    body = await context.cluster.get_secret(namespace, name)
+    if body and _is_ours(context, body) and not _is_of(entry.key, body):
+        await _delete(context, body)
+
+
+async def _delete(context: Context, body: Body) -> None:
+    meta = body["metadata"]
+    await context.cluster.delete_secret(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        resource_version=meta["resourceVersion"],
+    )
 
 
 async def _write(
     context: Context, entry: SetEntry, namespace: str, name: str, access: Access
 ) -> None:
     async with context.turn(namespace, name):
-        view = context.store.config_maps.get((namespace, name))
+        view, home = context.store.config_maps.get((namespace, name)), primary_location(entry.key)
+        own = (namespace, name) == (home.namespace, home.live_name)
         # A copy has one by now; whose it is may have changed since it was looked at.
-        if view.holder == entry.key if view else namespace == entry.key.namespace:
+        if view.holder == entry.key if view else own:
             await _write_if_different(context, entry, namespace, name, access)
 
 
@@ -101,9 +115,7 @@ async def _write_if_different(
     data = {file: base64.b64encode(t.encode()).decode() for file, t in texts.items() if t}
     found = await context.cluster.get_secret(namespace, name)
     if found:
-        labels = _labels(found)
-        holder = SetKey(labels.get(NAMESPACE_LABEL, ""), labels.get(SET_LABEL, ""))
-        if not is_managed(labels) or context.is_foreign(holder):
+        if not _is_ours(context, found):
             return  # somebody else's has the name: the trial, or a run, will say so
         if found.get("data") == data and _is_of(entry.key, found):
             return
@@ -124,6 +136,12 @@ async def _write_if_different(
 
 def _labels_of(key: SetKey) -> dict[str, str]:
     return set_labels(namespace=key.namespace, name=key.name)
+
+
+def _is_ours(context: Context, body: Body) -> bool:
+    labels = _labels(body)
+    holder = SetKey(labels.get(NAMESPACE_LABEL, ""), labels.get(SET_LABEL, ""))
+    return is_managed(labels) and not context.is_foreign(holder)
 
 
 def _is_of(key: SetKey, body: Any) -> bool:

@@ -16,9 +16,8 @@ from flowdeps.api.reasons import Reason
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.prefect.errors import PoolsError
 from flowdeps.reconcile.context import Context
-from flowdeps.reconcile.dependency_set.credentials import remove_credentials
 from flowdeps.reconcile.dependency_set.progress import Progress
-from flowdeps.reconcile.dependency_set.publish import delete
+from flowdeps.reconcile.dependency_set.publish import delete_with_credentials
 from flowdeps.state.config_maps import is_written_for_a_set
 from flowdeps.state.locations import primary_location
 from flowdeps.state.store import PoolKey, SetEntry, SetKey
@@ -99,8 +98,7 @@ async def delete_all(context: Context, key: SetKey) -> None:
         if not (view in known or primary_location(key).has(view) or is_written_for_a_set(view)):
             continue
         try:
-            await remove_credentials(context, view)
-            await delete(context, view)
+            await delete_with_credentials(context, view)
         except ClusterError as error:
             if error.is_passing:
                 raise

@@ -23,6 +23,7 @@ from flowdeps.locks.diff import diff, summarize
 from flowdeps.locks.lock import Lock
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.credentials import (
+    clear_of_others,
     may_have_credentials,
     remove_credentials,
 )
@@ -83,6 +84,13 @@ def _kept_back(
             Reason.CREDENTIALS_NOT_ALLOWED, f'work pool "{location.pool}": {text}'
         )
     return context.conflict(entry, location)
+
+
+async def delete_with_credentials(context: Context, view: ConfigMapView) -> None:
+    """Delete one of our ConfigMaps, and before it the Secret beside it, if that is of its set."""
+    async with context.turn(view.namespace, view.name):
+        await remove_credentials(context, view)
+        await delete(context, view)
 
 
 async def delete(context: Context, view: ConfigMapView) -> None:
@@ -161,10 +169,9 @@ async def _publish_at(
         if view is None and location.pool and not desired.immutable:
             await _take_along(context, entry, location)
         async with context.turn(desired.namespace, desired.name):
-            if view and view.holder != entry.key:
-                # First: nothing leads to them once the ConfigMap is ours, and our runs would have
-                # them. The former set writes none meanwhile, as it is our turn, nor after.
-                await remove_credentials(context, view)
+            if view is None or view.holder != entry.key:
+                # The former set writes none meanwhile, as it is our turn, nor after.
+                await clear_of_others(context, entry, desired.namespace, desired.name)
             await _apply(context, desired, lock.render(), view)
         if view and view.holder != entry.key:
             context.queue.add(view.holder)  # it serves here no longer
@@ -195,15 +202,18 @@ async def _take_along(context: Context, entry: SetEntry, location: Location) -> 
 
 
 async def _apply(context: Context, desired: Desired, text: str, view: ConfigMapView | None) -> None:
-    """Write a ConfigMap in place of what was looked at, and of nothing else (409)."""
+    """Write a ConfigMap in place of what was looked at; raises a conflict (409) where that is not
+    there any more, which is looked at anew then."""
     if view and desired.must_be_replaced(view):
         await delete(context, view)
         view = None
     try:
         body = await context.cluster.apply_config_map(desired.body(text, instead_of=view))
     except ClusterError as error:
-        if error.status == 409 and view:
-            context.store.remove_config_map(view.namespace, view.name, view.uid)  # look again
+        # Another version, no object, or one that was made anew.
+        if view and error.status in {404, 409, 422}:
+            context.store.remove_config_map(view.namespace, view.name, view.uid)
+            raise ClusterError(409, error.reason, str(error)) from None
         raise
     context.store.put_config_map(body)
 

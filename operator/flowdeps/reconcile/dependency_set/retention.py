@@ -24,9 +24,8 @@ from flowdeps.api.times import parse_time
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.prefect.errors import PoolsError
 from flowdeps.reconcile.context import Context
-from flowdeps.reconcile.dependency_set.credentials import remove_credentials
 from flowdeps.reconcile.dependency_set.progress import Progress
-from flowdeps.reconcile.dependency_set.publish import delete
+from flowdeps.reconcile.dependency_set.publish import delete_with_credentials
 from flowdeps.state.config_maps import is_written_for_a_set, obsolete
 from flowdeps.state.locations import Location, primary_location
 from flowdeps.state.records import revisions_of
@@ -80,10 +79,9 @@ async def prune(context: Context, progress: Progress) -> Outcome:
         if where in used or now < left.get(where, now - GRACE) + GRACE:
             continue
         try:
-            await remove_credentials(context, view)
-            await delete(context, view)
+            await delete_with_credentials(context, view)
         except ClusterError as error:  # what may not be deleted keeps nothing else
-            if error.status == 0:
+            if error.is_passing:
                 raise
             refused.append(error)
             continue

@@ -14,30 +14,23 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from flowdeps.api.names import mounted_name
 from flowdeps.api.reasons import Reason
-from flowdeps.api.spec import WorkPoolRef
 from flowdeps.clients.prefect.client import Pool
 from flowdeps.clients.prefect.errors import PoolsError
-from flowdeps.delivery.choice import NONE, find
-from flowdeps.delivery.kinds import for_type, remove, unsupported
-from flowdeps.delivery.kinds.kind import Fragment, MergeRefusedError
+from flowdeps.delivery.choice import find
+from flowdeps.delivery.kinds import for_type, remove
+from flowdeps.delivery.kinds.kind import MergeRefusedError
 from flowdeps.reconcile.context import Context, PoolState, Verdict
 from flowdeps.reconcile.work_pool.directory import Directory
+from flowdeps.reconcile.work_pool.judging import Wanted, admits, judge, nothing, offers_of
 from flowdeps.reconcile.work_pool.runs import Runs, RunsReader
 from flowdeps.reconcile.work_pool.write_throttle import WriteThrottle
-from flowdeps.state.fragments import (
-    Signature,
-    is_ours,
-    keys_beyond,
-    pool_fragment,
-    signature_of,
-)
-from flowdeps.state.locations import Location
-from flowdeps.state.store import PoolKey, PoolView, SetEntry, SetKey
+from flowdeps.state.fragments import is_ours
+from flowdeps.state.store import PoolKey, PoolView, SetKey
 
 log = logging.getLogger(__name__)
 
@@ -51,30 +44,6 @@ _PAUSE = 0.2
 """Seconds until it is checked again whether they have."""
 
 _REFUSALS = {"NoImage": Reason.NO_IMAGE, "NotKubernetes": Reason.POOL_UNSUPPORTED}
-
-
-@dataclass(frozen=True)
-class _Offer:
-    """A set that names a pool, and how."""
-
-    entry: SetEntry
-    ref: WorkPoolRef
-    signature: Signature
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """What a pool should offer: key → set, and what it says of every set."""
-
-    offered: Mapping[str, SetKey]
-    fragment: Fragment | None
-    verdicts: Mapping[SetKey, Verdict]
-    signatures: Mapping[SetKey, Signature]
-    """The version of each set that this is about."""
-
-    def refused(self, verdict: Verdict) -> Mapping[SetKey, Verdict]:
-        """Return the verdicts where none of the sets can be offered."""
-        return {key: verdict if one.synced else one for key, one in self.verdicts.items()}
 
 
 class PoolReconciler:
@@ -101,7 +70,7 @@ class PoolReconciler:
             raise
         except Exception as error:
             text = f"{type(error).__name__}: {Reason.INTERNAL_ERROR.description}"
-            self._judged(name, self._nothing(name, Reason.INTERNAL_ERROR, text))
+            self._judged(name, nothing(self._context, name, Reason.INTERNAL_ERROR, text))
             raise
 
     async def _reconcile(self, name: str) -> float | None:
@@ -110,7 +79,11 @@ class PoolReconciler:
         now = context.queue.time()
 
         def busy() -> bool:
-            admitted = [one for one in context.store.offering(name) if self._admits(name, one)]
+            admitted = [
+                one
+                for one in context.store.offering(name)
+                if admits(context, name, context.store.sets[one])
+            ]
             return any(map(context.working_on, admitted))
 
         if now < self._held_until.get(name, 0.0) and busy():
@@ -124,7 +97,7 @@ class PoolReconciler:
         if self._view(name, runs):
             # Locks are published elsewhere now, or are for another image, and others may have
             # those locations: the sets come first, then this pool again.
-            for offer in self._offers(name):
+            for offer in offers_of(context, name):
                 context.requeue_competitors(offer.ref.key, but=PoolKey(name))
             if pool and self.ours(pool) and busy():
                 seconds = _LOCKS_FIRST if runs and runs.image else _SETS_FIRST
@@ -132,9 +105,9 @@ class PoolReconciler:
                 return _PAUSE  # what the template offers stays meanwhile
         if pool is None:
             text = f'Prefect has no work pool "{name}"; create it or correct the name'
-            self._settle(name, self._nothing(name, Reason.POOL_NOT_FOUND, text))
+            self._settle(name, nothing(context, name, Reason.POOL_NOT_FOUND, text))
             return None
-        wanted, kind = self._wanted(pool, runs), for_type(pool.type)
+        wanted, kind = judge(context, pool, runs), for_type(pool.type)
         if pause := self._renaming(pool, wanted):
             return pause  # its runs mount what they did before
         try:
@@ -160,7 +133,7 @@ class PoolReconciler:
         """Let a pool say of its sets that it can't be read; the next poll requeues it."""
         self._in_line.pop(name, None)
         self.directory.forget(name)
-        self._judged(name, self._nothing(name, error.reason, str(error)))
+        self._judged(name, nothing(self._context, name, error.reason, str(error)))
 
     def ours(self, pool: Pool) -> bool:
         """Return whether the fragment in a pool's template, if there is one, is ours to remove.
@@ -199,98 +172,7 @@ class PoolReconciler:
             )
         return self._context.store.put_pool(view)
 
-    def _wanted(self, pool: Pool, runs: Runs | None) -> _Wanted:
-        context, live = self._context, find(pool.template)
-        settings = context.config.pool(pool.name)
-        ours = live is not None and live.owner == context.config.owner
-        # Runs mount what this pool's copies are named, and not what an earlier version named them.
-        live_keys = set(live.keys) if live and ours and live.pool == pool.name else set()
-        verdicts: dict[SetKey, Verdict] = {}
-        offered: dict[str, _Offer] = {}
-        signatures: dict[SetKey, Signature] = {}
-        for offer in self._offers(pool.name):
-            verdict = self._judge(offer, pool, live_keys)
-            if verdict.reason is not Reason.NOT_ADMITTED:  # then it holds for every version
-                signatures[offer.entry.key] = offer.signature
-            verdicts[offer.entry.key] = verdict.noting(runs.notes if runs else ())
-            if verdict.synced:
-                offered[offer.ref.key] = offer
-        # Offers come oldest first, and so do the keys of `offered`. What the template has stays.
-        live_default = live.default if live and ours else NONE
-        beyond = keys_beyond(offered, kept=live.keys if live and ours else ())
-        offers = len(offered) - len(beyond)
-        for key in beyond:
-            verdicts[offered[key].entry.key] = Verdict(
-                Reason.POOL_FULL,
-                f"the pool offers {offers} keys, and its template has no room for more: use another"
-                " work pool, or shorter keys",
-            )
-        offered = {key: offer for key, offer in offered.items() if key not in beyond}
-        asking = [offer for offer in offered.values() if offer.ref.default]
-        allowed = [o for o in asking if settings.allows_default(o.entry.key.namespace)]
-        first = allowed[0] if allowed else None
-        default = next((one for one in allowed if one.ref.key == live_default), first)
-        for offer in asking:
-            if offer not in allowed:
-                text = settings.why_not_default(offer.entry.key.namespace)
-                verdicts[offer.entry.key] = Verdict(Reason.DEFAULT_NOT_ALLOWED, text)
-            elif default and offer is not default:
-                verdicts[offer.entry.key] = Verdict(
-                    Reason.CONFLICT,
-                    f"the set {default.entry.key} is the pool's default, as long as it says so; the"
-                    " key of this set is offered, but runs that choose nothing don't get it: remove"
-                    " default: true",
-                )
-        if not offered:
-            return _Wanted({}, None, verdicts, signatures)
-        fragment = pool_fragment(
-            {key: offer.signature for key, offer in offered.items()},
-            pool=pool.name,
-            settings=settings,
-            default=default.ref.key if default else NONE,
-            index=context.config.index,
-            owner=context.config.owner,
-            # What `flowdeps template` wrote, and Helm writes again, is in line as it is.
-            cluster="" if live and not live.cluster else context.identity,
-            version=context.version,
-            worker_image=runs.image if runs else None,
-        )
-        keys = {key: offer.entry.key for key, offer in offered.items()}
-        return _Wanted(keys, fragment, verdicts, signatures)
-
-    def _admits(self, name: str, key: SetKey) -> bool:
-        return any(
-            ref.name == name for ref in self._context.admitted(self._context.store.sets[key])
-        )
-
-    def _judge(self, offer: _Offer, pool: Pool, live_keys: set[str]) -> Verdict:
-        context, entry, ref = self._context, offer.entry, offer.ref
-        settings = context.config.pool(pool.name)
-        namespaces = context.store.pools[pool.name].job_namespaces
-        kind = for_type(pool.type)
-        if not self._admits(pool.name, entry.key) and (settings.namespaces or namespaces):
-            text = settings.why_not_admitted(entry.key.namespace, jobs=namespaces)
-            return Verdict(Reason.NOT_ADMITTED, text)
-        if kind is None:
-            return Verdict(Reason.POOL_UNSUPPORTED, unsupported(pool.type))
-        if not namespaces:
-            return Verdict(Reason.NOT_MERGEABLE, kind.unlocated)
-        if entry.spec is None and not context.held(entry):
-            return Verdict(Reason.PENDING, "waits for a lock")  # others may serve its key
-        if conflict := context.conflict(entry, Location(namespaces[0], ref.key, pool.name)):
-            return Verdict(Reason.CONFLICT, conflict.message)
-
-        def has(location: str, name: str) -> bool:
-            view = context.store.config_maps.get((location, name))
-            return view is not None and view.holder == entry.key
-
-        # What was deleted by hand is on its way back; its key stays meanwhile.
-        missing = kind.missing(pool.name, ref.key, namespaces, has)
-        if missing and ref.key not in live_keys:
-            return Verdict(Reason.PENDING, f"waits for {missing}")
-        return Verdict(Reason.SYNCED)
-
-    def _renaming(self, pool: Pool, wanted: _Wanted) -> float | None:
+    def _renaming(self, pool: Pool, wanted: Wanted) -> float | None:
         """Return for how long a template that mounts other names than ours stays as it is.
 
         An earlier version wrote it, or it was copied from another pool. First the copies are
@@ -302,7 +184,8 @@ class PoolReconciler:
             self._renamed_by.pop(pool.name, None)
             return None
         waiting = {k for k, one in wanted.verdicts.items() if one.reason is Reason.PENDING}
-        keys = {o.ref.key for o in self._offers(pool.name) if o.entry.key in waiting}
+        offers = offers_of(self._context, pool.name)
+        keys = {one.ref.key for one in offers if one.entry.key in waiting}
         until = self._renamed_by.setdefault(pool.name, now + _COPIES_FIRST)
         return max(0.0, until - now) if keys & set(live.keys) else None
 
@@ -320,7 +203,7 @@ class PoolReconciler:
         }
 
     async def _write(
-        self, pool: Pool, template: dict[str, Any], *, throttle: WriteThrottle, wanted: _Wanted
+        self, pool: Pool, template: dict[str, Any], *, throttle: WriteThrottle, wanted: Wanted
     ) -> float | None:
         context, now, name = self._context, self._context.queue.time(), pool.name
         if throttle.drifted(wanted.fragment):
@@ -341,25 +224,7 @@ class PoolReconciler:
 
     # What sets should know
 
-    def _offers(self, name: str) -> list[_Offer]:
-        """The sets that name a pool, oldest first."""
-        store = self._context.store
-        entries = [store.sets[key] for key in store.offering(name)]
-        offers = [
-            _Offer(entry, ref, signature_of(entry, self._context.held(entry)))
-            for entry in entries
-            if not entry.meta.deleting
-            for ref in entry.pool_refs
-            if ref.name == name
-        ]
-        return sorted(offers, key=lambda one: one.signature.age)
-
-    def _nothing(self, name: str, reason: Reason, message: str) -> _Wanted:
-        """Nothing is offered, and every set has the same verdict."""
-        signatures = {one.entry.key: one.signature for one in self._offers(name)}
-        return _Wanted({}, None, dict.fromkeys(signatures, Verdict(reason, message)), signatures)
-
-    def _settle(self, name: str, wanted: _Wanted, *, mounts: str | None = None) -> None:
+    def _settle(self, name: str, wanted: Wanted, *, mounts: str | None = None) -> None:
         """Keep what a pool offers by now, and what it says of its sets.
 
         `mounts`: the pool whose copies its runs mount, if it is another.
@@ -371,7 +236,7 @@ class PoolReconciler:
         context.requeue((waiting | set(before.values())) - set(wanted.offered.values()))
         self._judged(name, wanted)
 
-    def _judged(self, name: str, wanted: _Wanted) -> None:
+    def _judged(self, name: str, wanted: Wanted) -> None:
         """Keep the verdicts; requeue the sets for which something has changed."""
         state, before = self._state(name), replace(self._state(name))
         state.verdicts, state.merged = dict(wanted.verdicts), dict(wanted.signatures)
@@ -386,7 +251,7 @@ class PoolReconciler:
         return self._context.pool_states.setdefault(name, PoolState())
 
 
-def _contended(wanted: _Wanted, throttle: WriteThrottle) -> _Wanted:
+def _contended(wanted: Wanted, throttle: WriteThrottle) -> Wanted:
     text = (
         "something else keeps overwriting the pool's base job template (a Helm release, Terraform,"
         " a PrefectWorkPool resource?): let it leave the template alone, or give the pool to it"
