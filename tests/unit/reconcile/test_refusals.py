@@ -1,7 +1,7 @@
 """What an API server refuses: it is told, tried again, and holds up nothing else."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -57,6 +57,43 @@ def test_a_write_that_fails_in_one_namespace_holds_up_no_other(status: int) -> N
             assert sim.pins("ml", namespace="jobs", pool="b") == "pandas==1.0"
             assert (sim.prefect.keys("a"), sim.prefect.keys("b")) == ([], ["ml"])
             accept(sim, "apply_config_map")
+            await asyncio.sleep(HOUR)
+            assert sim.ready("ml") == ("True", "Ready")
+        await settled(sim)
+
+    play(script)
+
+
+@pytest.mark.parametrize("status", [429, 500])
+def test_one_namespace_that_is_refused_for_now_keeps_no_other_waiting(status: int) -> None:
+    """Nothing is said of it, as it may be over at any moment; the pool whose jobs run elsewhere
+    offers the set. Where two namespaces are refused it is the API server, and no more is tried."""
+
+    async def script(sim: Simulation) -> None:
+        tried: list[str] = []
+        busy, write = {"j1"}, sim.cluster.apply_config_map
+
+        async def refused(body: Any) -> Any:
+            tried.append(namespace := body["metadata"]["namespace"])
+            if namespace in busy:
+                raise ClusterError(status, "TooManyRequests", "not now")
+            return await write(body)
+
+        cast("Any", sim.cluster).apply_config_map = refused
+        for number in range(1, 5):
+            sim.cluster.namespaces.add(f"j{number}")
+            sim.prefect.make(f"p{number}", namespace=f"j{number}")
+        async with sim.operator():
+            sim.cluster.apply("ml", pools=["p1", "p2"])
+            await asyncio.sleep(5 * MINUTE)
+            assert sim.prefect.keys("p2") == ["ml"]
+            assert "not now" not in str(sim.cluster.sets["flows", "ml"]["status"])
+            busy.add("j3")
+            sim.cluster.apply("ml", pools=["p1", "p2", "p3", "p4"])
+            await asyncio.sleep(5 * MINUTE)
+            assert "j3" in tried
+            assert "j4" not in tried
+            busy.clear()
             await asyncio.sleep(HOUR)
             assert sim.ready("ml") == ("True", "Ready")
         await settled(sim)

@@ -38,7 +38,8 @@ from flowdeps.state.store import LOCK_FILE, ConfigMapView, SetEntry, view_config
 async def publish(context: Context, progress: Progress) -> Outcome:
     """Write what is missing of the ConfigMaps of a set's lock, and of its proposal.
 
-    Raises ClusterError where the API server is out of reach or has too much to do.
+    Raises ClusterError where the API server is out of reach or has too much to do. That may be
+    about one namespace, so it is tried in one more before.
     """
     entry, record = progress.entry, progress.record
     if record is None:
@@ -48,17 +49,25 @@ async def publish(context: Context, progress: Progress) -> Outcome:
     if progress.proposal:
         await _propose(context, progress, progress.proposal)
     problems: list[Outcome] = []
+    passing: ClusterError | None = None
     for location in context.claims.locations(entry):
         problem = _kept_back(context, entry, location, record)
         if problem is None:
             try:
                 problem = await _publish_anew(context, progress, location, record)
             except ClusterError as error:
-                problem = _refused(error, location)
+                if not error.is_passing:
+                    problem = _refused(error, location)
+                elif passing or not (location.pool and error.status):
+                    raise
+                else:
+                    passing = error
         if problem:
             problems.append(problem)
         if problem and not location.pool:
             break  # no copy may be of a lock that the set itself doesn't have
+    if passing:
+        raise passing
     if problems and problems[0].reason.is_stalled:
         return problems[0]
     if problems:
@@ -269,7 +278,5 @@ def _refused(error: ClusterError, location: Location) -> Outcome:
         )
     if error.status == 403:
         return Outcome.failed(Reason.FORBIDDEN, str(error))
-    if error.is_passing:
-        raise error
     where = f"{location.namespace}/{location.live_name}"
     return Outcome.failed(Reason.PUBLISHING, f"ConfigMap {where} can't be written: {error}")

@@ -85,15 +85,15 @@ class SetReconciler:
         progress.verified = await verify(context, progress)
         # What do runs need to install it? record, access
         progress.authorized = await publish_credentials(context, progress)
-        # Where runs look for it: record, text, proposal
-        progress.published = await publish(context, progress)
-        if not progress.authorized.is_done:  # copies have their ConfigMaps by now
-            progress.authorized = await publish_credentials(context, progress)
-        # What is known against it? record                       → vulnerabilities
-        progress.checked = await check_vulnerabilities(context, progress)
-        # When may it change by itself? record                   → next_refresh
-        progress.scheduled = await schedule_refresh(context, progress)
         try:
+            # Where runs look for it: record, text, proposal
+            progress.published = await publish(context, progress)
+            if not progress.authorized.is_done:  # copies have their ConfigMaps by now
+                progress.authorized = await publish_credentials(context, progress)
+            # What is known against it? record                   → vulnerabilities
+            progress.checked = await check_vulnerabilities(context, progress)
+            # When may it change by itself? record               → next_refresh
+            progress.scheduled = await schedule_refresh(context, progress)
             progress.pruned = await prune(context, progress)
         finally:
             await requeue_pools(context, progress)
