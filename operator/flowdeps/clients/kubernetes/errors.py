@@ -1,6 +1,7 @@
 """How a request to the cluster fails."""
 
 import json
+import re
 from typing import Any
 
 from flowdeps.api.wording import shorten
@@ -30,9 +31,9 @@ class ClusterError(Exception):
         that does not answer, or refuses with whatever status it likes, is another thing: it may be
         asked for some objects only, and for good.
         """
-        if "failed calling webhook" in str(self) or "admission webhook" in str(self):
-            return False
-        return self.status in {0, 429} or self.status >= 500
+        if self.status == 429 or self.status >= 500:
+            return not re.search("failed calling webhook|admission webhook", str(self))
+        return self.status == 0
 
 
 class TooLongError(ClusterError):
