@@ -61,10 +61,12 @@ def make_context(
     queue: Queue[Key] = Queue(
         _unset, workers=_WORKERS, group=_group, backoff=Backoff(jitter=jitter)
     )
-    runner = Runner(cluster, at_once=config.pods.concurrency)
+    # Where one namespace is all that is watched, nothing has to be left for others.
+    shared = len(config.watch_namespaces) != 1
+    runner = Runner(cluster, limiter=Limiter(config.pods.concurrency, shared))
     pods, recheck = config.pods, config.images.recheck.total_seconds()
     images = Images(cluster, runner, settings=pods, recheck=recheck, now=now, metrics=metrics)
-    resolving = Limiter(config.resolver.concurrency)
+    resolving = Limiter(config.resolver.concurrency, shared)
     reading, asking = Limiter(_READS), Limiter(VARIABLES_AT_ONCE)
     database = config.vulnerabilities.database
     retry = replace(RETRY, jitter=jitter)

@@ -1,7 +1,8 @@
 """Turns at something of which there is little, fair between groups of those who want it.
 
 - At most `at_once` turns are under way at a time, and at most one less of one group: one is always
-  left for somebody else. Where there is but one, groups share it.
+  left for somebody else. Where there is but one turn, groups share it; where there can be but one
+  group (`shared` is false), it has all.
 - Groups take turns. The next turn is of the group whose last one began longest ago, and within it
   of whoever came first. So whoever is first in its group waits for at most one turn of each other
   group, however many wait there.
@@ -69,6 +70,8 @@ class Limiter:
     """Gives turns, `at_once` at a time."""
 
     at_once: int
+    shared: bool = True
+    """Whether there may be several groups."""
     working: int = 0
     """How many turns are under way, without those that pause."""
     _held: Counter[Hashable] = field(default_factory=Counter)
@@ -125,7 +128,7 @@ class Limiter:
 
     def _give(self) -> None:
         """Begin the turns that may begin."""
-        most = max(1, self.at_once - 1)
+        most = max(1, self.at_once - self.shared)
         while self.working < self.at_once:
             open_ = (group for group in self._waiting if self._held[group] < most)
             group = min(open_, key=lambda one: self._last.get(one, 0), default=None)

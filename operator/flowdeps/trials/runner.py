@@ -56,15 +56,15 @@ class Ended:
 
 
 class Runner:
-    """Runs pods, at most `at_once` at a time, by turns of their namespaces.
+    """Runs pods by turns of their namespaces.
 
     A pod that waits for a node lets other namespaces go on.
     """
 
-    def __init__(self, cluster: Cluster, *, at_once: int, clock: Clock = loop_time) -> None:
+    def __init__(self, cluster: Cluster, *, limiter: Limiter, clock: Clock = loop_time) -> None:
         self._cluster = cluster
         self._clock = clock
-        self._limiter = Limiter(at_once)
+        self._limiter = limiter
         self.closed = False
         """Whether pods are left to the next operator, as this one ends."""
         self.running: Counter[tuple[str, str]] = Counter()

@@ -50,8 +50,8 @@ _WANTS = st.lists(
 class History:
     """Plays a schedule, and keeps what was seen at each beginning."""
 
-    def __init__(self, wants: list[Want], *, at_once: int) -> None:
-        self.limiter = Limiter(at_once)
+    def __init__(self, wants: list[Want], *, at_once: int, shared: bool = True) -> None:
+        self.limiter = Limiter(at_once, shared)
         self.begun = 0
         self.held: Counter[object] = Counter()
         self.working = 0
@@ -68,7 +68,7 @@ class History:
         await asyncio.gather(*tasks)
         # No turn is lost: all can be had again, and nothing is remembered.
         limiter = self.limiter
-        assert limiter == Limiter(limiter.at_once, _given=limiter._given)
+        assert limiter == Limiter(limiter.at_once, limiter.shared, _given=limiter._given)
         turns = [limiter.turn(number) for number in range(limiter.at_once)]
         async with asyncio.timeout(0):
             for turn in turns:
@@ -134,6 +134,15 @@ def test_what_waits_in_a_turn_counts_for_its_own_group(wants: list[Want], at_onc
     """However many turns pause, no group has more than its share, and none is lost."""
     history = History(wants, at_once=at_once)
     assert history.most_held <= max(1, at_once - 1)
+
+
+@given(count=st.integers(0, 8), at_once=st.integers(1, 4))
+@settings(max_examples=40, deadline=None)
+def test_a_group_that_is_alone_has_all_turns(count: int, at_once: int) -> None:
+    """As many as there are turns, and never more."""
+    want = Want(0.0, ("a",), seconds=1.0, waits=False, given_up=None, turns=0, later=None)
+    history = History([want] * count, at_once=at_once, shared=False)
+    assert history.most_held == min(at_once, count)
 
 
 @given(wants=_WANTS, at_once=st.integers(1, 4))

@@ -92,6 +92,18 @@ def test_with_one_resolver_namespaces_take_turns() -> None:
     assert seconds_to_ready(hanging_sets("flows"), resolver=one) <= 300 + SLACK
 
 
+@pytest.mark.parametrize("kind", ["resolution", "pod"])
+def test_a_namespace_that_is_alone_has_all_turns(kind: str) -> None:
+    """Where nothing else is watched, a turn that is left for others would be left for nobody."""
+    hangs, image = (hanging_sets("team", 1), None)
+    if kind == "pod":
+        hangs, image = hanging_images("team", 1), GOOD
+    two = {"resolver": {"concurrency": 2}, "pods": {"concurrency": 2}}
+    alone = seconds_to_ready(image=image)
+    assert seconds_to_ready(hangs, image=image, watchNamespaces=["team"], **two) <= alone + SLACK
+    assert seconds_to_ready(hangs, image=image, **two) > alone + 60
+
+
 def test_images_whose_pods_hang_keep_no_other_team_waiting() -> None:
     """200 of them, each for the quarter of an hour that a pod may take: one pod is always left."""
     alone = seconds_to_ready(image=GOOD)

@@ -6,6 +6,7 @@ from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.locks.image import ImageFacts
 from flowdeps.trials.image import Image, ImageRef
+from flowdeps.scheduling.limiter import Limiter
 from flowdeps.trials.runner import Runner
 from flowdeps.trials.verify import Trial, Verifier
 from tests.unit.locks.builders import lock, pin
@@ -28,7 +29,9 @@ async def verify(memory: MemoryCluster) -> str:
     """Try a lock, by a verifier that has tried nothing yet."""
     cluster = cast("Cluster", memory)
     facts = ImageFacts(python="3.11", platform="linux/amd64")
-    return await Verifier(cluster, Runner(cluster, at_once=1), settings=PodsConfig()).verify(
+    return await Verifier(
+        cluster, Runner(cluster, limiter=Limiter(1)), settings=PodsConfig()
+    ).verify(
         TRIAL,
         lock=lock(pin("pandas", "1.0")),
         image=Image(ImageRef("flows", IMAGE), TRIAL.image_id, facts),
