@@ -216,7 +216,7 @@ def test_an_outage_of_prefect_without_any_change_ends_with_it() -> None:
 
 
 def test_a_long_outage_of_prefect_never_ends_the_operator() -> None:
-    """Ten days of failures are pauses, not an overflow."""
+    """Ten days of failures are pauses, which grow, and not an overflow."""
 
     async def script(sim: Simulation) -> None:
         sim.prefect.make("k")
@@ -224,6 +224,7 @@ def test_a_long_outage_of_prefect_never_ends_the_operator() -> None:
         sim.prefect.outage = OUTAGE
         async with sim.operator():
             await asyncio.sleep(10 * DAY)
+            assert sim.prefect.requests < 4 * 10 * DAY / (5 * MINUTE)
             sim.prefect.outage = None
             await asyncio.sleep(10 * MINUTE)
             assert sim.ready("ml") == ("True", "Ready")

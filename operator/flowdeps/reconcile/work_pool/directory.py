@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from math import inf
 
 from flowdeps.clients.prefect.client import Pool
+from flowdeps.clients.prefect.errors import PoolsError
 from flowdeps.reconcile.context import Context
 
 _PAUSE = 5.0
@@ -23,6 +24,8 @@ class Directory:
         self._context = context
         self._there: frozenset[str] = frozenset()
         self._listed = -inf
+        self._problem: PoolsError | None = None
+        """Why the last list failed; None where it did not."""
         self._listing = asyncio.Lock()
         self.absent: frozenset[str] = frozenset()
         """The names of pools that sets name and that the last list did not have."""
@@ -35,7 +38,12 @@ class Directory:
     async def _read_all(self) -> Mapping[str, Pool]:
         self._listed = self._context.queue.time()
         named = self._context.store.named_pools()  # before: a later one may be made meanwhile
-        pools = await self._context.pools.read_all()
+        try:
+            pools = await self._context.pools.read_all()
+        except PoolsError as error:
+            self._problem = error
+            raise
+        self._problem = None
         self._there = frozenset(pools)
         self.absent = frozenset(named - pools.keys())
         return pools
@@ -49,6 +57,8 @@ class Directory:
             if self._knows(name):
                 return None
             if (left := self._listed + _PAUSE - self._context.queue.time()) > 0:
+                if self._problem:  # no success, after which pauses would be short again
+                    raise self._problem.with_traceback(None)
                 return left
             await self._read_all()
             return None
