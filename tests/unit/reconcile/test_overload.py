@@ -134,21 +134,39 @@ def test_a_new_set_says_nothing_of_an_overload_either(status: int) -> None:
     virtual.run(main())
 
 
-def test_a_webhook_that_does_not_answer_is_told() -> None:
-    """The API server answers 500 for it, until somebody does something: that is no overload."""
+@pytest.mark.parametrize(
+    ("status", "refusal"),
+    [
+        (500, 'Internal error occurred: failed calling webhook "odd.example.com": no endpoints'),
+        (500, 'admission webhook "odd.example.com" denied the request: no owner'),
+        (429, 'admission webhook "odd.example.com" denied the request: not now'),
+    ],
+)
+def test_a_webhook_that_does_not_answer_or_refuses_is_told(status: int, refusal: str) -> None:
+    """The API server answers like this for it, until somebody does something: that is no overload.
+    The same where a set can't be deleted: it goes in the end."""
 
     async def main() -> None:
         sim = Simulation()
-        refusal = 'Internal error occurred: failed calling webhook "odd.example.com": no endpoints'
+        sim.cluster.namespaces.add("jobs")
+        sim.prefect.make("k", namespace="jobs")
 
-        async def refuse(_: Any) -> Any:
-            raise ClusterError(500, "InternalError", refusal)
+        async def refuse(*_: Any, **__: Any) -> Any:
+            raise ClusterError(status, "InternalError", refusal)
 
-        cast("Any", sim.cluster).apply_config_map = refuse
+        cluster = cast("Any", sim.cluster)
+        cluster.apply_config_map = refuse
         async with sim.operator():
-            sim.cluster.apply("a", requirements=["alpha"])
+            sim.cluster.apply("a", requirements=["alpha"], pools=["k"])
             await asyncio.sleep(300)
             assert sim.ready("a") == ("False", "Publishing")
             assert refusal in str(sim.cluster.sets["flows", "a"]["status"])
+            del cluster.apply_config_map
+            await asyncio.sleep(600)
+            assert sim.ready("a")[0] == "True"
+            cluster.delete_config_map = refuse
+            sim.cluster.delete("a")
+            await asyncio.sleep(1200)
+            assert not sim.cluster.sets
 
     virtual.run(main())
