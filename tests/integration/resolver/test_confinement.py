@@ -218,6 +218,35 @@ async def test_the_real_uv_ends_when_it_is_cancelled(
 
 
 @linux_only
+async def test_the_children_end_with_an_operator_that_is_killed(
+    tmp_path: Path, scratch: Path
+) -> None:
+    """uv, and the proxy on its way, which waits for connections without an end of its own."""
+    uv = stand_in(tmp_path / "uv", "time.sleep(600)")
+    program = f"""
+import asyncio, pathlib
+from tests.integration.resolver.support import LOOPBACK, limits
+from tests.integration.resolver.test_confinement import REQUEST
+from flowdeps.resolver.resolve import Resolver
+resolver = Resolver(
+    limits=limits(), cache=pathlib.Path({str(tmp_path / "cache")!r}), network=LOOPBACK,
+    uv=pathlib.Path({str(uv)!r}),
+)
+asyncio.run(resolver.resolve(REQUEST, previous=None))
+"""
+    operator = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
+    try:
+        task = Path(f"/proc/{operator.pid}/task/{operator.pid}/children")
+        await until(lambda: len(task.read_text().split()) == 2)
+        pids = [int(one) for one in task.read_text().split()]
+        assert all(map(running, pids))
+    finally:
+        operator.kill()
+        await operator.wait()
+    await until(partial(none_running, pids))
+
+
+@linux_only
 async def test_the_kernel_keeps_the_child_within_its_limits(
     make_resolver: MakeResolver, tmp_path: Path
 ) -> None:
