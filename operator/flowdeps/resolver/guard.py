@@ -88,7 +88,11 @@ class Guard:
         other = await self._connect(origin)
         with closing(other[1]):
             other[1].write(_joined(f"{method} {path} HTTP/1.1", kept))
-            status, answered = _split(await other[0].readuntil(b"\r\n\r\n"))
+            try:
+                status, answered = await _answered(other[0])
+            except OSError as error:
+                self._note(UNREACHED, _why(error))
+                raise
             # One request a connection: the next one may be for somebody else.
             writer.write(_joined(status, [one for one in answered if one[0].lower() not in _HOP]))
             await _first(_pump(other[0], writer), reader.read(1))
@@ -131,9 +135,8 @@ class Guard:
             )
             if scheme == "https":
                 await _tunnel(upstream, f"{bracketed(host)}:{port}", _authorization(proxy))
-        except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-            number = getattr(error, "errno", None)
-            why = os.strerror(number) if number else str(error) or "no answer in time"
+        except (OSError, TimeoutError) as error:
+            why = _why(error)
             by = "the operator's proxy doesn't lead there: " if proxy else ""
             self._note(UNREACHED, f"{by}{why}")
             raise OSError(why) from error
@@ -152,6 +155,11 @@ class Guard:
         if self._lines <= _MOST_LINES:
             with (self._directory / file).open("a", encoding="utf-8") as notes:
                 notes.write(f"{line}\n")
+
+
+def _why(error: Exception) -> str:
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if number else str(error) or "no answer in time"
 
 
 async def _resolve(host: str, port: int) -> list[str]:
@@ -187,7 +195,7 @@ async def _tunnel(
     reader, writer = upstream
     writer.write(_joined(f"CONNECT {target} HTTP/1.1", [("Host", target), *headers]))
     async with asyncio.timeout(_CONNECT_SECONDS):
-        status = _split(await reader.readuntil(b"\r\n\r\n"))[0].split(" ", 1)[-1]
+        status = (await _answered(reader))[0].split(" ", 1)[-1]
     if not status.startswith("2"):
         writer.close()
         raise OSError(f"it answers {status[:100]}")
@@ -225,6 +233,14 @@ def _split(head: bytes) -> tuple[str, list[tuple[str, str]]]:
     first, *rest = head.decode("latin-1").rstrip("\r\n").split("\r\n")
     pairs = (line.partition(":") for line in rest)
     return first, [(name, value.strip()) for name, _, value in pairs]
+
+
+async def _answered(reader: asyncio.StreamReader) -> tuple[str, list[tuple[str, str]]]:
+    """Return the first line and the headers of an answer. Raises OSError."""
+    try:
+        return _split(await reader.readuntil(b"\r\n\r\n"))
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+        raise OSError("the connection ended without an answer of HTTP") from error
 
 
 def _joined(first: str, headers: list[tuple[str, str]]) -> bytes:

@@ -267,3 +267,12 @@ async def test_a_proxy_that_refuses_a_tunnel_is_told(tmp_path: Path) -> None:
     assert notes(tmp_path, guard.UNREACHED) == (
         "the operator's proxy doesn't lead there: it answers 407 Who are you\n"
     )
+
+
+@pytest.mark.parametrize("answer", [b"", b"hello\n", b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000])
+async def test_an_index_that_does_not_answer_is_told(answer: bytes, tmp_path: Path) -> None:
+    """As a fault of its own, after which clients try again: a 4xx would be their own."""
+    async with upstream(lambda _: answer) as (port, _), serving(OPEN, tmp_path) as proxy:
+        said = await say(proxy, f"GET http://127.0.0.1:{port}/ HTTP/1.1", "Host: x")
+    assert said.startswith("HTTP/1.1 502")
+    assert notes(tmp_path, guard.UNREACHED) == "the connection ended without an answer of HTTP\n"
