@@ -29,6 +29,7 @@ QUESTION, REFUSED, UNREACHED = "guard.json", "refused", "unreached"
 _HEAD = 64 * 1024
 _CHUNK = 64 * 1024
 _CONNECT_SECONDS = 10
+_NEXT_SECONDS = 0.25
 _MOST_LINES = 100
 _PORTS = {"http": 80, "https": 443}
 # Of one connection, not of the resource; and whatever names a proxy.
@@ -174,16 +175,36 @@ async def _resolve(host: str, port: int) -> list[str]:
 async def _first_open(
     addresses: list[str], port: int
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect to the first of the addresses that answers."""
-    problem: Exception = OSError("it has no address")
-    for one in addresses:
-        try:
-            return await asyncio.wait_for(
-                asyncio.open_connection(one, port, limit=_HEAD), _CONNECT_SECONDS
-            )
-        except (OSError, TimeoutError) as error:
-            problem = error
+    """Connect to the first of the addresses that answers.
+
+    One that is silent, such as one of IPv6 where only IPv4 leads out, holds up the next for a
+    moment only.
+    """
+    problem: BaseException = OSError("it has no address")
+    tried: list[asyncio.Task[tuple[asyncio.StreamReader, asyncio.StreamWriter]]] = []
+    left = list(addresses)
+    try:
+        while left or tried:
+            if left:
+                tried.append(asyncio.create_task(_open(left.pop(0), port)))
+            wait = _NEXT_SECONDS if left else None
+            await asyncio.wait(tried, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+            for one in [one for one in tried if one.done()]:
+                tried.remove(one)
+                if error := one.exception():
+                    problem = error
+                else:
+                    return one.result()
+    finally:
+        for one in tried:
+            one.cancel()
     raise problem
+
+
+async def _open(address: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.wait_for(
+        asyncio.open_connection(address, port, limit=_HEAD), _CONNECT_SECONDS
+    )
 
 
 async def _tunnel(

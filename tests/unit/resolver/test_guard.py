@@ -276,3 +276,31 @@ async def test_an_index_that_does_not_answer_is_told(answer: bytes, tmp_path: Pa
         said = await say(proxy, f"GET http://127.0.0.1:{port}/ HTTP/1.1", "Host: x")
     assert said.startswith("HTTP/1.1 502")
     assert notes(tmp_path, guard.UNREACHED) == "the connection ended without an answer of HTTP\n"
+
+
+async def test_a_silent_address_holds_up_no_other(
+    port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of IPv6 where packets to it are dropped: the next one is tried beside it."""
+    ended: list[str] = []
+    opening = asyncio.open_connection
+
+    async def open_connection(host: str, *args: int, **more: int) -> object:
+        if host.startswith("127."):
+            return await opening(host, *args, **more)
+        try:
+            return await asyncio.Event().wait()
+        finally:
+            ended.append(host)
+
+    async def resolve(*_: object) -> list[str]:
+        return ["2001:db8::1", "2001:db8::2", "127.0.0.1"]
+
+    monkeypatch.setattr(guard, "_resolve", resolve)
+    monkeypatch.setattr(guard, "_CONNECT_SECONDS", 3600)
+    monkeypatch.setattr(asyncio, "open_connection", open_connection)
+    policy = Policy(allowed=["127.0.0.0/8", "2001:db8::/32"])
+    async with serving(policy, tmp_path) as proxy:
+        answer = await say(proxy, f"GET http://x.example.com:{port}/ HTTP/1.1", "Host: x")
+    assert answer.endswith("hello")
+    assert ended == ["2001:db8::1", "2001:db8::2"]
