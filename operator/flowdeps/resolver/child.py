@@ -3,8 +3,8 @@
 The child leads a process group of its own; when waiting for it ends early (a cancellation, which is
 also what a timeout is), the group is killed and reaped. Its messages go to a file, so it never
 blocks on us, and the kernel bounds that file like any other that it writes. Before it becomes its
-program it confines itself (`flowdeps.resolver.confine`), on Linux only; the timeout holds
-everywhere.
+program it confines itself (`flowdeps.resolver.confine`), on Linux only, where it also ends when the
+thread that started it does, that of the loop; the timeout holds everywhere.
 """
 
 import asyncio
@@ -71,6 +71,7 @@ async def run_child(
     """
     os.stat(command[0])  # noqa: PTH116 - else it would be the confining program that fails
     bounds = {
+        "parent": os.getpid(),
         "limits": _limits(limits),
         "read": None if reads is None else [*reads, str(directory)],
         "port": port,
@@ -137,6 +138,6 @@ def _limits(limits: Limits) -> dict[str, int]:
         "RLIMIT_DATA": limits.memory,
         "RLIMIT_FSIZE": limits.file,
         "RLIMIT_CORE": 0,
-        # If we are killed, nobody keeps the time: busy children still end.
+        # What a child has started doesn't end with us if we are killed: it still ends some time.
         "RLIMIT_CPU": max(1, int(limits.timeout)) * (os.cpu_count() or 1),
     }

@@ -2,7 +2,8 @@
 
     python confine.py BOUNDS PROGRAM ARGUMENT…
 
-`BOUNDS` is JSON: `limits` by the names of `resource`; `read`: the paths below which files and
+`BOUNDS` is JSON: `parent`, the process with which this one ends (on Linux), also where that is
+killed; `limits` by the names of `resource`; `read`: the paths below which files and
 directories may be opened for reading, or null for all; `port`: the one TCP port that may be
 connected to, or null for all. Reading and connecting are closed by Landlock where the kernel has
 it (Linux 5.19, for ports 6.7). Its first version knew no renames from one directory to another,
@@ -24,7 +25,7 @@ _PATH_BENEATH, _NET_PORT = 1, 2
 _READ_FILE, _READ_DIR, _MOVE = 1 << 2, 1 << 3, 1 << 13
 _CONNECT_TCP = 1 << 1
 _KNOWS_MOVES, _KNOWS_PORTS = 2, 4
-_NO_NEW_PRIVILEGES = 38
+_END_WITH_PARENT, _NO_NEW_PRIVILEGES = 1, 38
 
 
 def main() -> None:
@@ -33,6 +34,9 @@ def main() -> None:
     if sys.platform == "linux":
         import resource
 
+        ctypes.CDLL(None).prctl(_END_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != bounds["parent"]:  # it was faster
+            sys.exit(1)
         for name, value in bounds["limits"].items():
             resource.setrlimit(getattr(resource, name), (value, value))
         if bounds["read"] is not None:

@@ -29,6 +29,7 @@ QUESTION, REFUSED, UNREACHED = "guard.json", "refused", "unreached"
 _HEAD = 64 * 1024
 _CHUNK = 64 * 1024
 _CONNECT_SECONDS = 10
+_NEXT_SECONDS = 0.25
 _MOST_LINES = 100
 _PORTS = {"http": 80, "https": 443}
 # Of one connection, not of the resource; and whatever names a proxy.
@@ -88,7 +89,11 @@ class Guard:
         other = await self._connect(origin)
         with closing(other[1]):
             other[1].write(_joined(f"{method} {path} HTTP/1.1", kept))
-            status, answered = _split(await other[0].readuntil(b"\r\n\r\n"))
+            try:
+                status, answered = await _answered(other[0])
+            except OSError as error:
+                self._note(UNREACHED, _why(error))
+                raise
             # One request a connection: the next one may be for somebody else.
             writer.write(_joined(status, [one for one in answered if one[0].lower() not in _HOP]))
             await _first(_pump(other[0], writer), reader.read(1))
@@ -131,9 +136,8 @@ class Guard:
             )
             if scheme == "https":
                 await _tunnel(upstream, f"{bracketed(host)}:{port}", _authorization(proxy))
-        except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-            number = getattr(error, "errno", None)
-            why = os.strerror(number) if number else str(error) or "no answer in time"
+        except (OSError, TimeoutError) as error:
+            why = _why(error)
             by = "the operator's proxy doesn't lead there: " if proxy else ""
             self._note(UNREACHED, f"{by}{why}")
             raise OSError(why) from error
@@ -154,6 +158,11 @@ class Guard:
                 notes.write(f"{line}\n")
 
 
+def _why(error: Exception) -> str:
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if number else str(error) or "no answer in time"
+
+
 async def _resolve(host: str, port: int) -> list[str]:
     lookup = asyncio.get_running_loop().getaddrinfo
     try:
@@ -166,16 +175,36 @@ async def _resolve(host: str, port: int) -> list[str]:
 async def _first_open(
     addresses: list[str], port: int
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect to the first of the addresses that answers."""
-    problem: Exception = OSError("it has no address")
-    for one in addresses:
-        try:
-            return await asyncio.wait_for(
-                asyncio.open_connection(one, port, limit=_HEAD), _CONNECT_SECONDS
-            )
-        except (OSError, TimeoutError) as error:
-            problem = error
+    """Connect to the first of the addresses that answers.
+
+    One that is silent, such as one of IPv6 where only IPv4 leads out, holds up the next for a
+    moment only.
+    """
+    problem: BaseException = OSError("it has no address")
+    tried: list[asyncio.Task[tuple[asyncio.StreamReader, asyncio.StreamWriter]]] = []
+    left = list(addresses)
+    try:
+        while left or tried:
+            if left:
+                tried.append(asyncio.create_task(_open(left.pop(0), port)))
+            wait = _NEXT_SECONDS if left else None
+            await asyncio.wait(tried, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+            for one in [one for one in tried if one.done()]:
+                tried.remove(one)
+                if error := one.exception():
+                    problem = error
+                else:
+                    return one.result()
+    finally:
+        for one in tried:
+            one.cancel()
     raise problem
+
+
+async def _open(address: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.wait_for(
+        asyncio.open_connection(address, port, limit=_HEAD), _CONNECT_SECONDS
+    )
 
 
 async def _tunnel(
@@ -187,7 +216,7 @@ async def _tunnel(
     reader, writer = upstream
     writer.write(_joined(f"CONNECT {target} HTTP/1.1", [("Host", target), *headers]))
     async with asyncio.timeout(_CONNECT_SECONDS):
-        status = _split(await reader.readuntil(b"\r\n\r\n"))[0].split(" ", 1)[-1]
+        status = (await _answered(reader))[0].split(" ", 1)[-1]
     if not status.startswith("2"):
         writer.close()
         raise OSError(f"it answers {status[:100]}")
@@ -225,6 +254,14 @@ def _split(head: bytes) -> tuple[str, list[tuple[str, str]]]:
     first, *rest = head.decode("latin-1").rstrip("\r\n").split("\r\n")
     pairs = (line.partition(":") for line in rest)
     return first, [(name, value.strip()) for name, _, value in pairs]
+
+
+async def _answered(reader: asyncio.StreamReader) -> tuple[str, list[tuple[str, str]]]:
+    """Return the first line and the headers of an answer. Raises OSError."""
+    try:
+        return _split(await reader.readuntil(b"\r\n\r\n"))
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+        raise OSError("the connection ended without an answer of HTTP") from error
 
 
 def _joined(first: str, headers: list[tuple[str, str]]) -> bytes:

@@ -137,7 +137,9 @@ async def guarded(
             run_child(
                 _COMMAND,
                 environment={
-                    **{name: value for name, value in os.environ.items() if _is_way(name)},
+                    **{
+                        name: value for name, value in os.environ.items() if value and _is_way(name)
+                    },
                     "PYTHONPATH": _PACKAGES,
                     "PYTHONDONTWRITEBYTECODE": "1",
                     "HOME": str(directory),
@@ -159,8 +161,11 @@ def _is_way(name: str) -> bool:
 
 
 def _unguardable() -> str:
-    """Return the name of a variable of ours whose proxy is not one of HTTP; empty: none."""
-    for name, value in os.environ.items():
-        if name.lower() in _PROXIES and "://" in value and not value.lower().startswith("http"):
+    """Return the name of a variable of ours whose proxy would be used and isn't one of HTTP."""
+    ours = {name.lower(): name for name, value in os.environ.items() if value and _is_way(name)}
+    for one in ("http_proxy", "https_proxy"):
+        name = ours.get(one, ours.get("all_proxy", ""))
+        value = os.environ.get(name, "")
+        if "://" in value and not value.lower().startswith("http"):
             return name
     return ""

@@ -234,7 +234,9 @@ class Uv:
 
     def _reads(self, environment: Mapping[str, str]) -> list[str]:
         """Return what a child has to read besides what is its own."""
-        certificates = [environment.get(name, "") for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")]
+        # Of directories there may be several, as in PATH.
+        certificates = environment.get("SSL_CERT_DIR", "").split(os.pathsep)
+        certificates.append(environment.get("SSL_CERT_FILE", ""))
         places = (*_SYSTEM, str(Path(self._program).parent), *self._libraries, *certificates)
         return [one for one in places if one]
 

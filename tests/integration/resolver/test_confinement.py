@@ -74,6 +74,10 @@ def process_ids(path: Path) -> list[int]:
     return [int(pid) for pid in text.split()] if text.endswith("\n") else []
 
 
+def children(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def empty(directory: Path) -> bool:
     return not any(directory.iterdir())
 
@@ -215,6 +219,34 @@ async def test_the_real_uv_ends_when_it_is_cancelled(
     with pytest.raises(asyncio.CancelledError):
         await task
     assert empty(scratch)
+
+
+@linux_only
+async def test_the_children_end_with_an_operator_that_is_killed(tmp_path: Path) -> None:
+    """uv, and the proxy on its way, which waits for connections without an end of its own."""
+    uv = stand_in(tmp_path / "uv", "time.sleep(600)")
+    program = f"""
+import asyncio, pathlib
+from tests.integration.resolver.support import LOOPBACK, limits
+from tests.integration.resolver.test_confinement import REQUEST
+from flowdeps.resolver.resolve import Resolver
+resolver = Resolver(
+    limits=limits(), cache=pathlib.Path({str(tmp_path / "cache")!r}), network=LOOPBACK,
+    uv=pathlib.Path({str(uv)!r}),
+)
+asyncio.run(resolver.resolve(REQUEST, previous=None))
+"""
+    operator = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program), env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
+    try:
+        await until(lambda: len(children(operator.pid)) == 2)
+        pids = children(operator.pid)
+        assert all(map(running, pids))
+    finally:
+        operator.kill()
+        await operator.wait()
+    await until(partial(none_running, pids))
 
 
 @linux_only

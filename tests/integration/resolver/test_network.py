@@ -343,3 +343,38 @@ async def test_a_proxy_that_is_not_of_http_needs_open_networks(
     with pytest.raises(error) as caught:
         await resolver.resolve(ask("app", index="http://192.0.2.1/simple/"), previous=None)
     assert ("ALL_PROXY of the operator is no HTTP proxy" in caught.value.message) == (not networks)
+
+
+async def test_a_proxy_that_others_go_before_is_not_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in terminals that have all three variables: those of the scheme are used."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    resolver = Resolver(limits=limits(), cache=tmp_path / "cache", network=Network())
+    with pytest.raises(IndexUnavailableError, match="proxy doesn't lead there"):
+        await resolver.resolve(ask("app", index="http://192.0.2.1/simple/"), previous=None)
+
+
+@confined
+async def test_certificates_in_several_directories_can_be_read(
+    index: Index, make_resolver: MakeResolver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SSL_CERT_DIR is a list of them, as PATH is."""
+    places = [tmp_path / "ours", tmp_path / "theirs"]
+    (tmp_path / "bin").mkdir()  # the program's directory is open
+    for one in places:
+        one.mkdir()
+        (one / "ca.pem").write_text("certificate")
+    monkeypatch.setenv("SSL_CERT_DIR", ":".join(map(str, places)))
+    uv = stand_in(
+        tmp_path / "bin" / "uv",
+        'for one in os.environ["SSL_CERT_DIR"].split(":"):\n'
+        '    assert (pathlib.Path(one) / "ca.pem").read_text() == "certificate"\n'
+        + EMPTY_RESOLUTION,
+    )
+    request = ask("app", index=index.url, platforms=(AMD64,))
+    await make_resolver(uv=uv).resolve(request, previous=None)

@@ -267,3 +267,40 @@ async def test_a_proxy_that_refuses_a_tunnel_is_told(tmp_path: Path) -> None:
     assert notes(tmp_path, guard.UNREACHED) == (
         "the operator's proxy doesn't lead there: it answers 407 Who are you\n"
     )
+
+
+@pytest.mark.parametrize("answer", [b"", b"hello\n", b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000])
+async def test_an_index_that_does_not_answer_is_told(answer: bytes, tmp_path: Path) -> None:
+    """As a fault of its own, after which clients try again: a 4xx would be their own."""
+    async with upstream(lambda _: answer) as (port, _), serving(OPEN, tmp_path) as proxy:
+        said = await say(proxy, f"GET http://127.0.0.1:{port}/ HTTP/1.1", "Host: x")
+    assert said.startswith("HTTP/1.1 502")
+    assert notes(tmp_path, guard.UNREACHED) == "the connection ended without an answer of HTTP\n"
+
+
+async def test_a_silent_address_holds_up_no_other(
+    port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of IPv6 where packets to it are dropped: the next one is tried beside it."""
+    ended: list[str] = []
+    opening = asyncio.open_connection
+
+    async def open_connection(host: str, *args: int, **more: int) -> object:
+        if host.startswith("127."):
+            return await opening(host, *args, **more)
+        try:
+            return await asyncio.Event().wait()
+        finally:
+            ended.append(host)
+
+    async def resolve(*_: object) -> list[str]:
+        return ["2001:db8::1", "2001:db8::2", "127.0.0.1"]
+
+    monkeypatch.setattr(guard, "_resolve", resolve)
+    monkeypatch.setattr(guard, "_CONNECT_SECONDS", 3600)
+    monkeypatch.setattr(asyncio, "open_connection", open_connection)
+    policy = Policy(allowed=["127.0.0.0/8", "2001:db8::/32"])
+    async with serving(policy, tmp_path) as proxy:
+        answer = await say(proxy, f"GET http://x.example.com:{port}/ HTTP/1.1", "Host: x")
+    assert answer.endswith("hello")
+    assert ended == ["2001:db8::1", "2001:db8::2"]
