@@ -5,8 +5,8 @@ from typing import cast
 from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.locks.image import ImageFacts
-from flowdeps.trials.image import Image, ImageRef
 from flowdeps.scheduling.limiter import Limiter
+from flowdeps.trials.image import Image, ImageRef
 from flowdeps.trials.runner import Runner
 from flowdeps.trials.verify import Trial, Verifier
 from tests.unit.locks.builders import lock, pin
