@@ -156,6 +156,40 @@ def test_a_deletion_that_is_refused_is_told_and_given_up_in_the_end() -> None:
     play(script)
 
 
+def test_a_copy_that_somebody_changes_all_the_time_keeps_no_set() -> None:
+    """Each deletion comes too late. It is tried a few times in a reconcile, and the set goes after
+    some minutes; the copy goes when that ends."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.namespaces.add("jobs")
+        sim.prefect.make("b", namespace="jobs")
+        delete, tries = sim.cluster.delete_config_map, 0
+
+        async def late(**given: Any) -> bool:
+            nonlocal tries
+            if given["namespace"] == "jobs":
+                tries += 1
+                assert tries <= 3 * (sim.passes["flows/ml"] + 1)
+                sim.cluster.edit_map(given["namespace"], given["name"], other=str(tries))
+            return await delete(**given)
+
+        async with sim.operator():
+            sim.cluster.apply("ml", pools=["b"])
+            await asyncio.sleep(5 * MINUTE)
+            cast("Any", sim.cluster).delete_config_map = late
+            sim.cluster.delete("ml")
+            await asyncio.sleep(1)
+            sim.cluster.watch.connect(None)  # or each change would call the set at once
+            await asyncio.sleep(20 * MINUTE)
+            assert not sim.cluster.sets
+            assert {namespace for namespace, _ in sim.cluster.maps} == {"jobs"}
+            accept(sim, "delete_config_map")
+            await asyncio.sleep(10 * MINUTE)
+            assert not sim.cluster.maps
+
+    play(script)
+
+
 def test_an_outage_of_the_api_server_is_no_reason_to_give_up() -> None:
     """While nothing answers, nothing was refused: the set is deleted when the server is back."""
 

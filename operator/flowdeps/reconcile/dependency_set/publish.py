@@ -102,8 +102,11 @@ async def delete_with_credentials(context: Context, view: ConfigMapView) -> None
         await delete(context, view)
 
 
-async def delete(context: Context, view: ConfigMapView) -> None:
-    """Delete one of our ConfigMaps and forget it, unless another set has taken it over by now."""
+async def delete(context: Context, view: ConfigMapView, *, tries: int = 3) -> None:
+    """Delete one of our ConfigMaps and forget it, unless another set has taken it over by now.
+
+    Raises a conflict (409) where somebody changes it each time before it can be deleted.
+    """
     cluster, store, where = context.cluster, context.store, (view.namespace, view.name)
     gone = await cluster.delete_config_map(
         namespace=view.namespace,
@@ -117,7 +120,10 @@ async def delete(context: Context, view: ConfigMapView) -> None:
         return
     now = store.put_config_map(body) or store.config_maps.get(where)
     if now and now is not view and now.holder == view.holder:
-        await delete(context, now)
+        if tries <= 1:
+            text = "somebody changes it all the time; have them stop"
+            raise ClusterError(409, "Conflict", text)
+        await delete(context, now, tries=tries - 1)
 
 
 async def _propose(context: Context, progress: Progress, made: NewLock) -> None:
