@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flowdeps.api.names import TRY
+
 OPERATORS = "operators"
 """The namespace whose service accounts have all that they ask for in the log."""
 
@@ -66,7 +68,7 @@ def refusals(log: Path, *, since: int) -> tuple[list[str], int]:
         decision = event.get("annotations", {}).get("authorization.k8s.io/decision")
         message = event.get("responseStatus", {}).get("message", "")
         # `flowdeps check` asks whether the policy holds.
-        policy = "ValidatingAdmissionPolicy" in message and "flowdeps-check" not in message
+        policy = "ValidatingAdmissionPolicy" in message and TRY not in message
         if decision != "forbid" and not policy:
             continue
         if f"system:serviceaccounts:{OPERATORS}" in event["user"].get("groups", ()):

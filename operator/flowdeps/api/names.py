@@ -87,6 +87,11 @@ INSTALL_CONTAINER = "flowdeps-install"
 PROBE_CONTAINER = "flowdeps-probe"
 VERIFY_CONTAINER = "flowdeps-verify"
 
+# In a cluster
+
+TRY = "flowdeps-check"
+"""A ConfigMap that `flowdeps check` tries to make, and that is never made."""
+
 # On a machine
 
 TEMPORARY = "flowdeps-"

@@ -203,9 +203,11 @@ class Service:
         changed: set[SetKey] = set()
         try:
             async for body in context.cluster.each_set(context.config.watch_namespaces):
-                # Parsed as they come: all at once they would hold up the loop for seconds.
+                # Parsed as they come, and the loop turns after each: a page of them would hold it
+                # up for seconds.
                 if key := context.store.put_set(body):
                     changed.add(key)
+                    await asyncio.sleep(0)
                 sets.append(essentials(body))
         except ClusterError:
             context.requeue(changed)  # no later list reports them

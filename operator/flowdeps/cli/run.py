@@ -13,8 +13,8 @@ from flowdeps.api.config import Config
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.settings import add_config, make_resolver, read_config
 from flowdeps.clients.fence import Fence
-from flowdeps.scheduling.apart import Apart
 from flowdeps.scheduling.heartbeat import Heartbeat
+from flowdeps.scheduling.own_thread import Apart
 from flowdeps.telemetry.logs import set_up_logs
 from flowdeps.telemetry.metrics import Metrics
 from flowdeps.telemetry.server import Server

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from flowdeps.clients.fence import Fence
 from flowdeps.leadership.election import Election, LostError
-from flowdeps.scheduling.apart import Apart
+from flowdeps.scheduling.own_thread import Apart
 
 log = logging.getLogger(__name__)
 

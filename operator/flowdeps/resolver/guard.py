@@ -164,9 +164,9 @@ def _why(error: Exception) -> str:
 
 
 async def _resolve(host: str, port: int) -> list[str]:
-    loop = asyncio.get_running_loop()
+    lookup = asyncio.get_running_loop().getaddrinfo
     try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await lookup(host, port, type=socket.SOCK_STREAM)
     except UnicodeError as error:  # an empty label, or one that is too long
         raise OSError("no name of a host") from error
     return list(dict.fromkeys(str(one[4][0]) for one in found))

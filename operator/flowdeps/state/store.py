@@ -60,6 +60,8 @@ _MANIFEST_FIELDS: Mapping[str, type] = {
     "credentials": bool,
 }
 """Those of `manifest_of`; lists are of texts, and mappings have texts, nulls and such lists."""
+_MORE = ""
+"""Stands for what else a manifest has, so that it equals none that we write."""
 _MOST_PACKAGES = 1_000_000
 _MANIFEST_BYTES = 32 * 1024
 _MOST_ITEMS = 64
@@ -147,7 +149,8 @@ class ConfigMapView:
     `intact`: our files are what we wrote, by the hash in an annotation; files that
     others add beside them are theirs.
     `labels`, `annotations`: those that we write. `owners`: the uids of the sets among them.
-    `manifest`: the fields of lock.json that we write; empty where it can't be parsed.
+    `manifest`: the fields of lock.json that we write, and whether there is anything else; empty
+    where it can't be parsed.
     """
 
     namespace: str
@@ -401,8 +404,9 @@ def _manifest(text: str) -> dict[str, Any]:
         return {}
     if not isinstance(found, dict):
         return {}
-    known = _MANIFEST_FIELDS.items()
-    return {name: found[name] for name, kind in known if _is_a(kind, found.get(name))}
+    fields = _MANIFEST_FIELDS.items()
+    known = {name: found[name] for name, kind in fields if _is_a(kind, found.get(name))}
+    return known if len(known) == len(found) else {**known, _MORE: True}
 
 
 def _is_a(kind: type, value: object) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from flowdeps.api.names import TRY
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.prefect import PrefectServer
 from tests.integration.cli.support import Done, Shell
@@ -68,7 +69,7 @@ def test_what_does_not_answer_is_said_and_the_rest_is_asked_all_the_same(
     # The administrator is not whom the policy limits.
     assert "note  no admission policy limits this account" in done.out
     assert "ok    an admission policy" not in done.out
-    assert "flowdeps-check" not in names(cluster, "cm")
+    assert TRY not in names(cluster, "cm")
     assert "NO    Prefect answers\n      the Prefect API did not answer: " in done.out
 
 

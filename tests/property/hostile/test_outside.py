@@ -164,7 +164,7 @@ def test_whatever_uv_says_is_an_error_that_can_be_shown(text: str, code: int) ->
     message = to_error(text, code=code, credentials=True).message
     assert message
     assert message.isprintable()
-    assert "c@example" not in message or "b:c@" not in text
+    assert "c@example" not in message or "://b:c@" not in text
     yanked(text)
     warnings(text)
 

@@ -33,6 +33,38 @@ def test_sets_are_parsed_as_they_come() -> None:
     virtual.run(main())
 
 
+def test_the_loop_turns_after_each_set_of_a_page() -> None:
+    """A page comes as one, and parsing one set of it takes up to a sixth of a second."""
+
+    async def main() -> None:
+        sim = Simulation()
+        for number in range(5):
+            sim.cluster.apply(f"s{number}", requirements=["alpha"])
+        bodies = [body async for body in sim.cluster.each_set()]
+        turns = 0
+        seen: list[int] = []
+
+        async def tick() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        async def page(*_: Any) -> AsyncIterator[Any]:
+            ticking = asyncio.create_task(tick())
+            for body in bodies:
+                seen.append(turns)
+                yield body
+            ticking.cancel()
+
+        cast("Any", sim.cluster).each_set = page
+        async with sim.operator():
+            await asyncio.sleep(60)
+        assert len(set(seen[:5])) == 5
+
+    virtual.run(main())
+
+
 def test_what_a_list_brought_before_it_failed_is_not_forgotten() -> None:
     """The set is known, so no later list reports it as new: it is reconciled at once."""
 

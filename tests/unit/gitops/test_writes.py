@@ -1,6 +1,7 @@
 """What the operator writes to a set, by the requests that it makes."""
 
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 from flowdeps.clients.kubernetes.client import Cluster
@@ -29,10 +30,25 @@ class _Api:
 
 
 class _Answer:
-    status = 200
+    """What aiohttp gives, and the client of Kubernetes around it."""
 
-    async def read(self) -> bytes:
-        return json.dumps({"kind": "FlowDependencySet"}).encode()
+    status, headers = 200, dict[str, str]()
+
+    @property
+    def response(self) -> "_Answer":
+        return self
+
+    @property
+    def content(self) -> "_Answer":
+        return self
+
+    async def __aenter__(self) -> "_Answer":
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    async def iter_any(self) -> AsyncIterator[bytes]:
+        yield json.dumps({"kind": "FlowDependencySet"}).encode()
 
 
 async def test_a_set_is_written_by_two_applies_which_have_no_spec() -> None:

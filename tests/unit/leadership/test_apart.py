@@ -14,8 +14,8 @@ from flowdeps.clients.fence import Fence, FenceClosedError
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.leadership.apart import _LATE_SECONDS, ElectionApart
 from flowdeps.leadership.election import Election, LostError
-from flowdeps.scheduling.apart import Apart
 from flowdeps.scheduling.heartbeat import HUNG_SECONDS
+from flowdeps.scheduling.own_thread import Apart
 from tests.unit.leadership.leases import (
     DURATION,
     MARGIN,

@@ -301,12 +301,13 @@ class MemoryCluster:
         await self._turn()
         assert selector
         label = SET_LABEL if SET_LABEL in selector else PURPOSE_LABEL
+        values = re.findall(r"[^\s,()]+", selector.rpartition(" in ")[2])
         pods = [pod for where in self.pods.pods if (pod := self.pods.get(*where))]
         return [
             pod
             for pod in pods
             if not namespaces or pod["metadata"]["namespace"] in namespaces
-            if pod["metadata"]["labels"].get(label, "-") in selector
+            if pod["metadata"]["labels"].get(label) in values
         ]
 
     async def pod_log(self, namespace: str, name: str, *, container: str, limit: int) -> str:

@@ -11,6 +11,8 @@ from tests.support.faults import Fault, at_requests, at_write
 from tests.support.night import NIGHT, examples
 from tests.unit.reconcile.lives import STEPS, WATCHES, Faults, play
 
+# A cleanup that is killed has steps that never began.
+pytestmark = pytest.mark.filterwarnings("ignore:coroutine 'Cleanup.*' was never awaited")
 STEP = pytest.mark.parametrize("step", STEPS)
 EVERY = 1 if NIGHT else 101
 """Each how manyth point of all requests is tried; of all answers that are lost, each fifth."""

@@ -23,6 +23,8 @@ class _Overload:
     def __init__(self, sim: Simulation, status: int, *, share: float) -> None:
         self.cluster, self.share, self.lasts = sim.cluster, share, False
         self.refused = 0
+        self.unanswered = 0
+        """How many statuses were written, and nobody heard of it."""
         self.reported: list[tuple[str, str]] = []
         """Ready's status and the messages of all conditions, of each status that was written."""
         self._error = ClusterError(status, "X", f"overload {status}")
@@ -51,6 +53,7 @@ class _Overload:
                 self.reported.append((ready, "; ".join(one["message"] for one in conditions)))
             if self._fails():  # done, and the answer is lost
                 self.refused += 1
+                self.unanswered += "status" in more
                 raise self._error
             return answer
 
@@ -102,7 +105,7 @@ def test_an_overload_is_no_news_of_any_set(status: int, share: float) -> None:
         assert overload.refused > 10 or not overloaded
         assert {ready for ready, _ in overload.reported} == {"True"}
         assert not [text for _, text in overload.reported if "overload" in text]
-        written[overloaded] = len(overload.reported)
+        written[overloaded] = len(overload.reported) - overload.unanswered
 
     virtual.run(main(overloaded=False))
     virtual.run(main(overloaded=True))
@@ -134,21 +137,39 @@ def test_a_new_set_says_nothing_of_an_overload_either(status: int) -> None:
     virtual.run(main())
 
 
-def test_a_webhook_that_does_not_answer_is_told() -> None:
-    """The API server answers 500 for it, until somebody does something: that is no overload."""
+@pytest.mark.parametrize(
+    ("status", "refusal"),
+    [
+        (500, 'Internal error occurred: failed calling webhook "odd.example.com": no endpoints'),
+        (500, 'admission webhook "odd.example.com" denied the request: no owner'),
+        (429, 'admission webhook "odd.example.com" denied the request: not now'),
+    ],
+)
+def test_a_webhook_that_does_not_answer_or_refuses_is_told(status: int, refusal: str) -> None:
+    """The API server answers like this for it, until somebody does something: that is no overload.
+    The same where a set can't be deleted: it goes in the end."""
 
     async def main() -> None:
         sim = Simulation()
-        refusal = 'Internal error occurred: failed calling webhook "odd.example.com": no endpoints'
+        sim.cluster.namespaces.add("jobs")
+        sim.prefect.make("k", namespace="jobs")
 
-        async def refuse(_: Any) -> Any:
-            raise ClusterError(500, "InternalError", refusal)
+        async def refuse(*_: Any, **__: Any) -> Any:
+            raise ClusterError(status, "InternalError", refusal)
 
-        cast("Any", sim.cluster).apply_config_map = refuse
+        cluster = cast("Any", sim.cluster)
+        cluster.apply_config_map = refuse
         async with sim.operator():
-            sim.cluster.apply("a", requirements=["alpha"])
+            sim.cluster.apply("a", requirements=["alpha"], pools=["k"])
             await asyncio.sleep(300)
             assert sim.ready("a") == ("False", "Publishing")
             assert refusal in str(sim.cluster.sets["flows", "a"]["status"])
+            del cluster.apply_config_map
+            await asyncio.sleep(600)
+            assert sim.ready("a")[0] == "True"
+            cluster.delete_config_map = refuse
+            sim.cluster.delete("a")
+            await asyncio.sleep(1200)
+            assert not sim.cluster.sets
 
     virtual.run(main())

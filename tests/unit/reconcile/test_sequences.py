@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from flowdeps.api.names import (
     INPUTS_ANNOTATION,
+    PURPOSE_LABEL,
     REFRESH_REQUESTED_ANNOTATION,
     REVISION_LABEL,
     SET_LABEL,
@@ -127,6 +128,8 @@ def _comparable(found: Any, lock: str) -> Any:
     objects, templates, pods = found
     kept = {}
     for where, body in objects.items():
+        if PURPOSE_LABEL in (body["labels"] or {}):
+            continue  # what an image has is kept until a list finds that nobody needs it
         if _is_of_ml(body) and body["labels"].get(REVISION_LABEL, lock) != lock:
             continue
         annotations = dict(body["annotations"] or {})

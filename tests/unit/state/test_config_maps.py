@@ -65,6 +65,17 @@ def test_the_manifest_tells_what_the_lock_is_and_where_its_wheels_are() -> None:
     assert "pool" not in config_maps(entry(), HOME, record("abc"))[1].manifest
 
 
+@pytest.mark.parametrize("more", [{"of": "others"}, {"shadow": {"*": 1}}, {"credentials": "yes"}])
+def test_what_a_manifest_should_not_say_is_written_over(more: dict[str, Any]) -> None:
+    """A field that is not ours, or is no such thing: what runs read is what we wrote, also where
+    somebody has made a hash that says so."""
+    for desired in config_maps(entry(), HOME, record()):
+        assert desired.met_by(view(desired))
+        forged = replace(desired, manifest={**desired.manifest, **more})
+        assert view(forged).intact
+        assert not desired.met_by(view(forged))
+
+
 def test_config_maps_at_home_are_owned_by_the_set_and_copies_are_labelled() -> None:
     """Kubernetes collects what stands in the set's namespace; elsewhere an owner can't be named,
     and labels say whose it is."""

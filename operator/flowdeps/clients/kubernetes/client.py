@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 from urllib.parse import quote
 
-from flowdeps.api.names import API_VERSION, GROUP, KIND, OURS, PLURAL
+from flowdeps.api.names import API_VERSION, GROUP, KIND, OURS, PLURAL, TRY
 from flowdeps.clients.fence import Fence
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.kubernetes.login import Login, load, login_of, make_api
@@ -99,7 +99,7 @@ class Cluster:
         Only an attempt tells, as we may not read policies: a ConfigMap without our label, which is
         not made.
         """
-        meta = {"name": "flowdeps-check", "namespace": namespace}
+        meta = {"name": TRY, "namespace": namespace}
         path = _path(_CONFIG_MAPS, namespace)
         try:
             await self._to.request("POST", path, query=[("dryRun", "All")], body={"metadata": meta})

@@ -27,11 +27,12 @@ class ClusterError(Exception):
         """Whether it is about the API server, which is out of reach or has too much to do.
 
         It says nothing of the object, and the same request may succeed soon. An admission webhook
-        that does not answer is another thing: it may be asked for some objects only, and for good.
+        that does not answer, or refuses with whatever status it likes, is another thing: it may be
+        asked for some objects only, and for good.
         """
-        if self.status >= 500:
-            return "failed calling webhook" not in str(self)
-        return self.status in {0, 429}
+        if "failed calling webhook" in str(self) or "admission webhook" in str(self):
+            return False
+        return self.status in {0, 429} or self.status >= 500
 
 
 class TooLongError(ClusterError):

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from flowdeps.scheduling.apart import Apart
+from flowdeps.scheduling.own_thread import Apart
 
 
 async def _thread() -> int:
