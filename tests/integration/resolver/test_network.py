@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +14,7 @@ import pytest
 from uv import find_uv_bin
 
 from flowdeps.locks.access import Access
+from flowdeps.resolver import network
 from flowdeps.resolver.confine import find_version
 from flowdeps.resolver.errors import (
     DiskFullError,
@@ -383,3 +385,13 @@ async def test_certificates_in_several_directories_can_be_read(
     )
     request = ask("app", index=index.url, platforms=(AMD64,))
     await make_resolver(uv=uv).resolve(request, previous=None)
+
+
+async def test_a_proxy_that_does_not_start_is_told(
+    index: Index, make_resolver: MakeResolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index is not to blame."""
+    monkeypatch.setattr(network, "_COMMAND", (sys.executable, "-c", "import nothing_of_this_name"))
+    request = ask("app", index=index.url, platforms=(AMD64,))
+    with pytest.raises(ResolverError, match="proxy ended: ModuleNotFoundError: No module named"):
+        await make_resolver(within=limits(timeout=20)).resolve(request, previous=None)
