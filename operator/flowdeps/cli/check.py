@@ -33,9 +33,10 @@ Exit status: 0 it can, 1 it can't (the lines say what is missing and what to do)
 """
 _AT_ONCE = 10
 _UNLIMITED = (
-    "no admission policy limits this account to flowdeps' own objects: its roles alone let it write"
-    " others' ConfigMaps and Secrets, also those that get tokens of service accounts; set"
-    " admissionPolicy.enabled of the chart to true (Kubernetes 1.30; docs/security.md)"
+    "no admission policy limits this account to flowdeps' own objects. If it is the operator's, its"
+    " roles alone let it write others' ConfigMaps and Secrets, also those that get tokens of"
+    " service accounts: set admissionPolicy.enabled of the chart to true (Kubernetes 1.30;"
+    " docs/security.md)"
 )
 
 

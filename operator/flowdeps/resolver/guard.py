@@ -22,6 +22,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from flowdeps.api.allowed import origin_of
 from flowdeps.resolver.addresses import Origin, Policy, RefusedError, bracketed, place
 
 QUESTION, REFUSED, UNREACHED = "guard.json", "refused", "unreached"
@@ -31,7 +32,6 @@ _CHUNK = 64 * 1024
 _CONNECT_SECONDS = 10
 _NEXT_SECONDS = 0.25
 _MOST_LINES = 100
-_PORTS = {"http": 80, "https": 443}
 # Of one connection, not of the resource; and whatever names a proxy.
 _HOP = {"connection", "keep-alive", "proxy-connection", "proxy-authorization"}
 
@@ -127,8 +127,7 @@ class Guard:
             parts = urlsplit(proxy)
             upstream = await asyncio.wait_for(
                 asyncio.open_connection(
-                    parts.hostname,
-                    parts.port or _PORTS[parts.scheme],
+                    *_origin(proxy)[1:],
                     ssl=parts.scheme == "https" or None,
                     limit=_HEAD,
                 ),
@@ -243,11 +242,10 @@ def _authorization(proxy: str) -> list[tuple[str, str]]:
 
 
 def _origin(url: str) -> Origin:
-    parts = urlsplit(url)
-    if not parts.hostname:
+    origin = origin_of(url)
+    if not origin[1]:
         raise ValueError(url)
-    port = _PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
-    return parts.scheme, parts.hostname, port
+    return origin
 
 
 def _split(head: bytes) -> tuple[str, list[tuple[str, str]]]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from flowdeps.api.allowed import origin_of
 from flowdeps.locks.index import Index
 from flowdeps.resolver import guard
-from flowdeps.resolver.child import Limits, run_child
+from flowdeps.resolver.child import ChildEnd, Limits, run_child
 from flowdeps.resolver.directories import WORK
 from flowdeps.resolver.errors import (
     IndexRefusedError,
@@ -71,10 +71,15 @@ def cluster_services(environment: Mapping[str, str]) -> tuple[str, ...]:
 class Passage:
     """The way to the network of one resolution."""
 
-    def __init__(self, port: int | None = None, notes: Path | None = None) -> None:
+    def __init__(
+        self,
+        port: int | None = None,
+        notes: Path | None = None,
+        serving: "asyncio.Task[ChildEnd] | None" = None,
+    ) -> None:
         self.port = port
         """Of the proxy on loopback; None: there is none."""
-        self._notes = notes
+        self._notes, self._serving = notes, serving
 
     @property
     def environment(self) -> dict[str, str]:
@@ -86,6 +91,8 @@ class Passage:
 
     def explain(self, error: ResolveError) -> ResolveError:
         """Return the error that the proxy knows to be the cause of a child's, or that error."""
+        if self._serving and self._serving.done():
+            return ResolverError(f"the resolver's proxy ended: {_last_words(self._serving)}")
         if refused := self._note(guard.REFUSED):
             return IndexRefusedError(refused)
         unreached = self._note(guard.UNREACHED)
@@ -123,7 +130,7 @@ async def guarded(
         tempfile.TemporaryDirectory(prefix=WORK) as name,
         socket.create_server(("127.0.0.1", 0), backlog=128) as listening,
     ):
-        directory = Path(name)
+        directory, port = Path(name), listening.getsockname()[1]
         policy = {
             "trusted": [*map(origin_of, network.trusted)],
             "allowed": network.allowed,
@@ -149,11 +156,19 @@ async def guarded(
                 inherits=(listening.fileno(),),
             )
         )
+        serving.add_done_callback(lambda _: listening.close())  # so that nobody waits for it
         try:
-            yield Passage(listening.getsockname()[1], directory)
+            yield Passage(port, directory, serving)
         finally:
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)
+
+
+def _last_words(ended: "asyncio.Task[ChildEnd]") -> str:
+    if error := ended.exception():
+        return str(error)
+    lines = ended.result().messages.split("\n")
+    return next(filter(None, reversed(lines)), f"it says nothing ({ended.result().code})")[:500]
 
 
 def _is_way(name: str) -> bool:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +14,7 @@ import pytest
 from uv import find_uv_bin
 
 from flowdeps.locks.access import Access
+from flowdeps.resolver import network
 from flowdeps.resolver.confine import find_version
 from flowdeps.resolver.errors import (
     DiskFullError,
@@ -200,18 +202,23 @@ async def test_what_a_release_requires_does_not_tell_whether_a_file_exists(
     assert "app==0.9" in one[0] if older else "by a file: URL, which is not allowed" in one[0]
 
 
-async def test_a_page_that_is_large_once_it_is_unpacked_fills_no_cache(
-    make_resolver: MakeResolver, tmp_path: Path
-) -> None:
-    """An index sends 100 KB that become 100 MB: that is a limit, and the cache stays small."""
+@pytest.fixture
+def packed() -> bytes:
+    """A page of 100 MB, which takes longer to make than a test's event loop may stand still."""
     file = {"filename": WHEEL.filename, "url": "/" + "x" * 10_000, "hashes": {"sha256": "0" * 64}}
     page = {"meta": {"api-version": "1.1"}, "name": "app", "files": [file] * 10_000}
-    body = gzip.compress(json.dumps(page).encode())
-    assert len(body) < MIB
+    return gzip.compress(json.dumps(page).encode())
+
+
+async def test_a_page_that_is_large_once_it_is_unpacked_fills_no_cache(
+    packed: bytes, make_resolver: MakeResolver, tmp_path: Path
+) -> None:
+    """An index sends 100 KB that become 100 MB: that is a limit, and the cache stays small."""
+    assert len(packed) < MIB
 
     def index(handler: BaseHTTPRequestHandler) -> None:
         kind = "application/vnd.pypi.simple.v1+json"
-        send(handler, body, Content_Type=kind, Content_Encoding="gzip")
+        send(handler, packed, Content_Type=kind, Content_Encoding="gzip")
 
     with site(index) as port:
         request = ask("app", index=f"http://127.0.0.1:{port}/simple/", platforms=(AMD64,))
@@ -378,3 +385,13 @@ async def test_certificates_in_several_directories_can_be_read(
     )
     request = ask("app", index=index.url, platforms=(AMD64,))
     await make_resolver(uv=uv).resolve(request, previous=None)
+
+
+async def test_a_proxy_that_does_not_start_is_told(
+    index: Index, make_resolver: MakeResolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index is not to blame."""
+    monkeypatch.setattr(network, "_COMMAND", (sys.executable, "-c", "import nothing_of_this_name"))
+    request = ask("app", index=index.url, platforms=(AMD64,))
+    with pytest.raises(ResolverError, match="proxy ended: ModuleNotFoundError: No module named"):
+        await make_resolver(within=limits(timeout=20)).resolve(request, previous=None)
