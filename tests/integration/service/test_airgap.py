@@ -161,7 +161,7 @@ def test_an_index_whose_name_nobody_knows_is_named(
 ) -> None:
     """A host that can't be looked up is an outage, for it may be one; the message has the host and
     what to check."""
-    start_operator()
+    start_operator(index={"url": NOWHERE, "allowed": ["*"]})
     url = "https://packages.invalid/simple/"
     apply(cluster, set_body("mistyped", ["alpha"], index={"url": url}))
     body = wait_reason(cluster, "mistyped", "IndexUnavailable")
