@@ -18,7 +18,8 @@ from tests.cluster.lifecycle import Service
 
 READY_SECONDS = 240.0
 _INDEXES = ["127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]
-"""Where the indexes of tests are: on this machine, also by an address that nodes reach."""
+"""Where the indexes of tests are: on this machine, also by an address that nodes reach. Sets name
+any of them."""
 _SCRAPE_SECONDS = 60.0
 
 
@@ -73,7 +74,11 @@ class Operator(Service):
             "prefect": {"apiUrl": self._prefect_url, "pollInterval": "1s"},
             "httpPort": self.port,
             **self._config,
-            "index": {"allowedNetworks": _INDEXES, **self._config.get("index", {})},
+            "index": {
+                "allowed": ["*"],
+                "allowedNetworks": _INDEXES,
+                **self._config.get("index", {}),
+            },
             "resolver": {"cacheDirectory": str(self.cache), **self._config.get("resolver", {})},
         }
         file = self.run.directory / "config.yaml"
