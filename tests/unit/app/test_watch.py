@@ -43,6 +43,7 @@ def _discovery(path: str) -> Any:
     }
 
 
+@pytest.mark.stalls  # an API server of the test is in the same loop
 @pytest.mark.parametrize("status", [429, 503])
 async def test_the_watch_outlives_an_overload(
     status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
