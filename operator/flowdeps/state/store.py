@@ -169,6 +169,11 @@ class ConfigMapView:
         """The set that this ConfigMap was written for."""
         return SetKey(self.labels.get(NAMESPACE_LABEL, ""), self.labels.get(SET_LABEL, ""))
 
+    @property
+    def key(self) -> str:
+        """The key in its name, whichever pool's, without the revision."""
+        return choice_of(self.name).removesuffix(f"-{self.labels.get(REVISION_LABEL, '')}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class PoolView:
@@ -322,9 +327,8 @@ class Store:
             # What a set has decides nothing where all of its pools are known and nobody else wants
             # the key.
             entry = self.sets.get(view.holder)
-            key = choice_of(view.name).removesuffix(f"-{view.labels.get(REVISION_LABEL, '')}")
             known = entry and entry.spec and all(r.name in self.pools for r in entry.pool_refs)
-            if not known or self.rivals(key) - {view.holder}:
+            if not known or self.rivals(view.key) - {view.holder}:
                 self.version += 1
 
     def held(self, key: SetKey) -> list[ConfigMapView]:

@@ -100,10 +100,7 @@ def _offered(
     context: Context, entry: SetEntry, views: Sequence[ConfigMapView]
 ) -> Iterator[Location]:
     """The locations of a set that templates still offer to runs."""
-    keys = {
-        choice_of(view.name).removesuffix(f"-{view.labels.get(REVISION_LABEL, '')}")
-        for view in views
-    }
+    keys = {view.key for view in views}
     for name, state in context.pool_states.items():
         pool = context.store.pools.get(name)
         for key in keys:
