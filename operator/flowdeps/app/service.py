@@ -30,6 +30,7 @@ from flowdeps.reconcile.dependency_set.reconciler import SetReconciler
 from flowdeps.reconcile.work_pool.reconciler import PoolReconciler
 from flowdeps.resolver.resolve import Resolver
 from flowdeps.scheduling.clock import Backoff
+from flowdeps.state.kept import essentials
 from flowdeps.state.reported import locations_to_search
 from flowdeps.state.store import (
     Body,
@@ -37,7 +38,6 @@ from flowdeps.state.store import (
     PoolKey,
     SetEntry,
     SetKey,
-    essentials,
     view_config_map,
 )
 from flowdeps.telemetry.logs import enter

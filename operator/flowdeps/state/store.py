@@ -20,13 +20,11 @@ from typing import Any
 
 from flowdeps.api.names import (
     CONTENT_ANNOTATION,
-    FINALIZER,
     KIND,
     LOCK_ANNOTATIONS,
     LOCK_LABELS,
     NAMESPACE_LABEL,
     OURS,
-    REFRESH_REQUESTED_ANNOTATION,
     REVISION_LABEL,
     SET_LABEL,
     choice_of,
@@ -35,7 +33,8 @@ from flowdeps.api.names import (
 from flowdeps.api.problems import InvalidError
 from flowdeps.api.resource import SetMeta, parse_meta, parse_spec
 from flowdeps.api.spec import SetSpec, WorkPoolRef
-from flowdeps.api.status import REQUEST_LIMIT, SetStatus, parse_status
+from flowdeps.api.status import SetStatus, parse_status
+from flowdeps.state.kept import essentials, known_manifest
 from flowdeps.state.ranks import Ranks
 
 SELECTOR = f"{OURS},{SET_LABEL}"
@@ -45,38 +44,9 @@ MANIFEST_FILE = "lock.json"
 DIGEST_FILE = "digest"
 _FILES = (LOCK_FILE, MANIFEST_FILE, DIGEST_FILE)
 
-_MANIFEST_FIELDS: Mapping[str, type] = {
-    "set": str,
-    "key": str,
-    "pool": str,
-    "revision": str,
-    "digest": str,
-    "python": str,
-    "platforms": list,
-    "packages": int,
-    "index": dict,
-    "image": str,
-    "shadow": list,
-    "credentials": bool,
-}
-"""Those of `manifest_of`; lists are of texts, and mappings have texts, nulls and such lists."""
-_MORE = ""
-"""Stands for what else a manifest has, so that it equals none that we write."""
-_MOST_PACKAGES = 1_000_000
-_MANIFEST_BYTES = 32 * 1024
-_MOST_ITEMS = 64
 _ANNOTATION_LENGTH = 1024
 _MOST_OWNERS = 8
-
-_META_FIELDS = (
-    "name",
-    "namespace",
-    "uid",
-    "resourceVersion",
-    "generation",
-    "creationTimestamp",
-    "deletionTimestamp",
-)
+_UID_LENGTH = 64
 
 Body = Mapping[str, Any]
 
@@ -391,40 +361,11 @@ def view_config_map(body: Body) -> ConfigMapView:
             for name in LOCK_ANNOTATIONS
             if name in annotations and len(annotations[name]) <= _ANNOTATION_LENGTH
         },
-        owners=tuple(uid[:_MOST_ITEMS] for uid in islice(owners, _MOST_OWNERS)),
+        owners=tuple(uid[:_UID_LENGTH] for uid in islice(owners, _MOST_OWNERS)),
         immutable=bool(body.get("immutable")),
         intact=annotations.get(CONTENT_ANNOTATION) == content_hash(data),
-        manifest=_manifest(data.get(MANIFEST_FILE, "")),
+        manifest=known_manifest(data.get(MANIFEST_FILE, "")),
     )
-
-
-def _manifest(text: str) -> dict[str, Any]:
-    """What lock.json says, as far as we write it; nothing of what is no such file."""
-    if len(text) > _MANIFEST_BYTES:
-        return {}
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):  # the latter of what is nested without end
-        return {}
-    if not isinstance(found, dict):
-        return {}
-    fields = _MANIFEST_FIELDS.items()
-    known = {name: found[name] for name, kind in fields if _is_a(kind, found.get(name))}
-    return known if len(known) == len(found) else {**known, _MORE: True}
-
-
-def _is_a(kind: type, value: object) -> bool:
-    if not isinstance(value, kind):
-        return False
-    if isinstance(value, int):
-        return 0 <= value < _MOST_PACKAGES  # a status has room for no other
-    items: Iterable[object] = ()
-    if isinstance(value, list):
-        items = value
-    elif isinstance(value, dict):
-        items = (item for item in value.values() if item is not None and not _is_a(list, item))
-    sized = not isinstance(value, list | dict) or len(value) <= _MOST_ITEMS
-    return sized and all(isinstance(item, str) for item in items)
 
 
 def content_hash(data: Mapping[str, str]) -> str:
@@ -453,15 +394,3 @@ def _newer(version: str, known: str) -> bool:
         return int(version) > int(known)
     except ValueError:
         return version != known
-
-
-def essentials(body: Body) -> Body:
-    """Return a set's body with what is kept of it: of its metadata only what is read."""
-    meta = body["metadata"]
-    kept = {name: meta[name] for name in _META_FIELDS if name in meta}
-    if FINALIZER in (meta.get("finalizers") or ()):
-        kept["finalizers"] = [FINALIZER]
-    if asked := (meta.get("annotations") or {}).get(REFRESH_REQUESTED_ANNOTATION):
-        # The status has room for no more.
-        kept["annotations"] = {REFRESH_REQUESTED_ANNOTATION: asked[:REQUEST_LIMIT]}
-    return {**body, "metadata": kept}
