@@ -1,6 +1,7 @@
 """What `tests.support.stalls` finds: by the processor's time of a test, not of this machine."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -48,6 +49,23 @@ def test_what_is_called_back_without_a_turn_counts_together() -> None:
     with watched(processor) as turns:
         asyncio.run(main())
     assert turns == [pytest.approx(1.6)]
+
+
+def test_the_collector_of_garbage_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It walks over what other tests have left."""
+    processor = _Processor()
+
+    def collects(phase: str, _: object) -> None:
+        processor.seconds += 3 if phase == "stop" else 0
+
+    async def main() -> None:
+        gc.collect()
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(gc, "callbacks", [collects])
+    with watched(processor) as turns:
+        asyncio.run(main())
+    assert turns == []
 
 
 def test_waiting_is_no_stall() -> None:
