@@ -1,0 +1,68 @@
+"""What is known of an environment: a lock that was installed, compiled and packed for one image."""
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+_REFERENCE = re.compile(r"[a-z0-9][^\s@]*@sha256:[0-9a-f]{64}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """An environment in a registry, by its digest."""
+
+    reference: str
+    """Where it is: `<repository>@sha256:…`."""
+    lock: str
+    """The digest of the lock that is installed in it."""
+    image: str
+    """The image that it was made for, by the name that runs give."""
+    image_id: str
+    """The id that the image had."""
+    size: int
+    """Bytes to pull."""
+    unpacked: int
+    """Bytes of its files."""
+    files: int
+    import_seconds: float
+    """How long the imports of the trial took in it."""
+
+    @property
+    def digest(self) -> str:
+        """The digest of its manifest: `sha256:…`."""
+        return self.reference.rpartition("@")[2]
+
+    def to_json(self) -> str:
+        """Return it as text for an annotation."""
+        return json.dumps(vars(self), sort_keys=True, separators=(",", ":"))
+
+
+def read_environment(text: str | None, *, repository: str) -> Environment | None:
+    """Return the environment that an annotation tells of; None where that is not to be believed.
+
+    Those who may write ConfigMaps in a set's namespace can write any text, so an environment has to
+    be in `repository`, that of the namespace.
+    """
+    try:
+        found: Any = json.loads(text or "null")
+        environment = Environment(**found)
+        numbers = (environment.size, environment.unpacked, environment.files)
+        believed = (
+            environment.reference.startswith(f"{repository}@")
+            and _REFERENCE.fullmatch(environment.reference)
+            and _DIGEST.fullmatch(environment.lock)
+            and all(type(one) is int and one >= 0 for one in numbers)
+            and type(environment.import_seconds) in {int, float}
+            and math.isfinite(environment.import_seconds)
+            and all(_is_word(one) for one in (environment.image, environment.image_id))
+        )
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None
+    return environment if believed else None
+
+
+def _is_word(text: object) -> bool:
+    return isinstance(text, str) and text.isascii() and text.isprintable() and " " not in text
