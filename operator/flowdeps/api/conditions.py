@@ -1,7 +1,8 @@
 """Conditions, by the rules of kstatus.
 
 `Ready` is the summary; `Resolved`, `Verified`, `Published` and `PoolsSynced` are its steps.
-`Vulnerable` is a warning beside them: a set may be Ready and Vulnerable. `Reconciling` and
+`Vulnerable` is a warning beside them: a set may be Ready and Vulnerable. So is `Built`, which is
+about the speed of starts: runs of a set that is not Built install its lock. `Reconciling` and
 `Stalled` are present only while they are true: a spec that cannot work is Ready=False and
 Stalled=True, an outage is Ready=False and Reconciling=True.
 """
@@ -32,6 +33,7 @@ class ConditionType(StrEnum):
     PUBLISHED = "Published"
     POOLS_SYNCED = "PoolsSynced"
     VULNERABLE = "Vulnerable"
+    BUILT = "Built"
 
 
 _ONLY_WHILE_TRUE = (ConditionType.RECONCILING, ConditionType.STALLED)

@@ -12,6 +12,7 @@ from typing import Any
 
 from flowdeps.api import poolconfig, rules, trialconfig
 from flowdeps.api.allowed import ANY, allows, allows_image, is_plain
+from flowdeps.api.environmentconfig import EnvironmentsConfig, parse_environments
 from flowdeps.api.fields import Fields
 from flowdeps.api.parts import parse_index_urls
 from flowdeps.api.poolconfig import PoolConfig
@@ -122,6 +123,7 @@ class Config:
     resolver: ResolverConfig = field(default_factory=ResolverConfig)
     images: ImagesConfig = field(default_factory=ImagesConfig)
     pods: PodsConfig = field(default_factory=PodsConfig)
+    environments: EnvironmentsConfig = field(default_factory=EnvironmentsConfig)
     vulnerabilities: VulnerabilitiesConfig = field(default_factory=VulnerabilitiesConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     http_port: int = 8080
@@ -168,6 +170,7 @@ def parse_config(document: Mapping[str, Any]) -> Config:
         resolver=_parse_resolver(fields.child("resolver")),
         images=trialconfig.parse_images(fields.child("images")),
         pods=trialconfig.parse_pods(fields.child("pods")),
+        environments=parse_environments(fields.child("environments")),
         vulnerabilities=trialconfig.parse_vulnerabilities(fields.child("vulnerabilities")),
         limits=_parse_limits(fields.child("limits")),
         http_port=fields.integer("httpPort", least=1, most=65535),

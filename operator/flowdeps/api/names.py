@@ -31,7 +31,8 @@ NAMESPACE_LABEL = f"{GROUP}/namespace"
 """The namespace of the set, which may be another than the object's."""
 REVISION_LABEL = f"{GROUP}/revision"
 PURPOSE_LABEL = f"{GROUP}/purpose"
-"""On the pods of trials and their ConfigMaps: `probe`, `verify` or, on kept facts, `image`."""
+"""On the pods of trials and their ConfigMaps: `probe`, `verify`, `build`, `mount` or, on kept
+facts, `image`."""
 
 LOCK_LABELS = (MANAGED_BY_LABEL, SET_LABEL, NAMESPACE_LABEL, REVISION_LABEL)
 """Those of ConfigMaps with locks."""
@@ -53,6 +54,8 @@ VERIFY_NOTES_ANNOTATION = f"{GROUP}/verify-notes"
 NOTES_ANNOTATION = f"{GROUP}/notes"
 PROPOSED_ANNOTATION = f"{GROUP}/proposed"
 SUMMARY_ANNOTATION = f"{GROUP}/summary"
+ENVIRONMENT_ANNOTATION = f"{GROUP}/environment"
+"""The environment that was made of the lock, at home only."""
 CONTENT_ANNOTATION = f"{GROUP}/content"
 LOCK_ANNOTATIONS = (
     INPUTS_ANNOTATION,
@@ -65,6 +68,7 @@ LOCK_ANNOTATIONS = (
     NOTES_ANNOTATION,
     PROPOSED_ANNOTATION,
     SUMMARY_ANNOTATION,
+    ENVIRONMENT_ANNOTATION,
 )
 """All but the one on the content."""
 
@@ -86,6 +90,13 @@ SITE_VOLUME = "flowdeps-site"
 INSTALL_CONTAINER = "flowdeps-install"
 PROBE_CONTAINER = "flowdeps-probe"
 VERIFY_CONTAINER = "flowdeps-verify"
+PACK_CONTAINER = "flowdeps-pack"
+MOUNT_CONTAINER = "flowdeps-mount"
+
+# In namespaces of runs
+
+ENVIRONMENTS = "flowdeps-environments"
+"""The ConfigMap by which an admission policy gives runs their environments."""
 
 # In a cluster
 

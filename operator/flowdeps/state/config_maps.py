@@ -117,6 +117,9 @@ def config_maps(
         **({names.VERIFIED_ANNOTATION: record.verified} if record.verified else {}),
         **({names.VERIFY_NOTES_ANNOTATION: record.verify_notes} if record.verify_notes else {}),
     }
+    home = location == primary_location(key)
+    if home and record.environment:
+        made[names.ENVIRONMENT_ANNOTATION] = record.environment.to_json()
     # A refresh that moves no pin touches this one ConfigMap only.
     at_home = {
         **made,
@@ -141,7 +144,7 @@ def config_maps(
         namespace=location.namespace,
         name=location.live_name,
         labels=labels,
-        annotations=at_home if location == primary_location(key) else {},
+        annotations=at_home if home else {},
         owner=owner,
         immutable=False,
         manifest=manifest,
@@ -187,11 +190,18 @@ def is_written_for_a_set(view: ConfigMapView) -> bool:
 
 
 def keep_history(desired: Desired, view: ConfigMapView | None) -> Desired:
-    """Return a revision with what one that is there already says of how it was made."""
-    if view is None or desired.must_be_replaced(view) or not desired.immutable:
+    """Return a ConfigMap with what one that is there already says of how its lock was made.
+
+    An environment is made after its lock, and perhaps anew. It stays where no other is known, as
+    while none are made.
+    """
+    if view is None or desired.manifest.get("digest") != view.manifest.get("digest"):
         return desired
-    made = [name for name in names.LOCK_ANNOTATIONS if name != names.PROPOSED_ANNOTATION]
-    kept = {k: v for k, v in view.annotations.items() if k in made}
+    names_kept = {names.ENVIRONMENT_ANNOTATION} - desired.annotations.keys()
+    if desired.immutable and not desired.must_be_replaced(view):
+        made = {*names.LOCK_ANNOTATIONS} - {names.PROPOSED_ANNOTATION}
+        names_kept |= made - {names.ENVIRONMENT_ANNOTATION}
+    kept = {k: v for k, v in view.annotations.items() if k in names_kept}
     return replace(desired, annotations={**desired.annotations, **kept})
 
 

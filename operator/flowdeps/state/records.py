@@ -14,6 +14,7 @@ from typing import Any
 from flowdeps.api import names
 from flowdeps.locks.index import Index
 from flowdeps.locks.lock import Lock
+from flowdeps.state.environment import Environment, read_environment
 from flowdeps.state.locations import Location, primary_location
 from flowdeps.state.reported import lock_before
 from flowdeps.state.store import ConfigMapView, SetEntry
@@ -53,6 +54,8 @@ class LockRecord:
     """The packages that it may put before the image's own."""
     credentials: bool = False
     """Whether runs need the Secret of the lock's name."""
+    environment: Environment | None = None
+    """The lock as it was installed for an image, which may have moved since."""
 
     @property
     def short(self) -> str:
@@ -99,20 +102,21 @@ def record_of(
 
 
 def lock_in_service(
-    entry: SetEntry, views: Sequence[ConfigMapView], *, now: datetime
+    entry: SetEntry, views: Sequence[ConfigMapView], *, now: datetime, repository: str = ""
 ) -> Served | None:
     """Return the lock in service at home.
 
     Where the live ConfigMap is gone or damaged, an intact revision takes its place: a slip of
-    `kubectl delete` must not move a pin.
+    `kubectl delete` must not move a pin. An environment is believed only in `repository`.
     """
     home = primary_location(entry.key)
     live = [v for v in views if (v.namespace, v.name) == (home.namespace, home.live_name)]
-    return _first(live) or _last_served(entry, served_revisions(home, views), now=now)
+    revisions = served_revisions(home, views)
+    return _first(live, repository) or _last_served(entry, revisions, now, repository)
 
 
 def _last_served(
-    entry: SetEntry, revisions: Sequence[ConfigMapView], *, now: datetime
+    entry: SetEntry, revisions: Sequence[ConfigMapView], now: datetime, repository: str
 ) -> Served | None:
     """Return the revision that was served, by the status or else spec.revision; else the newest.
 
@@ -125,7 +129,8 @@ def _last_served(
     found = _first(
         sorted(
             revisions, key=lambda v: (v.manifest.get("digest") != before.digest, v.name != asked)
-        )
+        ),
+        repository,
     )
     if found is None:
         return None
@@ -148,15 +153,19 @@ def refresh_after(entry: SetEntry) -> timedelta | None:
     return entry.spec.interval + entry.spec.interval * (_SPREAD * share)
 
 
-def newest_lock(home: Location, views: Sequence[ConfigMapView]) -> Served | None:
+def newest_lock(
+    home: Location, views: Sequence[ConfigMapView], *, repository: str = ""
+) -> Served | None:
     """Return the lock that was resolved last, whichever is in service."""
-    return _first(served_revisions(home, views))
+    return _first(served_revisions(home, views), repository)
 
 
-def pinned_lock(home: Location, views: Sequence[ConfigMapView], revision: str) -> Served | None:
+def pinned_lock(
+    home: Location, views: Sequence[ConfigMapView], revision: str, *, repository: str = ""
+) -> Served | None:
     """Return the lock of a revision by its name, as spec.revision asks for it."""
     named = [v for v in revisions_of(home, views) if v.name == names.mounted_name(revision)]
-    found = _first(named)
+    found = _first(named, repository)
     return found.but(pinned=True) if found else None
 
 
@@ -186,16 +195,23 @@ def revisions_of(place: Location, views: Iterable[ConfigMapView]) -> list[Config
     )
 
 
-def _first(views: Iterable[ConfigMapView]) -> Served | None:
+def _first(views: Iterable[ConfigMapView], repository: str) -> Served | None:
     for view in views:
-        if view.intact and (record := record_in(view)):
+        if view.intact and (record := record_in(view, repository=repository)):
             return Served(record, view.name)
     return None
 
 
-def record_in(view: ConfigMapView) -> LockRecord | None:
-    """Return what a ConfigMap says of its lock; None where it says too little."""
+def record_in(view: ConfigMapView, *, repository: str = "") -> LockRecord | None:
+    """Return what a ConfigMap says of its lock; None where it says too little.
+
+    An environment is believed only in `repository`, and only of this lock.
+    """
     manifest = view.manifest
+    text = view.annotations.get(names.ENVIRONMENT_ANNOTATION)
+    environment = read_environment(text, repository=repository)
+    if environment and environment.lock != manifest.get("digest"):
+        environment = None
     try:
         return LockRecord(
             digest=manifest["digest"],
@@ -214,6 +230,7 @@ def record_in(view: ConfigMapView) -> LockRecord | None:
             image=manifest.get("image") or "",
             shadow=tuple(manifest.get("shadow") or ()),
             credentials=bool(manifest.get("credentials")),
+            environment=environment,
         )
     except KeyError:
         return None

@@ -20,6 +20,7 @@ from typing import Any
 
 from flowdeps.api.names import (
     CONTENT_ANNOTATION,
+    ENVIRONMENT_ANNOTATION,
     KIND,
     LOCK_ANNOTATIONS,
     LOCK_LABELS,
@@ -45,6 +46,7 @@ DIGEST_FILE = "digest"
 _FILES = (LOCK_FILE, MANIFEST_FILE, DIGEST_FILE)
 
 _ANNOTATION_LENGTH = 1024
+_ENVIRONMENT_LENGTH = 4096
 _MOST_OWNERS = 8
 _UID_LENGTH = 64
 
@@ -359,13 +361,17 @@ def view_config_map(body: Body) -> ConfigMapView:
         annotations={
             name: annotations[name]
             for name in LOCK_ANNOTATIONS
-            if name in annotations and len(annotations[name]) <= _ANNOTATION_LENGTH
+            if name in annotations and len(annotations[name]) <= _longest(name)
         },
         owners=tuple(uid[:_UID_LENGTH] for uid in islice(owners, _MOST_OWNERS)),
         immutable=bool(body.get("immutable")),
         intact=annotations.get(CONTENT_ANNOTATION) == content_hash(data),
         manifest=known_manifest(data.get(MANIFEST_FILE, "")),
     )
+
+
+def _longest(annotation: str) -> int:
+    return _ENVIRONMENT_LENGTH if annotation == ENVIRONMENT_ANNOTATION else _ANNOTATION_LENGTH
 
 
 def content_hash(data: Mapping[str, str]) -> str:

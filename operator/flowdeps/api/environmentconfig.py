@@ -1,0 +1,64 @@
+"""`environments` of the configuration: where ready environments are kept, and who makes them."""
+
+import re
+from dataclasses import dataclass
+
+from flowdeps.api import rules
+from flowdeps.api.fields import Fields
+
+_HOST = r"([a-z0-9-]+(\.[a-z0-9-]+)+(:[0-9]{1,5})?|[a-z0-9-]+:[0-9]{1,5}|localhost)"
+_PART = r"[a-z0-9]+([._-]+[a-z0-9]+)*"
+_REPOSITORY = re.compile(rf"{_HOST}(/{_PART})*")
+_PATH = re.compile(rf"{_PART}(/{_PART})*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentsConfig:
+    """Where environments are kept, and how runs get them."""
+
+    repository: str = ""
+    """In a registry; those of a namespace are in the repository of its name below. Empty: there
+    are none."""
+    image: str = ""
+    """The image that packs them, which is the operator's own."""
+    push_secret: str = ""
+    """The Secret in the namespaces of sets with which they are pushed; empty: none is needed."""
+    plain_http: bool = False
+    """Whether the registry has no TLS."""
+    admission: str = "Auto"
+    """Whether pods get them by an admission policy: `Auto`, `Enabled` or `Disabled`."""
+    policy: str = ""
+    """The name of that policy."""
+
+    def repository_of(self, namespace: str) -> str:
+        """Return the repository of a namespace's environments; empty where there are none."""
+        return f"{self.repository}/{namespace}" if self.repository else ""
+
+
+def parse_environments(fields: Fields) -> EnvironmentsConfig:
+    """Parse `environments`."""
+    secret = fields.child("pushSecretRef")
+    name = secret.text("name", required=secret.given, limit=253, check=rules.check_object_name)
+    secret.close()
+    return fields.build(
+        EnvironmentsConfig,
+        repository=fields.text("repository", limit=512, check=_check_repository),
+        image=fields.text("image", limit=1024, check=rules.check_image),
+        push_secret=name,
+        plain_http=fields.boolean("plainHttp"),
+        admission=fields.text("admission", check=rules.one_of("Auto", "Enabled", "Disabled")),
+        policy=fields.text("policy", limit=253, check=rules.check_object_name),
+    )
+
+
+def _check_repository(text: str) -> str | None:
+    example = "such as registry.example.com/flowdeps"
+    if "://" in text:
+        return f"{text.partition('://')[0]}:// is no part of a repository; write it {example}"
+    if _REPOSITORY.fullmatch(text):
+        return None
+    if "@" in text or ":" in text.rpartition("/")[2]:
+        return f"{text!r} has a tag or a digest, which flowdeps gives itself; write it {example}"
+    if _PATH.fullmatch(text):
+        return f"{text!r} names no registry; write its host first, {example}"
+    return f"{text!r} is not a repository; write it {example}"
