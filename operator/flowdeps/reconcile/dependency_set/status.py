@@ -32,6 +32,7 @@ from flowdeps.api.times import parse_time
 from flowdeps.api.wording import counted
 from flowdeps.reconcile.context import PoolState, Verdict
 from flowdeps.reconcile.dependency_set.progress import NO_LOCK, Progress
+from flowdeps.reconcile.runs_namespace.deliveries import Delivery
 from flowdeps.state.fragments import Signature, signature_of
 from flowdeps.state.locations import primary_location
 from flowdeps.state.records import LockRecord, revisions_of
@@ -47,15 +48,21 @@ def build_status(
     views: Sequence[ConfigMapView],
     namespaces: Mapping[str, Sequence[str]],
     states: Mapping[str, PoolState],
+    deliveries: Mapping[str, Delivery],
     now: datetime,
 ) -> SetStatus:
     """Return the status of a set with these ConfigMaps, by its progress and its pools.
 
-    `namespaces`: where its lock is for the pools that admit it.
+    `namespaces`: where its lock is for the pools that admit it. `deliveries`: how runs of a pool
+    get it; empty where there are no environments.
     """
     entry, record = progress.entry, progress.record
     old, home = entry.status, primary_location(entry.key)
     pool_statuses, synced = _pools(progress, signature_of(entry, views), namespaces, states)
+    pool_statuses = tuple(
+        replace(one, delivery=deliveries[one.name].way if one.name in deliveries else "")
+        for one in pool_statuses
+    )
     revisions = tuple(
         RevisionStatus(
             name=view.manifest.get("revision", view.name),

@@ -49,8 +49,8 @@ class RunsState:
 
     there: tuple[str, str] | None = None
     """The uid and the version of its ConfigMap; None where there is none."""
-    texts: Mapping[str, str] = field(default_factory=dict)
-    """What our ConfigMap says."""
+    served: Mapping[str, tuple[SetKey, str]] = field(default_factory=dict)
+    """Whose line is in our ConfigMap under which key, and the line."""
     why: Mapping[tuple[SetKey, str], str] = field(default_factory=dict)
     """Why a choice of a set is not among that; empty where it is."""
     failed: Mapping[SetKey, str] = field(default_factory=dict)
@@ -87,9 +87,15 @@ class Deliveries:
     failed: dict[tuple[str, str], FailedPull] = field(default_factory=dict)
     """By the namespace of runs and the reference."""
     proven: set[Mount] = field(default_factory=set)
+    """What pods have mounted, in this process."""
+    reconciled: set[SetKey] = field(default_factory=set)
+    """The sets that have offered their lines."""
+    seen: set[str] = field(default_factory=set)
+    """The namespaces that have a ConfigMap of ours."""
 
     def offer(self, key: SetKey, lines: Mapping[str, Iterable[Line]]) -> list[RunsKey]:
         """Keep the lines of a set; returns the namespaces where that is news."""
+        self.reconciled.add(key)
         before = dict(self.offered.get(key, ()))
         now = {namespace: tuple(found) for namespace, found in lines.items()}
         if now:
@@ -109,30 +115,37 @@ class Deliveries:
                 del self.lines[namespace]
         return [RunsKey(namespace) for namespace in changed]
 
-    def has_line(self, key: SetKey, lock: str) -> bool:
-        """Return whether runs may still be given the environment of a set's lock."""
+    def serves(self, key: SetKey, lock: str = "") -> bool:
+        """Return whether runs may still be given an environment of a set, or of one of its locks;
+        also while it is not known what a ConfigMap says that is there."""
+        if self.seen - self.states.keys():
+            return True
         return any(
-            line.choice in self.states[namespace].texts
-            for namespace, lines in self.offered.get(key, ())
-            if namespace in self.states
-            for line in lines
-            if line.environment.lock == lock
+            key == holder and lock in ("", text.rpartition(" ")[2])
+            for state in self.states.values()
+            for holder, text in state.served.values()
         )
 
-    def of(self, key: SetKey, *, pool: str, choice: str, namespaces: Iterable[str]) -> Delivery:
-        """Return how runs of a pool get the packages of a set by a choice."""
+    def of(self, key: SetKey, *, pool: str, choice: str) -> Delivery | None:
+        """Return how runs of a pool get the packages of a set by a choice; None: not known yet."""
+        if key not in self.reconciled:
+            return None
         name = key, line_key(mounted_name(choice, pool=pool))
-        found = [self.states[n].why.get(name) for n in namespaces if n in self.states]
-        if found and all(why == "" for why in found):
-            return Delivery("Image")
-        return Delivery("Install", next(filter(None, found), ""))
+        namespaces = [
+            namespace
+            for namespace, lines in self.offered.get(key, ())
+            if any(line.choice == name[1] for line in lines)
+        ]
+        found = [self.states.get(one, RunsState()).why.get(name) for one in namespaces]
+        if None in found:
+            return None
+        why = next(filter(None, found), "")
+        return Delivery("Install" if why or not found else "Image", why)
 
     def pull_failure(self, key: SetKey) -> str:
         """Return what is known of failed pulls of a set's environments; empty where nothing is."""
         found = {state.failed.get(key, "") for state in self.states.values()}
         return "; ".join(sorted(filter(None, found)))
-
-
 
 
 def _references(lines: Mapping[str, Iterable[Line]]) -> set[str]:

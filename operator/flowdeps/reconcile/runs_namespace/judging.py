@@ -74,9 +74,7 @@ class Judging:
         return None
 
     def _pull(self, line: Line) -> _No | None:
-        pull = self.context.deliveries.failed.get(
-            (self.key.namespace, line.environment.reference)
-        )
+        pull = self.context.deliveries.failed.get((self.key.namespace, line.environment.reference))
         if pull is None or pull.mounted:
             return None
         mount = self._question(line, pull)

@@ -17,6 +17,8 @@ def offer_lines(context: Context, key: SetKey) -> None:
     entry = context.store.sets.get(key)
     lines = lines_of(context, entry) if entry else {}
     context.requeue(context.deliveries.offer(key, lines))
+    if entry is None:
+        context.deliveries.reconciled.discard(key)
 
 
 def lines_of(context: Context, entry: SetEntry) -> dict[str, list[Line]]:

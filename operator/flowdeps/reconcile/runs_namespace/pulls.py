@@ -72,8 +72,8 @@ class Pulls:
                 pause = backoff(failures)
                 log.info("events of pods in %s: %s", scope or "all namespaces", error)
                 if not error.is_passing and error.status != 410:
-                    text = f"nobody would notice a pull that fails, as events can't be read: {error}"
-                    self._know(scope, text)
+                    why = "events can't be read, and nobody would notice a pull that fails"
+                    self._know(scope, f"{why}: {error}")
                     pause = _FORBIDDEN_AGAIN
             except Exception:
                 log.exception("a mistake in flowdeps; the watch of events begins anew")
@@ -113,5 +113,3 @@ class Pulls:
         if known is None or known.mounted:
             log.warning("a run in %s can't pull %s: %s", event.namespace, reference, words)
             context.queue.add(RunsKey(event.namespace))
-
-

@@ -6,8 +6,8 @@ nothing that several of them share. A reconcile with nothing to do writes nothin
 killed is made up for by the next, which begins with what is there.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Self
 
 from flowdeps.api import names
 from flowdeps.clients.kubernetes.errors import ClusterError
@@ -24,7 +24,7 @@ from flowdeps.reconcile.runs_namespace.lines import (
 )
 from flowdeps.reconcile.runs_namespace.offering import lines_of, namespaces_known
 from flowdeps.reconcile.runs_namespace.pulls import Pulls
-from flowdeps.state.store import Body, RunsKey, SetKey
+from flowdeps.state.store import Body, RunsKey
 
 _REFUSED_AGAIN = 300.0
 
@@ -50,14 +50,29 @@ class RunsReconciler:
             if (deliveries.admission, deliveries.nodes) != before:
                 context.requeue(namespaces_known(context))
 
-    async def close(self) -> None:
-        """End what watches."""
+    async def __aenter__(self) -> Self:
+        """Begin; at the end all watches end."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         await self._pulls.close()
 
-    def changed(self, namespace: str, version: tuple[str, str] | None) -> bool:
-        """Return whether a ConfigMap is there in another version than a reconcile has left."""
-        state = self._context.deliveries.states.get(namespace)
-        return version != (state.there if state else None)
+    def see(self, body: Body, *, gone: bool = False) -> None:
+        """Take in that an operator's ConfigMap is there, or no longer; requeue its namespace where
+        no reconcile has left it so."""
+        deliveries, namespace = self._context.deliveries, body["metadata"]["namespace"]
+        (deliveries.seen.discard if gone else deliveries.seen.add)(namespace)
+        state = deliveries.states.get(namespace)
+        if (None if gone else _version(body)) != (state.there if state else None):
+            self._context.queue.add(RunsKey(namespace))
+
+    def see_all(self, bodies: Sequence[Body]) -> None:
+        """Take in all that there are."""
+        found = {body["metadata"]["namespace"]: body for body in bodies}
+        for body in found.values():
+            self.see(body)
+        for namespace in self._context.deliveries.seen - found.keys():
+            self.see({"metadata": {"namespace": namespace}}, gone=True)
 
     async def reconcile(self, namespace: str) -> float | None:
         """Bring one namespace in line; returns in how many seconds to do so again."""
@@ -153,24 +168,27 @@ class RunsReconciler:
         """Keep what was found; requeue the sets for which it is news."""
         deliveries = self._context.deliveries
         before = deliveries.states.get(namespace, RunsState())
-        meta: Any = there["metadata"] if there else {}
         ours = there is not None and is_written_by(self._context.config.owner, there)
+        texts: Mapping[str, str] = (there or {}).get("data") or {} if ours else {}
+        holders = {choice: key for choice, (key, _) in before.served.items()}
+        holders |= {choice: key for key, choice in judging.why}
         state = RunsState(
-            there=(meta["uid"], meta["resourceVersion"]) if there else None,
-            texts=((there or {}).get("data") or {}) if ours else {},
+            there=_version(there) if there else None,
+            served={one: (holders[one], text) for one, text in texts.items() if one in holders},
             why=judging.why,
             failed=judging.failed,
         )
-        if there or judging.why:
-            deliveries.states[namespace] = state
-        else:
-            deliveries.states.pop(namespace, None)
-        changed: set[SetKey] = {
-            key
-            for one in (before.why.keys() | state.why.keys())
-            if before.why.get(one) != state.why.get(one)
-            for key in (one[0],)
-        }
+        deliveries.states[namespace] = state
+        if not there:
+            deliveries.seen.discard(namespace)
+            if not judging.why:
+                del deliveries.states[namespace]
+        pairs = before.why.keys() | state.why.keys()
+        changed = {one[0] for one in pairs if before.why.get(one) != state.why.get(one)}
         sets = before.failed.keys() | state.failed.keys()
         changed |= {key for key in sets if before.failed.get(key) != state.failed.get(key)}
         self._context.requeue(changed & self._context.store.sets.keys())
+
+
+def _version(body: Body) -> tuple[str, str]:
+    return body["metadata"]["uid"], body["metadata"]["resourceVersion"]
