@@ -1,18 +1,21 @@
-"""Environments in the simulation: a build's word in a lock's ConfigMaps, and what runs are told."""
+"""Sets with environments in the simulation, and what runs are told of these."""
 
 import asyncio
 import json
 from typing import Any
 
 from flowdeps.api.names import ENVIRONMENT_ANNOTATION, ENVIRONMENTS, mounted_name
-from flowdeps.state.environment import Environment
 from tests.unit.locks.builders import digest
 from tests.unit.reconcile.simulation import OPEN, MemoryImage, Simulation
 
 IMAGE = "registry.example.com/flows:1"
-REPOSITORY = "registry.example.com/flowdeps"
+FIRST, SECOND = (f"registry.example.com/flows@{digest(seed)}" for seed in ("first", "second"))
 CONFIG: dict[str, Any] = {
-    "environments": {"repository": REPOSITORY, "policy": "flowdeps-environments"},
+    "environments": {
+        "repository": "registry.example.com/environments",
+        "image": "registry.example.com/flowdeps:1",
+        "policy": "flowdeps-environments",
+    },
     "prefect": {"pollInterval": "4m"},
 }
 MINUTE = 60
@@ -24,52 +27,24 @@ def with_pool(**changes: Any) -> dict[str, Any]:
 
 
 def prepare(sim: Simulation, *, namespace: str = "jobs") -> None:
-    """An image and a pool whose runs are in a namespace of their own."""
+    """An image, and a pool whose runs are in a namespace of their own."""
     sim.cluster.namespaces.add(namespace)
-    sim.cluster.pods.images[IMAGE] = MemoryImage()
+    sim.cluster.pods.images[IMAGE] = MemoryImage(id=FIRST)
     sim.prefect.make("k", namespace=namespace)
 
 
-def apply(sim: Simulation, name: str = "ml", **changes: Any) -> None:
-    """A set for that image and pool."""
+async def built(sim: Simulation, name: str = "ml", **changes: Any) -> str:
+    """Apply a set for that image and pool, and wait; returns the reference of its environment."""
     given = {"pools": ["k"], "python": {"image": IMAGE}, "interval": "0s", **changes}
     sim.cluster.apply(name, **given)
+    await asyncio.sleep(3 * MINUTE)
+    return recorded(sim, name, namespace=changes.get("namespace", "flows"))
 
 
-def environment(lock: str, *, namespace: str = "flows", **changes: Any) -> Environment:
-    """What a build says of a lock."""
-    made = {
-        "reference": f"{REPOSITORY}/{namespace}@{digest(lock)}",
-        "lock": lock,
-        "image": IMAGE,
-        "image_id": "sha256:1",
-        "size": 1,
-        "unpacked": 2,
-        "files": 3,
-        "import_seconds": 0.1,
-    }
-    return Environment(**{**made, **changes})
-
-
-def build(sim: Simulation, name: str = "ml", *, namespace: str = "flows", **changes: Any) -> str:
-    """Have the lock in service of a set built; returns the reference."""
-    maps = sim.cluster.maps
-    live = maps[namespace, mounted_name(name)]
-    lock = json.loads(live["data"]["lock.json"])["digest"]
-    made = environment(lock, namespace=namespace, **changes)
-    short = lock.removeprefix("sha256:")[:10]
-    for one in (mounted_name(f"{name}-{short}"), mounted_name(name)):
-        sim.cluster.annotate_map(namespace, one, **{ENVIRONMENT_ANNOTATION: made.to_json()})
-    return made.reference
-
-
-async def built(sim: Simulation, name: str = "ml", **changes: Any) -> str:
-    """Apply a set, and have its lock built; returns the reference."""
-    apply(sim, name, **changes)
-    await asyncio.sleep(2 * MINUTE)
-    reference = build(sim, name, namespace=changes.get("namespace", "flows"))
-    await asyncio.sleep(2 * MINUTE)
-    return reference
+def recorded(sim: Simulation, name: str = "ml", *, namespace: str = "flows") -> str:
+    """The reference of the environment that a set has."""
+    annotations = sim.cluster.maps[namespace, mounted_name(name)]["metadata"]["annotations"]
+    return str(json.loads(annotations.get(ENVIRONMENT_ANNOTATION, "{}")).get("reference", ""))
 
 
 def told(sim: Simulation, namespace: str = "jobs") -> dict[str, str]:

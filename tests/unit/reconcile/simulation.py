@@ -22,11 +22,14 @@ from packaging.specifiers import SpecifierSet
 
 from flowdeps.api.config import parse_config
 from flowdeps.api.names import (
+    INSTALL_CONTAINER,
     LOCK_VOLUME,
     MANAGED_BY,
     MANAGED_BY_LABEL,
+    PACK_CONTAINER,
     PURPOSE_LABEL,
     SET_LABEL,
+    VERIFY_CONTAINER,
     mounted_name,
 )
 from flowdeps.api.reasons import Reason
@@ -528,8 +531,9 @@ class MemoryNode:
         self.instead: tuple[Body, str] | None = None
         self.unpullable: set[str] = set()
         """The environments that no pod can mount."""
+        self.registry = MemoryRegistry()
         self.made: Counter[str] = Counter()
-        self.most = 0
+        self.most = self.most_builds = 0
         self._cluster = cluster
 
     def create(self, body: Body) -> Body:
@@ -544,6 +548,8 @@ class MemoryNode:
         made["metadata"]["uid"] = f"pod-{self.made.total()}"
         self.pods[where] = (made, virtual.now())
         self.most = max(self.most, len(self.pods))
+        builds = sum(name.startswith("flowdeps-build") for _, name in self.pods)
+        self.most_builds = max(self.most_builds, builds)
         return _copied(made)
 
     def get(self, namespace: str, name: str) -> Body | None:
@@ -557,14 +563,14 @@ class MemoryNode:
             return {**body, "status": self.instead[0]}
         if namespace in self.full:
             return {**body, "status": {"phase": "Pending", "conditions": [_UNSCHEDULED]}}
-        container = body["spec"]["containers"][0]
+        container = self._in_flow_image(body)
         image = self.images.get(container["image"])
         state: Body = {"waiting": {"reason": "ContainerCreating"}}
         phase = "Pending"
         volumes = body["spec"].get("volumes", ())
         references = {one["image"]["reference"] for one in volumes if "image" in one}
-        if lost := references & self.unpullable:
-            text = f'Failed to pull image "{lost.pop()}": not found'
+        if lost := references & self.unpullable or ("*" in self.unpullable and references):
+            text = f'Failed to pull image "{min(lost)}": not found'
             state = {"waiting": {"reason": "ErrImagePull", "message": text}}
         elif image is None:
             state = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
@@ -582,17 +588,35 @@ class MemoryNode:
             "imageID": image.id if image else "",
         }
         body["status"] = {"phase": phase, "containerStatuses": [status]}
+        if "terminated" in state and name.startswith("flowdeps-build"):
+            refused = bool(self.registry.problem)
+            body["status"] = {
+                "phase": "Failed" if phase == "Failed" or refused else "Succeeded",
+                "initContainerStatuses": [{**status, "name": INSTALL_CONTAINER}, status],
+                "containerStatuses": [
+                    {"name": PACK_CONTAINER, "state": {"terminated": {"exitCode": int(refused)}}}
+                ],
+            }
         return body
 
-    def log(self, namespace: str, name: str, _container: str) -> str:
+    @staticmethod
+    def _in_flow_image(pod: Body) -> Body:
+        """The last of a pod's containers that runs in the flow's image."""
+        [*first, last] = [*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"]]
+        container: Body = first[-1] if last["name"] == PACK_CONTAINER else last
+        return container
+
+    def log(self, namespace: str, name: str, container: str) -> str:
         if self.instead:
             return self.instead[1]
         body = self.pods[namespace, name][0]
-        image = self.images[body["spec"]["containers"][0]["image"]]
+        if container == PACK_CONTAINER:
+            return f"flowdeps-pack: {json.dumps(self.registry.push(body, self._pins(body)))}"
+        image = self.images[self._in_flow_image(body)["image"]]
         lines = image.lines(self._pins(body))
-        if name.startswith("flowdeps-verify"):
+        if container == VERIFY_CONTAINER:
             broken = self._broken(body, image)
-            result: Body = {"ok": True, "notes": list(image.notes)}
+            result: Body = {"ok": True, "notes": list(image.notes), "importSeconds": 0.5}
             if broken in image.clashes:
                 clash = {"kind": "hides", "module": "cv3", "ours": f"{broken} 1.0", "theirs": "b 1"}
                 result = {"ok": False, "clashes": [clash]}
@@ -649,6 +673,23 @@ class MemoryImage:
         ]
         records = [head, *parts, {"distributions": len(parts)}]
         return [f"flowdeps-probe: {json.dumps(one)}" for one in records]
+
+
+class MemoryRegistry:
+    """What was pushed, under names that only the content decides; `problem`: why nothing is."""
+
+    def __init__(self) -> None:
+        self.pushed: set[str] = set()
+        self.problem = ""
+
+    def push(self, pod: Body, pins: Mapping[str, str]) -> Body:
+        """What a container says that packs the environment of these pins and pushes it."""
+        if self.problem:
+            return {"ok": False, "error": self.problem, "retry": True}
+        env = {one["name"]: one["value"] for one in pod["spec"]["containers"][0]["env"]}
+        content = digest(f"{sorted(pins.items())} {env['FLOWDEPS_IMAGE_ID']}")
+        self.pushed.add(f"{env['FLOWDEPS_REPOSITORY']}@{content}")
+        return {"ok": True, "digest": content, "size": 1000, "unpacked": 4000, "files": 40}
 
 
 class MemoryPrefect:
@@ -785,6 +826,7 @@ class Simulation:
 
     def __init__(self, **config: Any) -> None:
         self.cluster, self.prefect, self.index = MemoryCluster(), MemoryPrefect(), MemoryIndex()
+        self.registry = self.cluster.pods.registry
         self.config = parse_config({"workPools": [OPEN], **config})
         self.passes: Counter[str] = Counter()
         self.chance = random.Random(0)
@@ -869,6 +911,12 @@ class Simulation:
             ):
                 return one["status"], one["reason"]
         return "Unknown", ""
+
+    def condition(self, name: str, type_: str, *, namespace: str = "flows") -> Body:
+        """A condition of a set; empty where there is none."""
+        body = self.cluster.sets[namespace, name]
+        conditions = body.get("status", {}).get("conditions", [])
+        return next((one for one in conditions if one["type"] == type_), {})
 
     def pins(self, name: str, *, namespace: str = "flows", pool: str = "") -> str:
         """The pins that runs of a pool mount by a key, or a set's own by its name, in one line."""

@@ -1,25 +1,28 @@
 """Runs are told of their environments while all is well, and of none that they could not mount."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from flowdeps.api.config import parse_config
-from flowdeps.api.names import ENVIRONMENTS, mounted_name
+from flowdeps.api.names import ENVIRONMENT_ANNOTATION, ENVIRONMENTS, mounted_name
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.reconcile.runs_namespace import lines
 from flowdeps.state.store import RunsKey, SetKey
 from tests.support.faults import Fault, Gate, at_write
 from tests.unit.reconcile.environments import (
     CONFIG,
+    FIRST,
+    IMAGE,
     MINUTE,
-    apply,
-    build,
+    SECOND,
     built,
     delivery,
     prepare,
+    recorded,
     told,
     with_pool,
 )
@@ -89,7 +92,8 @@ def test_an_idle_operator_asks_only_whether_policy_and_nodes_are_as_they_were() 
 
 
 def _moved(sim: Simulation) -> None:
-    sim.cluster.pods.images["registry.example.com/flows:1"].id = "sha256:2"
+    sim.cluster.pods.images[IMAGE].id = SECOND
+    sim.registry.problem = "no other one is made"
 
 
 def _without_policy(sim: Simulation) -> None:
@@ -117,7 +121,7 @@ def _deleted(sim: Simulation) -> None:
 
 
 def _left(sim: Simulation) -> None:
-    apply(sim, pools=[])
+    sim.cluster.apply("ml", python={"image": IMAGE}, interval="0s", pools=[])
 
 
 AGAINST: dict[str, tuple[Callable[[Simulation], None], str]] = {
@@ -220,10 +224,8 @@ def test_an_environment_that_no_pod_can_mount_is_none() -> None:
     async def script(sim: Simulation) -> None:
         prepare(sim)
         async with sim.operator() as service:
-            apply(sim)
-            await asyncio.sleep(2 * MINUTE)
-            reference = build(sim)
-            sim.cluster.pods.unpullable.add(reference)
+            sim.cluster.pods.unpullable.add("*")
+            reference = await built(sim)
             await asyncio.sleep(HOUR)
             assert told(sim) == {}
             assert sim.cluster.pods.made["mount"] < 10
@@ -309,13 +311,26 @@ def test_an_environment_of_another_namespace_is_not_believed() -> None:
 
     async def script(sim: Simulation) -> None:
         prepare(sim)
+        sim.registry.problem = "no other one is made"
         async with sim.operator():
-            apply(sim)
-            await asyncio.sleep(2 * MINUTE)
-            elsewhere = "registry.example.com/flowdeps/team@sha256:" + "a" * 64
-            build(sim, reference=elsewhere)
-            await asyncio.sleep(5 * MINUTE)
-            assert told(sim) == {}
+            await built(sim)
+            body = sim.cluster.maps["flows", "flowdeps-ml"]
+            made = {
+                "reference": "registry.example.com/environments/team@sha256:" + "a" * 64,
+                "lock": json.loads(body["data"]["lock.json"])["digest"],
+                "image": IMAGE,
+                "image_id": FIRST,
+                "size": 1,
+                "unpacked": 1,
+                "files": 1,
+                "import_seconds": 0.1,
+            }
+            for believed in (False, True):
+                forged = {ENVIRONMENT_ANNOTATION: json.dumps(made)}
+                sim.cluster.annotate_map("flows", "flowdeps-ml", **forged)
+                await asyncio.sleep(5 * MINUTE)
+                assert ("ml" in told(sim)) == believed
+                made["reference"] = made["reference"].replace("/team@", "/flows@")
 
     play(script, **CONFIG)
 
@@ -422,6 +437,47 @@ def test_a_pull_that_fails_takes_its_line_out_within_seconds() -> None:
             assert told(sim) == {}
             await asyncio.sleep(5 * MINUTE)
             assert told(sim)["ml"] == reference
+
+    play(script, **CONFIG)
+
+
+def test_the_set_says_that_a_run_could_not_pull_its_environment() -> None:
+    """`Built` has the kubelet's words until a pod has mounted it again; the set stays Ready."""
+
+    async def script(sim: Simulation) -> None:
+        prepare(sim)
+        async with sim.operator():
+            reference = await built(sim)
+            sim.cluster.pods.unpullable.add(reference)
+            sim.cluster.fail_pull("jobs", reference, why="manifest unknown")
+            await asyncio.sleep(10)
+            condition = sim.condition("ml", "Built")
+            assert (condition["status"], condition["reason"]) == ("False", "PullFailed")
+            assert "manifest unknown" in condition["message"]
+            assert sim.ready("ml") == ("True", "Ready")
+            sim.cluster.pods.unpullable.clear()
+            await asyncio.sleep(HOUR)
+            assert sim.condition("ml", "Built")["reason"] == "Built"
+        await settled(sim)
+
+    play(script, **CONFIG)
+
+
+def test_built_says_why_runs_do_not_get_the_environment() -> None:
+    """And nothing of it when they do."""
+
+    async def script(sim: Simulation) -> None:
+        prepare(sim)
+        _without_policy(sim)
+        async with sim.operator():
+            await built(sim)
+            message = sim.condition("ml", "Built")["message"]
+            assert "there is no MutatingAdmissionPolicy" in message
+            assert message.count('work pool "k"') == 1
+            sim.cluster.policies = {"flowdeps-environments"}
+            await asyncio.sleep(10 * MINUTE)
+            assert "work pool" not in sim.condition("ml", "Built")["message"]
+        await settled(sim)
 
     play(script, **CONFIG)
 
@@ -539,9 +595,15 @@ def test_a_kill_at_any_write_leaves_runs_told_of_what_there_is(step: str, fault:
                     _deleted(sim)
                 await asyncio.sleep(90 * MINUTE)
                 ends["writes"] = len(gate.writes)
+            sim.registry.problem = ""
             async with sim.operator():
                 await asyncio.sleep(20 * MINUTE)
-            assert told(sim).get("ml") == (reference if step == "built" else None)
+            if step == "built":
+                assert told(sim)["ml"] == reference
+            elif step == "moved":
+                assert told(sim)["ml"] == recorded(sim) != reference
+            else:
+                assert told(sim) == {}
 
         play(script, **CONFIG)
         if ends["writes"] < number:

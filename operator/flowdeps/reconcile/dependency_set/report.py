@@ -31,6 +31,7 @@ async def report(context: Context, progress: Progress) -> Outcome:
         namespaces=context.claims.namespaces(latest),
         states=context.pool_states,
         deliveries=_deliveries(context, latest),
+        pull_failure=context.deliveries.pull_failure(latest.key),
         now=context.now(),
     )
     written = status.to_dict()
@@ -53,14 +54,12 @@ async def report(context: Context, progress: Progress) -> Outcome:
     return Outcome.done(Reason.READY)
 
 
-def _deliveries(context: Context, entry: SetEntry) -> dict[str, Delivery]:
+def _deliveries(context: Context, entry: SetEntry) -> dict[str, Delivery | None]:
     """How runs of each pool get the packages; nothing where there are no environments."""
     if not context.config.environments.repository:
         return {}
-    before = {pool.name: Delivery(pool.delivery) for pool in entry.status.work_pools}
     return {
         ref.name: context.deliveries.of(entry.key, pool=ref.name, choice=ref.key)
-        or before.get(ref.name, Delivery("Install"))
         for ref in entry.pool_refs
     }
 
@@ -82,6 +81,11 @@ async def _post_events(context: Context, entry: SetEntry, status: SetStatus) -> 
     vulnerable = find_condition(status.conditions, ConditionType.VULNERABLE)
     if vulnerable and vulnerable.status == "True" and vulnerable != known:
         await post("Warning", vulnerable.reason, vulnerable.message)
+    known = find_condition(old.conditions, ConditionType.BUILT)
+    built = find_condition(status.conditions, ConditionType.BUILT)
+    failed = built and built.status == "False" and not built.is_under_way
+    if built and failed and (known is None or known.reason != built.reason):
+        await post("Warning", built.reason, built.message)
     was = find_condition(old.conditions, ConditionType.READY)
     ready = find_condition(status.conditions, ConditionType.READY)
     if ready is None or ready.is_under_way:

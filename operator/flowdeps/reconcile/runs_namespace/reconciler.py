@@ -77,7 +77,14 @@ class RunsReconciler:
     async def reconcile(self, namespace: str) -> float | None:
         """Bring one namespace in line; returns in how many seconds to do so again."""
         context, key = self._context, RunsKey(namespace)
-        there = await context.cluster.get_config_map(namespace, names.ENVIRONMENTS)
+        try:
+            there = await context.cluster.get_config_map(namespace, names.ENVIRONMENTS)
+        except ClusterError as error:
+            if error.is_passing:
+                raise
+            judging = Judging(context, key, {}, self._pulls.scope(namespace))
+            judging.kept(self._lines(namespace))
+            return self._refused(judging, f"{names.ENVIRONMENTS} can't be read: {error}", None)
         ours = there is not None and is_written_by(context.config.owner, there)
         lines = self._lines(namespace)
         standing: Mapping[str, str] = (there or {}).get("data") or {} if ours else {}
@@ -93,9 +100,7 @@ class RunsReconciler:
                 f"ConfigMap {namespace}/{names.ENVIRONMENTS} is not this operator's, so it tells no"
                 " run of its environment: delete it, or have its owner give it up"
             )
-            self._refuse(judging, text)
-            self._settle(namespace, there, judging)
-            return judging.again
+            return self._refused(judging, text, there)
         fit = list(fitting(kept))
         if len(fit) < len(kept):
             text = (
@@ -110,9 +115,7 @@ class RunsReconciler:
         except ClusterError as error:
             if error.is_passing or error.status == 409:  # changed meanwhile: begin anew
                 raise
-            self._refuse(judging, f"{names.ENVIRONMENTS} can't be written: {error}")
-            self._settle(namespace, there, judging)
-            return _REFUSED_AGAIN
+            return self._refused(judging, f"{names.ENVIRONMENTS} can't be written: {error}", there)
         if not lines:
             self._pulls.end(namespace)
         self._settle(namespace, there, judging)
@@ -161,8 +164,11 @@ class RunsReconciler:
         if not gone:
             raise ClusterError(409, "Conflict", f"{names.ENVIRONMENTS} was changed meanwhile")
 
-    def _refuse(self, judging: Judging, text: str) -> None:
+    def _refused(self, judging: Judging, text: str, there: Body | None) -> float:
+        """Keep why nothing can be written; returns in how many seconds to try again."""
         judging.why.update(dict.fromkeys(judging.why, text))
+        self._settle(judging.key.namespace, there, judging)
+        return _REFUSED_AGAIN
 
     def _settle(self, namespace: str, there: Body | None, judging: Judging) -> None:
         """Keep what was found; requeue the sets for which it is news."""
