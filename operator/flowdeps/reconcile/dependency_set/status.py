@@ -67,12 +67,10 @@ def build_status(
     entry, record = progress.entry, progress.record
     old, home = entry.status, primary_location(entry.key)
     pool_statuses, synced = _pools(progress, signature_of(entry, views), namespaces, states)
-    pool_statuses = tuple(
-        replace(
-            one, delivery=_way(deliveries[one.name], old, one) if one.name in deliveries else ""
+    if deliveries:
+        pool_statuses = tuple(
+            replace(one, delivery=_way(deliveries.get(one.name), old, one)) for one in pool_statuses
         )
-        for one in pool_statuses
-    )
     revisions = tuple(
         RevisionStatus(
             name=view.manifest.get("revision", view.name),

@@ -52,7 +52,7 @@ class RunsState:
     served: Mapping[str, tuple[SetKey, str]] = field(default_factory=dict)
     """Whose line is in our ConfigMap under which key, and the line."""
     why: Mapping[tuple[SetKey, str], str] = field(default_factory=dict)
-    """Why a choice of a set is not among that; empty where it is."""
+    """Why a choice of a set is not among that; empty where it is. What is not known is not here."""
     failed: Mapping[SetKey, str] = field(default_factory=dict)
     """What is known of pulls that failed."""
 
@@ -105,6 +105,7 @@ class Deliveries:
         left = _references(before) - _references(now)
         if left:
             self.proven = {one for one in self.proven if one.reference not in left}
+            self.failed = {one: pull for one, pull in self.failed.items() if one[1] not in left}
         changed = [n for n in {**before, **now} if before.get(n) != now.get(n)]
         for namespace in changed:
             there = self.lines.setdefault(namespace, {})

@@ -10,15 +10,17 @@ from flowdeps.scheduling.clock import Backoff
 from flowdeps.scheduling.tracking import Failure
 from flowdeps.state.store import RunsKey, SetKey
 
-_UNKNOWN = "it is not known yet whether it can be mounted"
-
 
 @dataclass(frozen=True)
 class _No:
-    """Why a line may not be there. `unknown`: one that is there stays."""
+    """Why a line may not be there. `unknown`: it may or not, so one that is there stays, and what
+    was reported too."""
 
     why: str
     unknown: bool = False
+
+
+_UNKNOWN = _No("", unknown=True)
 
 
 @dataclass
@@ -47,7 +49,10 @@ class Judging:
         for line in lines:
             no = self._cluster(line) or self._image(line) or self._pull(line) or self._mount(line)
             stays = no is None or (no.unknown and self.standing.get(line.choice) == line.text)
-            self.why[line.set, line.choice] = "" if stays or no is None else no.why
+            if stays or no is None:
+                self.why[line.set, line.choice] = ""
+            elif not no.unknown:
+                self.why[line.set, line.choice] = no.why
             kept += [line] if stays else []
         context.mounts.need(self.key, frozenset(self.mounts))
         if any(context.mounts.get(one) is not None for one in self.mounts - asked):
@@ -59,7 +64,7 @@ class Judging:
         nodes = "" if settings.delivery == "Image" else deliveries.nodes
         for why in (deliveries.admission, nodes, deliveries.events.get(self.scope)):
             if why is None:
-                return _No(_UNKNOWN, unknown=True)
+                return _UNKNOWN
             if why:
                 return _No(why)
         return None
@@ -67,7 +72,7 @@ class Judging:
     def _image(self, line: Line) -> _No | None:
         image = self.context.images.get(line.image) if line.image else None
         if image is None or isinstance(image, Failure):
-            return _No(_UNKNOWN, unknown=True)
+            return _UNKNOWN
         if image.id != line.environment.image_id:
             text = "is another image than the environment was made for; one is made for it"
             return _No(f"{line.environment.image} {text}")
@@ -90,15 +95,15 @@ class Judging:
         pause = pull.last + PAUSES(pull.failures) - self.context.queue.time()
         if pause > 0:
             self.again = min(pause, self.again or pause)
-        elif mount:
-            return self._ask(mount) or self._pull(line)
+        elif mount and self._ask(mount) is None:
+            return self._pull(line)
         return _No(text)
 
     def _mount(self, line: Line) -> _No | None:
         if self.standing.get(line.choice) == line.text:
             return None
         mount = self._question(line)
-        return self._ask(mount) if mount else _No(_UNKNOWN, unknown=True)
+        return self._ask(mount) if mount else _UNKNOWN
 
     def _question(self, line: Line, pull: FailedPull | None = None) -> Mount | None:
         if line.image is None:
@@ -114,9 +119,9 @@ class Judging:
         self.mounts.add(mount)
         answer = context.mounts.get(mount) if mount in context.mounts.needs(self.key) else None
         if isinstance(answer, Failure):
-            return _No(answer.message or _UNKNOWN)
+            return _No(answer.message, unknown=not answer.message)
         if answer is None:
-            return _No("a pod tries whether it can be mounted")
+            return _UNKNOWN
         context.deliveries.proven.add(mount)
         self.mounts.discard(mount)
         return None

@@ -22,7 +22,9 @@ log = logging.getLogger(__name__)
 _RECENT = 600.0
 """Seconds that count: a kubelet repeats itself every five minutes at least."""
 _WORDS = 300
-_FORBIDDEN_AGAIN = 300.0
+_STEADY = 60.0
+"""Seconds after which the end of a watch is no failure."""
+_REFUSED_AGAIN = 300.0
 _REFERENCE = re.compile(r"[^\s\"']+@sha256:[0-9a-f]{64}")
 
 
@@ -57,28 +59,27 @@ class Pulls:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def _watch(self, scope: str) -> None:
-        failures, backoff = 0, Backoff(longest=60.0, jitter=self._context.jitter)
+        context, failures = self._context, 0
+        backoff = Backoff(longest=60.0, jitter=context.jitter)
         while True:
-            pause = 1.0
+            start, refused = context.queue.time(), False
             try:
-                async for event in self._context.cluster.failed_pods(scope):
-                    failures = 0
+                async for event in context.cluster.failed_pods(scope):
                     if event is None:
                         self._know(scope, "")
                     else:
                         self._take(event)
             except ClusterError as error:
-                failures += 1
-                pause = backoff(failures)
                 log.info("events of pods in %s: %s", scope or "all namespaces", error)
-                if not error.is_passing and error.status != 410:
+                refused = not error.is_passing and error.status != 410
+                if refused:
                     why = "events can't be read, and nobody would notice a pull that fails"
                     self._know(scope, f"{why}: {error}")
-                    pause = _FORBIDDEN_AGAIN
             except Exception:
                 log.exception("a mistake in flowdeps; the watch of events begins anew")
-                pause = _FORBIDDEN_AGAIN
-            await asyncio.sleep(pause)
+                refused = True
+            failures = 0 if context.queue.time() - start > _STEADY else failures + 1
+            await asyncio.sleep(_REFUSED_AGAIN if refused else backoff(max(1, failures)))
 
     def _know(self, scope: str, problem: str) -> None:
         """Keep whether failed pulls are noticed; requeue whom that concerns."""

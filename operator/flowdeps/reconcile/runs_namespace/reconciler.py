@@ -22,7 +22,7 @@ from flowdeps.reconcile.runs_namespace.lines import (
     fitting,
     is_written_by,
 )
-from flowdeps.reconcile.runs_namespace.offering import lines_of, namespaces_known
+from flowdeps.reconcile.runs_namespace.offering import namespaces_known, offer_lines
 from flowdeps.reconcile.runs_namespace.pulls import Pulls
 from flowdeps.state.store import Body, RunsKey
 
@@ -122,17 +122,16 @@ class RunsReconciler:
         return judging.again
 
     def _lines(self, namespace: str) -> list[Line]:
-        """The lines of all sets; of those that were not reconciled since the start by what the
-        store has of them."""
-        context, found = self._context, list[Line]()
-        offered = context.deliveries.lines.get(namespace, {})
-        for key in sorted({*offered, *context.store.holders_in(namespace)}):
-            entry = context.store.sets.get(key)
-            if key in offered:
-                found += offered[key]
-            elif entry and key not in context.deliveries.reconciled:
-                found += lines_of(context, entry).get(namespace, ())
-        return found
+        """The lines of all sets; those that were not reconciled since the start offer theirs."""
+        context, deliveries = self._context, self._context.deliveries
+        for key in context.store.holders_in(namespace):
+            if key in context.store.sets and key not in deliveries.reconciled:
+                offer_lines(context, key)
+        return [
+            line
+            for _, found in sorted(deliveries.lines.get(namespace, {}).items())
+            for line in found
+        ]
 
     async def _write(
         self, namespace: str, data: Mapping[str, str], there: Body | None
