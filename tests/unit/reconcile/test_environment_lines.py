@@ -68,7 +68,7 @@ def test_without_environments_nothing_is_asked_or_written() -> None:
 
 
 def test_an_idle_operator_asks_only_whether_policy_and_nodes_are_as_they_were() -> None:
-    """An hour in which nothing happens: no reconcile of runs, and one write, of the image's facts."""
+    """An hour in which nothing happens: one write, of the facts of the image."""
 
     async def script(sim: Simulation) -> None:
         prepare(sim)
