@@ -21,6 +21,8 @@ class _No:
 
 
 _UNKNOWN = _No("", unknown=True)
+PAUSES = Backoff(first=60.0, longest=3600.0, jitter=lambda: 0.5)
+"""How long after a failed pull a pod tries to mount the environment, by how often it failed."""
 
 
 @dataclass
@@ -45,15 +47,15 @@ class Judging:
         images = frozenset(line.image for line in lines if line.image)
         context.images.need(self.key, images)
         asked = context.mounts.needs(self.key)
-        kept = []
+        kept: list[Line] = []
         for line in lines:
             no = self._cluster(line) or self._image(line) or self._pull(line) or self._mount(line)
-            stays = no is None or (no.unknown and self.standing.get(line.choice) == line.text)
-            if stays or no is None:
+            stays = no and no.unknown and self.standing.get(line.choice) == line.text
+            if no is None or stays:
                 self.why[line.set, line.choice] = ""
+                kept.append(line)
             elif not no.unknown:
                 self.why[line.set, line.choice] = no.why
-            kept += [line] if stays else []
         context.mounts.need(self.key, frozenset(self.mounts))
         if any(context.mounts.get(one) is not None for one in self.mounts - asked):
             self.again = 0.0  # another namespace has found it out
@@ -125,7 +127,3 @@ class Judging:
         context.deliveries.proven.add(mount)
         self.mounts.discard(mount)
         return None
-
-
-PAUSES = Backoff(first=60.0, longest=3600.0, jitter=lambda: 0.5)
-"""How long after a failed pull a pod tries to mount the environment, by how often it failed."""

@@ -34,15 +34,15 @@ def lines_of(context: Context, entry: SetEntry) -> dict[str, list[Line]]:
     views, home = context.held(entry), primary_location(entry.key)
     live = [v for v in views if (v.namespace, v.name) == (home.namespace, home.live_name)]
     known: dict[str, tuple[Environment, str]] = {}
-    image = ""
+    image: str | None = None
     for view in [*live, *revisions_of(home, views)]:
         record = record_in(view, repository=repository) if view.intact else None
         if record:
-            image = image or record.image
+            image = record.image if image is None else image
             if record.environment and record.environment.image == image:
                 known.setdefault(record.digest, (record.environment, record.resolved_at))
     going = context.deliveries.going.get(entry.key, {})
-    if not known:
+    if not known or not image:
         return found
     ref = image_of(context, entry, image)
     for pool in entry.pool_refs:

@@ -184,10 +184,9 @@ class RunsReconciler:
             failed=judging.failed,
         )
         deliveries.states[namespace] = state
-        if not there:
-            deliveries.seen.discard(namespace)
-            if not judging.why:
-                del deliveries.states[namespace]
+        (deliveries.seen.add if ours else deliveries.seen.discard)(namespace)
+        if not there and not judging.why:
+            del deliveries.states[namespace]
         pairs = before.why.keys() | state.why.keys()
         changed = {one[0] for one in pairs if before.why.get(one) != state.why.get(one)}
         sets = before.failed.keys() | state.failed.keys()
