@@ -99,7 +99,7 @@ MOUNT_CONTAINER = "flowdeps-mount"
 
 ENVIRONMENTS = "flowdeps-environments"
 """The ConfigMap by which an admission policy gives runs their environments."""
-ENVIRONMENTS_LABEL = "environments"
+ENVIRONMENTS_PURPOSE = "environments"
 """Its purpose."""
 OWNER_ANNOTATION = f"{GROUP}/owner"
 """The owner of the operator that writes it."""
