@@ -45,7 +45,8 @@ class RunsReconciler:
             deliveries.admission = await admission_problem(
                 context.cluster, context.config.environments
             )
-            deliveries.nodes = await nodes_problem(context.cluster)
+            if not deliveries.admission:  # else nobody grants the right to list nodes
+                deliveries.nodes = await nodes_problem(context.cluster)
         finally:
             if (deliveries.admission, deliveries.nodes) != before:
                 context.requeue(namespaces_known(context))
@@ -88,7 +89,7 @@ class RunsReconciler:
         ours = there is not None and is_written_by(context.config.owner, there)
         lines = self._lines(namespace)
         standing: Mapping[str, str] = (there or {}).get("data") or {} if ours else {}
-        if lines:
+        if lines and (standing or context.deliveries.admission == ""):
             self._pulls.begin(namespace)
         judging = Judging(context, key, standing, self._pulls.scope(namespace))
         kept = judging.kept(lines)
