@@ -93,4 +93,7 @@ def is_written_by(owner: str, body: Mapping[str, Any]) -> bool:
 
 
 def _labels() -> dict[str, str]:
-    return {names.MANAGED_BY_LABEL: names.MANAGED_BY, names.PURPOSE_LABEL: names.ENVIRONMENTS_PURPOSE}
+    return {
+        names.MANAGED_BY_LABEL: names.MANAGED_BY,
+        names.PURPOSE_LABEL: names.ENVIRONMENTS_PURPOSE,
+    }
