@@ -106,7 +106,7 @@ async def test_an_event_without_end_is_cut_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever posts events does not decide how much of one is held."""
-    monkeypatch.setattr(transport, "_LINE_BYTES", 1000)
+    monkeypatch.setattr(transport, "ANSWER_BYTES", 1000)
     async with _server(tmp_path, monkeypatch, parts=[b"x" * 5000]) as cluster:
         with pytest.raises(ClusterError, match="more than 1000 bytes"):
             async for _ in cluster.failed_pods("jobs"):

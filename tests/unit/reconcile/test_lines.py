@@ -7,7 +7,7 @@ from flowdeps.trials.image import ImageRef
 from tests.unit.locks.builders import digest
 
 
-def _line(number: int) -> Line:
+def _line(number: int, namespace: str = "flows") -> Line:
     image = f"registry.example.com/team/flows:{number}"
     lock = digest(f"lock {number}")
     environment = Environment(
@@ -21,7 +21,7 @@ def _line(number: int) -> Line:
         import_seconds=0.5,
     )
     return Line(
-        set=SetKey("flows", f"set-{number}"),
+        set=SetKey(namespace, f"set-{number}"),
         pool="k",
         choice=f"0123456789.set-{number}-{lock[7:17]}",
         resolved_at=f"2026-01-01T00:00:00.{number:06}+00:00",
@@ -50,3 +50,13 @@ def test_a_line_is_image_reference_and_lock() -> None:
         line.environment.reference,
         line.environment.lock,
     ]
+
+
+def test_no_team_takes_the_room_of_another() -> None:
+    """A namespace with thousands of newer locks leaves another one, which shares the runs'
+    namespace, the room for its few."""
+    few = [_line(number, "team") for number in range(20)]
+    many = [_line(number) for number in range(1000, 6000)]
+    found = list(fitting([*few, *many]))
+    assert set(few) <= set(found)
+    assert len(found) > 1000

@@ -46,8 +46,6 @@ ANSWER_BYTES = 32 * 2**20
 _FIRST_PAGE = 32
 _TIMEOUT_SECONDS = 30
 _WATCH_SECONDS = 600
-_LINE_BYTES = 4 * 2**20
-"""Bytes of one event of a watch, which is one line."""
 _TRIES = 4
 _PATIENCE_SECONDS = 10.0
 """How long a request waits, in all, for an API server that asks us to come back later."""
@@ -121,11 +119,12 @@ class Transport:
                 data = bytearray()
                 async for part in response.content.iter_any():
                     data += part
-                    *lines, data = data.split(b"\n")
-                    for line in lines:
-                        yield _parse(bytes(line), what=what)
-                    if len(data) > _LINE_BYTES:
-                        raise TooLongError(f"{what} brought more than {_LINE_BYTES} bytes at once")
+                    if b"\n" in part:  # the end of an event, which may be long
+                        *lines, data = data.split(b"\n")
+                        for line in lines:
+                            yield _parse(bytes(line), what=what)
+                    if len(data) > ANSWER_BYTES:
+                        raise TooLongError(f"{what} brought more than {ANSWER_BYTES} bytes at once")
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:  # noqa: UP041
             cause = str(error) or type(error).__name__
             raise ClusterError(0, "Unreachable", f"the watch has ended: {cause}") from None

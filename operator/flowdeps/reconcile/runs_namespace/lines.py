@@ -6,6 +6,7 @@ ConfigMaps are called without `flowdeps-`, and under it the line
     <image> <reference of the environment> <digest of the lock>
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -47,9 +48,17 @@ def line_key(config_map: str) -> str:
 
 
 def fitting(lines: Iterable[Line]) -> Iterator[Line]:
-    """Iterate over the lines that fit a ConfigMap together, the newest first."""
-    room = MOST_BYTES
+    """Iterate over the lines that fit a ConfigMap together.
+
+    The namespaces of sets take turns, so that none takes the room of another, and in each the
+    newest come first.
+    """
+    room, turns = MOST_BYTES, Counter[str]()
+    inline: list[tuple[int, Line]] = []
     for line in sorted(lines, key=lambda one: (one.resolved_at, one.choice), reverse=True):
+        inline.append((turns[line.set.namespace], line))
+        turns[line.set.namespace] += 1
+    for _, line in sorted(inline, key=lambda one: one[0]):
         room -= 2 * len(line.choice) + len(line.text) + _AROUND
         if room < 0:
             return

@@ -24,6 +24,7 @@ _RECENT = 600.0
 _WORDS = 300
 _STEADY = 60.0
 """Seconds after which the end of a watch is no failure."""
+_REFUSALS = {401, 403, 404, 405}
 _REFUSED_AGAIN = 300.0
 _REFERENCE = re.compile(r"[^\s\"']+@sha256:[0-9a-f]{64}")
 
@@ -71,7 +72,8 @@ class Pulls:
                         self._take(event)
             except ClusterError as error:
                 log.info("events of pods in %s: %s", scope or "all namespaces", error)
-                refused = not error.is_passing and error.status != 410
+                # Anything else ends by itself, or is one event's: what is known stays.
+                refused = error.status in _REFUSALS
                 if refused:
                     why = "events can't be read, and nobody would notice a pull that fails"
                     self._know(scope, f"{why}: {error}")
