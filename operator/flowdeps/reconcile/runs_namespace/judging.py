@@ -84,22 +84,19 @@ class Judging:
         pull = self.context.deliveries.failed.get((self.key.namespace, line.environment.reference))
         if pull is None or pull.mounted:
             return None
-        mount = self._question(line, pull)
-        if mount in self.context.deliveries.proven:
-            pull.mounted = True
-            self.context.deliveries.proven |= {one for one in (self._question(line),) if one}
-            return None
-        text = (
-            f"a run in namespace {self.key.namespace} could not pull {line.environment.reference}:"
-            f" {pull.words}"
-        )
-        self.failed[line.set] = text
         pause = pull.last + PAUSES(pull.failures) - self.context.queue.time()
+        mount = self._question(line, pull)
         if pause > 0:
             self.again = min(pause, self.again or pause)
         elif mount and self._ask(mount) is None:
-            return self._pull(line)
-        return _No(text)
+            pull.mounted = True
+            self.context.deliveries.proven |= {one for one in (self._question(line),) if one}
+            return None
+        self.failed[line.set] = (
+            f"a run in namespace {self.key.namespace} could not pull {line.environment.reference}:"
+            f" {pull.words}"
+        )
+        return _No(self.failed[line.set])
 
     def _mount(self, line: Line) -> _No | None:
         if self.standing.get(line.choice) == line.text:
