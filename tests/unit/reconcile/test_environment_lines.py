@@ -562,11 +562,12 @@ def test_a_line_goes_before_the_revision_that_it_is_made_from() -> None:
 
         sim.cluster._remove = watched  # type: ignore[method-assign]
         async with sim.operator():
-            await built(sim, revisionHistoryLimit=1)
-            await built(sim, revisionHistoryLimit=1, requirements=["beta"])
-            last = await built(sim, revisionHistoryLimit=1, requirements=["gamma"])
+            first = await built(sim, revisionHistoryLimit=1)
+            second = await built(sim, revisionHistoryLimit=1, requirements=["beta"])
+            assert set(told(sim).values()) == {first, second}
+            third = await built(sim, revisionHistoryLimit=1, requirements=["gamma"])
             await asyncio.sleep(20 * MINUTE)
-            assert set(told(sim).values()) == {last}
+            assert set(told(sim).values()) == {second, third}
             sim.cluster.delete("ml")
             await asyncio.sleep(20 * MINUTE)
         assert not [one for one in sim.cluster.maps if one[0] == "jobs"]
