@@ -94,8 +94,6 @@ VERIFY_CONTAINER = "flowdeps-verify"
 BUILD_POD = "flowdeps-build"
 PACK_CONTAINER = "flowdeps-pack"
 MOUNT_CONTAINER = "flowdeps-mount"
-PACK_CONTAINER = "flowdeps-pack"
-MOUNT_CONTAINER = "flowdeps-mount"
 
 # In namespaces of runs
 
