@@ -28,7 +28,7 @@ from tests.unit.trials.builders import IMAGE, TRIAL
 ENVIRONMENTS = EnvironmentsConfig(
     repository="registry.example.com/ready",
     image="registry.example.com/flowdeps:1",
-    push_secret="push",  # noqa: S106
+    push_secret="push",
 )
 ID = f"registry.example.com/flows@sha256:{'a1' * 32}"
 LOCK = lock(pin("pandas", "1.0"))
@@ -54,6 +54,7 @@ class Node(MemoryCluster):
 
     def __init__(self, *, failed: str = "", image_id: str = ID, **logs: str) -> None:
         super().__init__()
+        self.names: list[str] = []
         self.logs = {"verify": verified(), "pack": packed(), "install": "", **logs}
         statuses = [
             {
@@ -70,6 +71,10 @@ class Node(MemoryCluster):
             "containerStatuses": [sidecar, statuses[2]],
         }
         self.pods.instead = (status, "")
+
+    async def create_pod(self, body: Any) -> Any:
+        self.names.append(body["metadata"]["name"])
+        return await super().create_pod(body)
 
     async def pod_log(self, _namespace: str, _name: str, *, container: str, limit: int) -> str:
         return self.logs[container.removeprefix("flowdeps-")][:limit]
@@ -165,11 +170,9 @@ def test_what_goes_elsewhere_is_another_build() -> None:
     names = set()
     for environments in (ENVIRONMENTS, replace(ENVIRONMENTS, repository="registry.example.com/b")):
         for asked in (BUILD, replace(BUILD, image_id="sha256:other")):
-            body: list[str] = []
             memory = Node(image_id=asked.image_id)
-            memory.made = body.append
             virtual.run(build(memory, asked, environments=environments))
-            names.update(body)
+            names.update(memory.names)
     assert len(names) == 4
 
 
@@ -236,7 +239,7 @@ def test_a_push_that_fails_names_what_to_look_at(retry: bool, there: bool) -> No
     memory = Node(failed=PACK_CONTAINER, pack=packed(ok=False, error="it is down", retry=retry))
     memory.secrets.clear()
     if there:
-        memory.put_secret("flows", "push", {})
+        memory.put_foreign_secret("flows", "push", {})
     error = virtual.run(refused(memory))
     assert (error.reason, error.retry) == (Reason.REGISTRY_UNAVAILABLE, retry)
     secret = "Secret push of namespace flows" + ("" if there else ", which is missing")
