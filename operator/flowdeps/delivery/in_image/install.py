@@ -84,13 +84,9 @@ def main() -> int:
             (HOME / name).unlink(missing_ok=True)
         link_image_path(python_path())
         done, about = install(key, builds=builds)
-        files = write_boot(about)
+        write_boot(about)
         if builds:
             compile_all([HOME / "boot", HOME / "site"])
-        else:
-            for file in files:
-                unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
-                py_compile.compile(str(file), doraise=True, invalidation_mode=unchecked)
         say(done)
     except InstallError as error:
         say(str(error))
@@ -201,17 +197,19 @@ def made_in(lock: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def write_boot(about: dict[str, Any]) -> list[Path]:
-    """Write what the flow's interpreter begins with, and what that has to know."""
+def write_boot(about: dict[str, Any]) -> None:
+    """Write what the flow's interpreter begins with, compiled, and what that has to know."""
     if "PYTHONPATH" in os.environ:
         about["pythonPath"] = os.environ["PYTHONPATH"]
     text = json.dumps(about, ensure_ascii=False, indent=1)
     (HOME / "manifest.json").write_text(text, "utf-8", "backslashreplace")
-    (HOME / "boot").mkdir(exist_ok=True)
-    files = [HOME / "boot" / f"{name}.py" for name in ("sitecustomize", "usercustomize")]
-    for file in files:
+    for name in ("sitecustomize", "usercustomize"):
+        file = HOME / "boot" / f"{name}.py"
+        file.parent.mkdir(exist_ok=True)
         file.write_text(BOOT, "utf-8")
-    return files
+        if "built" not in about:  # else it is compiled with the packages
+            unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
+            py_compile.compile(str(file), doraise=True, invalidation_mode=unchecked)
 
 
 def index_urls(lock: dict[str, Any] | None) -> list[str]:
