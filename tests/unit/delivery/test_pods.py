@@ -124,7 +124,7 @@ def test_our_pods_end_and_fit_a_quota(body: Body) -> None:
         for part in ("requests", "limits"):
             assert set(container["resources"][part]) == {"cpu", "memory"}
         writes = container["name"] not in {"flowdeps-install", "flowdeps-mount"}
-        assert ({"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]) == writes
+        assert ("/tmp" in [one["mountPath"] for one in container["volumeMounts"]]) == writes
 
 
 def test_the_configuration_says_where_and_as_whom_our_pods_run() -> None:
@@ -253,9 +253,11 @@ def test_a_build_is_a_trial_whose_install_container_makes_an_environment() -> No
 
 
 def test_what_packs_has_the_operators_image_and_changes_nothing() -> None:
-    """It reads the tree and the lock, and is told what to call it."""
-    [pack] = build()["spec"]["containers"]
-    assert (pack["image"], pack["args"]) == (OURS, ["pack"])
+    """It reads the tree and the lock, and is told what to call it. Nothing that was in the flow's
+    image is where its own program is, nor where that keeps what it works with."""
+    spec = build()["spec"]
+    [pack] = spec["containers"]
+    assert (pack["image"], pack["args"]) == (OURS, ["pack", "--tree=/environment"])
     assert "command" not in pack
     assert env(pack) == {
         "FLOWDEPS_REPOSITORY": "registry.example.com/ready/team-a",
@@ -266,11 +268,12 @@ def test_what_packs_has_the_operators_image_and_changes_nothing() -> None:
     }
     mounts = {one["mountPath"]: (one["name"], one.get("readOnly")) for one in pack["volumeMounts"]}
     assert mounts == {
-        "/opt/flowdeps": ("flowdeps-site", True),
+        "/environment": ("flowdeps-site", True),
         "/etc/flowdeps": ("flowdeps-lock", True),
         "/etc/flowdeps-registry": ("flowdeps-registry", True),
-        "/tmp": ("tmp", None),
+        "/tmp": ("flowdeps-pack-tmp", None),
     }
+    assert "flowdeps-pack-tmp" not in json.dumps(spec["initContainers"])
 
 
 def test_only_what_packs_sees_the_credentials_of_the_registry() -> None:
