@@ -113,7 +113,7 @@ def test_bytecode_of_a_file_depends_on_no_other_file(pod: Pod, index: Index) -> 
 def test_what_does_not_compile_is_passed_over(pod: Pod, index: Index) -> None:
     """As pip does: templates, code for another Python, what ends the compiler; and all else is
     compiled."""
-    odd = {
+    odd: dict[str, str | bytes] = {
         "alpha/__init__.py": "",
         "alpha/template.py": "def {{ name }}(:\n",
         "alpha/null.py": "a\0b",
