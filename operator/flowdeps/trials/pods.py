@@ -29,6 +29,7 @@ from flowdeps.api.names import (
 from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.delivery.methods.install import (
     ENV_BUILD,
+    ENV_LOCK,
     ENV_SET,
     IMAGE_PATH,
     PYTHON_PATH,
@@ -92,6 +93,7 @@ def verify_pod(
     name: str,
     ref: ImageRef,
     labels: Mapping[str, str],
+    digest: str,
     secret: str | None,
     set_name: str,
     imports: tuple[str, ...],
@@ -102,13 +104,17 @@ def verify_pod(
 ) -> dict[str, Any]:
     """Return the pod that installs a lock as a run does and imports from it.
 
-    The ConfigMap of its ``name`` holds the lock, ``secret`` the credentials for its index.
+    The ConfigMap of its ``name`` holds the lock of this ``digest``: what others write into it
+    meanwhile is not tried. ``secret`` holds the credentials for its index.
     ``imports``: modules; without any, those of the packages ``names``. ``set_name`` is for what the
     pod prints, ``env`` for the install container, as runs have it, e.g. a proxy.
     """
     confined = _confined(ref, settings)
     install = installation(
-        choice=set_name, variable="dependency_set", env=env, credentials=bool(secret)
+        choice=set_name,
+        variable="dependency_set",
+        env=[*env, {"name": ENV_LOCK, "value": digest}],
+        credentials=bool(secret),
     )
     verify = {
         "name": VERIFY_CONTAINER,

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ def verify(*, namespace: str = "team-a", **changes: Any) -> Body:
         "name": "flowdeps-verify-1",
         "ref": ImageRef(namespace, IMAGE, "Always"),
         "labels": {"a": "b"},
+        "digest": "sha256:1",
         "secret": "flowdeps-ml",
         "set_name": "team-a/ml",
         "imports": (),
@@ -55,6 +57,7 @@ def build(*, namespace: str = "team-a", **changes: Any) -> Body:
         "name": "flowdeps-build-1",
         "ref": ImageRef(namespace, IMAGE, "Always"),
         "labels": {"a": "b"},
+        "digest": "sha256:1",
         "secret": "flowdeps-ml",
         "set_name": "team-a/ml",
         "imports": (),
@@ -194,6 +197,15 @@ def test_the_lock_is_installed_as_a_run_installs_it() -> None:
     assert env(container)["PYTHONPATH"] == path
     [site] = [one for one in container["volumeMounts"] if one["name"] == "flowdeps-site"]
     assert site["readOnly"] is True
+
+
+@pytest.mark.parametrize("make", [verify, build])
+def test_a_pod_tries_the_lock_that_it_is_made_for(make: Callable[..., Body]) -> None:
+    """Its ConfigMap may be written by others meanwhile; runs install what is in theirs."""
+    [install, *_] = make(digest="sha256:2")["spec"]["initContainers"]
+    assert env(install)["FLOWDEPS_LOCK"] == "sha256:2"
+    [ours] = pod_of(merge(pool(), fragment()))["initContainers"]
+    assert "FLOWDEPS_LOCK" not in env(ours)
 
 
 def test_only_the_install_container_sees_the_credentials() -> None:
