@@ -124,7 +124,8 @@ def test_what_was_built_is_named_by_digest_in_the_namespaces_repository() -> Non
         import_seconds=1.5,
     )
     assert memory.pods.made == {"build": 1}
-    assert memory.pods.pods == memory.maps == {}
+    assert memory.pods.pods == {}
+    assert memory.maps == {}
     repository = ENVIRONMENTS.repository_of("flows")
     assert read_environment(found.to_json(), repository=repository) == found
 
@@ -160,7 +161,8 @@ def test_an_operator_that_was_killed_finds_its_pod_again() -> None:
         memory.pods.instead = ended
         assert (await build(memory)).digest == DIGEST
         assert memory.pods.made == {"build": 1}
-        assert memory.pods.pods == memory.maps == {}
+        assert memory.pods.pods == {}
+        assert memory.maps == {}
 
     virtual.run(main())
 
