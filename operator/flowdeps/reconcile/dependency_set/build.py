@@ -152,6 +152,9 @@ def _ask(
     again = max(1.0, answer.until - context.queue.time()) if answer else None
     about = f"{record.short} in {name}"
     if answer and answer.message:
+        if answer.reason is Reason.BUILD_FAILED and again:
+            # The image may have moved while it was built, or be fixed: check it, ever more rarely.
+            context.images.poll_thing(image.ref, older_than=again)
         text = f"no environment of {about}: {answer.message}; until there is one, runs install it"
         return Outcome.failed(answer.reason, text, retry_after=again)
     before = previous_condition(entry, ConditionType.BUILT)
