@@ -77,12 +77,21 @@ def built_before(progress: Progress) -> Outcome:
     before = find_condition(status.conditions, ConditionType.BUILT)
     same = record and status.lock and status.lock.digest == record.digest
     reason = before.reason if before and same else None
+    steps = (progress.gathered, progress.resolved, progress.verified)
+    if reason is Reason.BUILDING and not any(step.reason.is_under_way for step in steps):
+        return _withdrawn(progress)
     if before and isinstance(reason, Reason) and reason is not Reason.NO_ENVIRONMENTS:
         unknown = before.status == "Unknown"
         return Outcome(before.status != "False", reason, before.message, unknown=unknown)
     if record and record.environment:
         return _built(record.environment)
-    return _never(progress.selected.message) if progress.rests else NO_LOCK
+    return _withdrawn(progress)
+
+
+def _withdrawn(progress: Progress) -> Outcome:
+    if progress.rests:
+        return _never(progress.selected.message)
+    return Outcome.waits(Reason.PENDING, "waits for an earlier step")
 
 
 def _never(why: str) -> Outcome:
