@@ -34,6 +34,16 @@ class EnvironmentsConfig:
         """Return the repository of a namespace's environments; empty where there are none."""
         return f"{self.repository}/{namespace}" if self.repository else ""
 
+    @property
+    def missing(self) -> str:
+        """What an operator lacks to make environments, and what to do; empty where nothing."""
+        if self.repository and not self.image:
+            return (
+                "environments.image: missing; write the operator's own image, which packs"
+                " environments (the chart does), or remove environments.repository"
+            )
+        return ""
+
 
 def parse_environments(fields: Fields) -> EnvironmentsConfig:
     """Parse `environments`."""

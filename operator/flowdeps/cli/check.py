@@ -73,7 +73,7 @@ async def _findings(config: Config, notes: list[str]) -> AsyncIterator[tuple[str
     from flowdeps.clients.prefect.client import Pools
     from flowdeps.clients.prefect.errors import PoolsError
 
-    yield "the configuration holds", None
+    yield "the configuration holds", config.environments.missing or None
     sets: list[Body] = []
     try:
         async with Cluster.connect() as cluster:

@@ -13,7 +13,14 @@ from typing import Any
 from flowdeps.api.conditions import Condition, ConditionType, find_condition
 from flowdeps.api.names import mounted_name
 from flowdeps.api.reasons import Reason
-from flowdeps.api.status import LockStatus, PoolStatus, ProposedStatus, SetStatus, parse_status
+from flowdeps.api.status import (
+    EnvironmentStatus,
+    LockStatus,
+    PoolStatus,
+    ProposedStatus,
+    SetStatus,
+    parse_status,
+)
 from flowdeps.api.times import ago, parse_time
 from flowdeps.cli.lease import UNKNOWN, LeaseReport
 
@@ -32,12 +39,14 @@ _STEPS = (
     ConditionType.PUBLISHED,
     ConditionType.POOLS_SYNCED,
     ConditionType.VULNERABLE,
+    ConditionType.BUILT,
 )
 _QUIET = {
     *(Reason.NO_VULNERABILITIES, Reason.VERIFY_DISABLED, Reason.NO_IMAGE_TO_VERIFY),
-    *(Reason.PENDING,),
+    *(Reason.PENDING, Reason.NO_ENVIRONMENTS, Reason.BUILDING),
 }
-"""Not true, and yet no trouble: it was asked for, or an earlier step explains it."""
+"""Not true, and yet no trouble: it was asked for, an earlier step explains it, or it ends by
+itself."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +124,8 @@ class Diagnosis:
     packages: int
     python: str
     resolved_at: datetime | None
+    environment: EnvironmentStatus | None
+    """The lock as it was installed for its image; None: runs install it when they start."""
     notes: tuple[str, ...]
     """What to know before the rest is believed."""
     troubles: tuple[Trouble, ...]
@@ -148,6 +159,7 @@ def diagnose(observed: Observed, *, now: datetime) -> Diagnosis:
         packages=lock.packages if lock else 0,
         python=lock.python if lock else "",
         resolved_at=lock.resolved_at if lock else None,
+        environment=status.environment,
         notes=tuple(_notes(observed.body, status, now)),
         troubles=tuple(_troubles(status, ready)),
         serving=tuple(_serving(observed, status)),

@@ -82,6 +82,11 @@ def _in_service(found: Diagnosis, now: datetime) -> Iterator[str]:
         yield f"{found.revision}: {packages} for Python {found.python}{made}"
     else:
         yield "nothing: no lock was published yet"
+    if ready := found.environment:
+        yield (
+            f"environment {ready.reference}: {ready.size / 1e6:.1f} MB to pull, {ready.files}"
+            f" files, imports take {ready.import_seconds:g} s"
+        )
     for one in found.serving:
         gets = f"get {one.revision} from ConfigMap {one.config_map}"
         gets = f"{gets}{_WAYS.get(one.delivery, '')}"

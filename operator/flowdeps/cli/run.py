@@ -58,6 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the operator; 0 after a signal, 1 where it may not go on."""
     config = read_config(args.config)
+    if config.environments.missing:
+        raise CommandError(f"{args.config}: {config.environments.missing}")
     set_up_logs(form=args.log_format, level=args.log_level)
     return asyncio.run(_serve(config))
 

@@ -6,7 +6,7 @@ status does. Only where that ConfigMap is lost, the status says which of the rev
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -193,6 +193,22 @@ def revisions_of(place: Location, views: Iterable[ConfigMapView]) -> list[Config
         key=lambda v: (v.annotations.get(names.RESOLVED_AT_ANNOTATION, ""), v.name),
         reverse=True,
     )
+
+
+def references_named(
+    views: Iterable[ConfigMapView], *, repository_of: Callable[[str], str]
+) -> frozenset[str]:
+    """Return the references that a lock or revision of any set still names, live or not.
+
+    `repository_of` gives the repository of a namespace. Whatever else is in these repositories,
+    nobody asks for any more, but for runs that have begun.
+    """
+    named: set[str] = set()
+    for view in views:
+        home = primary_location(view.holder)
+        found = environments_of(home, [view], repository=repository_of(home.namespace))
+        named |= {one.reference for one in found}
+    return frozenset(named)
 
 
 def environments_of(

@@ -1,12 +1,14 @@
 """ConfigMaps as they are planned, written, read back, and changed by others."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from flowdeps.state.config_maps import Desired, config_maps, keep_history, obsolete
+from flowdeps.state.environment import Environment
 from flowdeps.state.locations import Location
 from flowdeps.state.records import LockRecord, lock_in_service, revisions_of
 from flowdeps.state.store import ConfigMapView, view_config_map
@@ -16,9 +18,35 @@ _NAMES = st.from_regex(r"[a-z]([-a-z0-9]{0,8}[a-z0-9])?", fullmatch=True)
 _TEXT = st.text(max_size=40)
 _TIMES = st.datetimes().map(lambda time: time.isoformat(timespec="microseconds") + "+00:00")
 _PLACES = st.just(HOME) | st.builds(Location, namespace=_NAMES, key=_NAMES, pool=_NAMES)
+_DIGESTS = st.from_regex(r"sha256:[0-9a-f]{64}", fullmatch=True)
+_REPOSITORY = f"registry.example.com/environments/{HOME.namespace}"
+_ENVIRONMENTS = st.builds(
+    Environment,
+    reference=_DIGESTS.map(lambda digest: f"{_REPOSITORY}@{digest}"),
+    lock=st.none(),
+    image=st.from_regex(r"[!-z]{1,1024}", fullmatch=True),
+    image_id=st.from_regex(r"[!-~]{1,1024}", fullmatch=True),
+    size=st.integers(0, 2**40),
+    unpacked=st.integers(0, 2**40),
+    files=st.integers(0, 10**6),
+    import_seconds=st.floats(0, 3600),
+)
+
+
+def _with_environment(record: LockRecord, environment: Environment | None) -> LockRecord:
+    """A record whose environment is of its lock."""
+    mine = environment and replace(environment, lock=record.digest)
+    return replace(record, environment=mine)
+
+
 _RECORDS = st.builds(
+    _with_environment,
+    st.deferred(lambda: _LOCKS),
+    st.none() | _ENVIRONMENTS,
+)
+_LOCKS = st.builds(
     LockRecord,
-    digest=st.from_regex(r"sha256:[0-9a-f]{64}", fullmatch=True),
+    digest=_DIGESTS,
     inputs=st.from_regex(r"sha256:[0-9a-f]{64}", fullmatch=True),
     resolved_at=_TIMES,
     refreshed_at=_TIMES,
@@ -131,12 +159,16 @@ def test_a_record_survives_its_config_maps(made: LockRecord, summary: str) -> No
     """Read back from the cluster, by either ConfigMap, a lock is the one that was published; only
     when it was refreshed, and at whose request, is not in a revision."""
     revision, current = (view(one) for one in config_maps(entry(), HOME, made, summary=summary))
-    found = lock_in_service(entry(), [revision, current], now=NOW)
+    found = lock_in_service(entry(), [revision, current], now=NOW, repository=_REPOSITORY)
     assert found is not None
     assert found.record == made
-    stand_in = lock_in_service(entry(), [revision], now=NOW)
+    stand_in = lock_in_service(entry(), [revision], now=NOW, repository=_REPOSITORY)
     assert stand_in is not None
     assert (stand_in.record.digest, stand_in.record.inputs) == (made.digest, made.inputs)
+    assert stand_in.record.environment == made.environment
+    other = lock_in_service(entry(), [revision, current], now=NOW, repository="example.com/other")
+    assert other is not None
+    assert other.record == replace(made, environment=None)
 
 
 _VIEWS = st.lists(

@@ -15,6 +15,7 @@ from flowdeps.api.config import (
     ResolverConfig,
     parse_config,
 )
+from flowdeps.api.environmentconfig import EnvironmentsConfig
 from flowdeps.api.poolconfig import EnvVar, InstallConfig, PoolConfig
 from flowdeps.api.problems import InvalidError
 from flowdeps.api.trialconfig import ImagesConfig, PodsConfig, VulnerabilitiesConfig
@@ -52,6 +53,14 @@ FULL: dict[str, Any] = {
         "imagePullSecrets": [{"name": "registry"}],
         "labels": {"team": "platform"},
         "annotations": {"sidecar.istio.io/inject": "false"},
+    },
+    "environments": {
+        "repository": "registry.example.com:5000/flowdeps",
+        "image": "registry.example.com/flowdeps:1",
+        "pushSecretRef": {"name": "push"},
+        "plainHttp": True,
+        "admission": "Enabled",
+        "policy": "flowdeps-environments",
     },
     "vulnerabilities": {"database": "/var/lib/osv", "interval": "12h"},
     "resolver": {
@@ -130,6 +139,14 @@ def test_each_field_arrives() -> None:
             labels={"team": "platform"},
             annotations={"sidecar.istio.io/inject": "false"},
         ),
+        environments=EnvironmentsConfig(
+            repository="registry.example.com:5000/flowdeps",
+            image="registry.example.com/flowdeps:1",
+            push_secret="push",
+            plain_http=True,
+            admission="Enabled",
+            policy="flowdeps-environments",
+        ),
         vulnerabilities=VulnerabilitiesConfig(
             database="/var/lib/osv", interval=timedelta(hours=12)
         ),
@@ -149,6 +166,62 @@ def test_each_field_arrives() -> None:
 def test_an_empty_file_is_the_default_configuration() -> None:
     """Every field has a default."""
     assert parse_config({}) == Config()
+
+
+@pytest.mark.parametrize(
+    "repository",
+    [
+        "registry.example.com/flowdeps",
+        "registry.example.com",
+        "registry:5000/team-a/environments_1",
+        "127.0.0.1:5000",
+        "localhost/flowdeps",
+    ],
+)
+def test_a_repository_of_environments_has_one_below_for_each_namespace(repository: str) -> None:
+    """So that a registry can keep namespaces apart."""
+    found = parse_config({"environments": {"repository": repository}}).environments
+    assert found.repository_of("flows") == f"{repository}/flows"
+    assert found.missing.startswith("environments.image: missing; write ")
+
+
+def test_without_a_repository_there_are_no_environments() -> None:
+    """Nothing is in no repository, and nothing is missing."""
+    assert EnvironmentsConfig().repository_of("flows") == ""
+    assert EnvironmentsConfig().missing == ""
+    assert EnvironmentsConfig(repository="r.example.com", image="i").missing == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "path", "says"),
+    [
+        ({"repository": "https://registry.example.com/x"}, "repository", "https:// is no part"),
+        ({"repository": "oci://registry.example.com/x"}, "repository", "oci:// is no part"),
+        ({"repository": "registry.example.com/x:1"}, "repository", "has a tag or a digest"),
+        ({"repository": "registry.example.com/x@sha256:1"}, "repository", "has a tag or a digest"),
+        ({"repository": "team/flowdeps"}, "repository", "names no registry"),
+        ({"repository": "registry.example.com/Team"}, "repository", "is not a repository"),
+        ({"repository": "registry.example.com/../x"}, "repository", "is not a repository"),
+        ({"repository": "registry.example.com/x/"}, "repository", "is not a repository"),
+        ({"repository": "registry.example.com/x y"}, "repository", "is not a repository"),
+        ({"image": "two words"}, "image", "is not an image"),
+        ({"pushSecretRef": {}}, "pushSecretRef.name", "missing"),
+        ({"pushSecretRef": {"name": "No"}}, "pushSecretRef.name", "is not an object's name"),
+        ({"plainHttp": "yes"}, "plainHttp", "write true or false"),
+        ({"admission": "Always"}, "admission", "write Auto, Enabled or Disabled"),
+        ({"policy": "No"}, "policy", "is not an object's name"),
+        ({"repositry": "x"}, "repositry", "did you mean 'repository'?"),
+    ],
+)
+def test_what_is_wrong_with_environments_is_said_at_its_field(
+    given: dict[str, Any], path: str, says: str
+) -> None:
+    """One problem, with the path, and what to write."""
+    with pytest.raises(InvalidError) as caught:
+        parse_config({"environments": given})
+    [problem] = caught.value.problems
+    assert problem.path == f"environments.{path}"
+    assert says in problem.message
 
 
 def test_the_first_entry_that_matches_a_pool_holds() -> None:

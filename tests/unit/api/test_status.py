@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from flowdeps.api.conditions import Condition, ConditionType, merge_conditions
 from flowdeps.api.reasons import Reason
 from flowdeps.api.status import (
+    EnvironmentStatus,
     ImageStatus,
     LockStatus,
     PoolStatus,
@@ -38,6 +39,14 @@ FULL = SetStatus(
         id="registry.example.com/flows@sha256:" + "2" * 64,
         python="3.12.4",
         packages=57,
+    ),
+    environment=EnvironmentStatus(
+        digest="sha256:" + "4" * 64,
+        reference="registry.example.com/flowdeps/flows@sha256:" + "4" * 64,
+        image="registry.example.com/flows:1",
+        size=81_250_000,
+        files=4210,
+        import_seconds=1.25,
     ),
     proposed=ProposedStatus(
         revision="ml-0123456789",

@@ -1,12 +1,18 @@
 """What `flowdeps check` notes of sets that pools refuse something; the rest needs a cluster."""
 
+import argparse
 import copy
+from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from flowdeps.api.config import parse_config
+from flowdeps.cli import run
 from flowdeps.cli.check import refusals
+from flowdeps.cli.failure import CommandError
+from flowdeps.cli.settings import read_config
 from flowdeps.clients.prefect.client import Pool
 from tests.unit.delivery.samples import pool as template
 from tests.unit.state.bodies import set_body
@@ -25,6 +31,15 @@ def pools(**namespaces: str) -> dict[str, Pool]:
 def notes(config: dict[str, Any], *sets: dict[str, Any], **namespaces: str) -> list[str]:
     """The notes."""
     return list(refusals(parse_config(config), sets, pools(**namespaces)))
+
+
+def test_an_operator_that_can_not_pack_environments_does_not_start(tmp_path: Path) -> None:
+    """The same file makes locks without it; `flowdeps run` says which field is missing."""
+    file = tmp_path / "config.yaml"
+    file.write_text("environments: {repository: registry.example.com/flowdeps}", encoding="utf-8")
+    assert read_config(str(file)).environments.repository
+    with pytest.raises(CommandError, match=r"environments\.image: missing; write the operator's"):
+        run.run(argparse.Namespace(config=str(file)))
 
 
 def test_each_refusal_has_the_line_that_ends_it() -> None:

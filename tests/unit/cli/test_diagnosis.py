@@ -151,10 +151,27 @@ def test_what_is_well_is_no_trouble() -> None:
             READY,
             condition("Verified", "Unknown", "NoImageToVerify"),
             condition("Vulnerable", "False", "NoVulnerabilities"),
+            condition("Built", "Unknown", "NoEnvironments"),
         )
     )
     assert (found.ready, found.troubles, found.notes) == (True, (), ())
+    found = diagnosis_of(body(READY, condition("Built", "False", "Building")))
+    assert found.troubles == ()
     assert (found.revision, found.packages, found.python) == ("ml-aaaaaaaaaa", 12, "3.12")
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [("False", "RegistryUnavailable"), ("Unknown", "NotBuilt")]
+)
+def test_why_a_ready_set_has_no_environment_is_shown_with_what_to_do(
+    status: str, reason: str
+) -> None:
+    """The set stays ready: runs install its lock."""
+    found = diagnosis_of(body(READY, condition("Built", status, reason)))
+    [trouble] = found.troubles
+    assert (found.ready, found.environment) == (True, None)
+    assert (trouble.condition, trouble.reason, trouble.message) == ("Built", reason, "why")
+    assert trouble.remedy == Reason(reason).remedy != ""
 
 
 def test_vulnerabilities_are_shown_of_a_set_that_is_ready() -> None:

@@ -69,6 +69,23 @@ def test_how_runs_get_their_packages_is_said(delivery: str, said: str) -> None:
     assert to_json(found)["serving"][0]["delivery"] == delivery
 
 
+def test_the_environment_of_a_lock_is_shown_with_what_it_costs() -> None:
+    """By its reference, which can be copied to a registry's tools; as JSON too."""
+    reference = f"registry.example.com/flowdeps/flows@{DIGEST}"
+    environment = {
+        "digest": DIGEST,
+        "reference": reference,
+        "image": "registry.example.com/flows:1",
+        "size": 81_250_000,
+        "files": 4210,
+        "importSeconds": 1.25,
+    }
+    found = diagnose(Observed(body=body(READY, environment=environment)), now=NOW)
+    text = " ".join(line.strip() for line in shown(found))
+    assert f"environment {reference}: 81.2 MB to pull, 4210 files, imports take 1.25 s" in text
+    assert to_json(found)["environment"] == environment
+
+
 def test_a_set_that_waits_for_a_person_reads_well() -> None:
     """Why and what to do come after what is in service; long lines hang under their beginning."""
     read = Observed(

@@ -56,7 +56,10 @@ def test_events_are_posted_from_the_list_alone() -> None:
     calls = [call for tree in trees for call in _calls(tree)]
     assert _callers(calls, "create_event") == {"post_event"}
     assert _callers(calls, "post_event") == {"post", "_post_events", "remove", "_warn"}
-    passed_on, conditions = {"reason", "event"}, {"ready.reason", "vulnerable.reason"}
+    passed_on, conditions = (
+        {"reason", "event"},
+        {"ready.reason", "vulnerable.reason", "built.reason"},
+    )
     given = {_reason(call) for _, call in calls if _name(call) in {"post_event", "post"}}
     posted = given - passed_on - conditions
     assert posted == {"Event.LOCK_PUBLISHED", "Event.REVISION_PROPOSED"}

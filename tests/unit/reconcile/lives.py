@@ -23,6 +23,7 @@ from flowdeps.reconcile.dependency_set.retention import GRACE
 from flowdeps.state.store import PoolKey
 from tests.support.faults import Gate, Plan, no_fault
 from tests.support.night import NIGHT
+from tests.unit.locks.builders import digest
 from tests.unit.reconcile.simulation import MemoryImage, MemoryWatch, Simulation
 from tests.unit.scheduling import virtual
 
@@ -34,6 +35,13 @@ CONFIG: dict[str, Any] = {
         {"name": "*", "namespaces": ["flows", "team"]},
     ],
 }
+
+ENVIRONMENTS = {
+    "repository": "registry.example.com/environments",
+    "image": "registry.example.com/flowdeps:1",
+}
+BUILT = "built"
+"""A step in which environments are made, as in no other: what they left stays."""
 
 QUIET = 30.0
 FAULTY = 400.0
@@ -130,6 +138,7 @@ STEPS: dict[str, Callable[[Simulation], None]] = {
     "key refused": _refused,
     "taken over": _taken_over,
     "pool moved": _moved,
+    BUILT: lambda sim: sim.cluster.apply(**ml(requirements=["alpha", "gamma"])),
     UNINSTALLED: lambda _: None,
     "deleted": _deleted,
 }
@@ -212,7 +221,7 @@ def _play(name: str, faults: Faults) -> tuple[End, bytes, float]:
     saved, start = _world([*STEPS].index(name))
 
     async def main() -> tuple[End, bytes, float]:
-        sim = Simulation(**CONFIG)
+        sim = Simulation(**CONFIG, environments=ENVIRONMENTS if name == BUILT else {})
         if saved:
             sim.load(saved)
         else:
@@ -228,7 +237,9 @@ def prepare(sim: Simulation) -> None:
     sim.cluster.namespaces.add("jobs")
     sim.prefect.make("k", namespace="jobs")
     sim.prefect.make("l")
-    sim.cluster.pods.images["registry.example.com/flows:1"] = MemoryImage()
+    sim.cluster.pods.images["registry.example.com/flows:1"] = MemoryImage(
+        id=f"registry.example.com/flows@{digest('flows')}"
+    )
     encoded = {key: base64.b64encode(b"ci").decode() for key in ("username", "password")}
     sim.cluster.put_foreign_secret("flows", "index", encoded)
 

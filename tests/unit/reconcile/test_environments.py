@@ -150,6 +150,24 @@ def test_an_image_that_moved_gets_an_environment_of_its_own() -> None:
     play(script, environments=ENVIRONMENTS)
 
 
+def test_an_image_that_moves_during_a_build_is_looked_at_again() -> None:
+    """Nothing is recorded of the image that it no longer is, and nobody waits an hour."""
+
+    async def script(sim: Simulation) -> None:
+        start(sim)
+        sim.cluster.pods.seconds = 30.0
+        async with sim.operator():
+            await asyncio.sleep(_BUILDING)
+            sim.cluster.pods.images[IMAGE] = flows(SECOND)
+            await asyncio.sleep(MINUTE)
+            assert recorded(sim) == {}
+            await asyncio.sleep(10 * MINUTE)
+            assert conditions(sim)["Built"][:2] == ("True", "Built")
+            assert recorded(sim)["image_id"] == SECOND
+
+    play(script, environments=ENVIRONMENTS)
+
+
 def test_a_rollback_has_the_environment_of_its_revision() -> None:
     """Back and forth between two revisions, nothing is built again."""
 
@@ -378,7 +396,7 @@ def test_a_build_that_nobody_needs_any_more_ends(how: str) -> None:
             assert not [name for _, name in sim.cluster.maps if name.startswith("flowdeps-build")]
             if how == "suspended":
                 assert sim.ready("ml") == ("True", "Suspended")
-                assert conditions(sim)["Built"][1] != "Built"
+                assert conditions(sim)["Built"][:2] == ("Unknown", "NotBuilt")
             if how == "changed":
                 assert conditions(sim)["Built"][:2] == ("True", "Built")
 

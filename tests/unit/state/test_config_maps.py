@@ -5,21 +5,24 @@ from typing import Any
 
 import pytest
 
+from flowdeps.api import names
 from flowdeps.api.names import REFRESH_REQUESTED_ANNOTATION
 from flowdeps.api.status import LockStatus, SetStatus
 from flowdeps.locks.index import Index
 from flowdeps.state.config_maps import config_maps, keep_history, obsolete
+from flowdeps.state.environment import Environment
 from flowdeps.state.locations import Location
 from flowdeps.state.records import (
     LockRecord,
     Served,
     lock_in_service,
     record_of,
+    references_named,
     refresh_after,
     revisions_of,
 )
 from flowdeps.state.store import ConfigMapView, view_config_map
-from tests.unit.locks.builders import AMD64, lock, pin
+from tests.unit.locks.builders import AMD64, digest, lock, pin
 from tests.unit.state.builders import (
     HOME,
     LOCK,
@@ -291,3 +294,64 @@ def test_revisions_are_listed_newest_first() -> None:
     expected = ["flowdeps-ml-c000000000", "flowdeps-ml-b000000000", "flowdeps-ml-a000000000"]
     assert [one.name for one in revisions_of(HOME, views)] == expected
     assert [one.name for one in revisions_of(HOME, views[::-1])] == expected
+
+
+def _environment(seed: str, *, repository: str = "r.example.com/flows", **changes: Any) -> Any:
+    given: dict[str, Any] = {
+        "reference": f"{repository}@{digest(seed)}",
+        "lock": record(seed).digest,
+        "image": "registry.example.com/flows:1",
+        "image_id": "sha256:1",
+        "size": 1,
+        "unpacked": 2,
+        "files": 3,
+        "import_seconds": 0.5,
+    }
+    return Environment(**(given | changes))
+
+
+def test_an_environment_is_recorded_at_home_only() -> None:
+    """What runs mount elsewhere has the lock, and no word of who made what of it."""
+    made = record("a", environment=_environment("a"))
+    for place, told in ((HOME, True), (JOBS, False)):
+        for desired in config_maps(entry(), place, made):
+            assert (names.ENVIRONMENT_ANNOTATION in desired.annotations) is told
+
+
+def test_a_new_environment_replaces_that_of_a_revision_and_none_takes_it_away() -> None:
+    """A revision is immutable but for what is known of it; while none is known, what is recorded
+    stays, of this lock only."""
+    known = record("a", environment=_environment("a"))
+    moved = record("a", environment=_environment("a", image_id="sha256:2"))
+    for which in (0, 1):
+        there = view(config_maps(entry(), HOME, known)[which])
+        newer = keep_history(config_maps(entry(), HOME, moved)[which], there)
+        assert newer.annotations[names.ENVIRONMENT_ANNOTATION] == moved.environment.to_json()
+        assert not newer.met_by(there)
+        none = keep_history(config_maps(entry(), HOME, record("a"))[which], there)
+        assert none.annotations[names.ENVIRONMENT_ANNOTATION] == known.environment.to_json()
+        assert none.met_by(there)
+        other = keep_history(config_maps(entry(), HOME, record("b"))[which], there)
+        assert names.ENVIRONMENT_ANNOTATION not in other.annotations
+
+
+def test_what_is_named_is_that_of_all_records_of_all_sets() -> None:
+    """Live locks and revisions count, each for the repository of its own namespace; what a record
+    says of another repository or another lock names nothing."""
+    of = entry("other", namespace="team")
+    away = Location("team", "other")
+    team = {"repository": "r.example.com/team"}
+    views = [
+        view(config_maps(entry(), HOME, record("a", environment=_environment("a")))[1]),
+        view(config_maps(entry(), HOME, record("b", environment=_environment("b")))[0]),
+        view(config_maps(of, away, record("c", environment=_environment("c", **team)))[0]),
+        view(config_maps(entry(), HOME, record("d", environment=_environment("d", **team)))[0]),
+        view(config_maps(entry(), HOME, record("e", environment=_environment("f")))[0]),
+        view(config_maps(entry(), HOME, record("g"))[0]),
+    ]
+    found = references_named(views, repository_of=lambda namespace: f"r.example.com/{namespace}")
+    assert found == {
+        *(f"r.example.com/flows@{digest(seed)}" for seed in "ab"),
+        f"r.example.com/team@{digest('c')}",
+    }
+    assert references_named(views, repository_of=lambda _: "") == frozenset()

@@ -77,12 +77,21 @@ def built_before(progress: Progress) -> Outcome:
     before = find_condition(status.conditions, ConditionType.BUILT)
     same = record and status.lock and status.lock.digest == record.digest
     reason = before.reason if before and same else None
+    steps = (progress.gathered, progress.resolved, progress.verified)
+    if reason is Reason.BUILDING and not any(step.reason.is_under_way for step in steps):
+        return _withdrawn(progress)
     if before and isinstance(reason, Reason) and reason is not Reason.NO_ENVIRONMENTS:
         unknown = before.status == "Unknown"
         return Outcome(before.status != "False", reason, before.message, unknown=unknown)
     if record and record.environment:
         return built_outcome(record.environment)
-    return _never(progress.selected.message) if progress.rests else NO_LOCK
+    return _withdrawn(progress)
+
+
+def _withdrawn(progress: Progress) -> Outcome:
+    if progress.rests:
+        return _never(progress.selected.message)
+    return Outcome.waits(Reason.PENDING, "waits for an earlier step")
 
 
 def _never(why: str) -> Outcome:
@@ -153,6 +162,9 @@ def _ask(
     again = max(1.0, answer.until - context.queue.time()) if answer else None
     about = f"{record.short} in {name}"
     if answer and answer.message:
+        if answer.reason is Reason.BUILD_FAILED and again:
+            # The image may have moved while it was built, or be fixed: check it, ever more rarely.
+            context.images.poll_thing(image.ref, older_than=again)
         text = f"no environment of {about}: {answer.message}; until there is one, runs install it"
         return Outcome.failed(answer.reason, text, retry_after=again)
     before = previous_condition(entry, ConditionType.BUILT)
