@@ -4,13 +4,13 @@ The account has every right in its namespace here, so that what is refused is re
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import httpx
 import pytest
 
-from flowdeps.api.names import API_VERSION, KIND, PLURAL, set_labels
+from flowdeps.api.names import API_VERSION, ENVIRONMENTS, KIND, PLURAL, set_labels
 from flowdeps.trials.images import labels
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.chart.helm import CLUSTER_WIDE, Helm, needed, rights
@@ -36,7 +36,15 @@ _OWNER = {"apiVersion": API_VERSION, "kind": KIND, "name": "ml", "uid": "1-2-3"}
 _LET_GO = ("--type=merge", '-p={"metadata": {"finalizers": []}}')
 _STRATEGIC = "strategic-merge-patch+json"
 _FOR_ACCOUNT = {"kubernetes.io/service-account.name": "default"}
-_CONFIG = {"pods": {"labels": {"team": "platform"}, "annotations": {"mesh/inject": "false"}}}
+_REPOSITORY, _PUSH, _PACKER = "registry.example.com/envs", "flowdeps-push", "example.com/pack:1"
+_CONFIG = {
+    "pods": {"labels": {"team": "platform"}, "annotations": {"mesh/inject": "false"}},
+    "environments": {
+        "repository": _REPOSITORY,
+        "image": _PACKER,
+        "pushSecretRef": {"name": _PUSH},
+    },
+}
 
 _NOT_OURS = "only write objects with the label app.kubernetes.io/managed-by=flowdeps"
 _KEYS = "may add no labels and annotations but flowdeps' own"
@@ -45,6 +53,7 @@ _FINALIZERS = "may write no finalizer but flowdeps.dev/cleanup"
 _OPAQUE = "may only write Secrets of the type Opaque"
 _OF_SETS = "may only write the finalizers and the status of a set"
 _TOKEN = "no token, no service account but the default one, no Secret of others"
+_CREDENTIALS = "the credentials of config.environments.pushSecretRef are for the operator's own"
 _RESTRICTED = "must meet Pod Security restricted"
 _ENDS = "must end, and may have no priority of the system"
 _PARTS = "may not enter or change running pods, nor make tokens"
@@ -315,6 +324,7 @@ def test_no_field_of_a_spec_becomes_the_operators(account: Account, cluster: Con
 
 
 _VOLUMES = _pod()["spec"]["volumes"]
+_DIGEST, _NOTHING = f"sha256:{'1' * 64}", dict[str, Any]()
 _TOKENS = {"sources": [{"serviceAccountToken": {"path": "token"}}]}
 _FROM_SECRET = {"secretKeyRef": {"name": "theirs", "key": "password"}}
 _PROBE = {"httpGet": {"port": 80, "host": "192.0.2.1"}}
@@ -387,6 +397,110 @@ def test_the_operators_own_pods_are_made(make: Callable[..., Body], account: Acc
     more = {"labels": {**labels("probe"), "team": "platform"}, "ownerReferences": [_OWNER]}
     annotations = {"mesh/inject": "false", "kubernetes.io/limit-ranger": "set"}
     assert account.create(_with(body, **more, annotations=annotations)) == ""
+
+
+def _mounting(reference: str) -> Body:
+    """The pod that mounts an environment."""
+    image = {"reference": reference, "pullPolicy": "IfNotPresent"}
+    return _pod(volumes=[*_VOLUMES, {"name": "environment", "image": image}])
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        f"{_REPOSITORY}/elsewhere@{_DIGEST}",
+        f"{_REPOSITORY}/{_NAMESPACE}-x@{_DIGEST}",
+        f"{_REPOSITORY}/{_NAMESPACE}:1",
+        f"{_REPOSITORY}@{_DIGEST}",
+        f"{_REPOSITORY}x/{_NAMESPACE}@{_DIGEST}",
+        f"evil.example.com/{_NAMESPACE}@{_DIGEST}",
+    ],
+)
+def test_only_environments_of_its_namespace_are_mounted(reference: str, account: Account) -> None:
+    """By their digest, from the configured repository: an image volume brings the files of any
+    image that the node may pull."""
+    assert _TOKEN in account.create(_mounting(reference))
+    assert account.create(_mounting(f"{_REPOSITORY}/{_NAMESPACE}@{_DIGEST}")) == ""
+
+
+def _packing(*, volumes: Sequence[Body] = (), verify: Body = _NOTHING, **changes: Any) -> Body:
+    """The pod that packs an environment, but for what changes in the container that does."""
+    pod = _pod()["spec"]
+    [main], [install] = pod["containers"], pod["initContainers"]
+    pack = {
+        **{name: main[name] for name in ("resources", "securityContext")},
+        "name": "flowdeps-pack",
+        "image": _PACKER,
+        "args": ["pack"],
+        "env": [{"name": "FLOWDEPS_TAG", "value": "1"}],
+        "volumeMounts": [
+            {"name": "flowdeps-site", "mountPath": "/environment", "readOnly": True},
+            {"name": "flowdeps-lock", "mountPath": "/etc/flowdeps", "readOnly": True},
+            {"name": "push", "mountPath": "/etc/flowdeps-registry", "readOnly": True},
+            {"name": "pack-tmp", "mountPath": "/tmp"},
+        ],
+    }
+    more = [
+        {"name": "push", "secret": {"secretName": _PUSH, "optional": True}},
+        {"name": "pack-tmp", "emptyDir": {}},
+    ]
+    return _pod(
+        initContainers=[install, {**main, **verify}],
+        containers=[{**pack, **changes}],
+        volumes=[*pod["volumes"], *more, *volumes],
+    )
+
+
+def _packs_with(**mount: Any) -> Body:
+    [pack] = _packing()["spec"]["containers"]
+    taken = {mount["name"], mount["mountPath"]}
+    mounts = [one for one in pack["volumeMounts"] if not taken & {one["name"], one["mountPath"]}]
+    return _packing(volumeMounts=[*mounts, mount])
+
+
+_READS = {"volumeMounts": [{"name": "push", "mountPath": "/push", "readOnly": True}]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        _packing(verify=_READS),
+        _packing(verify={**_READS, "image": _PACKER}),
+        _packing(name="flowdeps-verify-2"),
+        _packing(image=IMAGE),
+        _packing(command=["/environment/bin/pack"]),
+        _packing(args=["run"]),
+        _packing(args=["pack", "--more"]),
+        _packing(args=None),
+        _packing(workingDir="/environment"),
+        _packing(env=[{"name": "PYTHONPATH", "value": "/environment/site"}]),
+        _packs_with(name="flowdeps-site", mountPath="/opt/flowdeps", readOnly=True),
+        _packs_with(name="flowdeps-site", mountPath="/opt", readOnly=True),
+        _packs_with(name="flowdeps-site", mountPath="/environment"),
+        _packs_with(name="tmp", mountPath="/tmp"),
+    ],
+    ids=[
+        *("another container", "another with its image", "another name", "another image"),
+        *("a command", "another program", "more arguments", "no arguments", "a directory"),
+        *("a path", "its program hidden", "all of it hidden", "a tree that changes", "shared"),
+    ],
+)
+def test_the_credentials_of_the_registry_are_for_the_packing_program(
+    body: Body, account: Account
+) -> None:
+    """Nothing from a flow's image has them, takes the program's place, or changes what it works
+    with meanwhile."""
+    assert account.create(_packing()) == ""
+    assert _CREDENTIALS in account.create(body)
+
+
+def test_the_parameters_of_runs_are_written(account: Account) -> None:
+    """The ConfigMap by which runs get environments is one of ours."""
+    body = _config_map(ENVIRONMENTS, labels=_OURS)
+    assert account.create(body, dry=False) == ""
+    assert account.patch(body, {"data": {"key": "2"}}) == ""
+    assert account.delete(body) == ""
+    assert _NOT_OURS in account.create(_config_map(ENVIRONMENTS, labels={}))
 
 
 def test_nothing_that_runs_is_entered_or_changed(account: Account) -> None:
