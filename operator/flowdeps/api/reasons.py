@@ -255,6 +255,10 @@ class Reason(StrEnum):
     VERIFY_TIMEOUT = ("VerifyTimeout", _RETRIED,
         "The verification of the lock ran out of time.",
         "raise `verify.timeout`, or fix what makes it slow")
+    BUILD_FAILED = ("BuildFailed", _RETRIED,
+        "The environment of the lock could not be made or pushed; runs install it meanwhile.",
+        "the message says why; check `environments` in the operator's configuration, the registry,"
+        " and the Secret `environments.pushSecretRef` in the set's namespace")
     RESOLVER_FAILED = ("ResolverFailed", _RETRIED,
         "uv failed, and no other reason fits.",
         "read the message, then the operator's log")
@@ -268,6 +272,18 @@ class Reason(StrEnum):
     INDEX_UNAUTHORIZED = ("IndexUnauthorized", _RETRIED,
         "A package index refuses the credentials, or asks for some.",
         "check `index.credentialsSecretRef`; a change of the Secret is noticed automatically")
+    REGISTRY_UNAVAILABLE = ("RegistryUnavailable", _RETRIED,
+        "The environment of the lock could not be pushed; runs install the lock meanwhile.",
+        "check the registry, `environments.repository` in the operator's configuration, and the"
+        " Secret `environments.pushSecretRef` in the set's namespace")
+    ENVIRONMENT_UNAVAILABLE = ("EnvironmentUnavailable", _RETRIED,
+        "Nodes cannot pull the environment of the lock; runs install the lock meanwhile.",
+        "check that nodes reach the registry, and that the pods of the work pool have a pull secret"
+        " for it (`imagePullSecrets`)")
+    IMAGE_VOLUMES_UNSUPPORTED = ("ImageVolumesUnsupported", _RETRIED,
+        "Pods cannot mount environments; runs install the lock as they start.",
+        "the message says what is missing: image volumes need Kubernetes 1.35, or the feature gate"
+        " `ImageVolume`, and nodes with containerd 2.1 or CRI-O 1.31")
     PREFECT_UNAVAILABLE = ("PrefectUnavailable", _RETRIED,
         "Prefect's API cannot be reached or is overloaded.",
         "check Prefect; locks and ConfigMaps are still kept, and templates catch up later")

@@ -104,9 +104,11 @@ async def sweep(
     """
     purpose = f"{names.OURS},{names.PURPOSE_LABEL} in"
     used = {*running, *((ref.namespace, ref.facts_name) for ref in images)}
-    pods = await cluster.list_pods(namespaces=namespaces, selector=f"{purpose} (probe, verify)")
+    pods = await cluster.list_pods(
+        namespaces=namespaces, selector=f"{purpose} (probe, verify, build, mount)"
+    )
     config_maps = cluster.each_config_map(
-        namespaces=namespaces, selector=f"{purpose} (probe, verify, image)"
+        namespaces=namespaces, selector=f"{purpose} (probe, verify, build, image)"
     )
     left = [_identity(body) async for body in config_maps]
     for delete, found in (

@@ -1,8 +1,10 @@
 """What a pod's status says: whether it has ended, how, and what keeps it from running."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from flowdeps.api.names import PACK_CONTAINER
 from flowdeps.api.reasons import Reason
 from flowdeps.trials.errors import TrialError
 
@@ -46,6 +48,8 @@ def stuck(pod: Body, *, waited: float) -> TrialError | None:
         waiting = (container.get("state") or {}).get("waiting") or {}
         reason, image = waiting.get("reason", ""), container.get("image", "")
         message = waiting.get("message", "") or reason
+        if reason in _PULL | _BROKEN and (problem := _not_of_the_flow(pod, container, message)):
+            return problem
         if reason in _PULL:
             return TrialError(
                 f"the image {image} can't be pulled: {message};"
@@ -59,6 +63,40 @@ def stuck(pod: Body, *, waited: float) -> TrialError | None:
                 reason=Reason.IMAGE_UNUSABLE,
             )
     return None
+
+
+def _not_of_the_flow(pod: Body, container: Body, message: str) -> TrialError | None:
+    """Return what keeps a container from its start, unless it is the flow's image."""
+    if container["name"] == PACK_CONTAINER:
+        return TrialError(
+            f"the image {container.get('image', '')}, which packs environments, can't be run:"
+            f" {message}; check environments.image in the operator's configuration, and that the"
+            " namespace can pull it (pods.imagePullSecrets there)",
+            reason=Reason.BUILD_FAILED,
+        )
+    volumes = pod["spec"].get("volumes") or ()
+    reference = next((one["image"]["reference"] for one in volumes if one.get("image")), "")
+    if reference and reference in message:
+        return TrialError(
+            f"the environment {reference} can't be pulled: {message}; {_advice(message)}",
+            reason=Reason.ENVIRONMENT_UNAVAILABLE,
+        )
+    if reference and container["state"]["waiting"]["reason"] in _BROKEN:
+        return TrialError(
+            f"the node can't mount an image: {message}; it needs containerd 2.1 or CRI-O 1.31",
+            reason=Reason.IMAGE_VOLUMES_UNSUPPORTED,
+        )
+    return None
+
+
+def _advice(message: str) -> str:
+    """Return what to do about a pull that fails, by the words of the runtime."""
+    said = re.sub(r"[0-9a-f]{32,}", "", message.lower())  # a digest may have any number in it
+    if re.search(r"\b40[13]\b|unauthorized|authori[sz]ation|authenticat|denied|forbidden", said):
+        return "give the work pool's pods a pull secret for its registry (imagePullSecrets)"
+    if re.search(r"\b404\b|not found|manifest unknown|name unknown", said):
+        return "it is not in its registry any more, and is built again"
+    return "check that nodes reach its registry, and trust its certificate"
 
 
 def cut_off(status: Body) -> TrialError | None:
@@ -89,11 +127,12 @@ def failure(pod: Body) -> tuple[str, str]:
     return "", ""
 
 
-def image_id(status: Body) -> str:
-    """Return the id of the image that a pod ran."""
-    main, init = status.get("containerStatuses"), status.get("initContainerStatuses")
-    ids = (one.get("imageID", "") for one in [*(main or ()), *(init or ())])
-    return next(filter(None, ids), "")
+def image_id(pod: Body, *, of: Body) -> str:
+    """Return the id of the flow image that a pod ran: that of the first container of the body that
+    we made, `of`; others may have added more."""
+    [first, *_] = [*of["spec"].get("initContainers", ()), *of["spec"]["containers"]]
+    found = {one["name"]: one.get("imageID", "") for one in _containers(pod["status"])}
+    return found.get(first["name"], "")
 
 
 def _containers(status: Body) -> list[Body]:

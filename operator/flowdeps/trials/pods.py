@@ -1,20 +1,34 @@
-"""Make the bodies of our pods in a flow image: one reports what the image has, one tries a lock.
+"""Make the bodies of our pods in a flow image: one reports what the image has, one tries a lock,
+one builds an environment of it, and one mounts that.
 
-Both keep to the restricted Pod Security standard, have no service account token, and say what a
+All keep to the restricted Pod Security standard, have no service account token, and say what a
 namespace with a quota demands. They run as the user of runs, else as nobody: many images
 default to root, and then Kubernetes would not start them. Nothing in them is restarted.
 
-The verifying pod installs as a run does: the same script, volumes and search path.
+The verifying pod installs as a run does: the same script, volumes and search path. The building
+one does so too, and packs what it has tried: by a container in the operator's image, which alone
+has the credentials of the registry.
 """
 
 import copy
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from flowdeps.api.names import PROBE_CONTAINER, VERIFY_CONTAINER
+from flowdeps.api.environmentconfig import EnvironmentsConfig
+from flowdeps.api.names import (
+    LOCK_VOLUME,
+    MOUNT_CONTAINER,
+    PACK_CONTAINER,
+    PROBE_CONTAINER,
+    REGISTRY_VOLUME,
+    SITE_VOLUME,
+    VERIFY_CONTAINER,
+)
 from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.delivery.methods.install import (
+    ENV_BUILD,
     ENV_SET,
     IMAGE_PATH,
     PYTHON_PATH,
@@ -23,6 +37,7 @@ from flowdeps.delivery.methods.install import (
     installation,
     volumes,
 )
+from flowdeps.delivery.methods.method import HOME
 from flowdeps.delivery.scripts import command
 from flowdeps.trials.image import ImageRef
 
@@ -30,7 +45,14 @@ VERIFY_RESULT = f"{VERIFY_CONTAINER}:"
 """What the verifying container's last line begins with; JSON follows: ``{"ok": true}``, or
 ``{"ok": false, "module": "…", "error": "…"}``, where an empty module means the check itself."""
 
+PACK_RESULT = f"{PACK_CONTAINER}:"
+"""What the packing container's last line begins with; JSON follows: ``{"ok": true, "digest": "…",
+"size": 1, "unpacked": 1, "files": 1}``, or ``{"ok": false, "error": "…", "retry": true}``."""
+
 PROBE_SECONDS = 900
+_MOUNT_SECONDS = 900
+_COMPILE_SECONDS = 300
+_PUSH_SECONDS = 900
 _SLACK_SECONDS = 900
 """Kubernetes counts from the pod's acceptance, so the pull of a large image is in it."""
 _NOBODY = 65534
@@ -38,6 +60,12 @@ _RESOURCES: Mapping[str, Any] = {
     "requests": {"cpu": "50m", "memory": "128Mi"},
     "limits": {"cpu": "2", "memory": "2Gi"},
 }
+# An API server that does not know image volumes makes an empty volume of one.
+_LOOK = f"""\
+if [ -f {HOME}/manifest.json ]; then exit 0; fi
+echo "flowdeps: nothing is mounted at {HOME}"
+exit 1
+"""
 _TEMPORARY = {"name": "tmp", "emptyDir": {}}
 _TEMPORARY_MOUNT = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108
 
@@ -103,6 +131,92 @@ def verify_pod(
     return copy.deepcopy(pod)
 
 
+def build_pod(
+    *,
+    tag: str,
+    image_id: str,
+    environments: EnvironmentsConfig,
+    ref: ImageRef,
+    timeout_seconds: int,
+    settings: PodsConfig,
+    **given: Any,
+) -> dict[str, Any]:
+    """Return the pod that installs and compiles a lock, tries it as it then is, and pushes it.
+
+    ``tag`` names the environment in the repository of the pod's namespace; ``given`` is as for
+    `verify_pod`.
+    """
+    timeout_seconds += _COMPILE_SECONDS
+    pod = verify_pod(ref=ref, timeout_seconds=timeout_seconds, settings=settings, **given)
+    spec = pod["spec"]
+    [install], [verify] = spec["initContainers"], spec["containers"]
+    install["env"] += [{"name": ENV_BUILD, "value": "1"}]
+    about = {
+        "REPOSITORY": environments.repository_of(ref.namespace),
+        "TAG": tag,
+        "IMAGE": ref.image,
+        "IMAGE_ID": image_id,
+        "PLAIN_HTTP": "1" if environments.plain_http else "",
+    }
+    mounts = [
+        SITE_MOUNT,
+        {"name": LOCK_VOLUME, "mountPath": "/etc/flowdeps", "readOnly": True},
+        _TEMPORARY_MOUNT,
+    ]
+    if environments.push_secret:
+        # A missing one must fail in our container, not leave the pod waiting.
+        secret = {"secretName": environments.push_secret, "optional": True}
+        spec["volumes"] += [{"name": REGISTRY_VOLUME, "secret": secret}]
+        path = "/etc/flowdeps-registry"
+        mounts += [{"name": REGISTRY_VOLUME, "mountPath": path, "readOnly": True}]
+    pack = {
+        "name": PACK_CONTAINER,
+        "image": environments.image,
+        "args": ["pack"],
+        "env": [
+            # A name in "$(...)" would be filled in.
+            {"name": f"FLOWDEPS_{name}", "value": value.replace("$", "$$")}
+            for name, value in about.items()
+        ],
+        "volumeMounts": mounts,
+    }
+    spec |= {
+        "activeDeadlineSeconds": spec["activeDeadlineSeconds"] + _PUSH_SECONDS,
+        "initContainers": [install, verify],
+        "containers": [pack | _limited(settings)],
+    }
+    return copy.deepcopy(pod)
+
+
+def mount_pod(
+    *,
+    name: str,
+    ref: ImageRef,
+    labels: Mapping[str, str],
+    reference: str,
+    pull_secrets: Sequence[str],
+    settings: PodsConfig,
+) -> dict[str, Any]:
+    """Return the pod that ends well where it gets an environment as a run would.
+
+    ``pull_secrets``: the names of those that runs have.
+    """
+    source = {"reference": reference, "pullPolicy": "IfNotPresent"}
+    container = {
+        "name": MOUNT_CONTAINER,
+        "command": ["/bin/sh", "-c", _LOOK],
+        "volumeMounts": [SITE_MOUNT],
+    }
+    settings = replace(settings, image_pull_secrets=tuple(pull_secrets))
+    pod = _pod(name=name, ref=ref, labels=labels, settings=settings)
+    pod["spec"] |= {
+        "activeDeadlineSeconds": _MOUNT_SECONDS,
+        "containers": [container | _confined(ref, settings)],
+        "volumes": [{"name": SITE_VOLUME, "image": source}],
+    }
+    return copy.deepcopy(pod)
+
+
 def _pod(
     *, name: str, ref: ImageRef, labels: Mapping[str, str], settings: PodsConfig
 ) -> dict[str, Any]:
@@ -134,9 +248,12 @@ def _pod(
 
 
 def _confined(ref: ImageRef, settings: PodsConfig) -> dict[str, Any]:
+    policy = {"imagePullPolicy": ref.pull_policy} if ref.pull_policy else {}
+    return {"image": ref.image, **policy, **_limited(settings)}
+
+
+def _limited(settings: PodsConfig) -> dict[str, Any]:
     return {
-        "image": ref.image,
-        **({"imagePullPolicy": ref.pull_policy} if ref.pull_policy else {}),
         "resources": settings.resources or _RESOURCES,
         "securityContext": RESTRICTED,
         "terminationMessagePolicy": "FallbackToLogsOnError",

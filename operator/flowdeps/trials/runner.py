@@ -52,7 +52,9 @@ class Ended:
     log: str
     """What the main container wrote, or the one that failed."""
     image_id: str
-    """The id of the image that it ran."""
+    """The id of the flow image that it ran."""
+    also: str = ""
+    """What another container wrote that was asked for, where none failed."""
 
 
 class Runner:
@@ -69,8 +71,10 @@ class Runner:
         """Whether pods are left to the next operator, as this one ends."""
         self.running: Counter[tuple[str, str]] = Counter()
 
-    async def run(self, body: Body) -> Ended:
+    async def run(self, body: Body, *, also: str = "") -> Ended:
         """Run a pod to its end and delete it. Raises TrialError where it could not run.
+
+        `also` names another container whose log is read.
 
         A cancellation deletes it as well, unless the operator ends: then, and after a ClusterError,
         it is left to the next one who asks.
@@ -79,19 +83,19 @@ class Runner:
         self.running[where] += 1  # also while it waits for its turn: what it needs must stay
         try:
             async with self._limiter.turn(where[0]) as turn:
-                return await self._run(body, turn)
+                return await self._run(body, turn, also=also)
         finally:
             self.running[where] -= 1
             if not self.running[where]:
                 del self.running[where]
 
-    async def _run(self, body: Body, turn: Turn) -> Ended:
+    async def _run(self, body: Body, turn: Turn, *, also: str) -> Ended:
         start = self._clock()
         try:
             pod = await self._start(body)
             try:
                 pod = await self._wait(pod, limit=body["spec"]["activeDeadlineSeconds"], turn=turn)
-                ended = await self._read_end(pod)
+                ended = await self._read_end(pod, body, also=also)
             except TrialError as error:
                 _log_end(pod, error.reason, error.message, seconds=self._clock() - start)
                 await self._delete(pod)
@@ -166,13 +170,16 @@ class Runner:
                     raise TrialError("somebody deleted the pod", reason=Reason.PROBING)
                 return found
 
-    async def _read_end(self, pod: Body) -> Ended:
+    async def _read_end(self, pod: Body, body: Body, *, also: str) -> Ended:
         if problem := cut_off(pod["status"]):
             raise problem
         failed, why = failure(pod)
-        container = failed or pod["spec"]["containers"][0]["name"]
-        text = await self._cluster.pod_log(*_where(pod), container=container, limit=LOG_LIMIT)
-        return Ended(failed, why, text, image_id(pod["status"]))
+        text = await self._read_log(pod, failed or pod["spec"]["containers"][0]["name"])
+        more = await self._read_log(pod, also) if also and not failed else ""
+        return Ended(failed, why, text, image_id(pod, of=body), more)
+
+    async def _read_log(self, pod: Body, container: str) -> str:
+        return await self._cluster.pod_log(*_where(pod), container=container, limit=LOG_LIMIT)
 
     async def _delete(self, pod: Body) -> None:
         namespace, name = _where(pod)

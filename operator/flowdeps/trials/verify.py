@@ -2,15 +2,12 @@
 
 The pod has the install container of runs and, in place of the flow, a script that lists what is
 installed and imports modules. Whether the requirements of all packages are met, the image's and the
-lock's, is worked out here. As long as the pod lives, the lock is in a ConfigMap of its own: what
-runs mount changes only when a lock is proven.
+lock's, is worked out here.
 """
 
-import asyncio
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,17 +16,16 @@ from flowdeps.api.reasons import Reason
 from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.api.wording import shorten
 from flowdeps.clients.kubernetes.client import Cluster
-from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.locks.image import ImageError
 from flowdeps.locks.inspection import MARK, parse_probe
 from flowdeps.locks.legible import printable
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.overlay import unmet_requirements
 from flowdeps.scheduling.off_loop import off_loop
-from flowdeps.state.store import DIGEST_FILE, LOCK_FILE, MANIFEST_FILE
+from flowdeps.trials.candidate import run_with_lock
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.image import Image
-from flowdeps.trials.images import config_map, is_of, labels
+from flowdeps.trials.images import labels
 from flowdeps.trials.pods import VERIFY_RESULT, verify_pod
 from flowdeps.trials.runner import Ended, Runner
 
@@ -92,26 +88,8 @@ class Verifier:
         as a proxy. Raises TrialError; its reason is VerifyFailed only where the lock was seen not
         to work, which another try would not change.
         """
-        where = {"namespace": trial.namespace, "name": f"{VERIFY_CONTAINER}-{trial.short}"}
-        candidate = config_map(
-            {**where, "ownerReferences": [dict(owner)]},
-            purpose="verify",
-            data={
-                LOCK_FILE: lock.render(),
-                MANIFEST_FILE: json.dumps(dict(manifest)),
-                DIGEST_FILE: lock.digest,
-            },
-        )
-        there = await self.cluster.get_config_map(**where)
-        if there and not is_of(there, purpose="verify"):
-            raise TrialError(
-                f"ConfigMap {where['namespace']}/{where['name']} exists and is not flowdeps';"
-                " delete it",
-                reason=Reason.PODS_FAILED,
-            )
-        uid = (await self.cluster.apply_config_map(candidate))["metadata"]["uid"]
         body = verify_pod(
-            name=where["name"],
+            name=f"{VERIFY_CONTAINER}-{trial.short}",
             ref=image.ref,
             labels=labels("verify"),
             secret=trial.secret,
@@ -122,24 +100,21 @@ class Verifier:
             env=env,
             settings=self.settings,
         )
-        body["metadata"]["ownerReferences"] = [dict(owner)]
-        try:
-            ended = await self.runner.run(body)
-        except TrialError:  # other errors may leave the pod to the next one who asks: with its lock
-            await self.cluster.delete_config_map(**where, uid=uid)
-            raise
-        except asyncio.CancelledError:
-            if not self.runner.closed:
-                with suppress(ClusterError):  # then the sweep does so
-                    await self.cluster.delete_config_map(**where, uid=uid)
-            raise
-        await self.cluster.delete_config_map(**where, uid=uid)
-        return await off_loop(_check, ended, image)
+        ended = await run_with_lock(
+            self.cluster,
+            self.runner,
+            body,
+            lock=lock,
+            manifest=manifest,
+            owner=owner,
+            purpose="verify",
+        )
+        return await off_loop(check_trial, ended, image)
 
 
-def _check(ended: Ended, image: Image) -> str:
+def check_trial(ended: Ended, image: Image) -> str:
     """Return what people should know; raises TrialError where the lock was not seen to work."""
-    result = _result(ended.log)
+    result = last_result(ended.log, mark=VERIFY_RESULT)
     if ended.failed or not result.get("ok"):
         # What can't be installed now may be installed later; an import fails each time.
         seen = result.get("ok") is False
@@ -162,11 +137,12 @@ def _check(ended: Ended, image: Image) -> str:
     return printable(shorten("; ".join(notes), _LONGEST_NOTES))
 
 
-def _result(log: str) -> Mapping[str, Any]:
+def last_result(log: str, *, mark: str) -> Mapping[str, Any]:
+    """Return the JSON object of the last line with a mark; empty where there is none."""
     for line in reversed(log.splitlines()):
-        if line.startswith(VERIFY_RESULT):
+        if line.startswith(mark):
             try:
-                found = json.loads(line.removeprefix(VERIFY_RESULT))
+                found = json.loads(line.removeprefix(mark))
             except (ValueError, RecursionError):
                 return {}
             return found if isinstance(found, dict) else {}

@@ -19,6 +19,8 @@ from flowdeps.delivery.scripts import command
 
 ENV_SET = "FLOWDEPS_SET"
 ENV_LOCK = "FLOWDEPS_LOCK"
+ENV_BUILD = "FLOWDEPS_BUILD"
+"""In the install container of a pod that builds an environment."""
 PYTHON_PATH = (f"{HOME}/boot", f"{HOME}/site")
 """Where an interpreter begins (``in_image/boot.py``); and the packages, for one that does not."""
 IMAGE_PATH = tuple(f"{HOME}/image/{number}" for number in range(4))
