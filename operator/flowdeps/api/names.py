@@ -94,13 +94,15 @@ VERIFY_CONTAINER = "flowdeps-verify"
 BUILD_POD = "flowdeps-build"
 PACK_CONTAINER = "flowdeps-pack"
 MOUNT_CONTAINER = "flowdeps-mount"
-PACK_CONTAINER = "flowdeps-pack"
-MOUNT_CONTAINER = "flowdeps-mount"
 
 # In namespaces of runs
 
 ENVIRONMENTS = "flowdeps-environments"
 """The ConfigMap by which an admission policy gives runs their environments."""
+ENVIRONMENTS_LABEL = "environments"
+"""Its purpose."""
+OWNER_ANNOTATION = f"{GROUP}/owner"
+"""The owner of the operator that writes it."""
 
 # In a cluster
 

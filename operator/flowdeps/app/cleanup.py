@@ -1,10 +1,11 @@
 """Removes all that flowdeps has made, so that it can go without a trace.
 
 Templates come first: no run may choose a lock that is about to go. While one of them can't be put
-right, nothing in the cluster is touched. Then pods, Secrets before the ConfigMaps by which they are
-found, and last the finalizers and the status of sets, which says where else to look. Another run
-completes what a kill has interrupted. What is ours is known by a fragment's owner and cluster, by
-our labels, and by the namespace of an object's set, which must be watched.
+right, nothing in the cluster is touched. Then what gives runs their environments, pods, Secrets
+before the ConfigMaps by which they are found, and last the finalizers and the status of sets, which
+says where else to look. Another run completes what a kill has interrupted. What is ours is known by
+a fragment's owner and cluster, by our labels, and by the namespace of an object's set, which must
+be watched.
 """
 
 import asyncio
@@ -13,15 +14,18 @@ from dataclasses import dataclass, field
 
 from flowdeps.api.config import Config
 from flowdeps.api.names import (
+    ENVIRONMENTS,
+    ENVIRONMENTS_LABEL,
     FINALIZER,
     NAMESPACE_LABEL,
     OURS,
+    OWNER_ANNOTATION,
     PIECE_PREFIX,
     PURPOSE_LABEL,
     is_managed,
 )
 from flowdeps.api.status import parse_status
-from flowdeps.app.listing import each_lock, served_namespaces
+from flowdeps.app.listing import each_anywhere, each_lock, served_namespaces
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.kubernetes.transport import Body
@@ -35,6 +39,7 @@ from flowdeps.state.reported import locations_to_search
 from flowdeps.state.store import SetKey
 
 _TRIALS = f"{OURS},{PURPOSE_LABEL}"
+_ENVIRONMENTS = f"{OURS},{PURPOSE_LABEL} in ({ENVIRONMENTS_LABEL})"
 _AT_ONCE = 16
 _UNSEEN = {"observedGeneration": -1}
 """The status of a set that no operator has seen: the resource's default."""
@@ -79,10 +84,12 @@ class Cleanup:
             )
             # Of their metadata as much as is needed: there may be many, and long ones.
             config_maps = [_identity(one) async for one in self._config_maps()]
+            environments = [_identity(one) async for one in self._environments()]
         except ClusterError as error:
             self.left.append(f"the cluster could not be read: {error}")
             return
         beside = reported | {_where(one) for one in config_maps}
+        await self._all(self._config_map(one) for one in environments)
         await self._all(self._pod(one["metadata"]) for one in pods if _is_named_by_us(one))
         await self._all(self._secret(*where) for where in sorted(beside))
         if not self.left:  # they are how the Secrets are found
@@ -150,7 +157,18 @@ class Cleanup:
                 yield one
         watched = self.config.watch_namespaces
         async for one in self.cluster.each_config_map(namespaces=watched, selector=_TRIALS):
-            if _is_named_by_us(one):
+            if _is_named_by_us(one) and one["metadata"]["name"] != ENVIRONMENTS:
+                yield one
+
+    async def _environments(self) -> AsyncIterator[Body]:
+        """What tells an admission policy the environments of runs, wherever jobs run."""
+        elsewhere = self._namespaces
+        async for one in each_anywhere(
+            self.cluster, self.config, selector=_ENVIRONMENTS, elsewhere=elsewhere
+        ):
+            given = one["metadata"].get("annotations") or {}
+            named = one["metadata"]["name"] == ENVIRONMENTS
+            if named and given.get(OWNER_ANNOTATION, self.config.owner) == self.config.owner:
                 yield one
 
     def _is_for_us(self, one: Body) -> bool:

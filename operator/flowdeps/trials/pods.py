@@ -56,6 +56,8 @@ _PUSH_SECONDS = 900
 _SLACK_SECONDS = 900
 """Kubernetes counts from the pod's acceptance, so the pull of a large image is in it."""
 _NOBODY = 65534
+_TREE = "/environment"
+"""Where the packing container has what the others have at HOME."""
 _RESOURCES: Mapping[str, Any] = {
     "requests": {"cpu": "50m", "memory": "128Mi"},
     "limits": {"cpu": "2", "memory": "2Gi"},
@@ -158,10 +160,14 @@ def build_pod(
         "IMAGE_ID": image_id,
         "PLAIN_HTTP": "1" if environments.plain_http else "",
     }
+    # Nothing that was in the flow's image takes the place of our program, which is at HOME in our
+    # image, or of what it works with.
+    temporary = {"name": f"{PACK_CONTAINER}-tmp", "emptyDir": {}}
+    spec["volumes"] += [temporary]
     mounts = [
-        SITE_MOUNT,
+        {**SITE_MOUNT, "mountPath": _TREE},
         {"name": LOCK_VOLUME, "mountPath": "/etc/flowdeps", "readOnly": True},
-        _TEMPORARY_MOUNT,
+        {**_TEMPORARY_MOUNT, "name": temporary["name"]},
     ]
     if environments.push_secret:
         # A missing one must fail in our container, not leave the pod waiting.
@@ -172,7 +178,7 @@ def build_pod(
     pack = {
         "name": PACK_CONTAINER,
         "image": environments.image,
-        "args": ["pack"],
+        "args": ["pack", f"--tree={_TREE}"],
         "env": [
             # A name in "$(...)" would be filled in.
             {"name": f"FLOWDEPS_{name}", "value": value.replace("$", "$$")}

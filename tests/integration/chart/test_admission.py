@@ -4,14 +4,25 @@ The account has every right in its namespace here, so that what is refused is re
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import httpx
 import pytest
 
-from flowdeps.api.names import API_VERSION, ENVIRONMENTS, KIND, PLURAL, set_labels
+from flowdeps.api.environmentconfig import EnvironmentsConfig
+from flowdeps.api.names import (
+    API_VERSION,
+    ENVIRONMENTS,
+    KIND,
+    PLURAL,
+    REGISTRY_VOLUME,
+    set_labels,
+)
+from flowdeps.api.trialconfig import PodsConfig
+from flowdeps.trials.image import ImageRef
 from flowdeps.trials.images import labels
+from flowdeps.trials.pods import build_pod, mount_pod
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.chart.helm import CLUSTER_WIDE, Helm, needed, rights
 from tests.support.sets import (
@@ -33,16 +44,20 @@ _NAMESPACE = "guarded"
 _OURS = {"app.kubernetes.io/managed-by": "flowdeps"}
 _OF_SET = set_labels(namespace=_NAMESPACE, name="ml")
 _OWNER = {"apiVersion": API_VERSION, "kind": KIND, "name": "ml", "uid": "1-2-3"}
+_DIGEST, _NOTHING = f"sha256:{'1' * 64}", dict[str, Any]()
 _LET_GO = ("--type=merge", '-p={"metadata": {"finalizers": []}}')
 _STRATEGIC = "strategic-merge-patch+json"
 _FOR_ACCOUNT = {"kubernetes.io/service-account.name": "default"}
-_REPOSITORY, _PUSH, _PACKER = "registry.example.com/envs", "flowdeps-push", "example.com/pack:1"
+_ENVIRONMENTS = EnvironmentsConfig(
+    repository="registry.example.com/envs", image="example.com/pack:1", push_secret="flowdeps-push"
+)
+_REPOSITORY, _PACKER = _ENVIRONMENTS.repository, _ENVIRONMENTS.image
 _CONFIG = {
     "pods": {"labels": {"team": "platform"}, "annotations": {"mesh/inject": "false"}},
     "environments": {
         "repository": _REPOSITORY,
         "image": _PACKER,
-        "pushSecretRef": {"name": _PUSH},
+        "pushSecretRef": {"name": _ENVIRONMENTS.push_secret},
     },
 }
 
@@ -149,6 +164,42 @@ def _container(**changes: Any) -> Body:
 def _confined(**changes: Any) -> Body:
     [container] = _pod()["spec"]["containers"]
     return _container(securityContext={**container["securityContext"], **changes})
+
+
+def _mounting(reference: str = "", **changes: Any) -> Body:
+    """The pod that mounts an environment."""
+    given: dict[str, Any] = {
+        "name": "flowdeps-mount-1",
+        "ref": ImageRef(_NAMESPACE, IMAGE),
+        "labels": labels("mount"),
+        "reference": reference or f"{_REPOSITORY}/{_NAMESPACE}@{_DIGEST}",
+        "pull_secrets": ("registry",),
+        "settings": PodsConfig(),
+    }
+    return mount_pod(**{**given, **_known(changes)})
+
+
+def _building(**changes: Any) -> Body:
+    """The pod that builds one."""
+    given: dict[str, Any] = {
+        "name": "flowdeps-build-1",
+        "tag": "0123456789-0123456789",
+        "image_id": f"registry.example.com/flows@{_DIGEST}",
+        "environments": _ENVIRONMENTS,
+        "ref": ImageRef(_NAMESPACE, IMAGE),
+        "labels": labels("build"),
+        "secret": "flowdeps-ml",
+        "set_name": f"{_NAMESPACE}/ml",
+        "imports": (),
+        "names": ("alpha",),
+        "timeout_seconds": 300,
+        "settings": PodsConfig(),
+    }
+    return build_pod(**{**given, **_known(changes)})
+
+
+def _known(changes: dict[str, Any]) -> dict[str, Any]:
+    return {name: changes[name] for name in changes if name != "namespace"}
 
 
 @pytest.mark.parametrize("make", [config_map, secret], ids=["ConfigMap", "Secret"])
@@ -324,7 +375,6 @@ def test_no_field_of_a_spec_becomes_the_operators(account: Account, cluster: Con
 
 
 _VOLUMES = _pod()["spec"]["volumes"]
-_DIGEST, _NOTHING = f"sha256:{'1' * 64}", dict[str, Any]()
 _TOKENS = {"sources": [{"serviceAccountToken": {"path": "token"}}]}
 _FROM_SECRET = {"secretKeyRef": {"name": "theirs", "key": "password"}}
 _PROBE = {"httpGet": {"port": 80, "host": "192.0.2.1"}}
@@ -388,7 +438,7 @@ def test_pods_are_no_more_than_the_operators(body: Body, refusal: str, account: 
     assert refusal in account.create(body)
 
 
-@pytest.mark.parametrize("make", [probe, verify])
+@pytest.mark.parametrize("make", [probe, verify, _building, _mounting])
 def test_the_operators_own_pods_are_made(make: Callable[..., Body], account: Account) -> None:
     """Those that look at an image and try a lock, as they are, also with what the configuration
     adds and with their set as owner."""
@@ -397,12 +447,6 @@ def test_the_operators_own_pods_are_made(make: Callable[..., Body], account: Acc
     more = {"labels": {**labels("probe"), "team": "platform"}, "ownerReferences": [_OWNER]}
     annotations = {"mesh/inject": "false", "kubernetes.io/limit-ranger": "set"}
     assert account.create(_with(body, **more, annotations=annotations)) == ""
-
-
-def _mounting(reference: str) -> Body:
-    """The pod that mounts an environment."""
-    image = {"reference": reference, "pullPolicy": "IfNotPresent"}
-    return _pod(volumes=[*_VOLUMES, {"name": "environment", "image": image}])
 
 
 @pytest.mark.parametrize(
@@ -423,32 +467,13 @@ def test_only_environments_of_its_namespace_are_mounted(reference: str, account:
     assert account.create(_mounting(f"{_REPOSITORY}/{_NAMESPACE}@{_DIGEST}")) == ""
 
 
-def _packing(*, volumes: Sequence[Body] = (), verify: Body = _NOTHING, **changes: Any) -> Body:
-    """The pod that packs an environment, but for what changes in the container that does."""
-    pod = _pod()["spec"]
-    [main], [install] = pod["containers"], pod["initContainers"]
-    pack = {
-        **{name: main[name] for name in ("resources", "securityContext")},
-        "name": "flowdeps-pack",
-        "image": _PACKER,
-        "args": ["pack"],
-        "env": [{"name": "FLOWDEPS_TAG", "value": "1"}],
-        "volumeMounts": [
-            {"name": "flowdeps-site", "mountPath": "/environment", "readOnly": True},
-            {"name": "flowdeps-lock", "mountPath": "/etc/flowdeps", "readOnly": True},
-            {"name": "push", "mountPath": "/etc/flowdeps-registry", "readOnly": True},
-            {"name": "pack-tmp", "mountPath": "/tmp"},
-        ],
-    }
-    more = [
-        {"name": "push", "secret": {"secretName": _PUSH, "optional": True}},
-        {"name": "pack-tmp", "emptyDir": {}},
-    ]
-    return _pod(
-        initContainers=[install, {**main, **verify}],
-        containers=[{**pack, **changes}],
-        volumes=[*pod["volumes"], *more, *volumes],
-    )
+def _packing(*, verify: Body = _NOTHING, **changes: Any) -> Body:
+    """The pod that packs an environment, but for what changes in the container that does, and in
+    the one that tries it before."""
+    body = _building()
+    [install, tries], [pack] = body["spec"]["initContainers"], body["spec"]["containers"]
+    inits = {"initContainers": [install, {**tries, **verify}]}
+    return {**body, "spec": {**body["spec"], **inits, "containers": [{**pack, **changes}]}}
 
 
 def _packs_with(**mount: Any) -> Body:
@@ -458,7 +483,7 @@ def _packs_with(**mount: Any) -> Body:
     return _packing(volumeMounts=[*mounts, mount])
 
 
-_READS = {"volumeMounts": [{"name": "push", "mountPath": "/push", "readOnly": True}]}
+_READS = {"volumeMounts": [{"name": REGISTRY_VOLUME, "mountPath": "/push", "readOnly": True}]}
 
 
 @pytest.mark.parametrize(
@@ -470,7 +495,7 @@ _READS = {"volumeMounts": [{"name": "push", "mountPath": "/push", "readOnly": Tr
         _packing(image=IMAGE),
         _packing(command=["/environment/bin/pack"]),
         _packing(args=["run"]),
-        _packing(args=["pack", "--more"]),
+        _packing(args=["pack", "--tree=/environment", "--lock=/tmp"]),
         _packing(args=None),
         _packing(workingDir="/environment"),
         _packing(env=[{"name": "PYTHONPATH", "value": "/environment/site"}]),

@@ -592,28 +592,31 @@ def test_an_api_server_without_such_policies_leaves_pods_alone(
     """One that has none yet gets none with the chart, and says so; one that has them switched off
     keeps them for nothing. Pods install in both."""
     with ControlPlane(options=[option]) as plane:
-        plane.kubectl("create", "namespace", "flowdeps")
-        plane.kubectl("create", "namespace", _RUNS)
+        for namespace in ("flowdeps", _RUNS):
+            plane.kubectl("create", "namespace", namespace)
+        given: dict[str, Any] = {"kubeconfig": plane.kubeconfig}
         place = ("flowdeps", CHART, "-n", "flowdeps")
-        said = helm("install", *place, values=_values(admission="Auto"), kubeconfig=plane.kubeconfig)
+        said = helm("install", *place, values=_values(admission="Auto"), **given)
         assert ("was not created" not in said) == made
-        text = helm("get", "manifest", *place[::2][:1], "-n", "flowdeps", kubeconfig=plane.kubeconfig)
+        text = helm("get", "manifest", "flowdeps", "-n", "flowdeps", **given)
         assert ("MutatingAdmissionPolicy" in text) == made
         apply(plane, _parameters(_RUNS, **{_KEYS["ml"]: _line()}))
         assert Server(plane).is_alone(run)
         if not made:
             with pytest.raises(HelmError, match="MutatingAdmissionPolicy"):
-                helm("upgrade", *place, values=_values(), kubeconfig=plane.kubeconfig)
+                helm("upgrade", *place, values=_values(), **given)
 
 
-def test_an_uninstall_takes_the_policy(helm: Helm, server: Server, run: Pod) -> None:
-    """It is made by `helm install`, works, and is gone with the release, and pods install again."""
+def test_an_uninstall_takes_the_policy(helm: Helm, server: Server) -> None:
+    """`helm install` makes policy, binding and the rights that go with them; they are gone with the
+    release."""
     plane = server.cluster
     values = {**_values(admission="Auto"), "fullnameOverride": "env-other"}
+    given: dict[str, Any] = {"kubeconfig": plane.kubeconfig}
     plane.kubectl("create", "namespace", "env-other")
-    place = ("env-other", "-n", "env-other")
-    said = helm("install", place[0], CHART, *place[1:], values=values, kubeconfig=plane.kubeconfig)
-    assert "env-other-environments" in said
+    place = ("-n", "env-other")
+    said = helm("install", "env-other", CHART, *place, values=values, **given)
+    assert "MutatingAdmissionPolicy env-other-environments" in said
     kinds = "mutatingadmissionpolicy,mutatingadmissionpolicybinding,clusterrole,clusterrolebinding"
 
     def there() -> list[str]:
@@ -621,7 +624,7 @@ def test_an_uninstall_takes_the_policy(helm: Helm, server: Server, run: Pod) -> 
         return [one for one in found if "env-other" in one]
 
     assert len([one for one in there() if "env-other-environments" in one]) == 4
-    helm("uninstall", *place, kubeconfig=plane.kubeconfig)
+    helm("uninstall", "env-other", *place, **given)
     assert there() == []
 
 
