@@ -1,4 +1,4 @@
-"""The one container of ours that has credentials of the registry, beside those in a flow's image."""
+"""The container of ours that has credentials of the registry, beside those in a flow's image."""
 
 from pathlib import Path
 
