@@ -88,6 +88,8 @@ class Reason(StrEnum):
         "add `spec.workPools`")
     NO_VULNERABILITIES = ("NoVulnerabilities", _FINE,
         "No pin of the lock has a known vulnerability.")
+    BUILT = ("Built", _FINE,
+        "The registry has an environment of the lock: runs may start with its packages in place.")
 
     # Worth knowing, and nothing waits for it.
 
@@ -107,6 +109,12 @@ class Reason(StrEnum):
     DATABASE_UNAVAILABLE = ("DatabaseUnavailable", _FINE,
         "The vulnerability database cannot be read; its last content is still used.",
         "fix the directory or URL in `vulnerabilities.database`; the message says what failed")
+    NO_ENVIRONMENTS = ("NoEnvironments", _FINE,
+        "No environments are made: runs install the lock when they start.",
+        "for faster starts, set `environments.repository` in the operator's configuration")
+    NOT_BUILT = ("NotBuilt", _FINE,
+        "No environment can be made of this lock: runs install it when they start.",
+        "for faster starts, the message says what stands in the way")
     SUSPENDED = ("Suspended", _FINE,
         "spec.suspend is true: what is published stays, and nothing else happens.",
         "remove `spec.suspend` to go on")
@@ -123,6 +131,8 @@ class Reason(StrEnum):
         "uv is looking for versions that fit together.")
     VERIFYING = ("Verifying", _UNDER_WAY,
         "A pod in the image is verifying the lock.")
+    BUILDING = ("Building", _UNDER_WAY,
+        "A pod in the image is making the environment of the lock; runs install it meanwhile.")
     PUBLISHING = ("Publishing", _UNDER_WAY,
         "The lock's ConfigMaps are being written; a write that fails is retried.",
         "wait; if the message has an error of the API server, fix that")

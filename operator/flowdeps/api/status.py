@@ -85,6 +85,20 @@ class ImageStatus:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EnvironmentStatus:
+    """The environment of the lock in service, for its image as it is now."""
+
+    digest: str = _required(128)
+    reference: str = _required(1024)
+    image: str = _required(1024)
+    size: int = 0
+    """Bytes to pull."""
+    files: int = 0
+    import_seconds: float = 0.0
+    """How long the imports of its trial took."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class VulnerabilityStatus:
     """A known vulnerability of a pin."""
 
@@ -118,6 +132,7 @@ class SetStatus:
     """What `merge_conditions` returns."""
     lock: LockStatus | None = None
     image: ImageStatus | None = None
+    environment: EnvironmentStatus | None = None
     proposed: ProposedStatus | None = None
     vulnerabilities: tuple[VulnerabilityStatus, ...] | None = None
     """The known vulnerabilities of the lock's pins; None: no database knows."""
@@ -138,6 +153,7 @@ class SetStatus:
             "conditions": [dict(condition) for condition in self.conditions],
             "lock": self.lock and to_json(self.lock),
             "image": self.image and to_json(self.image),
+            "environment": self.environment and to_json(self.environment),
             "proposed": self.proposed and to_json(self.proposed),
             "vulnerabilities": [to_json(item) for item in (known or ())[:VULNERABILITIES_LIMIT]],
             "vulnerabilityCount": None if known is None else len(known),
@@ -162,6 +178,7 @@ def parse_status(body: Mapping[str, Any]) -> SetStatus:
         conditions=tuple(dict(item) for item in mappings(status.get("conditions"))),
         lock=parse(LockStatus, status.get("lock")),
         image=parse(ImageStatus, status.get("image")),
+        environment=parse(EnvironmentStatus, status.get("environment")),
         proposed=parse(ProposedStatus, status.get("proposed")),
         vulnerabilities=parse_all(VulnerabilityStatus, status.get("vulnerabilities"))
         if counted
@@ -232,6 +249,7 @@ def texts(value: object) -> tuple[str, ...]:
 _READERS: Mapping[Any, Callable[[object], Any]] = {
     str: lambda value: value if isinstance(value, str) else "",
     int: lambda value: value if isinstance(value, int) else 0,
+    float: lambda value: float(value) if isinstance(value, int | float) else 0.0,
     bool: lambda value: value is True,
     datetime: parse_time,
     tuple: texts,

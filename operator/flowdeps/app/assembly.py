@@ -30,6 +30,7 @@ from flowdeps.scheduling.single_flight import SingleFlight
 from flowdeps.scheduling.tracking import RETRY, Failure
 from flowdeps.state.store import SetKey, Store
 from flowdeps.telemetry.metrics import Metrics, measured
+from flowdeps.trials.build import Builder
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.images import Images
 from flowdeps.trials.runner import Runner
@@ -44,7 +45,11 @@ _READS = 8
 _KEEP_RESOLUTION = 600.0
 """Seconds that a lock is kept for its trial."""
 _KEEP_VERIFICATION = 3600.0
-"""Seconds that the result of a trial is kept; it is small."""
+"""Seconds that the result of a trial is kept; it is small. That of a build is as small."""
+_BUILDS = 2
+"""Builds at once, beside the pods that sets wait for."""
+_RETRY_BUILD = Backoff(first=60.0, longest=3600.0)
+"""Each try is a pod that installs everything, and nothing waits for it."""
 
 
 def make_context(
@@ -67,6 +72,7 @@ def make_context(
     pods, recheck = config.pods, config.images.recheck.total_seconds()
     images = Images(cluster, runner, settings=pods, recheck=recheck, now=now, metrics=metrics)
     resolving = Limiter(config.resolver.concurrency, shared)
+    building = Limiter(_BUILDS, shared)
     reading, asking = Limiter(_READS), Limiter(VARIABLES_AT_ONCE)
     database = config.vulnerabilities.database
     retry = replace(RETRY, jitter=jitter)
@@ -85,6 +91,19 @@ def make_context(
         ),
         verifier=Verifier(cluster, runner, settings=pods),
         verifications=SingleFlight(what="a verification", keep=_KEEP_VERIFICATION, **tracking),
+        # Its pods run as they come: the turns are those of the builds.
+        builder=Builder(
+            cluster,
+            Runner(cluster, limiter=Limiter(_BUILDS, shared=False)),
+            settings=pods,
+            environments=config.environments,
+        ),
+        builds=SingleFlight(
+            what="a build",
+            keep=_KEEP_VERIFICATION,
+            limiter=lambda _: building,
+            **{**tracking, "backoff": replace(_RETRY_BUILD, jitter=jitter)},
+        ),
         sources=Poller(
             read=SourceReader(cluster, pools).read,
             # Apart, so that whoever needs nothing of Prefect does not wait for it.

@@ -32,7 +32,7 @@ def refresh(context: Context) -> None:
     metrics.queue_age.set(queue.oldest_ready)
     metrics.longest_pass.set(queue.longest_running)
     metrics.resolving.set(context.resolutions.running())
-    metrics.pods.set(len(context.runner.running))
+    metrics.pods.set(len(context.running))
     _sets(context)
     verdicts: Counter[tuple[str, ...]] = Counter(
         (name, str(verdict.reason))

@@ -264,7 +264,7 @@ class Service:
                 await sweep(
                     self.context.cluster,
                     namespaces=self.context.config.watch_namespaces,
-                    running=self.context.runner.running,
+                    running=self.context.running,
                     images=self.context.images.needed(),
                 )
             except ClusterError as error:

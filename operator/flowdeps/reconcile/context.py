@@ -26,10 +26,12 @@ from flowdeps.scheduling.clock import Jitter
 from flowdeps.scheduling.poller import Poller
 from flowdeps.scheduling.queue import Queue
 from flowdeps.scheduling.single_flight import SingleFlight
+from flowdeps.state.environment import Environment
 from flowdeps.state.fragments import Signature
 from flowdeps.state.locations import Claims, Location, admitted_pools
 from flowdeps.state.store import ConfigMapView, PoolKey, SetEntry, SetKey, Store
 from flowdeps.telemetry.metrics import Metrics
+from flowdeps.trials.build import Build, Builder
 from flowdeps.trials.image import Image, ImageRef
 from flowdeps.trials.runner import Runner
 from flowdeps.trials.verify import Trial, Verifier
@@ -103,6 +105,8 @@ class Context:
     resolutions: SingleFlight[SetKey, Hashable, Resolution, Reason]
     verifier: Verifier
     verifications: SingleFlight[SetKey, Trial, str, Reason]
+    builder: Builder
+    builds: SingleFlight[SetKey, Build, Environment, Reason]
     sources: Poller[SetKey, SourceRef, Content, Reason]
     images: Poller[SetKey, ImageRef, Image, Reason]
     runner: Runner
@@ -145,6 +149,11 @@ class Context:
         """Return who may change to whom a name in a namespace belongs, or write its Secret: a
         Secret of one set must never be beside the ConfigMap of another."""
         return self._turns.setdefault((namespace, name), asyncio.Lock())
+
+    @property
+    def running(self) -> frozenset[tuple[str, str]]:
+        """The pods that run for us, or wait for their turn."""
+        return frozenset({*self.runner.running, *self.builder.runner.running})
 
     def conflict(self, entry: SetEntry, location: Location) -> Outcome | None:
         """Return why a set can't publish in a location; None where it can."""
@@ -201,13 +210,15 @@ class Context:
         """Stop finding out what a set needed."""
         self.resolutions.withdraw(key)
         self.verifications.withdraw(key)
+        self.builds.withdraw(key)
         self.sources.need(key, frozenset())
         self.images.need(key, frozenset())
 
     async def close(self) -> None:
         """Stop all that is being found out; pods are left to the next operator."""
-        self.runner.closed = True
-        for one in (self.resolutions, self.verifications, self.sources, self.images):
+        self.runner.closed = self.builder.runner.closed = True
+        asked = (self.resolutions, self.verifications, self.builds, self.sources, self.images)
+        for one in asked:
             await one.close()
 
     def requeue(self, keys: Iterable[Key]) -> None:

@@ -6,7 +6,7 @@ status does. Only where that ConfigMap is lost, the status says which of the rev
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -193,6 +193,15 @@ def revisions_of(place: Location, views: Iterable[ConfigMapView]) -> list[Config
         key=lambda v: (v.annotations.get(names.RESOLVED_AT_ANNOTATION, ""), v.name),
         reverse=True,
     )
+
+
+def environments_of(
+    home: Location, views: Iterable[ConfigMapView], *, repository: str
+) -> Iterator[Environment]:
+    """Iterate over the environments of all that a set has at home: its lock and its revisions."""
+    at_home = (v for v in views if v.namespace == home.namespace)
+    records = (record_in(view, repository=repository) for view in at_home)
+    yield from (one.environment for one in records if one and one.environment)
 
 
 def _first(views: Iterable[ConfigMapView], repository: str) -> Served | None:

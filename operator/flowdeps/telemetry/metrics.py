@@ -86,8 +86,15 @@ class Metrics:
             " outcome (Verified or the condition's reason).",
             "outcome",
         )
+        self.builds = self._histogram(
+            "build_seconds",
+            "Seconds that making the environment of a lock took, without the wait for a turn, by"
+            " outcome (Built or the condition's reason).",
+            "outcome",
+        )
         self.pods = self._gauge(
-            "pods_running", "Pods that inspect images and verify locks, or wait for their turn."
+            "pods_running",
+            "Pods that inspect images, verify locks and make environments, or wait for their turn.",
         )
 
         # Pools

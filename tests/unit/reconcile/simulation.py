@@ -21,7 +21,15 @@ from typing import Any, TypeVar, cast
 from packaging.specifiers import SpecifierSet
 
 from flowdeps.api.config import parse_config
-from flowdeps.api.names import LOCK_VOLUME, PURPOSE_LABEL, SET_LABEL, mounted_name
+from flowdeps.api.names import (
+    INSTALL_CONTAINER,
+    LOCK_VOLUME,
+    PACK_CONTAINER,
+    PURPOSE_LABEL,
+    SET_LABEL,
+    VERIFY_CONTAINER,
+    mounted_name,
+)
 from flowdeps.api.reasons import Reason
 from flowdeps.app.assembly import make_context
 from flowdeps.app.service import Service
@@ -184,7 +192,7 @@ class MemoryCluster:
         if self.unlistable & set(namespaces):
             raise ClusterError(403, "Forbidden", "may not list")
         of_sets = SET_LABEL in selector
-        purposes = "probe verify image" if of_sets else selector.partition("in (")[2]
+        purposes = "probe verify build image" if of_sets else selector.partition("in (")[2]
         found = [
             body
             for (namespace, _), body in self.maps.items()
@@ -451,8 +459,9 @@ class MemoryNode:
         self.seconds = 8.0
         self.full: set[str] = set()
         self.instead: tuple[Body, str] | None = None
+        self.registry = MemoryRegistry()
         self.made: Counter[str] = Counter()
-        self.most = 0
+        self.most = self.most_builds = 0
         self._cluster = cluster
 
     def create(self, body: Body) -> Body:
@@ -467,6 +476,8 @@ class MemoryNode:
         made["metadata"]["uid"] = f"pod-{self.made.total()}"
         self.pods[where] = (made, virtual.now())
         self.most = max(self.most, len(self.pods))
+        builds = sum(name.startswith("flowdeps-build") for _, name in self.pods)
+        self.most_builds = max(self.most_builds, builds)
         return _copied(made)
 
     def get(self, namespace: str, name: str) -> Body | None:
@@ -480,7 +491,7 @@ class MemoryNode:
             return {**body, "status": self.instead[0]}
         if namespace in self.full:
             return {**body, "status": {"phase": "Pending", "conditions": [_UNSCHEDULED]}}
-        container = body["spec"]["containers"][0]
+        container = self._in_flow_image(body)
         image = self.images.get(container["image"])
         state: Body = {"waiting": {"reason": "ContainerCreating"}}
         phase = "Pending"
@@ -500,17 +511,35 @@ class MemoryNode:
             "imageID": image.id if image else "",
         }
         body["status"] = {"phase": phase, "containerStatuses": [status]}
+        if "terminated" in state and name.startswith("flowdeps-build"):
+            refused = bool(self.registry.problem)
+            body["status"] = {
+                "phase": "Failed" if phase == "Failed" or refused else "Succeeded",
+                "initContainerStatuses": [{**status, "name": INSTALL_CONTAINER}, status],
+                "containerStatuses": [
+                    {"name": PACK_CONTAINER, "state": {"terminated": {"exitCode": int(refused)}}}
+                ],
+            }
         return body
 
-    def log(self, namespace: str, name: str, _container: str) -> str:
+    @staticmethod
+    def _in_flow_image(pod: Body) -> Body:
+        """The last of a pod's containers that runs in the flow's image."""
+        [*first, last] = [*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"]]
+        container: Body = first[-1] if last["name"] == PACK_CONTAINER else last
+        return container
+
+    def log(self, namespace: str, name: str, container: str) -> str:
         if self.instead:
             return self.instead[1]
         body = self.pods[namespace, name][0]
-        image = self.images[body["spec"]["containers"][0]["image"]]
+        if container == PACK_CONTAINER:
+            return f"flowdeps-pack: {json.dumps(self.registry.push(body, self._pins(body)))}"
+        image = self.images[self._in_flow_image(body)["image"]]
         lines = image.lines(self._pins(body))
-        if name.startswith("flowdeps-verify"):
+        if container == VERIFY_CONTAINER:
             broken = self._broken(body, image)
-            result: Body = {"ok": True, "notes": list(image.notes)}
+            result: Body = {"ok": True, "notes": list(image.notes), "importSeconds": 0.5}
             if broken in image.clashes:
                 clash = {"kind": "hides", "module": "cv3", "ours": f"{broken} 1.0", "theirs": "b 1"}
                 result = {"ok": False, "clashes": [clash]}
@@ -567,6 +596,23 @@ class MemoryImage:
         ]
         records = [head, *parts, {"distributions": len(parts)}]
         return [f"flowdeps-probe: {json.dumps(one)}" for one in records]
+
+
+class MemoryRegistry:
+    """What was pushed, under names that only the content decides; `problem`: why nothing is."""
+
+    def __init__(self) -> None:
+        self.pushed: set[str] = set()
+        self.problem = ""
+
+    def push(self, pod: Body, pins: Mapping[str, str]) -> Body:
+        """What a container says that packs the environment of these pins and pushes it."""
+        if self.problem:
+            return {"ok": False, "error": self.problem, "retry": True}
+        env = {one["name"]: one["value"] for one in pod["spec"]["containers"][0]["env"]}
+        content = digest(f"{sorted(pins.items())} {env['FLOWDEPS_IMAGE_ID']}")
+        self.pushed.add(f"{env['FLOWDEPS_REPOSITORY']}@{content}")
+        return {"ok": True, "digest": content, "size": 1000, "unpacked": 4000, "files": 40}
 
 
 class MemoryPrefect:
@@ -703,6 +749,7 @@ class Simulation:
 
     def __init__(self, **config: Any) -> None:
         self.cluster, self.prefect, self.index = MemoryCluster(), MemoryPrefect(), MemoryIndex()
+        self.registry = self.cluster.pods.registry
         self.config = parse_config({"workPools": [OPEN], **config})
         self.passes: Counter[str] = Counter()
         self.chance = random.Random(0)
@@ -787,6 +834,12 @@ class Simulation:
             ):
                 return one["status"], one["reason"]
         return "Unknown", ""
+
+    def condition(self, name: str, type_: str, *, namespace: str = "flows") -> Body:
+        """A condition of a set; empty where there is none."""
+        body = self.cluster.sets[namespace, name]
+        conditions = body.get("status", {}).get("conditions", [])
+        return next((one for one in conditions if one["type"] == type_), {})
 
     def pins(self, name: str, *, namespace: str = "flows", pool: str = "") -> str:
         """The pins that runs of a pool mount by a key, or a set's own by its name, in one line."""

@@ -320,6 +320,7 @@ def test_a_transition_moves_the_time_of_its_condition_alone() -> None:
         "Verified": "2026-03-01T12:00:00Z",
         "Published": "2026-03-01T12:00:00Z",
         "PoolsSynced": "2026-03-01T12:00:00Z",
+        "Built": "2026-03-01T12:00:00Z",
     }
 
 

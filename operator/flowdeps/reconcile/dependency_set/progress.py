@@ -10,6 +10,7 @@ from flowdeps.gather.inputs import Inputs
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock, LockError, parse_lock
 from flowdeps.scheduling.off_loop import off_loop
+from flowdeps.state.environment import Environment
 from flowdeps.state.records import LockRecord, Served
 from flowdeps.state.store import LOCK_FILE, SetEntry
 from flowdeps.vulnerabilities.matches import Vulnerability
@@ -61,6 +62,10 @@ class Progress:
     """Its text, where it is a new one."""
     proposal: NewLock | None = None
     """A lock that waits for an approval."""
+
+    built: Outcome = _NOT_YET
+    environment: Environment | None = None
+    """That of the lock to publish, for what its image is now as far as that is known."""
 
     authorized: Outcome = _NOT_YET
     published: Outcome = _NOT_YET

@@ -46,6 +46,7 @@ async def publish(context: Context, progress: Progress) -> Outcome:
         if progress.selected.reason is Reason.CONFLICT:
             return progress.selected
         return kept(None) if progress.rests else NO_LOCK
+    record = replace(record, environment=progress.environment)
     if progress.proposal:
         await _propose(context, progress, progress.proposal)
     problems: list[Outcome] = []

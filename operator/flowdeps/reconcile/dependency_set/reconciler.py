@@ -14,6 +14,7 @@ from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.reconcile.context import Context
+from flowdeps.reconcile.dependency_set.build import build, built_before
 from flowdeps.reconcile.dependency_set.credentials import publish_credentials
 from flowdeps.reconcile.dependency_set.finalizer import add_finalizer, delete_all, remove
 from flowdeps.reconcile.dependency_set.gathering import gather_inputs
@@ -83,6 +84,8 @@ class SetReconciler:
         progress.resolved = await resolve(context, progress)
         # Does it work? served, inputs, made                     → record, text, proposal
         progress.verified = await verify(context, progress)
+        # Is it there ready to be mounted? record, text        → environment
+        progress.built = await build(context, progress)
         # What do runs need to install it? record, access
         progress.authorized = await publish_credentials(context, progress)
         try:
@@ -105,7 +108,12 @@ class SetReconciler:
         entry = context.store.sets.get(key)
         if entry is None:
             return
-        served = lock_in_service(entry, context.held(entry), now=context.now())
+        served = lock_in_service(
+            entry,
+            context.held(entry),
+            now=context.now(),
+            repository=context.config.environments.repository_of(key.namespace),
+        )
         record, failed = served.record if served else None, Outcome.failed(reason, message)
         progress = Progress(
             entry=entry,
@@ -113,6 +121,8 @@ class SetReconciler:
             verified=verified_before(record) if record else failed,
             published=kept(record),
             record=record,
+            environment=record.environment if record else None,
         )
+        progress.built = built_before(progress)
         with suppress(ClusterError):
             await report(context, progress)

@@ -68,6 +68,11 @@ async def _post_events(context: Context, entry: SetEntry, status: SetStatus) -> 
     vulnerable = find_condition(status.conditions, ConditionType.VULNERABLE)
     if vulnerable and vulnerable.status == "True" and vulnerable != known:
         await post("Warning", vulnerable.reason, vulnerable.message)
+    known = find_condition(old.conditions, ConditionType.BUILT)
+    built = find_condition(status.conditions, ConditionType.BUILT)
+    failed = built and built.status == "False" and not built.is_under_way
+    if built and failed and (known is None or known.reason != built.reason):
+        await post("Warning", built.reason, built.message)
     was = find_condition(old.conditions, ConditionType.READY)
     ready = find_condition(status.conditions, ConditionType.READY)
     if ready is None or ready.is_under_way:

@@ -16,7 +16,9 @@ async def select_lock(context: Context, progress: Progress) -> Outcome:
     """
     entry, spec = progress.entry, progress.entry.spec
     home, views = primary_location(entry.key), context.held(entry)
-    last = progress.served = lock_in_service(entry, views, now=context.now())
+    repository = context.config.environments.repository_of(home.namespace)
+    last = lock_in_service(entry, views, now=context.now(), repository=repository)
+    progress.served = last
     if spec is None:
         return Outcome.failed(Reason.INVALID_SPEC, entry.problems)
     most = context.config.limits.sets_per_namespace
@@ -33,7 +35,7 @@ async def select_lock(context: Context, progress: Progress) -> Outcome:
     if spec.suspend:
         return Outcome.failed(Reason.SUSPENDED, "spec.suspend is true; nothing is refreshed")
     if spec.revision:
-        found = pinned_lock(home, views, spec.revision)
+        found = pinned_lock(home, views, spec.revision, repository=repository)
         if found is None:
             names = [choice_of(view.name) for view in revisions_of(home, views)]
             text = f'spec.revision: there is no revision "{spec.revision}"; '
@@ -42,7 +44,7 @@ async def select_lock(context: Context, progress: Progress) -> Outcome:
         progress.served, progress.pinned = _after(found, last), True
         return Outcome.done(Reason.PINNED, f"{spec.revision}, as spec.revision says")
     if last and last.record.pinned:  # a revision that is no longer asked for
-        progress.served = _after(newest_lock(home, views) or last, last)
+        progress.served = _after(newest_lock(home, views, repository=repository) or last, last)
     return Outcome.done(Reason.RESOLVED)
 
 

@@ -20,6 +20,7 @@ from flowdeps.api.names import (
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.status import (
+    EnvironmentStatus,
     ImageStatus,
     LockStatus,
     PoolStatus,
@@ -32,6 +33,7 @@ from flowdeps.api.times import parse_time
 from flowdeps.api.wording import counted
 from flowdeps.reconcile.context import PoolState, Verdict
 from flowdeps.reconcile.dependency_set.progress import NO_LOCK, Progress
+from flowdeps.state.environment import Environment
 from flowdeps.state.fragments import Signature, signature_of
 from flowdeps.state.locations import primary_location
 from flowdeps.state.records import LockRecord, revisions_of
@@ -87,6 +89,9 @@ def build_status(
         ),
         lock=_lock(record, revision=_revision(entry, record)) if record else None,
         image=_image(image) if image else None if versioned else old.image,
+        environment=_environment(progress.environment)
+        if progress.environment and progress.built.reason is Reason.BUILT
+        else None,
         proposed=proposed,
         vulnerabilities=None
         if vulnerabilities is None
@@ -125,6 +130,8 @@ def _conditions(
     ]
     if vulnerable := _vulnerable(progress):
         conditions.append(vulnerable)
+    built = progress.built
+    conditions.append(Condition(ConditionType.BUILT, _status(built), built.reason, built.message))
     failed = next((step for step in steps.values() if not step.is_done), None)
     if failed is None:
         packages = record.packages if record else 0
@@ -175,6 +182,17 @@ def _image(image: Image) -> ImageStatus:
         id=image.id,
         python=facts.full_version or facts.python,
         packages=len(facts.distributions),
+    )
+
+
+def _environment(environment: Environment) -> EnvironmentStatus:
+    return EnvironmentStatus(
+        digest=environment.digest,
+        reference=environment.reference,
+        image=environment.image,
+        size=environment.size,
+        files=environment.files,
+        import_seconds=round(environment.import_seconds, 2),
     )
 
 

@@ -1,0 +1,161 @@
+"""Step: is there an environment of the lock in service for its image? If not, it is made.
+
+Nothing waits for it, and a set is Ready with or without: until there is one, runs install the lock.
+"""
+
+import re
+from contextlib import nullcontext
+from dataclasses import replace
+
+from flowdeps.api.conditions import ConditionType, find_condition
+from flowdeps.api.outcome import Outcome
+from flowdeps.api.poolconfig import PoolConfig
+from flowdeps.api.reasons import Reason
+from flowdeps.gather.inputs import Inputs
+from flowdeps.reconcile.context import Context
+from flowdeps.reconcile.dependency_set.credentials import write_credentials
+from flowdeps.reconcile.dependency_set.progress import NO_LOCK, Progress
+from flowdeps.state.config_maps import manifest_of
+from flowdeps.state.environment import Environment
+from flowdeps.state.locations import owner_of, primary_location
+from flowdeps.state.records import LockRecord, environments_of
+from flowdeps.state.reported import previous_condition
+from flowdeps.telemetry.metrics import measured
+from flowdeps.trials.build import Build
+from flowdeps.trials.image import Image
+
+_DIGEST = re.compile(r"(.*@)?sha256:[0-9a-f]{64}")
+_NOT_CONFIGURED = Outcome.done(
+    Reason.NO_ENVIRONMENTS,
+    "runs install the lock when they start; environments.repository in the operator's configuration"
+    " makes starts faster",
+    unknown=True,
+)
+
+
+async def build(context: Context, progress: Progress) -> Outcome:
+    """Look for the environment of the lock to publish, and have one made where there is none."""
+    key, under_way = progress.entry.key, progress.gathered.reason.is_under_way
+    with nullcontext() if under_way else context.builds.asking(key):
+        return _build(context, progress)
+
+
+def _build(context: Context, progress: Progress) -> Outcome:
+    record, inputs, made = progress.record, progress.inputs, progress.made
+    if not context.config.environments.repository:
+        return _NOT_CONFIGURED
+    if record is None:
+        return NO_LOCK
+    other = made is not None and made.record.digest != record.digest and not progress.proposal
+    if inputs is None or not progress.resolved.is_done or not progress.verified.is_done or other:
+        # The image is not known, or another lock may follow: what there is stays.
+        progress.environment = record.environment
+        return built_before(progress)
+    if inputs.image is None:
+        return _never("it is for no image (spec.python.image), and an environment is made for one")
+    if not record.verified:
+        return _never("it was not tried in its image (spec.verify.mode is Disabled)")
+    if len(record.platforms) != 1:
+        platforms = ", ".join(record.platforms)
+        return _never(f"it is for {platforms}; name one in spec.python.platforms")
+    if not record.packages:
+        return _never("it has no package: there is nothing to install")
+    if not _DIGEST.fullmatch(inputs.image.id):
+        return _never(
+            f"nodes give {inputs.image.ref.image} no digest, so nobody would notice if it moved;"
+            " push it to a registry"
+        )
+    progress.environment = _known(context, progress, record, inputs.image)
+    if progress.environment is None:
+        return _ask(context, progress, record, inputs, inputs.image)
+    return _built(progress.environment)
+
+
+def built_before(progress: Progress) -> Outcome:
+    """Return what is known of the environment of a lock while its image is not known."""
+    record, status = progress.record, progress.entry.status
+    before = find_condition(status.conditions, ConditionType.BUILT)
+    same = record and status.lock and status.lock.digest == record.digest
+    reason = before.reason if before and same else None
+    if before and isinstance(reason, Reason) and reason is not Reason.NO_ENVIRONMENTS:
+        unknown = before.status == "Unknown"
+        return Outcome(before.status != "False", reason, before.message, unknown=unknown)
+    if record and record.environment:
+        return _built(record.environment)
+    return _never(progress.selected.message) if progress.rests else NO_LOCK
+
+
+def _never(why: str) -> Outcome:
+    text = f"runs install the lock when they start: {why}"
+    return Outcome.done(Reason.NOT_BUILT, text, unknown=True)
+
+
+def _built(environment: Environment) -> Outcome:
+    return Outcome.done(Reason.BUILT, f"{environment.reference} is for {environment.image}")
+
+
+def _known(
+    context: Context, progress: Progress, record: LockRecord, image: Image
+) -> Environment | None:
+    """The environment of a lock for what its image is now, whichever ConfigMap tells of it."""
+    key = progress.entry.key
+    repository = context.config.environments.repository_of(key.namespace)
+    found = environments_of(
+        primary_location(key), context.held(progress.entry), repository=repository
+    )
+    wanted = (record.digest, image.ref.image, image.id)
+    return next((one for one in found if (one.lock, one.image, one.image_id) == wanted), None)
+
+
+def _ask(
+    context: Context, progress: Progress, record: LockRecord, inputs: Inputs, image: Image
+) -> Outcome:
+    entry, spec = progress.entry, progress.entry.spec
+    if spec is None:
+        return built_before(progress)
+    home, access, name = primary_location(entry.key), inputs.access, image.ref.image
+    question = Build(
+        namespace=home.namespace,
+        digest=record.digest,
+        image=name,
+        image_id=image.id,
+        imports=spec.verify.imports or (),
+        names=inputs.names if spec.verify.imports is None else (),
+        secret=home.live_name if access else None,
+        timeout=round(spec.verify.timeout.total_seconds()),
+        shadow=record.shadow,
+    )
+
+    async def find() -> Environment:
+        async with context.builds.turn(question):
+            lock = progress.text or await progress.served_text(context.cluster)
+            if lock is None:
+                raise LookupError("the lock in service can't be read")
+            if access:
+                await write_credentials(context, entry, access)
+            admitted = context.admitted(entry)
+            pool = context.config.pool(admitted[0].name) if admitted else PoolConfig()
+            with measured(context.metrics.builds, well="Built"):
+                return await context.builder.build(
+                    question,
+                    lock=lock,
+                    image=image,
+                    manifest=manifest_of(entry.key, home, record),
+                    owner=owner_of(entry),
+                    env=[{"name": one.name, "value": one.value} for one in pool.install.env],
+                )
+
+    answer = context.builds.ask(entry.key, question, find)
+    if isinstance(answer, Environment):
+        progress.environment = answer
+        return _built(answer)
+    again = max(1.0, answer.until - context.queue.time()) if answer else None
+    about = f"{record.short} in {name}"
+    if answer and answer.message:
+        text = f"no environment of {about}: {answer.message}; until there is one, runs install it"
+        return Outcome.failed(answer.reason, text, retry_after=again)
+    before = previous_condition(entry, ConditionType.BUILT)
+    if before and not before.is_done and about in before.message:
+        return replace(before, retry_after=again)  # it is being tried again
+    text = f"a pod makes an environment of {about}; until it is there, runs install it"
+    return Outcome.waits(Reason.BUILDING, text, retry_after=again)
