@@ -19,10 +19,7 @@ from flowdeps.api.names import (
     REGISTRY_VOLUME,
     set_labels,
 )
-from flowdeps.api.trialconfig import PodsConfig
-from flowdeps.trials.image import ImageRef
 from flowdeps.trials.images import labels
-from flowdeps.trials.pods import build_pod, mount_pod
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.chart.helm import CLUSTER_WIDE, Helm, needed, rights
 from tests.support.sets import (
@@ -36,7 +33,7 @@ from tests.support.sets import (
     set_body,
     wait,
 )
-from tests.unit.delivery.test_pods import IMAGE, probe, verify
+from tests.unit.delivery.test_pods import IMAGE, build, mount, probe, verify
 
 pytestmark = pytest.mark.cluster
 
@@ -166,40 +163,16 @@ def _confined(**changes: Any) -> Body:
     return _container(securityContext={**container["securityContext"], **changes})
 
 
-def _mounting(reference: str = "", **changes: Any) -> Body:
+def _mounting(**changes: Any) -> Body:
     """The pod that mounts an environment."""
-    given: dict[str, Any] = {
-        "name": "flowdeps-mount-1",
-        "ref": ImageRef(_NAMESPACE, IMAGE),
-        "labels": labels("mount"),
-        "reference": reference or f"{_REPOSITORY}/{_NAMESPACE}@{_DIGEST}",
-        "pull_secrets": ("registry",),
-        "settings": PodsConfig(),
-    }
-    return mount_pod(**{**given, **_known(changes)})
+    given = {"reference": f"{_REPOSITORY}/{_NAMESPACE}@{_DIGEST}", **changes}
+    return mount(**{"labels": labels("mount"), **given, "namespace": _NAMESPACE})
 
 
 def _building(**changes: Any) -> Body:
     """The pod that builds one."""
-    given: dict[str, Any] = {
-        "name": "flowdeps-build-1",
-        "tag": "0123456789-0123456789",
-        "image_id": f"registry.example.com/flows@{_DIGEST}",
-        "environments": _ENVIRONMENTS,
-        "ref": ImageRef(_NAMESPACE, IMAGE),
-        "labels": labels("build"),
-        "secret": "flowdeps-ml",
-        "set_name": f"{_NAMESPACE}/ml",
-        "imports": (),
-        "names": ("alpha",),
-        "timeout_seconds": 300,
-        "settings": PodsConfig(),
-    }
-    return build_pod(**{**given, **_known(changes)})
-
-
-def _known(changes: dict[str, Any]) -> dict[str, Any]:
-    return {name: changes[name] for name in changes if name != "namespace"}
+    given = {"environments": _ENVIRONMENTS, "labels": labels("build"), **changes}
+    return build(**{**given, "namespace": _NAMESPACE})
 
 
 @pytest.mark.parametrize("make", [config_map, secret], ids=["ConfigMap", "Secret"])
@@ -463,8 +436,8 @@ def test_the_operators_own_pods_are_made(make: Callable[..., Body], account: Acc
 def test_only_environments_of_its_namespace_are_mounted(reference: str, account: Account) -> None:
     """By their digest, from the configured repository: an image volume brings the files of any
     image that the node may pull."""
-    assert _TOKEN in account.create(_mounting(reference))
-    assert account.create(_mounting(f"{_REPOSITORY}/{_NAMESPACE}@{_DIGEST}")) == ""
+    assert _TOKEN in account.create(_mounting(reference=reference))
+    assert account.create(_mounting()) == ""
 
 
 def _packing(*, verify: Body = _NOTHING, **changes: Any) -> Body:
