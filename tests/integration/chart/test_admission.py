@@ -53,6 +53,7 @@ _CONFIG = {
     "pods": {"labels": {"team": "platform"}, "annotations": {"mesh/inject": "false"}},
     "environments": {
         "repository": _REPOSITORY,
+        "admission": "Disabled",
         "image": _PACKER,
         "pushSecretRef": {"name": _ENVIRONMENTS.push_secret},
     },
