@@ -149,8 +149,9 @@ def give(sim: Simulation, namespace: str, *, owner: str, name: str = ENVIRONMENT
     labels = {MANAGED_BY_LABEL: MANAGED_BY, PURPOSE_LABEL: ENVIRONMENTS_LABEL}
     annotations = {OWNER_ANNOTATION: owner}
     metadata = {"name": name, "namespace": namespace, "uid": f"{namespace}-{name}"}
+    more = {"resourceVersion": "1", "labels": labels, "annotations": annotations}
     sim.cluster.maps[namespace, name] = {
-        "metadata": {**metadata, "labels": labels, "annotations": annotations},
+        "metadata": metadata | more,
         "data": {"0123456789.ml": "image reference lock"},
     }
 
