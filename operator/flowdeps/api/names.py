@@ -32,7 +32,7 @@ NAMESPACE_LABEL = f"{GROUP}/namespace"
 REVISION_LABEL = f"{GROUP}/revision"
 PURPOSE_LABEL = f"{GROUP}/purpose"
 """On the pods of trials and their ConfigMaps: `probe`, `verify`, `build`, `mount` or, on kept
-facts, `image`."""
+facts, `image`; and `environments` on what an admission policy reads."""
 
 LOCK_LABELS = (MANAGED_BY_LABEL, SET_LABEL, NAMESPACE_LABEL, REVISION_LABEL)
 """Those of ConfigMaps with locks."""
@@ -97,8 +97,9 @@ MOUNT_CONTAINER = "flowdeps-mount"
 
 # In namespaces of runs
 
-ENVIRONMENTS = "flowdeps-environments"
-"""The ConfigMap by which an admission policy gives runs their environments."""
+ENVIRONMENTS = "flowdeps-runs.environments"
+"""The ConfigMap by which an admission policy gives runs their environments. With the dot it has the
+name of no set's lock."""
 ENVIRONMENTS_LABEL = "environments"
 """Its purpose."""
 OWNER_ANNOTATION = f"{GROUP}/owner"

@@ -15,17 +15,15 @@ from dataclasses import dataclass, field
 from flowdeps.api.config import Config
 from flowdeps.api.names import (
     ENVIRONMENTS,
-    ENVIRONMENTS_LABEL,
     FINALIZER,
     NAMESPACE_LABEL,
     OURS,
-    OWNER_ANNOTATION,
     PIECE_PREFIX,
     PURPOSE_LABEL,
     is_managed,
 )
 from flowdeps.api.status import parse_status
-from flowdeps.app.listing import each_anywhere, each_lock, served_namespaces
+from flowdeps.app.listing import each_lock, served_namespaces
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.kubernetes.transport import Body
@@ -33,13 +31,13 @@ from flowdeps.clients.prefect.client import Pool, Pools
 from flowdeps.clients.prefect.errors import PoolsError
 from flowdeps.delivery.choice import find
 from flowdeps.delivery.kinds import for_type, remove
+from flowdeps.reconcile.runs_namespace.lines import is_environments, is_written_by
 from flowdeps.state.fragments import is_ours
 from flowdeps.state.locations import primary_location
 from flowdeps.state.reported import locations_to_search
 from flowdeps.state.store import SetKey
 
 _TRIALS = f"{OURS},{PURPOSE_LABEL}"
-_ENVIRONMENTS = f"{OURS},{PURPOSE_LABEL} in ({ENVIRONMENTS_LABEL})"
 _AT_ONCE = 16
 _UNSEEN = {"observedGeneration": -1}
 """The status of a set that no operator has seen: the resource's default."""
@@ -84,10 +82,11 @@ class Cleanup:
             )
             # Of their metadata as much as is needed: there may be many, and long ones.
             config_maps = [_identity(one) async for one in self._config_maps()]
-            environments = [_identity(one) async for one in self._environments()]
         except ClusterError as error:
             self.left.append(f"the cluster could not be read: {error}")
             return
+        environments = [one for one in config_maps if one["name"] == ENVIRONMENTS]
+        config_maps = [one for one in config_maps if one["name"] != ENVIRONMENTS]
         beside = reported | {_where(one) for one in config_maps}
         await self._all(self._config_map(one) for one in environments)
         await self._all(self._pod(one["metadata"]) for one in pods if _is_named_by_us(one))
@@ -157,24 +156,15 @@ class Cleanup:
                 yield one
         watched = self.config.watch_namespaces
         async for one in self.cluster.each_config_map(namespaces=watched, selector=_TRIALS):
-            if _is_named_by_us(one) and one["metadata"]["name"] != ENVIRONMENTS:
-                yield one
-
-    async def _environments(self) -> AsyncIterator[Body]:
-        """What tells an admission policy the environments of runs, wherever jobs run."""
-        elsewhere = self._namespaces
-        async for one in each_anywhere(
-            self.cluster, self.config, selector=_ENVIRONMENTS, elsewhere=elsewhere
-        ):
-            given = one["metadata"].get("annotations") or {}
-            named = one["metadata"]["name"] == ENVIRONMENTS
-            if named and given.get(OWNER_ANNOTATION, self.config.owner) == self.config.owner:
+            if _is_named_by_us(one) and not is_environments(one):
                 yield one
 
     def _is_for_us(self, one: Body) -> bool:
         watched = self.config.watch_namespaces
         if not _is_named_by_us(one):
             return False  # others may give their objects any label
+        if is_environments(one):
+            return is_written_by(self.config.owner, one)
         return not watched or one["metadata"]["labels"].get(NAMESPACE_LABEL) in watched
 
     async def _pod(self, meta: Body) -> None:

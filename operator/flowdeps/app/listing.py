@@ -19,26 +19,19 @@ def served_namespaces(config: Config) -> frozenset[str]:
     return frozenset({*config.watch_namespaces, *jobs} if config.watch_namespaces else ())
 
 
-def each_lock(
+async def each_lock(
     cluster: Cluster, config: Config, *, elsewhere: Collection[str]
 ) -> AsyncIterator[Body]:
-    """Iterate over the ConfigMaps of all sets, also those in namespaces `elsewhere`."""
-    return each_anywhere(cluster, config, selector=SELECTOR, elsewhere=elsewhere)
-
-
-async def each_anywhere(
-    cluster: Cluster, config: Config, *, selector: str, elsewhere: Collection[str]
-) -> AsyncIterator[Body]:
-    """Iterate over the ConfigMaps that a selector selects, also those in namespaces `elsewhere`.
+    """Iterate over the ConfigMaps of all sets; `elsewhere` are namespaces that may hold some, too.
 
     A template, and so a status, may name any namespace: one that we may not list is left out.
     """
     served = served_namespaces(config)
-    async for body in cluster.each_config_map(namespaces=sorted(served), selector=selector):
+    async for body in cluster.each_config_map(namespaces=sorted(served), selector=SELECTOR):
         yield body
     for namespace in sorted({*elsewhere} - served) if served else ():
         try:
-            async for body in cluster.each_config_map(namespaces=[namespace], selector=selector):
+            async for body in cluster.each_config_map(namespaces=[namespace], selector=SELECTOR):
                 yield body
         except ClusterError as error:
             if error.status != 403:

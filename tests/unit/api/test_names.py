@@ -82,6 +82,21 @@ def test_no_set_can_be_named_like_something_that_a_pool_mounts() -> None:
         assert check_key(name.replace(".", "-")) is None or choice != "ml"
 
 
+def test_no_set_can_be_named_like_what_gives_runs_their_environments() -> None:
+    """Its author would write what an admission policy reads, or keep the operator from it."""
+    assert names.ENVIRONMENTS.startswith(names.mounted_name(""))
+    choice = names.choice_of(names.ENVIRONMENTS)
+    assert names.mounted_name(choice) == names.ENVIRONMENTS
+    assert check_key(choice) is not None
+    key, _, digest = choice.rpartition("-")
+    assert check_key(key) is not None or check_revision(digest) is not None
+    assert not any(
+        names.mounted_name(choice, pool=pool) == names.ENVIRONMENTS
+        for pool in ("", "k", "runs")
+        for choice in ("environments", "runs", "runs-environments")
+    )
+
+
 @pytest.mark.parametrize("name", ["kube-root-ca.crt", "", "flowdeps"])
 def test_what_is_named_otherwise_is_of_no_choice(name: str) -> None:
     """Somebody else's ConfigMap."""
