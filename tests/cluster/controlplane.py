@@ -49,9 +49,12 @@ class ControlPlane(Service):
         directory: Path | None = None,
         detached: bool = False,
         controllers: bool = False,
+        options: Sequence[str] = (),
     ) -> None:
+        """`options` are more of the API server's, e.g. an older version that it emulates."""
         super().__init__(directory=directory, detached=detached)
         self._controllers = controllers
+        self._options = options
         self._paths: dict[str, Path] = {}
         self.host = "127.0.0.1"
         self.port = 0
@@ -244,6 +247,7 @@ class ControlPlane(Service):
             f"--audit-policy-file={policy}",
             f"--audit-log-path={self._audit_log}",
             *off,
+            *self._options,
         ]
 
     def _advertise(self) -> list[str]:

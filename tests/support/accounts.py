@@ -34,6 +34,8 @@ class Accounts:
                 if config.get("watchNamespaces") and "jobNamespaces" in pool
             ],
         }
+        if given := config.get("environments"):
+            chosen["environments"] = {name: given[name] for name in given if name != "policy"}
         key = json.dumps(chosen)
         if key not in self._made:
             self._made[key] = self._make(f"flowdeps-{len(self._made)}", chosen)

@@ -19,6 +19,10 @@
 {{- $owner := .Values.config.owner | default (printf "%s/%s" .Release.Namespace (include "flowdeps.fullname" .)) -}}
 {{- $lease := dict "enabled" true "namespace" .Release.Namespace "name" (include "flowdeps.fullname" .) -}}
 {{- $own := dict "prefect" $prefect "owner" $owner "leaderElection" (merge $lease .Values.leaderElection) -}}
+{{- if .Values.config.environments.repository -}}
+{{- $image := .Values.config.environments.image | default (include "flowdeps.image" .) -}}
+{{- $_ := set $own "environments" (dict "image" $image "policy" (include "flowdeps.environmentsPolicy" .)) -}}
+{{- end -}}
 {{- include "flowdeps.filled" (merge $own .Values.config) -}}
 {{- end -}}
 
@@ -38,6 +42,22 @@
 {{- range concat (list $index.url .Values.config.vulnerabilities.database) ($index.extraUrls | default list) ($index.allowed | default list) -}}
 {{- if regexMatch "^https?://[^/?#]*@" (. | default "") -}}
 {{- $wrong = append $wrong "config: a user name or password in a URL of index or vulnerabilities is not allowed; remove the part before '@'" -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.config.environments.repository -}}
+{{- $host := "([a-z0-9-]+(\\.[a-z0-9-]+)+(:[0-9]{1,5})?|[a-z0-9-]+:[0-9]{1,5}|localhost)" -}}
+{{- $part := "[a-z0-9]+([._-]+[a-z0-9]+)*" -}}
+{{- $example := "such as registry.example.com/flowdeps" -}}
+{{- if contains "://" . -}}
+{{- $wrong = append $wrong (printf "config.environments.repository: %s:// is no part of a repository; write it %s" (first (splitList "://" .)) $example) -}}
+{{- else if not (regexMatch (printf "^%s(/%s)*$" $host $part) .) -}}
+{{- if or (contains "@" .) (contains ":" (last (splitList "/" .))) -}}
+{{- $wrong = append $wrong (printf "config.environments.repository: %q has a tag or a digest, which flowdeps gives itself; write it %s" . $example) -}}
+{{- else if regexMatch (printf "^%s(/%s)*$" $part $part) . -}}
+{{- $wrong = append $wrong (printf "config.environments.repository: %q names no registry; write its host first, %s" . $example) -}}
+{{- else -}}
+{{- $wrong = append $wrong (printf "config.environments.repository: %q is not a repository; write it %s" . $example) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- $secret := .Values.prefect.existingSecret -}}

@@ -1,4 +1,5 @@
-{{/* The operator's rights: `cluster` in all namespaces, or `sets` in watched and `jobs` in job namespaces.
+{{/* The operator's rights: `cluster` in all namespaces, or `sets` in watched and `jobs` in job namespaces;
+     `environments` beside either.
      docs/rbac.yaml has the same rules; a test compares them. */}}
 {{- define "flowdeps.rules.locks" -}}
 - apiGroups: [""]
@@ -8,6 +9,31 @@
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, create, patch, delete]
+{{- if and .Values.config.watchNamespaces (include "flowdeps.environmentsPolicy" .) }}
+{{ include "flowdeps.rules.runs" . }}
+{{- end }}
+{{- end -}}
+
+{{- define "flowdeps.rules.runs" -}}
+# To notice an environment that a run could not pull.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list, watch]
+{{- end -}}
+
+{{/* In the whole cluster, where a policy gives runs their environments. */}}
+{{- define "flowdeps.rules.environments" -}}
+- apiGroups: [admissionregistration.k8s.io]
+  resources: [mutatingadmissionpolicies, mutatingadmissionpolicybindings]
+  resourceNames: [{{ include "flowdeps.environmentsPolicy" . | quote }}]
+  verbs: [get]
+# Their container runtimes: not all can mount an environment.
+- apiGroups: [""]
+  resources: [nodes]
+  verbs: [list]
+{{- if not .Values.config.watchNamespaces }}
+{{ include "flowdeps.rules.runs" . }}
+{{- end }}
 {{- end -}}
 
 {{- define "flowdeps.rules.sets" -}}
@@ -170,18 +196,42 @@ subjects:
 {{- end }}
 {{- end -}}
 
-{{/* Not empty: the release has the admission policy. `auto` means where the API server has such policies, and the
-     release has cluster-wide objects anyway: who may make these may make policies too, as a rule. Helm cannot ask.
-     Without a cluster (`helm template`), no kinds are known, and the version decides. */}}
-{{- define "flowdeps.hasAdmissionPolicy" -}}
-{{- $known := .Capabilities.APIVersions -}}
-{{- $served := $known.Has "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy" -}}
-{{- if not ($known.Has "v1/Pod") -}}
-{{- $served = or $served (semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version) -}}
-{{- end -}}
+{{/* Not empty: the release has cluster-wide objects anyway: who may make these may make policies too, as a rule. Helm
+     cannot ask. */}}
+{{- define "flowdeps.isClusterWide" -}}
 {{- $role := and .Values.rbac.create (not .Values.config.watchNamespaces) -}}
-{{- $auto := and $served (or .Values.crds.enabled .Values.rbac.aggregate $role) -}}
+{{- if or .Values.crds.enabled .Values.rbac.aggregate $role }}true{{ end -}}
+{{- end -}}
+
+{{/* Not empty: the API server has policies of a kind, which are stable since a version. Without a cluster
+     (`helm template`), no kinds are known, and the version decides. of: the chart. */}}
+{{- define "flowdeps.serves" -}}
+{{- $known := .of.Capabilities.APIVersions -}}
+{{- $served := $known.Has (print "admissionregistration.k8s.io/v1/" .kind) -}}
+{{- if not ($known.Has "v1/Pod") -}}
+{{- $served = or $served (semverCompare (printf ">=%s-0" .since) .of.Capabilities.KubeVersion.Version) -}}
+{{- end -}}
+{{- if $served }}true{{ end -}}
+{{- end -}}
+
+{{/* Not empty: the release has the policy over the operator's account. `auto` means where the API server has such
+     policies, and the release has cluster-wide objects anyway. */}}
+{{- define "flowdeps.hasAdmissionPolicy" -}}
+{{- $served := include "flowdeps.serves" (dict "of" . "kind" "ValidatingAdmissionPolicy" "since" "1.30.0") -}}
+{{- $auto := and $served (include "flowdeps.isClusterWide" .) -}}
 {{- with toString .Values.admissionPolicy.enabled -}}
 {{- if or (eq . "true") (and (eq . "auto") $auto) }}true{{ end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The name of the policy that gives environments to runs, by which the operator finds it; empty if the release has
+     none. */}}
+{{- define "flowdeps.environmentsPolicy" -}}
+{{- $served := include "flowdeps.serves" (dict "of" . "kind" "MutatingAdmissionPolicy" "since" "1.36.0") -}}
+{{- $auto := and $served (include "flowdeps.isClusterWide" .) -}}
+{{- with .Values.config.environments -}}
+{{- if and .repository (or (eq .admission "Enabled") (and (eq .admission "Auto") $auto)) -}}
+{{- include "flowdeps.fullname" $ }}-environments
+{{- end -}}
 {{- end -}}
 {{- end -}}

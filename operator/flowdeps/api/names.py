@@ -97,8 +97,9 @@ MOUNT_CONTAINER = "flowdeps-mount"
 
 # In namespaces of runs
 
-ENVIRONMENTS = "flowdeps-environments"
-"""The ConfigMap by which an admission policy gives runs their environments."""
+ENVIRONMENTS = "flowdeps-runs.environments"
+"""The ConfigMap by which an admission policy gives runs their environments. With the dot it has the
+name of no set's lock."""
 ENVIRONMENTS_PURPOSE = "environments"
 """Its purpose."""
 OWNER_ANNOTATION = f"{GROUP}/owner"

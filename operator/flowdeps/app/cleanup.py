@@ -1,10 +1,11 @@
 """Removes all that flowdeps has made, so that it can go without a trace.
 
 Templates come first: no run may choose a lock that is about to go. While one of them can't be put
-right, nothing in the cluster is touched. Then pods, Secrets before the ConfigMaps by which they are
-found, and last the finalizers and the status of sets, which says where else to look. Another run
-completes what a kill has interrupted. What is ours is known by a fragment's owner and cluster, by
-our labels, and by the namespace of an object's set, which must be watched.
+right, nothing in the cluster is touched. Then what gives runs their environments, pods, Secrets
+before the ConfigMaps by which they are found, and last the finalizers and the status of sets, which
+says where else to look. Another run completes what a kill has interrupted. What is ours is known by
+a fragment's owner and cluster, by our labels, and by the namespace of an object's set, which must
+be watched.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 
 from flowdeps.api.config import Config
 from flowdeps.api.names import (
+    ENVIRONMENTS,
     FINALIZER,
     NAMESPACE_LABEL,
     OURS,
@@ -83,7 +85,10 @@ class Cleanup:
         except ClusterError as error:
             self.left.append(f"the cluster could not be read: {error}")
             return
+        environments = [one for one in config_maps if one["name"] == ENVIRONMENTS]
+        config_maps = [one for one in config_maps if one["name"] != ENVIRONMENTS]
         beside = reported | {_where(one) for one in config_maps}
+        await self._all(self._config_map(one) for one in environments)
         await self._all(self._pod(one["metadata"]) for one in pods if _is_named_by_us(one))
         await self._all(self._secret(*where) for where in sorted(beside))
         if not self.left:  # they are how the Secrets are found

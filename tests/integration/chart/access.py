@@ -11,7 +11,10 @@ _GROUPS = {
         "rbac.authorization.k8s.io",
     ),
     **dict.fromkeys(
-        ("validatingadmissionpolicies", "validatingadmissionpolicybindings"),
+        (
+            *("validatingadmissionpolicies", "validatingadmissionpolicybindings"),
+            *("mutatingadmissionpolicies", "mutatingadmissionpolicybindings"),
+        ),
         "admissionregistration.k8s.io",
     ),
     "leases": "coordination.k8s.io",

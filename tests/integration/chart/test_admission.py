@@ -10,7 +10,15 @@ from typing import Any
 import httpx
 import pytest
 
-from flowdeps.api.names import API_VERSION, KIND, PLURAL, set_labels
+from flowdeps.api.environmentconfig import EnvironmentsConfig
+from flowdeps.api.names import (
+    API_VERSION,
+    ENVIRONMENTS,
+    KIND,
+    PLURAL,
+    REGISTRY_VOLUME,
+    set_labels,
+)
 from flowdeps.trials.images import labels
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.chart.helm import CLUSTER_WIDE, Helm, needed, rights
@@ -25,7 +33,7 @@ from tests.support.sets import (
     set_body,
     wait,
 )
-from tests.unit.delivery.test_pods import IMAGE, probe, verify
+from tests.unit.delivery.test_pods import IMAGE, build, mount, probe, verify
 
 pytestmark = pytest.mark.cluster
 
@@ -33,10 +41,23 @@ _NAMESPACE = "guarded"
 _OURS = {"app.kubernetes.io/managed-by": "flowdeps"}
 _OF_SET = set_labels(namespace=_NAMESPACE, name="ml")
 _OWNER = {"apiVersion": API_VERSION, "kind": KIND, "name": "ml", "uid": "1-2-3"}
+_DIGEST, _NOTHING = f"sha256:{'1' * 64}", dict[str, Any]()
 _LET_GO = ("--type=merge", '-p={"metadata": {"finalizers": []}}')
 _STRATEGIC = "strategic-merge-patch+json"
 _FOR_ACCOUNT = {"kubernetes.io/service-account.name": "default"}
-_CONFIG = {"pods": {"labels": {"team": "platform"}, "annotations": {"mesh/inject": "false"}}}
+_ENVIRONMENTS = EnvironmentsConfig(
+    repository="registry.example.com/envs", image="example.com/pack:1", push_secret="flowdeps-push"
+)
+_REPOSITORY, _PACKER = _ENVIRONMENTS.repository, _ENVIRONMENTS.image
+_CONFIG = {
+    "pods": {"labels": {"team": "platform"}, "annotations": {"mesh/inject": "false"}},
+    "environments": {
+        "repository": _REPOSITORY,
+        "admission": "Disabled",
+        "image": _PACKER,
+        "pushSecretRef": {"name": _ENVIRONMENTS.push_secret},
+    },
+}
 
 _NOT_OURS = "only write objects with the label app.kubernetes.io/managed-by=flowdeps"
 _KEYS = "may add no labels and annotations but flowdeps' own"
@@ -45,6 +66,7 @@ _FINALIZERS = "may write no finalizer but flowdeps.dev/cleanup"
 _OPAQUE = "may only write Secrets of the type Opaque"
 _OF_SETS = "may only write the finalizers and the status of a set"
 _TOKEN = "no token, no service account but the default one, no Secret of others"
+_CREDENTIALS = "the credentials of config.environments.pushSecretRef are for the operator's own"
 _RESTRICTED = "must meet Pod Security restricted"
 _ENDS = "must end, and may have no priority of the system"
 _PARTS = "may not enter or change running pods, nor make tokens"
@@ -140,6 +162,18 @@ def _container(**changes: Any) -> Body:
 def _confined(**changes: Any) -> Body:
     [container] = _pod()["spec"]["containers"]
     return _container(securityContext={**container["securityContext"], **changes})
+
+
+def _mounting(**changes: Any) -> Body:
+    """The pod that mounts an environment."""
+    given = {"reference": f"{_REPOSITORY}/{_NAMESPACE}@{_DIGEST}", **changes}
+    return mount(**{"labels": labels("mount"), **given, "namespace": _NAMESPACE})
+
+
+def _building(**changes: Any) -> Body:
+    """The pod that builds one."""
+    given = {"environments": _ENVIRONMENTS, "labels": labels("build"), **changes}
+    return build(**{**given, "namespace": _NAMESPACE})
 
 
 @pytest.mark.parametrize("make", [config_map, secret], ids=["ConfigMap", "Secret"])
@@ -378,7 +412,7 @@ def test_pods_are_no_more_than_the_operators(body: Body, refusal: str, account: 
     assert refusal in account.create(body)
 
 
-@pytest.mark.parametrize("make", [probe, verify])
+@pytest.mark.parametrize("make", [probe, verify, _building, _mounting])
 def test_the_operators_own_pods_are_made(make: Callable[..., Body], account: Account) -> None:
     """Those that look at an image and try a lock, as they are, also with what the configuration
     adds and with their set as owner."""
@@ -387,6 +421,85 @@ def test_the_operators_own_pods_are_made(make: Callable[..., Body], account: Acc
     more = {"labels": {**labels("probe"), "team": "platform"}, "ownerReferences": [_OWNER]}
     annotations = {"mesh/inject": "false", "kubernetes.io/limit-ranger": "set"}
     assert account.create(_with(body, **more, annotations=annotations)) == ""
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        f"{_REPOSITORY}/elsewhere@{_DIGEST}",
+        f"{_REPOSITORY}/{_NAMESPACE}-x@{_DIGEST}",
+        f"{_REPOSITORY}/{_NAMESPACE}:1",
+        f"{_REPOSITORY}@{_DIGEST}",
+        f"{_REPOSITORY}x/{_NAMESPACE}@{_DIGEST}",
+        f"evil.example.com/{_NAMESPACE}@{_DIGEST}",
+    ],
+)
+def test_only_environments_of_its_namespace_are_mounted(reference: str, account: Account) -> None:
+    """By their digest, from the configured repository: an image volume brings the files of any
+    image that the node may pull."""
+    assert _TOKEN in account.create(_mounting(reference=reference))
+    assert account.create(_mounting()) == ""
+
+
+def _packing(*, verify: Body = _NOTHING, **changes: Any) -> Body:
+    """The pod that packs an environment, but for what changes in the container that does, and in
+    the one that tries it before."""
+    body = _building()
+    [install, tries], [pack] = body["spec"]["initContainers"], body["spec"]["containers"]
+    inits = {"initContainers": [install, {**tries, **verify}]}
+    return {**body, "spec": {**body["spec"], **inits, "containers": [{**pack, **changes}]}}
+
+
+def _packs_with(**mount: Any) -> Body:
+    [pack] = _packing()["spec"]["containers"]
+    taken = {mount["name"], mount["mountPath"]}
+    mounts = [one for one in pack["volumeMounts"] if not taken & {one["name"], one["mountPath"]}]
+    return _packing(volumeMounts=[*mounts, mount])
+
+
+_READS = {"volumeMounts": [{"name": REGISTRY_VOLUME, "mountPath": "/push", "readOnly": True}]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        _packing(verify=_READS),
+        _packing(verify={**_READS, "image": _PACKER}),
+        _packing(name="flowdeps-verify-2"),
+        _packing(image=IMAGE),
+        _packing(command=["/environment/bin/pack"]),
+        _packing(args=["run"]),
+        _packing(args=["pack", "--tree=/environment", "--lock=/tmp"]),
+        _packing(args=None),
+        _packing(workingDir="/environment"),
+        _packing(env=[{"name": "PYTHONPATH", "value": "/environment/site"}]),
+        _packs_with(name="flowdeps-site", mountPath="/opt/flowdeps", readOnly=True),
+        _packs_with(name="flowdeps-site", mountPath="/opt", readOnly=True),
+        _packs_with(name="flowdeps-site", mountPath="/environment"),
+        _packs_with(name="tmp", mountPath="/tmp"),
+    ],
+    ids=[
+        *("another container", "another with its image", "another name", "another image"),
+        *("a command", "another program", "more arguments", "no arguments", "a directory"),
+        *("a path", "its program hidden", "all of it hidden", "a tree that changes", "shared"),
+    ],
+)
+def test_the_credentials_of_the_registry_are_for_the_packing_program(
+    body: Body, account: Account
+) -> None:
+    """Nothing from a flow's image has them, takes the program's place, or changes what it works
+    with meanwhile."""
+    assert account.create(_packing()) == ""
+    assert _CREDENTIALS in account.create(body)
+
+
+def test_the_parameters_of_runs_are_written(account: Account) -> None:
+    """The ConfigMap by which runs get environments is one of ours."""
+    body = _config_map(ENVIRONMENTS, labels=_OURS)
+    assert account.create(body, dry=False) == ""
+    assert account.patch(body, {"data": {"key": "2"}}) == ""
+    assert account.delete(body) == ""
+    assert _NOT_OURS in account.create(_config_map(ENVIRONMENTS, labels={}))
 
 
 def test_nothing_that_runs_is_entered_or_changed(account: Account) -> None:

@@ -50,6 +50,26 @@ _REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
         needed(config={"index": {"extraUrls": ["https://more.example.com/simple"]}}),
         ["/config/index/url"],
     ),
+    "a repository with a scheme": (
+        needed(config={"environments": {"repository": "https://registry.example.com/envs"}}),
+        ["config.environments.repository: https:// is no part of a repository"],
+    ),
+    "a repository with a tag": (
+        needed(config={"environments": {"repository": "registry.example.com/envs:1"}}),
+        ['config.environments.repository: "registry.example.com/envs:1" has a tag or a digest'],
+    ),
+    "a repository with a digest": (
+        needed(config={"environments": {"repository": f"example.com/envs@sha256:{'1' * 64}"}}),
+        ["has a tag or a digest, which flowdeps gives itself"],
+    ),
+    "a repository without a registry": (
+        needed(config={"environments": {"repository": "team/envs"}}),
+        ['config.environments.repository: "team/envs" names no registry; write its host first'],
+    ),
+    "a repository that is none": (
+        needed(config={"environments": {"repository": "registry.example.com/Envs"}}),
+        ['config.environments.repository: "registry.example.com/Envs" is not a repository'],
+    ),
     "a password in an index": (
         needed(config={"index": {"url": "https://me:secret@packages.example.com/simple"}}),
         ["config: a user name or password in a URL of index"],

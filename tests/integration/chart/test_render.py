@@ -58,7 +58,7 @@ def test_every_object_says_where_it_belongs(path: Path, helm: Helm) -> None:
     the chart's own the labels by which they are found."""
     for one in helm.template(yaml.safe_load(path.read_text())):
         metadata = one["metadata"]
-        cluster_wide = one["kind"].startswith(("Cluster", "Custom", "Validating"))
+        cluster_wide = one["kind"].startswith(("Cluster", "Custom", "Validating", "Mutating"))
         assert ("namespace" in metadata) != cluster_wide, one
         if "text" not in metadata["name"] and "more" not in metadata["name"]:
             assert metadata["labels"]["app.kubernetes.io/instance"] == "flowdeps"
@@ -139,6 +139,7 @@ def test_the_configuration_is_what_the_values_say(helm: Helm) -> None:
     config = config_of(helm.template(values))
     prefect = {name: values["prefect"][name] for name in ("apiUrl", "pollInterval")}
     lease = {"enabled": True, "namespace": "flowdeps", "name": "flowdeps"}
+    values["config"]["environments"]["policy"] = "flowdeps-environments"
     assert config == {
         **values["config"],
         "prefect": prefect,
@@ -295,6 +296,8 @@ def test_the_resource_is_kept_or_left_out_when_asked(helm: Helm) -> None:
 
 # Rights
 
+_GIVES = "flowdeps-environments"
+
 
 def test_the_cluster_role_is_the_documented_one(helm: Helm) -> None:
     """docs/rbac.yaml and the chart grant the same, to the operator's account."""
@@ -332,6 +335,45 @@ def test_with_watched_namespaces_nothing_of_the_cluster_is_granted(helm: Helm) -
         assert one["subjects"] == [
             {"kind": "ServiceAccount", "name": "flowdeps", "namespace": "flowdeps"}
         ]
+
+
+@pytest.mark.parametrize("watched", [[], ["flows", "team-a"]], ids=["cluster", "namespaces"])
+def test_what_environments_need_is_documented(watched: list[str], helm: Helm) -> None:
+    """Where a policy gives them to runs, the account has the documented rights for that beside all
+    others, and where it does not, none of them: those on events in the namespaces of runs, if these
+    are known."""
+
+    def rendered(admission: str) -> Any:
+        given = {"repository": "registry.example.com/envs", "admission": admission}
+        pools = [{"name": "a", "jobNamespaces": ["jobs"]}]
+        config = {"watchNamespaces": watched, "workPools": pools, "environments": given}
+        return helm.template(needed(rbac={"aggregate": False}, config=config))
+
+    [documented] = [rules for (_, name), rules in _rules(_documented()).items() if name == _GIVES]
+    [events] = [rule for rule in documented if rule["resources"] == ["events"]]
+    of_cluster = [rule for rule in documented if rule != events or not watched]
+    roles = _rules(rendered("Disabled"))
+    expected = {**roles, ("", _GIVES): of_cluster}
+    for namespace in (*watched, "jobs") if watched else ():
+        expected[namespace, "flowdeps"] = [*roles[namespace, "flowdeps"], events]
+    found = _rules(rendered("Enabled"))
+    assert {where: _sorted(rules) for where, rules in found.items()} == {
+        where: _sorted(rules) for where, rules in expected.items()
+    }
+    for objects in (rendered("Enabled"), _documented()):
+        bindings = of_kind(objects, "ClusterRoleBinding")
+        [binding] = [one for one in bindings if one["metadata"]["name"] == _GIVES]
+        assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == ("ClusterRole", _GIVES)
+        assert [one["name"] for one in binding["subjects"]] == ["flowdeps"]
+
+
+def _rules(objects: Any) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """The rules of each role by its namespace and name."""
+    return {
+        (one["metadata"].get("namespace", ""), one["metadata"]["name"]): one["rules"]
+        for one in objects
+        if one["kind"] in {"Role", "ClusterRole"}
+    }
 
 
 def test_rights_may_be_somebody_elses(helm: Helm) -> None:

@@ -133,6 +133,8 @@ _FORBIDDEN = [
     ("impersonate", "serviceaccounts", _SETS),
     ("patch", "validatingadmissionpolicies", ""),
     ("delete", "validatingadmissionpolicybindings", ""),
+    *((verb, "mutatingadmissionpolicies", "") for verb in ("list", "create", "patch", "delete")),
+    *((verb, "mutatingadmissionpolicybindings", "") for verb in ("list", "create", "delete")),
     ("patch", "customresourcedefinitions", ""),
     # Of Prefect's own operator, and of anybody else.
     ("get", "prefectworkpools", _SETS),

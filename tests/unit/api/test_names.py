@@ -82,6 +82,16 @@ def test_no_set_can_be_named_like_something_that_a_pool_mounts() -> None:
         assert check_key(name.replace(".", "-")) is None or choice != "ml"
 
 
+def test_no_set_can_be_named_like_what_gives_runs_their_environments() -> None:
+    """Its author would write what an admission policy reads, or keep the operator from it."""
+    choice = names.choice_of(names.ENVIRONMENTS)
+    assert names.mounted_name(choice) == names.ENVIRONMENTS
+    assert check_key(choice) is not None
+    assert check_revision(choice) is not None
+    pool, _, _ = choice.partition(".")
+    assert not re.fullmatch("[0-9a-f]{10}", pool)
+
+
 @pytest.mark.parametrize("name", ["kube-root-ca.crt", "", "flowdeps"])
 def test_what_is_named_otherwise_is_of_no_choice(name: str) -> None:
     """Somebody else's ConfigMap."""

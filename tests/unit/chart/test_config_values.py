@@ -25,6 +25,8 @@ _SECTIONS = [
     "images",
     "pods",
     "pods.tolerations[]",
+    "environments",
+    "environments.pushSecretRef",
     "vulnerabilities",
     "workPools[]",
     "workPools[].install",
@@ -38,8 +40,9 @@ _RESOURCES = ["pods.resources", "workPools[].install.resources"]
 @pytest.mark.parametrize("section", [*_SECTIONS, *_RESOURCES])
 def test_the_schema_knows_the_fields_of_the_parser(section: str) -> None:
     """A field that the operator knows can be set, and no other; Prefect's and those of the Lease
-    stand apart."""
-    apart = {"prefect", "leaderElection"} if not section else set()
+    stand apart, and the chart itself names its policy."""
+    apart = {"": {"prefect", "leaderElection"}, "environments": {"policy"}}.get(section, set())
+    assert apart <= _known(section)
     assert _at(section)["properties"].keys() == _known(section) - apart
 
 

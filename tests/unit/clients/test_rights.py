@@ -2,11 +2,25 @@
 
 from pathlib import Path
 
+import pytest
 import yaml
 
-from flowdeps.clients.kubernetes.rights import CLUSTER, IDENTITY, LEASE, SETS
+from flowdeps.api.config import Config
+from flowdeps.api.environmentconfig import EnvironmentsConfig
+from flowdeps.api.poolconfig import PoolConfig
+from flowdeps.clients.kubernetes.rights import (
+    CLUSTER,
+    IDENTITY,
+    LEASE,
+    NODES,
+    POLICIES,
+    RUNS,
+    SETS,
+    needed,
+)
 
 _MANIFEST = Path(__file__).parents[3] / "docs" / "rbac.yaml"
+_EVERYWHERE = "in the whole cluster"
 
 
 def test_the_documented_roles_grant_what_is_asked_for_and_no_more() -> None:
@@ -23,9 +37,33 @@ def test_the_documented_roles_grant_what_is_asked_for_and_no_more() -> None:
     }
     assert granted == {
         (group, resource, verb)
-        for rules in (SETS, CLUSTER, LEASE)
+        for rules in (SETS, CLUSTER, LEASE, POLICIES, NODES, RUNS)
         for group, resource, verbs in rules
         for verb in verbs.split()
     } | {(IDENTITY.group, IDENTITY.resource, IDENTITY.verb)}
     [named] = [rule for rule in rules if rule["resources"] == [IDENTITY.resource]]
     assert named["resourceNames"] == [IDENTITY.name]
+
+
+@pytest.mark.parametrize("watched", [(), ("team-a",)])
+def test_what_environments_need_is_asked_for_where_a_policy_gives_them(
+    watched: tuple[str, ...],
+) -> None:
+    """The policy by its name, the nodes, and events where runs are; without a policy no run gets an
+    environment, and nothing of that is needed."""
+    pools = (PoolConfig(name="a", job_namespaces=("jobs", "team-a")),) if watched else ()
+
+    def rights(policy: str) -> set[str]:
+        given = EnvironmentsConfig(repository="registry.example.com/envs", policy=policy)
+        config = Config(watch_namespaces=watched, work_pools=pools, environments=given)
+        return {f"{one} {one.name}".strip() for one in needed(config)}
+
+    group = "admissionregistration.k8s.io in the whole cluster env"
+    where = [f"in namespace {one}" for one in ("team-a", "jobs")] if watched else [_EVERYWHERE]
+    assert rights("env") - rights("") == {
+        f"get mutatingadmissionpolicies.{group}",
+        f"get mutatingadmissionpolicybindings.{group}",
+        f"list nodes {_EVERYWHERE}",
+        *(f"{verb} events {one}" for verb in ("list", "watch") for one in where),
+    }
+    assert rights("") <= rights("env")

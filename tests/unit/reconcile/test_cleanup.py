@@ -7,7 +7,16 @@ from typing import Any, cast
 
 import pytest
 
-from flowdeps.api.names import MANAGED_BY, MANAGED_BY_LABEL, NAMESPACE_LABEL, mounted_name
+from flowdeps.api.names import (
+    ENVIRONMENTS,
+    ENVIRONMENTS_PURPOSE,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    NAMESPACE_LABEL,
+    OWNER_ANNOTATION,
+    PURPOSE_LABEL,
+    mounted_name,
+)
 from flowdeps.app.cleanup import Cleanup
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
@@ -133,3 +142,47 @@ def test_a_namespace_that_is_not_ours_to_look_into_keeps_nothing() -> None:
         assert left(sim) == set()
 
     play(script, workPools=POOLS, watchNamespaces=["flows"])
+
+
+def give(sim: Simulation, namespace: str, *, owner: str, name: str = ENVIRONMENTS) -> None:
+    """What an operator tells an admission policy of the environments of runs."""
+    labels = {MANAGED_BY_LABEL: MANAGED_BY, PURPOSE_LABEL: ENVIRONMENTS_PURPOSE}
+    annotations = {OWNER_ANNOTATION: owner}
+    metadata = {"name": name, "namespace": namespace, "uid": f"{namespace}-{name}"}
+    more = {"resourceVersion": "1", "labels": labels, "annotations": annotations}
+    sim.cluster.maps[namespace, name] = {
+        "metadata": metadata | more,
+        "data": {"0123456789.ml": "image reference lock"},
+    }
+
+
+@pytest.mark.parametrize("watched", [[], ["flows"]], ids=["cluster", "namespaces"])
+@pytest.mark.parametrize("pools", [True, False], ids=["pools", "no pools"])
+def test_what_gives_runs_their_environments_goes_first(watched: list[str], pools: bool) -> None:
+    """Wherever jobs run, also where only templates or statuses say so; that of another operator,
+    and what only has the label, stay."""
+
+    async def script(sim: Simulation) -> None:
+        await serve(sim)
+        give(sim, "flows", owner=sim.config.owner)
+        give(sim, "jobs", owner=sim.config.owner)
+        stays = {("others", ENVIRONMENTS)}
+        sim.cluster.namespaces.add("others")
+        give(sim, "others", owner="others/flowdeps")
+        if watched:
+            give(sim, "flows", owner=sim.config.owner, name="theirs")
+            stays |= {("flows", "theirs")}
+        gone = list[tuple[str, str]]()
+        delete = sim.cluster.delete_config_map
+
+        async def noted(*, namespace: str, name: str, **more: Any) -> None:
+            gone.append((namespace, name))
+            await delete(namespace=namespace, name=name, **more)
+
+        sim.cluster.delete_config_map = noted  # type: ignore[method-assign]
+        assert await clean_up(sim, pools=pools) == []
+        assert set(gone[:2]) == {("flows", ENVIRONMENTS), ("jobs", ENVIRONMENTS)}
+        assert len(gone) > 2
+        assert left(sim) == stays
+
+    play(script, workPools=POOLS, watchNamespaces=watched)

@@ -33,6 +33,18 @@ JOBS: Rules = (*LOCKS, ("", "pods", "list"))
 CLUSTER: Rules = (("apiextensions.k8s.io", "customresourcedefinitions", "list watch"),)
 """Beside SETS everywhere, where all namespaces are watched."""
 
+POLICIES: Rules = tuple(
+    ("admissionregistration.k8s.io", kind, "get")
+    for kind in ("mutatingadmissionpolicies", "mutatingadmissionpolicybindings")
+)
+"""On the policy that gives runs their environments, by its name."""
+
+NODES: Rules = (("", "nodes", "list"),)
+"""In the whole cluster, where there is such a policy."""
+
+RUNS: Rules = (("", "events", "list watch"),)
+"""In the namespaces of runs, where there is such a policy."""
+
 LEASE: Rules = (("coordination.k8s.io", "leases", "create get update"),)
 """In the namespace of the Lease."""
 
@@ -59,12 +71,17 @@ IDENTITY = Right(verb="get", group="", resource="namespaces", namespace="", name
 
 def needed(config: Config) -> list[Right]:
     """What an operator with this configuration needs, where it needs it."""
+    policy = config.environments.policy
+    runs = RUNS if policy else ()
     if watched := config.watch_namespaces:
         jobs = {n for pool in config.work_pools for n in pool.job_namespaces}
-        found = [right for one in watched for right in _rights(SETS, one)]
-        found += [right for one in sorted(jobs - {*watched}) for right in _rights(JOBS, one)]
+        found = [right for one in watched for right in _rights((*SETS, *runs), one)]
+        only = sorted(jobs - {*watched})
+        found += [right for one in only for right in _rights((*JOBS, *runs), one)]
     else:
-        found = [*_rights((*SETS, *CLUSTER), ""), IDENTITY]
+        found = [*_rights((*SETS, *runs, *CLUSTER), ""), IDENTITY]
+    if policy:
+        found += [*_rights(POLICIES, "", policy), *_rights(NODES, "")]
     if config.election.enabled:
         for right in _rights(LEASE, config.election.namespace, config.election.name):
             # Who may create one is never asked for its name.

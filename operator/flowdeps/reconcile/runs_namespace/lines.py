@@ -1,6 +1,6 @@
 """What tells an admission policy which runs of a namespace get a ready environment. Pure.
 
-The ConfigMap `flowdeps-environments` has a key for each choice of a pool, which is what runs'
+The ConfigMap `flowdeps-runs.environments` has a key for each choice of a pool, which is what runs'
 ConfigMaps are called without `flowdeps-`, and under it the line
 
     <image> <reference of the environment> <digest of the lock>

@@ -1,4 +1,4 @@
-"""Brings one namespace of runs in line: the ConfigMap `flowdeps-environments`, by which an
+"""Brings one namespace of runs in line: the ConfigMap `flowdeps-runs.environments`, by which an
 admission policy gives runs their environments.
 
 It is written from the lines of all sets whose runs are there, and by nobody else: sets write
