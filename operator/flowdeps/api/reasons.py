@@ -268,7 +268,7 @@ class Reason(StrEnum):
     BUILD_FAILED = ("BuildFailed", _RETRIED,
         "The environment of the lock could not be made or pushed; runs install it meanwhile.",
         "the message says why; check `environments` in the operator's configuration, the registry,"
-        " and the Secret `environments.pushSecretRef` in the set's namespace")
+        " and the Secret `environments.pushSecretRef.name` in the set's namespace")
     PULL_FAILED = ("PullFailed", _RETRIED,
         "A node could not pull the environment for a run; runs that start now install the lock.",
         "check that nodes reach the registry, and that the namespace of the runs has a pull secret"
@@ -289,7 +289,7 @@ class Reason(StrEnum):
     REGISTRY_UNAVAILABLE = ("RegistryUnavailable", _RETRIED,
         "The environment of the lock could not be pushed; runs install the lock meanwhile.",
         "check the registry, `environments.repository` in the operator's configuration, and the"
-        " Secret `environments.pushSecretRef` in the set's namespace")
+        " Secret `environments.pushSecretRef.name` in the set's namespace")
     ENVIRONMENT_UNAVAILABLE = ("EnvironmentUnavailable", _RETRIED,
         "Nodes cannot pull the environment of the lock; runs install the lock meanwhile.",
         "check that nodes reach the registry, and that the pods of the work pool have a pull secret"
