@@ -17,9 +17,10 @@ from flowdeps.delivery.kinds.kubernetes.merge import merge
 from flowdeps.delivery.methods.install import ENV_LOCK, Install
 from flowdeps.delivery.methods.method import ENV_BEYOND, HOME
 from flowdeps.trials.images import labels
+from scripts.chart import CHART
 from tests.cluster import prefect_env
 from tests.cluster.controlplane import ControlPlane
-from tests.integration.chart.helm import CHART, Helm, HelmError, config_of, needed, of_kind, one_of
+from tests.integration.chart.helm import Helm, HelmError, config_of, needed, of_kind, one_of
 from tests.support.sets import apply, config_map, connect, wait
 from tests.support.worker import Worker, running
 from tests.unit.delivery.samples import fragment, pod_of, pool
@@ -451,6 +452,11 @@ def _volumes(pod: Pod) -> None:
     volumes.reverse()
 
 
+def _with_its_own_path(pod: Pod) -> None:
+    _env_from(pod)
+    _flow_env({"name": "PYTHONPATH", "value": f"{HOME}/boot:/app"}, without="PYTHONPATH")(pod)
+
+
 _UPGRADED: dict[str, Change] = {
     "sidecars before and after": _sidecar,
     "init containers before and after": _inits,
@@ -459,10 +465,7 @@ _UPGRADED: dict[str, Change] = {
     "variables before": lambda pod: _flow(pod)["env"].insert(0, {"name": "A", "value": "1"}),
     "blank extras": _set("FLOWDEPS_EXTRAS", value=" \n "),
     "lists that fit": _set(ENV_BEYOND, value="m  \n"),
-    "envFrom beside a PYTHONPATH of the template": lambda pod: (
-        _env_from(pod),
-        _flow_env({"name": "PYTHONPATH", "value": f"{HOME}/boot:/app"}, without="PYTHONPATH")(pod),
-    )[0],
+    "envFrom beside a PYTHONPATH of the template": _with_its_own_path,
 }
 
 

@@ -175,9 +175,9 @@ def test_what_gives_runs_their_environments_goes_first(watched: list[str], pools
         gone = list[tuple[str, str]]()
         delete = sim.cluster.delete_config_map
 
-        async def noted(*, namespace: str, name: str, **more: Any) -> None:
+        async def noted(*, namespace: str, name: str, **more: Any) -> bool:
             gone.append((namespace, name))
-            await delete(namespace=namespace, name=name, **more)
+            return await delete(namespace=namespace, name=name, **more)
 
         sim.cluster.delete_config_map = noted  # type: ignore[method-assign]
         assert await clean_up(sim, pools=pools) == []
