@@ -22,6 +22,15 @@ def test_the_modules_of_the_named_packages_are_imported(trial: Trial) -> None:
     assert verdict.lines[-2] == "flowdeps: imported alpha, beta"
 
 
+def test_what_imports_take_is_measured(trial: Trial) -> None:
+    """Also where something of the image cannot be imported in any case; nothing takes no time."""
+    assert trial.run().seconds == 0
+    bake(trial.site, "alpha", "1.0", modules={"alpha.py": "import time; time.sleep(0.1)\n"})
+    assert trial.run(names=["alpha"]).seconds >= 0.1
+    bake_prefect(trial.image, "1 / 0\n")
+    assert trial.run(names=["alpha"]).seconds >= 0.1
+
+
 def test_modules_that_were_asked_for_take_their_place(trial: Trial) -> None:
     """Submodules too, whatever the packages are."""
     bake(trial.site, "alpha", "1.0", modules={"alpha/__init__.py": "", "alpha/deep.py": "1 / 0"})
