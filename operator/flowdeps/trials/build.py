@@ -85,6 +85,7 @@ class Builder:
             environments=self.environments,
             ref=image.ref,
             labels=labels("build"),
+            digest=build.digest,
             secret=build.secret,
             set_name=manifest["key"],
             imports=build.imports,

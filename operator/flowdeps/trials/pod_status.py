@@ -130,9 +130,11 @@ def failure(pod: Body) -> tuple[str, str]:
 def image_id(pod: Body, *, of: Body) -> str:
     """Return the id of the flow image that a pod ran: that of the first container of the body that
     we made, `of`; others may have added more."""
-    [first, *_] = [*of["spec"].get("initContainers", ()), *of["spec"]["containers"]]
-    found = {one["name"]: one.get("imageID", "") for one in _containers(pod["status"])}
-    return found.get(first["name"], "")
+    ours: list[Body] = [*of["spec"].get("initContainers", []), *of["spec"]["containers"]]
+    found: dict[str, str] = {
+        one["name"]: one.get("imageID", "") for one in _containers(pod["status"])
+    }
+    return found.get(ours[0]["name"], "")
 
 
 def _containers(status: Body) -> list[Body]:

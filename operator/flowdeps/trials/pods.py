@@ -29,6 +29,7 @@ from flowdeps.api.names import (
 from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.delivery.methods.install import (
     ENV_BUILD,
+    ENV_LOCK,
     ENV_SET,
     IMAGE_PATH,
     PYTHON_PATH,
@@ -56,6 +57,8 @@ _PUSH_SECONDS = 900
 _SLACK_SECONDS = 900
 """Kubernetes counts from the pod's acceptance, so the pull of a large image is in it."""
 _NOBODY = 65534
+_TREE = "/environment"
+"""Where the packing container has what the others have at HOME."""
 _RESOURCES: Mapping[str, Any] = {
     "requests": {"cpu": "50m", "memory": "128Mi"},
     "limits": {"cpu": "2", "memory": "2Gi"},
@@ -90,6 +93,7 @@ def verify_pod(
     name: str,
     ref: ImageRef,
     labels: Mapping[str, str],
+    digest: str,
     secret: str | None,
     set_name: str,
     imports: tuple[str, ...],
@@ -100,13 +104,17 @@ def verify_pod(
 ) -> dict[str, Any]:
     """Return the pod that installs a lock as a run does and imports from it.
 
-    The ConfigMap of its ``name`` holds the lock, ``secret`` the credentials for its index.
+    The ConfigMap of its ``name`` holds the lock of this ``digest``: what others write into it
+    meanwhile is not tried. ``secret`` holds the credentials for its index.
     ``imports``: modules; without any, those of the packages ``names``. ``set_name`` is for what the
     pod prints, ``env`` for the install container, as runs have it, e.g. a proxy.
     """
     confined = _confined(ref, settings)
     install = installation(
-        choice=set_name, variable="dependency_set", env=env, credentials=bool(secret)
+        choice=set_name,
+        variable="dependency_set",
+        env=[*env, {"name": ENV_LOCK, "value": digest}],
+        credentials=bool(secret),
     )
     verify = {
         "name": VERIFY_CONTAINER,
@@ -158,10 +166,14 @@ def build_pod(
         "IMAGE_ID": image_id,
         "PLAIN_HTTP": "1" if environments.plain_http else "",
     }
+    # Nothing that was in the flow's image takes the place of our program, which is at HOME in our
+    # image, or of what it works with.
+    temporary = {"name": f"{PACK_CONTAINER}-tmp", "emptyDir": {}}
+    spec["volumes"] += [temporary]
     mounts = [
-        SITE_MOUNT,
+        {**SITE_MOUNT, "mountPath": _TREE},
         {"name": LOCK_VOLUME, "mountPath": "/etc/flowdeps", "readOnly": True},
-        _TEMPORARY_MOUNT,
+        {**_TEMPORARY_MOUNT, "name": temporary["name"]},
     ]
     if environments.push_secret:
         # A missing one must fail in our container, not leave the pod waiting.
@@ -172,7 +184,7 @@ def build_pod(
     pack = {
         "name": PACK_CONTAINER,
         "image": environments.image,
-        "args": ["pack"],
+        "args": ["pack", f"--tree={_TREE}"],
         "env": [
             # A name in "$(...)" would be filled in.
             {"name": f"FLOWDEPS_{name}", "value": value.replace("$", "$$")}

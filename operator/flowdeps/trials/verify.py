@@ -92,6 +92,7 @@ class Verifier:
             name=f"{VERIFY_CONTAINER}-{trial.short}",
             ref=image.ref,
             labels=labels("verify"),
+            digest=trial.digest,
             secret=trial.secret,
             set_name=manifest["key"],
             imports=trial.imports,

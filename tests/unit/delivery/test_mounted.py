@@ -130,3 +130,18 @@ def test_what_is_damaged_stops_the_run(pod: Pod) -> None:
         "flowdeps writes it anew within minutes: start the run again; if that does not help, see "
         "who else writes the ConfigMap"
     ]
+
+
+def test_a_lock_that_somebody_puts_in_the_place_of_the_one_to_try_is_refused(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is whole, but what the pod finds would be taken for what the other one is."""
+    wanted, other = _lock("1.0"), _lock("2.0")
+    volume.put(wanted)
+    monkeypatch.setenv("FLOWDEPS_LOCK", wanted.digest)
+    assert mounted.read_lock("ml")[0]["digest"] == wanted.digest
+    volume.put(other)
+    with pytest.raises(InstallError, match="another one than this pod is to try"):
+        mounted.read_lock("ml")
+    monkeypatch.setenv("FLOWDEPS_LOCK", "")
+    assert mounted.read_lock("ml")[0]["digest"] == other.digest

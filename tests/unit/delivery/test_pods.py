@@ -1,19 +1,28 @@
 """The pods that look at an image and try a lock in it, as bodies."""
 
 import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flowdeps.api.environmentconfig import EnvironmentsConfig
 from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.delivery.kinds.kubernetes.merge import merge
 from flowdeps.delivery.scripts import script
 from flowdeps.trials.image import ImageRef
-from flowdeps.trials.pods import VERIFY_RESULT, probe_pod, verify_pod
+from flowdeps.trials.pods import VERIFY_RESULT, build_pod, mount_pod, probe_pod, verify_pod
 from tests.unit.delivery.samples import flow_of, fragment, pod_of, pool
 
 Body = dict[str, Any]
 IMAGE = "registry.example.com/flows:1"
+OURS = "registry.example.com/flowdeps:1"
+ENVIRONMENTS = EnvironmentsConfig(
+    repository="registry.example.com/ready", image=OURS, push_secret="push"
+)
 PROXY = {"name": "HTTPS_PROXY", "value": "http://proxy.example.com:3128"}
 
 
@@ -32,6 +41,7 @@ def verify(*, namespace: str = "team-a", **changes: Any) -> Body:
         "name": "flowdeps-verify-1",
         "ref": ImageRef(namespace, IMAGE, "Always"),
         "labels": {"a": "b"},
+        "digest": "sha256:1",
         "secret": "flowdeps-ml",
         "set_name": "team-a/ml",
         "imports": (),
@@ -42,6 +52,37 @@ def verify(*, namespace: str = "team-a", **changes: Any) -> Body:
     return verify_pod(**(given | changes))
 
 
+def build(*, namespace: str = "team-a", **changes: Any) -> Body:
+    given: dict[str, Any] = {
+        "name": "flowdeps-build-1",
+        "ref": ImageRef(namespace, IMAGE, "Always"),
+        "labels": {"a": "b"},
+        "digest": "sha256:1",
+        "secret": "flowdeps-ml",
+        "set_name": "team-a/ml",
+        "imports": (),
+        "names": ("alpha",),
+        "timeout_seconds": 300,
+        "settings": PodsConfig(),
+        "tag": "0123456789-abcdef0123",
+        "image_id": f"{IMAGE}@sha256:1",
+        "environments": ENVIRONMENTS,
+    }
+    return build_pod(**(given | changes))
+
+
+def mount(*, namespace: str = "team-a", **changes: Any) -> Body:
+    given: dict[str, Any] = {
+        "name": "flowdeps-mount-1",
+        "ref": ImageRef(namespace, IMAGE),
+        "labels": {"a": "b"},
+        "reference": f"registry.example.com/ready/team-a@sha256:{'0' * 64}",
+        "pull_secrets": ("registry",),
+        "settings": PodsConfig(),
+    }
+    return mount_pod(**(given | changes))
+
+
 def containers(body: Body) -> list[Body]:
     return [*body["spec"].get("initContainers", []), *body["spec"]["containers"]]
 
@@ -50,7 +91,10 @@ def env(container: Body) -> dict[str, Any]:
     return {entry["name"]: entry.get("value") for entry in container["env"]}
 
 
-@pytest.mark.parametrize("body", [probe(), verify()], ids=["probe", "verify"])
+ALL = [probe(), verify(), build(), mount()]
+
+
+@pytest.mark.parametrize("body", ALL, ids=["probe", "verify", "build", "mount"])
 def test_our_pods_keep_to_the_restricted_standard(body: Body) -> None:
     """Every control of Pod Security's restricted profile, and no token, in any namespace."""
     spec = body["spec"]
@@ -67,14 +111,14 @@ def test_our_pods_keep_to_the_restricted_standard(body: Body) -> None:
             "capabilities": {"drop": ["ALL"]},
             "seccompProfile": {"type": "RuntimeDefault"},
         }
-    allowed = {"configMap", "secret", "emptyDir"}
+    allowed = {"configMap", "secret", "emptyDir", "image"}
     assert all(set(volume) - {"name"} <= allowed for volume in spec["volumes"])
     assert spec["automountServiceAccountToken"] is False
     assert spec["enableServiceLinks"] is False
     assert not {"hostNetwork", "hostPID", "hostIPC", "serviceAccountName"} & set(spec)
 
 
-@pytest.mark.parametrize("body", [probe(), verify()], ids=["probe", "verify"])
+@pytest.mark.parametrize("body", ALL, ids=["probe", "verify", "build", "mount"])
 def test_our_pods_end_and_fit_a_quota(body: Body) -> None:
     """Nothing is restarted, there is a deadline, and every container says what it needs."""
     assert body["spec"]["restartPolicy"] == "Never"
@@ -82,9 +126,8 @@ def test_our_pods_end_and_fit_a_quota(body: Body) -> None:
     for container in containers(body):
         for part in ("requests", "limits"):
             assert set(container["resources"][part]) == {"cpu", "memory"}
-        assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"] or container[
-            "name"
-        ] == "flowdeps-install"
+        writes = container["name"] not in {"flowdeps-install", "flowdeps-mount"}
+        assert ("/tmp" in [one["mountPath"] for one in container["volumeMounts"]]) == writes
 
 
 def test_the_configuration_says_where_and_as_whom_our_pods_run() -> None:
@@ -99,7 +142,8 @@ def test_the_configuration_says_where_and_as_whom_our_pods_run() -> None:
         annotations={"sidecar.istio.io/inject": "false"},
     )
     given: Body = {"settings": settings, "ref": ImageRef("team-a", IMAGE, user=(1000, None))}
-    for body in (probe(**given), verify(**given, env=[PROXY])):
+    mounted = mount(**given, pull_secrets=("registry",))
+    for body in (probe(**given), verify(**given, env=[PROXY]), build(**given), mounted):
         spec = body["spec"]
         assert spec["nodeSelector"] == {"pool": "flows"}
         assert spec["tolerations"] == [{"key": "flows", "operator": "Exists"}]
@@ -109,8 +153,8 @@ def test_the_configuration_says_where_and_as_whom_our_pods_run() -> None:
         assert spec["securityContext"]["runAsUser"] == 1000
         assert "runAsGroup" not in spec["securityContext"]
         assert all(one["resources"] == {"limits": {"memory": "1Gi"}} for one in containers(body))
-    [install] = verify(env=[PROXY])["spec"]["initContainers"]
-    assert PROXY in install["env"]
+    for body in (verify(env=[PROXY]), build(env=[PROXY])):
+        assert PROXY in body["spec"]["initContainers"][0]["env"]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +169,7 @@ def test_the_configuration_says_where_and_as_whom_our_pods_run() -> None:
 def test_our_pods_run_as_runs_do_but_never_as_root(user: Any, ours: Any) -> None:
     """The group is that of runs too, also where it is the root group, which is allowed."""
     ref = ImageRef("team-a", IMAGE, user=user)
-    for body in (probe(ref=ref), verify(ref=ref)):
+    for body in (probe(ref=ref), verify(ref=ref), build(ref=ref), mount(ref=ref)):
         context = body["spec"]["securityContext"]
         assert (context["runAsUser"], context.get("runAsGroup")) == ours
 
@@ -153,6 +197,15 @@ def test_the_lock_is_installed_as_a_run_installs_it() -> None:
     assert env(container)["PYTHONPATH"] == path
     [site] = [one for one in container["volumeMounts"] if one["name"] == "flowdeps-site"]
     assert site["readOnly"] is True
+
+
+@pytest.mark.parametrize("make", [verify, build])
+def test_a_pod_tries_the_lock_that_it_is_made_for(make: Callable[..., Body]) -> None:
+    """Its ConfigMap may be written by others meanwhile; runs install what is in theirs."""
+    [install, *_] = make(digest="sha256:2")["spec"]["initContainers"]
+    assert env(install)["FLOWDEPS_LOCK"] == "sha256:2"
+    [ours] = pod_of(merge(pool(), fragment()))["initContainers"]
+    assert "FLOWDEPS_LOCK" not in env(ours)
 
 
 def test_only_the_install_container_sees_the_credentials() -> None:
@@ -194,3 +247,78 @@ def test_given_imports_take_the_place_of_the_packages(
 def test_the_results_mark_is_the_one_that_the_script_prints() -> None:
     """The operator finds the line that the script ends with."""
     assert f'RESULT_MARK = "{VERIFY_RESULT}"' in script("verify")
+
+
+def test_a_build_is_a_trial_whose_install_container_makes_an_environment() -> None:
+    """All else of these containers is the same, so that what is packed is what was tried; only the
+    time is longer."""
+    build_spec, verify_spec = build()["spec"], verify()["spec"]
+    install, tried = build_spec["initContainers"]
+    assert install["env"].pop() == {"name": "FLOWDEPS_BUILD", "value": "1"}
+    [theirs] = verify_spec["initContainers"]
+    assert install == theirs
+    [verifies] = verify_spec["containers"]
+    assert {**tried, "env": tried["env"][:-1]} == {**verifies, "env": verifies["env"][:-1]}
+    assert int(env(tried)["FLOWDEPS_TIMEOUT"]) > int(env(verifies)["FLOWDEPS_TIMEOUT"])
+    assert build_spec["activeDeadlineSeconds"] > verify_spec["activeDeadlineSeconds"]
+    assert "FLOWDEPS_BUILD" not in json.dumps(verify_spec["initContainers"][0]["env"])
+
+
+def test_what_packs_has_the_operators_image_and_changes_nothing() -> None:
+    """It reads the tree and the lock, and is told what to call it. Nothing that was in the flow's
+    image is where its own program is, nor where that keeps what it works with."""
+    spec = build()["spec"]
+    [pack] = spec["containers"]
+    assert (pack["image"], pack["args"]) == (OURS, ["pack", "--tree=/environment"])
+    assert "command" not in pack
+    assert env(pack) == {
+        "FLOWDEPS_REPOSITORY": "registry.example.com/ready/team-a",
+        "FLOWDEPS_TAG": "0123456789-abcdef0123",
+        "FLOWDEPS_IMAGE": IMAGE,
+        "FLOWDEPS_IMAGE_ID": f"{IMAGE}@sha256:1",
+        "FLOWDEPS_PLAIN_HTTP": "",
+    }
+    mounts = {one["mountPath"]: (one["name"], one.get("readOnly")) for one in pack["volumeMounts"]}
+    assert mounts == {
+        "/environment": ("flowdeps-site", True),
+        "/etc/flowdeps": ("flowdeps-lock", True),
+        "/etc/flowdeps-registry": ("flowdeps-registry", True),
+        "/tmp": ("flowdeps-pack-tmp", None),
+    }
+    assert "flowdeps-pack-tmp" not in json.dumps(spec["initContainers"])
+
+
+def test_only_what_packs_sees_the_credentials_of_the_registry() -> None:
+    """The flow's image never does; and what packs does not see those of the index. A Secret that
+    is missing keeps no pod waiting."""
+    spec = build()["spec"]
+    assert "flowdeps-registry" not in json.dumps(spec["initContainers"])
+    assert "flowdeps-credentials" not in json.dumps(spec["containers"])
+    assert {"name": "flowdeps-registry", "secret": {"secretName": "push", "optional": True}} in (
+        spec["volumes"]
+    )
+    without = build(environments=replace(ENVIRONMENTS, push_secret="", plain_http=True))["spec"]
+    assert "flowdeps-registry" not in json.dumps(without)
+    assert env(without["containers"][0])["FLOWDEPS_PLAIN_HTTP"] == "1"
+
+
+def test_nothing_is_filled_in_where_a_build_is_told_of_its_image() -> None:
+    """Kubernetes puts a variable in place of "$(...)", and makes one "$" of two."""
+    [pack] = build(image_id="$(FLOWDEPS_TAG)$")["spec"]["containers"]
+    assert env(pack)["FLOWDEPS_IMAGE_ID"] == "$$(FLOWDEPS_TAG)$$"
+
+
+def test_an_environment_is_mounted_where_a_run_has_it(tmp_path: Path) -> None:
+    """Read-only; the container ends well only where there is one."""
+    [container] = mount()["spec"]["containers"]
+    [mounted] = container["volumeMounts"]
+    assert mounted == {"name": "flowdeps-site", "mountPath": "/opt/flowdeps", "readOnly": True}
+    *shell, text = container["command"]
+    run = [*shell, text.replace("/opt/flowdeps", str(tmp_path))]
+    missing = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert (missing.returncode, missing.stdout) == (
+        1,
+        f"flowdeps: nothing is mounted at {tmp_path}\n",
+    )
+    (tmp_path / "manifest.json").touch()
+    assert subprocess.run(run, check=False).returncode == 0

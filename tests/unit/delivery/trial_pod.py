@@ -25,7 +25,14 @@ class Verdict:
         mark, _, text = self.lines[-1].partition(" ")
         assert mark == "flowdeps-verify:"
         found: dict[str, Any] = json.loads(text)
-        assert (self.code == 0) == found["ok"]
+        assert (self.code == 0) == found["ok"] == ("importSeconds" in found)
+        found.pop("importSeconds", None)
+        return found
+
+    @property
+    def seconds(self) -> float:
+        """How long the imports took."""
+        found: float = json.loads(self.lines[-1].partition(" ")[2])["importSeconds"]
         return found
 
     @property

@@ -10,11 +10,12 @@ from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.telemetry.metrics import Metrics
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.image import ImageRef
-from flowdeps.trials.images import Images
+from flowdeps.trials.images import Images, config_map, labels, sweep
 from flowdeps.trials.runner import Ended, Runner
 from tests.unit.reconcile.simulation import MemoryCluster
 
 IMAGE = "registry.example.com/flows:1"
+PURPOSES = ("probe", "verify", "build", "mount")
 
 
 @pytest.mark.parametrize(
@@ -42,11 +43,29 @@ async def test_a_probe_that_fails_is_told_with_one_way_out(log: str, said: str) 
     assert caught.value.message == f"{IMAGE} can't be looked at: {said}"
 
 
+async def test_what_a_killed_operator_left_is_swept_up() -> None:
+    """Pods of every purpose, and the locks of those that have one; what is waited for stays."""
+    memory = MemoryCluster()
+    cluster = cast("Cluster", memory)
+    made = [f"flowdeps-{purpose}-{digest}" for purpose in PURPOSES for digest in ("old", "new")]
+    for name in made:
+        purpose = name.split("-")[1]
+        meta = {"namespace": "flows", "name": name, "labels": labels(purpose)}
+        await cluster.create_pod({"metadata": meta, "spec": {"containers": []}, "status": {}})
+        if purpose in {"verify", "build"}:
+            where = {"namespace": "flows", "name": name}
+            await cluster.apply_config_map(config_map(where, purpose=purpose, data={}))
+    running = [("flows", name) for name in made if name.endswith("new")]
+    await sweep(cluster, namespaces=[], running=running, images=[])
+    assert sorted(memory.pods.pods) == sorted(running)
+    assert {name for _, name in memory.maps} == {"flowdeps-verify-new", "flowdeps-build-new"}
+
+
 class Fails(Runner):
     """Pods whose end is known."""
 
     def __init__(self, ended: Ended) -> None:
         self._ended = ended
 
-    async def run(self, body: object) -> Ended:  # noqa: ARG002
+    async def run(self, body: object, *, also: str = "") -> Ended:  # noqa: ARG002
         return self._ended

@@ -7,7 +7,9 @@ usercustomize.py, for another sitecustomize may come first. The install script w
     /opt/flowdeps/manifest.json    "pythonPath": what the image itself has as PYTHONPATH, if
                                    anything; and where packages were installed, "python": for which
                                    interpreter; where a set was chosen, "set", "image" and "base":
-                                   what of the image its lock builds on
+                                   what of the image its lock builds on; in an environment, which
+                                   was made before the run and maybe for another image, "built",
+                                   "lock", "machine", "libc", and "places": directories of Python
     /opt/flowdeps/site             the packages, if there are any
 
 The order is then: the PYTHONPATH of template or image, Python's own modules, the set, the image's
@@ -30,6 +32,10 @@ HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BOOT, SITE, LINKS = (os.path.join(HOME, name) for name in ("boot", "site", "image"))
 DONE = "FLOWDEPS_BOOT"  # what was done or said once for all processes of a tree
 NAMES = ("sitecustomize", "usercustomize")
+MOVED = (
+    "if its tag has moved, start the run again once flowdeps has looked at it anew "
+    "(images.recheck), or name it by its digest"
+)
 
 
 def main(name: str) -> None:
@@ -61,6 +67,11 @@ def boot(about: "dict[str, Any]") -> None:
     theirs = without_ours(given or "", about.get("pythonPath"))
     arrange(given or "", theirs or "")
     python = about.get("python")
+    if "built" in about:
+        if os.environ.get("FLOWDEPS_SET") == "none":
+            python = None
+        elif once("built"):
+            check_made_for(about)
     if python is None:
         if theirs is not None and given is not None:
             os.environ["PYTHONPATH"] = theirs
@@ -159,6 +170,42 @@ def add_packages() -> None:
         os.environ["PATH"] = path + os.pathsep + scripts
 
 
+def check_made_for(about: "dict[str, Any]") -> None:
+    """End the process if an environment is not for this run, its node or its image."""
+    python, name, image = about["python"], about["set"], about["image"]
+    lock, machine = os.environ.get("FLOWDEPS_LOCK"), os.uname().machine
+    if lock and lock != about["lock"]:
+        end(
+            f"the packages that are mounted are those of {name} by the lock {about['lock'][:19]}, "
+            f"and this run is to have {lock[:19]}: start the run again; if that does not help, see "
+            "who else writes the ConfigMap flowdeps-environments"
+        )
+    made = f"the packages of {name} were made ready for {image}"
+    if machine != about["machine"]:
+        end(f"{made} on {about['machine']}, this node is {machine}: run the flow on another node")
+    if not is_this(python) and not all(map(os.path.exists, about["places"])):
+        ours = f"the Python {python['version']} of {python['prefix']}"
+        end(f"{made}, with {ours}, which this image lacks: {MOVED}")
+    if release(about["libc"]) > release(libc()):
+        here = libc() or "another C library"
+        end(f"{made}, with {about['libc']}; this image has {here}: {MOVED}")
+
+
+def libc() -> str:
+    known = "CS_GNU_LIBC_VERSION" in os.confstr_names
+    return (os.confstr("CS_GNU_LIBC_VERSION") if known else None) or ""
+
+
+def release(text: str) -> "list[int]":
+    """Return the numbers of a version such as ``glibc 2.36``."""
+    return [int(part) for part in text.rpartition(" ")[2].split(".") if part.isdigit()]
+
+
+def end(text: str) -> None:
+    say(text)
+    os._exit(1)
+
+
 def check(about: "dict[str, Any]") -> None:
     """End the process if the image lacks what the lock builds on; what it has besides is fine.
 
@@ -186,12 +233,11 @@ def check(about: "dict[str, Any]") -> None:
     if os.environ.get("EXTRA_PIP_PACKAGES"):
         say(f"warning: {differs} (EXTRA_PIP_PACKAGES?), which nobody has tried")
         return
-    say(
+    end(
         f"{differs}: run the flow in {image} with its packages as they are (an entrypoint, a "
         "command or PYTHONPATH may change them), or name an image with these in python.image of "
-        f"{lock}"
+        f"{lock}" + (f"; {MOVED}" if "built" in about else "")
     )
-    os._exit(1)
 
 
 def installed() -> "dict[str, str]":

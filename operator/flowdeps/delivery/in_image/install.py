@@ -25,7 +25,8 @@ volume):
 
 FLOWDEPS_SET names the set, FLOWDEPS_EXTRAS packages beside it (see ``extras``), FLOWDEPS_INDEX the
 indexes to take these from where there is no set. FLOWDEPS_BEYOND tells of lists of the run whose
-items its pod was not all given.
+items its pod was not all given. FLOWDEPS_BUILD makes an environment, for runs that have no such
+container: without extras, with bytecode, the same tree each time.
 The last line it prints begins with "flowdeps:" and says how it ended. It exits with 0 or 1.
 """
 
@@ -37,6 +38,7 @@ import py_compile
 import re
 import shutil
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,6 +46,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from flowdeps.delivery.in_image.bytecode import compile_all
 from flowdeps.delivery.in_image.extras import install_extras, requirements
 from flowdeps.delivery.in_image.installer import (
     CREDENTIALS,
@@ -74,13 +77,16 @@ Distributions = dict[str, metadata.Distribution]
 def main() -> int:
     os.umask(0o022)  # the flow may run as another user
     key = os.environ.get("FLOWDEPS_SET", "")
+    builds = bool(os.environ.get("FLOWDEPS_BUILD"))
     try:
         clean("site", "image", "boot", "tmp")  # a restarted pod begins again
         for name in ("lock.json", "manifest.json"):
             (HOME / name).unlink(missing_ok=True)
         link_image_path(python_path())
-        done, about = install(key)
+        done, about = install(key, builds=builds)
         write_boot(about)
+        if builds:
+            compile_all([HOME / "boot", HOME / "site"])
         say(done)
     except InstallError as error:
         say(str(error))
@@ -93,13 +99,13 @@ def main() -> int:
     return 0
 
 
-def install(key: str) -> tuple[str, dict[str, Any]]:
+def install(key: str, *, builds: bool) -> tuple[str, dict[str, Any]]:
     """Install the set and the extras; return the last line to print, and what ``boot`` is told."""
     started = time.monotonic()
     check_complete(os.environ.get("FLOWDEPS_BEYOND"))
     variable = os.environ.get("FLOWDEPS_EXTRAS_VARIABLE", "extra_py_deps")
     with errors_of(variable):
-        extras = requirements(os.environ.get("FLOWDEPS_EXTRAS", ""))
+        extras = requirements("" if builds else os.environ.get("FLOWDEPS_EXTRAS", ""))
     lock, text = read_lock(key) if key != "none" else (None, "")
     if lock is None and not extras:
         return "no dependency set chosen: the flow sees the packages of its image", {}
@@ -120,6 +126,7 @@ def install(key: str) -> tuple[str, dict[str, Any]]:
             with errors_of(lock["set"]):
                 installer.install(pins, site, "--require-hashes")
             warn_of_shadows(lock, image, distributions([str(site)]))
+        about |= made_in(lock) if builds else {}
     if extras:
         installer = installer or Installer(index_urls(lock))
         known = {**image, **distributions([str(site)])}
@@ -127,6 +134,7 @@ def install(key: str) -> tuple[str, dict[str, Any]]:
             added = install_extras(extras, known=known, installer=installer, target=site)
         report_extras(variable, added, place="the image" if lock is None else "the lock")
     leave_out(site)
+    (site / ".lock").unlink(missing_ok=True)  # uv's
     site.rename(HOME / "site")
     if lock is None:
         done = "no dependency set chosen: the flow sees the packages of its image and its extras"
@@ -177,6 +185,18 @@ def python() -> dict[str, str]:
     }
 
 
+def made_in(lock: dict[str, Any]) -> dict[str, Any]:
+    """Return what ``boot`` compares with the run, its image and its node."""
+    places = [python()["prefix"], *(sysconfig.get_path(name) for name in ("stdlib", "purelib"))]
+    return {
+        "built": "1",
+        "lock": lock["digest"],
+        "machine": os.uname().machine,
+        "libc": os.confstr("CS_GNU_LIBC_VERSION") if libc() == "glibc" else "",
+        "places": [one for one in places if os.path.isdir(one)],  # noqa: PTH112
+    }
+
+
 def write_boot(about: dict[str, Any]) -> None:
     """Write what the flow's interpreter begins with, compiled, and what that has to know."""
     if "PYTHONPATH" in os.environ:
@@ -187,8 +207,9 @@ def write_boot(about: dict[str, Any]) -> None:
         file = HOME / "boot" / f"{name}.py"
         file.parent.mkdir(exist_ok=True)
         file.write_text(BOOT, "utf-8")
-        unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
-        py_compile.compile(str(file), doraise=True, invalidation_mode=unchecked)
+        if "built" not in about:  # else it is compiled with the packages
+            unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
+            py_compile.compile(str(file), doraise=True, invalidation_mode=unchecked)
 
 
 def index_urls(lock: dict[str, Any] | None) -> list[str]:

@@ -27,7 +27,8 @@ VERSIONS = 10  # that may take each other's place while one is read
 def read_lock(key: str) -> tuple[dict[str, Any], str]:
     """Return the lock that is mounted for the chosen key: lock.json, and the text of the pins.
 
-    Raises InstallError.
+    Where FLOWDEPS_LOCK has the digest of a lock, it has to be that one: a pod that tries a lock may
+    try no other. Raises InstallError.
     """
     files = read_files()
     if "lock.json" not in files:
@@ -43,6 +44,11 @@ def read_lock(key: str) -> tuple[dict[str, Any], str]:
             f'the lock of "{key}" is damaged: its text is not the one that it was made with. '
             "flowdeps writes it anew within minutes: start the run again; if that does not help, "
             "see who else writes the ConfigMap"
+        )
+    if os.environ.get("FLOWDEPS_LOCK") not in {None, "", lock["digest"]}:
+        raise InstallError(
+            f'the lock of "{key}" is another one than this pod is to try: see who else writes its '
+            "ConfigMap"
         )
     return lock, text
 

@@ -12,10 +12,11 @@ does: as a program of the image's, with the same variables and working directory
     FLOWDEPS_NAMES      packages, a JSON list
     FLOWDEPS_TIMEOUT    seconds for installation and imports together
 
-The last line begins with "flowdeps-verify:" and holds JSON: {"ok": true}, with a list "notes" where
-people should know more; or what failed: {"ok": false, "module": "foo", "error": "ImportError:
-libfoo.so.1: cannot open ..."}, or {"ok": false, "clashes": [{"kind": "hides", "module": "foo",
-"ours": "foo-full 1.0", "theirs": "foo-least 1.0", "leave": ["foo-full", "foo-least"]}]}.
+The last line begins with "flowdeps-verify:" and holds JSON: {"ok": true, "importSeconds": 1.23},
+with a list "notes" where people should know more; or what failed: {"ok": false, "module": "foo",
+"error": "ImportError: libfoo.so.1: cannot open ..."}, or {"ok": false, "clashes": [{"kind":
+"hides", "module": "foo", "ours": "foo-full 1.0", "theirs": "foo-least 1.0", "leave": ["foo-full",
+"foo-least"]}]}.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ ENGINE = "prefect.engine"
 # Notes each module before it is imported: whatever ends the interpreter, the last one is to blame.
 # A run's program is in the image's directory of programs, which PYTHONSAFEPATH keeps off the path.
 IMPORTER = """\
-import importlib, json, os, sys, traceback
+import importlib, json, os, sys, time, traceback
 programs, notes, *modules = sys.argv[1:]
 sys.argv[1:] = []
 if os.path.realpath(sys.path[0]) == os.path.realpath(os.path.dirname(__file__)):
@@ -63,8 +64,10 @@ def note(**what):
 def line(error):
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
 note(path=[*map(str, sys.path)])
+began = time.monotonic()
 for module in modules:
-    note(module=module)
+    begun = {"module": module, "after": time.monotonic() - began}
+    note(**begun)
     try:
         importlib.import_module(module)
     except BaseException as error:
@@ -73,25 +76,25 @@ for module in modules:
         while first.__cause__ or (first.__context__ and not first.__suppress_context__):
             first = first.__cause__ or first.__context__
         why = line(error) if first is error else f"{line(error)} (from {line(first)})"
-        note(module=module, error=why)
+        note(**begun, error=why)
         os._exit(1)
-note(done=True)
+note(done=time.monotonic() - began)
 os._exit(0)
 """
 
 
 class ImportFailedError(Exception):
-    """An import that failed: at which module, and why."""
+    """An import that failed: at which module, why, and after how many seconds of others."""
 
-    def __init__(self, module: str, error: str) -> None:
+    def __init__(self, module: str, error: str, after: float) -> None:
         super().__init__(error)
-        self.module = module
+        self.module, self.after = module, after
 
 
 def main() -> int:
     result: dict[str, object]
     try:
-        path = begin([])
+        path, _ = begin([])
         describe(path)
         result = verdict(path)
     except ImportFailedError as error:
@@ -117,13 +120,14 @@ def verdict(path: list[str]) -> dict[str, object]:
     refused = [vars(one) for one in found if not one.is_meant(shadow)]
     if refused:
         return {"ok": False, "clashes": refused}
+    seconds = 0.0
     modules, untried = wanted({**image, **lock}, path)
     if modules or untried:
         moved = {name for name in lock if name in image and is_other(lock[name], image[name])}
         moved |= {one.theirs.split()[0] for one in found}
         theirs = {name: one for name, one in image.items() if name not in lock}
         others = [*dependants(theirs, moved, path), *([ENGINE] if "prefect" in image else [])]
-        import_as_a_run(modules, list(dict.fromkeys(others)))
+        seconds = import_as_a_run(modules, list(dict.fromkeys(others)))
         say(f"imported {', '.join(modules) or 'nothing of the lock'}")
     notes = overtaken(modules, site=site, before=path[: path.index(site)] if site in path else [])
     data = [f"{name} ({place})" for name, one in lock.items() if (place := data_of(one))]
@@ -137,7 +141,8 @@ def verdict(path: list[str]) -> dict[str, object]:
         notes.append(f"not imported, as no module is among their files: {', '.join(untried)}")
     for note in notes:
         say(note)
-    return {"ok": True, **({"notes": notes} if notes else {})}
+    notes_if_any = {"notes": notes} if notes else {}
+    return {"ok": True, "importSeconds": round(seconds, 3), **notes_if_any}
 
 
 def is_in(entry: str, place: str) -> bool:
@@ -169,8 +174,8 @@ def wanted(installed: Installed, path: list[str]) -> tuple[list[str], list[str]]
     return list(dict.fromkeys(asked)), untried
 
 
-def import_as_a_run(modules: list[str], others: list[str]) -> None:
-    """Import the modules, then others that are the image's.
+def import_as_a_run(modules: list[str], others: list[str]) -> float:
+    """Import the modules, then others that are the image's; return how long that took.
 
     A lock that breaks what the image needs would fail runs. What cannot be imported without the
     lock either, here at least, proves nothing against it. Raises ImportFailedError.
@@ -178,13 +183,13 @@ def import_as_a_run(modules: list[str], others: list[str]) -> None:
     others = [one for one in others if one not in modules]
     while True:
         try:
-            begin([*modules, *others])
+            _, seconds = begin([*modules, *others])
         except ImportFailedError as error:
             if error.module not in others:
                 raise
             failed = error
         else:
-            return
+            return seconds
         manifest = json.loads((INSTALLED / "manifest.json").read_text("utf-8", "surrogateescape"))
         try:
             begin([failed.module], PYTHONPATH=manifest.get("pythonPath", ""))
@@ -192,13 +197,16 @@ def import_as_a_run(modules: list[str], others: list[str]) -> None:
             say(f"{failed.module} cannot be imported without the lock either: no fault of the lock")
             others = others[others.index(failed.module) + 1 :]  # those before it work with the lock
             if not others:
-                return
+                return failed.after
         else:
             raise failed
 
 
-def begin(modules: list[str], **variables: str) -> list[str]:
-    """Import the modules in a child process; return its search path. Raises ImportFailedError."""
+def begin(modules: list[str], **variables: str) -> tuple[list[str], float]:
+    """Import the modules in a child process; return its search path, and how long that took.
+
+    Raises ImportFailedError.
+    """
     with tempfile.TemporaryDirectory() as directory:
         notes, log = Path(directory, "notes"), Path(directory, "log")
         program = Path(directory, "bin", "run")
@@ -225,15 +233,16 @@ def begin(modules: list[str], **variables: str) -> list[str]:
             child.wait()
         lines = notes.read_text("utf-8").splitlines() if notes.exists() else []
         last = json.loads(lines[-1]) if lines else {}
-        if not last.get("done"):
+        if "done" not in last:
             tail = log.read_text("utf-8", "replace").splitlines()[-TAIL_LINES:]
             print("\n".join(f"  {line}" for line in tail), flush=True)
             if "module" not in last:  # a .pth file's code, or what else runs as Python starts
                 said = "".join(tail[-1:]).strip()[:400]
                 ended = ": ".join(filter(None, ["Python does not start", ended, said]))
-            raise ImportFailedError(last.get("module", ""), last.get("error", ended))
+            why = last.get("error", ended)
+            raise ImportFailedError(last.get("module", ""), why, last.get("after", 0.0))
         path: list[str] = json.loads(lines[0])["path"]
-        return path
+        return path, last["done"]
 
 
 def ending(code: int) -> str:
