@@ -32,7 +32,7 @@ NAMESPACE_LABEL = f"{GROUP}/namespace"
 REVISION_LABEL = f"{GROUP}/revision"
 PURPOSE_LABEL = f"{GROUP}/purpose"
 """On the pods of trials and their ConfigMaps: `probe`, `verify`, `build`, `mount` or, on kept
-facts, `image`."""
+facts, `image`; and `environments` on what an admission policy reads."""
 
 LOCK_LABELS = (MANAGED_BY_LABEL, SET_LABEL, NAMESPACE_LABEL, REVISION_LABEL)
 """Those of ConfigMaps with locks."""
@@ -99,6 +99,10 @@ MOUNT_CONTAINER = "flowdeps-mount"
 
 ENVIRONMENTS = "flowdeps-environments"
 """The ConfigMap by which an admission policy gives runs their environments."""
+ENVIRONMENTS_PURPOSE = "environments"
+"""Its purpose."""
+OWNER_ANNOTATION = f"{GROUP}/owner"
+"""The owner of the operator that writes it."""
 
 # In a cluster
 

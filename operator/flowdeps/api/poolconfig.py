@@ -65,6 +65,8 @@ class PoolConfig:
     variable: str = "dependency_set"
     extra_packages: bool = True
     """Whether a run may add packages of its own, unpinned."""
+    delivery: str = "Auto"
+    """How runs get their packages: `Auto`, `Install` or `Image`."""
     install: InstallConfig = field(default_factory=InstallConfig)
 
     def admits(self, namespace: str, *, jobs: Sequence[str]) -> bool:
@@ -140,6 +142,7 @@ def parse_pool(fields: Fields) -> PoolConfig:
         variable=fields.text("variable", limit=63, check=_check_choice),
         extra_packages=fields.text("extraPackages", check=rules.one_of("Allowed", "Forbidden"))
         != "Forbidden",
+        delivery=fields.text("delivery", check=rules.one_of("Auto", "Install", "Image")),
         install=_parse_install(fields.child("install")),
     )
 

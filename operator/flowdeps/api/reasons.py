@@ -269,6 +269,10 @@ class Reason(StrEnum):
         "The environment of the lock could not be made or pushed; runs install it meanwhile.",
         "the message says why; check `environments` in the operator's configuration, the registry,"
         " and the Secret `environments.pushSecretRef` in the set's namespace")
+    PULL_FAILED = ("PullFailed", _RETRIED,
+        "A node could not pull the environment for a run; runs that start now install the lock.",
+        "check that nodes reach the registry, and that the namespace of the runs has a pull secret"
+        " for it; the run that waits goes on once the pull works, or cancel it")
     RESOLVER_FAILED = ("ResolverFailed", _RETRIED,
         "uv failed, and no other reason fits.",
         "read the message, then the operator's log")

@@ -119,6 +119,9 @@ class PoolStatus:
     synced: bool
     namespaces: tuple[str, ...] = field(default=(), metadata={"limit": 32})
     """Where its jobs run, and the lock is kept."""
+    delivery: str = _text(16, shown_empty=False)
+    """How its runs get the packages: `Install` or `Image`; empty where there are no
+    environments."""
     message: str = _text(1024)
 
 

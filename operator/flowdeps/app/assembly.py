@@ -20,6 +20,7 @@ from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.reconcile.context import Context, Key, Resolve
+from flowdeps.reconcile.runs_namespace.deliveries import Mount
 from flowdeps.resolver.errors import ResolveError
 from flowdeps.resolver.resolve import Resolution, Resolver
 from flowdeps.scheduling.clock import Backoff, Clock, Jitter, loop_time
@@ -28,11 +29,12 @@ from flowdeps.scheduling.poller import Poller
 from flowdeps.scheduling.queue import Queue
 from flowdeps.scheduling.single_flight import SingleFlight
 from flowdeps.scheduling.tracking import RETRY, Failure
-from flowdeps.state.store import SetKey, Store
+from flowdeps.state.store import RunsKey, SetKey, Store
 from flowdeps.telemetry.metrics import Metrics, measured
 from flowdeps.trials.build import Builder
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.images import Images
+from flowdeps.trials.mount import mount
 from flowdeps.trials.runner import Runner
 from flowdeps.trials.verify import Verifier
 from flowdeps.vulnerabilities.load import Advisories
@@ -42,6 +44,10 @@ log = logging.getLogger(__name__)
 _WORKERS = 16
 _READS = 8
 """Sources that are read from the cluster at once. From Prefect as many as are in one request."""
+_MOUNTED = 10 * 365 * 86400.0
+"""Seconds for which an environment that a pod has mounted needs no other pod."""
+_MOUNT_AGAIN = Backoff(first=30.0, longest=3600.0)
+"""Pauses until a pod tries again to mount one."""
 _KEEP_RESOLUTION = 600.0
 """Seconds that a lock is kept for its trial."""
 _KEEP_VERIFICATION = 3600.0
@@ -77,6 +83,17 @@ def make_context(
     database = config.vulnerabilities.database
     retry = replace(RETRY, jitter=jitter)
     tracking: Any = {"call": queue.add, "to_failure": to_failure, "backoff": retry, "group": _group}
+
+    async def mounted(question: Mount, _known: bool | None) -> tuple[bool, float]:
+        await mount(
+            runner,
+            pods,
+            ref=question.image,
+            reference=question.reference,
+            pull_secrets=pods.image_pull_secrets,
+        )
+        return True, _MOUNTED
+
     return Context(
         config=config,
         store=Store(),
@@ -111,6 +128,10 @@ def make_context(
             **tracking,
         ),
         images=Poller(read=images.read, **tracking),
+        mounts=Poller(
+            read=mounted,
+            **{**tracking, "backoff": replace(_MOUNT_AGAIN, jitter=jitter)},
+        ),
         runner=runner,
         queue=queue,
         metrics=metrics,
@@ -163,8 +184,9 @@ def timed(resolver: Resolver, metrics: Metrics, *, clock: Clock = loop_time) -> 
 
 
 def _group(key: Key) -> str:
-    """Who takes turns: the namespace of a set; all pools together, as if they had one."""
-    return key.namespace if isinstance(key, SetKey) else ""
+    """Who takes turns: the namespace of a set, or of runs; all pools together, as if they
+    had one."""
+    return key.namespace if isinstance(key, SetKey | RunsKey) else ""
 
 
 async def _unset(_key: Key) -> float | None:

@@ -29,6 +29,7 @@ from flowdeps.clients.prefect.client import Pool, Pools
 from flowdeps.clients.prefect.errors import PoolsError
 from flowdeps.delivery.choice import find
 from flowdeps.delivery.kinds import for_type, remove
+from flowdeps.reconcile.runs_namespace.lines import is_environments, is_written_by
 from flowdeps.state.fragments import is_ours
 from flowdeps.state.locations import primary_location
 from flowdeps.state.reported import locations_to_search
@@ -150,13 +151,15 @@ class Cleanup:
                 yield one
         watched = self.config.watch_namespaces
         async for one in self.cluster.each_config_map(namespaces=watched, selector=_TRIALS):
-            if _is_named_by_us(one):
+            if _is_named_by_us(one) and not is_environments(one):
                 yield one
 
     def _is_for_us(self, one: Body) -> bool:
         watched = self.config.watch_namespaces
         if not _is_named_by_us(one):
             return False  # others may give their objects any label
+        if is_environments(one):
+            return is_written_by(self.config.owner, one)
         return not watched or one["metadata"]["labels"].get(NAMESPACE_LABEL) in watched
 
     async def _pod(self, meta: Body) -> None:

@@ -27,6 +27,9 @@ from flowdeps.clients.prefect.client import Pools
 from flowdeps.clients.prefect.errors import PoolsError
 from flowdeps.reconcile.context import Context, Key
 from flowdeps.reconcile.dependency_set.reconciler import SetReconciler
+from flowdeps.reconcile.runs_namespace.capability import looks
+from flowdeps.reconcile.runs_namespace.lines import is_environments
+from flowdeps.reconcile.runs_namespace.reconciler import RunsReconciler
 from flowdeps.reconcile.work_pool.reconciler import PoolReconciler
 from flowdeps.resolver.resolve import Resolver
 from flowdeps.scheduling.clock import Backoff
@@ -36,6 +39,7 @@ from flowdeps.state.store import (
     Body,
     ConfigMapView,
     PoolKey,
+    RunsKey,
     SetEntry,
     SetKey,
     view_config_map,
@@ -52,6 +56,9 @@ _WATCH_SECONDS = 60.0
 _OUTAGE_POLLS = 3
 _DATABASE_SECONDS = 60.0
 _ANEW_SECONDS = 60.0
+_LOOK_SECONDS = 300.0
+"""How often it is looked whether the cluster gives runs their environments."""
+_FIRST_LOOK_SECONDS = 10.0
 
 
 class Service:
@@ -61,6 +68,7 @@ class Service:
         self.context = context
         self._sets = SetReconciler(context)
         self._pools = PoolReconciler(context)
+        self._runs = RunsReconciler(context)
         self._elsewhere: set[str] = set()  # namespaces of jobs that no configuration names
         self._foreign: set[str] = set()
         self.health = Health(context)
@@ -122,7 +130,9 @@ class Service:
             loops.append(partial(self._follow, advisories))
         else:
             log.info("no vulnerabilities.database is configured: pins are not looked up")
-        async with asyncio.TaskGroup() as tasks:
+        if looks(self.context.config):
+            loops.append(self._look)
+        async with self._runs, asyncio.TaskGroup() as tasks:
             steady = (_without_end(loop) for loop in loops)
             running = [tasks.create_task(one) for one in (self.context.queue.run(), *steady)]
             await watch(self)
@@ -158,6 +168,9 @@ class Service:
         """One of our ConfigMaps was seen, changed or deleted."""
         self.health.last_event = self.context.queue.time()
         store, meta = self.context.store, body["metadata"]
+        if is_environments(body):
+            self._runs.see(body, gone=kind == "DELETED")
+            return
         known = store.config_maps.get((meta["namespace"], meta["name"]))
         if kind == "DELETED":
             if known is None or known.uid != meta["uid"]:
@@ -198,7 +211,13 @@ class Service:
         self._elsewhere |= {n for p in context.store.pools.values() for n in p.job_namespaces}
         context.store.begin_list()
         locks = each_lock(context.cluster, context.config, elsewhere=self._elsewhere)
-        config_maps = [view_config_map(body) async for body in locks]
+        config_maps: list[ConfigMapView] = []
+        environments: list[Body] = []
+        async for body in locks:
+            if is_environments(body):
+                environments.append({"metadata": body["metadata"]})
+            else:
+                config_maps.append(view_config_map(body))
         sets: list[Body] = []
         changed: set[SetKey] = set()
         try:
@@ -216,6 +235,7 @@ class Service:
                 self._requeue_includers(key)
             raise
         changed |= context.store.replace(sets=sets, config_maps=config_maps)
+        self._runs.see_all(environments)
         for key in sorted(changed):
             self._requeue_competitors(known.get(key), context.store.sets.get(key))
         self._requeue_next(*map(known.get, changed))
@@ -318,6 +338,16 @@ class Service:
             context.resolutions.tidy()
             await asyncio.sleep(every)
 
+    async def _look(self) -> None:
+        while True:
+            pause = _LOOK_SECONDS
+            try:
+                await self._runs.look()
+            except ClusterError as error:
+                log.info("can't find out whether runs may mount environments: %s", error)
+                pause = _FIRST_LOOK_SECONDS
+            await asyncio.sleep(pause)
+
     async def _follow(self, advisories: Advisories) -> None:
         context = self.context
         while True:
@@ -350,19 +380,20 @@ class Service:
     # Reconciles
 
     async def _handle(self, key: Key) -> float | None:
-        kind, name = ("set", str(key)) if isinstance(key, SetKey) else ("pool", key.name)
+        kind, name = _kind(key), str(key) if isinstance(key, SetKey) else _name(key)
         # To the end of the queue's task for this reconcile, which logs how it failed.
         enter(**{kind: name, "pass": uuid.uuid4().hex[:8]})
         with self.context.metrics.passes.labels(kind).time():
             if isinstance(key, SetKey):
                 return await self._sets.reconcile(key)
+            if isinstance(key, RunsKey):
+                return await self._runs.reconcile(key.namespace)
             return await self._pools.reconcile(key.name)
 
     def _failed(self, key: Key, error: Exception) -> None:
         if not isinstance(error, ClusterError | PoolsError):
             log.error("%s: a mistake in flowdeps", key, exc_info=error)
-        kind = "set" if isinstance(key, SetKey) else "pool"
-        self.context.metrics.failed_passes.labels(kind).inc()
+        self.context.metrics.failed_passes.labels(_kind(key)).inc()
 
     def _requeue_includers(self, key: SetKey) -> None:
         self.context.requeue(self.context.store.includers(key))
@@ -385,6 +416,20 @@ class Service:
         for entry in filter(None, entries):
             for name in sorted({entry.key.name, *(ref.key for ref in entry.pool_refs)}):
                 self.context.requeue_competitors(name, but=entry.key)
+
+
+def _name(key: PoolKey | RunsKey) -> str:
+    return key.name if isinstance(key, PoolKey) else key.namespace
+
+
+def _kind(key: Key) -> str:
+    match key:
+        case SetKey():
+            return "set"
+        case PoolKey():
+            return "pool"
+        case RunsKey():
+            return "runs"
 
 
 async def _without_end(loop: Callable[[], Awaitable[None]]) -> None:

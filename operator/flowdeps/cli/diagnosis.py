@@ -101,6 +101,9 @@ class Serving:
     """The revision that they get; empty: they get none."""
     problem: str = ""
     """Why they get none."""
+    delivery: str = ""
+    """How, by the operator's last word: `Install` or `Image`; empty where there are no
+    environments."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,6 +266,7 @@ def _serving(observed: Observed, status: SetStatus) -> Iterator[Serving]:
             config_map=mounted_name(pool.key, pool=pool.name),
             revision=revision,
             problem=problem,
+            delivery=pool.delivery if revision else "",
         )
 
 

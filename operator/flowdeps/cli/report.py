@@ -21,6 +21,8 @@ _HEADLINES = {
     "unseen": "has no status",
 }
 
+_WAYS = {"Image": ", in a ready environment", "Install": ", and install it"}
+"""What is said of how runs get a lock."""
 _EVENT = 150
 """Characters of an event: two lines of a terminal. A long one repeats what a condition says."""
 
@@ -87,6 +89,7 @@ def _in_service(found: Diagnosis, now: datetime) -> Iterator[str]:
         )
     for one in found.serving:
         gets = f"get {one.revision} from ConfigMap {one.config_map}"
+        gets = f"{gets}{_WAYS.get(one.delivery, '')}"
         gets = gets if one.revision else f"get nothing: {one.problem}"
         yield f'work pool "{one.pool}": runs that choose "{one.key}" {gets}'
 

@@ -21,6 +21,7 @@ from flowdeps.gather.sources import Content, SourceRef
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
+from flowdeps.reconcile.runs_namespace.deliveries import Deliveries, Mount
 from flowdeps.resolver.resolve import Resolution
 from flowdeps.scheduling.clock import Jitter
 from flowdeps.scheduling.poller import Poller
@@ -29,7 +30,7 @@ from flowdeps.scheduling.single_flight import SingleFlight
 from flowdeps.state.environment import Environment
 from flowdeps.state.fragments import Signature
 from flowdeps.state.locations import Claims, Location, admitted_pools
-from flowdeps.state.store import ConfigMapView, PoolKey, SetEntry, SetKey, Store
+from flowdeps.state.store import ConfigMapView, PoolKey, RunsKey, SetEntry, SetKey, Store
 from flowdeps.telemetry.metrics import Metrics
 from flowdeps.trials.build import Build, Builder
 from flowdeps.trials.image import Image, ImageRef
@@ -40,7 +41,7 @@ from flowdeps.vulnerabilities.matches import Vulnerability, find_vulnerabilities
 
 log = logging.getLogger(__name__)
 
-Key = SetKey | PoolKey
+Key = SetKey | PoolKey | RunsKey
 
 
 class Resolve(Protocol):
@@ -108,7 +109,8 @@ class Context:
     builder: Builder
     builds: SingleFlight[SetKey, Build, Environment, Reason]
     sources: Poller[SetKey, SourceRef, Content, Reason]
-    images: Poller[SetKey, ImageRef, Image, Reason]
+    images: Poller[Key, ImageRef, Image, Reason]
+    mounts: Poller[Key, Mount, bool, Reason]
     runner: Runner
     queue: Queue[Key]
     metrics: Metrics
@@ -117,6 +119,7 @@ class Context:
     """Of the cluster; empty where it is not known."""
     advisories: Advisories | None = None
     pool_states: dict[str, PoolState] = field(default_factory=dict)
+    deliveries: Deliveries = field(default_factory=Deliveries)
     removing: dict[SetKey, float] = field(default_factory=dict)
     """The sets that are being deleted, and since when we try, in queue time."""
     left: dict[SetKey, dict[tuple[str, str], float]] = field(default_factory=dict)
@@ -204,6 +207,7 @@ class Context:
     def forget(self, key: SetKey) -> None:
         """Do the same as `withdraw` for a set that is gone, and know nothing more of it."""
         self.left.pop(key, None)
+        self.deliveries.going.pop(key, None)
         self.withdraw(key)
 
     def withdraw(self, key: SetKey) -> None:
@@ -217,8 +221,8 @@ class Context:
     async def close(self) -> None:
         """Stop all that is being found out; pods are left to the next operator."""
         self.runner.closed = self.builder.runner.closed = True
-        asked = (self.resolutions, self.verifications, self.builds, self.sources, self.images)
-        for one in asked:
+        asked = (self.resolutions, self.verifications, self.builds, self.sources)
+        for one in (*asked, self.images, self.mounts):
             await one.close()
 
     def requeue(self, keys: Iterable[Key]) -> None:

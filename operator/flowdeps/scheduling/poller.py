@@ -42,6 +42,10 @@ class Poller(Tracker[K, T, V, R]):
             if tracked.task is None:
                 tracked.task = asyncio.create_task(self._begin(thing, tracked))
 
+    def needs(self, key: K) -> frozenset[T]:
+        """Return all things that `key` needs."""
+        return self._needs.get(key, frozenset())
+
     def get(self, thing: T) -> V | Failure[R] | None:
         """Return what a needed thing is; None: not known yet, its keys are called when it is."""
         return self._tracked[thing].known

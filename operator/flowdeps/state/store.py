@@ -26,6 +26,7 @@ from flowdeps.api.names import (
     LOCK_LABELS,
     NAMESPACE_LABEL,
     OURS,
+    PURPOSE_LABEL,
     REVISION_LABEL,
     SET_LABEL,
     choice_of,
@@ -38,7 +39,8 @@ from flowdeps.api.status import SetStatus, parse_status
 from flowdeps.state.kept import essentials, known_manifest
 from flowdeps.state.ranks import Ranks
 
-SELECTOR = f"{OURS},{SET_LABEL}"
+SELECTOR = f"{OURS},{PURPOSE_LABEL} notin (probe, verify, build, mount, image)"
+"""Selects the ConfigMaps of sets, and those that tell which runs get environments."""
 
 LOCK_FILE = "requirements.txt"
 MANIFEST_FILE = "lock.json"
@@ -72,6 +74,16 @@ class PoolKey:
 
     def __str__(self) -> str:
         return f"work pool {self.name}"
+
+
+@dataclass(frozen=True, order=True)
+class RunsKey:
+    """Names a namespace in which runs are."""
+
+    namespace: str
+
+    def __str__(self) -> str:
+        return f"runs in {self.namespace}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +189,7 @@ class Store:
     _by_pool: dict[str, set[SetKey]] = field(default_factory=lambda: defaultdict(set))
     _by_included: dict[SetKey, set[SetKey]] = field(default_factory=lambda: defaultdict(set))
     _by_holder: dict[SetKey, set[tuple[str, str]]] = field(default_factory=lambda: defaultdict(set))
+    _by_namespace: dict[str, dict[SetKey, int]] = field(default_factory=lambda: defaultdict(dict))
     _fresh: set[SetKey | tuple[str, str]] = field(default_factory=set)
     _gone: set[str] = field(default_factory=set)  # uids of sets
 
@@ -274,10 +287,12 @@ class Store:
         if known and not _newer(view.resource_version, known.resource_version):
             return None
         if known:
-            self._by_holder[known.holder].discard(where)
+            self._leave(known)
         self.config_maps[where] = view
         self._fresh.add(where)
         self._by_holder[view.holder].add(where)
+        there = self._by_namespace[view.namespace]
+        there[view.holder] = there.get(view.holder, 0) + 1
         if known is None or known.holder != view.holder:
             self._holders_changed(view, known)
         return view
@@ -290,9 +305,17 @@ class Store:
             return None
         del self.config_maps[where]
         self._fresh.add(where)
-        self._by_holder[view.holder].discard(where)
+        self._leave(view)
         self._holders_changed(view)
         return view
+
+    def _leave(self, view: ConfigMapView) -> None:
+        """Take a ConfigMap out of the look-ups."""
+        self._by_holder[view.holder].discard((view.namespace, view.name))
+        there = self._by_namespace[view.namespace]
+        there[view.holder] -= 1
+        if not there[view.holder]:
+            del there[view.holder]
 
     def _holders_changed(self, *views: ConfigMapView | None) -> None:
         for view in filter(None, views):
@@ -306,6 +329,10 @@ class Store:
     def held(self, key: SetKey) -> list[ConfigMapView]:
         """Return the ConfigMaps written for a set, wherever they are, by name."""
         return [self.config_maps[where] for where in sorted(self._by_holder.get(key, ()))]
+
+    def holders_in(self, namespace: str) -> list[SetKey]:
+        """Return the sets that have ConfigMaps in a namespace, in order."""
+        return sorted(self._by_namespace.get(namespace, ()))
 
     # Everything at once
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from flowdeps.locks.legible import legible, printable
 
-FIELDS = ("set", "pool", "pass", "pod", "image", "revision", "outcome", "seconds")
+FIELDS = ("set", "pool", "runs", "pass", "pod", "image", "revision", "outcome", "seconds")
 """The fields that a line may have beside its message, in this order."""
 
 _about: ContextVar[Mapping[str, str]] = ContextVar("about", default={})  # noqa: B039 - never changed

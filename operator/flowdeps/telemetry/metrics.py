@@ -114,7 +114,9 @@ class Metrics:
 
         # The operator
         self.passes = self._histogram(
-            "pass_seconds", "Seconds that a pass over a set or a pool took.", "kind"
+            "pass_seconds",
+            "Seconds that a pass over a set, a pool or a namespace of runs took.",
+            "kind",
         )
         self.failed_passes = self._counter(
             "pass_failures", "Passes that ended in an unexpected error and are retried.", "kind"

@@ -80,6 +80,7 @@ FULL: dict[str, Any] = {
             "workerPython": "3.12",
             "variable": "packages",
             "extraPackages": "Forbidden",
+            "delivery": "Image",
             "install": {
                 "resources": {"requests": {"cpu": "100m"}},
                 "securityContext": {"runAsNonRoot": True},
@@ -102,6 +103,7 @@ def test_each_field_arrives() -> None:
         worker_python="3.12",
         variable="packages",
         extra_packages=False,
+        delivery="Image",
         install=InstallConfig(
             resources={"requests": {"cpu": "100m"}},
             security_context={"runAsNonRoot": True},
@@ -508,6 +510,11 @@ _CPU, _FIRST = "pods.resources.limits.cpu", "pods.tolerations[0]"
             {"workPools": [{"name": "a", "extraPackages": "no"}]},
             "workPools[0].extraPackages",
             "Allowed or Forbidden",
+        ),
+        (
+            {"workPools": [{"name": "a", "delivery": "Volume"}]},
+            "workPools[0].delivery",
+            "Auto, Install or Image",
         ),
         ({"workPools": [None]}, "workPools[0]", "an empty item"),
         ({"workPools": [{"name": "a", "variable": "a-b"}]}, "workPools[0].variable", "'_'"),

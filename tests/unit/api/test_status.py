@@ -80,7 +80,9 @@ FULL = SetStatus(
         ),
     ),
     work_pools=(
-        PoolStatus(name="kubernetes", key="ml", synced=True, namespaces=("jobs",)),
+        PoolStatus(
+            name="kubernetes", key="ml", synced=True, namespaces=("jobs",), delivery="Image"
+        ),
         PoolStatus(name="other", key="ml", synced=False, message="not found; create it"),
     ),
     next_refresh_at=NOW,

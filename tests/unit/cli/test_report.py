@@ -53,6 +53,22 @@ def test_a_ready_set_fits_a_screen() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("delivery", "said"), [("Image", ", in a ready environment"), ("Install", ", and install it")]
+)
+def test_how_runs_get_their_packages_is_said(delivery: str, said: str) -> None:
+    """Where there are environments at all."""
+    read = Observed(
+        body=body(READY, pools=({**POOL, "delivery": delivery},)),
+        mounted=OURS,
+        offered={"k": ["ml"]},
+    )
+    found = diagnose(read, now=NOW)
+    text = " ".join(line.strip() for line in shown(found))
+    assert f"{mounted_name('ml', pool='k')}{said}" in text
+    assert to_json(found)["serving"][0]["delivery"] == delivery
+
+
 def test_the_environment_of_a_lock_is_shown_with_what_it_costs() -> None:
     """By its reference, which can be copied to a registry's tools; as JSON too."""
     reference = f"registry.example.com/flowdeps/flows@{DIGEST}"
@@ -182,6 +198,7 @@ def test_json_has_the_same_answer() -> None:
                 "configMap": mounted_name("ml", pool="k"),
                 "revision": "ml-aaaaaaaaaa",
                 "problem": "",
+                "delivery": "",
             }
         ],
         "lease": {

@@ -83,6 +83,7 @@ def _set(case: Case) -> Body:
         views=(),
         namespaces={name: ["jobs"] for name in states},
         states=states,
+        deliveries={},
         now=NOW,
     )
     return {**of.body, "status": status.to_dict()}

@@ -24,6 +24,8 @@ from flowdeps.api.config import parse_config
 from flowdeps.api.names import (
     INSTALL_CONTAINER,
     LOCK_VOLUME,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
     PACK_CONTAINER,
     PURPOSE_LABEL,
     SET_LABEL,
@@ -33,7 +35,7 @@ from flowdeps.api.names import (
 from flowdeps.api.reasons import Reason
 from flowdeps.app.assembly import make_context
 from flowdeps.app.service import Service
-from flowdeps.clients.kubernetes.client import Cluster
+from flowdeps.clients.kubernetes.client import Cluster, FailedPod, Node
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.prefect.client import Pool, Pools, Variable, Workers
 from flowdeps.clients.prefect.errors import PoolsError
@@ -44,6 +46,7 @@ from flowdeps.locks.request import LockRequest
 from flowdeps.locks.requirements import parse_requirement, requirement_name
 from flowdeps.resolver.errors import IndexUnavailableError, LimitExceededError, UnsatisfiableError
 from flowdeps.resolver.resolve import Resolution
+from flowdeps.state.store import SELECTOR
 from flowdeps.telemetry.metrics import Metrics
 from tests.support.faults import Gate
 from tests.unit.delivery.samples import pool as pool_template
@@ -93,6 +96,13 @@ class MemoryCluster:
         self.unlistable: set[str] = set()
         self.secrets: dict[tuple[str, str], Body] = {}
         self.pods = MemoryNode(self)
+        self.policies = {"flowdeps-environments"}
+        self.policy_error: ClusterError | None = None
+        self.nodes: dict[str, str] | None = {"node-1": "containerd://2.1.4"}
+        self.failures: list[FailedPod] = []
+        self.events_error: ClusterError | None = None
+        self._listeners: list[asyncio.Queue[FailedPod]] = []
+        self.asked_for: Counter[str] = Counter()
         self._version = 0
         self._made = 0
 
@@ -131,7 +141,24 @@ class MemoryCluster:
         """kubectl patch of a ConfigMap's data; of one that is immutable, nothing happens."""
         body = self.maps[namespace, name]
         if not body.get("immutable"):
-            self._store(self.maps, "map", {**body, "data": {**body["data"], **data}})
+            meta = body["metadata"]
+            ours = [one for one in meta.get("ours", ()) if one not in data]
+            changed = {"metadata": {**meta, "ours": ours}, "data": {**body["data"], **data}}
+            self._store(self.maps, "map", {**body, **changed})
+
+    def annotate_map(self, namespace: str, name: str, **annotations: str) -> None:
+        """kubectl annotate of a ConfigMap."""
+        body = self.maps[namespace, name]
+        meta = body["metadata"]
+        meta = {**meta, "annotations": {**meta.get("annotations", {}), **annotations}}
+        self._store(self.maps, "map", {**body, "metadata": meta})
+
+    def fail_pull(self, namespace: str, reference: str, *, why: str = "not found") -> None:
+        """What a kubelet says of a pod whose image it can't pull."""
+        text = f'Failed to pull image "{reference}": {why}'
+        self.failures.append(FailedPod(namespace, text, clock()))
+        for listener in self._listeners:
+            listener.put_nowait(self.failures[-1])
 
     def put_foreign_map(
         self,
@@ -177,6 +204,40 @@ class MemoryCluster:
         await self._turn()
         return self.uid
 
+    async def has_policy(self, name: str) -> bool:
+        await self._turn()
+        self.asked_for["has_policy"] += 1
+        if self.policy_error:
+            raise self.policy_error
+        return name in self.policies
+
+    async def each_node(self) -> AsyncIterator[Node]:
+        await self._turn()
+        self.asked_for["each_node"] += 1
+        if self.nodes is None:
+            raise ClusterError(403, "Forbidden", "may not list nodes")
+        for name, runtime in self.nodes.items():
+            yield Node(name, runtime, takes_pods=True)
+
+    async def failed_pods(self, namespace: str = "") -> AsyncIterator[FailedPod | None]:
+        await self._turn()
+        self.asked_for["failed_pods"] += 1
+        if self.events_error:
+            raise self.events_error
+        queue: asyncio.Queue[FailedPod] = asyncio.Queue()
+        self._listeners.append(queue)
+        try:
+            yield None
+            for event in list(self.failures):
+                if namespace in ("", event.namespace):
+                    yield event
+            while True:
+                event = await queue.get()
+                if namespace in ("", event.namespace):
+                    yield event
+        finally:
+            self._listeners.remove(queue)
+
     async def each_set(self, namespaces: Sequence[str] = ()) -> AsyncIterator[Body]:
         await self._turn()
         for body in [b for (n, _), b in self.sets.items() if not namespaces or n in namespaces]:
@@ -191,14 +252,11 @@ class MemoryCluster:
         await self._turn()
         if self.unlistable & set(namespaces):
             raise ClusterError(403, "Forbidden", "may not list")
-        of_sets = SET_LABEL in selector
-        purposes = "probe verify build image" if of_sets else selector.partition("in (")[2]
         found = [
             body
             for (namespace, _), body in self.maps.items()
             if not namespaces or namespace in namespaces
-            if (SET_LABEL in body["metadata"].get("labels", {})) == of_sets
-            if of_sets or body["metadata"].get("labels", {}).get(PURPOSE_LABEL, "-") in purposes
+            if _selects(selector, body["metadata"].get("labels", {}))
         ]
         for body in found:
             yield _copied(body)
@@ -226,7 +284,9 @@ class MemoryCluster:
                     422, "Invalid", "data: field is immutable when `immutable` is set"
                 )
             made["metadata"]["uid"] = known["metadata"]["uid"]
-            made["data"] = {**known["data"], **made["data"]}
+            others = known.get("data", {}).keys() - known["metadata"].get("ours", ())
+            made["data"] = {**{one: known["data"][one] for one in others}, **made["data"]}
+        made["metadata"]["ours"] = sorted(body["data"])
         return self._store(self.maps, "map", made)
 
     async def delete_config_map(
@@ -382,10 +442,20 @@ class MemoryCluster:
                 self._remove(self.maps, "map", key)
 
     def _tell(self, event: str, kind: str, body: Body) -> None:
-        unseen = kind == "map" and SET_LABEL not in body["metadata"].get("labels", {})
+        unseen = kind == "map" and not _selects(SELECTOR, body["metadata"].get("labels", {}))
         if unseen or kind == "secret":
             return  # not what the operator watches
         self.watch.tell(event, kind, _copied(body))
+
+
+def _selects(selector: str, labels: Mapping[str, str]) -> bool:
+    """Return whether a selector that is about our purposes selects an object by its labels."""
+    if labels.get(MANAGED_BY_LABEL) != MANAGED_BY:
+        return False
+    values = re.findall(r"[^\s,()]+", selector.rpartition("in (")[2])
+    if "notin" in selector:
+        return labels.get(PURPOSE_LABEL) not in values
+    return labels.get(PURPOSE_LABEL) in values if values else PURPOSE_LABEL in labels
 
 
 class MemoryWatch:
@@ -459,6 +529,8 @@ class MemoryNode:
         self.seconds = 8.0
         self.full: set[str] = set()
         self.instead: tuple[Body, str] | None = None
+        self.unpullable: set[str] = set()
+        """The environments that no pod can mount."""
         self.registry = MemoryRegistry()
         self.made: Counter[str] = Counter()
         self.most = self.most_builds = 0
@@ -495,7 +567,12 @@ class MemoryNode:
         image = self.images.get(container["image"])
         state: Body = {"waiting": {"reason": "ContainerCreating"}}
         phase = "Pending"
-        if image is None:
+        volumes = body["spec"].get("volumes", ())
+        references = {one["image"]["reference"] for one in volumes if "image" in one}
+        if lost := references & self.unpullable or ("*" in self.unpullable and references):
+            text = f'Failed to pull image "{min(lost)}": not found'
+            state = {"waiting": {"reason": "ErrImagePull", "message": text}}
+        elif image is None:
             state = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
         elif image.hangs:
             if virtual.now() - since >= body["spec"]["activeDeadlineSeconds"]:

@@ -239,6 +239,7 @@ def _status(
             if all(one.reason is not Reason.NOT_ADMITTED for one in state.verdicts.values())
         },
         states=states,
+        deliveries={},
         now=now,
     ).to_dict()
 

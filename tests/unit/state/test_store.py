@@ -454,3 +454,18 @@ def test_of_a_set_nothing_is_kept_that_is_not_read() -> None:
     assert found.meta.finalizers == (FINALIZER,)
     assert len(found.meta.annotations[REFRESH_REQUESTED_ANNOTATION]) == REQUEST_LIMIT
     assert len(repr(found)) < 16_384
+
+
+def test_the_sets_with_config_maps_in_a_namespace_are_known() -> None:
+    """Until the last one of a set goes there, or passes to another set."""
+    store = Store()
+    store.put_config_map(config_map("flowdeps-a", namespace="jobs"))
+    store.put_config_map(config_map("flowdeps-b", namespace="jobs"))
+    assert store.holders_in("jobs") == [ML]
+    store.remove_config_map("jobs", "flowdeps-a", "uid-jobs-flowdeps-a")
+    assert store.holders_in("jobs") == [ML]
+    other = ("flows", "other")
+    store.put_config_map(config_map("flowdeps-b", namespace="jobs", version=2, holder=other))
+    assert store.holders_in("jobs") == [SetKey(*other)]
+    store.remove_config_map("jobs", "flowdeps-b", "uid-jobs-flowdeps-b")
+    assert store.holders_in("jobs") == store.holders_in("flows") == []

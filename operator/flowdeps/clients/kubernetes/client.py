@@ -3,11 +3,13 @@
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 from urllib.parse import quote
 
 from flowdeps.api.names import API_VERSION, GROUP, KIND, OURS, PLURAL, TRY
+from flowdeps.api.times import parse_time
 from flowdeps.clients.fence import Fence
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.kubernetes.login import Login, load, login_of, make_api
@@ -19,10 +21,35 @@ _SETS = (f"/apis/{API_VERSION}", PLURAL)
 _CONFIG_MAPS = ("/api/v1", "configmaps")
 _SECRETS = ("/api/v1", "secrets")
 _PODS = ("/api/v1", "pods")
+_EVENTS = ("/api/v1", "events")
+_POLICIES = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies"
+_BINDINGS = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings"
 _LEASES = ("/apis/coordination.k8s.io/v1", "leases")
 
 _NOTE_BYTES = 1024
+_MESSAGE_CHARACTERS = 4096
 _POD_META = ("name", "namespace", "uid", "labels", "ownerReferences", "creationTimestamp")
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of the cluster."""
+
+    name: str
+    runtime: str
+    """Its container runtime and the version of it, such as `containerd://2.1.4`."""
+    takes_pods: bool
+    """Whether pods of flows may come to it."""
+
+
+@dataclass(frozen=True)
+class FailedPod:
+    """An event about a pod that can't start."""
+
+    namespace: str
+    message: str
+    time: datetime | None
+    """When it was so last."""
 
 
 class Cluster:
@@ -107,6 +134,31 @@ class Cluster:
             return OURS in str(error)
         return False
 
+    async def has_policy(self, name: str) -> bool:
+        """Return whether there is a MutatingAdmissionPolicy of a name, and its binding.
+
+        Raises a ClusterError with 404 where the API server has no such policies.
+        """
+        for path in (_POLICIES, _BINDINGS):
+            try:
+                await self._to.request("GET", f"{path}/{quote(name, safe='')}")
+            except ClusterError as error:
+                if error.reason == "NotFound":  # else the path itself is unknown
+                    return False
+                raise
+        return True
+
+    async def each_node(self) -> AsyncIterator[Node]:
+        """Iterate over the nodes, a page at a time."""
+        async for body in self._to.each(["/api/v1/nodes"]):
+            info = (body.get("status") or {}).get("nodeInfo") or {}
+            yield Node(
+                name=str(body["metadata"]["name"]),
+                runtime=str(info.get("containerRuntimeVersion", "")),
+                takes_pods=info.get("operatingSystem") != "windows"
+                and not (body.get("spec") or {}).get("unschedulable"),
+            )
+
     # Sets
 
     async def list_sets(self, namespaces: Sequence[str] = ()) -> list[Body]:
@@ -172,10 +224,35 @@ class Cluster:
     async def list_events(self, namespace: str, uid: str) -> list[Body]:
         """Return the events about one object, no more than a page of them."""
         query = [("fieldSelector", f"involvedObject.uid={uid}"), ("limit", str(PAGE))]
-        path = _path(("/api/v1", "events"), namespace)
+        path = _path(_EVENTS, namespace)
         page = await self._to.request("GET", path, query=query)
         found: list[Body] = page["items"]
         return found
+
+    async def failed_pods(self, namespace: str = "") -> AsyncIterator[FailedPod | None]:
+        """Iterate over what kubelets say of pods that can't start, in one namespace or all, from
+        what they said in the last hour on.
+
+        None comes once the watch is there; it ends after some minutes.
+        """
+        [path] = _lists(_EVENTS, [namespace] if namespace else [])
+        selector = "reason=Failed,involvedObject.kind=Pod"
+        async for change in self._to.watch(path, selector=selector):
+            event = change.get("object") or {}
+            if not change:
+                yield None
+            elif change.get("type") == "ERROR":
+                code, reason = event.get("code"), str(event.get("reason", "Unknown"))
+                text = str(event.get("message", "the watch has ended"))
+                raise ClusterError(code if isinstance(code, int) else 500, reason, text)
+            elif change.get("type") in {"ADDED", "MODIFIED"}:
+                last = (event.get("series") or {}).get("lastObservedTime")
+                time = last or event.get("lastTimestamp") or event.get("eventTime")
+                yield FailedPod(
+                    namespace=str(event["metadata"]["namespace"]),
+                    message=str(event.get("message", ""))[:_MESSAGE_CHARACTERS],
+                    time=parse_time(time),
+                )
 
     # ConfigMaps and Secrets
 

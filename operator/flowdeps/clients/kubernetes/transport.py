@@ -13,7 +13,7 @@ seconds, then it fails without being sent, and the caller's own pauses go on fro
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,7 @@ ANSWER_BYTES = 32 * 2**20
 
 _FIRST_PAGE = 32
 _TIMEOUT_SECONDS = 30
+_WATCH_SECONDS = 600
 _TRIES = 4
 _PATIENCE_SECONDS = 10.0
 """How long a request waits, in all, for an API server that asks us to come back later."""
@@ -99,6 +100,56 @@ class Transport:
                 del page
                 if not token:
                     break
+
+    async def watch(self, path: str, *, selector: str) -> AsyncIterator[Body]:
+        """Iterate over what happens to objects, by fields: first over all that there are.
+
+        An empty object comes before, once the watch is there. It ends after some minutes.
+        """
+        query = [("watch", "true"), ("fieldSelector", selector)]
+        query += [("timeoutSeconds", str(_WATCH_SECONDS))]
+        start, what = self.clock(), f"GET {path}"
+        await self._wait(what, until=start + _PATIENCE_SECONDS)
+        try:
+            async with self._open(path, query) as response:
+                self.observe("GET", str(response.status), self.clock() - start)
+                if response.status != 200:
+                    raise refusal(response.status, await response.content.read(2**16), what=what)
+                yield {}
+                data = bytearray()
+                async for part in response.content.iter_any():
+                    data += part
+                    if b"\n" in part:  # the end of an event, which may be long
+                        *lines, data = data.split(b"\n")
+                        for line in lines:
+                            yield _parse(bytes(line), what=what)
+                    if len(data) > ANSWER_BYTES:
+                        raise TooLongError(f"{what} brought more than {ANSWER_BYTES} bytes at once")
+        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:  # noqa: UP041
+            cause = str(error) or type(error).__name__
+            raise ClusterError(0, "Unreachable", f"the watch has ended: {cause}") from None
+
+    @asynccontextmanager
+    async def _open(self, path: str, query: Query) -> AsyncIterator[Any]:
+        """A request whose answer is read as it comes; with a login that was read anew if needed."""
+        for again in (True, False):
+            request = await self.api.param_serialize(
+                "GET",
+                path,
+                query_params=list(query),
+                header_params={"Accept": _JSON},
+                auth_settings=["BearerToken"],
+            )
+            answer = await self.api.call_api(
+                *request, _request_timeout=_WATCH_SECONDS + _TIMEOUT_SECONDS
+            )
+            async with answer.response as response:
+                if response.status == 401 and again:
+                    await load(self.api.configuration)
+                    continue
+                yield response
+                response.close()  # nobody reads the rest of it
+                return
 
     async def apply(self, path: str, body: Body) -> Body:
         """Apply an object server-side; returns it as the server now has it."""

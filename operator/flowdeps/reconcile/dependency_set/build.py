@@ -68,7 +68,7 @@ def _build(context: Context, progress: Progress) -> Outcome:
     progress.environment = _known(context, progress, record, inputs.image)
     if progress.environment is None:
         return _ask(context, progress, record, inputs, inputs.image)
-    return _built(progress.environment)
+    return built_outcome(progress.environment)
 
 
 def built_before(progress: Progress) -> Outcome:
@@ -84,7 +84,7 @@ def built_before(progress: Progress) -> Outcome:
         unknown = before.status == "Unknown"
         return Outcome(before.status != "False", reason, before.message, unknown=unknown)
     if record and record.environment:
-        return _built(record.environment)
+        return built_outcome(record.environment)
     return _withdrawn(progress)
 
 
@@ -99,7 +99,8 @@ def _never(why: str) -> Outcome:
     return Outcome.done(Reason.NOT_BUILT, text, unknown=True)
 
 
-def _built(environment: Environment) -> Outcome:
+def built_outcome(environment: Environment) -> Outcome:
+    """Return what is said where there is an environment."""
     return Outcome.done(Reason.BUILT, f"{environment.reference} is for {environment.image}")
 
 
@@ -157,7 +158,7 @@ def _ask(
     answer = context.builds.ask(entry.key, question, find)
     if isinstance(answer, Environment):
         progress.environment = answer
-        return _built(answer)
+        return built_outcome(answer)
     again = max(1.0, answer.until - context.queue.time()) if answer else None
     about = f"{record.short} in {name}"
     if answer and answer.message:

@@ -63,6 +63,8 @@ async def remove(context: Context, entry: SetEntry) -> float | None:
             f"could not take the set out of {', '.join(waiting)} within {GIVE_UP / 60:.0f} minutes;"
             " its key is removed when Prefect answers, and takes a template, again"
         )
+    if not late and context.deliveries.serves(entry.key):
+        return _RETRY_SECONDS  # first no run is told of an environment of it
     try:
         await delete_all(context, entry.key)
     except ClusterError as error:

@@ -75,19 +75,14 @@ class OperatorLookup:
             state = context.pool_states.get(pool)
             if state is None or self.key not in state.verdicts:
                 return Outcome.waits(Reason.PENDING, "waits until the work pool was read")
-        seen = [view for view in self.pools().values() if view.image]
-        seen.sort(key=lambda view: view.by_worker)  # what a pool names comes first
+        seen = _with_images(context, self.entry)
         name = spec.python.image or (seen[0].image if seen else None)
         if name is None:
             if unseen:
                 text = "waits until the work pool was read, for its image"
                 return Outcome.waits(Reason.PENDING, text)
             return None
-        like = next((view for view in seen if view.image == name), seen[0] if seen else None)
-        if like is None:
-            return ImageRef(self.key.namespace, name)
-        policy = like.pull_policy if like.image == name else None
-        return ImageRef(self.key.namespace, name, policy, like.user)
+        return named_image(context, self.entry, name)
 
     def need_image(self, ref: ImageRef | None) -> None:
         self.context.images.need(self.key, frozenset({ref} if ref else ()))
@@ -98,3 +93,20 @@ class OperatorLookup:
     def pools(self) -> Mapping[str, PoolView]:
         pools = self.context.store.pools
         return {ref.name: pools[ref.name] for ref in self.context.admitted(self.entry)}
+
+
+def named_image(context: Context, entry: SetEntry, name: str) -> ImageRef:
+    """Return an image as the runs of a set get it: as its pools that have it say, or one of them
+    that has another."""
+    seen = _with_images(context, entry)
+    like = next((view for view in seen if view.image == name), seen[0] if seen else None)
+    if like is None:
+        return ImageRef(entry.key.namespace, name)
+    policy = like.pull_policy if like.image == name else None
+    return ImageRef(entry.key.namespace, name, policy, like.user)
+
+
+def _with_images(context: Context, entry: SetEntry) -> list[PoolView]:
+    """The pools of a set that have an image; what a pool names comes first."""
+    pools = (context.store.pools[ref.name] for ref in context.admitted(entry))
+    return sorted((one for one in pools if one.image), key=lambda view: view.by_worker)

@@ -27,6 +27,7 @@ from flowdeps.reconcile.dependency_set.retention import prune
 from flowdeps.reconcile.dependency_set.selection import select_lock
 from flowdeps.reconcile.dependency_set.verify import verify
 from flowdeps.reconcile.dependency_set.vulnerable import check_vulnerabilities
+from flowdeps.reconcile.runs_namespace.offering import offer_lines
 from flowdeps.state.records import lock_in_service
 from flowdeps.state.store import SetEntry, SetKey
 
@@ -55,6 +56,8 @@ class SetReconciler:
             text = f"{type(error).__name__}: a mistake in flowdeps; its log has the details"
             await self._report_error(key, Reason.INTERNAL_ERROR, text)
             raise
+        finally:
+            offer_lines(self._context, key)
 
     async def _reconcile(self, key: SetKey) -> float | None:
         context, entry = self._context, self._context.store.sets.get(key)

@@ -9,6 +9,7 @@ from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.progress import Progress
 from flowdeps.reconcile.dependency_set.status import build_status
+from flowdeps.reconcile.runs_namespace.deliveries import Delivery
 from flowdeps.state.store import SetEntry
 
 _NOTHING_TO_DO = Outcome.done(Reason.READY)
@@ -29,6 +30,8 @@ async def report(context: Context, progress: Progress) -> Outcome:
         views=context.held(latest),
         namespaces=context.claims.namespaces(latest),
         states=context.pool_states,
+        deliveries=_deliveries(context, latest),
+        pull_failure=context.deliveries.pull_failure(latest.key),
         now=context.now(),
     )
     written = status.to_dict()
@@ -49,6 +52,16 @@ async def report(context: Context, progress: Progress) -> Outcome:
     context.store.put_set(body)
     await _post_events(context, latest, status)
     return Outcome.done(Reason.READY)
+
+
+def _deliveries(context: Context, entry: SetEntry) -> dict[str, Delivery | None]:
+    """How runs of each pool get the packages; nothing where there are no environments."""
+    if not context.config.environments.repository:
+        return {}
+    return {
+        ref.name: context.deliveries.of(entry.key, pool=ref.name, choice=ref.key)
+        for ref in entry.pool_refs
+    }
 
 
 async def _post_events(context: Context, entry: SetEntry, status: SetStatus) -> None:

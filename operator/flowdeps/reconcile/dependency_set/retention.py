@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 GRACE = 900.0
 """Seconds that what a set has left stays at least, and after a pod that mounts it has ended: a Job
 starts another within six minutes."""
+_TELL_AGAIN = 5.0
 _AGAIN = 300.0
 """How often it is checked whether what is in use still is."""
 
@@ -72,10 +73,13 @@ async def prune(context: Context, progress: Progress) -> Outcome:
     history = {_where(view) for location in wanted for view in revisions_of(location, views)}
     left = {w: since.get(w, now) for w in map(_where, victims) if w not in history}
     context.left[entry.key] = left
-    used = await _in_use(context, entry, victims)
+    used = set(await _in_use(context, entry, victims))
+    told = _tell(context, entry, [v for v in victims if _where(v) in history - used])
     refused: list[ClusterError] = []
     for view in victims:
         where = _where(view)
+        if view.manifest.get("digest") in told:
+            continue
         if where in used or now < left.get(where, now - GRACE) + GRACE:
             continue
         try:
@@ -89,11 +93,29 @@ async def prune(context: Context, progress: Progress) -> Outcome:
             context.requeue_competitors(choice_of(view.name), but=entry.key)
     if refused:
         raise refused[0]
+    if told:
+        text = "waits until no run is told of an environment that goes"
+        return Outcome.waits(Reason.PENDING, text, retry_after=_TELL_AGAIN)
     if not left:
         context.left.pop(entry.key)
         return Outcome.done(Reason.PUBLISHED)
     pause = min(_AGAIN if w in used else max(1.0, t + GRACE - now) for w, t in left.items())
     return Outcome.waits(Reason.PENDING, "runs may mount what it has left", retry_after=pause)
+
+
+def _tell(context: Context, entry: SetEntry, views: Sequence[ConfigMapView]) -> Collection[str]:
+    """Return the locks that are about to go and whose environments runs are still told of.
+
+    Lines go before what they are made from. One that can't be taken out is not waited for for ever.
+    """
+    deliveries, now = context.deliveries, context.queue.time()
+    going = {str(view.manifest.get("digest")) for view in views}
+    since = deliveries.going.get(entry.key, {})
+    deliveries.going[entry.key] = {lock: since.get(lock, now) for lock in going}
+    if not going:
+        del deliveries.going[entry.key]
+    waited = {lock for lock in going if now - since.get(lock, now) >= GRACE}
+    return {lock for lock in going - waited if deliveries.serves(entry.key, lock)}
 
 
 def _offered(

@@ -32,7 +32,9 @@ from flowdeps.api.status import (
 from flowdeps.api.times import parse_time
 from flowdeps.api.wording import counted
 from flowdeps.reconcile.context import PoolState, Verdict
+from flowdeps.reconcile.dependency_set.build import built_outcome
 from flowdeps.reconcile.dependency_set.progress import NO_LOCK, Progress
+from flowdeps.reconcile.runs_namespace.deliveries import Delivery
 from flowdeps.state.environment import Environment
 from flowdeps.state.fragments import Signature, signature_of
 from flowdeps.state.locations import primary_location
@@ -42,6 +44,9 @@ from flowdeps.state.store import ConfigMapView, SetEntry
 from flowdeps.trials.image import Image
 from flowdeps.vulnerabilities.matches import vulnerabilities_text
 
+_POOL_NOTE = "; work pool "
+"""Begins what is said of a pool whose runs do not get an environment that is there."""
+
 
 def build_status(
     progress: Progress,
@@ -49,15 +54,23 @@ def build_status(
     views: Sequence[ConfigMapView],
     namespaces: Mapping[str, Sequence[str]],
     states: Mapping[str, PoolState],
+    deliveries: Mapping[str, Delivery | None],
+    pull_failure: str = "",
     now: datetime,
 ) -> SetStatus:
     """Return the status of a set with these ConfigMaps, by its progress and its pools.
 
-    `namespaces`: where its lock is for the pools that admit it.
+    `namespaces`: where its lock is for the pools that admit it. `deliveries`: how runs of a pool
+    get it (None: not known yet); empty where there are no environments. `pull_failure`: what is
+    known of runs that could not pull its environment.
     """
     entry, record = progress.entry, progress.record
     old, home = entry.status, primary_location(entry.key)
     pool_statuses, synced = _pools(progress, signature_of(entry, views), namespaces, states)
+    if deliveries:
+        pool_statuses = tuple(
+            replace(one, delivery=_way(deliveries.get(one.name), old, one)) for one in pool_statuses
+        )
     revisions = tuple(
         RevisionStatus(
             name=view.manifest.get("revision", view.name),
@@ -78,7 +91,8 @@ def build_status(
             proposed_at=newest.created_at,
             summary=newest.summary,
         )
-    conditions = _conditions(progress, synced, proposed)
+    built = _built(progress, deliveries, pull_failure)
+    conditions = _conditions(progress, synced, proposed, built)
     image = progress.inputs.image if progress.inputs else None
     versioned = entry.spec is not None and entry.spec.target is not None
     vulnerabilities = progress.vulnerabilities
@@ -113,7 +127,7 @@ def build_status(
 
 
 def _conditions(
-    progress: Progress, synced: Outcome, proposed: ProposedStatus | None
+    progress: Progress, synced: Outcome, proposed: ProposedStatus | None, built: Condition
 ) -> list[Condition]:
     entry, record, published = progress.entry, progress.record, progress.published
     resolved = progress.resolved
@@ -130,8 +144,7 @@ def _conditions(
     ]
     if vulnerable := _vulnerable(progress):
         conditions.append(vulnerable)
-    built = progress.built
-    conditions.append(Condition(ConditionType.BUILT, _status(built), built.reason, built.message))
+    conditions.append(built)
     failed = next((step for step in steps.values() if not step.is_done), None)
     if failed is None:
         packages = record.packages if record else 0
@@ -155,6 +168,38 @@ def _conditions(
         return [ready, *conditions]
     state = ConditionType.STALLED if failed.reason.is_stalled else ConditionType.RECONCILING
     return [ready, Condition(state, "True", failed.reason, failed.message), *conditions]
+
+
+def _way(delivery: Delivery | None, old: SetStatus, pool: PoolStatus) -> str:
+    """How runs of a pool get the packages: while that is not known, what it was before."""
+    if delivery:
+        return delivery.way
+    return next((one.delivery for one in old.work_pools if one.name == pool.name), "") or "Install"
+
+
+def _built(
+    progress: Progress, deliveries: Mapping[str, Delivery | None], pull_failure: str
+) -> Condition:
+    """Whether there is an environment, and whether runs get it."""
+    built, record = progress.built, progress.record
+    if built.reason is Reason.PULL_FAILED and record and record.environment:  # as it was reported
+        built = built_outcome(record.environment)
+    found = Condition(ConditionType.BUILT, _status(built), built.reason, built.message)
+    if built.reason is not Reason.BUILT:
+        return found
+    message = built.message.partition(_POOL_NOTE)[0]
+    before = find_condition(progress.entry.status.conditions, ConditionType.BUILT)
+    if pull_failure:
+        return replace(found, status="False", reason=Reason.PULL_FAILED, message=pull_failure)
+    if before and None in deliveries.values():
+        same = before.message.partition(_POOL_NOTE)[0] == message
+        return before if same or before.reason is Reason.PULL_FAILED else found
+    notes = [
+        f'{_POOL_NOTE}"{name}" installs: {one.why}'
+        for name, one in deliveries.items()
+        if one and one.why
+    ]
+    return replace(found, message="".join((message, *notes)))
 
 
 def _status(step: Outcome) -> Status:

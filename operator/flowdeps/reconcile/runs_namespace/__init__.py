@@ -1,0 +1,1 @@
+"""What is done for one namespace of runs: which of them get ready environments."""
