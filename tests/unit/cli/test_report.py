@@ -189,6 +189,7 @@ def test_json_has_the_same_answer() -> None:
         "packages": 12,
         "python": "3.12",
         "resolvedAt": "2026-01-29T12:00:00Z",
+        "environment": None,
         "notes": [],
         "troubles": [],
         "serving": [
