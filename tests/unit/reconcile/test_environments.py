@@ -10,7 +10,7 @@ import pytest
 
 from flowdeps.api.names import ENVIRONMENT_ANNOTATION, REFRESH_REQUESTED_ANNOTATION
 from tests.unit.locks.builders import digest
-from tests.unit.reconcile.simulation import Body, MemoryImage, Simulation
+from tests.unit.reconcile.simulation import OPEN, Body, MemoryImage, Simulation
 from tests.unit.reconcile.test_life import DAY, HOUR, MINUTE, play, settled
 from tests.unit.reconcile.test_locks import IMAGE, conditions, image, status
 
@@ -18,6 +18,7 @@ REPOSITORY = "registry.example.com/environments"
 ENVIRONMENTS = {"repository": REPOSITORY, "image": "registry.example.com/flowdeps:1"}
 _BUILDING = 80.0
 """Seconds in which the image was looked at and the lock made and tried, with pods of 30 seconds."""
+_INSTALL = {"delivery": "Install"}
 FIRST, SECOND = (f"registry.example.com/flows@{digest(seed)}" for seed in ("first", "second"))
 
 
@@ -243,6 +244,24 @@ def test_a_lock_of_which_none_is_made_says_why(changes: dict[str, Any], says: st
         assert sim.cluster.pods.made["build"] == 0
 
     play(script, environments=ENVIRONMENTS)
+
+
+def test_a_set_whose_pools_all_install_has_none() -> None:
+    """One pool that may mount it is enough for an environment."""
+
+    async def script(sim: Simulation) -> None:
+        start(sim)
+        sim.prefect.make("l")
+        await settled(sim)
+        state, reason, message = conditions(sim)["Built"]
+        assert (state, reason) == ("Unknown", "NotBuilt")
+        assert "workPools[].delivery" in message
+        assert sim.cluster.pods.made["build"] == 0
+        sim.cluster.apply("ml", pools=["k", "l"], interval="0s", **image())
+        await settled(sim)
+        assert conditions(sim)["Built"][:2] == ("True", "Built")
+
+    play(script, environments=ENVIRONMENTS, workPools=[{**OPEN, "name": "k", **_INSTALL}, OPEN])
 
 
 def test_an_image_without_a_digest_has_none() -> None:

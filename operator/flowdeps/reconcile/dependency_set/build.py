@@ -46,6 +46,9 @@ def _build(context: Context, progress: Progress) -> Outcome:
         return _NOT_CONFIGURED
     if record is None:
         return NO_LOCK
+    pools = [context.config.pool(ref.name) for ref in progress.entry.pool_refs]
+    if pools and all(pool.delivery == "Install" for pool in pools):
+        return _never("workPools[].delivery of the operator's configuration says so for its pools")
     other = made is not None and made.record.digest != record.digest and not progress.proposal
     if inputs is None or not progress.resolved.is_done or not progress.verified.is_done or other:
         # The image is not known, or another lock may follow: what there is stays.
