@@ -62,7 +62,7 @@ ROWS = (
         " authority that the operator's image knows, or build the image with that authority",
     ),
     Row(
-        patterns=(r"\bdial tcp\b", r"\bi/o timeout\b", r"connection reset", r"\bEOF\b"),
+        patterns=(r"\b(?:dial|read) tcp\b", r"TLS handshake timeout", r"\bEOF\b"),
         means="can't be reached from the build's pod ({said}): see whether it runs, and whether"
         " network policies let pods of this namespace reach it",
     ),
