@@ -63,6 +63,8 @@ class PrefectServer(Service):
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_CLI_PROMPT": "false",
             "DO_NOT_TRACK": "1",
+            # On a busy machine the server's database is locked now and then, which it says by 503.
+            "PREFECT_CLIENT_MAX_RETRIES": "20",
             "NO_PROXY": f"{self.host},127.0.0.1,localhost",
         }
         if self.auth is not None:
