@@ -15,6 +15,10 @@ from typing import Any
 import httpx
 import pytest
 
+from flowdeps.environments.errors import PackError
+from flowdeps.environments.layer import pack_layer
+from flowdeps.environments.layout import About, new_layer_file, write_layout
+from flowdeps.environments.registry import Credentials, push
 from flowdeps.locks.lock import Lock, Pin
 from flowdeps.locks.target import Target
 from tests.cluster import binaries, ports, tools
@@ -116,6 +120,12 @@ def manifest_of(client: httpx.Client, reference: str) -> tuple[str, dict[str, An
     accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
     answer = client.get(f"{_REPOSITORY}/manifests/{reference}", headers=accept).raise_for_status()
     return f"sha256:{hashlib.sha256(answer.content).hexdigest()}", answer.json()
+
+
+def children() -> set[str]:
+    """The programs that this process has started and that have not ended."""
+    pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return {Path(f"/proc/{pid}/comm").read_text().strip() for pid in pids}
 
 
 def test_what_is_pushed_is_an_image_of_the_tree(packer: Packer, registry: Registry) -> None:
@@ -289,3 +299,30 @@ def test_variables_that_are_missing_are_named(packer: Packer) -> None:
     status, said = packer.run("127.0.0.1:1", FLOWDEPS_TAG="", FLOWDEPS_IMAGE="")
     assert status == 1
     assert said["error"].startswith("FLOWDEPS_TAG, FLOWDEPS_IMAGE must be set")
+
+
+async def test_a_registry_that_does_not_answer_is_waited_for_no_longer_than_asked(
+    tmp_path: Path, packer: Packer, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then oras has ended too."""
+    monkeypatch.setenv("PATH", f"{packer.oras.parent}:{os.environ['PATH']}")
+    (tmp_path / "work").mkdir()
+    layout = tmp_path / "work" / "layout"
+    layer = pack_layer(packer.tree, new_layer_file(layout))
+    about = About(set="team-a/ml", lock=LOCK.digest, image="i", image_id="i")
+    digest = write_layout(layout, layer, about=about, listed=b"{}")
+    registry.process.pause()
+    with pytest.raises(PackError, match="did not take the environment within 1 s") as error:
+        await push(
+            layout,
+            digest,
+            repository=f"{registry.address}/{_REPOSITORY}",
+            tag=_TAG,
+            credentials=Credentials(),
+            plain_http=True,
+            seconds=1,
+        )
+    assert error.value.retry
+    running = children()
+    assert "docker-registry" in running
+    assert "oras" not in running

@@ -2,11 +2,12 @@
 
 import base64
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from flowdeps.environments.registry import Credentials, read_credentials
+from flowdeps.environments.registry import Credentials, push, read_credentials
 
 _AUTH = base64.b64encode(b"pusher:pass:word").decode()
 
@@ -58,3 +59,31 @@ def test_no_secret_is_in_what_is_shown() -> None:
     shown = credentials.hide(said)
     assert shown == "pusher may not: ***, ***, ***, https://***@proxy.example.com"
     assert "pass" not in repr(credentials)
+
+
+async def test_oras_gets_no_variables_but_those_of_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And its own home, with the credentials; no variable of the pod leads it elsewhere."""
+    program = tmp_path / "bin" / "oras"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\nexport -p >"$HOME/../variables"\n')
+    program.chmod(0o755)
+    (tmp_path / "work").mkdir()
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com:3128")
+    monkeypatch.setenv("SSL_CERT_FILE", "/etc/ca.crt")
+    monkeypatch.setenv("ORAS_CACHE", "/elsewhere")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/elsewhere")
+    credentials = Credentials(auths={"r": {"auth": _AUTH}})
+    layout = tmp_path / "work" / "layout"
+    await push(layout, "sha256:0", repository="r/x", tag="t", credentials=credentials)
+    text = (tmp_path / "work" / "variables").read_text()
+    names = set(re.findall(r"^(?:export|declare -x) (\w+)=", text, re.MULTILINE))
+    known = {"HOME", "DOCKER_CONFIG", "HTTPS_PROXY", "SSL_CERT_FILE"}
+    assert known <= names
+    allowed = {*known, "SSL_CERT_DIR", "PWD", "OLDPWD"}  # the last two are the shell's
+    assert [one for one in names - allowed if "PROXY" not in one.upper()] == []
+    config = tmp_path / "work" / "home" / "config.json"
+    assert json.loads(config.read_text()) == {"auths": {"r": {"auth": _AUTH}}}
+    assert config.parent.stat().st_mode & 0o077 == 0
