@@ -27,8 +27,8 @@ from tests.cluster import signals
 # has an API server and Prefect of its own, and a node takes a third of a core idle.
 _RESOLVER = "tests/integration/resolver"  # needs no cluster
 SUITES = {
-    "integration": ("tests/integration", f"--ignore={_RESOLVER}"),
-    "unit, property, resolver and e2e": ("tests/unit", "tests/property", _RESOLVER, "tests/e2e"),
+    "integration and property": ("tests/integration", "tests/property", f"--ignore={_RESOLVER}"),
+    "unit, resolver and e2e": ("tests/unit", _RESOLVER, "tests/e2e"),
 }
 SLOWEST = 20
 INTERRUPTED = 130

@@ -17,7 +17,7 @@ from tests.support.fixtures import StartOperator
 from tests.support.sets import Body, connect, names, set_body, wait
 from tests.support.watched import Watched
 
-SETS, LISTS = 300, 20
+SETS, LISTS = 200, 20
 CONCURRENCY, MEMORY = 2, 256 * 2**20
 OPERATOR_MEMORY = 600 * 2**20
 NAMESPACE = "many"
