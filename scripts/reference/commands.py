@@ -9,9 +9,9 @@ from scripts.reference.tables import code, table
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
-    """The parser of each command."""
+    """The parser of each command that is listed for people."""
     (found,) = (
-        action.choices
+        {one.dest: action.choices[one.dest] for one in action._choices_actions}
         for action in build_parser()._actions
         if isinstance(action, argparse._SubParsersAction)
     )

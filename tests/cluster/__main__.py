@@ -168,7 +168,7 @@ def _build(arguments: argparse.Namespace) -> int:
         return 0
     node = Node()
     node.prepare()
-    binaries.ensure(["helm", "promtool"])
+    binaries.ensure(["helm", "oras", "promtool"])
     images.flow()
     operator_image.archive()
     prefect_env.bin_directory()

@@ -69,6 +69,7 @@ PROGRAMS = {
     "ctr": _containerd("ctr"),
     "pause": Program(module="pause", package="."),
     "helm": Program(module="helm", package="helm.sh/helm/v4/cmd/helm"),
+    "oras": Program(module="oras", package="oras.land/oras/cmd/oras"),
     "promtool": Program(
         module="promtool",
         package="github.com/prometheus/prometheus/cmd/promtool",
@@ -76,7 +77,7 @@ PROGRAMS = {
     ),
 }
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kubectl", "kube-controller-manager")
-NODE = tuple(name for name in PROGRAMS if name not in {"helm", "promtool"})
+NODE = tuple(name for name in PROGRAMS if name not in {"helm", "oras", "promtool"})
 
 
 def ensure(names: Sequence[str]) -> dict[str, Path]:

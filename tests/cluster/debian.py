@@ -21,6 +21,7 @@ NODE_PACKAGES: Mapping[str, str] = {
 }
 IMAGE_PACKAGES: Mapping[str, str] = {"debootstrap": "debootstrap"}
 BUILD_PACKAGES: Mapping[str, str] = {"buildah": "buildah"}
+REGISTRY_PACKAGES: Mapping[str, str] = {"docker-registry": "docker-registry"}
 # Another apt may be at work, and a mirror out of reach for a moment.
 _PATIENTLY = ("-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=5")
 

@@ -17,6 +17,7 @@ from tests.cluster.index import Index
 from tests.cluster.node import Node
 from tests.cluster.prefect import KubernetesWorker, PrefectServer
 from tests.cluster.prefect_api import PrefectApi
+from tests.cluster.registry import Registry
 
 
 class StartWorker(Protocol):
@@ -68,6 +69,13 @@ def index() -> Iterator[Index]:
 def node_index(node: Node) -> Iterator[Index]:
     """An empty package index that pods reach as well."""
     with Index(host=node.gateway) as one:
+        yield one
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    """An empty registry for processes of this machine, which anybody may use."""
+    with Registry() as one:
         yield one
 
 

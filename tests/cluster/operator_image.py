@@ -16,7 +16,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from tests.cluster import cache, debian, oci, rootfs, tools
+from tests.cluster import binaries, cache, debian, oci, rootfs, tools
 from tests.cluster.progress import run_step
 from tests.cluster.tools import MissingToolError
 
@@ -42,7 +42,8 @@ def archive() -> Path:
         (ROOT / "operator" / "flowdeps").rglob("*.py")
     )
     parts = [part for path in sources for part in (str(path.relative_to(ROOT)), path)]
-    key = cache.digest(rootfs.debian_layer().parent.name, _wheels().name, _RECIPE, *parts)
+    made_of = (rootfs.debian_layer().parent.name, _wheels().name, _oras().parent.name)
+    key = cache.digest(*made_of, _RECIPE, *parts)
     made = cache.entry(f"images/operator-{key}", _build)
     _forget_older(made)
     return made / "operator.tar"
@@ -98,6 +99,10 @@ def _download(at: Path) -> None:
     )
 
 
+def _oras() -> Path:
+    return binaries.ensure(["oras"])["oras"]
+
+
 def _build(at: Path) -> None:
     if os.geteuid() != 0:
         raise MissingToolError("building the operator's image needs root")
@@ -107,10 +112,14 @@ def _build(at: Path) -> None:
         layers = [rootfs.debian_layer()]
         config = {"Env": ["PATH=/usr/local/bin:/usr/bin:/bin"]}
         oci.write_archive([oci.Image(name="base", layers=layers, config=config)], base)
+        program, oras = Path(temporary) / "oras", Path(temporary) / "oras.tar"
+        oci.layer_of_files({"bin/oras": (_oras().read_bytes(), 0o755)}, program)
+        oci.write_archive([oci.Image(name="oras", layers=[program], config={})], oras)
         places = ("--root", f"{temporary}/storage", "--runroot", f"{temporary}/run")
         buildah = (*_APART, "buildah", "--storage-driver", "vfs", *places)
         arguments = {
             "BASE": f"oci-archive:{base}",
+            "ORAS": f"oci-archive:{oras}",
             "PIP_NO_INDEX": "1",
             "PIP_FIND_LINKS": "/wheels",
         }

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from flowdeps import __version__
 from flowdeps.api.problems import InvalidError
-from flowdeps.cli import check, cleanup, diff, lock, run, status, template, validate
+from flowdeps.cli import check, cleanup, diff, lock, pack, run, status, template, validate
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.terminal import say_aside
 
@@ -41,10 +41,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"flowdeps {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (run, check, validate, lock, diff, template, status, cleanup):
+    for command in (run, check, validate, lock, diff, template, status, cleanup, pack):
+        # What has no summary is not listed: the operator runs it, not people.
+        listed = {"help": summary} if (summary := getattr(command, "SUMMARY", None)) else {}
         one = commands.add_parser(
             command.__name__.rpartition(".")[2],
-            help=command.SUMMARY,
+            **listed,
             description=command.DESCRIPTION,
             epilog=command.EPILOG,
             formatter_class=argparse.RawDescriptionHelpFormatter,

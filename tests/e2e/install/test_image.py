@@ -160,7 +160,7 @@ def test_nothing_of_the_machine_that_built_it_is_in_it(config: dict[str, Any], s
     assert "PIP_" not in told
     assert str(operator_image.ROOT) not in told
     names = _files(site.image)
-    assert "opt/flowdeps/bin/flowdeps" in names
+    assert "usr/lib/flowdeps/bin/flowdeps" in names
     secret = (".netrc", "pip.conf", ".pypirc", "uv.toml", "id_rsa")
     assert not [name for name in names if name.rpartition("/")[2] in secret]
     above = {name.split("/")[0] for name in names}

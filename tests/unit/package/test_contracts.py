@@ -97,7 +97,7 @@ def test_a_folder_that_is_in_no_layer_breaks_the_layers(copy: Path) -> None:
         assert re.search(rf"(?m)^- flowdeps\.{name}$", report), report
 
 
-def test_only_the_resolver_starts_processes(copy: Path) -> None:
+def test_only_the_resolver_and_environments_start_processes(copy: Path) -> None:
     """Imports don't show it where it is asyncio that starts them."""
     there = folders(copy)
     for folder in there.values():
@@ -111,5 +111,5 @@ def test_only_the_resolver_starts_processes(copy: Path) -> None:
     )
     named = re.findall(r"operator/flowdeps/(\S+)/planted\.py:\d+:\d+: TID251", done.stdout)
     assert {name.replace("/", ".") for name in named} == (
-        set(there) - {"resolver", "delivery.in_image"}
+        set(there) - {"resolver", "environments", "delivery.in_image"}
     ), done.stdout

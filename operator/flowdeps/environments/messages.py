@@ -1,0 +1,114 @@
+"""What oras says when a push fails, and what we say then. Pure.
+
+Tests have what oras printed for each pattern. The first row that fits counts.
+"""
+
+import re
+from dataclasses import dataclass
+
+from flowdeps.api.wording import shorten
+from flowdeps.environments.errors import PackError
+from flowdeps.locks.legible import printable
+
+_LONGEST = 400
+# What oras puts before the registry's own words.
+_BEFORE = re.compile(r'^Error[^\n"]{0,60}"[^"\n]{1,500}": |\b[A-Za-z]{3,5} "http[^"\n]{1,900}": ')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """Alternative patterns, and what it means of the registry where one is found."""
+
+    patterns: tuple[str, ...]
+    means: str
+    """Follows "the registry <host> "; has the names {repository} and {said}."""
+    retry: bool = True
+
+
+ROWS = (
+    Row(
+        patterns=(r"invalid reference",),
+        means="can't be asked: {repository} is no name of a repository; correct"
+        " environments.repository of the configuration",
+        retry=False,
+    ),
+    Row(
+        patterns=(r"\bErr:28\b", r"status code 507", r"(?i)\bquota\b", r"exceed the configured"),
+        means="has no room ({said}): make room there, or raise the quota of {repository}",
+    ),
+    Row(
+        patterns=(r"status code 413",),
+        means="takes no upload of this size ({said}): raise the limit of the registry, or of the"
+        " proxy before it",
+    ),
+    Row(
+        patterns=(r"(?i)\bimmutable\b",),
+        means="keeps the first artifact of each tag ({said}): let tags of {repository} be written"
+        " again",
+    ),
+    Row(
+        patterns=(r"server gave HTTP response to HTTPS client",),
+        means="has no TLS: give it a certificate, or set environments.plainHttp of the"
+        " configuration to true where that is enough",
+    ),
+    Row(
+        patterns=(r'HEAD "http://[^"\n]{1,900}": response status code 400',),
+        means="does not understand plain HTTP ({said}): take environments.plainHttp out of the"
+        " configuration",
+    ),
+    Row(
+        patterns=(r"\bx509: ",),
+        means="has a certificate that is not trusted ({said}): give it one for its name, from an"
+        " authority that the operator's image knows, or build the image with that authority",
+    ),
+    Row(
+        patterns=(r"\b(?:dial|read) tcp\b", r"TLS handshake timeout", r"\bEOF\b"),
+        means="can't be reached from the build's pod ({said}): see whether it runs, and whether"
+        " network policies let pods of this namespace reach it",
+    ),
+    Row(
+        patterns=(r"credential not found",),
+        means="wants credentials, and there are none for it: put some into the Secret"
+        " environments.pushSecretRef of this namespace",
+    ),
+    Row(
+        patterns=(r"status code 401", r": unauthorized:"),
+        means="refuses the credentials ({said}): correct the Secret environments.pushSecretRef of"
+        " this namespace",
+    ),
+    Row(
+        patterns=(r"status code 403", r": denied:"),
+        means="does not allow the push ({said}): let the credentials of the Secret"
+        " environments.pushSecretRef read and write {repository}",
+    ),
+    Row(
+        patterns=(r"status code 404", r": name unknown:"),
+        means="has no repository {repository} ({said}): create it there, or correct"
+        " environments.repository of the configuration",
+    ),
+    Row(
+        patterns=(r"status code 405", r": unsupported:"),
+        means="takes no uploads ({said}): it is read-only, or no registry that can be written to",
+    ),
+    Row(
+        patterns=(r"status code 429", r": toomanyrequests:"),
+        means="asks for fewer requests ({said}): raise its limit for these credentials",
+    ),
+    Row(
+        patterns=(r"status code 5\d\d", r": unknown error:"),
+        means="has an error of its own ({said}): see its log",
+    ),
+)
+
+
+def to_error(said: str, *, repository: str) -> PackError:
+    """Return the error that oras's words stand for."""
+    row = next((one for one in ROWS if any(re.search(p, said) for p in one.patterns)), None)
+    first = next((line for line in said.splitlines() if line.startswith("Error")), said)
+    short = shorten(printable(_BEFORE.sub("", first)), _LONGEST)
+    if row is None:
+        return PackError(
+            f"oras can't push to {repository}: {short or 'it said nothing'}", retry=True
+        )
+    means = row.means.format(repository=repository, said=short)
+    return PackError(f"the registry {repository.partition('/')[0]} {means}", retry=row.retry)

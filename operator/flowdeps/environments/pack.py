@@ -1,0 +1,130 @@
+"""Packs a tree and pushes it: what `flowdeps pack` does.
+
+The tree is of a flow's image, so nothing in it is believed: what the artifact says of itself comes
+from the lock's ConfigMap and from variables, which are the operator's.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flowdeps.environments.components import components_of
+from flowdeps.environments.errors import PackError, writing
+from flowdeps.environments.layer import pack_layer
+from flowdeps.environments.layout import About, architecture, new_layer_file, write_layout
+from flowdeps.environments.registry import push, read_credentials
+from flowdeps.locks.lock import Lock, LockError, parse_lock
+
+_COMPLETE = ("lock.json", "manifest.json")
+"""Files without which no run could use a tree."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is packed, and where it goes."""
+
+    tree: Path
+    lock: Path
+    """The directory of the lock's ConfigMap."""
+    credentials: Path
+    """The directory of the Secret, which need not be there."""
+    repository: str
+    tag: str
+    image: str
+    image_id: str
+    plain_http: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packed:
+    """An environment that is in the registry."""
+
+    digest: str
+    """Of its manifest."""
+    size: int
+    """Bytes to pull."""
+    unpacked: int
+    """Bytes of its files."""
+    files: int
+
+
+def read_request(env: Mapping[str, str], *, tree: Path, lock: Path, credentials: Path) -> Request:
+    """Return what variables ask for, of these places. Raises `PackError`."""
+    needed = ("FLOWDEPS_REPOSITORY", "FLOWDEPS_TAG", "FLOWDEPS_IMAGE", "FLOWDEPS_IMAGE_ID")
+    missing = [name for name in needed if not env.get(name)]
+    if missing:
+        raise PackError(
+            f"{', '.join(missing)} must be set; the operator does that in a build's pod"
+        )
+    repository, tag, image, image_id = (env[name] for name in needed)
+    return Request(
+        tree=tree,
+        lock=lock,
+        credentials=credentials,
+        repository=repository,
+        tag=tag,
+        image=image,
+        image_id=image_id,
+        plain_http=bool(env.get("FLOWDEPS_PLAIN_HTTP")),
+    )
+
+
+async def pack(request: Request, *, say: Callable[[str], None]) -> Packed:
+    """Pack a tree, and push it where the registry lacks it. Raises `PackError`."""
+    set_name, lock = _read_lock(request.lock)
+    credentials = read_credentials(request.credentials)
+    for name in _COMPLETE:
+        if not (request.tree / name).is_file():
+            raise PackError(f"the tree has no {name}: its installation has not ended", retry=True)
+    with writing():
+        temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    with temporary:
+        layout = Path(temporary.name) / "layout"
+        with writing(), _timed(say) as done:
+            layer = pack_layer(request.tree, new_layer_file(layout))
+            about = About(
+                set=set_name, lock=lock.digest, image=request.image, image_id=request.image_id
+            )
+            listed = components_of(lock, name=set_name, platform=f"linux/{architecture()}")
+            digest = write_layout(layout, layer, about=about, listed=listed)
+            sizes = f"{layer.unpacked / 1e6:,.1f} MB as {layer.size / 1e6:,.1f} MB"
+            done.append(f"packed {layer.files:,} files, {sizes}")
+        with _timed(say) as done:
+            await push(
+                layout,
+                digest,
+                repository=request.repository,
+                tag=request.tag,
+                credentials=credentials,
+                plain_http=request.plain_http,
+            )
+            done.append(f"pushed to {request.repository}:{request.tag}")
+    return Packed(digest=digest, size=layer.size, unpacked=layer.unpacked, files=layer.files)
+
+
+@contextmanager
+def _timed(say: Callable[[str], None]) -> Iterator[list[str]]:
+    """Say what was done, and how long it took."""
+    started, done = time.monotonic(), list[str]()
+    yield done
+    say(f"{' '.join(done)} in {time.monotonic() - started:.1f} s")
+
+
+def _read_lock(directory: Path) -> tuple[str, Lock]:
+    """Return the name of the set, and its lock."""
+    try:
+        manifest: dict[str, Any] = json.loads((directory / "lock.json").read_bytes())
+        lock = parse_lock((directory / "requirements.txt").read_text("utf-8"))
+        set_name, digest = str(manifest["set"]), manifest["digest"]
+    except (OSError, LockError, ValueError, KeyError, TypeError):
+        digest = None
+    if digest is None or digest != lock.digest:
+        raise PackError(
+            "the lock's ConfigMap is not there, or damaged; flowdeps makes it anew", retry=True
+        )
+    return set_name, lock

@@ -1,0 +1,127 @@
+"""Pushes a layout with `oras`, as a child process with a time limit and no more than it needs.
+
+`oras` streams, sends what the registry lacks, tries again what may pass, and knows how registries
+differ. What it says is read with the table in `flowdeps.environments.messages`.
+"""
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flowdeps.environments.errors import PackError, writing
+from flowdeps.environments.messages import to_error
+
+PUSH_SECONDS = 900.0
+_PASSED_ON = re.compile(r"(?i:(https?|no)_proxy)|SSL_CERT_(FILE|DIR)")
+_FILE = ".dockerconfigjson"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    """What registries ask for: the content of a Secret of type kubernetes.io/dockerconfigjson."""
+
+    auths: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    """By the address of a registry, or of a part of it, as for the kubelet."""
+
+    def config_for(self, repository: str) -> dict[str, Mapping[str, Mapping[str, str]]]:
+        """Return what a client's configuration file says, which knows whole registries only."""
+        fitting = [one for one in self.auths if f"{repository}/".startswith(f"{_bare(one)}/")]
+        auths = dict(self.auths)
+        if fitting:
+            auths[repository.partition("/")[0]] = auths[
+                max(fitting, key=lambda one: len(_bare(one)))
+            ]
+        return {"auths": auths}
+
+    def hide(self, text: str) -> str:
+        """Return a text without any of the secrets."""
+        for one in sorted(self._secrets(), key=len, reverse=True):
+            text = text.replace(one, "***")
+        return re.sub(r"(?<=://)[^@/\s\"]{1,500}@", "***@", text)
+
+    def _secrets(self) -> Iterator[str]:
+        for entry in self.auths.values():
+            yield from (value for name, value in entry.items() if value and name != "username")
+            with contextlib.suppress(ValueError):
+                password = base64.b64decode(entry.get("auth", "")).decode().partition(":")[2]
+                yield from [password] if password else []
+
+
+def read_credentials(directory: Path) -> Credentials:
+    """Return the credentials that are mounted; none without a Secret. Raises `PackError`."""
+    try:
+        auths = json.loads((directory / _FILE).read_bytes())["auths"]
+        entries = {host: {k: str(v) for k, v in one.items()} for host, one in auths.items()}
+    except FileNotFoundError:
+        return Credentials()
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise PackError(
+            f"the Secret environments.pushSecretRef of this namespace has a {_FILE} without"
+            " credentials in it; make it with kubectl create secret docker-registry",
+            retry=True,
+        ) from None
+    return Credentials(auths=entries)
+
+
+async def push(
+    layout: Path,
+    digest: str,
+    *,
+    repository: str,
+    tag: str,
+    credentials: Credentials,
+    plain_http: bool = False,
+    seconds: float = PUSH_SECONDS,
+) -> None:
+    """Push a manifest of a layout with all that it refers to, and what refers to it.
+
+    What the registry has already is not sent. Credentials are written to a directory beside the
+    layout. Raises `PackError`.
+    """
+    oras = shutil.which("oras")
+    if oras is None:
+        raise PackError("oras is not on PATH; build the operator's image from its Containerfile")
+    home = layout.with_name("home")
+    with writing():
+        home.mkdir(mode=0o700)
+        (home / "config.json").write_text(json.dumps(credentials.config_for(repository)))
+    process = await asyncio.create_subprocess_exec(
+        *(oras, "copy", "--recursive", "--no-tty", f"--to-plain-http={str(plain_http).lower()}"),
+        *("--from-oci-layout", "--", f"{layout}@{digest}", f"{repository}:{tag}"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        env={
+            **{name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)},
+            "HOME": str(home),
+            "DOCKER_CONFIG": str(home),
+        },
+    )
+    try:
+        async with asyncio.timeout(seconds):
+            _, said = await process.communicate()
+    except TimeoutError:
+        raise PackError(
+            f"the registry {repository.partition('/')[0]} did not take the environment within"
+            f" {seconds:.0f} s; see whether it, or the network to it, is slow",
+            retry=True,
+        ) from None
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    if process.returncode != 0:
+        raise to_error(credentials.hide(said.decode(errors="replace")), repository=repository)
+
+
+def _bare(address: str) -> str:
+    """Return the address of a registry without its scheme, and without a slash at its end."""
+    return address.rpartition("://")[2].rstrip("/")
