@@ -1,4 +1,4 @@
-"""``python -m tests.bench``: what flowdeps adds to the start of a run, how fast a set arrives, what
+"""``python -m tests.bench``: what flowdeps adds to the start of a run and of its pod, how fast a set arrives, what
 a lock takes, and how an operator starts where many sets are. ``--only load``, which takes long, is
 how long sets take beside a namespace that does its worst.
 
@@ -12,21 +12,22 @@ import os
 import sys
 from collections.abc import Sequence
 
-from tests.bench import applies, locks, neighbours, restarts, starts
+from tests.bench import applies, locks, neighbours, pods, restarts, starts
+from tests.bench.pods import WAYS
 from tests.bench.stage import stage
 from tests.bench.starts import VARIANTS
-from tests.bench.tables import of_applies, of_locks, of_restarts, of_starts
+from tests.bench.tables import of_applies, of_locks, of_pods, of_restarts, of_starts
 from tests.cluster import signals
 from tests.cluster.progress import say
 
 _APPLY, _LOCKS, _RESTART, _LOAD = "apply", "locks", "restart", "load"
-_ALL = [*VARIANTS, _APPLY, _LOCKS, _RESTART]
+_ALL = [*VARIANTS, *WAYS, _APPLY, _LOCKS, _RESTART]
 
 
 def main() -> int:
     arguments = _parser().parse_args()
     only, rounds = arguments.only, arguments.rounds
-    on_node = [name for name in only if name in {*VARIANTS, _APPLY}]
+    on_node = [name for name in only if name in {*VARIANTS, *WAYS, _APPLY}]
     if on_node and os.geteuid() != 0:
         say("the bench of runs starts a node, which needs root; --only locks,restart does not")
         return 1
@@ -46,8 +47,12 @@ def main() -> int:
 
 def _on_node(only: Sequence[str], *, rounds: int) -> list[str]:
     names = [name for name in VARIANTS if name in only]
+    ways = [name for name in WAYS if name in only]
     tables = []
-    with stage(starts.pools(names)) as standing:
+    needed = {*starts.pools(names), *(WAYS[name].pool for name in ways)}
+    with stage(sorted(needed)) as standing:
+        if ways:
+            tables.append(of_pods(list(pods.measure(standing, ways, rounds=rounds))))
         if names:
             tables.append(of_starts(list(starts.measure(standing, names, rounds=rounds))))
         if _APPLY in only:

@@ -1,25 +1,32 @@
 """What is measured stands here: a node, Prefect, an index on this machine, and the operator.
 
-Each pool has a worker of its own: ``bare`` is as Prefect made it, ``flowdeps`` is offered a set,
-and ``recipe`` has the init container that people pass around.
+Each pool has a worker of its own: ``bare`` is as Prefect made it, ``flowdeps`` is offered a set and
+installs it, ``ready`` is given the set's environment, and ``recipe`` has the init container that
+people pass around.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.bench import mirror
-from tests.cluster import images
+from tests.cluster import images, operator_image, rootfs, tools
 from tests.cluster.index import Index
 from tests.cluster.node import Node
 from tests.cluster.prefect import KubernetesWorker, PrefectServer
 from tests.cluster.prefect_api import PrefectApi
+from tests.cluster.progress import run_step
+from tests.cluster.registry import Registry
+from tests.integration.chart.helm import RELEASE, Helm, needed
 from tests.support import sets
 from tests.support.fixtures import install_crd
 from tests.support.operator import Operator
 
-BARE, FLOWDEPS, RECIPE = "bare", "flowdeps", "recipe"
+BARE, FLOWDEPS, READY, RECIPE = "bare", "flowdeps", "ready", "recipe"
+BAKED = "example.com/flowdeps/flow:baked"
 JOBS = "jobs"
 SET = "data"
 _PYDEPS = "/opt/pydeps"
@@ -30,11 +37,14 @@ class Stage:
     node: Node
     api: PrefectApi
     operator: Operator
+    environment: str = ""
+    """The reference of the set's environment, where it has one."""
 
 
 @contextmanager
 def stage(pools: Sequence[str]) -> Iterator[Stage]:
-    """Everything that runs in ``pools`` need; the set is Ready."""
+    """Everything that runs in ``pools`` need; the set is Ready, and has its environment where one
+    of the pools is given it."""
     with ExitStack() as stack:
         node = stack.enter_context(Node())
         node.load_image(images.flow())
@@ -51,20 +61,81 @@ def stage(pools: Sequence[str]) -> Iterator[Stage]:
             stack.enter_context(
                 KubernetesWorker(server, pool=pool, kubeconfig=node.kubeconfig, namespaces=[JOBS])
             )
+        environments = _environments(node, stack) if READY in pools else {}
         operator = Operator(
             kubeconfig=node.kubeconfig,
             prefect_url=server.url,
             config={
                 "index": {"url": index.url},
                 "prefect": {"apiUrl": server.url, "pollInterval": "30s"},
-                "workPools": [{"name": "*", "namespaces": ["default"]}],
+                "workPools": [
+                    {"name": FLOWDEPS, "namespaces": ["default"], "delivery": "Install"},
+                    {"name": "*", "namespaces": ["default"]},
+                ],
+                **environments,
             },
         )
         stack.enter_context(operator)
-        offered = [pool for pool in pools if pool == FLOWDEPS]
-        sets.apply(node, sets.set_body(SET, mirror.PACKAGES, pools=offered))
+        offered = [pool for pool in pools if pool in {FLOWDEPS, READY}]
+        body = sets.set_body(SET, mirror.PACKAGES, pools=offered)
+        if READY in pools:
+            _load_baked(node, index)
+            body["spec"]["python"] = {"image": images.FLOW_UV}
+        sets.apply(node, body)
         sets.wait_ready(node, SET, seconds=300)
-        yield Stage(node=node, api=api, operator=operator)
+        reference = _environment(node) if READY in pools else ""
+        yield Stage(node=node, api=api, operator=operator, environment=reference)
+
+
+def _environments(node: Node, stack: ExitStack) -> dict[str, Any]:
+    """A registry, and the chart's policy; returns what the operator has to know of them."""
+    registry = stack.enter_context(Registry(host=node.gateway))
+    node.trust_registry(registry.address)
+    node.load_image(operator_image.archive())
+    repository = f"{registry.address}/flowdeps"
+    helm = Helm(Path(stack.enter_context(TemporaryDirectory())))
+    values = needed(config={"environments": {"repository": repository, "admission": "Enabled"}})
+    mutating = [one for one in helm.template(values) if one["kind"].startswith("Mutating")]
+    sets.apply(node, *mutating)
+    return {
+        "environments": {
+            "repository": repository,
+            "image": operator_image.NAME,
+            "plainHttp": True,
+            "policy": f"{RELEASE}-environments",
+        }
+    }
+
+
+def _environment(node: Node) -> str:
+    """The reference of the set's environment, once runs of the pool are given it."""
+
+    def ways() -> dict[str, str]:
+        pools = sets.get_set(node, SET)["status"].get("workPools", [])
+        return {one["name"]: one.get("delivery", "") for one in pools}
+
+    sets.wait(lambda: ways().get(READY) == "Image", what="the environment", seconds=300)
+    found: str = sets.get_set(node, SET)["status"]["environment"]["reference"]
+    return found
+
+
+def _load_baked(node: Node, index: Index) -> None:
+    """Load an image that has the packages, compiled, where Prefect's are."""
+    with TemporaryDirectory() as directory:
+        tree = Path(directory, "tree")
+        place = tree / f"{rootfs.ENVIRONMENT.strip('/')}/lib/python{rootfs.PYTHON}/site-packages"
+        place.mkdir(parents=True)
+        run_step(
+            "installing the packages into an image",
+            [
+                *(tools.uv(), "pip", "install", "--target", place, "--compile-bytecode"),
+                *("--python-version", rootfs.PYTHON, "--default-index", index.url),
+                *("--only-binary", ":all:", *mirror.PACKAGES),
+            ],
+            log=Path(directory, "install.log"),
+            env=tools.environment(),
+        )
+        node.load_image(images.flow_with(tree, name=BAKED, directory=Path(directory)))
 
 
 def with_recipe(template: dict[str, Any], *, index: Index) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from flowdeps.gather.refusals import LARGEST_LOCK
 from tests.bench.applies import Applied
 from tests.bench.locks import KEPT, STATES, Locks
 from tests.bench.mirror import PACKAGES
+from tests.bench.pods import WAYS, Pod
 from tests.bench.restarts import Restart
 from tests.bench.starts import VARIANTS, Start
 
@@ -48,6 +49,33 @@ def _added(
     if name not in rounds[0] or "bare" not in rounds[0] or name == "bare":
         return None
     return median(of(one[name]) - one["bare"].first_line for one in rounds)
+
+
+def of_pods(rounds: Sequence[dict[str, Pod]]) -> str:
+    """The table of pods: medians with their range, and what is added to the packages in the image."""
+    rows = [["", "first line", "range", "imported", "range", "added to baked", "POST"]]
+    for name in rounds[0]:
+        pods = [one[name] for one in rounds]
+        imports = WAYS[name].imports
+        row = [WAYS[name].title]
+        for taken in (
+            [one.first_line for one in pods],
+            [one.imported for one in pods] if imports else [],
+        ):
+            row.append(f"{median(taken):.2f} s" if taken else "")
+            row.append(f"{min(taken):.2f}-{max(taken):.2f}" if taken else "")
+        baked = [one.get("pod-baked") for one in rounds]
+        added = [
+            pod.imported - base.imported for pod, base in zip(pods, baked, strict=True) if base
+        ]
+        row.append(f"{median(added):+.2f} s" if added and imports else "")
+        row.append(f"{median(one.created for one in pods) * 1000:.0f} ms")
+        rows.append(row)
+    title = (
+        "From creating a run's pod to its first line, and to pandas and pyarrow imported\n"
+        f"({' '.join(PACKAGES)}; medians of {len(rounds)} rounds; added: in pairs)"
+    )
+    return f"\n{title}\n\n{_table(rows)}"
 
 
 def of_applies(rounds: Sequence[Applied]) -> str:

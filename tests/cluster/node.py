@@ -57,6 +57,16 @@ class Node(ControlPlane):
         """Give the image ``name`` one more name."""
         self._images(f"tagging {name}", "tag", name, other)
 
+    def trust_registry(self, address: str) -> None:
+        """Let the node pull from the registry at ``host:port`` without TLS."""
+        place = nodeconfig.registries(self.run.directory) / address
+        place.mkdir(parents=True)
+        (place / "hosts.toml").write_text(f'server = "http://{address}"\n')
+
+    def forget_image(self, name: str) -> None:
+        """Remove an image from the node, as where it was never pulled."""
+        self._images(f"removing {name}", "remove", name)
+
     def _images(self, what: str, *arguments: str | Path) -> None:
         command = self._sandbox.command(
             *(self._paths["ctr"], "--address", nodeconfig.CONTAINERD_SOCKET),

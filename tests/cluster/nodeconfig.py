@@ -29,6 +29,10 @@ address = {quoted(CONTAINERD_SOCKET)}
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
 sandbox = {quoted(PAUSE_IMAGE)}
 
+# A registry without TLS has a file there, unless it is on loopback.
+[plugins.'io.containerd.cri.v1.images'.registry]
+config_path = {quoted(registries(directory))}
+
 [plugins.'io.containerd.cri.v1.runtime']
 # Without CAP_SYS_RESOURCE runc may not lower a score, and dies trying.
 restrict_oom_score_adj = true
@@ -45,6 +49,11 @@ SystemdCgroup = false
 bin_dirs = [{quoted(plugins)}]
 conf_dir = {quoted(directory / "cni")}
 """
+
+
+def registries(directory: Path) -> Path:
+    """Where containerd looks up how registries are reached, at each pull."""
+    return directory / "registries"
 
 
 def cni(*, directory: Path, pods: str) -> str:

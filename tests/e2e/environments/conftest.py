@@ -1,0 +1,30 @@
+"""A site with a registry beside it: sets get environments, and pods are given them."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.cluster.registry import Registry
+from tests.e2e.environments.place import Place
+from tests.e2e.install.site import POOL, TEAM, Site
+
+
+@pytest.fixture(scope="package")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A release with environments, and no sets."""
+    if os.geteuid() != 0:
+        pytest.skip("a node needs root")
+    with ExitStack() as stack:
+        site = stack.enter_context(Site.open(tmp_path_factory.mktemp("helm")))
+        registry = stack.enter_context(Registry(host=site.node.gateway))
+        site.node.trust_registry(registry.address)
+        for name in ("alpha", "beta", "gamma"):
+            site.index.add(name, "1.0")
+        config = {
+            "workPools": [{"name": POOL, "namespaces": [TEAM]}],
+            "environments": {"repository": f"{registry.address}/flowdeps", "plainHttp": True},
+        }
+        site.install(config=config)
+        yield Place(site=site, registry=registry)

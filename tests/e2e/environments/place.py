@@ -1,0 +1,88 @@
+"""What tests of environments act on: a site whose sets have environments, and their registry."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flowdeps.api.names import ENVIRONMENTS, INSTALL_CONTAINER, SITE_VOLUME
+from tests.cluster import images
+from tests.cluster.prefect_api import FlowRun
+from tests.cluster.registry import Registry
+from tests.e2e.install.site import JOBS, POOL, SECONDS, TEAM, Site
+from tests.support import sets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A site and its registry."""
+
+    site: Site
+    registry: Registry
+
+    def offer(self, name: str, *requirements: str) -> Mapping[str, Any]:
+        """Apply a set, wait until runs of the pool are given its environment, and return that."""
+        self.site.offer(self.site.image_set(name, *requirements))
+        self.wait_delivery(name, "Image")
+        return self.status(name)["environment"]
+
+    def wait_delivery(self, name: str, way: str) -> None:
+        """Wait until the pool's runs get the set in this way."""
+        sets.wait(
+            lambda: self.delivery(name) == way,
+            what=f"{name} to be delivered by {way}: {self.told(name)}",
+            seconds=SECONDS,
+        )
+
+    def delivery(self, name: str) -> str | None:
+        """How the pool's runs get the set."""
+        pools = self.status(name).get("workPools", [])
+        return next((one.get("delivery") for one in pools if one["name"] == POOL), None)
+
+    def told(self, name: str) -> str:
+        """What the set says of its environment."""
+        return json.dumps(sets.condition(self.body(name), "Built"))
+
+    def status(self, name: str) -> Mapping[str, Any]:
+        """The set's status."""
+        found: Mapping[str, Any] = self.body(name).get("status", {})
+        return found
+
+    def body(self, name: str) -> sets.Body:
+        """The set as it is."""
+        return sets.get_set(self.site.node, name, namespace=TEAM)
+
+    def lines(self) -> Mapping[str, str]:
+        """What the policy goes by in the namespace of runs."""
+        path = f"/api/v1/namespaces/{JOBS}/configmaps/{ENVIRONMENTS}"
+        found = sets.read(self.site.node, path)
+        return (found or {}).get("data", {})
+
+    def start(
+        self, choice: str, *packages: str, image: str = images.FLOW_UV, extras: str | None = None
+    ) -> FlowRun:
+        """A run of the pool that chooses a set."""
+        variables = {"dependency_set": choice, "image": image}
+        if extras is not None:
+            variables["extra_py_deps"] = extras
+        return self.site.api.start_run(
+            self.site.deployment, packages=packages, job_variables=variables
+        )
+
+    def pod(self, run: FlowRun) -> Mapping[str, Any]:
+        """The pod of a run that has ended."""
+        text = self.site.node.kubectl(
+            *("get", "pods", "-n", JOBS, "-o", "json"),
+            *("-l", f"prefect.io/flow-run-id={run.id}"),
+        )
+        [found] = json.loads(text)["items"]
+        return found
+
+
+def mounts(pod: Mapping[str, Any]) -> str | None:
+    """The reference that a pod mounts in place of an installation; None where it installs."""
+    spec = pod["spec"]
+    installs = {one["name"] for one in spec.get("initContainers", [])} & {INSTALL_CONTAINER}
+    [volume] = [one for one in spec["volumes"] if one["name"] == SITE_VOLUME]
+    assert bool(installs) == ("emptyDir" in volume), "neither installs nor mounts"
+    return None if installs else str(volume["image"]["reference"])
