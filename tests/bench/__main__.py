@@ -1,6 +1,6 @@
-"""``python -m tests.bench``: what flowdeps adds to the start of a run and of its pod, how fast a set arrives, what
-a lock takes, and how an operator starts where many sets are. ``--only load``, which takes long, is
-how long sets take beside a namespace that does its worst.
+"""``python -m tests.bench``: what flowdeps adds to the start of a run and of its pod, how fast a
+set arrives, what a lock takes, and how an operator starts where many sets are. ``--only load``,
+which takes long, is how long sets take beside a namespace that does its worst.
 
 All ways to start a run take turns, round by round, on the same node with the same index, so that
 what slows the machine slows all of them; as do a lock of ours and one that uv makes by hand. Runs

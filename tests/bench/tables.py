@@ -52,7 +52,7 @@ def _added(
 
 
 def of_pods(rounds: Sequence[dict[str, Pod]]) -> str:
-    """The table of pods: medians with their range, and what is added to the packages in the image."""
+    """The table of pods: medians, ranges, and what is added to the packages in the image."""
     rows = [["", "first line", "range", "imported", "range", "added to baked", "POST"]]
     for name in rounds[0]:
         pods = [one[name] for one in rounds]

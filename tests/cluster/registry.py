@@ -70,6 +70,12 @@ class Registry(Service):
         lines = self.process.log.read_text().splitlines()
         return [(found[1], found[2]) for line in lines if (found := _REQUEST.search(line))]
 
+    def delete(self, reference: str) -> None:
+        """Delete a manifest: what its name leads to is gone."""
+        name, _, digest = reference.removeprefix(f"{self.address}/").partition("@")
+        with self.client() as client:
+            client.delete(f"{name}/manifests/{digest}").raise_for_status()
+
     # Faults
 
     @property

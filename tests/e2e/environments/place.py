@@ -24,7 +24,8 @@ class Place:
         """Apply a set, wait until runs of the pool are given its environment, and return that."""
         self.site.offer(self.site.image_set(name, *requirements))
         self.wait_delivery(name, "Image")
-        return self.status(name)["environment"]
+        found: Mapping[str, Any] = self.status(name)["environment"]
+        return found
 
     def wait_delivery(self, name: str, way: str) -> None:
         """Wait until the pool's runs get the set in this way."""
@@ -55,8 +56,8 @@ class Place:
     def lines(self) -> Mapping[str, str]:
         """What the policy goes by in the namespace of runs."""
         path = f"/api/v1/namespaces/{JOBS}/configmaps/{ENVIRONMENTS}"
-        found = sets.read(self.site.node, path)
-        return (found or {}).get("data", {})
+        found: Mapping[str, str] = (sets.read(self.site.node, path) or {}).get("data", {})
+        return found
 
     def start(
         self, choice: str, *packages: str, image: str = images.FLOW_UV, extras: str | None = None
@@ -75,7 +76,8 @@ class Place:
             *("get", "pods", "-n", JOBS, "-o", "json"),
             *("-l", f"prefect.io/flow-run-id={run.id}"),
         )
-        [found] = json.loads(text)["items"]
+        pods: list[Mapping[str, Any]] = json.loads(text)["items"]
+        [found] = pods
         return found
 
 

@@ -34,7 +34,7 @@ from flowdeps.resolver.pages import _page
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.image import Image, ImageRef
 from flowdeps.trials.runner import Ended
-from flowdeps.trials.verify import _check
+from flowdeps.trials.verify import check_trial
 from tests.property.hostile.strategies import json_values, mutated, spoilt, texts, written
 from tests.unit.delivery.samples import pool
 from tests.unit.locks.test_image import FACTS, HEAD, PREFECT, SIX, printed
@@ -114,7 +114,7 @@ def test_any_log_of_a_pod_is_read_or_refused(log: str, failed: str, why: str) ->
     with suppress(ImageError):
         _use(parse_image_packages(log, python="3.11", platform=AMD64))
     try:
-        notes = _check(Ended(failed, why, log, ""), _IMAGE)
+        notes = check_trial(Ended(failed, why, log, ""), _IMAGE)
     except TrialError as error:
         notes = error.message
         assert notes

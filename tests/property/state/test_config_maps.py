@@ -39,11 +39,6 @@ def _with_environment(record: LockRecord, environment: Environment | None) -> Lo
     return replace(record, environment=mine)
 
 
-_RECORDS = st.builds(
-    _with_environment,
-    st.deferred(lambda: _LOCKS),
-    st.none() | _ENVIRONMENTS,
-)
 _LOCKS = st.builds(
     LockRecord,
     digest=_DIGESTS,
@@ -58,6 +53,7 @@ _LOCKS = st.builds(
         {"url": st.none() | _TEXT, "extraUrls": st.lists(_TEXT, max_size=2)}
     ),
 )
+_RECORDS = st.builds(_with_environment, _LOCKS, st.none() | _ENVIRONMENTS)
 _DESIRED = st.builds(
     lambda place, made, summary, which: config_maps(entry(), place, made, summary=summary)[which],
     _PLACES,

@@ -171,7 +171,7 @@ def test_why_a_ready_set_has_no_environment_is_shown_with_what_to_do(
     [trouble] = found.troubles
     assert (found.ready, found.environment) == (True, None)
     assert (trouble.condition, trouble.reason, trouble.message) == ("Built", reason, "why")
-    assert trouble.remedy == Reason(reason).remedy != ""
+    assert trouble.remedy == {one.value: one.remedy for one in Reason}[reason] != ""
 
 
 def test_vulnerabilities_are_shown_of_a_set_that_is_ready() -> None:

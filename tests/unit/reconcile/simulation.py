@@ -602,9 +602,8 @@ class MemoryNode:
     @staticmethod
     def _in_flow_image(pod: Body) -> Body:
         """The last of a pod's containers that runs in the flow's image."""
-        [*first, last] = [*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"]]
-        container: Body = first[-1] if last["name"] == PACK_CONTAINER else last
-        return container
+        containers: list[Body] = pod["spec"].get("initContainers", []) + pod["spec"]["containers"]
+        return [one for one in containers if one["name"] != PACK_CONTAINER][-1]
 
     def log(self, namespace: str, name: str, container: str) -> str:
         if self.instead:

@@ -181,7 +181,7 @@ def test_a_rollback_has_the_environment_of_its_revision() -> None:
         second = status(sim)["environment"]["reference"]
         assert second != first
         builds = sim.cluster.pods.made["build"]
-        back = {"requirements": ["alpha"], "revision": f"ml-{older}"}
+        back: dict[str, Any] = {"requirements": ["alpha"], "revision": f"ml-{older}"}
         sim.cluster.apply("ml", pools=["k"], interval="0s", **back, **image())
         await settled(sim)
         assert status(sim)["environment"]["reference"] == first == recorded(sim)["reference"]
@@ -204,7 +204,7 @@ def test_a_proposal_is_built_when_it_is_served_and_not_before() -> None:
         await settled(sim)
         assert sim.cluster.pods.made["build"] == 1
         sim.index.release = 2
-        asked = {"metadata": {"annotations": {REFRESH_REQUESTED_ANNOTATION: "now"}}}
+        asked: dict[str, Any] = {"metadata": {"annotations": {REFRESH_REQUESTED_ANNOTATION: "now"}}}
         again: dict[str, Any] = {"pools": ["k"], "interval": "0s", "updates": "Manual", **image()}
         sim.cluster.apply("ml", **again, **asked)
         await settled(sim)

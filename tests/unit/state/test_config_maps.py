@@ -321,15 +321,15 @@ def test_an_environment_is_recorded_at_home_only() -> None:
 def test_a_new_environment_replaces_that_of_a_revision_and_none_takes_it_away() -> None:
     """A revision is immutable but for what is known of it; while none is known, what is recorded
     stays, of this lock only."""
-    known = record("a", environment=_environment("a"))
-    moved = record("a", environment=_environment("a", image_id="sha256:2"))
+    first, second = _environment("a"), _environment("a", image_id="sha256:2")
+    known, moved = record("a", environment=first), record("a", environment=second)
     for which in (0, 1):
         there = view(config_maps(entry(), HOME, known)[which])
         newer = keep_history(config_maps(entry(), HOME, moved)[which], there)
-        assert newer.annotations[names.ENVIRONMENT_ANNOTATION] == moved.environment.to_json()
+        assert newer.annotations[names.ENVIRONMENT_ANNOTATION] == second.to_json()
         assert not newer.met_by(there)
         none = keep_history(config_maps(entry(), HOME, record("a"))[which], there)
-        assert none.annotations[names.ENVIRONMENT_ANNOTATION] == known.environment.to_json()
+        assert none.annotations[names.ENVIRONMENT_ANNOTATION] == first.to_json()
         assert none.met_by(there)
         other = keep_history(config_maps(entry(), HOME, record("b"))[which], there)
         assert names.ENVIRONMENT_ANNOTATION not in other.annotations
