@@ -35,6 +35,7 @@ class Request:
     """The directory of the Secret, which need not be there."""
     repository: str
     tag: str
+    """How its tag begins, which ends with ten hex digits of its digest."""
     image: str
     image_id: str
     plain_http: bool = False
@@ -94,16 +95,19 @@ async def pack(request: Request, *, say: Callable[[str], None]) -> Packed:
             digest = write_layout(layout, layer, about=about, listed=listed)
             sizes = f"{layer.unpacked / 1e6:,.1f} MB as {layer.size / 1e6:,.1f} MB"
             done.append(f"packed {layer.files:,} files, {sizes}")
+        # Sets of a namespace may have one lock, but each has its name in its artifact. One without
+        # a tag of its own would be garbage to the registry.
+        tag = f"{request.tag}-{digest.removeprefix('sha256:')[:10]}"
         with _timed(say) as done:
             await push(
                 layout,
                 digest,
                 repository=request.repository,
-                tag=request.tag,
+                tag=tag,
                 credentials=credentials,
                 plain_http=request.plain_http,
             )
-            done.append(f"pushed to {request.repository}:{request.tag}")
+            done.append(f"pushed to {request.repository}:{tag}")
     return Packed(digest=digest, size=layer.size, unpacked=layer.unpacked, files=layer.files)
 
 

@@ -136,7 +136,8 @@ def test_what_is_pushed_is_an_image_of_the_tree(packer: Packer, registry: Regist
     status, said = packer.run(registry.address)
     assert (status, said["ok"]) == (0, True)
     with registry.client() as client:
-        digest, manifest = manifest_of(client, _TAG)
+        tag = f"{_TAG}-{said['digest'].removeprefix('sha256:')[:10]}"
+        digest, manifest = manifest_of(client, tag)
         assert said["digest"] == digest
         (described,) = manifest["layers"]
         layer, config = blob(client, described), json.loads(blob(client, manifest["config"]))
