@@ -8,12 +8,15 @@ from demo.stage import NAMESPACE, Stage, made_index, reaches_default_index
 from tests.cluster import binaries, images
 from tests.cluster.node import Node
 from tests.cluster.prefect import PrefectServer
+from tests.cluster.registry import Registry
+from tests.support import environments
 
 
 class NodeStage(Stage):
     """etcd, kube-apiserver, containerd and kubelet, Prefect's server and worker."""
 
     image = images.FLOW_UV
+    same_image = "example.com/flowdeps/flow:same"
 
     def open(self, stack: ExitStack) -> None:
         archive = images.flow()
@@ -27,6 +30,17 @@ class NodeStage(Stage):
             host=self._node.gateway, ui=self.keep, directory=self.at("prefect"), detached=self.keep
         )
         self.enter(stack, self.prefect)
+
+    def prepare_environments(self, stack: ExitStack) -> None:
+        screen.say(
+            "starting a registry, and loading the operator's image, which packs environments"
+        )
+        registry = Registry(
+            host=self._node.gateway, directory=self.at("registry"), detached=self.keep
+        )
+        self.enter(stack, registry)
+        self.environments = environments.prepare(self._node, registry)
+        self._node.tag_image(self.image, self.same_image)
 
     def choose_index(self, stack: ExitStack) -> None:
         probe: list[str | Path] = [

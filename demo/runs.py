@@ -1,6 +1,7 @@
 """Prefect's side of the demo: a pool, a deployment, runs and what they log."""
 
 import time
+from datetime import datetime
 from typing import Any
 
 from demo.stage import FLOW, POOL, DemoError, Stage
@@ -78,6 +79,16 @@ def logs(stage: Stage, run: str) -> list[str]:
     with stage.api() as api:
         wanted = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC"}
         return [str(one["message"]) for one in api.call("POST", "/logs/filter", wanted)]
+
+
+def seconds_to_first_line(stage: Stage, run: str) -> float:
+    """How long it took from the creation of a run to the first line of its own process."""
+    with stage.api() as api:
+        created = api.call("GET", f"/flow_runs/{run}")["created"]
+        wanted = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC"}
+        lines = api.call("POST", "/logs/filter", wanted)
+    first = next(one["timestamp"] for one in lines if one["message"].startswith("Beginning flow"))
+    return (datetime.fromisoformat(first) - datetime.fromisoformat(created)).total_seconds()
 
 
 def line(stage: Stage, run: str, *, about: str) -> str:

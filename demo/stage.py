@@ -47,6 +47,10 @@ class Stage(ABC):
     python: str | None = None
     index: str | None = None
     run_seconds = 180.0
+    environments: Mapping[str, Any] | None = None
+    """What the operator is told of environments; None: there are none."""
+    same_image = ""
+    """Another name of the image, for which there is no environment."""
     flows = FLOWS  # the directory of the flow's file, as who runs it sees it
 
     def __init__(self, directory: Path, *, keep: bool) -> None:
@@ -74,6 +78,9 @@ class Stage(ABC):
 
     def choose_index(self, stack: ExitStack) -> None:  # noqa: B027
         """Find the package index for this stage; none: uv's default."""
+
+    def prepare_environments(self, stack: ExitStack) -> None:  # noqa: B027
+        """Bring what environments need, where the stage can."""
 
     def carry_out(self, run: str, *, key: str) -> None:  # noqa: B027
         """Do a run's work, where no worker does."""
@@ -169,12 +176,14 @@ class Operator(Service):
 
     def config(self) -> Mapping[str, Any]:
         index = {"index": {"url": self._stage.index}} if self._stage.index else {}
+        made = self._stage.environments
         return {
             "prefect": {"apiUrl": self._stage.prefect.url},
             "watchNamespaces": [NAMESPACE],
             "owner": "flowdeps-demo/demo",
             "httpPort": self.port,
             **index,
+            **({"environments": made} if made else {}),
         }
 
     def _ready(self) -> bool:

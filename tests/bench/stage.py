@@ -13,15 +13,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.bench import mirror
-from tests.cluster import images, operator_image, rootfs, tools
+from tests.cluster import images, rootfs, tools
 from tests.cluster.index import Index
 from tests.cluster.node import Node
 from tests.cluster.prefect import KubernetesWorker, PrefectServer
 from tests.cluster.prefect_api import PrefectApi
 from tests.cluster.progress import run_step
 from tests.cluster.registry import Registry
-from tests.integration.chart.helm import RELEASE, Helm, needed
-from tests.support import sets
+from tests.support import environments, sets
 from tests.support.fixtures import install_crd
 from tests.support.operator import Operator
 
@@ -61,7 +60,10 @@ def stage(pools: Sequence[str]) -> Iterator[Stage]:
             stack.enter_context(
                 KubernetesWorker(server, pool=pool, kubeconfig=node.kubeconfig, namespaces=[JOBS])
             )
-        environments = _environments(node, stack) if READY in pools else {}
+        configured: dict[str, Any] = {}
+        if READY in pools:
+            registry = stack.enter_context(Registry(host=node.gateway))
+            configured = {"environments": environments.prepare(node, registry)}
         operator = Operator(
             kubeconfig=node.kubeconfig,
             prefect_url=server.url,
@@ -72,7 +74,7 @@ def stage(pools: Sequence[str]) -> Iterator[Stage]:
                     {"name": FLOWDEPS, "namespaces": ["default"], "delivery": "Install"},
                     {"name": "*", "namespaces": ["default"]},
                 ],
-                **environments,
+                **configured,
             },
         )
         stack.enter_context(operator)
@@ -85,26 +87,6 @@ def stage(pools: Sequence[str]) -> Iterator[Stage]:
         sets.wait_ready(node, SET, seconds=300)
         reference = _environment(node) if READY in pools else ""
         yield Stage(node=node, api=api, operator=operator, environment=reference)
-
-
-def _environments(node: Node, stack: ExitStack) -> dict[str, Any]:
-    """A registry, and the chart's policy; returns what the operator has to know of them."""
-    registry = stack.enter_context(Registry(host=node.gateway))
-    node.trust_registry(registry.address)
-    node.load_image(operator_image.archive())
-    repository = f"{registry.address}/flowdeps"
-    helm = Helm(Path(stack.enter_context(TemporaryDirectory())))
-    values = needed(config={"environments": {"repository": repository, "admission": "Enabled"}})
-    mutating = [one for one in helm.template(values) if one["kind"].startswith("Mutating")]
-    sets.apply(node, *mutating)
-    return {
-        "environments": {
-            "repository": repository,
-            "image": operator_image.NAME,
-            "plainHttp": True,
-            "policy": f"{RELEASE}-environments",
-        }
-    }
 
 
 def _environment(node: Node) -> str:

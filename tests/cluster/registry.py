@@ -36,8 +36,9 @@ class Registry(Service):
         password: str = "",
         certificate: Pair | None = None,
         directory: Path | None = None,
+        detached: bool = False,
     ) -> None:
-        super().__init__(directory=directory)
+        super().__init__(directory=directory, detached=detached)
         self.host = host
         self.port = 0
         self._username = username

@@ -10,6 +10,7 @@ from tests.cluster import images
 from tests.cluster.prefect_api import FlowRun
 from tests.cluster.registry import Registry
 from tests.e2e.install.site import JOBS, POOL, SECONDS, TEAM, Site
+from tests.integration.chart.helm import NAMESPACE
 from tests.support import sets
 
 
@@ -26,6 +27,11 @@ class Place:
         self.wait_delivery(name, "Image")
         found: Mapping[str, Any] = self.status(name)["environment"]
         return found
+
+    def restart_operator(self) -> None:
+        """Take the operator's pod away."""
+        selector = "app.kubernetes.io/component=operator"
+        self.site.node.kubectl("delete", "pods", "-n", NAMESPACE, "-l", selector)
 
     def wait_delivery(self, name: str, way: str) -> None:
         """Wait until the pool's runs get the set in this way."""
