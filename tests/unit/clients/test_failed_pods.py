@@ -102,6 +102,47 @@ async def test_a_watch_that_is_refused_says_so(
     assert raised.value.status == status
 
 
+async def test_watches_leave_connections_for_other_requests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many namespaces of runs there are, a lease is renewed in time."""
+    opened: set[str] = set()
+    over = asyncio.Event()
+
+    async def respond(request: web.BaseRequest) -> web.StreamResponse:
+        if "watch" not in request.query:
+            return web.json_response({"metadata": {"name": "lease"}})
+        response = web.StreamResponse()
+        await response.prepare(request)
+        opened.add(request.path)
+        await over.wait()
+        return response
+
+    async def watch(cluster: Cluster, namespace: str) -> None:
+        async for _ in cluster.failed_pods(namespace):
+            pass
+
+    async with RawTestServer(respond) as server:
+        kubeconfig(tmp_path, monkeypatch, url=str(server.make_url("")))
+        async with Cluster.connect() as cluster, asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+            watches = [tasks.create_task(watch(cluster, f"jobs-{one}")) for one in range(120)]
+            while len(opened) < len(watches):
+                await asyncio.sleep(0.01)
+            assert await cluster.get_lease("flowdeps", "lease")
+            over.set()
+
+
+async def test_what_a_kubelet_says_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may post events, and their words end up in statuses and logs."""
+    text = json.dumps(_event(message="Failed\n\x1b[31mto pull")).encode() + b"\n"
+    async with _server(tmp_path, monkeypatch, parts=[text]) as cluster:
+        _, found = [one async for one in cluster.failed_pods("jobs")]
+    assert found is not None
+    assert found.message == "Failed \ufffd[31mto pull"
+
+
 async def test_an_event_without_end_is_cut_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

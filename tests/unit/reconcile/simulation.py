@@ -153,10 +153,17 @@ class MemoryCluster:
         meta = {**meta, "annotations": {**meta.get("annotations", {}), **annotations}}
         self._store(self.maps, "map", {**body, "metadata": meta})
 
-    def fail_pull(self, namespace: str, reference: str, *, why: str = "not found") -> None:
-        """What a kubelet says of a pod whose image it can't pull."""
+    def fail_pull(
+        self,
+        namespace: str,
+        reference: str,
+        *,
+        why: str = "not found",
+        after: timedelta = timedelta(0),
+    ) -> None:
+        """What a kubelet says of a pod whose image it can't pull; its clock may be ahead."""
         text = f'Failed to pull image "{reference}": {why}'
-        self.failures.append(FailedPod(namespace, text, clock()))
+        self.failures.append(FailedPod(namespace, text, clock() + after))
         for listener in self._listeners:
             listener.put_nowait(self.failures[-1])
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -500,6 +502,41 @@ def test_only_what_is_said_where_runs_are_ends_an_environment() -> None:
             sim.cluster.fail_pull("flows", reference)
             sim.cluster.fail_pull("jobs", reference.replace("flows@", "other@"))
             await asyncio.sleep(MINUTE)
+            assert told(sim)["ml"] == reference
+
+    play(script, **CONFIG)
+
+
+def test_an_event_of_tomorrow_keeps_nobody_from_hearing_of_a_failed_pull() -> None:
+    """Whoever posts it does not decide until when the operator listens."""
+
+    async def script(sim: Simulation) -> None:
+        prepare(sim)
+        async with sim.operator():
+            reference = await built(sim)
+            sim.cluster.fail_pull("jobs", reference, after=timedelta(days=1))
+            await asyncio.sleep(10 * MINUTE)
+            assert told(sim)["ml"] == reference
+            sim.cluster.fail_pull("jobs", reference)
+            await asyncio.sleep(10)
+            assert told(sim) == {}
+
+    play(script, **CONFIG)
+
+
+@pytest.mark.parametrize("namespace", ["jobs", "others"])
+def test_a_long_event_takes_no_time(namespace: str) -> None:
+    """Anybody may post events; what they say is read once, from its beginning to its end."""
+
+    async def script(sim: Simulation) -> None:
+        prepare(sim)
+        async with sim.operator():
+            reference = await built(sim)
+            before = time.process_time()
+            for _ in range(100):
+                sim.cluster.fail_pull(namespace, "a" * 4000)
+            await asyncio.sleep(1)
+            assert time.process_time() - before < 2
             assert told(sim)["ml"] == reference
 
     play(script, **CONFIG)

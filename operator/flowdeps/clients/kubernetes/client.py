@@ -250,7 +250,7 @@ class Cluster:
                 time = last or event.get("lastTimestamp") or event.get("eventTime")
                 yield FailedPod(
                     namespace=str(event["metadata"]["namespace"]),
-                    message=str(event.get("message", ""))[:_MESSAGE_CHARACTERS],
+                    message=printable(str(event.get("message", ""))[:_MESSAGE_CHARACTERS]),
                     time=parse_time(time),
                 )
 

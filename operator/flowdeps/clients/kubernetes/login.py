@@ -27,6 +27,9 @@ async def make_api(identity: str | None) -> Any:
     """Return the library's client, to be used as a context. Raises ClusterError."""
     settings = client.Configuration()
     await load(settings)
+    # Each watch keeps a connection, one for each namespace of runs: as many as there are must leave
+    # some for everything else. Who asks limits how much is asked at once.
+    settings.connection_pool_maxsize = 0
     try:
         api = client.ApiClient(configuration=settings)
     except OSError as error:  # not certificates

@@ -20,13 +20,15 @@ from flowdeps.state.store import RunsKey
 log = logging.getLogger(__name__)
 
 _RECENT = 600.0
-"""Seconds that count: a kubelet repeats itself every five minutes at least."""
+"""Seconds that count, as clocks of nodes may differ too: a kubelet repeats itself every five
+minutes at least."""
 _WORDS = 300
 _STEADY = 60.0
 """Seconds after which the end of a watch is no failure."""
 _REFUSALS = {401, 403, 404, 405}
 _REFUSED_AGAIN = 300.0
-_REFERENCE = re.compile(r"[^\s\"']+@sha256:[0-9a-f]{64}")
+# A word of a message is looked at from its beginning only: anybody may post long ones.
+_REFERENCE = re.compile(r"(?<![^\s\"'])[^\s\"'@]+@sha256:[0-9a-f]{64}")
 
 
 class Pulls:
@@ -93,14 +95,15 @@ class Pulls:
 
     def _take(self, event: FailedPod) -> None:
         """Take in what a kubelet says, if it names an environment of the pod's namespace."""
-        context, namespace = self._context, event.namespace
-        if event.time is None or (context.now() - event.time).total_seconds() > _RECENT:
+        context, lines = self._context, self._context.deliveries.lines.get(event.namespace)
+        if not lines or event.time is None:
             return
-        lines = context.deliveries.lines.get(namespace, {})
-        for reference in sorted(set(_REFERENCE.findall(event.message))):
-            if any(
-                one.environment.reference == reference for found in lines.values() for one in found
-            ):
+        # Nor is one of tomorrow believed: all that comes before it would not be heard.
+        if abs((context.now() - event.time).total_seconds()) > _RECENT:
+            return
+        if said := set(_REFERENCE.findall(event.message)):
+            known = {one.environment.reference for found in lines.values() for one in found}
+            for reference in sorted(said & known):
                 self._note(event, reference)
 
     def _note(self, event: FailedPod, reference: str) -> None:
