@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 _REFERENCE = re.compile(r"[a-z0-9][^\s@]*@sha256:[0-9a-f]{64}")
+_LONGEST = 1024
+"""Characters of an image's name or id: what runs are told of all sets has room in one ConfigMap."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -65,4 +67,6 @@ def read_environment(text: str | None, *, repository: str) -> Environment | None
 
 
 def _is_word(text: object) -> bool:
-    return isinstance(text, str) and text.isascii() and text.isprintable() and " " not in text
+    if not isinstance(text, str) or len(text) > _LONGEST:
+        return False
+    return text.isascii() and text.isprintable() and " " not in text

@@ -43,6 +43,7 @@ def test_what_is_written_is_read() -> None:
         replace(_KNOWN, lock="sha256:1").to_json(),
         replace(_KNOWN, image="two words").to_json(),
         replace(_KNOWN, image_id="a\nline").to_json(),
+        replace(_KNOWN, image="a" * 1025).to_json(),
     ],
 )
 def test_a_damaged_text_tells_of_none(text: str | None) -> None:
