@@ -95,7 +95,7 @@ def _advice(message: str) -> str:
     if re.search(r"\b40[13]\b|unauthorized|authori[sz]ation|authenticat|denied|forbidden", said):
         return "give the work pool's pods a pull secret for its registry (imagePullSecrets)"
     if re.search(r"\b404\b|not found|manifest unknown|name unknown", said):
-        return "it is not in its registry any more, and is built again"
+        return "it is not in its registry any more, and runs install until it is put back there"
     return "check that nodes reach its registry, and trust its certificate"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from flowdeps.api.config import parse_config
 from flowdeps.api.names import ENVIRONMENT_ANNOTATION, REFRESH_REQUESTED_ANNOTATION
 from tests.unit.locks.builders import digest
 from tests.unit.reconcile.simulation import OPEN, Body, MemoryImage, Simulation
@@ -194,6 +195,25 @@ def test_a_rollback_has_the_environment_of_its_revision() -> None:
         assert sim.cluster.pods.made["build"] == builds == 2
 
     play(script, environments=ENVIRONMENTS)
+
+
+def test_a_lock_that_is_held_says_that_no_environment_is_made() -> None:
+    """Nobody looks at the image of a revision that the set names, so there is nothing to wait for:
+    the condition does not say that it does."""
+
+    async def script(sim: Simulation) -> None:
+        start(sim)
+        await settled(sim)
+        held = {"revision": f"ml-{short(sim)}"}
+        sim.cluster.apply("ml", pools=["k"], interval="0s", **held, **image())
+        await settled(sim)
+        sim.config = parse_config({"environments": ENVIRONMENTS, "workPools": [OPEN]})
+        await settled(sim)
+        state, reason, message = conditions(sim)["Built"]
+        assert (state, reason) == ("Unknown", "NotBuilt")
+        assert "spec.revision holds it" in message
+
+    play(script)
 
 
 def test_a_proposal_is_built_when_it_is_served_and_not_before() -> None:

@@ -140,7 +140,7 @@ def test_a_kubelet_that_knows_no_image_volumes_is_named() -> None:
     [
         ("unexpected status from HEAD request: 401 Unauthorized", "imagePullSecrets"),
         ("pull access denied, insufficient_scope: authorization failed", "imagePullSecrets"),
-        ("reading manifest: manifest unknown", "not in its registry any more"),
+        ("reading manifest: manifest unknown", "runs install until it is put back"),
         ("failed to resolve image: not found", "not in its registry any more"),
         ("dial tcp: connect: connection refused", "nodes reach its registry"),
         ("x509: certificate signed by unknown authority", "nodes reach its registry"),

@@ -94,6 +94,8 @@ def built_before(progress: Progress) -> Outcome:
 def _withdrawn(progress: Progress) -> Outcome:
     if progress.rests:
         return _never(progress.selected.message)
+    if progress.gathered.is_done and progress.inputs is None:
+        return _never("spec.revision holds it, so nobody looks at its image now")
     return Outcome.waits(Reason.PENDING, "waits for an earlier step")
 
 
