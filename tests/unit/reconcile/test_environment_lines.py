@@ -12,7 +12,9 @@ import pytest
 from flowdeps.api.config import parse_config
 from flowdeps.api.names import ENVIRONMENT_ANNOTATION, ENVIRONMENTS, mounted_name
 from flowdeps.clients.kubernetes.errors import ClusterError
-from flowdeps.reconcile.runs_namespace import lines
+from flowdeps.reconcile.context import Context
+from flowdeps.reconcile.runs_namespace import lines, reconciler
+from flowdeps.reconcile.runs_namespace.offering import offer_lines
 from flowdeps.state.store import RunsKey, SetKey
 from tests.support.faults import Fault, Gate, at_write
 from tests.unit.reconcile.environments import (
@@ -88,6 +90,33 @@ def test_an_idle_operator_asks_only_whether_policy_and_nodes_are_as_they_were() 
             assert 11 <= now["has_policy"] - before["has_policy"] <= 12
             assert 11 <= now["each_node"] - before["each_node"] <= 12
             assert now["failed_pods"] == before["failed_pods"] == 1
+
+    play(script, **CONFIG)
+
+
+def test_a_start_with_many_sets_lets_the_loop_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines of each are found out by themselves, so that a lease is renewed meanwhile."""
+    turn, offered = 0, list[int]()
+
+    def next_turn() -> None:
+        nonlocal turn
+        turn += 1
+
+    def offer(context: Context, key: SetKey) -> None:
+        offered.append(turn)
+        asyncio.get_running_loop().call_soon(next_turn)
+        offer_lines(context, key)
+
+    async def script(sim: Simulation) -> None:
+        prepare(sim)
+        async with sim.operator() as service:
+            for name in ("a", "b", "c"):
+                await built(sim, name)
+            monkeypatch.setattr(reconciler, "offer_lines", offer)
+            service.context.deliveries.reconciled.clear()  # as after a start
+            service.context.queue.add(RunsKey("jobs"))
+            await asyncio.sleep(MINUTE)
+            assert len(offered) == len(set(offered)) == 3
 
     play(script, **CONFIG)
 

@@ -6,6 +6,7 @@ nothing that several of them share. A reconcile with nothing to do writes nothin
 killed is made up for by the next, which begins with what is there.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Self
 
@@ -84,10 +85,10 @@ class RunsReconciler:
             if error.is_passing:
                 raise
             judging = Judging(context, key, {}, self._pulls.scope(namespace))
-            judging.kept(self._lines(namespace))
+            judging.kept(await self._lines(namespace))
             return self._refused(judging, f"{names.ENVIRONMENTS} can't be read: {error}", None)
         ours = there is not None and is_written_by(context.config.owner, there)
-        lines = self._lines(namespace)
+        lines = await self._lines(namespace)
         standing: Mapping[str, str] = (there or {}).get("data") or {} if ours else {}
         if lines and (standing or context.deliveries.admission == ""):
             self._pulls.begin(namespace)
@@ -122,12 +123,13 @@ class RunsReconciler:
         self._settle(namespace, there, judging)
         return judging.again
 
-    def _lines(self, namespace: str) -> list[Line]:
+    async def _lines(self, namespace: str) -> list[Line]:
         """The lines of all sets; those that were not reconciled since the start offer theirs."""
         context, deliveries = self._context, self._context.deliveries
         for key in context.store.holders_in(namespace):
             if key in context.store.sets and key not in deliveries.reconciled:
                 offer_lines(context, key)
+                await asyncio.sleep(0)  # after a start it may be thousands of sets
         return [
             line
             for _, found in sorted(deliveries.lines.get(namespace, {}).items())
