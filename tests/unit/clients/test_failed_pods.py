@@ -107,7 +107,7 @@ async def test_watches_leave_connections_for_other_requests(
 ) -> None:
     """However many namespaces of runs there are, a lease is renewed in time."""
     opened: set[str] = set()
-    over = asyncio.Event()
+    there, over, many = asyncio.Event(), asyncio.Event(), 120
 
     async def respond(request: web.BaseRequest) -> web.StreamResponse:
         if "watch" not in request.query:
@@ -115,6 +115,8 @@ async def test_watches_leave_connections_for_other_requests(
         response = web.StreamResponse()
         await response.prepare(request)
         opened.add(request.path)
+        if len(opened) == many:
+            there.set()
         await over.wait()
         return response
 
@@ -125,9 +127,9 @@ async def test_watches_leave_connections_for_other_requests(
     async with RawTestServer(respond) as server:
         kubeconfig(tmp_path, monkeypatch, url=str(server.make_url("")))
         async with Cluster.connect() as cluster, asyncio.timeout(20), asyncio.TaskGroup() as tasks:
-            watches = [tasks.create_task(watch(cluster, f"jobs-{one}")) for one in range(120)]
-            while len(opened) < len(watches):
-                await asyncio.sleep(0.01)
+            for number in range(many):
+                tasks.create_task(watch(cluster, f"jobs-{number}"))
+            await there.wait()
             assert await cluster.get_lease("flowdeps", "lease")
             over.set()
 
