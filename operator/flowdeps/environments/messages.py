@@ -64,8 +64,9 @@ ROWS = (
     ),
     Row(
         patterns=(r"\b(?:dial|read) tcp\b", r"TLS handshake timeout", r"\bEOF\b"),
-        means="can't be reached from the build's pod ({said}): see whether it runs, and whether"
-        " network policies let pods of this namespace reach it",
+        means="can't be reached from the build's pod ({said}): see whether it runs, whether"
+        " network policies let pods of this namespace reach it, and whether it needs"
+        " environments.proxy of the configuration",
     ),
     Row(
         patterns=(r"credential not found",),

@@ -84,18 +84,22 @@ async def push(
     tag: str,
     credentials: Credentials,
     plain_http: bool = False,
+    proxy: str = "",
     seconds: float = PUSH_SECONDS,
 ) -> None:
     """Push a manifest of a layout with all that it refers to, and what refers to it.
 
     What the registry has already is not sent. Credentials are written to a directory beside the
-    layout. Raises `PackError`.
+    layout. ``proxy`` takes the place of those that variables name. Raises `PackError`.
     """
     oras = shutil.which("oras")
     if oras is None:
         raise PackError("oras is not on PATH; build the operator's image from its Containerfile")
     home = layout.with_name("home")
     env = {name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)}
+    if proxy:
+        env = {name: value for name, value in env.items() if name.startswith("SSL_")}
+        env |= {"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy}
     env |= {"HOME": str(home), "DOCKER_CONFIG": str(home)}
     with writing():
         home.mkdir(mode=0o700)
