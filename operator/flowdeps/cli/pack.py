@@ -13,6 +13,7 @@ import os
 import signal
 from pathlib import Path
 
+from flowdeps.api.names import PACK_CONTAINER
 from flowdeps.cli.terminal import say
 from flowdeps.locks.legible import printable
 
@@ -57,5 +58,5 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _end(*, ok: bool, **fields: object) -> int:
-    say(f"flowdeps-pack: {json.dumps({'ok': ok, **fields})}")
+    say(f"{PACK_CONTAINER}: {json.dumps({'ok': ok, **fields})}")
     return 0 if ok else 1

@@ -37,7 +37,8 @@ class Place:
         """Wait until the pool's runs get the set in this way."""
         sets.wait(
             lambda: self.delivery(name) == way,
-            what=f"{name} to be delivered by {way}: {self.told(name)}",
+            what=f"{name} to be delivered by {way}",
+            show=lambda: self.told(name),
             seconds=SECONDS,
         )
 

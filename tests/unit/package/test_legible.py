@@ -84,7 +84,13 @@ def test_what_a_step_reports_can_be_shown() -> None:
 )
 def test_each_text_of_the_status_can_be_shown(kind: Any) -> None:
     """No part of it quotes anybody as they wrote."""
-    values: dict[type, Any] = {str: HOSTILE, int: 1, bool: True, datetime: datetime.now(UTC)}
+    values: dict[type, Any] = {
+        str: HOSTILE,
+        int: 1,
+        float: 1.5,
+        bool: True,
+        datetime: datetime.now(UTC),
+    }
     values[tuple] = (HOSTILE,)
     types: dict[str, Any] = {
         one.name: typing.get_origin(one.type) or one.type for one in dataclasses.fields(kind)
