@@ -44,6 +44,9 @@
 {{- $wrong = append $wrong "config: a user name or password in a URL of index or vulnerabilities is not allowed; remove the part before '@'" -}}
 {{- end -}}
 {{- end -}}
+{{- if regexMatch "^https?://[^/?#]*@" (.Values.config.environments.proxy | default "") -}}
+{{- $wrong = append $wrong "config.environments.proxy: a user name or password in a URL is not allowed; remove the part before '@'" -}}
+{{- end -}}
 {{- with .Values.config.environments.repository -}}
 {{- $host := "([a-z0-9-]+(\\.[a-z0-9-]+)+(:[0-9]{1,5})?|[a-z0-9-]+:[0-9]{1,5}|localhost)" -}}
 {{- $part := "[a-z0-9]+([._-]+[a-z0-9]+)*" -}}

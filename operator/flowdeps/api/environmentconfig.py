@@ -9,6 +9,7 @@ from flowdeps.api.fields import Fields
 _HOST = r"([a-z0-9-]+(\.[a-z0-9-]+)+(:[0-9]{1,5})?|[a-z0-9-]+:[0-9]{1,5}|localhost)"
 _PART = r"[a-z0-9]+([._-]+[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_HOST}(/{_PART})*")
+_PROXY = re.compile(r"https?://[^/?#@\s]+/?")
 _PATH = re.compile(rf"{_PART}(/{_PART})*")
 
 
@@ -25,6 +26,8 @@ class EnvironmentsConfig:
     """The Secret in the namespaces of sets with which they are pushed; empty: none is needed."""
     plain_http: bool = False
     """Whether the registry has no TLS."""
+    proxy: str = ""
+    """The proxy through which they are pushed; empty: none."""
     admission: str = "Auto"
     """Whether pods get them by an admission policy: `Auto`, `Enabled` or `Disabled`."""
     policy: str = ""
@@ -56,6 +59,7 @@ def parse_environments(fields: Fields) -> EnvironmentsConfig:
         image=fields.text("image", limit=1024, check=rules.check_image),
         push_secret=name,
         plain_http=fields.boolean("plainHttp"),
+        proxy=fields.text("proxy", limit=1024, check=_check_proxy),
         admission=fields.text("admission", check=rules.one_of("Auto", "Enabled", "Disabled")),
         policy=fields.text("policy", limit=253, check=rules.check_object_name),
     )
@@ -72,3 +76,11 @@ def _check_repository(text: str) -> str | None:
     if _PATH.fullmatch(text):
         return f"{text!r} names no registry; write its host first, {example}"
     return f"{text!r} is not a repository; write it {example}"
+
+
+def _check_proxy(text: str) -> str | None:
+    if "@" in text:
+        return "a user name or password in a URL is not allowed; remove the part before '@'"
+    if _PROXY.fullmatch(text):
+        return None
+    return f"{text!r} is not a proxy; write it such as http://proxy.example.com:3128"

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from itertools import accumulate
 
+POOL_NOTE = "; work pool "
+"""What follows the message of `Built` for each pool whose runs install, before the pool's name."""
+
 
 def counted(number: int, what: str) -> str:
     """Return a number of things, as in "1 package" or "2 packages"."""

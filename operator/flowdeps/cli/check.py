@@ -21,7 +21,7 @@ DESCRIPTION = """\
 Check whether an operator with this configuration and the current account can do its work: the
 configuration is valid, the resource is installed, the account has every right in
 docs/rbac.yaml, and Prefect answers. It changes nothing, and notes if no admission policy limits the
-account.
+account, and what keeps runs from ready environments.
 
 Below that it notes which sets of the cluster the configuration keeps out of a work pool, does not
 let be a pool's default, or gives no credentials where its jobs run, and the line that would.
@@ -72,6 +72,7 @@ async def _findings(config: Config, notes: list[str]) -> AsyncIterator[tuple[str
     from flowdeps.clients.kubernetes.rights import needed
     from flowdeps.clients.prefect.client import Pools
     from flowdeps.clients.prefect.errors import PoolsError
+    from flowdeps.reconcile.runs_namespace.capability import admission_problem, nodes_problem
 
     yield "the configuration holds", config.environments.missing or None
     sets: list[Body] = []
@@ -93,6 +94,10 @@ async def _findings(config: Config, notes: list[str]) -> AsyncIterator[tuple[str
                 else:
                     notes.append(_UNLIMITED)
                 sets = await cluster.list_sets(config.watch_namespaces) if is_served else []
+                if config.environments.repository:
+                    admission = await admission_problem(cluster, config.environments)
+                    obstacles = filter(None, (admission, await nodes_problem(cluster)))
+                    notes += [f"runs install their locks: {one}" for one in obstacles]
     except ClusterError as error:
         yield "the cluster answers", str(error)
     try:

@@ -22,6 +22,7 @@ from flowdeps.api.status import (
     parse_status,
 )
 from flowdeps.api.times import ago, parse_time
+from flowdeps.api.wording import POOL_NOTE
 from flowdeps.cli.lease import UNKNOWN, LeaseReport
 
 Body = Mapping[str, Any]
@@ -252,6 +253,9 @@ def _notes(body: Body, status: SetStatus, now: datetime) -> Iterator[str]:
     for pool in status.work_pools:
         if pool.synced and pool.message:
             yield f'work pool "{pool.name}": {pool.message}'
+    built = find_condition(status.conditions, ConditionType.BUILT)
+    if built and built.status == "True":
+        yield from (f"work pool {one}" for one in built.message.split(POOL_NOTE)[1:])
 
 
 def _serving(observed: Observed, status: SetStatus) -> Iterator[Serving]:

@@ -20,7 +20,7 @@ from flowdeps.locks.legible import printable
 DESCRIPTION = """\
 Pack the tree of a build's pod as an environment, and push it to the registry. The operator runs
 this in the pod, with the variables FLOWDEPS_REPOSITORY, FLOWDEPS_TAG, FLOWDEPS_IMAGE,
-FLOWDEPS_IMAGE_ID and FLOWDEPS_PLAIN_HTTP.
+FLOWDEPS_IMAGE_ID, FLOWDEPS_PLAIN_HTTP and FLOWDEPS_PROXY.
 """
 EPILOG = """\
 Exit status: 0 the environment is in the registry, 1 it is not. The last line is JSON.

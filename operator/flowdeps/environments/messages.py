@@ -58,13 +58,15 @@ ROWS = (
     ),
     Row(
         patterns=(r"\bx509: ",),
-        means="has a certificate that is not trusted ({said}): give it one for its name, from an"
-        " authority that the operator's image knows, or build the image with that authority",
+        means="has a certificate that is not trusted ({said}): give it one for its name, and its"
+        " authority's certificate as ca.crt to the Secret environments.pushSecretRef of this"
+        " namespace",
     ),
     Row(
         patterns=(r"\b(?:dial|read) tcp\b", r"TLS handshake timeout", r"\bEOF\b"),
-        means="can't be reached from the build's pod ({said}): see whether it runs, and whether"
-        " network policies let pods of this namespace reach it",
+        means="can't be reached from the build's pod ({said}): see whether it runs, whether"
+        " network policies let pods of this namespace reach it, and whether it needs"
+        " environments.proxy of the configuration",
     ),
     Row(
         patterns=(r"credential not found",),

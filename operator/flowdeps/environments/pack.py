@@ -39,6 +39,7 @@ class Request:
     image: str
     image_id: str
     plain_http: bool = False
+    proxy: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +73,7 @@ def read_request(env: Mapping[str, str], *, tree: Path, lock: Path, credentials:
         image=image,
         image_id=image_id,
         plain_http=bool(env.get("FLOWDEPS_PLAIN_HTTP")),
+        proxy=env.get("FLOWDEPS_PROXY", ""),
     )
 
 
@@ -106,6 +108,7 @@ async def pack(request: Request, *, say: Callable[[str], None]) -> Packed:
                 tag=tag,
                 credentials=credentials,
                 plain_http=request.plain_http,
+                proxy=request.proxy,
             )
             done.append(f"pushed to {request.repository}:{tag}")
     return Packed(digest=digest, size=layer.size, unpacked=layer.unpacked, files=layer.files)

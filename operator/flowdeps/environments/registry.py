@@ -21,6 +21,7 @@ from flowdeps.environments.messages import to_error
 PUSH_SECONDS = 900.0
 _PASSED_ON = re.compile(r"(?i:(https?|no)_proxy)|SSL_CERT_(FILE|DIR)")
 _FILE = ".dockerconfigjson"
+_AUTHORITIES = "ca.crt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,8 @@ class Credentials:
 
     auths: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     """By the address of a registry, or of a part of it, as for the kubelet."""
+    authorities: bytes = field(default=b"", repr=False)
+    """Certificates in PEM to trust beside those that the image knows."""
 
     def config_for(self, repository: str) -> dict[str, Mapping[str, Mapping[str, str]]]:
         """Return what a client's configuration file says, which knows whole registries only."""
@@ -56,18 +59,21 @@ class Credentials:
 
 def read_credentials(directory: Path) -> Credentials:
     """Return the credentials that are mounted; none without a Secret. Raises `PackError`."""
+    authorities = b""
+    with contextlib.suppress(FileNotFoundError):
+        authorities = (directory / _AUTHORITIES).read_bytes()
     try:
         auths = json.loads((directory / _FILE).read_bytes())["auths"]
         entries = {host: {k: str(v) for k, v in one.items()} for host, one in auths.items()}
     except FileNotFoundError:
-        return Credentials()
+        return Credentials(authorities=authorities)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise PackError(
             f"the Secret environments.pushSecretRef of this namespace has a {_FILE} without"
             " credentials in it; make it with kubectl create secret docker-registry",
             retry=True,
         ) from None
-    return Credentials(auths=entries)
+    return Credentials(auths=entries, authorities=authorities)
 
 
 async def push(
@@ -78,31 +84,38 @@ async def push(
     tag: str,
     credentials: Credentials,
     plain_http: bool = False,
+    proxy: str = "",
     seconds: float = PUSH_SECONDS,
 ) -> None:
     """Push a manifest of a layout with all that it refers to, and what refers to it.
 
     What the registry has already is not sent. Credentials are written to a directory beside the
-    layout. Raises `PackError`.
+    layout. ``proxy`` takes the place of those that variables name. Raises `PackError`.
     """
     oras = shutil.which("oras")
     if oras is None:
         raise PackError("oras is not on PATH; build the operator's image from its Containerfile")
     home = layout.with_name("home")
+    env = {name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)}
+    if proxy:
+        env = {name: value for name, value in env.items() if name.startswith("SSL_")}
+        env |= {"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy}
+    env |= {"HOME": str(home), "DOCKER_CONFIG": str(home)}
     with writing():
         home.mkdir(mode=0o700)
         (home / "config.json").write_text(json.dumps(credentials.config_for(repository)))
+        if credentials.authorities:
+            # Programs in Go read the image's directories of certificates beside this file.
+            known = _read(env.get("SSL_CERT_FILE"))
+            (home / _AUTHORITIES).write_bytes(known + b"\n" + credentials.authorities)
+            env["SSL_CERT_FILE"] = str(home / _AUTHORITIES)
     process = await asyncio.create_subprocess_exec(
         *(oras, "copy", "--recursive", "--no-tty", f"--to-plain-http={str(plain_http).lower()}"),
         *("--from-oci-layout", "--", f"{layout}@{digest}", f"{repository}:{tag}"),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
-        env={
-            **{name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)},
-            "HOME": str(home),
-            "DOCKER_CONFIG": str(home),
-        },
+        env=env,
     )
     try:
         async with asyncio.timeout(seconds):
@@ -120,6 +133,13 @@ async def push(
             await process.wait()
     if process.returncode != 0:
         raise to_error(credentials.hide(said.decode(errors="replace")), repository=repository)
+
+
+def _read(path: str | None) -> bytes:
+    """Return the content of a file; nothing where there is none."""
+    with contextlib.suppress(OSError):
+        return Path(path).read_bytes() if path else b""
+    return b""
 
 
 def _bare(address: str) -> str:

@@ -165,13 +165,15 @@ class Builder:
             return TrialError(
                 f"{PACK_CONTAINER}: {ended.why}: {_tail(ended.log)}", reason=Reason.BUILD_FAILED
             )
-        advice = "check environments.repository and environments.pushSecretRef"
+        about = ""
         if secret := self.environments.push_secret:
             there = await self.cluster.get_secret(build.namespace, secret)
-            advice += f" (Secret {secret} of namespace {build.namespace}"
-            advice += ")" if there else ", which is missing)"
+            about = (
+                f"; environments.pushSecretRef is the Secret {secret} of namespace"
+                f" {build.namespace}{'' if there else ', which is missing: create it'}"
+            )
         return TrialError(
-            f"nothing was pushed to {repository}: {why}; {advice} in the operator's configuration",
+            f"nothing was pushed to {repository}: {why}{about}",
             reason=Reason.REGISTRY_UNAVAILABLE,
             retry=said.get("retry") is not False,
         )

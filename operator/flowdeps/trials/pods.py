@@ -165,6 +165,7 @@ def build_pod(
         "IMAGE": ref.image,
         "IMAGE_ID": image_id,
         "PLAIN_HTTP": "1" if environments.plain_http else "",
+        "PROXY": environments.proxy,
     }
     # Nothing that was in the flow's image takes the place of our program, which is at HOME in our
     # image, or of what it works with.

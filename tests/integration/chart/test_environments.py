@@ -214,7 +214,10 @@ def test_the_policy_has_the_names_of_the_code(helm: Helm) -> None:
     assert f'startsWith("{names.PIECE_PREFIX}")' in text
     assert f"substring({len(names.PIECE_PREFIX)})" in text
     assert f'"{HOME}/image/"' in text
-    selected = policy["spec"]["matchConstraints"]["objectSelector"]["matchExpressions"]
+    matches = policy["spec"]["matchConstraints"]
+    assert (matches["matchPolicy"], matches["namespaceSelector"]) == ("Equivalent", {})
+    assert [one["scope"] for one in matches["resourceRules"]] == ["*"]
+    selected = matches["objectSelector"]["matchExpressions"]
     assert selected == [
         {"key": names.SET_LABEL, "operator": "Exists"},
         {"key": names.PURPOSE_LABEL, "operator": "DoesNotExist"},

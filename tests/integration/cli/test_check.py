@@ -73,6 +73,23 @@ def test_what_does_not_answer_is_said_and_the_rest_is_asked_all_the_same(
     assert "NO    Prefect answers\n      the Prefect API did not answer: " in done.out
 
 
+def test_what_keeps_runs_from_environments_is_noted(
+    shell: Shell, cluster: ControlPlane, prefect_server: PrefectServer
+) -> None:
+    """It keeps the operator from nothing: runs install."""
+    environments = {
+        "repository": "registry.example.com/flowdeps",
+        "image": "registry.example.com/operator:1",
+        "policy": "not-there",
+    }
+    chosen = {"environments": environments}
+    done = _check(shell, cluster.kubeconfig, prefect_server.url, chosen)
+    assert (done.status, done.err) == (0, ""), done.out
+    assert "note  runs install their locks: there is no MutatingAdmissionPolicy not-there" in (
+        done.out
+    )
+
+
 def _check(shell: Shell, kubeconfig: Path, url: str, config: dict[str, Any]) -> Done:
     shell.write("config.yaml", json.dumps({**config, "prefect": {"apiUrl": url}}))
     return shell.flowdeps("check", "--config", "config.yaml", KUBECONFIG=str(kubeconfig))

@@ -258,7 +258,7 @@ def test_a_registry_that_takes_nothing_is_an_error(packer: Packer, registry: Reg
 
 
 def test_a_registry_with_tls_is_trusted_by_its_authority(packer: Packer, tmp_path: Path) -> None:
-    """SSL_CERT_FILE names one that the image doesn't know."""
+    """Which is in the Secret, or in SSL_CERT_FILE of the image."""
     directory = tmp_path.with_name(f"{tmp_path.name}-pki")
     authority = Authority(directory)
     pair = authority.server("registry", names=["localhost"], addresses=["127.0.0.1"])
@@ -266,8 +266,13 @@ def test_a_registry_with_tls_is_trusted_by_its_authority(packer: Packer, tmp_pat
         status, said = packer.run(registry.address, plain_http=False)
         assert (status, said["ok"]) == (1, False)
         assert "has a certificate that is not trusted" in said["error"]
+        assert "as ca.crt to the Secret environments.pushSecretRef" in said["error"]
         trusted = {"SSL_CERT_FILE": str(authority.own.certificate)}
         assert packer.run(registry.address, plain_http=False, **trusted)[0] == 0
+        packer.give('{"auths": {}}')
+        certificate = authority.own.certificate.read_bytes()
+        (packer.directory / "credentials" / "ca.crt").write_bytes(certificate)
+        assert packer.run(registry.address, plain_http=False)[0] == 0
 
 
 @pytest.mark.parametrize(

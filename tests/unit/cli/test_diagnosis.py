@@ -174,6 +174,16 @@ def test_why_a_ready_set_has_no_environment_is_shown_with_what_to_do(
     assert trouble.remedy == {one.value: one.remedy for one in Reason}[reason] != ""
 
 
+def test_why_runs_install_although_there_is_an_environment_is_noted() -> None:
+    """For each pool, as the condition has it."""
+    ways = '; work pool "a" installs: the policy is gone; upgrade; work pool "b" installs: old'
+    found = diagnosis_of(body(READY, condition("Built", "True", "Built", f"x is for i{ways}")))
+    assert found.notes == (
+        'work pool "a" installs: the policy is gone; upgrade',
+        'work pool "b" installs: old',
+    )
+
+
 def test_vulnerabilities_are_shown_of_a_set_that_is_ready() -> None:
     """They are beside Ready, and shown all the same."""
     found = diagnosis_of(body(READY, condition("Vulnerable", "True", "VulnerabilitiesFound")))

@@ -277,6 +277,7 @@ def test_what_packs_has_the_operators_image_and_changes_nothing() -> None:
         "FLOWDEPS_IMAGE": IMAGE,
         "FLOWDEPS_IMAGE_ID": f"{IMAGE}@sha256:1",
         "FLOWDEPS_PLAIN_HTTP": "",
+        "FLOWDEPS_PROXY": "",
     }
     mounts = {one["mountPath"]: (one["name"], one.get("readOnly")) for one in pack["volumeMounts"]}
     assert mounts == {
@@ -300,6 +301,9 @@ def test_only_what_packs_sees_the_credentials_of_the_registry() -> None:
     without = build(environments=replace(ENVIRONMENTS, push_secret="", plain_http=True))["spec"]
     assert "flowdeps-registry" not in json.dumps(without)
     assert env(without["containers"][0])["FLOWDEPS_PLAIN_HTTP"] == "1"
+    proxy = "http://proxy.example.com:3128"
+    behind = build(environments=replace(ENVIRONMENTS, proxy=proxy))["spec"]
+    assert env(behind["containers"][0])["FLOWDEPS_PROXY"] == proxy
 
 
 def test_nothing_is_filled_in_where_a_build_is_told_of_its_image() -> None:

@@ -87,3 +87,43 @@ async def test_oras_gets_no_variables_but_those_of_the_network(
     config = tmp_path / "work" / "home" / "config.json"
     assert json.loads(config.read_text()) == {"auths": {"r": {"auth": _AUTH}}}
     assert config.parent.stat().st_mode & 0o077 == 0
+
+
+async def test_authorities_of_the_secret_are_trusted_beside_the_known_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also without credentials, as for a registry that anyone of the network may write to."""
+    program = tmp_path / "bin" / "oras"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\ncat "$SSL_CERT_FILE" >"$HOME/../trusted"\n')
+    program.chmod(0o755)
+    (tmp_path / "work").mkdir()
+    (tmp_path / "ca.crt").write_text("COMPANY")
+    (tmp_path / "known.pem").write_text("KNOWN")
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "known.pem"))
+    credentials = read_credentials(tmp_path)
+    layout = tmp_path / "work" / "layout"
+    await push(layout, "sha256:0", repository="r/x", tag="t", credentials=credentials)
+    assert (tmp_path / "work" / "trusted").read_text() == "KNOWN\nCOMPANY"
+
+
+async def test_the_proxy_of_the_configuration_takes_the_place_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A NO_PROXY of the image would lead past it."""
+    program = tmp_path / "bin" / "oras"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\nenv >"$HOME/../variables"\n')
+    program.chmod(0o755)
+    (tmp_path / "work").mkdir()
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    monkeypatch.setenv("https_proxy", "http://other.example.com")
+    monkeypatch.setenv("NO_PROXY", "r")
+    layout, proxy = tmp_path / "work" / "layout", "http://proxy.example.com:3128"
+    await push(
+        layout, "sha256:0", repository="r/x", tag="t", credentials=Credentials(), proxy=proxy
+    )
+    lines = (tmp_path / "work" / "variables").read_text().splitlines()
+    found = {line for line in lines if line.partition("=")[0].lower().endswith("_proxy")}
+    assert found == {f"HTTPS_PROXY={proxy}", f"HTTP_PROXY={proxy}"}

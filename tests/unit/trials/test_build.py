@@ -244,11 +244,10 @@ def test_a_push_that_fails_names_what_to_look_at(retry: bool, there: bool) -> No
         memory.put_foreign_secret("flows", "push", {})
     error = virtual.run(refused(memory))
     assert (error.reason, error.retry) == (Reason.REGISTRY_UNAVAILABLE, retry)
-    secret = "Secret push of namespace flows" + ("" if there else ", which is missing")
     assert error.message == (
-        "nothing was pushed to registry.example.com/ready/flows: it is down; check "
-        f"environments.repository and environments.pushSecretRef ({secret}) in the operator's "
-        "configuration"
+        "nothing was pushed to registry.example.com/ready/flows: it is down; "
+        "environments.pushSecretRef is the Secret push of namespace flows"
+        + ("" if there else ", which is missing: create it")
     )
 
 

@@ -30,7 +30,7 @@ from flowdeps.api.status import (
     VulnerabilityStatus,
 )
 from flowdeps.api.times import parse_time
-from flowdeps.api.wording import counted
+from flowdeps.api.wording import POOL_NOTE, counted
 from flowdeps.reconcile.context import PoolState, Verdict
 from flowdeps.reconcile.dependency_set.build import built_outcome
 from flowdeps.reconcile.dependency_set.progress import NO_LOCK, Progress
@@ -44,7 +44,6 @@ from flowdeps.state.store import ConfigMapView, SetEntry
 from flowdeps.trials.image import Image
 from flowdeps.vulnerabilities.matches import vulnerabilities_text
 
-_POOL_NOTE = "; work pool "
 """Begins what is said of a pool whose runs do not get an environment that is there."""
 
 
@@ -187,15 +186,15 @@ def _built(
     found = Condition(ConditionType.BUILT, _status(built), built.reason, built.message)
     if built.reason is not Reason.BUILT:
         return found
-    message = built.message.partition(_POOL_NOTE)[0]
+    message = built.message.partition(POOL_NOTE)[0]
     before = find_condition(progress.entry.status.conditions, ConditionType.BUILT)
     if pull_failure:
         return replace(found, status="False", reason=Reason.PULL_FAILED, message=pull_failure)
     if before and None in deliveries.values():
-        same = before.message.partition(_POOL_NOTE)[0] == message
+        same = before.message.partition(POOL_NOTE)[0] == message
         return before if same or before.reason is Reason.PULL_FAILED else found
     notes = [
-        f'{_POOL_NOTE}"{name}" installs: {one.why}'
+        f'{POOL_NOTE}"{name}" installs: {one.why}'
         for name, one in deliveries.items()
         if one and one.why
     ]

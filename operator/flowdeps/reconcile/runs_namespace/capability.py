@@ -27,8 +27,8 @@ async def admission_problem(cluster: Cluster, settings: EnvironmentsConfig) -> s
         return "environments.admission is Disabled: nothing gives runs their environments"
     if not name:
         return (
-            "environments.policy names no admission policy: the chart makes one with"
-            " environments.admission, where the API server has such policies (Kubernetes 1.36)"
+            "environments.policy names no admission policy: upgrade the release, if the API server"
+            " has such policies (Kubernetes 1.36), or set environments.admission to Enabled"
         )
     try:
         if await cluster.has_policy(name):
