@@ -9,8 +9,6 @@ from tests.support import sets
 
 pytestmark = pytest.mark.node
 
-_POLICY = f"{RELEASE}-environments"
-
 
 @pytest.fixture(scope="module", autouse=True)
 def offered(place: Place) -> None:
@@ -31,23 +29,6 @@ def test_a_run_starts_while_everything_else_is_gone(place: Place) -> None:
     assert mounts(place.pod(run))
     assert site.index.requests == asked
     site.node.kubectl("scale", f"deployment/{RELEASE}", "--replicas=1", "-n", NAMESPACE)
-
-
-def test_without_the_policy_runs_install(place: Place) -> None:
-    """And the set says so; with the policy back they have their environment again. The operator
-    looks every few minutes, and when it begins."""
-    kind = "mutatingadmissionpolicybinding"
-    body = place.site.node.kubectl("get", kind, _POLICY, "-o", "yaml")
-    place.site.node.kubectl("delete", kind, _POLICY)
-    place.restart_operator()
-    place.wait_delivery("solid", "Install")
-    assert "MutatingAdmissionPolicy" in place.told("solid")
-    run = place.start("solid", "alpha")
-    assert place.site.seen(run)["packages"]["alpha"]["version"] == "1.0"
-    assert mounts(place.pod(run)) is None
-    place.site.node.kubectl("apply", "-f", "-", input=body)
-    place.restart_operator()
-    place.wait_delivery("solid", "Image")
 
 
 def test_an_environment_that_cannot_be_pulled_is_taken_out(place: Place) -> None:

@@ -685,22 +685,3 @@ def test_the_operators_own_image_packs_unless_another_is_named(helm: Helm) -> No
     given = config_of(helm.template(_values(image="registry.example.com/pack:1")))
     assert given["environments"]["image"] == "registry.example.com/pack:1"
     assert not of_kind(helm.template(needed()), "MutatingAdmissionPolicy")
-
-
-@pytest.mark.parametrize("kind", ["binding", "policy", "both"])
-def test_a_policy_that_comes_back_counts_again(
-    kind: str, server: Server, run: Pod, helm: Helm
-) -> None:
-    """Also the same objects, made anew."""
-    server.give(**{_KEYS["ml"]: _line()})
-    gone = [one for one in _policies(helm) if kind == "both" or one["kind"].lower().endswith(kind)]
-    for one in gone:
-        server.cluster.kubectl("delete", one["kind"], one["metadata"]["name"])
-    wait(lambda: _reference(server.made(run)) is None, what="the policy to go")
-    apply(server.cluster, *gone)
-    wait(
-        lambda: _reference(server.made(run)) == _REFERENCE,
-        what="the policy to count again",
-        show=server.metrics,
-        seconds=90,
-    )
