@@ -104,7 +104,7 @@ def test_a_build_that_fails_leaves_the_set_ready_and_is_tried_again() -> None:
             state, reason, message = conditions(sim)["Built"]
             assert (state, reason) == ("False", "RegistryUnavailable")
             assert "403 denied" in message
-            assert "environments.repository" in message
+            assert "nothing was pushed to registry.example.com/environments/flows" in message
             tries = sim.cluster.pods.made["build"]
             assert 24 <= tries <= 40
             written = sim.writes()
