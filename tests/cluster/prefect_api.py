@@ -17,7 +17,7 @@ from tests.cluster import prefect_env
 from tests.cluster.images import FLOWS
 
 _FINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
-_BUSY_SECONDS = 20.0
+_BUSY_SECONDS = 120.0
 _PROBE_SCHEMA = {
     "type": "object",
     "properties": {"packages": {"type": "array", "items": {"type": "string"}}},
