@@ -8,9 +8,11 @@ need root, as every node does.
 """
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from tests.bench import applies, locks, neighbours, pods, restarts, starts
 from tests.bench.pods import WAYS
@@ -20,7 +22,7 @@ from tests.bench.tables import of_applies, of_locks, of_pods, of_restarts, of_st
 from tests.cluster import signals
 from tests.cluster.progress import say
 
-_APPLY, _LOCKS, _RESTART, _LOAD = "apply", "locks", "restart", "load"
+_APPLY, _LOCKS, _RESTART, _LOAD, _PODS = "apply", "locks", "restart", "load", "pods"
 _ALL = [*VARIANTS, *WAYS, _APPLY, _LOCKS, _RESTART]
 
 
@@ -34,7 +36,7 @@ def main() -> int:
     tables = []
     with signals.terminable():
         if on_node:
-            tables += _on_node(on_node, rounds=rounds)
+            tables += _on_node(on_node, rounds=rounds, save=arguments.save)
         if _LOCKS in only:
             tables.append(of_locks(list(locks.measure(rounds=rounds))))
         if _RESTART in only:
@@ -45,14 +47,17 @@ def main() -> int:
     return 0
 
 
-def _on_node(only: Sequence[str], *, rounds: int) -> list[str]:
+def _on_node(only: Sequence[str], *, rounds: int, save: Path | None) -> list[str]:
     names = [name for name in VARIANTS if name in only]
     ways = [name for name in WAYS if name in only]
     tables = []
     needed = {*starts.pools(names), *(WAYS[name].pool for name in ways)}
     with stage(sorted(needed)) as standing:
         if ways:
-            tables.append(of_pods(list(pods.measure(standing, ways, rounds=rounds))))
+            found = list(pods.measure(standing, ways, rounds=rounds))
+            tables.append(of_pods(found))
+            if save:
+                save.write_text(json.dumps(pods.saved(found), indent=1) + "\n")
         if names:
             tables.append(of_starts(list(starts.measure(standing, names, rounds=rounds))))
         if _APPLY in only:
@@ -67,8 +72,10 @@ def _parser() -> argparse.ArgumentParser:
         "--only",
         type=_names,
         default=_ALL,
-        help=f"some of {','.join([*_ALL, _LOAD])}; default: all but {_LOAD}",
+        help=f"some of {','.join([*_ALL, _LOAD])}; {_PODS}: all that begin so; default: all but"
+        f" {_LOAD}",
     )
+    parser.add_argument("--save", type=Path, help="a file for what pods took, in JSON")
     parser.add_argument(
         "--sets", type=_positive, default=10_000, help="settled sets of a restart; default: 10000"
     )
@@ -83,7 +90,7 @@ def _positive(text: str) -> int:
 
 
 def _names(text: str) -> list[str]:
-    names = text.split(",")
+    names = [name for one in text.split(",") for name in (WAYS if one == _PODS else (one,))]
     unknown = set(names) - {*_ALL, _LOAD}
     if unknown:
         raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}")

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tests.bench import mirror
 from tests.bench.stage import BAKED, BARE, FLOWDEPS, JOBS, READY, RECIPE, SET, Stage
 from tests.cluster import images, prefect_env
 from tests.cluster.progress import say
@@ -37,8 +38,6 @@ class Way:
     image: str
     choice: str | None = None
     imports: bool = True
-    cold: bool = False
-    """Whether the node has forgotten the environment."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +55,6 @@ WAYS: Mapping[str, Way] = {
     "pod-none": Way(title="no set chosen", pool=READY, image=images.FLOW_UV, imports=False),
     "pod-baked": Way(title="packages baked into the image", pool=BARE, image=BAKED),
     "pod-image": Way(title="ready environment, warm", pool=READY, image=images.FLOW_UV, choice=SET),
-    "pod-cold": Way(
-        title="ready environment, cold node",
-        pool=READY,
-        image=images.FLOW_UV,
-        choice=SET,
-        cold=True,
-    ),
     "pod-uv": Way(title="Install, by uv", pool=FLOWDEPS, image=images.FLOW_UV, choice=SET),
     "pod-pip": Way(title="Install, by pip", pool=FLOWDEPS, image=images.FLOW_PIP, choice=SET),
     "pod-recipe": Way(title="the usual recipe", pool=RECIPE, image=images.FLOW_PIP),
@@ -83,6 +75,24 @@ def measure(stage: Stage, names: Sequence[str], *, rounds: int) -> Iterator[dict
             yield found
 
 
+def saved(rounds: Sequence[Mapping[str, Pod]]) -> dict[str, Any]:
+    """What was measured, for a file."""
+    return {
+        "packages": list(mirror.PACKAGES),
+        "ways": [
+            {
+                "name": name,
+                "title": WAYS[name].title,
+                "imports": WAYS[name].imports,
+                "created": [round(one[name].created, 4) for one in rounds],
+                "first_line": [round(one[name].first_line, 3) for one in rounds],
+                "imported": [round(one[name].imported, 3) for one in rounds],
+            }
+            for name in rounds[0]
+        ],
+    }
+
+
 def _body(stage: Stage, rendering: worker.Worker, way: Way) -> dict[str, Any]:
     """The pod of a run."""
     variables = {"image": way.image, "namespace": JOBS, "dependency_set": way.choice}
@@ -101,8 +111,6 @@ def _body(stage: Stage, rendering: worker.Worker, way: Way) -> dict[str, Any]:
 
 
 def _start(stage: Stage, way: Way, body: dict[str, Any], *, name: str) -> Pod:
-    if way.cold and stage.environment:
-        stage.node.forget_image(stage.environment)
     body = {**body, "metadata": {**body["metadata"], "name": name, "namespace": JOBS}}
     with sets.connect(stage.node) as client:
         begun = time.time()

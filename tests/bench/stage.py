@@ -36,8 +36,6 @@ class Stage:
     node: Node
     api: PrefectApi
     operator: Operator
-    environment: str = ""
-    """The reference of the set's environment, where it has one."""
 
 
 @contextmanager
@@ -85,20 +83,19 @@ def stage(pools: Sequence[str]) -> Iterator[Stage]:
             body["spec"]["python"] = {"image": images.FLOW_UV}
         sets.apply(node, body)
         sets.wait_ready(node, SET, seconds=300)
-        reference = _environment(node) if READY in pools else ""
-        yield Stage(node=node, api=api, operator=operator, environment=reference)
+        if READY in pools:
+            _wait_for_environment(node)
+        yield Stage(node=node, api=api, operator=operator)
 
 
-def _environment(node: Node) -> str:
-    """The reference of the set's environment, once runs of the pool are given it."""
+def _wait_for_environment(node: Node) -> None:
+    """Wait until runs of the pool are given the set's environment."""
 
     def ways() -> dict[str, str]:
         pools = sets.get_set(node, SET)["status"].get("workPools", [])
         return {one["name"]: one.get("delivery", "") for one in pools}
 
     sets.wait(lambda: ways().get(READY) == "Image", what="the environment", seconds=300)
-    found: str = sets.get_set(node, SET)["status"]["environment"]["reference"]
-    return found
 
 
 def _load_baked(node: Node, index: Index) -> None:
