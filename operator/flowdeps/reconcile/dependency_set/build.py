@@ -9,15 +9,13 @@ from dataclasses import replace
 
 from flowdeps.api.conditions import ConditionType, find_condition
 from flowdeps.api.outcome import Outcome
-from flowdeps.api.poolconfig import PoolConfig
 from flowdeps.api.reasons import Reason
 from flowdeps.gather.inputs import Inputs
 from flowdeps.reconcile.context import Context
-from flowdeps.reconcile.dependency_set.credentials import write_credentials
 from flowdeps.reconcile.dependency_set.progress import NO_LOCK, Progress
-from flowdeps.state.config_maps import manifest_of
+from flowdeps.reconcile.dependency_set.verify import prepare_trial, trial_fields
 from flowdeps.state.environment import Environment
-from flowdeps.state.locations import owner_of, primary_location
+from flowdeps.state.locations import primary_location
 from flowdeps.state.records import LockRecord, environments_of
 from flowdeps.state.reported import previous_condition
 from flowdeps.telemetry.metrics import measured
@@ -128,37 +126,14 @@ def _ask(
     entry, spec = progress.entry, progress.entry.spec
     if spec is None:
         return built_before(progress)
-    home, access, name = primary_location(entry.key), inputs.access, image.ref.image
-    question = Build(
-        namespace=home.namespace,
-        digest=record.digest,
-        image=name,
-        image_id=image.id,
-        imports=spec.verify.imports or (),
-        names=inputs.names if spec.verify.imports is None else (),
-        secret=home.live_name if access else None,
-        timeout=round(spec.verify.timeout.total_seconds()),
-        shadow=record.shadow,
-    )
+    name = image.ref.image
+    question = Build(**trial_fields(entry, spec, inputs, image, record))
 
     async def find() -> Environment:
         async with context.builds.turn(question):
-            lock = progress.text or await progress.served_text(context.cluster)
-            if lock is None:
-                raise LookupError("the lock in service can't be read")
-            if access:
-                await write_credentials(context, entry, access)
-            admitted = context.admitted(entry)
-            pool = context.config.pool(admitted[0].name) if admitted else PoolConfig()
+            given = await prepare_trial(context, progress, inputs, record, text=progress.text)
             with measured(context.metrics.builds, well="Built"):
-                return await context.builder.build(
-                    question,
-                    lock=lock,
-                    image=image,
-                    manifest=manifest_of(entry.key, home, record),
-                    owner=owner_of(entry),
-                    env=[{"name": one.name, "value": one.value} for one in pool.install.env],
-                )
+                return await context.builder.build(question, image=image, **given)
 
     answer = context.builds.ask(entry.key, question, find)
     if isinstance(answer, Environment):

@@ -2,12 +2,14 @@
 
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
 from flowdeps.api.conditions import ConditionType
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.poolconfig import PoolConfig
 from flowdeps.api.reasons import Reason
-from flowdeps.api.spec import Updates
+from flowdeps.api.spec import SetSpec, Updates
+from flowdeps.gather.inputs import Inputs
 from flowdeps.locks.lock import Lock
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.credentials import write_credentials
@@ -96,36 +98,13 @@ def _try(
         message = "without an image (spec.python.image) there is nothing to try the lock in"
         untried = Outcome.done(Reason.NO_IMAGE_TO_VERIFY, message, unknown=True)
         return untried, replace(record, verified="", verify_notes="")
-    image, access, home = inputs.image, inputs.access, primary_location(entry.key)
-    trial = Trial(
-        namespace=home.namespace,
-        digest=record.digest,
-        image=image.ref.image,
-        image_id=image.id,
-        imports=spec.verify.imports or (),
-        names=inputs.names if spec.verify.imports is None else (),
-        secret=home.live_name if access else None,
-        timeout=round(spec.verify.timeout.total_seconds()),
-        shadow=record.shadow,
-    )
+    image = inputs.image
+    trial = Trial(**trial_fields(entry, spec, inputs, image, record))
 
     async def find() -> str:
-        lock = text or await progress.served_text(context.cluster)
-        if lock is None:
-            raise LookupError("the lock in service can't be read")
-        if access:
-            await write_credentials(context, entry, access)
-        admitted = context.admitted(entry)
-        pool = context.config.pool(admitted[0].name) if admitted else PoolConfig()
+        given = await prepare_trial(context, progress, inputs, record, text=text)
         with measured(context.metrics.verifications, well="Verified"):
-            return await context.verifier.verify(
-                trial,
-                lock=lock,
-                image=image,
-                manifest=manifest_of(entry.key, home, record),
-                owner=owner_of(entry),
-                env=[{"name": one.name, "value": one.value} for one in pool.install.env],
-            )
+            return await context.verifier.verify(trial, image=image, **given)
 
     passed = record.verified == trial.short
     answer = record.verify_notes if passed else context.verifications.ask(entry.key, trial, find)
@@ -139,6 +118,48 @@ def _try(
     message += f"; {answer}" if answer else ""
     tried = replace(record, verified=trial.short, verify_notes=answer)
     return Outcome.done(Reason.VERIFIED, message), tried
+
+
+def trial_fields(
+    entry: SetEntry, spec: SetSpec, inputs: Inputs, image: Image, record: LockRecord
+) -> dict[str, Any]:
+    """Return the fields of a `Trial` of a lock in an image, as the set asks for it."""
+    home = primary_location(entry.key)
+    return {
+        "namespace": home.namespace,
+        "digest": record.digest,
+        "image": image.ref.image,
+        "image_id": image.id,
+        "imports": spec.verify.imports or (),
+        "names": inputs.names if spec.verify.imports is None else (),
+        "secret": home.live_name if inputs.access else None,
+        "timeout": round(spec.verify.timeout.total_seconds()),
+        "shadow": record.shadow,
+    }
+
+
+async def prepare_trial(
+    context: Context, progress: Progress, inputs: Inputs, record: LockRecord, *, text: Lock | None
+) -> dict[str, Any]:
+    """Write the credentials that a trial's pod needs; return what else it is given.
+
+    `text`: of a lock that is not published. Raises LookupError where the published one can't be
+    read.
+    """
+    entry = progress.entry
+    lock = text or await progress.served_text(context.cluster)
+    if lock is None:
+        raise LookupError("the lock in service can't be read")
+    if inputs.access:
+        await write_credentials(context, entry, inputs.access)
+    admitted = context.admitted(entry)
+    pool = context.config.pool(admitted[0].name) if admitted else PoolConfig()
+    return {
+        "lock": lock,
+        "manifest": manifest_of(entry.key, primary_location(entry.key), record),
+        "owner": owner_of(entry),
+        "env": [{"name": one.name, "value": one.value} for one in pool.install.env],
+    }
 
 
 def _failed(
