@@ -12,6 +12,19 @@
 {{- if and .Values.config.watchNamespaces (include "flowdeps.environmentsPolicy" .) }}
 {{ include "flowdeps.rules.runs" . }}
 {{- end }}
+{{- range .Values.config.workPools }}
+{{- if eq (.delivery | default "Auto") "Cache" }}
+{{ include "flowdeps.rules.caches" . }}
+{{- break }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "flowdeps.rules.caches" -}}
+# Whether runs can mount the cache of their pool: the Pod Security of their namespace, and the claim there.
+- apiGroups: [""]
+  resources: [namespaces, persistentvolumeclaims]
+  verbs: [get]
 {{- end -}}
 
 {{- define "flowdeps.rules.runs" -}}

@@ -6,6 +6,7 @@ What is refused is said with the line of the configuration that would allow it.
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -19,6 +20,14 @@ _check_variable = rules.matching(
 )
 _check_python = rules.matching(
     r"3\.[0-9]{1,2}", 'is not a minor version of Python; write one such as "3.12", in quotes'
+)
+_check_claim = rules.matching(
+    r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", "is not the name of a PersistentVolumeClaim"
+)
+_check_directory = rules.matching(
+    r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+",
+    "is not an absolute path without '..', spaces and hidden directories; write one such as"
+    " /var/lib/flowdeps-cache",
 )
 _SHOWN = 5
 _check_literal = rules.rule(
@@ -47,6 +56,20 @@ class InstallConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CacheConfig:
+    """Where runs keep what they installed. One of `claim` and `host_path` where it is used."""
+
+    claim: str | None = None
+    """A PersistentVolumeClaim in the namespace of the runs."""
+    host_path: str | None = None
+    """A directory of each node; a namespace of runs has one of its own in it."""
+    unused_for: timedelta = timedelta(days=7)
+    """After which what no run used is removed, when something new is kept."""
+    max_entries: int = 100
+    """How many environments are kept for each namespace and user."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PoolConfig:
     """What applies to the pools whose name matches `name`, exactly or as a glob."""
 
@@ -66,7 +89,8 @@ class PoolConfig:
     extra_packages: bool = True
     """Whether a run may add packages of its own, unpinned."""
     delivery: str = "Auto"
-    """How runs get their packages: `Auto`, `Install` or `Image`."""
+    """How runs get their packages: `Auto`, `Install`, `Image` or `Cache`."""
+    cache: CacheConfig = field(default_factory=CacheConfig)
     install: InstallConfig = field(default_factory=InstallConfig)
 
     def admits(self, namespace: str, *, jobs: Sequence[str]) -> bool:
@@ -129,7 +153,8 @@ class PoolConfig:
 
 def parse_pool(fields: Fields) -> PoolConfig:
     """Parse one entry of `workPools`."""
-    return fields.build(
+    cache = _parse_cache(fields.child("cache"))
+    pool = fields.build(
         PoolConfig,
         name=fields.text("name", required=True, limit=253),
         namespaces=fields.texts("namespaces", most=1000, limit=253),
@@ -142,9 +167,16 @@ def parse_pool(fields: Fields) -> PoolConfig:
         variable=fields.text("variable", limit=63, check=_check_choice),
         extra_packages=fields.text("extraPackages", check=rules.one_of("Allowed", "Forbidden"))
         != "Forbidden",
-        delivery=fields.text("delivery", check=rules.one_of("Auto", "Install", "Image")),
+        delivery=fields.text("delivery", check=rules.one_of("Auto", "Install", "Image", "Cache")),
+        cache=cache,
         install=_parse_install(fields.child("install")),
     )
+    kept = cache.claim or cache.host_path
+    if pool.delivery == "Cache" and not kept:
+        fields.problem("cache", "is missing; name a volume, such as {claimName: flowdeps-cache}")
+    elif pool.delivery != "Cache" and kept:
+        fields.problem("cache", "is used with delivery: Cache alone; set that, or remove this")
+    return pool
 
 
 def _yaml(*texts: str) -> str:
@@ -161,6 +193,18 @@ def _parse_install(fields: Fields) -> InstallConfig:
         resources=checked_resources(fields.child("resources")),
         security_context=_checked_context(fields.child("securityContext")),
         env=tuple(_parse_variable(item) for item in fields.children("env", most=64)),
+    )
+
+
+def _parse_cache(fields: Fields) -> CacheConfig:
+    if fields.has("claimName") and fields.has("hostPath"):
+        fields.problem("hostPath", "is one volume too many beside claimName; keep one of the two")
+    return fields.build(
+        CacheConfig,
+        claim=fields.text("claimName", limit=253, check=_check_claim),
+        host_path=fields.text("hostPath", limit=1024, check=_check_directory),
+        unused_for=fields.duration("unusedFor", check=rules.check_unused),
+        max_entries=fields.integer("maxEntries", least=1, most=10_000),
     )
 
 

@@ -232,6 +232,11 @@ class Reason(StrEnum):
         "The base job template leaves no place for the fragment.",
         "the message says what is in the way; `flowdeps template --pool NAME SET.yaml` shows it"
         " without an operator")
+    CACHE_UNAVAILABLE = ("CacheUnavailable", _RETRIED,
+        "Runs of the pool cannot mount the cache that the configuration gives it; its template"
+        " stays as it is.",
+        "the message says what is missing: the claim, or a namespace whose Pod Security allows"
+        " hostPath")
     CONTENDED = ("Contended", _RETRIED,
         "Something else overwrote the pool's base job template three times in ten minutes.",
         "let Helm, Terraform or the PrefectWorkPool resource leave the template alone")

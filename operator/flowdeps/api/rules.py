@@ -136,6 +136,9 @@ check_interval = _lasting(
 check_cooldown = _lasting(
     lambda seconds: seconds <= 365 * 86400, "is more than a year; write 365d or less"
 )
+check_unused = _lasting(
+    lambda seconds: 3600 <= seconds <= 365 * 86400, "is out of range; write 1h to 365d"
+)
 check_verify_timeout = _lasting(
     lambda seconds: 30 <= seconds <= 3600, "is out of range; write 30s to 1h"
 )

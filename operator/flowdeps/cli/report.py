@@ -21,7 +21,11 @@ _HEADLINES = {
     "unseen": "has no status",
 }
 
-_WAYS = {"Image": ", in a ready environment", "Install": ", and install it"}
+_WAYS = {
+    "Image": ", in a ready environment",
+    "Install": ", and install it",
+    "Cache": ", from the pool's cache",
+}
 """What is said of how runs get a lock."""
 _EVENT = 150
 """Characters of an event: two lines of a terminal. A long one repeats what a condition says."""

@@ -15,7 +15,9 @@ from flowdeps.api.spec import WorkPoolRef
 from flowdeps.api.wording import listed, shorten
 from flowdeps.delivery.choice import LiveFragment
 from flowdeps.delivery.kinds.kind import Fragment
+from flowdeps.delivery.methods.cache import Cache
 from flowdeps.delivery.methods.install import Install
+from flowdeps.delivery.methods.method import Method
 from flowdeps.locks.index import Index
 from flowdeps.state.locations import age
 from flowdeps.state.store import ConfigMapView, SetEntry
@@ -92,8 +94,6 @@ def pool_fragment(
         if room < 0:
             break
         descriptions[key] = one.description
-    install = settings.install
-    context = {"security_context": install.security_context} if install.security_context else {}
     return Fragment(
         owner=owner,
         cluster=cluster,
@@ -105,12 +105,27 @@ def pool_fragment(
         descriptions=descriptions,
         default_image=settings.image or worker_image,
         extras=settings.extra_packages,
-        method=Install(
-            resources=install.resources or None,
-            env=tuple({"name": one.name, "value": one.value} for one in install.env),
-            index_urls=index.urls,
-            **context,
-        ),
+        method=_method(settings, index),
+    )
+
+
+def _method(settings: PoolConfig, index: Index) -> Method:
+    install, cache = settings.install, settings.cache
+    context = {"security_context": install.security_context} if install.security_context else {}
+    method = Install(
+        resources=install.resources or None,
+        env=tuple({"name": one.name, "value": one.value} for one in install.env),
+        index_urls=index.urls,
+        **context,
+    )
+    if settings.delivery != "Cache":
+        return method
+    return Cache(
+        install=method,
+        claim=cache.claim,
+        host_path=cache.host_path or "",
+        unused_for=cache.unused_for.total_seconds(),
+        most_entries=cache.max_entries,
     )
 
 

@@ -389,6 +389,7 @@ def _another_image(pod: Pod) -> None:
 
 _FIELD = {"valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
 _ALONE: dict[str, Change] = {
+    "a cache": _volume(names.CACHE_VOLUME, persistentVolumeClaim={"claimName": "cache"}),
     "another image": _another_image,
     "another image of the flow": _flow_with(image=_OTHER),
     "extras": _set("FLOWDEPS_EXTRAS", value=" httpx"),

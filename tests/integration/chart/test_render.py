@@ -367,6 +367,25 @@ def test_what_environments_need_is_documented(watched: list[str], helm: Helm) ->
         assert [one["name"] for one in binding["subjects"]] == ["flowdeps"]
 
 
+@pytest.mark.parametrize("watched", [[], ["flows", "team-a"]], ids=["cluster", "namespaces"])
+def test_what_caches_need_is_documented(watched: list[str], helm: Helm) -> None:
+    """Where runs of a pool have one, the account has the documented right for that where runs may
+    be, beside all others; else it has not."""
+
+    def rendered(**more: Any) -> Any:
+        pools = [{"name": "a", "jobNamespaces": ["jobs"]}, *({"name": n, **more} for n in "bc")]
+        config = {"watchNamespaces": watched, "workPools": pools}
+        return _rules(helm.template(needed(rbac={"aggregate": False}, config=config)))
+
+    [right] = _rules(_documented())["", "flowdeps-caches"]
+    plain = rendered()
+    found = rendered(delivery="Cache", cache={"claimName": "cache"})
+    assert right not in [rule for rules in plain.values() for rule in rules]
+    gained = {where for where in found if found[where].count(right) == 1}
+    assert gained == {(one, "flowdeps") for one in ((*watched, "jobs") if watched else ("",))}
+    assert {where: [one for one in found[where] if one != right] for where in found} == plain
+
+
 def _rules(objects: Any) -> dict[tuple[str, str], list[dict[str, Any]]]:
     """The rules of each role by its namespace and name."""
     return {

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from flowdeps.delivery.choice import Choice
 from flowdeps.delivery.kinds.kind import Fragment
+from flowdeps.delivery.methods.cache import Cache
 from flowdeps.delivery.methods.install import Install
 from flowdeps.delivery.methods.method import Pieces
 from flowdeps.delivery.placeholders import placeholder
@@ -132,6 +133,15 @@ def templates(draw: st.DrawFn) -> Template:
     return template
 
 
+_installs = st.builds(Install, resources=st.none() | st.just({"limits": {"memory": "1Gi"}}))
+_methods = _installs | st.builds(
+    Cache,
+    install=_installs,
+    claim=st.sampled_from([None, "cache"]),
+    host_path=st.sampled_from(["/var/cache/a", "/var/cache/b"]),
+)
+
+
 @st.composite
 def fragments(draw: st.DrawFn) -> Fragment:
     """A fragment of one owner."""
@@ -146,7 +156,7 @@ def fragments(draw: st.DrawFn) -> Fragment:
         default_image=draw(
             st.sampled_from(["registry.example.com/b:1", "registry.example.com/c:1"])
         ),
-        method=Install(resources=draw(st.none() | st.just({"limits": {"memory": "1Gi"}}))),
+        method=draw(_methods),
         extras=draw(st.booleans()),
         extras_variable=draw(st.sampled_from(["extra_py_deps", "extras"])),
     )

@@ -16,7 +16,7 @@ from flowdeps.api.config import (
     parse_config,
 )
 from flowdeps.api.environmentconfig import EnvironmentsConfig
-from flowdeps.api.poolconfig import EnvVar, InstallConfig, PoolConfig
+from flowdeps.api.poolconfig import CacheConfig, EnvVar, InstallConfig, PoolConfig
 from flowdeps.api.problems import InvalidError
 from flowdeps.api.trialconfig import ImagesConfig, PodsConfig, VulnerabilitiesConfig
 from flowdeps.locks.index import Index
@@ -81,7 +81,8 @@ FULL: dict[str, Any] = {
             "workerPython": "3.12",
             "variable": "packages",
             "extraPackages": "Forbidden",
-            "delivery": "Image",
+            "delivery": "Cache",
+            "cache": {"claimName": "cache", "unusedFor": "1d", "maxEntries": 5},
             "install": {
                 "resources": {"requests": {"cpu": "100m"}},
                 "securityContext": {"runAsNonRoot": True},
@@ -104,7 +105,8 @@ def test_each_field_arrives() -> None:
         worker_python="3.12",
         variable="packages",
         extra_packages=False,
-        delivery="Image",
+        delivery="Cache",
+        cache=CacheConfig(claim="cache", unused_for=timedelta(days=1), max_entries=5),
         install=InstallConfig(
             resources={"requests": {"cpu": "100m"}},
             security_context={"runAsNonRoot": True},
@@ -518,7 +520,40 @@ _CPU, _FIRST = "pods.resources.limits.cpu", "pods.tolerations[0]"
         (
             {"workPools": [{"name": "a", "delivery": "Volume"}]},
             "workPools[0].delivery",
-            "Auto, Install or Image",
+            "Auto, Install, Image or Cache",
+        ),
+        (
+            {"workPools": [{"name": "a", "delivery": "Cache"}]},
+            "workPools[0].cache",
+            "name a volume",
+        ),
+        (
+            {"workPools": [{"name": "a", "cache": {"claimName": "c"}}]},
+            "workPools[0].cache",
+            "delivery: Cache",
+        ),
+        (
+            {"workPools": [{"name": "a", "cache": {"claimName": "c", "hostPath": "/c"}}]},
+            "workPools[0].cache.hostPath",
+            "keep one",
+        ),
+        *(
+            (
+                {"workPools": [{"name": "a", "cache": {"hostPath": path}}]},
+                "workPools[0].cache.hostPath",
+                "absolute path",
+            )
+            for path in ("cache", "/", "/a/../b", "/a/.", "/a b", "/a/$(HOME)", "/{{ x }}")
+        ),
+        (
+            {"workPools": [{"name": "a", "cache": {"claimName": "{{ x }}"}}]},
+            "workPools[0].cache.claimName",
+            "PersistentVolumeClaim",
+        ),
+        (
+            {"workPools": [{"name": "a", "cache": {"unusedFor": "1m"}}]},
+            "workPools[0].cache.unusedFor",
+            "1h to 365d",
         ),
         ({"workPools": [None]}, "workPools[0]", "an empty item"),
         ({"workPools": [{"name": "a", "variable": "a-b"}]}, "workPools[0].variable", "'_'"),

@@ -54,7 +54,12 @@ def test_a_ready_set_fits_a_screen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("delivery", "said"), [("Image", ", in a ready environment"), ("Install", ", and install it")]
+    ("delivery", "said"),
+    [
+        ("Image", ", in a ready environment"),
+        ("Install", ", and install it"),
+        ("Cache", ", from the pool's cache"),
+    ],
 )
 def test_how_runs_get_their_packages_is_said(delivery: str, said: str) -> None:
     """Where there are environments at all."""

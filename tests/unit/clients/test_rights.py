@@ -9,6 +9,7 @@ from flowdeps.api.config import Config
 from flowdeps.api.environmentconfig import EnvironmentsConfig
 from flowdeps.api.poolconfig import PoolConfig
 from flowdeps.clients.kubernetes.rights import (
+    CACHES,
     CLUSTER,
     IDENTITY,
     LEASE,
@@ -37,7 +38,7 @@ def test_the_documented_roles_grant_what_is_asked_for_and_no_more() -> None:
     }
     assert granted == {
         (group, resource, verb)
-        for rules in (SETS, CLUSTER, LEASE, POLICIES, NODES, RUNS)
+        for rules in (SETS, CLUSTER, LEASE, POLICIES, NODES, RUNS, CACHES)
         for group, resource, verbs in rules
         for verb in verbs.split()
     } | {(IDENTITY.group, IDENTITY.resource, IDENTITY.verb)}
@@ -67,3 +68,18 @@ def test_what_environments_need_is_asked_for_where_a_policy_gives_them(
         *(f"{verb} events {one}" for verb in ("list", "watch") for one in where),
     }
     assert rights("") <= rights("env")
+
+
+@pytest.mark.parametrize("watched", [(), ("team-a",)])
+def test_what_caches_need_is_asked_for_where_runs_have_one(watched: tuple[str, ...]) -> None:
+    """Whether runs can mount it, in the namespaces where they may be."""
+
+    def rights(delivery: str) -> set[str]:
+        pool = PoolConfig(name="a", job_namespaces=("jobs",), delivery=delivery)
+        return set(map(str, needed(Config(watch_namespaces=watched, work_pools=(pool,)))))
+
+    where = [f"in namespace {one}" for one in ("team-a", "jobs")] if watched else [_EVERYWHERE]
+    claims = {f"get persistentvolumeclaims {one}" for one in where}
+    assert rights("Cache") - rights("Install") >= claims
+    assert {f"get namespaces {one}" for one in where} <= rights("Cache")
+    assert not claims & rights("Install")

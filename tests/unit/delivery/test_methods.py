@@ -10,6 +10,7 @@ from flowdeps.delivery.choice import Choice, find
 from flowdeps.delivery.kinds import for_type, remove, unsupported
 from flowdeps.delivery.kinds.kubernetes import KUBERNETES
 from flowdeps.delivery.kinds.kubernetes.merge import merge
+from flowdeps.delivery.methods.cache import Cache
 from flowdeps.delivery.methods.method import Pieces
 from tests.unit.delivery.samples import fragment, pool, prefect_template, same
 
@@ -85,3 +86,47 @@ def test_a_choice_names_its_variables() -> None:
     assert Choice(owner="a/b", version="1", pool="k", keys=(), extras=False).variables == [
         "dependency_set"
     ]
+
+
+def test_a_cache_is_one_more_volume_of_an_installation() -> None:
+    """Only the install container may write it. All else is that of Install, with more variables."""
+    plain = fragment()
+    install = plain.method.pieces(plain)
+    cached = Cache(claim="cache", unused_for=3600.0, most_entries=5).pieces(plain)
+    [volume] = cached.volumes[len(install.volumes) :]
+    assert volume == {"name": "flowdeps-cache", "persistentVolumeClaim": {"claimName": "cache"}}
+    mount = {"name": "flowdeps-cache", "mountPath": "/opt/flowdeps-cache"}
+    assert cached.flow_mounts == (*install.flow_mounts, {**mount, "readOnly": True})
+    [before], [container] = install.init_containers, cached.init_containers
+    assert container["volumeMounts"] == [*before["volumeMounts"], mount]
+    env = [
+        *before["env"],
+        *({"name": f"FLOWDEPS_CACHE{one}", "value": value} for one, value in ENV),
+    ]
+    assert container == {**before, "volumeMounts": container["volumeMounts"], "env": env}
+    left = ("volumes", "flow_mounts", "init_containers")
+    assert {k: v for k, v in vars(cached).items() if k not in left} == {
+        k: v for k, v in vars(install).items() if k not in left
+    }
+
+
+ENV = (("", "/opt/flowdeps-cache"), ("_UNUSED", "3600"), ("_ENTRIES", "5"))
+
+
+def test_a_directory_of_the_node_is_divided_by_namespaces() -> None:
+    """By what the API server says of the pod, in both containers: one writes no other's."""
+    plain = fragment()
+    pieces = Cache(host_path="/var/cache/flowdeps").pieces(plain)
+    assert pieces.volumes[-1]["hostPath"] == {
+        "path": "/var/cache/flowdeps",
+        "type": "DirectoryOrCreate",
+    }
+    [container] = pieces.init_containers
+    for mounts, env in (
+        (container["volumeMounts"], container["env"]),
+        (pieces.flow_mounts, pieces.flow_env),
+    ):
+        [mount] = [one for one in mounts if one["name"] == "flowdeps-cache"]
+        assert mount["subPathExpr"] == "$(FLOWDEPS_NAMESPACE)"
+        [source] = [one for one in env if one["name"] == "FLOWDEPS_NAMESPACE"]
+        assert source["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.namespace"}}

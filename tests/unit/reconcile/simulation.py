@@ -99,6 +99,9 @@ class MemoryCluster:
         self.policies = {"flowdeps-environments"}
         self.policy_error: ClusterError | None = None
         self.nodes: dict[str, str] | None = {"node-1": "containerd://2.1.4"}
+        self.claims: set[tuple[str, str]] = set()
+        self.namespace_labels_of: dict[str, dict[str, str]] = {}
+        self.storage_error: ClusterError | None = None
         self.failures: list[FailedPod] = []
         self.events_error: ClusterError | None = None
         self._listeners: list[asyncio.Queue[FailedPod]] = []
@@ -217,6 +220,18 @@ class MemoryCluster:
         if self.policy_error:
             raise self.policy_error
         return name in self.policies
+
+    async def namespace_labels(self, namespace: str) -> dict[str, str]:
+        await self._turn()
+        if self.storage_error:
+            raise self.storage_error
+        return self.namespace_labels_of.get(namespace, {})
+
+    async def has_claim(self, namespace: str, name: str) -> bool:
+        await self._turn()
+        if self.storage_error:
+            raise self.storage_error
+        return (namespace, name) in self.claims
 
     async def each_node(self) -> AsyncIterator[Node]:
         await self._turn()

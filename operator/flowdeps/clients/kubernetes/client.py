@@ -21,6 +21,7 @@ _SETS = (f"/apis/{API_VERSION}", PLURAL)
 _CONFIG_MAPS = ("/api/v1", "configmaps")
 _SECRETS = ("/api/v1", "secrets")
 _PODS = ("/api/v1", "pods")
+_CLAIMS = ("/api/v1", "persistentvolumeclaims")
 _EVENTS = ("/api/v1", "events")
 _POLICIES = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies"
 _BINDINGS = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings"
@@ -158,6 +159,15 @@ class Cluster:
                 takes_pods=info.get("operatingSystem") != "windows"
                 and not (body.get("spec") or {}).get("unschedulable"),
             )
+
+    async def namespace_labels(self, namespace: str) -> dict[str, str]:
+        """Return the labels of a namespace; none where there is no such namespace."""
+        body = await self._to.get(f"/api/v1/namespaces/{quote(namespace, safe='')}")
+        return dict((body or {}).get("metadata", {}).get("labels") or {})
+
+    async def has_claim(self, namespace: str, name: str) -> bool:
+        """Return whether there is a PersistentVolumeClaim of a name."""
+        return await self._to.get(_path(_CLAIMS, namespace, name)) is not None
 
     # Sets
 

@@ -45,6 +45,9 @@ NODES: Rules = (("", "nodes", "list"),)
 RUNS: Rules = (("", "events", "list watch"),)
 """In the namespaces of runs, where there is such a policy."""
 
+CACHES: Rules = (("", "namespaces", "get"), ("", "persistentvolumeclaims", "get"))
+"""In the namespaces of runs, where runs of a pool have a cache."""
+
 LEASE: Rules = (("coordination.k8s.io", "leases", "create get update"),)
 """In the namespace of the Lease."""
 
@@ -72,7 +75,8 @@ IDENTITY = Right(verb="get", group="", resource="namespaces", namespace="", name
 def needed(config: Config) -> list[Right]:
     """What an operator with this configuration needs, where it needs it."""
     policy = config.environments.policy
-    runs = RUNS if policy else ()
+    caches = any(pool.delivery == "Cache" for pool in config.work_pools)
+    runs = (*(RUNS if policy else ()), *(CACHES if caches else ()))
     if watched := config.watch_namespaces:
         jobs = {n for pool in config.work_pools for n in pool.job_namespaces}
         found = [right for one in watched for right in _rights((*SETS, *runs), one)]

@@ -9,8 +9,9 @@ usercustomize.py, for another sitecustomize may come first. The install script w
                                    interpreter; where a set was chosen, "set", "image" and "base":
                                    what of the image its lock builds on; in an environment, which
                                    was made before the run and maybe for another image, "built",
-                                   "lock", "machine", "libc", and "places": directories of Python
-    /opt/flowdeps/site             the packages, if there are any
+                                   "lock", "machine", "libc", and "places": directories of Python;
+                                   where the packages are in a cache, "cache": a file there
+    /opt/flowdeps/site             the packages, if there are any, or a link to them
 
 The order is then: the PYTHONPATH of template or image, Python's own modules, the set, the image's
 packages. In an interpreter that the packages are not for, they are not on the path; where nothing
@@ -78,6 +79,8 @@ def boot(about: "dict[str, Any]") -> None:
         else:
             os.environ.pop("PYTHONPATH", None)
     elif is_this(python):
+        if "cache" in about:
+            hold(about)
         if once("checked"):
             check(about)
         add_packages()
@@ -189,6 +192,24 @@ def check_made_for(about: "dict[str, Any]") -> None:
     if release(about["libc"]) > release(libc()):
         here = libc() or "another C library"
         end(f"{made}, with {about['libc']}; this image has {here}: {MOVED}")
+
+
+def hold(about: "dict[str, Any]") -> None:
+    """Let nobody remove the packages from the cache while this process lives; end it if they are
+    gone. Locks that do not work there leave it at the time of the last use."""
+    try:
+        file = os.open(about["cache"], os.O_RDONLY)
+    except FileNotFoundError:
+        text = "are in the cache no more: if the cache is mounted, start the run again"
+        end(f"the packages of {about['set']} {text}")
+    except OSError:
+        return
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # until the file is closed: never
+    except (ImportError, OSError):
+        os.close(file)
 
 
 def libc() -> str:

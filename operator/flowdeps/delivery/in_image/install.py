@@ -26,7 +26,8 @@ volume):
 FLOWDEPS_SET names the set, FLOWDEPS_EXTRAS packages beside it (see ``extras``), FLOWDEPS_INDEX the
 indexes to take these from where there is no set. FLOWDEPS_BEYOND tells of lists of the run whose
 items its pod was not all given. FLOWDEPS_BUILD makes an environment, for runs that have no such
-container: without extras, with bytecode, the same tree each time.
+container: without extras, with bytecode, the same tree each time. FLOWDEPS_CACHE is a volume that
+outlives the run (see ``cache``): if it has the packages, ``site`` is a link to them.
 The last line it prints begins with "flowdeps:" and says how it ended. It exits with 0 or 1.
 """
 
@@ -47,6 +48,7 @@ from pathlib import Path
 from typing import Any
 
 from flowdeps.delivery.in_image.bytecode import compile_all
+from flowdeps.delivery.in_image.cache import cache_for, fill
 from flowdeps.delivery.in_image.extras import install_extras, requirements
 from flowdeps.delivery.in_image.installer import (
     CREDENTIALS,
@@ -109,24 +111,61 @@ def install(key: str, *, builds: bool) -> tuple[str, dict[str, Any]]:
     lock, text = read_lock(key) if key != "none" else (None, "")
     if lock is None and not extras:
         return "no dependency set chosen: the flow sees the packages of its image", {}
-    site = TEMPORARY / "site"
-    site.mkdir(parents=True)
+    TEMPORARY.mkdir()
     image = distributions(search_path())
     about: dict[str, Any] = {"python": python()}
-    installer = None
     if lock is not None:
         about["base"] = check_base(lock, text, image)
         about |= {"set": lock["set"], "image": made_for(lock)}
         if lock["packages"]:
             check_fits(lock)
-            check_credentials(lock)
-            installer = Installer(index_urls(lock))
-            pins = TEMPORARY / "requirements.txt"
-            pins.write_text(text, "utf-8")
-            with errors_of(lock["set"]):
-                installer.install(pins, site, "--require-hashes")
-            warn_of_shadows(lock, image, distributions([str(site)]))
         about |= made_in(lock) if builds else {}
+    cached = lock is not None and lock["packages"] and not extras and not builds
+    with cache_for(made_from(lock, about) if lock is not None and cached else None) as cache:
+        if lock is not None and cache and cache.found:
+            (HOME / "site").symlink_to(cache.found)
+            about["cache"] = str(cache.manifest)
+            warn_of_shadows(lock, image, distributions([str(cache.found)]))
+            tool = "from the cache"
+        else:
+            tool = fetch(lock, text, extras, variable=variable, image=image)
+            if cache:
+                fill(cache, HOME / "site")
+    if lock is None:
+        done = "no dependency set chosen: the flow sees the packages of its image and its extras"
+        return done, about
+    (HOME / "lock.json").write_text(json.dumps(lock, indent=1), "utf-8")
+    if not tool:
+        return f"{key} ({lock['digest'][:19]}) adds no packages to those of the image", about
+    seconds = time.monotonic() - started
+    count = "1 package" if lock["packages"] == 1 else f"{lock['packages']} packages"
+    done = f"installed {count} of {key} ({lock['digest'][:19]}) {tool} in {seconds:.1f} s"
+    return done, about
+
+
+def fetch(
+    lock: dict[str, Any] | None,
+    text: str,
+    extras: list[str],
+    *,
+    variable: str,
+    image: Distributions,
+) -> str:
+    """Install the lock and the extras from their indexes; return with which installer, if the lock
+    has packages."""
+    site = TEMPORARY / "site"
+    site.mkdir()
+    installer = None
+    tool = ""
+    if lock is not None and lock["packages"]:
+        check_credentials(lock)
+        installer = Installer(index_urls(lock))
+        tool = f"with {installer.name}"
+        pins = TEMPORARY / "requirements.txt"
+        pins.write_text(text, "utf-8")
+        with errors_of(lock["set"]):
+            installer.install(pins, site, "--require-hashes")
+        warn_of_shadows(lock, image, distributions([str(site)]))
     if extras:
         installer = installer or Installer(index_urls(lock))
         known = {**image, **distributions([str(site)])}
@@ -136,16 +175,7 @@ def install(key: str, *, builds: bool) -> tuple[str, dict[str, Any]]:
     leave_out(site)
     (site / ".lock").unlink(missing_ok=True)  # uv's
     site.rename(HOME / "site")
-    if lock is None:
-        done = "no dependency set chosen: the flow sees the packages of its image and its extras"
-        return done, about
-    (HOME / "lock.json").write_text(json.dumps(lock, indent=1), "utf-8")
-    if not lock["packages"] or not installer:
-        return f"{key} ({lock['digest'][:19]}) adds no packages to those of the image", about
-    seconds = time.monotonic() - started
-    count = "1 package" if lock["packages"] == 1 else f"{lock['packages']} packages"
-    with_tool = f"with {installer.name} in {seconds:.1f} s"
-    return f"installed {count} of {key} ({lock['digest'][:19]}) {with_tool}", about
+    return tool
 
 
 @contextmanager
@@ -194,6 +224,17 @@ def made_in(lock: dict[str, Any]) -> dict[str, Any]:
         "machine": os.uname().machine,
         "libc": os.confstr("CS_GNU_LIBC_VERSION") if libc() == "glibc" else "",
         "places": [one for one in places if os.path.isdir(one)],  # noqa: PTH112
+    }
+
+
+def made_from(lock: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
+    """Return all that the packages of a lock depend on: runs in which it is equal share them."""
+    return {
+        "lock": lock["digest"],
+        "python": {**about["python"], "program": sys.executable},  # which the lock's programs name
+        "machine": os.uname().machine,
+        "libc": os.confstr("CS_GNU_LIBC_VERSION"),
+        "base": about["base"],
     }
 
 
@@ -327,6 +368,8 @@ def listed(items: list[str]) -> str:
 
 def clean(*names: str) -> None:
     for name in names:
+        if (HOME / name).is_symlink():  # to what a cache has
+            (HOME / name).unlink()
         shutil.rmtree(HOME / name, ignore_errors=True)
 
 

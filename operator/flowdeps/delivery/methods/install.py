@@ -19,6 +19,7 @@ from flowdeps.delivery.scripts import command
 
 ENV_SET = "FLOWDEPS_SET"
 ENV_LOCK = "FLOWDEPS_LOCK"
+ENV_NAMESPACE = "FLOWDEPS_NAMESPACE"
 ENV_BUILD = "FLOWDEPS_BUILD"
 """In the install container of a pod that builds an environment."""
 PYTHON_PATH = (f"{HOME}/boot", f"{HOME}/site")
@@ -26,6 +27,9 @@ PYTHON_PATH = (f"{HOME}/boot", f"{HOME}/site")
 IMAGE_PATH = tuple(f"{HOME}/image/{number}" for number in range(4))
 """Links to the entries of the image's own PYTHONPATH, which the init container makes."""
 SITE_MOUNT: Item = {"name": names.SITE_VOLUME, "mountPath": HOME, "readOnly": True}
+
+NAMESPACE: Item = {"fieldRef": {"fieldPath": "metadata.namespace"}}
+"""Where a variable of a container takes the namespace of its pod from."""
 
 RESTRICTED: Mapping[str, Any] = {
     "allowPrivilegeEscalation": False,
@@ -103,14 +107,13 @@ def installation(
 ) -> dict[str, Any]:
     """Return what a container has that installs the lock of a choice."""
     secret = {"name": names.CREDENTIALS_VOLUME, "mountPath": "/etc/flowdeps-credentials"}
-    namespace = {"fieldRef": {"fieldPath": "metadata.namespace"}}
     return {
         "name": names.INSTALL_CONTAINER,
         "command": command("install"),
         "env": [
             {"name": ENV_SET, "value": choice},
             {"name": "FLOWDEPS_VARIABLE", "value": variable},
-            {"name": "FLOWDEPS_NAMESPACE", "valueFrom": namespace},
+            {"name": ENV_NAMESPACE, "valueFrom": NAMESPACE},
             *env,
         ],
         "volumeMounts": [

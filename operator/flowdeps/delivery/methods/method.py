@@ -15,6 +15,8 @@ Item = Mapping[str, Any]
 
 HOME = "/opt/flowdeps"
 """The directory of the flow's container in which everything of ours lies."""
+CACHE = f"{HOME}-cache"
+"""Where a cache is mounted: beside HOME, in which nothing can be mounted that is read-only."""
 ENV_PREFIX = "FLOWDEPS_"
 ENV_BEYOND = f"{ENV_PREFIX}BEYOND"
 """In an init container: more than white space where a list of the run does not fit its pod."""
@@ -23,7 +25,8 @@ LABEL_PREFIX = f"{GROUP}/"
 
 @dataclass(frozen=True, kw_only=True)
 class Pieces:
-    """What is added to a run's pod. Names begin with a prefix of ours, directories with HOME.
+    """What is added to a run's pod. Names begin with a prefix of ours, directories with HOME; a
+    cache is mounted beside that.
 
     An init container takes from the flow's container what it does not say itself: image and pull
     policy, working directory, resources, user and group.
@@ -48,6 +51,7 @@ class Pieces:
         _check((item["name"] for item in self.flow_env), ENV_PREFIX)
         _check(self.labels, LABEL_PREFIX)
         mounts = [item["mountPath"] for item in self.flow_mounts]
+        mounts = [path for path in mounts if path != CACHE]
         paths = (*self.python_path, *self.image_path, *mounts)
         _check((f"{path}/" for path in paths), f"{HOME}/")
 

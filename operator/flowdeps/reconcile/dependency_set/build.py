@@ -31,6 +31,14 @@ _NOT_CONFIGURED = Outcome.done(
 )
 
 
+_CACHED = Outcome.done(
+    Reason.NOT_BUILT,
+    "runs install the lock once, and then take it from their pool's cache: workPools[].delivery of"
+    " the operator's configuration is Cache",
+    unknown=True,
+)
+
+
 async def build(context: Context, progress: Progress) -> Outcome:
     """Look for the environment of the lock to publish, and have one made where there is none."""
     key, under_way = progress.entry.key, progress.gathered.reason.is_under_way
@@ -40,12 +48,14 @@ async def build(context: Context, progress: Progress) -> Outcome:
 
 def _build(context: Context, progress: Progress) -> Outcome:
     record, inputs, made = progress.record, progress.inputs, progress.made
+    ways = {context.config.pool(ref.name).delivery for ref in progress.entry.pool_refs}
+    if ways == {"Cache"}:
+        return _CACHED
     if not context.config.environments.repository:
         return _NOT_CONFIGURED
     if record is None:
         return NO_LOCK
-    pools = [context.config.pool(ref.name) for ref in progress.entry.pool_refs]
-    if pools and all(pool.delivery == "Install" for pool in pools):
+    if ways and ways <= {"Install", "Cache"}:
         return _never("workPools[].delivery of the operator's configuration says so for its pools")
     other = made is not None and made.record.digest != record.digest and not progress.proposal
     if inputs is None or not progress.resolved.is_done or not progress.verified.is_done or other:

@@ -55,11 +55,18 @@ async def report(context: Context, progress: Progress) -> Outcome:
 
 
 def _deliveries(context: Context, entry: SetEntry) -> dict[str, Delivery | None]:
-    """How runs of each pool get the packages; nothing where there are no environments."""
+    """How runs of each pool get the packages; nothing where all install, as without environments
+    and caches."""
+    cached = {
+        ref.name: Delivery("Cache")
+        for ref in entry.pool_refs
+        if context.config.pool(ref.name).delivery == "Cache"
+    }
     if not context.config.environments.repository:
-        return {}
+        return {ref.name: cached.get(ref.name) for ref in entry.pool_refs} if cached else {}
     return {
-        ref.name: context.deliveries.of(entry.key, pool=ref.name, choice=ref.key)
+        ref.name: cached.get(ref.name)
+        or context.deliveries.of(entry.key, pool=ref.name, choice=ref.key)
         for ref in entry.pool_refs
     }
 

@@ -61,7 +61,7 @@ class Delivery(NamedTuple):
     """How runs of a pool get the packages of a set."""
 
     way: str
-    """`Image` or `Install`."""
+    """`Image`, `Install` or `Cache`."""
     why: str = ""
     """Why not a better one, where its environment is there."""
 

@@ -25,6 +25,7 @@ from flowdeps.delivery.choice import find
 from flowdeps.delivery.kinds import for_type, remove
 from flowdeps.delivery.kinds.kind import MergeRefusedError
 from flowdeps.reconcile.context import Context, PoolState, Verdict
+from flowdeps.reconcile.work_pool.caches import cache_problem
 from flowdeps.reconcile.work_pool.directory import Directory
 from flowdeps.reconcile.work_pool.judging import Wanted, admits, judge, nothing, offers_of
 from flowdeps.reconcile.work_pool.runs import Runs, RunsReader
@@ -40,6 +41,8 @@ _LOCKS_FIRST = 600.0
 """Seconds that they have at most to be locked for another image, where the worker chooses it."""
 _COPIES_FIRST = 600.0
 """Seconds that they have at most to be published under names that runs don't mount yet."""
+_CACHE_AGAIN = 60.0
+"""Seconds until it is checked again whether runs can mount a cache."""
 _PAUSE = 0.2
 """Seconds until it is checked again whether they have."""
 
@@ -107,9 +110,13 @@ class PoolReconciler:
             text = f'Prefect has no work pool "{name}"; create it or correct the name'
             self._settle(name, nothing(context, name, Reason.POOL_NOT_FOUND, text))
             return None
+        problem = await cache_problem(context, name)
         wanted, kind = judge(context, pool, runs), for_type(pool.type)
         if pause := self._renaming(pool, wanted):
             return pause  # its runs mount what they did before
+        if wanted.fragment and problem:
+            self._refuse(pool, wanted, Verdict(Reason.CACHE_UNAVAILABLE, problem))
+            return _CACHE_AGAIN
         try:
             if wanted.fragment and kind:
                 template = kind.merge(pool.template, wanted.fragment)
@@ -117,10 +124,7 @@ class PoolReconciler:
                 template = remove(pool.template) if self.ours(pool) else dict(pool.template)
         except MergeRefusedError as refusal:
             reason = _REFUSALS.get(refusal.reason, Reason.NOT_MERGEABLE)
-            verdicts = wanted.refused(Verdict(reason, str(refusal)))
-            left = replace(wanted, offered=self._left(pool), fragment=None, verdicts=verdicts)
-            live = find(pool.template)
-            self._settle(name, left, mounts=live.pool if live else name)
+            self._refuse(pool, wanted, Verdict(reason, str(refusal)))
             return None
         if template != pool.template:
             return await self._write(pool, template, throttle=throttle, wanted=wanted)
@@ -188,6 +192,14 @@ class PoolReconciler:
         keys = {one.ref.key for one in offers if one.entry.key in waiting}
         until = self._renamed_by.setdefault(pool.name, now + _COPIES_FIRST)
         return max(0.0, until - now) if keys & set(live.keys) else None
+
+    def _refuse(self, pool: Pool, wanted: Wanted, verdict: Verdict) -> None:
+        """Leave a template as it is, and say why to all sets that could be offered."""
+        left = replace(
+            wanted, offered=self._left(pool), fragment=None, verdicts=wanted.refused(verdict)
+        )
+        live = find(pool.template)
+        self._settle(pool.name, left, mounts=live.pool if live else pool.name)
 
     def _left(self, pool: Pool) -> dict[str, SetKey]:
         """Key → set of a fragment of ours that can't be replaced: runs may still choose what they

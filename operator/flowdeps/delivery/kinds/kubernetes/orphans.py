@@ -10,7 +10,7 @@ from typing import Any
 
 from flowdeps.api import names
 from flowdeps.delivery.methods import install
-from flowdeps.delivery.methods.method import HOME
+from flowdeps.delivery.methods.method import CACHE, HOME
 from flowdeps.delivery.placeholders import mapping, placeholder
 
 _UNMISTAKABLE = (names.LOCK_VOLUME, names.CREDENTIALS_VOLUME, names.INSTALL_CONTAINER)
@@ -27,6 +27,11 @@ def is_orphan(item: Any) -> bool:
     match one.get("name"):
         case names.SITE_VOLUME:
             return "emptyDir" in one or one.get("mountPath") == HOME
+        case names.CACHE_VOLUME:
+            volume = {"persistentVolumeClaim", "hostPath"} & one.keys()
+            return bool(volume) or one.get("mountPath") == CACHE
+        case install.ENV_NAMESPACE:
+            return one.get("valueFrom") == install.NAMESPACE
         case names.LOCK_VOLUME:
             return _is_chosen(mapping(one.get("configMap")).get("name"))
         case names.CREDENTIALS_VOLUME:
