@@ -9,7 +9,7 @@ from tests.cluster import images
 from tests.cluster.index import Index
 from tests.cluster.node import Node
 from tests.cluster.prefect import KubernetesWorker, PrefectServer
-from tests.e2e.stage import JOBS, OTHER_JOBS, PLAIN, POOL, RESTRICTED, TEAM, Stage
+from tests.e2e.stage import CACHE, CACHED, JOBS, OTHER_JOBS, PLAIN, POOL, RESTRICTED, TEAM, Stage
 from tests.integration.chart.helm import Helm
 from tests.support.accounts import Accounts
 from tests.support.fixtures import install_crd
@@ -31,7 +31,7 @@ def stage(
     with ExitStack() as stack:
         index = stack.enter_context(Index(host=node.gateway))
         api = stack.enter_context(node_prefect_server.api())
-        for pool in (POOL, PLAIN):
+        for pool in (POOL, PLAIN, CACHED):
             api.create_pool(pool, image=images.FLOW_UV, namespace=JOBS)
         stack.enter_context(
             KubernetesWorker(
@@ -41,16 +41,20 @@ def stage(
                 namespaces=[JOBS, OTHER_JOBS, RESTRICTED],
             )
         )
+        accounts = Accounts(node, Helm(tmp_path_factory.mktemp("helm")))
+        cached = {"delivery": "Cache", "cache": {"claimName": CACHE}}
+        config = {
+            "index": {"url": index.url},
+            "workPools": [
+                {**_OPEN, "name": POOL, "jobNamespaces": [JOBS, OTHER_JOBS, RESTRICTED]},
+                {**_OPEN, "name": PLAIN, "extraPackages": "Forbidden"},
+                {**_OPEN, "name": CACHED, "jobNamespaces": [JOBS], **cached},
+            ],
+        }
         operator = Operator(
-            kubeconfig=Accounts(node, Helm(tmp_path_factory.mktemp("helm"))).kubeconfig({}),
+            kubeconfig=accounts.kubeconfig(config),
             prefect_url=node_prefect_server.url,
-            config={
-                "index": {"url": index.url},
-                "workPools": [
-                    {**_OPEN, "name": POOL, "jobNamespaces": [JOBS, OTHER_JOBS, RESTRICTED]},
-                    {**_OPEN, "name": PLAIN, "extraPackages": "Forbidden"},
-                ],
-            },
+            config=config,
         )
         stack.enter_context(operator)
         yield Stage(

@@ -3,7 +3,7 @@
 Sets live in the namespace ``TEAM``, the pool's runs in ``JOBS``, so every lock that a run sees was
 carried to another namespace; ``OTHER_JOBS`` is one more for runs that say so, and ``RESTRICTED``
 takes only pods that meet the restricted Pod Security Standard. The pool ``PLAIN`` has no worker and
-lets no run have extras.
+lets no run have extras; ``CACHED`` has none either, and its runs keep what they install on a claim.
 """
 
 import json
@@ -22,6 +22,8 @@ from tests.support.operator import Operator
 
 POOL = "e2e"
 PLAIN = "e2e-plain"
+CACHED = "e2e-cached"
+CACHE = "flowdeps-cache"
 TEAM = "e2e-team"
 JOBS = "e2e-jobs"
 OTHER_JOBS = "e2e-other-jobs"

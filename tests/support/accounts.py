@@ -15,6 +15,10 @@ from tests.integration.chart.helm import Helm, needed, one_of, rights
 from tests.support.sets import apply, names
 
 
+_RIGHTS = ("jobNamespaces", "delivery", "cache")
+"""What of a pool's configuration decides on rights."""
+
+
 class Accounts:
     """Accounts in a cluster, one for each choice of namespaces."""
 
@@ -29,9 +33,10 @@ class Accounts:
         chosen = {
             "watchNamespaces": config.get("watchNamespaces", []),
             "workPools": [
-                {"name": pool["name"], "jobNamespaces": pool["jobNamespaces"]}
+                {key: pool[key] for key in ("name", *_RIGHTS) if key in pool}
                 for pool in config.get("workPools", ())
-                if config.get("watchNamespaces") and "jobNamespaces" in pool
+                if (config.get("watchNamespaces") and "jobNamespaces" in pool)
+                or pool.get("delivery") == "Cache"
             ],
         }
         if given := config.get("environments"):
