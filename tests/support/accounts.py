@@ -14,7 +14,6 @@ from tests.cluster.controlplane import ControlPlane
 from tests.integration.chart.helm import Helm, needed, one_of, rights
 from tests.support.sets import apply, names
 
-
 _RIGHTS = ("jobNamespaces", "delivery", "cache")
 """What of a pool's configuration decides on rights."""
 
