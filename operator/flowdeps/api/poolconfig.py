@@ -27,7 +27,7 @@ _check_claim = rules.matching(
 _check_directory = rules.matching(
     r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+",
     "is not an absolute path without '..', spaces and hidden directories; write one such as"
-    " /var/lib/flowdeps-cache",
+    " /var/cache/packages",
 )
 _SHOWN = 5
 _check_literal = rules.rule(
@@ -173,7 +173,7 @@ def parse_pool(fields: Fields) -> PoolConfig:
     )
     kept = cache.claim or cache.host_path
     if pool.delivery == "Cache" and not kept:
-        fields.problem("cache", "is missing; name a volume, such as {claimName: flowdeps-cache}")
+        fields.problem("cache", "is missing; name a volume, such as {claimName: cache}")
     elif pool.delivery != "Cache" and kept:
         fields.problem("cache", "is used with delivery: Cache alone; set that, or remove this")
     return pool

@@ -32,7 +32,6 @@ from pathlib import Path
 from typing import Any
 
 from flowdeps.delivery.in_image.bytecode import compile_all
-from flowdeps.delivery.in_image.installer import InstallError
 from flowdeps.delivery.in_image.inventory import say
 
 CACHE = os.environ.get("FLOWDEPS_CACHE", "")
@@ -102,7 +101,7 @@ class Cache:
             sync(written)
             sync(made)
             made.rename(self.entry)
-        except OSError:
+        except BaseException:
             shutil.rmtree(made, ignore_errors=True)
             raise
         sync(self.home)
@@ -179,7 +178,7 @@ class Cache:
         """Remove an entry that nobody has used for long; returns whether it is gone."""
         try:
             file = os.open(entry / "manifest.json", os.O_RDWR | os.O_NOFOLLOW)
-        except OSError:
+        except FileNotFoundError:
             self._remove(entry)
             return True
         try:
@@ -229,7 +228,7 @@ def fill(cache: Cache, site: Path) -> None:
         cache.make_room(site)
         compile_all([site])
         cache.keep(site)
-    except (OSError, CacheError, InstallError) as error:
+    except Exception as error:
         warn_of_cache(error)
 
 
