@@ -12,11 +12,12 @@
 {{- if and .Values.config.watchNamespaces (include "flowdeps.environmentsPolicy" .) }}
 {{ include "flowdeps.rules.runs" . }}
 {{- end }}
+{{- $cached := false }}
 {{- range .Values.config.workPools }}
-{{- if eq (.delivery | default "Auto") "Cache" }}
-{{ include "flowdeps.rules.caches" . }}
-{{- break }}
+{{- if eq (.delivery | default "Auto") "Cache" }}{{ $cached = true }}{{ end }}
 {{- end }}
+{{- if $cached }}
+{{ include "flowdeps.rules.caches" . }}
 {{- end }}
 {{- end -}}
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -304,7 +304,7 @@ def damage_manifest(entry: Path) -> None:
     (entry / "manifest.json").write_text(json.dumps(about))
 
 
-DAMAGES = {
+DAMAGES: dict[str, Callable[[Path], object]] = {
     "another manifest": damage_manifest,
     "no JSON": lambda entry: (entry / "manifest.json").write_text("{"),
     "a list": lambda entry: (entry / "manifest.json").write_text("[]"),
@@ -492,7 +492,7 @@ def test_the_number_of_entries_is_bounded(cached: Pod, index: Index, volume: Pat
     assert "it has 1 entries, and all were used lately" in outcome.lines[0]
     assert entry(volume) == first
     age(first)
-    other_lock(cached, index, "beta")
+    other_lock(cached, index, "gamma")
     assert entry(volume) != first
 
 
