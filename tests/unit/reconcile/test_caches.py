@@ -17,13 +17,11 @@ CLAIM: dict[str, Any] = {"delivery": "Cache", "cache": {"claimName": "cache"}}
 HOST: dict[str, Any] = {"delivery": "Cache", "cache": {"hostPath": "/var/cache/flowdeps"}}
 
 
-def start(settings: dict[str, Any]) -> Simulation:
-    """A set for a pool with a cache, whose runs are in a namespace of their own."""
-    sim = Simulation(workPools=[{**OPEN, **settings}])
+def start(sim: Simulation) -> None:
+    """A set for a pool whose runs are in a namespace of their own."""
     sim.cluster.namespaces.add("jobs")
     sim.prefect.make("k", namespace="jobs")
     sim.cluster.apply("ml", pools=["k"])
-    return sim
 
 
 def volumes(sim: Simulation) -> list[str]:
@@ -36,6 +34,7 @@ def test_a_pool_with_a_cache_says_so_and_has_no_environment() -> None:
     nothing is built."""
 
     async def script(sim: Simulation) -> None:
+        start(sim)
         sim.cluster.claims.add(("jobs", "cache"))
         await settled(sim)
         assert sim.ready("ml")[0] == "True"
@@ -50,13 +49,14 @@ def test_a_pool_with_a_cache_says_so_and_has_no_environment() -> None:
         assert "flowdeps-site" in volumes(sim)
         assert delivery(sim) == [""]
 
-    play(script, start(CLAIM))
+    play(script, workPools=[{**OPEN, **CLAIM}])
 
 
 def test_a_pool_without_its_claim_is_refused_until_it_is_there() -> None:
     """Its pods would never start. The set names the claim; the pool is tried again by itself."""
 
     async def script(sim: Simulation) -> None:
+        start(sim)
         async with sim.operator():
             await asyncio.sleep(5 * MINUTE)
             assert sim.ready("ml") == ("False", "CacheUnavailable")
@@ -69,7 +69,7 @@ def test_a_pool_without_its_claim_is_refused_until_it_is_there() -> None:
             assert sim.ready("ml")[0] == "True"
             assert "flowdeps-cache" in volumes(sim)
 
-    play(script, start(CLAIM))
+    play(script, workPools=[{**OPEN, **CLAIM}])
 
 
 @pytest.mark.parametrize("level", ["", "privileged", "baseline", "restricted", "sometime"])
@@ -77,6 +77,7 @@ def test_a_directory_of_the_node_needs_a_namespace_that_allows_it(level: str) ->
     """By its Pod Security; a level that nobody knows allows nothing."""
 
     async def script(sim: Simulation) -> None:
+        start(sim)
         labels = {"pod-security.kubernetes.io/enforce": level} if level else {}
         sim.cluster.namespace_labels_of["jobs"] = labels
         await settled(sim)
@@ -90,7 +91,7 @@ def test_a_directory_of_the_node_needs_a_namespace_that_allows_it(level: str) ->
             assert "claimName" in message
             assert volumes(sim) == []
 
-    play(script, start(HOST))
+    play(script, workPools=[{**OPEN, **HOST}])
 
 
 @pytest.mark.parametrize(("settings", "offered"), [(CLAIM, True), (HOST, False)])
@@ -98,19 +99,21 @@ def test_what_may_not_be_read(settings: dict[str, Any], offered: bool) -> None:
     """A claim is believed to be there; that a namespace allows directories of nodes is not."""
 
     async def script(sim: Simulation) -> None:
+        start(sim)
         sim.cluster.storage_error = ClusterError(403, "Forbidden", "may not get")
         await settled(sim)
         assert (sim.ready("ml")[0] == "True") is offered
         if not offered:
             assert "grant the operator get on namespaces" in conditions(sim)["Ready"][2]
 
-    play(script, start(settings))
+    play(script, workPools=[{**OPEN, **settings}])
 
 
 def test_what_a_template_offers_stays_while_its_pool_is_refused() -> None:
     """As it was before the configuration named a cache: runs install."""
 
     async def script(sim: Simulation) -> None:
+        start(sim)
         await settled(sim)
         assert sim.prefect.keys("k") == ["ml"]
         sim.config = parse_config({"workPools": [{**OPEN, **CLAIM}]})
@@ -119,7 +122,7 @@ def test_what_a_template_offers_stays_while_its_pool_is_refused() -> None:
         assert sim.prefect.keys("k") == ["ml"]
         assert "flowdeps-cache" not in volumes(sim)
 
-    play(script, start({}))
+    play(script, workPools=[OPEN])
 
 
 def test_runs_with_a_cache_are_given_no_environment() -> None:
@@ -136,4 +139,4 @@ def test_runs_with_a_cache_are_given_no_environment() -> None:
         assert "ml" not in told(sim)
         assert delivery(sim) == ["Cache"]
 
-    play(script, Simulation(**with_pool()))
+    play(script, **with_pool())
