@@ -24,6 +24,7 @@ from tests.integration.chart.helm import (
     pod_of,
 )
 from tests.integration.chart.server import Refused, Server, monitoring
+from tests.support.night import examples
 from tests.support.sets import apply, names, wait
 from tests.unit.delivery.test_pods import probe, verify
 
@@ -114,7 +115,7 @@ def test_unknown_fields_are_refused(helm: Helm, server: Server) -> None:
 
 @given(values=drawn_values(_SCHEMA))
 @settings(
-    max_examples=150,
+    max_examples=examples(50, share=0.015),
     # Each example takes a second: what is refused is named, and need not be made small.
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
