@@ -10,7 +10,7 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 
 from flowdeps.api.config import Config, parse_config
-from scripts.chart import CHART
+from scripts.chart import CHART, ROOT
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.chart.drawn import drawn_values
 from tests.integration.chart.helm import (
@@ -94,6 +94,12 @@ def _namespace(name: str) -> dict[str, Any]:
 def test_what_is_rendered_is_accepted(path: Path, helm: Helm, server: Server) -> None:
     """Each object of each of the values in ci/, the pod of `helm test` too."""
     for one in helm.template(yaml.safe_load(path.read_text())):
+        server.accept(one)
+
+
+def test_the_documented_roles_are_accepted(server: Server) -> None:
+    """docs/rbac.yaml, which test_render.py holds to grant what the chart does."""
+    for one in yaml.safe_load_all((ROOT / "docs" / "rbac.yaml").read_text()):
         server.accept(one)
 
 
