@@ -22,6 +22,7 @@ from tests.cluster.processes import Process
 
 SERVICE_RANGE = "10.96.0.0/16"
 _FIRST_SERVICE = "10.96.0.1"
+_DEFAULT_ACCOUNT = "/api/v1/namespaces/default/serviceaccounts/default"
 _READY_SECONDS = 180.0
 
 # Users of the static token file and their groups.
@@ -166,7 +167,7 @@ class ControlPlane(Service):
         if self._controllers:
             self._run_program("kube-controller-manager", *self._controller_manager_arguments())
             self._api_server.wait_until(
-                lambda: "default" in self.kubectl("get", "serviceaccounts", "-o", "name"),
+                lambda: self.client.get(_DEFAULT_ACCOUNT).is_success,
                 what="the default service account",
                 seconds=_READY_SECONDS,
             )
