@@ -5,7 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flowdeps.api.names import ENVIRONMENTS, INSTALL_CONTAINER, SITE_VOLUME
+from flowdeps.api.names import (
+    API_VERSION,
+    ENVIRONMENTS,
+    ENVIRONMENTS_PLURAL,
+    INSTALL_CONTAINER,
+    SITE_VOLUME,
+)
+from flowdeps.reconcile.runs_namespace.lines import Told, told_by
 from tests.cluster import images
 from tests.cluster.prefect_api import FlowRun
 from tests.cluster.registry import Registry
@@ -60,11 +67,11 @@ class Place:
         """The set as it is."""
         return sets.get_set(self.site.node, name, namespace=TEAM)
 
-    def lines(self) -> Mapping[str, str]:
+    def lines(self) -> Mapping[str, Told]:
         """What the policy goes by in the namespace of runs."""
-        path = f"/api/v1/namespaces/{JOBS}/configmaps/{ENVIRONMENTS}"
-        found: Mapping[str, str] = (sets.read(self.site.node, path) or {}).get("data", {})
-        return found
+        path = f"/apis/{API_VERSION}/namespaces/{JOBS}/{ENVIRONMENTS_PLURAL}/{ENVIRONMENTS}"
+        found = sets.read(self.site.node, path)
+        return told_by(found) if found else {}
 
     def start(
         self, choice: str, *packages: str, image: str = images.FLOW_UV, extras: str | None = None

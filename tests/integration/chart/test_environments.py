@@ -7,6 +7,7 @@ concerns.
 
 import copy
 import re
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,12 +17,13 @@ from flowdeps.api import names
 from flowdeps.delivery.kinds.kubernetes.merge import merge
 from flowdeps.delivery.methods.install import ENV_LOCK, Install
 from flowdeps.delivery.methods.method import ENV_BEYOND, HOME
+from flowdeps.reconcile.runs_namespace.lines import Told, environments
 from flowdeps.trials.images import labels
-from scripts.chart import CHART
+from scripts.chart import CHART, ROOT
 from tests.cluster import prefect_env
-from tests.cluster.controlplane import ControlPlane
+from tests.cluster.controlplane import ControlPlane, KubectlError
 from tests.integration.chart.helm import Helm, HelmError, config_of, needed, of_kind, one_of
-from tests.support.sets import apply, config_map, connect, wait
+from tests.support.sets import apply, config_map, connect, read, wait
 from tests.support.worker import Worker, running
 from tests.unit.delivery.samples import fragment, pod_of, pool
 from tests.unit.delivery.test_pods import verify
@@ -51,12 +53,25 @@ def _policies(helm: Helm) -> list[dict[str, Any]]:
     return [one for one in objects if one["kind"].startswith("Mutating")]
 
 
-def _parameters(namespace: str, **data: str) -> dict[str, Any]:
-    return {**config_map(names.ENVIRONMENTS, namespace=namespace), "data": data}
+def _parameters(namespace: str, **told: Told) -> dict[str, Any]:
+    return environments(namespace, told, owner="flowdeps/flowdeps")
 
 
-def _line(image: str = _IMAGE, reference: str = _REFERENCE, lock: str = _LOCK) -> str:
-    return f"{image} {reference} {lock}"
+def _line(image: str = _IMAGE, reference: str = _REFERENCE, lock: str = _LOCK) -> Told:
+    return {"image": image, "reference": reference, "lock": lock}
+
+
+def _serve(plane: ControlPlane) -> None:
+    """Install the resource, and wait until it is served."""
+    plane.kubectl("apply", "-f", str(ROOT / "crds" / "runenvironments.yaml"))
+    _wait_served(plane)
+
+
+def _wait_served(plane: ControlPlane) -> None:
+    path = f"/apis/{names.API_VERSION}/{names.ENVIRONMENTS_PLURAL}"
+    wait(lambda: read(plane, path) is not None, what="the resource to be served")
+    known = ("api-resources", "--api-group", names.GROUP, "-o", "name")
+    wait(lambda: names.ENVIRONMENTS_PLURAL in plane.kubectl(*known), what="kubectl to know of them")
 
 
 class Server:
@@ -90,13 +105,13 @@ class Server:
         expected["metadata"].setdefault("labels", {})[names.SET_LABEL] = label
         return made == expected
 
-    def give(self, **data: str) -> None:
+    def give(self, **told: Told) -> None:
         """Write the parameters of the namespace of runs, and wait until they count.
 
         The probe is another key: what the test asks for is asked once.
         """
-        given = f"{_REPOSITORY}/probe@sha256:{abs(hash(str(data))):064x}"
-        apply(self.cluster, _parameters(_RUNS, **data, **{_KEYS["none"]: _line(reference=given)}))
+        given = f"{_REPOSITORY}/probe@sha256:{abs(hash(str(told))):064x}"
+        apply(self.cluster, _parameters(_RUNS, **told, **{_KEYS["none"]: _line(reference=given)}))
         probe = _with_choice(self.run, "none")
         wait(
             lambda: given == _reference(self.made(probe)),
@@ -171,6 +186,7 @@ def server(control_plane: ControlPlane, helm: Helm, run: Pod) -> Iterator[Server
         control_plane.kubectl("create", "namespace", namespace)
     label = "pod-security.kubernetes.io/enforce=restricted"
     control_plane.kubectl("label", "namespace", _RESTRICTED, label)
+    _serve(control_plane)
     apply(control_plane, *_policies(helm))
     one = Server(control_plane)
     one.run = run
@@ -224,6 +240,8 @@ def test_the_policy_has_the_names_of_the_code(helm: Helm) -> None:
     ]
     assert binding["spec"]["paramRef"]["name"] == names.ENVIRONMENTS
     assert policy["spec"]["failurePolicy"] == "Ignore"
+    kind = {"apiVersion": names.API_VERSION, "kind": names.ENVIRONMENTS_KIND}
+    assert policy["spec"]["paramKind"] == kind
 
 
 def test_a_run_gets_its_environment(server: Server, run: Pod) -> None:
@@ -262,50 +280,71 @@ def test_without_parameters_in_its_namespace_a_run_installs(server: Server, run:
     assert server.is_alone(run, namespace=_BARE)
 
 
-@pytest.mark.parametrize("place", range(3))
-def test_of_several_lines_that_of_the_image_counts(place: int, server: Server, run: Pod) -> None:
-    """Wherever it is among those of other images; an image whose name begins alike is another."""
-    others = [_line(image=one, reference=_OTHERS) for one in (f"{_IMAGE}0", _OTHER)]
-    others.insert(place, _line())
-    server.give(**{_KEYS["ml"]: "\n".join(["", *others, ""])})
-    assert server.is_like(run, upgraded(run))
+@pytest.mark.parametrize("image", [f"{_IMAGE}0", _IMAGE[:-1], _IMAGE.upper(), ""])
+def test_a_line_is_for_one_image(image: str, server: Server, run: Pod) -> None:
+    """One whose name begins alike is another."""
+    server.give(**{_KEYS["ml"]: _line(image=image)})
+    assert server.is_alone(run)
 
 
-def _malformed() -> Iterator[str]:
-    digest = "4" * 64
+_DIGEST = "4" * 64
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        f"{_REPOSITORY}/team/a@sha256:{_DIGEST}",
+        f"{_REPOSITORY}/team-a:1@sha256:{_DIGEST}",
+        f"{_REPOSITORY}/@sha256:{_DIGEST}",
+        f"{_REPOSITORY}@sha256:{_DIGEST}",
+        f"{_REPOSITORY}-evil/team-a@sha256:{_DIGEST}",
+        f"evil.example.com/envs/team-a@sha256:{_DIGEST}",
+        f"registry-example.com:5000/envs/team-a@sha256:{_DIGEST}",
+        f"x{_REPOSITORY}/team-a@sha256:{_DIGEST}",
+    ],
+)
+def test_an_environment_from_elsewhere_counts_for_nothing(
+    reference: str, server: Server, run: Pod
+) -> None:
+    """A reference is one of the configured repository, whoever writes it."""
+    server.give(**{_KEYS["ml"]: _line(reference=reference)})
+    assert server.is_alone(run)
+
+
+def _malformed() -> Iterator[Told]:
     references = [
         "",
         f"{_REPOSITORY}/team-a",
         f"{_REPOSITORY}/team-a:1",
-        f"{_REPOSITORY}/team-a@sha256:{digest[1:]}",
-        f"{_REPOSITORY}/team-a@sha256:{digest}4",
-        f"{_REPOSITORY}/team-a@sha256:{digest.replace('4', 'A')}",
-        f"{_REPOSITORY}/team-a@sha512:{digest}",
-        f"{_REPOSITORY}/team-a:1@sha256:{digest}",
-        f"{_REPOSITORY}/team/a@sha256:{digest}",
-        f"{_REPOSITORY}/@sha256:{digest}",
-        f"{_REPOSITORY}@sha256:{digest}",
-        f"{_REPOSITORY}-evil/team-a@sha256:{digest}",
-        f"evil.example.com/envs/team-a@sha256:{digest}",
-        f"registry-example.com:5000/envs/team-a@sha256:{digest}",
-        f"x{_REPOSITORY}/team-a@sha256:{digest}",
+        f"{_REPOSITORY}/team-a@sha256:{_DIGEST[1:]}",
+        f"{_REPOSITORY}/team-a@sha256:{_DIGEST}4",
+        f"{_REPOSITORY}/team-a@sha256:{_DIGEST.replace('4', 'A')}",
+        f"{_REPOSITORY}/team-a@sha512:{_DIGEST}",
+        f"{_REPOSITORY}/team-a @sha256:{_DIGEST}",
     ]
     yield from (_line(reference=one) for one in references)
     yield from (_line(lock=one) for one in ("", "1" * 64, _LOCK[:-1], f"{_LOCK}1", f"{_LOCK}\r"))
-    yield from (f"{_line()} ", f" {_line()}", f"{_line()} more", _line().replace(" ", "\t"))
-    yield from (_line().replace(" ", "  "), _line(image=""), _line(image=f"#{_IMAGE}"), "", "\n")
-    yield from (f"{_IMAGE} {_REFERENCE}", f"{_IMAGE} {_LOCK} {_REFERENCE}", f"{_REFERENCE} {_LOCK}")
+    yield {"reference": _REFERENCE, "lock": _LOCK}
+    yield _line(image="i" * 1025)
 
 
 @pytest.mark.parametrize("line", list(_malformed()))
-def test_a_line_that_is_none_counts_for_nothing(line: str, server: Server, run: Pod) -> None:
-    """Each part has one form, and a reference is one of the configured repository: anything else
-    would be refused by the API server, or be mounted by its tag or from anywhere. One that is right
-    after it counts."""
-    server.give(**{_KEYS["ml"]: line})
-    assert server.is_alone(run)
-    server.give(**{_KEYS["ml"]: f"{line}\n{_line()}"})
+def test_a_line_that_is_none_is_refused(line: Told, server: Server) -> None:
+    """Each part has one form: a pod would be refused with any other, or mount it by its tag."""
+    with pytest.raises(KubectlError, match="is invalid"):
+        apply(server.cluster, _parameters(_RUNS, **{_KEYS["ml"]: line}))
+    apply(server.cluster, _parameters(_RUNS, **{_KEYS["ml"]: _line()}))
+
+
+def test_a_config_map_tells_the_policy_nothing(server: Server, run: Pod) -> None:
+    """Neither by the name that earlier versions used, nor by that of the RunEnvironments."""
+    for name in (names.EARLIER_ENVIRONMENTS, names.ENVIRONMENTS):
+        body = config_map(name, namespace=_BARE)
+        body["data"] = {_KEYS["ml"]: " ".join(_line().values())}
+        apply(server.cluster, body)
+    server.give(**{_KEYS["ml"]: _line()})
     assert server.is_like(run, upgraded(run))
+    assert server.is_alone(run, namespace=_BARE)
 
 
 def test_a_key_without_a_line_counts_for_nothing(server: Server, run: Pod) -> None:
@@ -523,6 +562,24 @@ def test_pods_of_trials_and_of_others_are_left_alone(server: Server, run: Pod) -
     assert _reference(server.made(plain)) is None
 
 
+def test_a_policy_that_was_made_anew_follows_what_runs_are_told(
+    server: Server, run: Pod, helm: Helm
+) -> None:
+    """API servers stop following parameters of a kind of their own once no binding uses it."""
+    server.give(**{_KEYS["ml"]: _line()})
+    assert server.is_like(run, upgraded(run))
+    kinds = "mutatingadmissionpolicybinding,mutatingadmissionpolicy"
+    server.cluster.kubectl("delete", kinds, "flowdeps-environments")
+    wait(lambda: _reference(server.made(run)) is None, what="the policy to go")
+    time.sleep(2)  # in which the server ends what has followed the parameters
+    newer = f"{_REPOSITORY}/team-a@sha256:{'5' * 64}"
+    apply(server.cluster, _parameters(_RUNS, **{_KEYS["ml"]: _line(reference=newer)}))
+    apply(server.cluster, *_policies(helm))
+    wait(lambda: _reference(server.made(run)) == newer, what="the newer environment")
+    server.give(**{_KEYS["ml"]: _line()})
+    assert server.is_like(run, upgraded(run))
+
+
 _SECOND = {
     "apiVersion": "admissionregistration.k8s.io/v1",
     "kind": "MutatingAdmissionPolicy",
@@ -606,6 +663,7 @@ def test_an_api_server_without_such_policies_leaves_pods_alone(
         assert ("was not created" not in said) == made
         text = helm("get", "manifest", "flowdeps", "-n", "flowdeps", **given)
         assert ("MutatingAdmissionPolicy" in text) == made
+        _wait_served(plane)
         apply(plane, _parameters(_RUNS, **{_KEYS["ml"]: _line()}))
         assert Server(plane).is_alone(run)
         if not made:
@@ -617,7 +675,8 @@ def test_an_uninstall_takes_the_policy(helm: Helm, server: Server) -> None:
     """`helm install` makes policy, binding and the rights that go with them; they are gone with the
     release."""
     plane = server.cluster
-    values = {**_values(admission="Auto"), "fullnameOverride": "env-other"}
+    own = {"fullnameOverride": "env-other", "crds": {"enabled": False}}
+    values = {**_values(admission="Auto"), **own}
     given: dict[str, Any] = {"kubeconfig": plane.kubeconfig}
     plane.kubectl("create", "namespace", "env-other")
     place = ("-n", "env-other")
