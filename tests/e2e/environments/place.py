@@ -95,10 +95,14 @@ class Place:
         return found
 
 
+def installs(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod has the install container."""
+    return INSTALL_CONTAINER in {one["name"] for one in pod["spec"].get("initContainers", [])}
+
+
 def mounts(pod: Mapping[str, Any]) -> str | None:
     """The reference that a pod mounts in place of an installation; None where it installs."""
     spec = pod["spec"]
-    installs = {one["name"] for one in spec.get("initContainers", [])} & {INSTALL_CONTAINER}
     [volume] = [one for one in spec["volumes"] if one["name"] == SITE_VOLUME]
-    assert bool(installs) == ("emptyDir" in volume), "neither installs nor mounts"
-    return None if installs else str(volume["image"]["reference"])
+    assert installs(pod) == ("emptyDir" in volume), "neither installs nor mounts"
+    return None if installs(pod) else str(volume["image"]["reference"])

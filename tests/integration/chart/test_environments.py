@@ -15,7 +15,7 @@ import pytest
 
 from flowdeps.api import names
 from flowdeps.delivery.kinds.kubernetes.merge import merge
-from flowdeps.delivery.methods.install import ENV_LOCK, Install
+from flowdeps.delivery.methods.install import ENV_LOCK, ENV_SET, IMAGE_PATH, PYTHON_PATH, Install
 from flowdeps.delivery.methods.method import ENV_BEYOND, HOME
 from flowdeps.reconcile.runs_namespace.lines import Told, environments
 from flowdeps.trials.images import labels
@@ -195,7 +195,7 @@ def server(control_plane: ControlPlane, helm: Helm, run: Pod) -> Iterator[Server
     metrics = one.metrics()
     apply(control_plane, _parameters(_RUNS))
     kinds = "mutatingadmissionpolicybinding,mutatingadmissionpolicy"
-    control_plane.kubectl("delete", kinds, "flowdeps-environments")
+    control_plane.kubectl("delete", kinds, "flowdeps-environments", "flowdeps-none")
     assert 'error_type="no_error"' in metrics
     assert not re.search(r'error_type="(?!no_error")', metrics), metrics
 
@@ -218,13 +218,16 @@ def _entry(container: dict[str, Any], name: str) -> dict[str, Any]:
 
 def test_the_policy_has_the_names_of_the_code(helm: Helm) -> None:
     """Each name of ours that the policy spells is the one that the code gives."""
-    policy, binding = _policies(helm)
-    text = str(policy["spec"])
+    policy, none, binding, _ = _policies(helm)
+    text = str([one["spec"] for one in (policy, none)])
     spelt = set(re.findall(r'"(flowdeps-[a-z-]+|FLOWDEPS_[A-Z]+)"', text))
     assert spelt == {
         *(names.INSTALL_CONTAINER, names.SITE_VOLUME, names.LOCK_VOLUME),
-        *(ENV_LOCK, ENV_BEYOND, "FLOWDEPS_EXTRAS"),
+        *(ENV_LOCK, ENV_BEYOND, ENV_SET, "FLOWDEPS_EXTRAS"),
     }
+    assert f'"{":".join(PYTHON_PATH)}"' in text
+    assert tuple(f"{HOME}/image/{one}" for one in (0, 1, 2, 3)) == IMAGE_PATH
+    assert f'[0, 1, 2, 3].map(one, ":{HOME}/image/" + string(one))' in text
     env = {one["name"] for one in Install().pieces(_CHOICE).init_containers[0]["env"]}
     assert "FLOWDEPS_EXTRAS" in env
     assert f'startsWith("{names.PIECE_PREFIX}")' in text
@@ -522,8 +525,8 @@ def test_what_others_have_in_a_pod_stays(what: str, server: Server, run: Pod) ->
 
 
 def test_what_a_run_chooses_is_seen(server: Server, worker: Worker) -> None:
-    """By the worker's own rendering: a run with extras, with none, or with a long list installs,
-    and one with lists that fit does not."""
+    """By the worker's own rendering: a run with extras or with a long list installs, and one with
+    lists that fit does not."""
     server.give(**{_KEYS["ml"]: _line()})
     template = pool()
     pod_of(template)["volumes"] = "{{ volumes }}"
@@ -539,9 +542,74 @@ def test_what_a_run_chooses_is_seen(server: Server, worker: Worker) -> None:
         pod = _run(worker, template, **variables)
         assert server.is_alone(pod) == alone, variables
         assert server.is_like(pod, upgraded(pod)) != alone, variables
-    nothing = _run(worker, template, dependency_set="none")
-    apply(server.cluster, _parameters(_RUNS, **{_KEYS["ml"]: _line()}))
-    wait(lambda: server.is_alone(nothing), what="the line for none to go")
+
+
+def _chooses_nothing(worker: Worker, path: str | None = None, **variables: Any) -> Pod:
+    """A run that chooses nothing, of a template that sets PYTHONPATH or not."""
+    template = pool()
+    if path is not None:
+        pod_of(template)["containers"][0]["env"] = [{"name": "PYTHONPATH", "value": path}]
+    return _run(worker, template, dependency_set="none", **variables)
+
+
+@pytest.mark.parametrize("path", [None, "/app", "/app::lib:", "$(HOME)/lib", "/opt/flows"])
+def test_a_run_that_chooses_nothing_is_as_if_we_were_not_there(
+    path: str | None, server: Server, worker: Worker
+) -> None:
+    """No container of ours starts before it, and PYTHONPATH is to the letter what the template
+    says, or else envFrom or the image: also in a namespace without parameters."""
+    run = _chooses_nothing(worker, path)
+    _env_from_of_flow(run)
+    assert _install(run)
+    expected = copy.deepcopy(run)
+    expected["spec"]["initContainers"] = []
+    env = [one for one in _flow(run)["env"] if one["name"] != "PYTHONPATH"]
+    own = [] if path is None else [{"name": "PYTHONPATH", "value": path}]
+    at = next(at for at, one in enumerate(_flow(run)["env"]) if one["name"] == "PYTHONPATH")
+    _flow(expected)["env"] = [*env[:at], *own, *env[at:]]
+    for namespace in (_RUNS, _BARE):
+        assert server.is_like(run, expected, namespace=namespace)
+
+
+def _env_from_of_flow(pod: Pod) -> None:
+    _flow(pod)["envFrom"] = [{"configMapRef": {"name": "more"}}]
+
+
+def _other_path(path: str) -> Change:
+    return _flow_env({"name": "PYTHONPATH", "value": path}, without="PYTHONPATH")
+
+
+_INSTALLS_ANYWAY: dict[str, Change] = {
+    "extras": _set("FLOWDEPS_EXTRAS", value=" httpx"),
+    "extras by reference": _set("FLOWDEPS_EXTRAS", **_FIELD),
+    "extras unsaid": _set("FLOWDEPS_EXTRAS"),
+    "a list that does not fit": _set(ENV_BEYOND, value="m [1, 2]"),
+    "another set": _set(ENV_SET, value="ml"),
+    "an empty choice": _set(ENV_SET, value=""),
+    "a set by reference": _set(ENV_SET, **_FIELD),
+    "another label": lambda pod: pod["metadata"]["labels"].update({names.SET_LABEL: "ml"}),
+    "a trial": lambda pod: pod["metadata"]["labels"].update({names.PURPOSE_LABEL: "verify"}),
+    "a reader after": _mounting("initContainers", 1, readOnly=True),
+    "a sidecar that reads": _mounting("containers", 1, readOnly=True),
+    "two paths": _flow_env({"name": "PYTHONPATH", "value": f"{HOME}/boot:$(PYTHONPATH)"}),
+    "a path by reference": _flow_env({"name": "PYTHONPATH", **_FIELD}, without="PYTHONPATH"),
+    "no path": _flow_env(without="PYTHONPATH"),
+    "a path before ours": _other_path(f"/app:{':'.join(PYTHON_PATH)}"),
+    "a path of ours behind": _other_path(f"{':'.join(PYTHON_PATH)}:/app:{HOME}/site"),
+    "a path that begins alike": _other_path(f"{':'.join(PYTHON_PATH)}-packages:/app"),
+    "a volume that is kept": _volume(names.SITE_VOLUME, hostPath={"path": "/opt"}),
+}
+
+
+@pytest.mark.parametrize("what", _INSTALLS_ANYWAY)
+def test_what_the_install_container_would_do_is_done(
+    what: str, server: Server, worker: Worker
+) -> None:
+    """Extras, a line about what is wrong, or anything that somebody may look at."""
+    run = _chooses_nothing(worker)
+    assert not server.is_alone(run)  # but for the change
+    _INSTALLS_ANYWAY[what](run)
+    assert server.is_alone(run)
 
 
 def test_pods_of_trials_and_of_others_are_left_alone(server: Server, run: Pod) -> None:
