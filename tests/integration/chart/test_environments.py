@@ -339,6 +339,14 @@ def test_a_line_that_is_none_is_refused(line: Told, server: Server) -> None:
     apply(server.cluster, _parameters(_RUNS, **{_KEYS["ml"]: _line()}))
 
 
+def test_a_namespace_has_one_object_that_tells_its_runs(server: Server) -> None:
+    """No other name can be given to one, so none is missed."""
+    body = _parameters(_RUNS, **{_KEYS["ml"]: _line()})
+    body["metadata"]["name"] = "flowdeps-others"
+    with pytest.raises(KubectlError, match="a namespace has one"):
+        apply(server.cluster, body)
+
+
 def test_a_config_map_tells_the_policy_nothing(server: Server, run: Pod) -> None:
     """Neither by the name that earlier versions used, nor by that of the RunEnvironments."""
     for name in (names.EARLIER_ENVIRONMENTS, names.ENVIRONMENTS):
@@ -567,6 +575,9 @@ def test_a_run_that_chooses_nothing_is_as_if_we_were_not_there(
     own = [] if path is None else [{"name": "PYTHONPATH", "value": path}]
     at = next(at for at, one in enumerate(_flow(run)["env"]) if one["name"] == "PYTHONPATH")
     _flow(expected)["env"] = [*env[:at], *own, *env[at:]]
+    apply(server.cluster, _parameters(_RUNS, **{_KEYS["ml"]: _line()}))
+    probe = _with_choice(server.run, "none")
+    wait(lambda: _reference(server.made(probe)) is None, what="the probe's line to go")
     for namespace in (_RUNS, _BARE):
         assert server.is_like(run, expected, namespace=namespace)
 
@@ -607,9 +618,9 @@ def test_what_the_install_container_would_do_is_done(
 ) -> None:
     """Extras, a line about what is wrong, or anything that somebody may look at."""
     run = _chooses_nothing(worker)
-    assert not server.is_alone(run)  # but for the change
+    assert not server.is_alone(run, namespace=_BARE)  # but for the change
     _INSTALLS_ANYWAY[what](run)
-    assert server.is_alone(run)
+    assert server.is_alone(run, namespace=_BARE)
 
 
 def test_pods_of_trials_and_of_others_are_left_alone(server: Server, run: Pod) -> None:

@@ -69,8 +69,6 @@ class RunsReconciler:
         """Take in that RunEnvironments are there, or no longer; requeue their namespace where no
         reconcile has left it so."""
         deliveries, namespace = self._context.deliveries, body["metadata"]["namespace"]
-        if body["metadata"]["name"] != names.ENVIRONMENTS:
-            return  # nothing goes by it
         (deliveries.seen.discard if gone else deliveries.seen.add)(namespace)
         state = deliveries.states.get(namespace)
         if (None if gone else _version(body)) != (state.there if state else None):
@@ -78,12 +76,11 @@ class RunsReconciler:
 
     def see_all(self, bodies: Sequence[Body]) -> None:
         """Take in all that there are."""
-        for body in bodies:
+        found = {body["metadata"]["namespace"]: body for body in bodies}
+        for body in found.values():
             self.see(body)
-        found = {body["metadata"]["namespace"] for body in bodies}
-        for namespace in self._context.deliveries.seen - found:
-            gone = {"metadata": {"namespace": namespace, "name": names.ENVIRONMENTS}}
-            self.see(gone, gone=True)
+        for namespace in self._context.deliveries.seen - found.keys():
+            self.see({"metadata": {"namespace": namespace}}, gone=True)
 
     async def retire(self, bodies: Sequence[Body]) -> None:
         """Delete the ConfigMaps by which earlier versions told runs of their environments."""
