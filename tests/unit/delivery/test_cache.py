@@ -177,7 +177,7 @@ def test_a_maker_that_is_killed_leaves_nothing_half_made(
     """Its lock is free at once; the next one removes what it left and makes the entry, or has it
     where it was complete."""
     killed = with_script(cached, step, f"os.kill(os.getpid(), 9); {step}")
-    killed.wait()
+    said(killed)
     assert killed.returncode == -signal.SIGKILL
     assert len(entries(volume)) == int(there)
     before = len(downloads(index))
@@ -228,7 +228,7 @@ def test_a_full_volume_is_one_line_and_the_run_goes_on(
     assert run.returncode == 0
     assert warning == (
         "flowdeps: warning: the cache is not used, so this run installs by itself: it has no space "
-        "left: make it larger, or lower cache.unusedFor of the pool"
+        "left: make the volume larger, or lower cache.unusedFor of the pool"
     )
     assert last.startswith("flowdeps: installed 1 package of ml")
     assert cached.said("import alpha; print(alpha.x)") == "1"
