@@ -502,9 +502,10 @@ def test_built_says_why_runs_do_not_get_the_environment() -> None:
 
     async def script(sim: Simulation) -> None:
         prepare(sim)
-        _without_policy(sim)
         async with sim.operator():
             await built(sim)
+            _without_policy(sim)
+            await asyncio.sleep(10 * MINUTE)
             message = sim.condition("ml", "Built")["message"]
             assert "there is no MutatingAdmissionPolicy" in message
             assert message.count('work pool "k"') == 1
