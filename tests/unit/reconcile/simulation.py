@@ -161,10 +161,11 @@ class MemoryCluster:
         *,
         why: str = "not found",
         after: timedelta = timedelta(0),
+        pod: str = "run",
     ) -> None:
         """What a kubelet says of a pod whose image it can't pull; its clock may be ahead."""
         text = f'Failed to pull image "{reference}": {why}'
-        self.failures.append(FailedPod(namespace, text, clock() + after, "run"))
+        self.failures.append(FailedPod(namespace, text, clock() + after, pod))
         for listener in self._listeners:
             listener.put_nowait(self.failures[-1])
 
@@ -371,6 +372,7 @@ class MemoryCluster:
 
     async def get_pod(self, namespace: str, name: str) -> Body | None:
         await self._turn()
+        assert re.fullmatch(r"[a-z0-9.-]+", name), name
         return self.pods.get(namespace, name)
 
     async def list_pods(self, *, namespaces: Sequence[str] = (), selector: str) -> list[Body]:

@@ -169,6 +169,22 @@ def test_a_proof_after_a_failed_pull_has_the_pull_secrets_of_that_run() -> None:
     play(script, **CONFIG)
 
 
+@pytest.mark.parametrize("name", ["", "..", "../secrets/x", "nobody", "x" * 4000])
+def test_an_event_may_name_any_pod(name: str) -> None:
+    """Nothing else is read by it, and the failed pull counts all the same."""
+
+    async def script(sim: Simulation) -> None:
+        prepare(sim)
+        async with sim.operator() as service:
+            reference = await built(sim)
+            sim.cluster.fail_pull("jobs", reference, pod=name)
+            await asyncio.sleep(10)
+            assert told(sim) == {}
+            assert service.context.deliveries.failed["jobs", reference].pull_secrets is None
+
+    play(script, **CONFIG)
+
+
 def test_where_no_pod_of_ours_may_run_one_beside_the_set_proves_it_once() -> None:
     """After a pull of a run has failed, that proves nothing, and the set says so."""
 
