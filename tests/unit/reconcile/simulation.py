@@ -627,6 +627,8 @@ class MemoryNode:
         body = self.pods[namespace, name][0]
         if container == PACK_CONTAINER:
             return f"flowdeps-pack: {json.dumps(self.registry.push(body, self._pins(body)))}"
+        if container == MOUNT_CONTAINER:
+            return ""
         image = self.images[self._in_flow_image(body)["image"]]
         lines = image.lines(self._pins(body))
         if container == VERIFY_CONTAINER:
