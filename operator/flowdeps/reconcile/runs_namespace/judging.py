@@ -110,8 +110,7 @@ class Judging:
         if pause := context.deliveries.lose(reference, now=context.queue.time()):
             self._come_back(pause)
         else:
-            concerned = context.deliveries.namespaces_of(line.set)
-            context.requeue({line.set, *concerned} - {self.key})
+            context.requeue([line.set, *context.deliveries.namespaces_of(line.set)])
 
     def _pull(self, line: Line) -> _No | None:
         pull = self.context.deliveries.failed.get((self.key.namespace, line.environment.reference))
