@@ -61,13 +61,16 @@ def test_a_moved_tag_ends_a_run_with_one_line(place: Place, tmp_path: Path) -> N
 def _with_other_packaging(directory: Path) -> Path:
     """An archive of the flow image whose `packaging` says that it is another version."""
     with tarfile.open(rootfs.prefect_layer()) as layer:
-        found = [re.fullmatch(r"(.*/)(packaging-.*\.dist-info)", one) for one in layer.getnames()]
+        found = [
+            re.fullmatch(r"(.*/site-packages/)(packaging-[^/]*\.dist-info)", one)
+            for one in layer.getnames()
+        ]
     [(where, before)] = [(one[1], one[2]) for one in found if one]
     place = directory / "tree" / where.removeprefix("./")
-    (place / "packaging-0.1.dist-info").mkdir(parents=True)
+    (place / "packaging-24.0.dist-info").mkdir(parents=True)
     (place / f".wh.{before}").touch()  # by which a layer takes away what is below it
-    text = "Metadata-Version: 2.1\nName: packaging\nVersion: 0.1\n"
-    (place / "packaging-0.1.dist-info" / "METADATA").write_text(text)
+    text = "Metadata-Version: 2.1\nName: packaging\nVersion: 24.0\n"
+    (place / "packaging-24.0.dist-info" / "METADATA").write_text(text)
     return images.flow_with(directory / "tree", name=_MOVING, directory=directory)
 
 
