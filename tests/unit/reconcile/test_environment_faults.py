@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from flowdeps.api.names import ENVIRONMENTS
 from tests.unit.reconcile.environments import (
     CONFIG,
     FIRST,
@@ -73,7 +72,7 @@ def test_one_that_went_while_nobody_looked_is_made_again() -> None:
         async with sim.operator():
             reference = await built(sim)
         sim.registry.deleted.add(reference)
-        sim.cluster.delete_map("jobs", ENVIRONMENTS)
+        sim.cluster.delete_told("jobs")
         async with sim.operator():
             await asyncio.sleep(5 * MINUTE)
             assert sim.cluster.pods.made["build"] == 2
@@ -243,7 +242,7 @@ def test_a_proof_waits_for_no_trial() -> None:
                 sim.cluster.pods.images[python["image"]] = MemoryImage(hangs=True)
                 sim.cluster.apply(f"s{number}", namespace=team, pools=["k"], python=python)
             await asyncio.sleep(MINUTE)
-            sim.cluster.delete_map("jobs", ENVIRONMENTS)
+            sim.cluster.delete_told("jobs")
             await asyncio.sleep(MINUTE)
             assert told(sim)["ml"] == reference
 
