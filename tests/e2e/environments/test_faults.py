@@ -41,13 +41,13 @@ def test_an_environment_that_cannot_be_pulled_is_taken_out(place: Place) -> None
     place.site.node.forget_image(environment["reference"])
     waiting = place.start("lost", "beta")
     wait_pull_failed(place, "lost")
+    references = {line["reference"] for line in place.lines().values()}
+    assert environment["reference"] not in references
     sets.wait(
         lambda: any(environment["reference"] in line for line in place.site.api.logs(waiting)),
         what="the run's log to name the environment",
         seconds=60,
     )
-    references = {line["reference"] for line in place.lines().values()}
-    assert environment["reference"] not in references
     run = place.start("lost", "beta")
     assert place.site.seen(run)["packages"]["beta"]["version"] == "1.0"
     assert mounts(place.pod(run)) is None
