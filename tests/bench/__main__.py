@@ -14,7 +14,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench import applies, figures, locks, neighbours, packing, pods, policy, restarts, starts
+from tests.bench import (
+    applies,
+    arrivals,
+    figures,
+    locks,
+    neighbours,
+    packing,
+    pods,
+    policy,
+    restarts,
+    starts,
+)
 from tests.bench.figures import Figure
 from tests.bench.mirror import SETS
 from tests.bench.pods import AT_ONCE, TOGETHER, WAYS, Pod
@@ -32,7 +43,8 @@ from tests.cluster.progress import say
 
 _APPLY, _LOCKS, _RESTART, _LOAD, _PODS = "apply", "locks", "restart", "load", "pods"
 _TEN, _POLICY, _PACK, _READY = "ten", "policy", "pack", "restart-ready"
-_ON_NODE = [*VARIANTS, *WAYS, _TEN, _POLICY, _APPLY]
+_ARRIVE = "arrive"
+_ON_NODE = [*VARIANTS, *WAYS, _TEN, _POLICY, _APPLY, _ARRIVE]
 _ALL = [*_ON_NODE, _PACK, _LOCKS, _RESTART, _READY]
 
 
@@ -87,7 +99,7 @@ def _on_node(only: Sequence[str], packages: Sequence[str], *, rounds: int, saved
     names = [name for name in VARIANTS if name in only]
     ways = [name for name in WAYS if name in only]
     needed = {*starts.pools(names), *(WAYS[name].pool for name in ways)}
-    if {_TEN, _POLICY} & {*only}:
+    if {_TEN, _POLICY, _ARRIVE} & {*only}:
         needed |= {WAYS[name].pool for name in TOGETHER}
     with stage(sorted(needed), packages if ways else [SET]) as standing:
         for one in packages if ways else ():
@@ -101,6 +113,8 @@ def _on_node(only: Sequence[str], packages: Sequence[str], *, rounds: int, saved
             saved.tables.append(of_starts(list(starts.measure(standing, names, rounds=rounds))))
         if _APPLY in only:
             saved.tables.append(of_applies(list(applies.measure(standing, rounds=rounds))))
+        if _ARRIVE in only:
+            saved.figures(arrivals.measure(standing, rounds=rounds))
         if "pod-image" in ways:
             saved.figures(_alone(standing, packages, rounds=rounds))
 
