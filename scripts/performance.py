@@ -1,6 +1,6 @@
 """Makes the tables and the plot of docs/performance.md from docs/performance.json.
 
-    python -m tests.bench --only pods,ten,policy,arrive,pack --rounds 10 --save docs/performance.json
+    python -m tests.bench --only pods,ten,policy,arrive,pack --save docs/performance.json
     python -m tests.bench --only restart,restart-ready --save docs/performance.json
     python -m scripts.performance [--check]
 

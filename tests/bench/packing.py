@@ -59,7 +59,8 @@ def _make(directory: Path) -> None:
         "installing what is packed",
         [
             *(tools.uv(), "pip", "install", "--target", tree / "site", "--no-deps", "--no-index"),
-            *("--python-version", rootfs.PYTHON, "--link-mode", "copy", *wheels),
+            *("--python-version", rootfs.PYTHON, "--link-mode", "copy"),
+            *wheels,
         ],
         log=directory / "install.log",
         env=tools.environment(),
