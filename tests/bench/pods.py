@@ -172,6 +172,7 @@ def _body(stage: Stage, rendering: worker.Worker, way: Way, packages: str) -> Bo
 def _start(stage: Stage, way: Way, body: Body, names: Sequence[str], packages: str) -> list[Pod]:
     if way.cold:
         environment = sets.get_set(stage.node, packages)["status"]["environment"]
+        stage.node.end_leases()
         stage.node.forget_image(environment["reference"])
     asked = _asked(stage)
     with sets.connect(stage.node) as client, ThreadPoolExecutor(len(names)) as threads:

@@ -72,6 +72,13 @@ class Node(ControlPlane):
         same = [one for one, digest in found.items() if digest == found.get(name)]
         self._images(f"removing {name}", "remove", "--sync", *(same or [name]))
 
+    def end_leases(self) -> None:
+        """Let go of what pods had that have ended: containerd keeps all layers that a pod mounted
+        until the kubelet removes what is left of the pod, a minute later. For nodes on which no pod
+        runs."""
+        if found := self._ctr("leases", "list", "--quiet").split():
+            self._ctr("leases", "delete", *found)
+
     def _images(self, what: str, *arguments: str | Path) -> None:
         command = self._ctr_command("images", *arguments)
         run_step(what, command, log=self.logs / f"images-{arguments[0]}.log")
