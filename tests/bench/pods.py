@@ -76,14 +76,14 @@ WAYS: Mapping[str, Way] = {
     "pod-bare": Way(title="pool without flowdeps", pool=BARE, imports=False),
     "pod-none": Way(title="no set chosen", pool=READY, imports=False),
     "pod-baked": Way(title="packages baked into the image", pool=BARE, bakes=True),
-    "pod-image": Way(title="ready environment, warm", pool=READY, chooses=True),
     "pod-cold": Way(title="ready environment, cold node", pool=READY, chooses=True, cold=True),
+    "pod-image": Way(title="ready environment, warm", pool=READY, chooses=True),
     "pod-uv": Way(title="Install, by uv", pool=FLOWDEPS, chooses=True),
     "pod-pip": Way(title="Install, by pip", pool=FLOWDEPS, image=images.FLOW_PIP, chooses=True),
     "pod-extra": Way(title="EXTRA_PIP_PACKAGES", pool=BARE, by_entrypoint=True),
     "pod-recipe": Way(title="the usual recipe", pool=RECIPE, image=images.FLOW_PIP),
 }
-TOGETHER = ("pod-none", "pod-baked", "pod-image", "pod-cold", "pod-uv")
+TOGETHER = ("pod-none", "pod-baked", "pod-cold", "pod-image", "pod-uv")
 AT_ONCE = 10
 
 
