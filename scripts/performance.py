@@ -78,9 +78,10 @@ def table(of: Measured) -> str:
         added = ""
         if baked and way["imports"] and way["name"] != "pod-baked":
             added = f"{_paired(last, baked):+.2f} s"
-        files, size = (median(_each(way, name)) for name in ("files", "bytes"))
-        written = f"{files:,.0f} files, {size / 1e6:,.1f} MB"
-        asked = f"{median(_each(way, 'asked')):.0f}"
+        written = asked = ""
+        if "files" in way:
+            files, size, requests = (median(_each(way, n)) for n in ("files", "bytes", "asked"))
+            written, asked = f"{files:,.0f} files, {size / 1e6:,.1f} MB", f"{requests:.0f}"
         first = _spread(_last(way, "first_line"))
         lines.append(f"| {way['title']} | {first} | {imported} | {added} | {written} | {asked} |")
     rounds = len(of["ways"][0]["first_line"])
