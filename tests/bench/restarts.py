@@ -27,7 +27,8 @@ from flowdeps.api import names
 from flowdeps.api.names import API_VERSION, PLURAL, mounted_name
 from flowdeps.api.times import format_time
 from flowdeps.locks.inspection import parse_image_packages
-from flowdeps.reconcile.runs_namespace.lines import environments_map, line_key
+from flowdeps.reconcile.runs_namespace.lines import Told, line_key
+from flowdeps.reconcile.runs_namespace.lines import environments as environments_body
 from flowdeps.state.environment import Environment
 from flowdeps.trials.images import config_map
 from tests.bench.figures import Figure
@@ -293,7 +294,7 @@ def _tell_of_image(client: httpx.Client, operator: Operator) -> None:
 
 def _write_environments(place: _Place, number: int) -> None:
     """Let each lock have an environment, as after its build, and runs be told of all of them."""
-    lines: dict[str, dict[str, str]] = defaultdict(dict)
+    lines: dict[str, dict[str, Told]] = defaultdict(dict)
     with sets.connect(place.cluster) as client, ThreadPoolExecutor(_WRITERS) as writers:
 
         def write(one: int) -> None:
@@ -318,12 +319,14 @@ def _write_environments(place: _Place, number: int) -> None:
                 headers={"Content-Type": "application/merge-patch+json"},
             ).raise_for_status()
             choice = line_key(mounted_name(name, pool=namespace))
-            lines[namespace][choice] = f"{_IMAGE} {environment.reference} {lock}"
+            reference = environment.reference
+            lines[namespace][choice] = {"image": _IMAGE, "reference": reference, "lock": lock}
 
         list(writers.map(write, range(number)))
         for namespace, data in lines.items():
-            body = environments_map(namespace, data, owner=_OWNER)
-            path = f"/api/v1/namespaces/{namespace}/configmaps/{names.ENVIRONMENTS}"
+            body = environments_body(namespace, data, owner=_OWNER)
+            place_of = f"/apis/{API_VERSION}/namespaces/{namespace}/{names.ENVIRONMENTS_PLURAL}"
+            path = f"{place_of}/{names.ENVIRONMENTS}"
             client.patch(
                 path,
                 params={"fieldManager": "flowdeps", "force": "true"},
