@@ -385,7 +385,7 @@ def test_nobody_but_the_operator_tells_runs_of_environments(helm: Helm) -> None:
     """People may read RunEnvironments, by Kubernetes' own roles; only roles that are bound to the
     operator or the cleanup write them."""
     objects = helm.template(needed(cleanup={"onUninstall": True}))
-    writers, readers = set(), set()
+    writers, readers = set[str](), set[str]()
     for (_, name), rules in _rules(objects).items():
         for rule in rules:
             if "runenvironments" in rule["resources"]:

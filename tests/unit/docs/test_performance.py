@@ -1,10 +1,11 @@
 """docs/performance.md shows what was measured."""
 
+from typing import Any
 from xml.etree import ElementTree
 
 from scripts.performance import plot, stale, table, tables
 
-_PODS = {
+_PODS: dict[str, Any] = {
     "title": "one",
     "requirements": ["one==1"],
     "ways": [
@@ -30,7 +31,7 @@ _PODS = {
         },
     ],
 }
-_TOGETHER = {
+_TOGETHER: dict[str, Any] = {
     **_PODS,
     "ways": [{**_PODS["ways"][0], "first_line": [[1.0, 5.0]], "imported": [[2.0, 6.0]]}],
 }
