@@ -11,4 +11,5 @@ exec .venv/bin/python -m pytest -n 2 --dist worksteal --hypothesis-profile=fault
     tests/unit/reconcile/test_faults.py tests/unit/reconcile/test_histories.py \
     tests/unit/reconcile/test_sequences.py tests/unit/reconcile/test_load.py \
     tests/property tests/integration/service/test_kills.py \
-    tests/integration/chart/test_server.py "$@"
+    tests/integration/chart/test_server.py \
+    "tests/integration/service/test_pools.py::test_many_sets_at_once_are_few_patches" "$@"

@@ -14,6 +14,7 @@ from tests.cluster.index import Index
 from tests.cluster.prefect import PrefectServer
 from tests.cluster.prefect_api import PrefectApi
 from tests.support.fixtures import StartOperator
+from tests.support.night import NIGHT
 from tests.support.sets import (
     apply,
     condition,
@@ -132,12 +133,9 @@ def test_a_pool_that_does_not_trust_a_namespace_is_untouched(
 def test_many_sets_at_once_are_few_patches(
     cluster: ControlPlane, prefect_api: PrefectApi, index: Index, start_operator: StartOperator
 ) -> None:
-    """Sets applied at once to one pool all become Ready with at most 5 PATCHes to it.
-
-    `make load` has a thousand.
-    """
+    """Sets applied at once to one pool all become Ready with at most 5 PATCHes to it."""
     index.add("alpha", "1.0")
-    count = 40
+    count = 80 if NIGHT else 40
     for number in range(count):
         index.add(f"gamma-{number}", "1.0", requires=["alpha"])
     prefect_api.create_pool("crowd", image="example.com/flows:1")

@@ -18,6 +18,7 @@ from flowdeps.state.environment import Environment
 from flowdeps.state.locations import primary_location
 from flowdeps.state.records import LockRecord, environments_of
 from flowdeps.state.reported import previous_condition
+from flowdeps.state.store import SetEntry
 from flowdeps.telemetry.metrics import measured
 from flowdeps.trials.build import Build
 from flowdeps.trials.image import Image
@@ -56,7 +57,7 @@ def _build(context: Context, progress: Progress) -> Outcome:
     if record is None:
         return NO_LOCK
     if ways and ways <= {"Install", "Cache"}:
-        return _never("workPools[].delivery of the operator's configuration says so for its pools")
+        return _never("workPools[].delivery of the operator's configuration says so")
     other = made is not None and made.record.digest != record.digest and not progress.proposal
     if inputs is None or not progress.resolved.is_done or not progress.verified.is_done or other:
         # The image is not known, or another lock may follow: what there is stays.
@@ -76,10 +77,31 @@ def _build(context: Context, progress: Progress) -> Outcome:
             f"nodes give {inputs.image.ref.image} no digest, so nobody would notice if it moved;"
             " push it to a registry"
         )
-    progress.environment = _known(context, progress, record, inputs.image)
-    if progress.environment is None:
-        return _ask(context, progress, record, inputs, inputs.image)
-    return built_outcome(progress.environment)
+    found = _known(context, progress, record, inputs.image)
+    gone = context.deliveries.gone
+    progress.environment = next((one for one in found if one.reference not in gone), None)
+    if progress.environment:
+        return built_outcome(progress.environment)
+    if why := why_no_use(context, progress.entry):
+        return _never(why)
+    if why is None:
+        return built_before(progress)
+    lost = context.deliveries.lost
+    times = max((lost[one.reference][0] for one in found if one.reference in lost), default=0)
+    return _ask(context, progress, record, inputs, inputs.image, lost=times)
+
+
+def why_no_use(context: Context, entry: SetEntry) -> str | None:
+    """Return why no work pool of a set can use an environment; empty: one can, None: it is not
+    known yet."""
+    problems = [
+        context.deliveries.problem(context.config.pool(ref.name)) for ref in entry.pool_refs
+    ]
+    if not problems:
+        return "no work pool offers it (spec.workPools is empty)"
+    if "" in problems:
+        return ""
+    return None if None in problems else problems[0]
 
 
 def built_before(progress: Progress) -> Outcome:
@@ -119,25 +141,31 @@ def built_outcome(environment: Environment) -> Outcome:
 
 def _known(
     context: Context, progress: Progress, record: LockRecord, image: Image
-) -> Environment | None:
-    """The environment of a lock for what its image is now, whichever ConfigMap tells of it."""
+) -> list[Environment]:
+    """The environments of a lock for what its image is now, whichever ConfigMap tells of them."""
     key = progress.entry.key
     repository = context.config.environments.repository_of(key.namespace)
     found = environments_of(
         primary_location(key), context.held(progress.entry), repository=repository
     )
     wanted = (record.digest, image.ref.image, image.id)
-    return next((one for one in found if (one.lock, one.image, one.image_id) == wanted), None)
+    return [one for one in found if (one.lock, one.image, one.image_id) == wanted]
 
 
 def _ask(
-    context: Context, progress: Progress, record: LockRecord, inputs: Inputs, image: Image
+    context: Context,
+    progress: Progress,
+    record: LockRecord,
+    inputs: Inputs,
+    image: Image,
+    *,
+    lost: int,
 ) -> Outcome:
     entry, spec = progress.entry, progress.entry.spec
     if spec is None:
         return built_before(progress)
     name = image.ref.image
-    question = Build(**trial_fields(entry, spec, inputs, image, record))
+    question = Build(**trial_fields(entry, spec, inputs, image, record), lost=lost)
 
     async def find() -> Environment:
         async with context.builds.turn(question):
@@ -148,6 +176,9 @@ def _ask(
     answer = context.builds.ask(entry.key, question, find)
     if isinstance(answer, Environment):
         progress.environment = answer
+        if answer.reference in context.deliveries.gone:
+            context.deliveries.restore(answer.reference)
+            context.requeue(context.deliveries.namespaces_of(entry.key))
         return built_outcome(answer)
     again = max(1.0, answer.until - context.queue.time()) if answer else None
     about = f"{record.short} in {name}"
@@ -160,5 +191,6 @@ def _ask(
     before = previous_condition(entry, ConditionType.BUILT)
     if before and not before.is_done and about in before.message:
         return replace(before, retry_after=again)  # it is being tried again
-    text = f"a pod makes an environment of {about}; until it is there, runs install it"
+    why = " again, as it is not in its registry any more" if lost else ""
+    text = f"a pod makes an environment of {about}{why}; until it is there, runs install it"
     return Outcome.waits(Reason.BUILDING, text, retry_after=again)
