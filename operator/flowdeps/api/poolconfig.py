@@ -176,6 +176,12 @@ def parse_pool(fields: Fields) -> PoolConfig:
         fields.problem("cache", "is missing; name a volume, such as {claimName: cache}")
     elif pool.delivery != "Cache" and kept:
         fields.problem("cache", "is used with delivery: Cache alone; set that, or remove this")
+    if cache.host_path and len(pool.job_namespaces) != 1:
+        fields.problem(
+            "jobNamespaces",
+            "must be one namespace with cache.hostPath: its flows see the directory of that one;"
+            " for runs in several, name a claim (cache.claimName)",
+        )
     return pool
 
 

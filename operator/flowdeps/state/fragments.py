@@ -124,6 +124,7 @@ def _method(settings: PoolConfig, index: Index) -> Method:
         install=method,
         claim=cache.claim,
         host_path=cache.host_path or "",
+        namespace=settings.job_namespaces[0] if cache.host_path else "",
         unused_for=cache.unused_for.total_seconds(),
         most_entries=cache.max_entries,
     )

@@ -567,6 +567,23 @@ _CPU, _FIRST = "pods.resources.limits.cpu", "pods.tolerations[0]"
         ),
         *(
             (
+                {
+                    "workPools": [
+                        {
+                            "name": "a",
+                            "delivery": "Cache",
+                            "cache": {"hostPath": "/c"},
+                            "jobNamespaces": jobs,
+                        }
+                    ]
+                },
+                "workPools[0].jobNamespaces",
+                "must be one namespace",
+            )
+            for jobs in ([], ["a", "b"])
+        ),
+        *(
+            (
                 {"workPools": [{"name": "a", "cache": {"hostPath": path}}]},
                 "workPools[0].cache.hostPath",
                 "absolute path",

@@ -114,19 +114,20 @@ ENV = (("", "/opt/flowdeps-cache"), ("_UNUSED", "3600"), ("_ENTRIES", "5"))
 
 
 def test_a_directory_of_the_node_is_divided_by_namespaces() -> None:
-    """By what the API server says of the pod, in both containers: one writes no other's."""
+    """The install container writes that of its pod, as the API server says; the flow reads the one
+    of the pool. No variable is in between that a run could set: a worker drops ours for its."""
     plain = fragment()
-    pieces = Cache(host_path="/var/cache/flowdeps").pieces(plain)
+    cache = Cache(host_path="/var/cache/flowdeps", namespace="jobs")
+    pieces = cache.pieces(plain)
     assert pieces.volumes[-1]["hostPath"] == {
         "path": "/var/cache/flowdeps",
         "type": "DirectoryOrCreate",
     }
+    mount = {"name": "flowdeps-cache", "mountPath": "/opt/flowdeps-cache"}
     [container] = pieces.init_containers
-    for mounts, env in (
-        (container["volumeMounts"], container["env"]),
-        (pieces.flow_mounts, pieces.flow_env),
-    ):
-        [mount] = [one for one in mounts if one["name"] == "flowdeps-cache"]
-        assert mount["subPathExpr"] == "$(FLOWDEPS_NAMESPACE)"
-        [source] = [one for one in env if one["name"] == "FLOWDEPS_NAMESPACE"]
-        assert source["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.namespace"}}
+    assert container["volumeMounts"][-1] == {**mount, "subPathExpr": "$(FLOWDEPS_NAMESPACE)"}
+    assert pieces.flow_mounts[-1] == {**mount, "subPath": "jobs", "readOnly": True}
+    assert pieces.flow_env == plain.method.pieces(plain).flow_env
+    [own] = [one for one in container["env"] if one["name"] == "FLOWDEPS_NAMESPACE"]
+    assert own["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.namespace"}}
+    assert {"name": "FLOWDEPS_CACHE_NAMESPACE", "value": "jobs"} in container["env"]

@@ -14,7 +14,11 @@ from tests.unit.reconcile.test_life import MINUTE, play, settled
 from tests.unit.reconcile.test_locks import conditions
 
 CLAIM: dict[str, Any] = {"delivery": "Cache", "cache": {"claimName": "cache"}}
-HOST: dict[str, Any] = {"delivery": "Cache", "cache": {"hostPath": "/var/cache/flowdeps"}}
+HOST: dict[str, Any] = {
+    "delivery": "Cache",
+    "jobNamespaces": ["jobs"],
+    "cache": {"hostPath": "/var/cache/flowdeps"},
+}
 
 
 def start(sim: Simulation) -> None:
@@ -25,7 +29,7 @@ def start(sim: Simulation) -> None:
 
 
 def volumes(sim: Simulation) -> list[str]:
-    found = pod_of(sim.prefect.pools["k"].template).get("volumes") or []
+    found = pod_of(dict(sim.prefect.pools["k"].template)).get("volumes") or []
     return [one["name"] for one in found]
 
 
@@ -68,6 +72,25 @@ def test_a_pool_without_its_claim_is_refused_until_it_is_there() -> None:
             await asyncio.sleep(5 * MINUTE)
             assert sim.ready("ml")[0] == "True"
             assert "flowdeps-cache" in volumes(sim)
+
+    play(script, workPools=[{**OPEN, **CLAIM}])
+
+
+def test_a_claim_that_goes_is_noticed() -> None:
+    """Runs that start then wait for it, and the set says so, until it is there again."""
+
+    async def script(sim: Simulation) -> None:
+        start(sim)
+        sim.cluster.claims.add(("jobs", "cache"))
+        async with sim.operator():
+            await asyncio.sleep(5 * MINUTE)
+            assert sim.ready("ml")[0] == "True"
+            sim.cluster.claims.clear()
+            await asyncio.sleep(2 * MINUTE)
+            assert sim.ready("ml") == ("False", "CacheUnavailable")
+            sim.cluster.claims.add(("jobs", "cache"))
+            await asyncio.sleep(2 * MINUTE)
+            assert sim.ready("ml")[0] == "True"
 
     play(script, workPools=[{**OPEN, **CLAIM}])
 

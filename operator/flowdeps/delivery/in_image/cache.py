@@ -35,6 +35,7 @@ from flowdeps.delivery.in_image.bytecode import compile_all
 from flowdeps.delivery.in_image.inventory import say
 
 CACHE = os.environ.get("FLOWDEPS_CACHE", "")
+CACHE_NAMESPACE = os.environ.get("FLOWDEPS_CACHE_NAMESPACE", "")  # the one that the flow sees
 UNUSED = float(os.environ.get("FLOWDEPS_CACHE_UNUSED") or 7 * 24 * 3600)  # seconds
 MOST_ENTRIES = int(os.environ.get("FLOWDEPS_CACHE_ENTRIES") or 100)
 CACHE_FORMAT = 1
@@ -212,6 +213,7 @@ def cache_for(made_from: dict[str, Any] | None) -> Iterator[Cache | None]:
     cache = None
     if CACHE and made_from is not None:
         try:
+            check_namespace()
             cache = Cache(Path(CACHE), made_from)
         except (OSError, CacheError) as error:
             warn_of_cache(error)
@@ -220,6 +222,15 @@ def cache_for(made_from: dict[str, Any] | None) -> Iterator[Cache | None]:
     finally:
         if cache:
             cache.let_go()
+
+
+def check_namespace() -> None:
+    own = os.environ.get("FLOWDEPS_NAMESPACE", "")
+    if CACHE_NAMESPACE not in {"", own}:
+        raise CacheError(
+            f"it is for runs in namespace {CACHE_NAMESPACE} (jobNamespaces of the pool), and this "
+            f"run is in {own}"
+        )
 
 
 def fill(cache: Cache, site: Path) -> None:
@@ -299,8 +310,8 @@ def copy_synced(source: Path, target: Path) -> None:
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    for place in reversed(made):
-        sync(place)
+    for directory in reversed(made):
+        sync(directory)
 
 
 def copy_file(source: Path, target: Path) -> None:

@@ -254,7 +254,7 @@ def made_from(lock: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
         "lock": lock["digest"],
         "python": {**about["python"], "program": sys.executable},  # which the lock's programs name
         "machine": os.uname().machine,
-        "libc": os.confstr("CS_GNU_LIBC_VERSION"),
+        "libc": os.confstr("CS_GNU_LIBC_VERSION") if libc() == "glibc" else libc(),
         "base": about["base"],
     }
 

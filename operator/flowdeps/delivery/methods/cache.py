@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from flowdeps.api import names
 from flowdeps.delivery.choice import Choice
-from flowdeps.delivery.methods.install import ENV_NAMESPACE, NAMESPACE, Install
+from flowdeps.delivery.methods.install import ENV_NAMESPACE, Install
 from flowdeps.delivery.methods.method import CACHE, Item, Pieces
 
 
@@ -23,6 +23,8 @@ class Cache:
     """The claim in the namespace of the runs; None: a directory of the node."""
     host_path: str = ""
     """That directory, in which each namespace of runs has its own."""
+    namespace: str = ""
+    """Whose directory flows see there. It is a word and no variable, which runs could set."""
     unused_for: float = 7 * 24 * 3600.0
     """Seconds after which what no run used is removed."""
     most_entries: int = 100
@@ -34,16 +36,17 @@ class Cache:
         [container] = pieces.init_containers
         mount: Item = {"name": names.CACHE_VOLUME, "mountPath": CACHE}
         source: Item = {"persistentVolumeClaim": {"claimName": self.claim}}
-        flow_env: tuple[Item, ...] = ()
+        seen, env = mount, []
         if self.claim is None:
             source = {"hostPath": {"path": self.host_path, "type": "DirectoryOrCreate"}}
-            mount = {**mount, "subPathExpr": f"$({ENV_NAMESPACE})"}
-            flow_env = ({"name": ENV_NAMESPACE, "valueFrom": NAMESPACE},)
-        env = (
+            seen = {**mount, "subPath": self.namespace}
+            mount = {**mount, "subPathExpr": f"$({ENV_NAMESPACE})"}  # no run sets what we have
+            env = [{"name": "FLOWDEPS_CACHE_NAMESPACE", "value": self.namespace}]
+        env += [
             {"name": "FLOWDEPS_CACHE", "value": CACHE},
             {"name": "FLOWDEPS_CACHE_UNUSED", "value": f"{self.unused_for:.0f}"},
             {"name": "FLOWDEPS_CACHE_ENTRIES", "value": str(self.most_entries)},
-        )
+        ]
         filling = {
             **container,
             "env": [*container["env"], *env],
@@ -53,6 +56,5 @@ class Cache:
             pieces,
             volumes=(*pieces.volumes, {"name": names.CACHE_VOLUME, **source}),
             init_containers=(filling,),
-            flow_mounts=(*pieces.flow_mounts, {**mount, "readOnly": True}),
-            flow_env=(*pieces.flow_env, *flow_env),
+            flow_mounts=(*pieces.flow_mounts, {**seen, "readOnly": True}),
         )

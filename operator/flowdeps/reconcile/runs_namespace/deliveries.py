@@ -134,7 +134,7 @@ class Deliveries:
 
     def problem(self, pool: PoolConfig) -> str | None:
         """Return why no run of a pool can mount an environment; empty: it can, None: not known."""
-        if pool.delivery == "Install":
+        if pool.delivery in {"Install", "Cache"}:
             return "workPools[].delivery of the operator's configuration says so"
         nodes = "" if pool.delivery == "Image" else self.nodes
         if self.admission or nodes:

@@ -111,6 +111,7 @@ class PoolReconciler:
             self._settle(name, nothing(context, name, Reason.POOL_NOT_FOUND, text))
             return None
         problem = await cache_problem(context, name)
+        cached = context.config.pool(name).delivery == "Cache"
         wanted, kind = judge(context, pool, runs), for_type(pool.type)
         if pause := self._renaming(pool, wanted):
             return pause  # its runs mount what they did before
@@ -127,11 +128,12 @@ class PoolReconciler:
             self._refuse(pool, wanted, Verdict(reason, str(refusal)))
             return None
         if template != pool.template:
-            return await self._write(pool, template, throttle=throttle, wanted=wanted)
+            again = await self._write(pool, template, throttle=throttle, wanted=wanted)
+            return _look_again(again, cached=cached)
         again = throttle.settled(context.queue.time(), wanted.fragment)
         self._in_line[name] = _hash(pool.template)
         self._settle(name, _contended(wanted, throttle) if throttle.contended else wanted)
-        return again
+        return _look_again(again, cached=cached)
 
     def unreachable(self, name: str, error: PoolsError) -> None:
         """Let a pool say of its sets that it can't be read; the next poll requeues it."""
@@ -276,6 +278,11 @@ def _contended(wanted: Wanted, throttle: WriteThrottle) -> Wanted:
             " `owner` in its configuration"
         )
     return replace(wanted, verdicts=wanted.refused(Verdict(Reason.CONTENDED, text)))
+
+
+def _look_again(again: float | None, *, cached: bool) -> float | None:
+    """Return in how many seconds to reconcile: a claim may go, and nothing tells us of it."""
+    return min(again or _CACHE_AGAIN, _CACHE_AGAIN) if cached else again
 
 
 def _hash(template: Mapping[str, Any]) -> str:

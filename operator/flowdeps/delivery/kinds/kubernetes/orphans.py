@@ -30,8 +30,6 @@ def is_orphan(item: Any) -> bool:
         case names.CACHE_VOLUME:
             volume = {"persistentVolumeClaim", "hostPath"} & one.keys()
             return bool(volume) or one.get("mountPath") == CACHE
-        case install.ENV_NAMESPACE:
-            return one.get("valueFrom") == install.NAMESPACE
         case names.LOCK_VOLUME:
             return _is_chosen(mapping(one.get("configMap")).get("name"))
         case names.CREDENTIALS_VOLUME:
