@@ -28,8 +28,8 @@ def is_orphan(item: Any) -> bool:
         case names.SITE_VOLUME:
             return "emptyDir" in one or one.get("mountPath") == HOME
         case names.CACHE_VOLUME:
-            volume = {"persistentVolumeClaim", "hostPath"} & one.keys()
-            return bool(volume) or one.get("mountPath") == CACHE
+            made = mapping(one.get("hostPath")).get("type") == "DirectoryOrCreate"
+            return made or "persistentVolumeClaim" in one or one.get("mountPath") == CACHE
         case names.LOCK_VOLUME:
             return _is_chosen(mapping(one.get("configMap")).get("name"))
         case names.CREDENTIALS_VOLUME:
