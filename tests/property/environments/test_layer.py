@@ -98,9 +98,11 @@ def entries(tree: Tree, below: bytes = b"") -> "dict[bytes, bytes | Link | Progr
     found: dict[bytes, bytes | Link | Program | None] = {}
     for name, content in tree.items():
         path = os.path.join(below, name)  # noqa: PTH118
+        if os.fsdecode(path) in LEFT_OUT:
+            continue
         if isinstance(content, dict):
             found |= {path: None, **entries(content, path)}
-        elif os.fsdecode(path) not in LEFT_OUT:
+        else:
             found[path] = content
     return found
 

@@ -355,6 +355,7 @@ def test_switched_on_for_sets_that_have_settled_and_off_again() -> None:
             assert "environment" not in status(sim, name)
             assert recorded(sim, f"flowdeps-{name}") == kept[name]
         sim.config = on
+        sim.cluster.pods.seconds = 8.0  # two pods at once prove them again
         await settled(sim)
         assert conditions(sim, "s1")["Built"][:2] == ("True", "Built")
         assert sim.cluster.pods.made["build"] == 13
