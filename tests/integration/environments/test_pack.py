@@ -64,7 +64,8 @@ class Packer:
             "TMPDIR": str(self.directory),
             **env,
         }
-        places = [f"--{name}={self.directory / name}" for name in ("tree", "lock", "credentials")]
+        known = ("tree", "lock", "credentials", "pull-secrets")
+        places = [f"--{name}={self.directory / name}" for name in known]
         done = subprocess.run(
             [sys.executable, "-m", "flowdeps", "pack", *places],
             env=tools.environment(given),
@@ -76,7 +77,7 @@ class Packer:
         assert done.stderr == ""
         *_, last = done.stdout.splitlines()
         assert last.startswith("flowdeps-pack: ")
-        assert {one.name for one in self.directory.iterdir()} <= {"tree", "lock", "credentials"}
+        assert {one.name for one in self.directory.iterdir()} <= set(known)
         return done.returncode, json.loads(last.removeprefix("flowdeps-pack: "))
 
     def give(self, config: str) -> None:
@@ -88,6 +89,11 @@ class Packer:
 @pytest.fixture
 def packer(tmp_path: Path) -> Packer:
     """A tree as an installation leaves it, and the lock's ConfigMap."""
+    return new_packer(tmp_path)
+
+
+def new_packer(tmp_path: Path) -> Packer:
+    """Make what a build's pod has beside the registry."""
     oras = binaries.ensure(["oras"])["oras"]
     tree, lock = tmp_path / "tree", tmp_path / "lock"
     for directory in (tree / "site" / "alpha", tree / "boot", lock):

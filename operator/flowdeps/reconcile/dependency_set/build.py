@@ -23,6 +23,8 @@ from flowdeps.trials.build import Build
 from flowdeps.trials.image import Image
 
 _DIGEST = re.compile(r"(.*@)?sha256:[0-9a-f]{64}")
+_RETRY_IMAGE = 3600.0
+"""After how many seconds an image is derived anew; until then, the answer is kept."""
 _NOT_CONFIGURED = Outcome.done(
     Reason.NO_ENVIRONMENTS,
     "runs install the lock when they start; environments.repository in the operator's configuration"
@@ -66,9 +68,14 @@ def _build(context: Context, progress: Progress) -> Outcome:
             f"nodes give {inputs.image.ref.image} no digest, so nobody would notice if it moved;"
             " push it to a registry"
         )
-    progress.environment = _known(context, progress, record, inputs.image)
-    if progress.environment is None:
+    known = progress.environment = _known(context, progress, record, inputs.image)
+    if known is None:
         return _ask(context, progress, record, inputs, inputs.image)
+    if context.config.environments.images and not known.derived:
+        # It serves meanwhile, and whatever comes of it.
+        asked = _ask(context, progress, record, inputs, inputs.image)
+        if not progress.environment.derived:
+            return _lacks_image(progress.environment, asked)
     return built_outcome(progress.environment)
 
 
@@ -104,7 +111,19 @@ def _never(why: str) -> Outcome:
 
 def built_outcome(environment: Environment) -> Outcome:
     """Return what is said where there is an environment."""
-    return Outcome.done(Reason.BUILT, f"{environment.reference} is for {environment.image}")
+    text = f"{environment.reference} is for {environment.image}"
+    if environment.underived:
+        text += f"; no image with it was derived: {environment.underived}"
+    return Outcome.done(Reason.BUILT, text)
+
+
+def _lacks_image(environment: Environment, asked: Outcome) -> Outcome:
+    """Return what is said of an environment without an image that should be there."""
+    outcome = built_outcome(environment)
+    if not environment.underived and asked.reason not in {Reason.BUILT, Reason.BUILDING}:
+        text = f"{outcome.message}; no image with it was derived: {asked.message}"
+        outcome = Outcome.done(Reason.BUILT, text)
+    return replace(outcome, retry_after=asked.retry_after or _RETRY_IMAGE)
 
 
 def _known(
@@ -117,7 +136,11 @@ def _known(
         primary_location(key), context.held(progress.entry), repository=repository
     )
     wanted = (record.digest, image.ref.image, image.id)
-    return next((one for one in found if (one.lock, one.image, one.image_id) == wanted), None)
+    fitting = [one for one in found if (one.lock, one.image, one.image_id) == wanted]
+    known = next((one for one in fitting if one.derived), None) or next(iter(fitting), None)
+    if known and not context.config.environments.images:
+        return replace(known, underived="")
+    return known
 
 
 def _ask(
