@@ -24,7 +24,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             site.index.add(name, "1.0")
         config = {
             "workPools": [{"name": POOL, "namespaces": [TEAM]}],
-            "environments": {"repository": f"{registry.address}/flowdeps", "plainHttp": True},
+            "environments": {
+                "repository": f"{registry.address}/flowdeps",
+                "plainHttp": True,
+                "images": True,
+            },
         }
         site.install(config=config)
         yield Place(site=site, registry=registry)

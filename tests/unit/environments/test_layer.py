@@ -35,6 +35,22 @@ def test_what_uv_leaves_behind_is_not_packed(tree: Path) -> None:
     assert list(members(tree)) == ["site", "site/a.py", "site/package", "site/package/.lock"]
 
 
+def test_in_an_image_the_tree_takes_the_place_of_what_is_there(tree: Path) -> None:
+    """A layer has nothing above it: an image may have a link there, and keeps its modes."""
+    output = tree.with_name("layer")
+    pack_layer(tree, output, below="opt/flowdeps")
+    with tarfile.open(output) as archive:
+        found = {one.name: (one.type, one.mode, one.size) for one in archive}
+    assert list(found) == [
+        "opt/flowdeps",
+        "opt/flowdeps/.wh..wh..opq",
+        "opt/flowdeps/site",
+        "opt/flowdeps/site/a.py",
+    ]
+    assert found["opt/flowdeps"] == (tarfile.DIRTYPE, 0o755, 0)
+    assert found["opt/flowdeps/.wh..wh..opq"][0] == tarfile.REGTYPE
+
+
 def test_links_are_never_followed(tree: Path, tmp_path: Path) -> None:
     """A flow's image could make one that leads to the registry's credentials."""
     (tmp_path / "secret").write_text("s3cret")
