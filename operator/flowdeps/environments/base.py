@@ -7,21 +7,18 @@ import asyncio
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from flowdeps.environments.errors import PackError, writing
 from flowdeps.environments.messages import legible
-from flowdeps.environments.registry import (
-    Credentials,
-    OrasError,
-    oras_env,
-    read_credentials,
-    run_oras,
-)
+from flowdeps.environments.registry import Credentials, prepare, read_credentials
 
 COPY_SECONDS = 900.0
+_CHUNK = 64 * 1024
+_LONGEST = 4 * 1024 * 1024
+"""Bytes of a manifest, or of an image's configuration."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,19 +40,18 @@ class BaseImage:
     target: Access
     """Where the derived image will be."""
     home: Path
-    """A directory for oras, which is there."""
-    env: dict[str, str]
+    """The directory of oras, with the credentials of the source."""
+    oras: str
+    env: Mapping[str, str] = field(repr=False)
 
     async def manifest(self, *, platform: str) -> bytes:
         """Return its manifest for a platform. Raises `PackError`."""
         fetch = ("manifest", "fetch", f"--platform={platform}")
-        return await self._run(
-            *fetch, *self._options(self.source, ""), "--", self._name(), to="read"
-        )
+        return await self._run(*fetch, self._plain(self.source, ""), "--", self._name(), to="read")
 
     async def blob(self, digest: str) -> bytes:
         """Return one of its small blobs. Raises `PackError`."""
-        fetch = ("blob", "fetch", "--output=-", *self._options(self.source, ""))
+        fetch = ("blob", "fetch", "--output=-", self._plain(self.source, ""))
         return await self._run(*fetch, "--", self._name(digest), to="read")
 
     async def copy(self, manifest: bytes) -> None:
@@ -78,22 +74,61 @@ class BaseImage:
         with writing():
             file.write_text(json.dumps(side.credentials.config_for(side.repository)))
         yield f"--{prefix}registry-config={file}"
-        yield f"--{prefix}plain-http={str(side.plain_http).lower()}"
+        yield self._plain(side, prefix)
+
+    def _plain(self, side: Access, prefix: str) -> str:
+        return f"--{prefix}plain-http={str(side.plain_http).lower()}"
 
     async def _run(self, *words: str, to: str) -> bytes:
         try:
             async with asyncio.timeout(COPY_SECONDS):
-                return await run_oras(*words, env=self.env)
+                return await self._output(*words)
         except TimeoutError:
             why = f"it takes more than {COPY_SECONDS:.0f} s"
-        except OrasError as error:
-            why = legible(self.target.credentials.hide(self.source.credentials.hide(error.said)))
+        except _OrasError as error:
+            said = str(error)
+            why = legible(self.target.credentials.hide(self.source.credentials.hide(said)))
         raise PackError(
             f"{self._name()} can't be {to}: {why}; if it is private, name its pull secret in"
             " pods.imagePullSecrets of the operator's configuration, and create it in this"
             " namespace",
             retry=True,
         )
+
+    async def _output(self, *words: str) -> bytes:
+        """Run oras to its end, and return what it prints. Raises `_OrasError`."""
+        process = await asyncio.create_subprocess_exec(
+            *(self.oras, *words),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=self.env,
+        )
+        try:
+            printed, said = await asyncio.gather(_all_of(process.stdout), _all_of(process.stderr))
+            await process.wait()
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        if process.returncode != 0:
+            raise _OrasError(said.decode(errors="replace"))
+        return printed
+
+
+class _OrasError(Exception):
+    """What oras said, which may have secrets in it."""
+
+
+async def _all_of(stream: asyncio.StreamReader | None) -> bytes:
+    """Return all that comes from a stream. Raises `_OrasError` where that is too much."""
+    found = bytearray()
+    while stream and (data := await stream.read(_CHUNK)):
+        found += data
+        if len(found) > _LONGEST:
+            raise _OrasError(f"Error: more than {_LONGEST:,} bytes came")
+    return bytes(found)
 
 
 def open_base(
@@ -112,8 +147,8 @@ def open_base(
         credentials=_merge(known),
         plain_http=to.plain_http and same,
     )
-    env = oras_env(home, authorities=source.credentials.authorities, proxy=proxy)
-    return BaseImage(digest=digest, source=source, target=to, home=home, env=env)
+    oras, env = prepare(home, repository=repository, credentials=source.credentials, proxy=proxy)
+    return BaseImage(digest=digest, source=source, target=to, home=home, oras=oras, env=env)
 
 
 def _pull_secrets(directory: Path) -> Iterator[Credentials]:

@@ -1,4 +1,4 @@
-"""Runs `oras`, as a child process with a time limit and no more than it needs: pushes a layout.
+"""Pushes a layout with `oras`, as a child process with a time limit and no more than it needs.
 
 `oras` streams, sends what the registry lacks, tries again what may pass, and knows how registries
 differ. What it says is read with the table in `flowdeps.environments.messages`.
@@ -22,9 +22,6 @@ PUSH_SECONDS = 900.0
 _PASSED_ON = re.compile(r"(?i:(https?|no)_proxy)|SSL_CERT_(FILE|DIR)")
 _FILE = ".dockerconfigjson"
 _AUTHORITIES = "ca.crt"
-_CHUNK = 64 * 1024
-_LONGEST = 4 * 1024 * 1024
-"""Bytes that oras may print: those of a manifest, or of an image's configuration."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,72 +92,42 @@ async def push(
     What the registry has already is not sent. Credentials are written to a directory beside the
     layout. ``proxy`` takes the place of those that variables name. Raises `PackError`.
     """
-    home = layout.with_name("home")
-    env = oras_env(home, authorities=credentials.authorities, proxy=proxy)
-    with writing():
-        (home / "config.json").write_text(json.dumps(credentials.config_for(repository)))
-    words = ("copy", "--recursive", "--no-tty", f"--to-plain-http={str(plain_http).lower()}")
+    oras, env = prepare(
+        layout.with_name("home"), repository=repository, credentials=credentials, proxy=proxy
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(oras, "copy", "--recursive", "--no-tty", f"--to-plain-http={str(plain_http).lower()}"),
+        *("--from-oci-layout", "--", f"{layout}@{digest}", f"{repository}:{tag}"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        env=env,
+    )
     try:
         async with asyncio.timeout(seconds):
-            await run_oras(
-                *(*words, "--from-oci-layout", "--", f"{layout}@{digest}", f"{repository}:{tag}"),
-                env=env,
-            )
+            _, said = await process.communicate()
     except TimeoutError:
         raise PackError(
             f"the registry {repository.partition('/')[0]} did not take the environment within"
             f" {seconds:.0f} s; see whether it, or the network to it, is slow",
             retry=True,
         ) from None
-    except OrasError as error:
-        raise to_error(credentials.hide(error.said), repository=repository) from None
-
-
-class OrasError(Exception):
-    """oras failed; what it said may have secrets in it."""
-
-    def __init__(self, said: str) -> None:
-        super().__init__()
-        self.said = said
-
-
-async def run_oras(*words: str, env: Mapping[str, str]) -> bytes:
-    """Run oras to its end, and return what it prints. Raises `OrasError` and `PackError`."""
-    oras = shutil.which("oras")
-    if oras is None:
-        raise PackError("oras is not on PATH; build the operator's image from its Containerfile")
-    process = await asyncio.create_subprocess_exec(
-        *(oras, *words),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=env,
-    )
-    try:
-        printed, said = await asyncio.gather(_all_of(process.stdout), _all_of(process.stderr))
-        await process.wait()
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
     if process.returncode != 0:
-        raise OrasError(said.decode(errors="replace"))
-    return printed
+        raise to_error(credentials.hide(said.decode(errors="replace")), repository=repository)
 
 
-async def _all_of(stream: asyncio.StreamReader | None) -> bytes:
-    """Return all that comes from a stream. Raises `OrasError` where that is too much."""
-    found = bytearray()
-    while stream and (data := await stream.read(_CHUNK)):
-        found += data
-        if len(found) > _LONGEST:
-            raise OrasError(f"Error: more than {_LONGEST:,} bytes came")
-    return bytes(found)
-
-
-def oras_env(home: Path, *, authorities: bytes = b"", proxy: str = "") -> dict[str, str]:
-    """Return the variables of oras, and make the directory in which it finds its configuration."""
+def prepare(
+    home: Path, *, repository: str, credentials: Credentials, proxy: str
+) -> tuple[str, dict[str, str]]:
+    """Make a home for `oras`, with the credentials; return its path and its variables."""
+    oras = shutil.which("oras")
+    if oras is None:
+        raise PackError("oras is not on PATH; build the operator's image from its Containerfile")
     env = {name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)}
     if proxy:
         env = {name: value for name, value in env.items() if name.startswith("SSL_")}
@@ -168,12 +135,13 @@ def oras_env(home: Path, *, authorities: bytes = b"", proxy: str = "") -> dict[s
     env |= {"HOME": str(home), "DOCKER_CONFIG": str(home)}
     with writing():
         home.mkdir(mode=0o700)
-        if authorities:
+        (home / "config.json").write_text(json.dumps(credentials.config_for(repository)))
+        if credentials.authorities:
             # Programs in Go read the image's directories of certificates beside this file.
             known = _read(env.get("SSL_CERT_FILE"))
-            (home / _AUTHORITIES).write_bytes(known + b"\n" + authorities)
+            (home / _AUTHORITIES).write_bytes(known + b"\n" + credentials.authorities)
             env["SSL_CERT_FILE"] = str(home / _AUTHORITIES)
-    return env
+    return oras, env
 
 
 def _read(path: str | None) -> bytes:

@@ -179,12 +179,12 @@ def test_images_are_derived_of_environments_that_are_there() -> None:
 
     async def script(sim: Simulation) -> None:
         start(sim)
-        sim.config = parse_config({**sim.given, "environments": ENVIRONMENTS})
+        sim.config = Simulation(environments=ENVIRONMENTS).config
         async with sim.operator():
             await asyncio.sleep(5 * MINUTE)
         before = recorded(sim)
         assert "derived" not in before
-        sim.config = parse_config({**sim.given, "environments": _IMAGES})
+        sim.config = Simulation(environments=_IMAGES).config
         async with sim.operator():
             await asyncio.sleep(5 * MINUTE)
         assert recorded(sim)["reference"] == before["reference"]
