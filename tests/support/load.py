@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowdeps.api.names import MANAGED_BY, MANAGED_BY_LABEL, NAMESPACE_LABEL, SET_LABEL
+from flowdeps.api.parts import SOURCES_LIMIT
 
 HOSTILE = "hostile"
 """The namespace that does its worst."""
@@ -20,8 +21,8 @@ FORGED = {
     NAMESPACE_LABEL: "team-0",
 }
 """The labels of its forged ConfigMaps: another team's."""
-KEYS = 32
-"""How many sources a set may name."""
+_POOLS = 32
+"""How many pools a set may name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,10 +70,10 @@ def hostile_sets(size: Size, **hanging: Any) -> Iterator[dict[str, Any]]:
         image = {"image": f"registry.example.com/hangs:{number}"}
         yield _hostile(f"image-{number}", requirements=["alpha"], python=image)
     for number in range(size.hanging // 2):
-        missing = [f"missing-{number}-{one}" for one in range(KEYS)]
+        missing = [f"missing-{number}-{one}" for one in range(_POOLS)]
         yield _hostile(f"pools-{number}", requirements=["alpha"], pools=missing)
-        named = {"name": TEXTS}
-        sources = [{"configMapKeyRef": {**named, "key": f"{one}.txt"}} for one in range(KEYS)]
+        refs = ({"name": TEXTS, "key": f"{one}.txt"} for one in range(SOURCES_LIMIT))
+        sources = [{"configMapKeyRef": one} for one in refs]
         yield _hostile(f"texts-{number}", requirementsFrom=sources, requirements=["alpha"])
 
 
@@ -85,8 +86,8 @@ def hostile_edits(size: Size, **hanging: Any) -> Iterator[dict[str, Any]]:
 def long_texts() -> dict[str, str]:
     """Requirements of as many bytes as an object may have."""
     line = "package-{} >= 1.0 ; python_version >= '3.9' and sys_platform == 'linux'\n"
-    text = "".join(line.format(number) for number in range(350))
-    return {f"{number}.txt": text for number in range(KEYS)}
+    text = "".join(line.format(number) for number in range(700))
+    return {f"{number}.txt": text for number in range(SOURCES_LIMIT)}
 
 
 def report(before: Sequence[float], beside: Sequence[float]) -> str:
@@ -102,7 +103,8 @@ def report(before: Sequence[float], beside: Sequence[float]) -> str:
 
 def quantiles(times: Sequence[float]) -> tuple[float, float, float]:
     """The median, the 95th percentile and the longest of some times."""
-    return statistics.median(times), statistics.quantiles(times, n=20)[-1], max(times)
+    [*_, most] = statistics.quantiles(times, n=20, method="inclusive")
+    return statistics.median(times), most, max(times)
 
 
 def _hostile(name: str, **spec: Any) -> dict[str, Any]:

@@ -39,7 +39,11 @@
 {{- $wrong = append $wrong "prefect.apiUrl: a user name or password in a URL is not allowed; use prefect.existingSecret" -}}
 {{- end -}}
 {{- $index := .Values.config.index -}}
-{{- range concat (list $index.url .Values.config.vulnerabilities.database) ($index.extraUrls | default list) ($index.allowed | default list) -}}
+{{- $urls := concat (list $index.url .Values.config.vulnerabilities.database) ($index.extraUrls | default list) ($index.allowed | default list) -}}
+{{- range $index.packages -}}
+{{- $urls = append $urls .url -}}
+{{- end -}}
+{{- range $urls -}}
 {{- if regexMatch "^https?://[^/?#]*@" (. | default "") -}}
 {{- $wrong = append $wrong "config: a user name or password in a URL of index or vulnerabilities is not allowed; remove the part before '@'" -}}
 {{- end -}}

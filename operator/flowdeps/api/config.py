@@ -132,12 +132,12 @@ class Config:
     @property
     def index_prefixes(self) -> tuple[str, ...]:
         """The indexes that sets may name, by prefixes. Empty: all."""
-        return self.allowed_indexes or self.index.urls
+        return self.allowed_indexes or (self.index.all_urls if self.index.url else ())
 
     def allows_index(self, url: str) -> bool:
         """Tell whether a set may name the index at `url`."""
         prefixes = self.index_prefixes
-        return not prefixes or url in self.index.urls or allows(prefixes, url)
+        return not prefixes or url in self.index.all_urls or allows(prefixes, url)
 
     def allows_image(self, image: str) -> bool:
         """Tell whether a set may name `image`."""

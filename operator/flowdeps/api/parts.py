@@ -19,7 +19,7 @@ from flowdeps.api.spec import (
     VerifySpec,
     WorkPoolRef,
 )
-from flowdeps.locks.index import Index
+from flowdeps.locks.index import Index, PackageIndex
 from flowdeps.locks.request import Prereleases
 from flowdeps.locks.target import PLATFORMS
 
@@ -106,12 +106,31 @@ def parse_packages(fields: Fields, name: str, check: Check) -> tuple[str, ...]:
 
 
 def parse_index_urls(fields: Fields) -> Index:
-    """Parse `url` and `extraUrls` of an index."""
+    """Parse `url`, `extraUrls` and `packages` of an index."""
     url = fields.text("url", limit=1024, check=rules.check_index_url)
     extra_urls = fields.texts("extraUrls", most=8, limit=1024, check=rules.check_index_url)
     if extra_urls and not fields.has("url"):
         fields.problem("extraUrls", "no url says which index is asked first; add url")
-    return Index(url, (extra_urls or ()) if url else ())
+    packages = _package_indexes(fields)
+    return Index(url, (extra_urls or ()) if url else (), packages)
+
+
+def _package_indexes(fields: Fields) -> tuple[PackageIndex, ...]:
+    found: list[PackageIndex] = []
+    named: set[str] = set()
+    for item in fields.children("packages", most=16):
+        names = parse_packages(item, "names", rules.check_package)
+        url = item.text("url", required=True, limit=1024, check=rules.check_index_url)
+        item.close()
+        if item.given and not names:
+            item.problem("names", "empty; name the packages that come from this index")
+        for name in names:
+            if name in named:
+                item.problem("names", f"{name!r} is named twice; name each package once")
+            named.add(name)
+        if url and names:
+            found.append(PackageIndex(url, tuple(sorted({*names}))))
+    return tuple(found)
 
 
 def parse_index(fields: Fields) -> IndexSpec:

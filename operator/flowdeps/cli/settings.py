@@ -98,8 +98,9 @@ def make_resolver(config: Config, *, guarded: bool) -> Resolver:
 
 def _network(config: Config) -> Network:
     denied = config.denied_networks
+    named = (*config.index.all_urls, *config.allowed_indexes)
     return Network(
-        trusted=tuple(one for one in (*config.index.urls, *config.allowed_indexes) if one != ANY),
+        trusted=tuple(one for one in named if one != ANY),
         allowed=config.allowed_networks,
         denied=cluster_services(os.environ) if denied is None else denied,
     )

@@ -241,20 +241,23 @@ def _target(spec: SetSpec, image: Image | None) -> Target:
 
 
 def _index(lookup: Lookup, spec: SetSpec) -> Index | Outcome:
-    """The set's index, or the operator's; an Outcome where the operator does not allow it."""
-    config = lookup.config
-    if not spec.index.index.url:
-        return config.index
-    for number, url in enumerate(spec.index.index.urls):
+    """The set's index, or the operator's; an Outcome where the operator does not allow it.
+
+    A set that names no index keeps the operator's, but for the packages for which it names one.
+    """
+    config, own = lookup.config, spec.index.index
+    paths = ["spec.index.url", *(f"spec.index.extraUrls[{n}]" for n in range(len(own.extra_urls)))]
+    paths = paths if own.url else []
+    paths += [f"spec.index.packages[{number}].url" for number in range(len(own.packages))]
+    for path, url in zip(paths, own.all_urls, strict=True):
         if not config.allows_index(url):
-            path = f"spec.index.extraUrls[{number - 1}]" if number else "spec.index.url"
             return Outcome.failed(
                 Reason.INDEX_NOT_ALLOWED,
                 f"{path}: {url} is not among the indexes that the operator allows"
                 f" ({', '.join(config.index_prefixes)}); use one of them, or ask those who run"
                 " flowdeps to allow it in index.allowed",
             )
-    return spec.index.index
+    return own if own.url else config.index.with_packages(own.packages)
 
 
 def _access(lookup: Lookup, spec: SetSpec, index: Index) -> Access | Outcome | None:

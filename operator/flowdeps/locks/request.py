@@ -73,6 +73,8 @@ class LockRequest:
             "indices": self.index.urls,
         }
         # Clusters hold digests: a request that uses none of these keeps the one that it had.
+        if self.index.packages:
+            inputs["packages"] = sorted(self.index.url_of.items())
         if self.image:
             inputs["image"] = self.image.digest
         if self.image and self.shadow:

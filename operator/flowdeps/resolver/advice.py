@@ -4,6 +4,7 @@ uv knows versions and who requires them; it doesn't know that some are in an ima
 the last lock, or that a time limit is called a cooldown.
 """
 
+import re
 from collections.abc import Mapping, Set
 
 from packaging.requirements import Requirement
@@ -47,13 +48,12 @@ def _of_index(
     explanation: str, messages: str, request: LockRequest, *, lost: list[str]
 ) -> list[str]:
     """Return sentences on how the index presents packages."""
-    where = _index(request)
     if file := Says.NO_UPLOAD_TIME.search(messages):
         name = requirement_name(file[1].partition("-")[0])
         return [
-            f"{where} doesn't say when {file[1]} was uploaded, so that spec.index.cooldown can't "
-            f"be kept: set it to 0s, name {name} in spec.index.cooldownExempt, or use an index "
-            "that tells upload times."
+            f"{_index(request, name)} doesn't say when {file[1]} was uploaded, so that "
+            f"spec.index.cooldown can't be kept: set it to 0s, name {name} in "
+            "spec.index.cooldownExempt, or use an index that tells upload times."
         ]
     found = [
         f"{name} comes from {first}, the first index that has it, which lacks {wanted}; {other} "
@@ -66,19 +66,26 @@ def _of_index(
         for name, version in dict.fromkeys(Says.NO_SUCH_VERSION.findall(explanation))
         if "+" in version
     ]
+    url_of = request.index.url_of
+    said = {name for name in url_of if name in re.findall(r"[a-z0-9][a-z0-9-]*", explanation)}
+    found += [
+        f"{name} comes from {url_of[name]} alone, as index.packages says." for name in sorted(said)
+    ]
     empty = {*Says.NO_VERSIONS.findall(explanation)} - {*Says.HINT_ON.findall(messages)}
     if empty and not lost:
         found.append(
-            f"{where} knows {', '.join(sorted(empty))}, but its page has no release that can be "
-            "used: it may be empty, or another page, such as one to log in; correct spec.index.url "
-            "or the index."
+            f"{_index(request)} knows {', '.join(sorted(empty))}, but its page has no release that "
+            "can be used: it may be empty, or another page, such as one to log in; correct "
+            "spec.index.url or the index."
         )
     return found
 
 
-def _index(request: LockRequest) -> str:
-    """Return the index, as the beginning of a sentence, as far as it is known."""
-    match request.index.urls:
+def _index(request: LockRequest, name: str = "") -> str:
+    """Return the index, that of a package by ``name``, as the beginning of a sentence, as far as it
+    is known."""
+    own = request.index.url_of.get(name)
+    match (own,) if own else request.index.urls:
         case ():
             return "The index"
         case (url,):

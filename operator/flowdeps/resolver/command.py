@@ -1,5 +1,9 @@
 """Says how uv is called: files, arguments and environment, for one platform of a request. Pure.
 
+Only a project can name an index for a package, and only for one that the project itself asks for.
+So where a request has such packages, its requirements are those of a project, and those of the
+packages that others need are added to them (``asked``).
+
 uv reads requirements from files in a directory of its own, so no line can become a flag, and keeps
 versions that it finds where it is to write its output. Credentials reach it as a file that only it
 can read. The image's packages are constraints (`flowdeps.locks.overlay`) and stub wheels in a
@@ -7,8 +11,9 @@ directory that uv looks into besides the index: so a package that only the image
 uv knows what they require. Cooldowns don't hold for that directory.
 """
 
+import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -24,7 +29,9 @@ from flowdeps.locks.request import LockRequest, Prereleases
 from flowdeps.locks.target import PLATFORMS
 
 OUTPUT = "pylock.toml"
-_REQUIREMENTS, _CONSTRAINTS = "requirements.in", "constraints.in"
+PROJECT = "the-set"
+"""How uv calls what it resolves, where it resolves a project."""
+_REQUIREMENTS, _CONSTRAINTS, _PROJECT = "requirements.in", "constraints.in", "pyproject.toml"
 NOTHING = "nothing.in"
 DEFAULT_INDEX = (
     *("pip", "compile", NOTHING, "--emit-index-url", "--no-header", "--output-file", OUTPUT),
@@ -53,23 +60,52 @@ def files(
     platform: str,
     access: Access,
     trusted: str,
+    asked: Collection[str] = (),
 ) -> dict[str, str]:
     """Return texts by name of the files that uv finds in its directory; ``versions`` are preferred.
 
-    ``trusted``: the certificates that are trusted without ``access``.
+    ``trusted``: the certificates that are trusted without ``access``. ``asked``: packages that are
+    required by other packages, and have an index of their own.
     """
     constraints = [*request.constraints, *request.exclude]
     preferred: list[tuple[str, str]] = [*versions.items()]
     if image := request.image:
         constraints += overlay.constraints(image, shadow=request.shadow, platform=platform)
         preferred += overlay.image_preferences(image, shadow=request.shadow).items()
+    own = own_indexes(request)
     found = {
         _REQUIREMENTS: "".join(f"{line}\n" for line in request.requirements),
+        **({_PROJECT: _project([*request.requirements, *sorted(asked)], own)} if own else {}),
         _CONSTRAINTS: "".join(f"{line}\n" for line in constraints),
     }
     if preferred:  # else no file: what is there afterwards is uv's
         found[OUTPUT] = write_preferences(preferred)
     return found | access_files(access, trusted=trusted)
+
+
+def own_indexes(request: LockRequest) -> dict[str, str]:
+    """Return the URLs of the packages that have an index of their own, by name.
+
+    What the image has and keeps is among its stub wheels, and on no index.
+    """
+    image, url_of = request.image, request.index.url_of
+    held = {*image.versions} - overlay.shadowed(image, request.shadow) if image else set[str]()
+    return {name: url for name, url in url_of.items() if name not in held}
+
+
+def _project(requirements: Iterable[str], own: Mapping[str, str]) -> str:
+    """Return a project with these requirements; packages of ``own`` come from their index alone."""
+    names = {url: f"index-{number}" for number, url in enumerate(dict.fromkeys(own.values()))}
+    lines = [
+        *("[project]", f"name = {json.dumps(PROJECT)}", 'version = "0"'),
+        f"dependencies = {json.dumps([*requirements])}",
+        "[tool.uv.sources]",
+        *(f"{name} = {{ index = {json.dumps(names[url])} }}" for name, url in own.items()),
+    ]
+    for url, name in names.items():
+        lines += ["[[tool.uv.index]]", f"name = {json.dumps(name)}", f"url = {json.dumps(url)}"]
+        lines.append("explicit = true")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def access_files(access: Access, *, trusted: str) -> dict[str, str]:
@@ -92,11 +128,13 @@ def arguments(
     stay cached.
     """
     return [
-        *("pip", "compile", _REQUIREMENTS, "--constraints", _CONSTRAINTS),
+        *("pip", "compile", _PROJECT if own_indexes(request) else _REQUIREMENTS),
+        *("--constraints", _CONSTRAINTS),
         *("--format", "pylock.toml", "--output-file", OUTPUT, "--no-header"),
         *("--python-platform", PLATFORMS[platform].uv_platform(request.glibc)),
         *("--python-version", python_of(request)),
-        *("--only-binary", ":all:", "--no-sources", "--refresh", "--cache-dir", str(cache)),
+        *(() if own_indexes(request) else ("--no-sources",)),
+        *("--only-binary", ":all:", "--refresh", "--cache-dir", str(cache)),
         *("--python", sys.executable, "--no-python-downloads", "--no-config"),
         *("--keyring-provider", "disabled", "--no-progress", "--color", "never"),
         *_prerelease_arguments(request),

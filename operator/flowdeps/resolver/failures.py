@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 
 from flowdeps.api.wording import listed
 from flowdeps.resolver.advice import advise_on_cooldown
+from flowdeps.resolver.command import PROJECT
 from flowdeps.resolver.errors import (
     DiskFullError,
     FileUrlError,
@@ -56,14 +57,14 @@ def to_error(
 ) -> ResolveError:
     """Return the error for uv's ``messages`` and exit ``code`` (negative: the signal that ended
     it); ``credentials``: uv had some."""
-    text = without_secrets(messages)
+    text = without_secrets(messages).replace(f"{PROJECT} depends on", "you require")
     if code < 0:
         return _ended_by(signal.Signals(-code), text)
     complaint = _parse(text)
     if Says.DISK_FULL.search(text):
         return DiskFullError()
     if refused := Says.REFUSED.search(text):
-        return _refusal(refused[0], text, _unknown(complaint), credentials=credentials)
+        return refusal(refused[0], text, _unknown(complaint), credentials=credentials)
     if local := Says.FILE_URL.search(text):
         return FileUrlError((local[1], local[2]) if local[1] else None)
     if Says.NO_SOLUTION.search(text):
@@ -179,7 +180,8 @@ def _without_flags(hint: str) -> str:
     return kept if not kept or kept.endswith(".") else f"{kept}."
 
 
-def _refusal(status: str, text: str, packages: Sequence[str], *, credentials: bool) -> ResolveError:
+def refusal(status: str, text: str, packages: Sequence[str], *, credentials: bool) -> ResolveError:
+    """Return the error for an index that answers 401, 403 or 407, whose URL is in a ``text``."""
     what = f" for {listed(packages, most=_MOST_NAMED)}" if packages else ""
     says = f"{_first_url(text)} answers {status}{what}"
     if status.startswith("407"):

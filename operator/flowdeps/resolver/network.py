@@ -135,7 +135,7 @@ async def guarded(
             "trusted": [*map(origin_of, network.trusted)],
             "allowed": network.allowed,
             "denied": network.denied,
-            "indexes": [*map(origin_of, index.urls)],
+            "indexes": [*map(origin_of, index.all_urls)],
             "credentials": credentials,
         }
         question = {"fd": listening.fileno(), "policy": policy}

@@ -40,11 +40,15 @@ async def read_pages(
     reads: Sequence[str] | None = None,
     port: int | None = None,
 ) -> dict[NormalizedName, Page]:
-    """Return the page of each package of ``versions`` (those chosen, by name) in the first of
-    ``indexes`` that knows it; ``reads`` and ``port`` as of `run_child`. Raises ResolveError."""
+    """Return the page of each package of ``versions`` (those chosen, by name) in its own index, or
+    in the first of ``indexes`` that knows it; ``reads`` and ``port`` as of `run_child`.
+
+    Raises ResolveError.
+    """
     question = {
         "packages": versions,
         "indexes": indexes,
+        "own": {name: url for name, url in request.index.url_of.items() if name in versions},
         "python": request.target.python,
         "platforms": request.target.platforms,
         "glibc": request.glibc,

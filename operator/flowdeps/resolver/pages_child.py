@@ -101,7 +101,8 @@ class _Netrc(urllib.request.BaseHandler):
 def main() -> None:
     """Answer the question in the current directory, beside it."""
     question = json.loads(Path(QUESTION).read_text(encoding="utf-8"))
-    urllib.request.install_opener(_opener(question["indexes"]))
+    own = question.pop("own")
+    urllib.request.install_opener(_opener([*question["indexes"], *own.values()]))
     left = iter(question.pop("packages").items())
     lock, answers = threading.Lock(), dict[str, dict[str, Any]]()
 
@@ -112,7 +113,8 @@ def main() -> None:
             if not name:
                 return
             try:
-                answers[name] = _package(name, Version(version), **question)
+                places = {"indexes": [own[name]]} if name in own else {}
+                answers[name] = _package(name, Version(version), **{**question, **places})
             except _UnreadableError as error:
                 answers[name] = {"error": str(error), "passes": error.passes}
             except Exception as error:  # whatever a page makes of us: others are read all the same

@@ -3,9 +3,10 @@
 import asyncio
 import errno
 import os
+import re
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import certifi
 import packaging
-from packaging.utils import NormalizedName
+from packaging.utils import NormalizedName, canonicalize_name
 from uv import find_uv_bin
 
 import flowdeps
@@ -24,6 +25,7 @@ from flowdeps.locks.platforms import Pins, Versions
 from flowdeps.locks.pylock import PylockError, Resolved, UnusableWheelsError, read_pylock
 from flowdeps.locks.releases import Page
 from flowdeps.locks.request import LockRequest
+from flowdeps.locks.requirements import requirement_name
 from flowdeps.resolver import command
 from flowdeps.resolver.advice import advise
 from flowdeps.resolver.child import ChildEnd, Limits, run_child
@@ -35,7 +37,7 @@ from flowdeps.resolver.errors import (
     ResolverError,
     UnsatisfiableError,
 )
-from flowdeps.resolver.failures import to_error, warnings, yanked
+from flowdeps.resolver.failures import refusal, to_error, warnings, yanked
 from flowdeps.resolver.network import Passage
 from flowdeps.resolver.pages import read_pages
 from flowdeps.scheduling.off_loop import off_loop
@@ -96,9 +98,42 @@ class Uv:
 
     async def compile(self, job: Job, platform: str, versions: Versions) -> Resolved:
         """Resolve a request for one platform; ``versions`` are preferred. Raises ResolveError."""
+        # uv lets a project say where its own requirements come from, not those of others.
+        own = {*map(canonicalize_name, command.own_indexes(job.request))}
+        left = own - {requirement_name(line) for line in job.request.requirements}
+        asked: set[NormalizedName] = set()
+        while True:
+            try:
+                resolved, messages = await self._resolved(job, platform, versions, asked)
+                found = left & resolved.pins.keys()
+            except UnsatisfiableError as error:
+                named = own & {*re.findall(r"[a-z0-9][a-z0-9-]*", error.message)}
+                found = left & named
+                if not found:
+                    await self._raise_refusal(job, named)
+                    raise
+            if not found:
+                break
+            asked |= found
+            left -= found
+        pages = await self._pages(job, resolved.pins)
+        pins = {
+            name: replace(pin, hashes=(*pin.hashes, *pages[name].hashes))
+            for name, pin in resolved.pins.items()
+        }
+        return replace(
+            resolved, pins=pins, pages=pages, yanked=yanked(messages), warnings=warnings(messages)
+        )
+
+    async def _resolved(
+        self, job: Job, platform: str, versions: Versions, asked: Collection[str]
+    ) -> tuple[Resolved, str]:
+        """Resolve once; returns uv's messages, too."""
         request, image = job.request, job.request.image
         with tempfile.TemporaryDirectory(prefix=WORK) as name:
-            text, messages = await self._resolve(job, platform, versions, directory=Path(name))
+            text, messages = await self._resolve(
+                job, platform, versions, asked, directory=Path(name)
+            )
         try:
             resolved = await off_loop(
                 read_pylock,
@@ -112,20 +147,26 @@ class Uv:
             raise UnsatisfiableError(str(error)) from error
         except PylockError as error:
             raise ResolverError(str(error)) from error
-        pages = await self._pages(job, resolved.pins)
-        pins = {
-            name: replace(pin, hashes=(*pin.hashes, *pages[name].hashes))
-            for name, pin in resolved.pins.items()
-        }
-        return replace(
-            resolved, pins=pins, pages=pages, yanked=yanked(messages), warnings=warnings(messages)
-        )
+        return resolved, messages
 
     async def _pages(self, job: Job, pins: Pins) -> dict[NormalizedName, Page]:
         """Return what the index says of each of the ``pins``; what was read already isn't again."""
-        missing = {
-            name: pin.version for name, pin in pins.items() if (name, pin.version) not in job.pages
-        }
+        await self._read(job, {name: pin.version for name, pin in pins.items()})
+        return {name: job.pages[name, pin.version] for name, pin in pins.items()}
+
+    async def _raise_refusal(self, job: Job, names: Collection[NormalizedName]) -> None:
+        """Raise IndexUnauthorizedError where an index of single packages wants credentials: uv
+        takes it for one that lacks them."""
+        unknown = dict.fromkeys(names, "0")
+        await self._read(job, unknown)
+        for name in sorted(unknown):
+            if status := re.search(r"40[13] \w+", job.pages[name, "0"].error):
+                url = job.request.index.url_of[name]
+                raise refusal(status[0], url, [name], credentials=bool(job.access.netrc))
+
+    async def _read(self, job: Job, versions: Mapping[NormalizedName, str]) -> None:
+        """Read what the index says of packages into the job's pages; what is there isn't again."""
+        missing = {name: one for name, one in versions.items() if (name, one) not in job.pages}
         if missing:
             with tempfile.TemporaryDirectory(prefix=WORK) as name:
                 directory = Path(name)
@@ -146,7 +187,6 @@ class Uv:
                     port=job.passage.port,
                 )
             job.pages.update({(name, missing[name]): page for name, page in found.items()})
-        return {name: job.pages[name, pin.version] for name, pin in pins.items()}
 
     async def _default_index(self, job: Job, directory: Path) -> str:
         """Return the URL of the index that uv asks where none is named."""
@@ -162,13 +202,25 @@ class Uv:
         return self._default
 
     async def _resolve(
-        self, job: Job, platform: str, versions: Versions, *, directory: Path
+        self,
+        job: Job,
+        platform: str,
+        versions: Versions,
+        asked: Collection[str],
+        *,
+        directory: Path,
     ) -> tuple[str, str]:
         """Return the resolution that uv writes, and its messages."""
         request, access = job.request, job.access
         trusted = _trusted() if access.ca else ""
         files = await off_loop(
-            command.files, request, versions, platform=platform, access=access, trusted=trusted
+            command.files,
+            request,
+            versions,
+            platform=platform,
+            access=access,
+            trusted=trusted,
+            asked=asked,
         )
         environment = self._prepare(job, directory, access, files)
         try:

@@ -96,7 +96,7 @@ def record_of(
         python=lock.target.python,
         platforms=lock.target.platforms,
         packages=len({pin.name for pin in lock.pins}),
-        index={"url": index.url, "extraUrls": list(index.extra_urls)},
+        index=index.lock_entry(),
         **more,
     )
 

@@ -22,6 +22,11 @@ class ImageRef:
         return f"{self.image} in {self.namespace}"
 
     @property
+    def is_fixed(self) -> bool:
+        """Whether its name says what it has: it is a digest, which no push can move."""
+        return "@sha256:" in self.image
+
+    @property
     def facts_name(self) -> str:
         """The name of the ConfigMap that keeps what the image has."""
         return image_facts_name(self.short)

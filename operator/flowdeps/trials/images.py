@@ -3,7 +3,8 @@
 What was found is kept in the ConfigMap `flowdeps-image.<digest of image and pull policy>` of the
 namespace, so that a restart needs no pod. It is kept per namespace: whoever may write there could
 forge it for others, and the packages of a private image are no business of those who can't pull it.
-A tag may move, which only a pod can tell, so after `recheck` seconds the image is probed again.
+A tag may move, which only a pod can tell, so after `recheck` seconds the image is probed again; one
+that is named by its digest never is.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -30,6 +31,8 @@ from flowdeps.trials.runner import Runner
 _FACTS_FILE = "facts.json"
 _LAST_LINES = 3
 _READS = 64
+_NEVER = 365 * 86400.0
+"""A pause that no operator lives to see the end of."""
 
 
 @dataclass
@@ -51,14 +54,17 @@ class Images:
         What is kept is used where it is recent and nothing is known yet. Raises TrialError where
         no pod can tell.
         """
+        recheck = _NEVER if ref.is_fixed else self.recheck
+        if known and ref.is_fixed:
+            return known, recheck
         if known is None:
             async with self.reads.turn(ref.namespace):
                 kept = await self.cluster.get_config_map(ref.namespace, ref.facts_name)
             if kept and (found := await off_loop(_kept, ref, kept)):
                 image, probed_at = found
                 age = (self.now() - probed_at).total_seconds()
-                if 0 <= age < self.recheck:
-                    return image, self.recheck - age
+                if 0 <= age < recheck:
+                    return image, recheck - age
         with measured(self.metrics.probes, well="Probed"):
             image = await self._probe(ref)
         annotations = {
@@ -72,7 +78,7 @@ class Images:
         if there is None or is_of(there, purpose="image"):  # else it is found out again each time
             body = config_map({**where, "annotations": annotations}, purpose="image", data=data)
             await self.cluster.apply_config_map(body)
-        return image, self.recheck
+        return image, recheck
 
     async def _probe(self, ref: ImageRef) -> Image:
         name = f"{names.PROBE_CONTAINER}-{ref.short}"

@@ -227,6 +227,10 @@ def test_the_largest_set_stays_within_the_cost_budget(sets: Sets) -> None:
             "index": {
                 "url": url,
                 "extraUrls": [url] * 8,
+                "packages": [
+                    {"names": [f"{one:02}{two:02}" + "s" * 124 for two in range(64)], "url": url}
+                    for one in range(16)
+                ],
                 "credentialsSecretRef": {"name": long},
                 "cooldown": "00364d00023h00059m00059s",
                 "cooldownExempt": ["s" * 128] * 64,

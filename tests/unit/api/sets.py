@@ -258,6 +258,18 @@ BAD: tuple[Bad, ...] = (
         "remove the part before '@'",
         "spec.index.extraUrls[0]",
     ),
+    _index(
+        "packages-scheme",
+        {"packages": [{"names": ["torch"], "url": "torch.example.com"}]},
+        INDEX,
+        "spec.index.packages[0].url",
+    ),
+    _index(
+        "packages-password",
+        {"packages": [{"names": ["torch"], "url": "https://me:secret@example.com/"}]},
+        "remove the part before '@'",
+        "spec.index.packages[0].url",
+    ),
     _index("extra-alone", {"extraUrls": [URL]}, "add url", "spec.index.extraUrls"),
     Bad(
         "secret-nameless",

@@ -19,9 +19,10 @@ from flowdeps.api.environmentconfig import EnvironmentsConfig
 from flowdeps.api.poolconfig import EnvVar, InstallConfig, PoolConfig
 from flowdeps.api.problems import InvalidError
 from flowdeps.api.trialconfig import ImagesConfig, PodsConfig, VulnerabilitiesConfig
-from flowdeps.locks.index import Index
+from flowdeps.locks.index import Index, PackageIndex
 from tests.unit.api.test_resource import JSON
 
+TORCH = {"names": ["torch"], "url": "https://torch.example.com/cpu"}
 FULL: dict[str, Any] = {
     "prefect": {"apiUrl": "http://prefect.example.com:4200/api", "pollInterval": "10s"},
     "watchNamespaces": ["flows"],
@@ -38,6 +39,7 @@ FULL: dict[str, Any] = {
     "index": {
         "url": "https://packages.example.com/simple",
         "extraUrls": ["https://b.example.com"],
+        "packages": [TORCH],
         "allowed": ["https://packages.example.com/simple", "https://b.example.com:8443/"],
         "allowedNetworks": ["10.1.0.0/16"],
         "deniedNetworks": ["10.96.0.0/12", "fd00::/8"],
@@ -119,7 +121,11 @@ def test_each_field_arrives() -> None:
         watch_namespaces=("flows",),
         owner="platform/flowdeps",
         work_pools=(pool, PoolConfig(name="kubernetes-a", image="never")),
-        index=Index("https://packages.example.com/simple", ("https://b.example.com",)),
+        index=Index(
+            "https://packages.example.com/simple",
+            ("https://b.example.com",),
+            (PackageIndex("https://torch.example.com/cpu", ("torch",)),),
+        ),
         resolver=ResolverConfig(
             concurrency=4,
             timeout=timedelta(minutes=10),
@@ -389,6 +395,12 @@ def test_an_index_that_only_looks_like_an_allowed_one_is_not(url: str) -> None:
             "https://a.example.com/x/y",
         ),
         ({"url": "https://a.example.com", "allowed": ["*"]}, "https://b.example.com/..;/", None),
+        (
+            {"url": "https://a.example.com", "packages": [TORCH]},
+            "https://torch.example.com/cpu",
+            "https://torch.example.com",
+        ),
+        ({"packages": [TORCH]}, "https://b.example.com", None),
     ],
 )
 def test_where_an_index_is_configured_sets_may_name_no_other(
@@ -484,6 +496,22 @@ _CPU, _FIRST = "pods.resources.limits.cpu", "pods.tolerations[0]"
         ({"index": {"allowed": ["https://a:secret@b"]}}, "index.allowed[0]", "remove the part"),
         ({"index": {"allowed": ["https://a/..;/b"]}}, "index.allowed[0]", "leave out '%', ';'"),
         ({"index": {"allowed": ["https://a/%2e"]}}, "index.allowed[0]", "leave out '%', ';'"),
+        (
+            {"index": {"packages": [{"names": [], "url": "https://a"}]}},
+            "index.packages[0].names",
+            "name the packages that come from this index",
+        ),
+        ({"index": {"packages": [{"names": ["torch"]}]}}, "index.packages[0].url", "add it"),
+        (
+            {"index": {"packages": [TORCH, {"names": ["Torch"], "url": "https://a"}]}},
+            "index.packages[1].names",
+            "name each package once",
+        ),
+        (
+            {"index": {"packages": [{"names": ["*"], "url": "https://a"}]}},
+            "index.packages[0].names[0]",
+            "write it alone",
+        ),
         ({"index": {"cooldown": "2y"}}, "index.cooldown", "numbers with d, h, m or s"),
         ({"index": {"cooldown": "400d"}}, "index.cooldown", "365d or less"),
         ({"images": {"recheck": "0s"}}, "images.recheck", "1m or more"),

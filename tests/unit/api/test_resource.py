@@ -19,7 +19,7 @@ from flowdeps.api.spec import (
     VerifySpec,
     WorkPoolRef,
 )
-from flowdeps.locks.index import Index
+from flowdeps.locks.index import Index, PackageIndex
 from flowdeps.locks.request import Prereleases
 from flowdeps.locks.target import Target
 from tests.unit.api.sets import BAD, FINE, GOOD, Bad, changed
@@ -48,6 +48,7 @@ FIELDS = (
     "spec.index",
     "spec.index.url",
     "spec.index.extraUrls",
+    "spec.index.packages",
     "spec.index.credentialsSecretRef",
     "spec.index.cooldown",
     "spec.index.cooldownExempt",
@@ -91,6 +92,9 @@ def test_each_field_arrives() -> None:
             "index": {
                 "url": "https://packages.example.com/simple",
                 "extraUrls": ["https://more.example.com:8443/simple/"],
+                "packages": [
+                    {"names": ["Torch_Vision", "torch"], "url": "https://torch.example.com/cpu"}
+                ],
             },
             "interval": "1d12h",
             "suspend": True,
@@ -105,7 +109,9 @@ def test_each_field_arrives() -> None:
         python=PythonSpec(version="3.11", platforms=("linux/amd64", "linux/arm64")),
         index=IndexSpec(
             index=Index(
-                "https://packages.example.com/simple", ("https://more.example.com:8443/simple/",)
+                "https://packages.example.com/simple",
+                ("https://more.example.com:8443/simple/",),
+                (PackageIndex("https://torch.example.com/cpu", ("torch", "torch-vision")),),
             )
         ),
         interval=timedelta(hours=36),

@@ -91,6 +91,41 @@ def test_pip_finds_packages_in_extra_indexes(
         assert pod.run().code == 0
 
 
+def test_packages_come_from_the_index_of_their_own(either: Pod, index: Index) -> None:
+    """That index is asked for nothing else, and the others not for these; what two packages share,
+    a directory of programs or a namespace, has what is of both."""
+    with Index() as own:
+        wheels = (index, "alpha", "1.0"), (own, "torch", "2.9+cpu"), (index, "omega", "1.0")
+        lines = [
+            pin(one, name, version, modules={f"shared/{name}.py": "", f"{name}.py": ""})
+            for one, name, version in wheels
+        ]
+        index.add("torch", "2.9+cpu", modules={"torch.py": "other = True\n"})
+        both = at(index) | {"packages": [{"names": ["torch"], "url": own.url}]}
+        either.write("# made for tests", *lines, index=both, packages=3)
+        index.forget()
+        own.forget()
+        outcome = either.run()
+        assert outcome.code == 0, outcome.lines
+        assert {"alpha.py", "omega.py", "torch.py", "shared"} <= set(outcome.installed)
+        shared = {path.name for path in (outcome.site / "shared").iterdir()}
+        assert shared == {"alpha.py", "omega.py", "torch.py"}
+        assert not [path for path in index.requests if "torch" in path]
+        assert not [path for path in own.requests if "torch" not in path]
+
+
+def test_a_wrong_hash_names_the_index_of_the_package(either: Pod, index: Index) -> None:
+    """Nothing is installed, also of the packages that were right."""
+    with Index() as own:
+        line = re.sub(r"sha256:\w+", f"sha256:{WRONG}", pin(own, "torch", "2.9"))
+        both = at(index) | {"packages": [{"names": ["torch"], "url": own.url}]}
+        either.write(pin(index, "alpha", "1.0"), line, index=both)
+        outcome = either.run()
+        assert outcome.code == 1
+        assert "torch 2.9" in outcome.last
+        assert own.url in outcome.last
+
+
 def test_the_images_own_settings_do_not_count(either: Pod, index: Index, tmp_path: Path) -> None:
     """Neither variables nor files of the image change where packages come from."""
     (tmp_path / "pip.conf").write_text("[global]\nindex-url = http://127.0.0.1:9/\nno-index = 1\n")

@@ -223,6 +223,22 @@ SITUATIONS = {
         config={"index": {"url": "https://example.com/simple", "allowed": ["https://e.com"]}},
         says="pandas==2.0",
     ),
+    "an index of packages that is not allowed": Situation(
+        spec={"index": {"packages": [{"names": ["alpha"], "url": "https://example.org/simple"}]}},
+        config=ALLOWED,
+        says="IndexNotAllowed: spec.index.packages[0].url: https://example.org/simple",
+    ),
+    "an index of packages beside that of the configuration": Situation(
+        spec={"index": {"packages": [{"names": ["Al_Pha"], "url": "https://example.org/simple"}]}},
+        config={
+            "index": {
+                "url": "https://example.com/simple",
+                "packages": [{"names": ["beta"], "url": "https://example.org/beta"}],
+                "allowed": ["*"],
+            }
+        },
+        says="pandas==2.0",
+    ),
     "an image that is not allowed": Situation(
         spec={"python": {"image": "elsewhere.example.com/flows:1"}},
         config={"images": {"allowed": ["registry.example.com"]}},

@@ -7,12 +7,14 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from flowdeps.api.resource import parse_spec
 from tests.support import load
 from tests.support.load import FULL, HOSTILE, SMALL, TEXTS, Size
 from tests.support.night import NIGHT
 from tests.unit.reconcile.simulation import MemoryImage, Simulation
 from tests.unit.reconcile.test_life import HOUR, MINUTE, play
 from tests.unit.scheduling import virtual
+from tests.unit.state.bodies import set_body
 
 _IMAGE = "registry.example.com/good:1"
 
@@ -89,3 +91,11 @@ def test_sets_take_no_more_than_twice_as_long_beside_a_hostile_namespace(
     measured(load.report(before, beside))
     for one, two in zip(load.quantiles(before), load.quantiles(beside), strict=True):
         assert two <= 2 * one
+
+
+def test_what_the_hostile_namespace_asks_for_is_allowed() -> None:
+    """Sets that are refused at once would keep no operator busy."""
+    asked = [*load.hostile_sets(SMALL), *load.hostile_edits(SMALL)]
+    assert len({one["name"].partition("-")[0] for one in asked}) == 5
+    for one in asked:
+        parse_spec(set_body(**one))

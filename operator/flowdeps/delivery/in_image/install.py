@@ -9,7 +9,9 @@ volume):
     /etc/flowdeps/lock.json           what it is for: {"set": "team-a/ml", "key": "ml",
                                       "digest": "sha256:...", "python": "3.11" or null,
                                       "platforms": ["linux/amd64"], "packages": 20,
-                                      "index": {"url": "https://..." or null, "extraUrls": []},
+                                      "index": {"url": "https://..." or null, "extraUrls": [],
+                                                "packages": those with an index of their own:
+                                                [{"names": ["torch"], "url": "https://..."}]},
                                       "image": the one it was made for, if any,
                                       "shadow": packages that may go before the image's own,
                                       "credentials": whether the index wants some}
@@ -47,7 +49,7 @@ from pathlib import Path
 from typing import Any
 
 from flowdeps.delivery.in_image.bytecode import compile_all
-from flowdeps.delivery.in_image.extras import install_extras, requirements
+from flowdeps.delivery.in_image.extras import install_extras, move_into, requirements
 from flowdeps.delivery.in_image.installer import (
     CREDENTIALS,
     HOME,
@@ -60,6 +62,7 @@ from flowdeps.delivery.in_image.inventory import (
     file_of,
     libc,
     machine,
+    normal_name,
     normal_version,
     python_path,
     say,
@@ -121,10 +124,8 @@ def install(key: str, *, builds: bool) -> tuple[str, dict[str, Any]]:
             check_fits(lock)
             check_credentials(lock)
             installer = Installer(index_urls(lock))
-            pins = TEMPORARY / "requirements.txt"
-            pins.write_text(text, "utf-8")
             with errors_of(lock["set"]):
-                installer.install(pins, site, "--require-hashes")
+                install_pins(lock, text, installer, site)
             warn_of_shadows(lock, image, distributions([str(site)]))
         about |= made_in(lock) if builds else {}
     if extras:
@@ -146,6 +147,26 @@ def install(key: str, *, builds: bool) -> tuple[str, dict[str, Any]]:
     count = "1 package" if lock["packages"] == 1 else f"{lock['packages']} packages"
     with_tool = f"with {installer.name} in {seconds:.1f} s"
     return f"installed {count} of {key} ({lock['digest'][:19]}) {with_tool}", about
+
+
+def install_pins(lock: dict[str, Any], text: str, installer: Installer, site: Path) -> None:
+    """Install a lock: each package from the index that it comes from."""
+    own = {name: one["url"] for one in lock["index"].get("packages", ()) for name in one["names"]}
+    texts: dict[str, str] = {}
+    url = ""
+    for line in text.splitlines(keepends=True):
+        if pin := re.match(r"[A-Za-z0-9][\w.-]*", line):  # what follows is its own: hashes
+            url = own.get(normal_name(pin[0]), "")
+        texts[url] = texts.get(url, "") + line
+    pins, added = TEMPORARY / "requirements.txt", TEMPORARY / "added"
+    for url, part in sorted(texts.items()):
+        if not re.search(r"^\w", part, re.MULTILINE):
+            continue  # comments
+        pins.write_text(part, "utf-8")
+        one = Installer([url]) if url else installer
+        one.install(pins, added, "--require-hashes")
+        move_into(site, added)  # pip leaves out directories that are there
+        shutil.rmtree(added)
 
 
 @contextmanager
