@@ -20,6 +20,7 @@ from flowdeps.api.names import (
     REGISTRY_VOLUME,
     set_labels,
 )
+from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.trials.images import labels
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.chart.helm import CLUSTER_WIDE, Helm, needed, rights
@@ -184,7 +185,9 @@ def _mounting(**changes: Any) -> Body:
 
 def _building(**changes: Any) -> Body:
     """The pod that builds one."""
-    given = {"environments": _ENVIRONMENTS, "labels": labels("build"), **changes}
+    settings = PodsConfig(image_pull_secrets=(_PULL,))
+    given = {"environments": _ENVIRONMENTS, "labels": labels("build"), "settings": settings}
+    given |= changes
     return build(**{**given, "namespace": _NAMESPACE})
 
 

@@ -278,6 +278,7 @@ def test_what_packs_has_the_operators_image_and_changes_nothing() -> None:
         "FLOWDEPS_IMAGE_ID": f"{IMAGE}@sha256:1",
         "FLOWDEPS_PLAIN_HTTP": "",
         "FLOWDEPS_PROXY": "",
+        "FLOWDEPS_IMAGES": "",
     }
     mounts = {one["mountPath"]: (one["name"], one.get("readOnly")) for one in pack["volumeMounts"]}
     assert mounts == {

@@ -74,9 +74,10 @@ def _build(context: Context, progress: Progress) -> Outcome:
     if context.config.environments.images and not known.derived:
         # It serves meanwhile, and whatever comes of it.
         asked = _ask(context, progress, record, inputs, inputs.image)
-        if not progress.environment.derived:
-            return _lacks_image(progress.environment, asked)
-    return built_outcome(progress.environment)
+        known = progress.environment or known
+        if not known.derived:
+            return _lacks_image(known, asked)
+    return built_outcome(known)
 
 
 def built_before(progress: Progress) -> Outcome:
