@@ -82,7 +82,8 @@ def read_base(manifest: bytes) -> Base:
     content = _parse(manifest, what="manifest")
     config, layers = content.get("config"), content.get("layers")
     media_type = content.get("mediaType") or oci.MANIFEST
-    if media_type not in _LAYERS or not isinstance(layers, list):
+    known = isinstance(media_type, str) and media_type in _LAYERS
+    if not known or not isinstance(layers, list):
         raise PackError(f"the flow's image has a manifest of another kind: {str(media_type)[:100]}")
     for one in (config, *layers):
         if not (
