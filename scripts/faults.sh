@@ -10,4 +10,6 @@ exec .venv/bin/python -m pytest -n 2 --dist worksteal --hypothesis-profile=fault
     --hypothesis-seed="$SEED" --hypothesis-show-statistics \
     tests/unit/reconcile/test_faults.py tests/unit/reconcile/test_histories.py \
     tests/unit/reconcile/test_sequences.py tests/unit/reconcile/test_load.py \
-    tests/property "$@"
+    tests/property tests/integration/service/test_kills.py \
+    tests/integration/chart/test_server.py \
+    "tests/integration/service/test_pools.py::test_many_sets_at_once_are_few_patches" "$@"

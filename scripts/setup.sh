@@ -51,12 +51,16 @@ $venv/bin/python -m pip --version >/dev/null 2>&1 || $venv/bin/python -m ensurep
 $venv/bin/python -m pip uninstall --quiet --yes flowdeps >/dev/null 2>&1
 
 say "installing $(grep -c == requirements/dev.txt) pinned packages; the first time takes a minute or two"
-$venv/bin/python -m pip install --quiet --disable-pip-version-check \
-    --require-hashes --requirement requirements/dev.txt
+pip_install() { $venv/bin/python -m pip install --quiet --disable-pip-version-check "$@"; }
+# uv takes a fraction of pip's time. It has no settings of pip's: where it finds no index, pip does.
+awk '/^uv==/ { on = 1 } on { print } on && !/\\$/ { exit }' requirements/dev.txt >$venv/.uv.txt
+pip_install --require-hashes --requirement $venv/.uv.txt
+$venv/bin/uv pip install --quiet --python $venv/bin/python --compile-bytecode \
+    --require-hashes --requirement requirements/dev.txt ||
+    pip_install --require-hashes --requirement requirements/dev.txt
 
 # What builds it is among them: nothing is fetched.
-$venv/bin/python -m pip install --quiet --disable-pip-version-check \
-    --no-index --no-deps --no-build-isolation --editable .
+pip_install --no-index --no-deps --no-build-isolation --editable .
 
 touch "$stamp"
 say "$venv is ready: $($venv/bin/flowdeps --version)"

@@ -1,5 +1,5 @@
 """Makes what is generated of charts/flowdeps: the schema of the values, the tables of its README,
-the chart's copy of the resource, and the dashboard.
+the chart's copies of the resources, and the dashboard.
 
     python -m scripts.chart            write what differs
     python -m scripts.chart --check    say what differs, and write nothing
@@ -24,11 +24,11 @@ def generated(chart: Path = CHART) -> dict[Path, str]:
     definitions = Path(__file__).with_name("definitions.yaml").read_text(encoding="utf-8")
     schema = build(values, yaml.safe_load(definitions))
     readme = chart / "README.md"
-    resource = ROOT / "crds" / "flowdependencysets.yaml"
+    resources = sorted((ROOT / "crds").iterdir())
     return {
         chart / "values.schema.json": to_text(schema),
         readme: with_tables(readme.read_text(encoding="utf-8"), values, schema),
-        chart / "files" / resource.name: resource.read_text(encoding="utf-8"),
+        **{chart / "files" / one.name: one.read_text(encoding="utf-8") for one in resources},
         chart / "files" / "dashboard.json": dashboard.text(),
     }
 

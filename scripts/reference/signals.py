@@ -36,6 +36,7 @@ def reasons() -> str:
     rows = []
     for reason in Reason:
         waits = " **Stalled.**" if reason.is_stalled else ""
+        waits = " **Stalled** after 15 minutes." if reason.may_be_missing else waits
         rows.append((code(reason), reason.description + waits, reason.remedy))
     return table(("reason", "meaning", "what to do"), rows)
 

@@ -22,6 +22,7 @@ from tests.cluster.processes import Process
 
 SERVICE_RANGE = "10.96.0.0/16"
 _FIRST_SERVICE = "10.96.0.1"
+_DEFAULT_ACCOUNT = "/api/v1/namespaces/default/serviceaccounts/default"
 _READY_SECONDS = 180.0
 
 # Users of the static token file and their groups.
@@ -55,6 +56,7 @@ class ControlPlane(Service):
         super().__init__(directory=directory, detached=detached)
         self._controllers = controllers
         self._options = options
+        self._client: httpx.Client | None = None
         self._paths: dict[str, Path] = {}
         self.host = "127.0.0.1"
         self.port = 0
@@ -69,6 +71,21 @@ class ControlPlane(Service):
     def kubeconfig(self) -> Path:
         """The administrator's kubeconfig."""
         return self.run.directory / "kubeconfig"
+
+    def connect(self, *, timeout: float = 30) -> httpx.Client:
+        """A client of the API server, as the administrator, for the caller to close."""
+        context = ssl.create_default_context(cafile=str(self._authority.own.certificate))
+        headers = {"Authorization": f"Bearer {self._tokens['admin']}"}
+        return httpx.Client(
+            base_url=self.url, headers=headers, verify=context, trust_env=False, timeout=timeout
+        )
+
+    @property
+    def client(self) -> httpx.Client:
+        """The same, kept until the end: a poll ten times a second makes no handshake each time."""
+        if self._client is None:
+            self._client = self.connect()
+        return self._client
 
     def kubectl(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002
         """kubectl's output as the administrator; raises ``KubectlError`` with its message."""
@@ -150,22 +167,24 @@ class ControlPlane(Service):
         if self._controllers:
             self._run_program("kube-controller-manager", *self._controller_manager_arguments())
             self._api_server.wait_until(
-                lambda: "default" in self.kubectl("get", "serviceaccounts", "-o", "name"),
+                lambda: self.client.get(_DEFAULT_ACCOUNT).is_success,
                 what="the default service account",
                 seconds=_READY_SECONDS,
             )
         self.run.tell(KUBECONFIG=str(self.kubeconfig))
+
+    def _end_processes(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+        super()._end_processes()
 
     def _run_program(self, name: str, *arguments: str | Path) -> Process:
         return self._launch(name, [self._paths[name], *arguments])
 
     def _wait_ready(self) -> None:
         """Until /readyz says so and the first namespace is there."""
-        context = ssl.create_default_context(cafile=str(self._authority.own.certificate))
-        headers = {"Authorization": f"Bearer {self._tokens['admin']}"}
-        with httpx.Client(
-            base_url=self.url, headers=headers, verify=context, trust_env=False, timeout=5
-        ) as client:
+        with self.connect(timeout=5) as client:
 
             def ready() -> bool:
                 try:

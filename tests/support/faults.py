@@ -28,18 +28,20 @@ from flowdeps.resolver.resolve import Resolver
 CLUSTER_WRITES = frozenset(
     {
         "apply_config_map",
+        "apply_environments",
         "apply_finalizers",
         "apply_secret",
         "apply_status",
         "create_event",
         "create_pod",
         "delete_config_map",
+        "delete_environments",
         "delete_pod",
         "delete_secret",
     }
 )
 POOL_WRITES = frozenset({"write"})
-_LISTS = frozenset({"each_set", "each_config_map"})
+_LISTS = frozenset({"each_set", "each_config_map", "each_environments"})
 
 
 class Fault(Enum):

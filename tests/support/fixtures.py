@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flowdeps.api.names import API_VERSION, GROUP, PLURAL
+from flowdeps.api.names import API_VERSION, ENVIRONMENTS_PLURAL, GROUP, PLURAL
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.index import Index
 from tests.cluster.prefect import PrefectServer
@@ -17,7 +17,7 @@ from tests.support.operator import Operator
 from tests.support.sets import read, wait
 
 _EVERYWHERE = f"/apis/{API_VERSION}/{PLURAL}"
-CRD = Path(__file__).parents[2] / "crds" / "flowdependencysets.yaml"
+_RESOURCES = Path(__file__).parents[2] / "crds"
 
 OPEN = {
     "name": "*",
@@ -51,16 +51,19 @@ def accounts(chart_accounts: Accounts) -> Iterator[Accounts]:
 
 
 def install_crd(cluster: ControlPlane) -> None:
-    """kubectl apply of the resource, and wait until it is served."""
-    cluster.kubectl("apply", "-f", str(CRD))
+    """kubectl apply of the resources, and wait until they are served."""
+    cluster.kubectl("apply", "-f", str(_RESOURCES))
     wait_served(cluster)
 
 
 def wait_served(cluster: ControlPlane) -> None:
-    """Wait until the resource is served, and the API server tells kubectl of it."""
-    wait(lambda: read(cluster, _EVERYWHERE) is not None, what="the resource to be served")
+    """Wait until the resources are served, and the API server tells kubectl of them."""
+    for plural in (PLURAL, ENVIRONMENTS_PLURAL):
+        path = f"/apis/{API_VERSION}/{plural}"
+        wait(lambda path=path: read(cluster, path) is not None, what=f"{plural} to be served")
     known = ("api-resources", "--api-group", GROUP, "-o", "name")
-    wait(lambda: PLURAL in cluster.kubectl(*known), what="kubectl to know the resource")
+    plurals = {f"{one}.{GROUP}" for one in (PLURAL, ENVIRONMENTS_PLURAL)}
+    wait(lambda: plurals <= {*cluster.kubectl(*known).split()}, what="kubectl to know them")
 
 
 def delete_all_sets(cluster: ControlPlane) -> None:

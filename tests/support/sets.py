@@ -3,14 +3,11 @@ poll can make ten times a second."""
 
 import base64
 import json
-import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import httpx
-import yaml
 
 from flowdeps.api.names import API_VERSION, KIND, PLURAL, mounted_name
 from tests.cluster.controlplane import ControlPlane
@@ -114,8 +111,7 @@ def resource_versions(cluster: ControlPlane, *kinds: str) -> dict[str, str]:
 def read(cluster: ControlPlane, path: str) -> Body | None:
     """What the API server answers to a GET; None for 404, and while it only just learned of a
     resource (429)."""
-    with connect(cluster) as client:
-        answer = client.get(path)
+    answer = cluster.client.get(path)
     if answer.status_code in {httpx.codes.NOT_FOUND, httpx.codes.TOO_MANY_REQUESTS}:
         return None
     answer.raise_for_status()
@@ -125,19 +121,7 @@ def read(cluster: ControlPlane, path: str) -> Body | None:
 
 def connect(cluster: ControlPlane) -> httpx.Client:
     """A client of the API server, as the administrator."""
-    settings = yaml.safe_load(cluster.kubeconfig.read_text())
-    return httpx.Client(
-        base_url=cluster.url,
-        headers={"Authorization": f"Bearer {settings['users'][0]['user']['token']}"},
-        verify=_context(settings["clusters"][0]["cluster"]["certificate-authority-data"]),
-        trust_env=False,
-        timeout=30,
-    )
-
-
-@cache
-def _context(authority: str) -> ssl.SSLContext:
-    return ssl.create_default_context(cadata=base64.b64decode(authority).decode())
+    return cluster.connect()
 
 
 def condition(body: Mapping[str, Any], type_: str) -> Body:

@@ -9,6 +9,10 @@
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, create, patch, delete]
+# What an admission policy goes by.
+- apiGroups: [flowdeps.dev]
+  resources: [runenvironments]
+  verbs: [get, list, watch, create, patch, delete]
 {{- if and .Values.config.watchNamespaces (include "flowdeps.environmentsPolicy" .) }}
 {{ include "flowdeps.rules.runs" . }}
 {{- end }}
@@ -102,6 +106,9 @@
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, delete]
+- apiGroups: [flowdeps.dev]
+  resources: [runenvironments]
+  verbs: [list, delete]
 {{- end -}}
 
 {{- define "flowdeps.rules.cleanup.sets" -}}

@@ -32,7 +32,7 @@ NAMESPACE_LABEL = f"{GROUP}/namespace"
 REVISION_LABEL = f"{GROUP}/revision"
 PURPOSE_LABEL = f"{GROUP}/purpose"
 """On the pods of trials and their ConfigMaps: `probe`, `verify`, `build`, `mount` or, on kept
-facts, `image`; and `environments` on what an admission policy reads."""
+facts, `image`."""
 
 LOCK_LABELS = (MANAGED_BY_LABEL, SET_LABEL, NAMESPACE_LABEL, REVISION_LABEL)
 """Those of ConfigMaps with locks."""
@@ -99,11 +99,14 @@ MOUNT_CONTAINER = "flowdeps-mount"
 
 # In namespaces of runs
 
-ENVIRONMENTS = "flowdeps-runs.environments"
-"""The ConfigMap by which an admission policy gives runs their environments. With the dot it has the
-name of no set's lock."""
-ENVIRONMENTS_PURPOSE = "environments"
-"""Its purpose."""
+ENVIRONMENTS_KIND = "RunEnvironments"
+ENVIRONMENTS_PLURAL = "runenvironments"
+ENVIRONMENTS = "flowdeps-runs"
+"""The one by which an admission policy gives runs of its namespace their environments."""
+EARLIER_ENVIRONMENTS = "flowdeps-runs.environments"
+"""The ConfigMap that earlier versions wrote in its place."""
+EARLIER_PURPOSE = "environments"
+"""The purpose of that."""
 OWNER_ANNOTATION = f"{GROUP}/owner"
 """The owner of the operator that writes it."""
 

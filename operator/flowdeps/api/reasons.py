@@ -17,11 +17,14 @@ class ReasonKind(Enum):
     """The operator is working on it. No event is posted."""
     RETRIED = "retried"
     """It fails, and may work later with the same spec: the operator keeps trying."""
+    MISSING = "missing"
+    """Somebody has to make or correct something beside the spec: the operator keeps trying, and
+    after a quarter of an hour the set is Stalled."""
     STALLED = "stalled"
     """Only a change by a person ends it: the set is Stalled."""
 
 
-_FINE, _UNDER_WAY, _RETRIED, _STALLED = ReasonKind
+_FINE, _UNDER_WAY, _RETRIED, _MISSING, _STALLED = ReasonKind
 _WAIT = "wait; a resolution may take minutes, and so may pulling an image"
 
 
@@ -47,6 +50,11 @@ class Reason(StrEnum):
     def is_stalled(self) -> bool:
         """Whether only a change by a person ends it."""
         return self.kind is _STALLED
+
+    @property
+    def may_be_missing(self) -> bool:
+        """Whether it takes a person to end it, though not a change of the spec."""
+        return self.kind is _MISSING
 
     @property
     def is_under_way(self) -> bool:
@@ -219,7 +227,7 @@ class Reason(StrEnum):
 
     # A pool cannot offer the set as it is.
 
-    POOL_NOT_FOUND = ("PoolNotFound", _RETRIED,
+    POOL_NOT_FOUND = ("PoolNotFound", _MISSING,
         "Prefect has no work pool of that name.",
         "create the pool, or correct its name")
     POOL_UNSUPPORTED = ("PoolUnsupported", _STALLED,
@@ -232,29 +240,29 @@ class Reason(StrEnum):
         "The base job template leaves no place for the fragment.",
         "the message says what is in the way; `flowdeps template --pool NAME SET.yaml` shows it"
         " without an operator")
-    CONTENDED = ("Contended", _RETRIED,
+    CONTENDED = ("Contended", _MISSING,
         "Something else overwrote the pool's base job template three times in ten minutes.",
         "let Helm, Terraform or the PrefectWorkPool resource leave the template alone")
 
     # An outage, or something that is missing.
 
-    SOURCE_NOT_FOUND = ("SourceNotFound", _RETRIED,
+    SOURCE_NOT_FOUND = ("SourceNotFound", _MISSING,
         "A ConfigMap, its key or a Prefect variable does not exist.",
         "create it, or set `optional: true`")
-    INCLUDE_NOT_FOUND = ("IncludeNotFound", _RETRIED,
+    INCLUDE_NOT_FOUND = ("IncludeNotFound", _MISSING,
         "A set in spec.includes does not exist.",
         "create the set, or correct its name")
-    CREDENTIALS_INVALID = ("CredentialsInvalid", _RETRIED,
+    CREDENTIALS_INVALID = ("CredentialsInvalid", _MISSING,
         "spec.index.credentialsSecretRef names no Secret, or one that cannot be used.",
         "make a Secret in the set's namespace with `username` and `password`, or `netrc`")
-    IMAGE_UNAVAILABLE = ("ImageUnavailable", _RETRIED,
+    IMAGE_UNAVAILABLE = ("ImageUnavailable", _MISSING,
         "The image cannot be pulled.",
         "check the image's name, and the pull secrets of the namespace's default service account")
-    PODS_FORBIDDEN = ("PodsForbidden", _RETRIED,
+    PODS_FORBIDDEN = ("PodsForbidden", _MISSING,
         "Quota or policy forbids the pods that inspect the image and verify the lock.",
         "make room in the quota, or see `pods` in the operator's configuration; `python.version`"
         " with `verify: {mode: Disabled}` needs no pods")
-    PODS_UNSCHEDULABLE = ("PodsUnschedulable", _RETRIED,
+    PODS_UNSCHEDULABLE = ("PodsUnschedulable", _MISSING,
         "No node accepts the pods that inspect the image and verify the lock.",
         "make room in the cluster, or see `pods` in the operator's configuration: what they ask"
         " for, and which nodes they may use")
@@ -262,7 +270,7 @@ class Reason(StrEnum):
         "A pod that inspects the image or verifies the lock ended without a result.",
         "the message says why: an installation that failed, an eviction, a lack of memory"
         " (`pods.resources` in the operator's configuration)")
-    VERIFY_TIMEOUT = ("VerifyTimeout", _RETRIED,
+    VERIFY_TIMEOUT = ("VerifyTimeout", _MISSING,
         "The verification of the lock ran out of time.",
         "raise `verify.timeout`, or fix what makes it slow")
     BUILD_FAILED = ("BuildFailed", _RETRIED,
@@ -276,14 +284,14 @@ class Reason(StrEnum):
     RESOLVER_FAILED = ("ResolverFailed", _RETRIED,
         "uv failed, and no other reason fits.",
         "read the message, then the operator's log")
-    RESOLVER_LIMIT = ("ResolverLimit", _RETRIED,
+    RESOLVER_LIMIT = ("ResolverLimit", _MISSING,
         "uv ran out of the time, memory or disk that it is allowed.",
         "raise `resolver.timeout` or `resolver.memory`, or narrow the requirements; for a full"
         " disk, make the cache's volume larger, or `resolver.cacheSize` smaller")
     INDEX_UNAVAILABLE = ("IndexUnavailable", _RETRIED,
         "A package index cannot be reached.",
         "check the index, and the proxy to it (`HTTPS_PROXY`)")
-    INDEX_UNAUTHORIZED = ("IndexUnauthorized", _RETRIED,
+    INDEX_UNAUTHORIZED = ("IndexUnauthorized", _MISSING,
         "A package index refuses the credentials, or asks for some.",
         "check `index.credentialsSecretRef`; a change of the Secret is noticed automatically")
     REGISTRY_UNAVAILABLE = ("RegistryUnavailable", _RETRIED,
@@ -301,16 +309,16 @@ class Reason(StrEnum):
     PREFECT_UNAVAILABLE = ("PrefectUnavailable", _RETRIED,
         "Prefect's API cannot be reached or is overloaded.",
         "check Prefect; locks and ConfigMaps are still kept, and templates catch up later")
-    PREFECT_UNAUTHORIZED = ("PrefectUnauthorized", _RETRIED,
+    PREFECT_UNAUTHORIZED = ("PrefectUnauthorized", _MISSING,
         "Prefect's API refuses the operator's credentials.",
         "correct `PREFECT_API_KEY` or `PREFECT_API_AUTH_STRING`, then restart the operator")
-    NAMESPACE_NOT_FOUND = ("NamespaceNotFound", _RETRIED,
+    NAMESPACE_NOT_FOUND = ("NamespaceNotFound", _MISSING,
         "A job namespace does not exist.",
         "create the namespace")
-    NAME_TAKEN = ("NameTaken", _RETRIED,
+    NAME_TAKEN = ("NameTaken", _MISSING,
         "A ConfigMap of the lock's name exists already: somebody else's, or another operator's.",
         "rename one of the two")
-    FORBIDDEN = ("Forbidden", _RETRIED,
+    FORBIDDEN = ("Forbidden", _MISSING,
         "The API server refuses a request of the operator: by its role, a policy or a quota.",
         "the message says which; compare the role with `docs/rbac.yaml`")
     INTERNAL_ERROR = ("InternalError", _RETRIED,

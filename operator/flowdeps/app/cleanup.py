@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 from flowdeps.api.config import Config
 from flowdeps.api.names import (
-    ENVIRONMENTS,
+    EARLIER_ENVIRONMENTS,
+    ENVIRONMENTS_KIND,
     FINALIZER,
     NAMESPACE_LABEL,
     OURS,
@@ -23,7 +24,7 @@ from flowdeps.api.names import (
     is_managed,
 )
 from flowdeps.api.status import parse_status
-from flowdeps.app.listing import each_lock, served_namespaces
+from flowdeps.app.listing import each_environments, each_lock, served_namespaces
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.kubernetes.transport import Body
@@ -31,7 +32,7 @@ from flowdeps.clients.prefect.client import Pool, Pools
 from flowdeps.clients.prefect.errors import PoolsError
 from flowdeps.delivery.choice import find
 from flowdeps.delivery.kinds import for_type, remove
-from flowdeps.reconcile.runs_namespace.lines import is_environments, is_written_by
+from flowdeps.reconcile.runs_namespace.lines import is_earlier, is_written_by
 from flowdeps.state.fragments import is_ours
 from flowdeps.state.locations import primary_location
 from flowdeps.state.reported import locations_to_search
@@ -82,13 +83,15 @@ class Cleanup:
             )
             # Of their metadata as much as is needed: there may be many, and long ones.
             config_maps = [_identity(one) async for one in self._config_maps()]
+            told = [_identity(one) async for one in self._environments()]
         except ClusterError as error:
             self.left.append(f"the cluster could not be read: {error}")
             return
-        environments = [one for one in config_maps if one["name"] == ENVIRONMENTS]
-        config_maps = [one for one in config_maps if one["name"] != ENVIRONMENTS]
+        earlier = [one for one in config_maps if one["name"] == EARLIER_ENVIRONMENTS]
+        config_maps = [one for one in config_maps if one["name"] != EARLIER_ENVIRONMENTS]
         beside = reported | {_where(one) for one in config_maps}
-        await self._all(self._config_map(one) for one in environments)
+        await self._all(self._told(one) for one in told)
+        await self._all(self._config_map(one) for one in earlier)
         await self._all(self._pod(one["metadata"]) for one in pods if _is_named_by_us(one))
         await self._all(self._secret(*where) for where in sorted(beside))
         if not self.left:  # they are how the Secrets are found
@@ -156,14 +159,20 @@ class Cleanup:
                 yield one
         watched = self.config.watch_namespaces
         async for one in self.cluster.each_config_map(namespaces=watched, selector=_TRIALS):
-            if _is_named_by_us(one) and not is_environments(one):
+            if _is_named_by_us(one) and not is_earlier(one):
+                yield one
+
+    async def _environments(self) -> AsyncIterator[Body]:
+        """What we told runs of their environments, wherever jobs run."""
+        async for one in each_environments(self.cluster, self.config, elsewhere=self._namespaces):
+            if is_written_by(self.config.owner, one):
                 yield one
 
     def _is_for_us(self, one: Body) -> bool:
         watched = self.config.watch_namespaces
         if not _is_named_by_us(one):
             return False  # others may give their objects any label
-        if is_environments(one):
+        if is_earlier(one):
             return is_written_by(self.config.owner, one)
         return not watched or one["metadata"]["labels"].get(NAMESPACE_LABEL) in watched
 
@@ -188,6 +197,12 @@ class Cleanup:
             uid = body["metadata"]["uid"]
             await self.cluster.delete_secret(namespace=namespace, name=name, uid=uid)
         self.say(f"Secret {namespace}/{name}")
+
+    async def _told(self, meta: Body) -> None:
+        namespace, name = _where(meta)
+        if not self.dry:
+            await self.cluster.delete_environments(namespace=namespace, name=name, uid=meta["uid"])
+        self.say(f"{ENVIRONMENTS_KIND} {namespace}/{name}")
 
     async def _config_map(self, meta: Body) -> None:
         namespace, name = _where(meta)

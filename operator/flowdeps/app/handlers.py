@@ -1,4 +1,4 @@
-"""Watch sets and our ConfigMaps by kopf, and hand each event to the service.
+"""Watch sets, our ConfigMaps and RunEnvironments by kopf, and hand each event to the service.
 
 There are only `on.event` handlers, which write nothing to the objects; the queue decides what is
 done when. They have a registry of their own, so that nothing else that is registered with kopf runs
@@ -15,8 +15,16 @@ from typing import Any, cast
 
 import kopf
 
-from flowdeps.api.names import GROUP, MANAGED_BY, MANAGED_BY_LABEL, PLURAL, VERSION
+from flowdeps.api.names import (
+    ENVIRONMENTS_PLURAL,
+    GROUP,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    PLURAL,
+    VERSION,
+)
 from flowdeps.app.service import Service
+from flowdeps.reconcile.runs_namespace.capability import looks
 from flowdeps.state.store import SELECTOR
 
 log = logging.getLogger(__name__)
@@ -110,4 +118,9 @@ def _registry(service: Service) -> kopf.OperatorRegistry:
     async def on_config_map(type: str | None, event: kopf.RawEvent, **_: Any) -> None:  # noqa: A002
         service.config_map_event(type, event["object"])
 
+    async def on_environments(type: str | None, event: kopf.RawEvent, **_: Any) -> None:  # noqa: A002
+        service.environments_event(type, event["object"])
+
+    if looks(service.context.config):  # else the resource may not be there, nor a right to it
+        kopf.on.event(GROUP, VERSION, ENVIRONMENTS_PLURAL, registry=registry)(on_environments)
     return registry

@@ -19,7 +19,7 @@ from typing import Self
 from flowdeps.api.config import Config
 from flowdeps.app.assembly import make_context, timed
 from flowdeps.app.health import Health
-from flowdeps.app.listing import each_lock
+from flowdeps.app.listing import each_environments, each_lock
 from flowdeps.clients.fence import Fence
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
@@ -28,7 +28,7 @@ from flowdeps.clients.prefect.errors import PoolsError
 from flowdeps.reconcile.context import Context, Key
 from flowdeps.reconcile.dependency_set.reconciler import SetReconciler
 from flowdeps.reconcile.runs_namespace.capability import looks
-from flowdeps.reconcile.runs_namespace.lines import is_environments
+from flowdeps.reconcile.runs_namespace.lines import is_earlier, is_written_by
 from flowdeps.reconcile.runs_namespace.reconciler import RunsReconciler
 from flowdeps.reconcile.work_pool.reconciler import PoolReconciler
 from flowdeps.resolver.resolve import Resolver
@@ -118,7 +118,7 @@ class Service:
             yield cls(context)
 
     async def run(self, watch: Callable[["Service"], Awaitable[None]]) -> None:
-        """Run until `watch` ends, which feeds `set_event` and `config_map_event`."""
+        """Run until `watch` ends, which feeds it events."""
         await self._first_list()
         loops: list[Callable[[], Awaitable[None]]] = [self._resync, self._poll, self._hints]
         if advisories := self.context.advisories:
@@ -168,8 +168,7 @@ class Service:
         """One of our ConfigMaps was seen, changed or deleted."""
         self.health.last_event = self.context.queue.time()
         store, meta = self.context.store, body["metadata"]
-        if is_environments(body):
-            self._runs.see(body, gone=kind == "DELETED")
+        if is_earlier(body):
             return
         known = store.config_maps.get((meta["namespace"], meta["name"]))
         if kind == "DELETED":
@@ -180,6 +179,11 @@ class Service:
         elif view := store.put_config_map(body):
             for one in filter(None, (known, view)):
                 self.context.queue.add(one.holder)
+
+    def environments_event(self, kind: str | None, body: Body) -> None:
+        """RunEnvironments were seen, changed or deleted."""
+        self.health.last_event = self.context.queue.time()
+        self._runs.see(body, gone=kind == "DELETED")
 
     # Loops
 
@@ -212,12 +216,14 @@ class Service:
         context.store.begin_list()
         locks = each_lock(context.cluster, context.config, elsewhere=self._elsewhere)
         config_maps: list[ConfigMapView] = []
-        environments: list[Body] = []
+        earlier: list[Body] = []
         async for body in locks:
-            if is_environments(body):
-                environments.append({"metadata": body["metadata"]})
-            else:
+            if not is_earlier(body):
                 config_maps.append(view_config_map(body))
+            elif is_written_by(context.config.owner, body):
+                earlier.append({"metadata": body["metadata"]})
+        told = each_environments(context.cluster, context.config, elsewhere=self._elsewhere)
+        environments = [{"metadata": body["metadata"]} async for body in told]
         sets: list[Body] = []
         changed: set[SetKey] = set()
         try:
@@ -236,6 +242,7 @@ class Service:
             raise
         changed |= context.store.replace(sets=sets, config_maps=config_maps)
         self._runs.see_all(environments)
+        await self._runs.retire(earlier)
         for key in sorted(changed):
             self._requeue_competitors(known.get(key), context.store.sets.get(key))
         self._requeue_next(*map(known.get, changed))

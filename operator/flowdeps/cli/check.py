@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from flowdeps.api.config import Config
+from flowdeps.api.names import PLURAL
 from flowdeps.cli.settings import add_config, read_config
 from flowdeps.cli.terminal import say, say_aside
 from flowdeps.delivery.kinds import for_type
@@ -78,8 +79,8 @@ async def _findings(config: Config, notes: list[str]) -> AsyncIterator[tuple[str
     sets: list[Body] = []
     try:
         async with Cluster.connect() as cluster:
-            install = "install crds/flowdependencysets.yaml, or the chart with crds.enabled"
-            is_served = await cluster.serves_sets()
+            install = "install what is in crds/, or the chart with crds.enabled"
+            is_served = await cluster.serves(PLURAL)
             yield "the cluster serves FlowDependencySets", None if is_served else install
             rights = needed(config)
             missing = await _missing(cluster, rights)

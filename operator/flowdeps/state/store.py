@@ -40,7 +40,8 @@ from flowdeps.state.kept import essentials, known_manifest
 from flowdeps.state.ranks import Ranks
 
 SELECTOR = f"{OURS},{PURPOSE_LABEL} notin (probe, verify, build, mount, image)"
-"""Selects the ConfigMaps of sets, and those that tell which runs get environments."""
+"""Selects the ConfigMaps of sets, and those by which earlier versions told runs of
+environments."""
 
 LOCK_FILE = "requirements.txt"
 MANIFEST_FILE = "lock.json"

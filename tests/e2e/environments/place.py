@@ -5,7 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flowdeps.api.names import ENVIRONMENTS, INSTALL_CONTAINER, SITE_VOLUME
+from flowdeps.api.names import (
+    API_VERSION,
+    ENVIRONMENTS,
+    ENVIRONMENTS_PLURAL,
+    INSTALL_CONTAINER,
+    SITE_VOLUME,
+)
+from flowdeps.reconcile.runs_namespace.lines import Told, told_by
 from tests.cluster import images
 from tests.cluster.prefect_api import FlowRun
 from tests.cluster.registry import Registry
@@ -60,11 +67,11 @@ class Place:
         """The set as it is."""
         return sets.get_set(self.site.node, name, namespace=TEAM)
 
-    def lines(self) -> Mapping[str, str]:
+    def lines(self) -> Mapping[str, Told]:
         """What the policy goes by in the namespace of runs."""
-        path = f"/api/v1/namespaces/{JOBS}/configmaps/{ENVIRONMENTS}"
-        found: Mapping[str, str] = (sets.read(self.site.node, path) or {}).get("data", {})
-        return found
+        path = f"/apis/{API_VERSION}/namespaces/{JOBS}/{ENVIRONMENTS_PLURAL}/{ENVIRONMENTS}"
+        found = sets.read(self.site.node, path)
+        return told_by(found) if found else {}
 
     def start(
         self, choice: str, *packages: str, image: str = images.FLOW_UV, extras: str | None = None
@@ -88,10 +95,14 @@ class Place:
         return found
 
 
+def installs(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod has the install container."""
+    return INSTALL_CONTAINER in {one["name"] for one in pod["spec"].get("initContainers", [])}
+
+
 def mounts(pod: Mapping[str, Any]) -> str | None:
     """The reference that a pod mounts in place of an installation; None where it installs."""
     spec = pod["spec"]
-    installs = {one["name"] for one in spec.get("initContainers", [])} & {INSTALL_CONTAINER}
     [volume] = [one for one in spec["volumes"] if one["name"] == SITE_VOLUME]
-    assert bool(installs) == ("emptyDir" in volume), "neither installs nor mounts"
-    return None if installs else str(volume["image"]["reference"])
+    assert installs(pod) == ("emptyDir" in volume), "neither installs nor mounts"
+    return None if installs(pod) else str(volume["image"]["reference"])

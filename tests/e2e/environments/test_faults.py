@@ -42,7 +42,8 @@ def test_an_environment_that_cannot_be_pulled_is_taken_out(place: Place) -> None
         what="the failed pull to be told",
         seconds=60,
     )
-    assert not any(environment["reference"] in line for line in place.lines().values())
+    references = {line["reference"] for line in place.lines().values()}
+    assert environment["reference"] not in references
     run = place.start("lost", "beta")
     assert place.site.seen(run)["packages"]["beta"]["version"] == "1.0"
     assert mounts(place.pod(run)) is None

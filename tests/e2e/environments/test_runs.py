@@ -7,7 +7,7 @@ import pytest
 
 from tests.cluster import images
 from tests.cluster.prefect_api import FlowRun
-from tests.e2e.environments.place import Place, mounts
+from tests.e2e.environments.place import Place, installs, mounts
 from tests.e2e.install.site import SITE, TEAM
 
 pytestmark = pytest.mark.node
@@ -56,12 +56,12 @@ def test_a_run_mounts_the_environment(
     assert seen["lock"] == place.status("ready")["lock"]["digest"]
 
 
-def test_a_run_that_chooses_nothing_is_left_alone(
+def test_a_run_that_chooses_nothing_starts_at_once(
     place: Place, runs: Mapping[str, FlowRun]
 ) -> None:
-    """It sees its image."""
+    """Nothing of ours runs before it, and it sees its image."""
     seen = place.site.seen(runs["none"])
-    assert mounts(place.pod(runs["none"])) is None
+    assert not installs(place.pod(runs["none"]))
     assert seen["packages"]["alpha"]["version"] is None
 
 

@@ -1,5 +1,4 @@
-"""What runs get once the policy is gone. It comes last: an API server that has once let go of the
-parameters of all policies does not follow them any more (docs/limits.md)."""
+"""What runs get once the policy is gone. It comes last, for it does not come back."""
 
 import pytest
 

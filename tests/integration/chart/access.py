@@ -4,7 +4,7 @@ from tests.cluster.controlplane import ControlPlane
 from tests.support.sets import connect
 
 _GROUPS = {
-    "flowdependencysets": "flowdeps.dev",
+    **dict.fromkeys(("flowdependencysets", "runenvironments"), "flowdeps.dev"),
     "deployments": "apps",
     **dict.fromkeys(
         ("clusterroles", "clusterrolebindings", "roles", "rolebindings"),

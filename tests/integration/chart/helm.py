@@ -69,7 +69,8 @@ class Helm:
         key = json.dumps([values, release, namespace])
         if key not in self._made:
             text = self("template", release, CHART, "--namespace", namespace, values=values)
-            self._made[key] = [one for one in yaml.safe_load_all(text) if one]
+            # libyaml takes an eighth of the time, for hundreds of releases.
+            self._made[key] = [one for one in yaml.load_all(text, yaml.CSafeLoader) if one]
         return copy.deepcopy(self._made[key])
 
 

@@ -13,7 +13,8 @@ import pytest
 from flowdeps.api.environmentconfig import EnvironmentsConfig
 from flowdeps.api.names import (
     API_VERSION,
-    ENVIRONMENTS,
+    ENVIRONMENTS_KIND,
+    ENVIRONMENTS_PLURAL,
     KIND,
     PLURAL,
     PULL_VOLUME,
@@ -21,6 +22,7 @@ from flowdeps.api.names import (
     set_labels,
 )
 from flowdeps.api.trialconfig import PodsConfig
+from flowdeps.reconcile.runs_namespace.lines import environments
 from flowdeps.trials.images import labels
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.chart.helm import CLUSTER_WIDE, Helm, needed, rights
@@ -121,7 +123,9 @@ class Account:
 
 def _path(body: Body) -> str:
     group = body["apiVersion"]
-    kinds = {KIND: PLURAL}.get(body["kind"], f"{body['kind'].lower()}s")
+    kinds = {KIND: PLURAL, ENVIRONMENTS_KIND: ENVIRONMENTS_PLURAL}.get(
+        body["kind"], f"{body['kind'].lower()}s"
+    )
     return f"/{'apis' if '/' in group else 'api'}/{group}/namespaces/{_NAMESPACE}/{kinds}"
 
 
@@ -515,12 +519,14 @@ def test_the_credentials_of_the_registry_are_for_the_packing_program(
 
 
 def test_the_parameters_of_runs_are_written(account: Account) -> None:
-    """The ConfigMap by which runs get environments is one of ours."""
-    body = _config_map(ENVIRONMENTS, labels=_OURS)
+    """The RunEnvironments by which runs get environments are ours, and no others."""
+    body = environments(_NAMESPACE, {}, owner="flowdeps/flowdeps")
+    line = {"image": "a", "reference": f"a/b@sha256:{'1' * 64}", "lock": f"sha256:{'2' * 64}"}
     assert account.create(body, dry=False) == ""
-    assert account.patch(body, {"data": {"key": "2"}}) == ""
+    assert account.patch(body, {"spec": {"environments": {"key": line}}}) == ""
     assert account.delete(body) == ""
-    assert _NOT_OURS in account.create(_config_map(ENVIRONMENTS, labels={}))
+    meta = {**body["metadata"], "labels": {}}
+    assert _NOT_OURS in account.create({**body, "metadata": meta})
 
 
 def test_nothing_that_runs_is_entered_or_changed(account: Account) -> None:

@@ -7,6 +7,7 @@ concerns.
 
 import copy
 import re
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,14 +15,15 @@ import pytest
 
 from flowdeps.api import names
 from flowdeps.delivery.kinds.kubernetes.merge import merge
-from flowdeps.delivery.methods.install import ENV_LOCK, Install
+from flowdeps.delivery.methods.install import ENV_LOCK, ENV_SET, IMAGE_PATH, PYTHON_PATH, Install
 from flowdeps.delivery.methods.method import ENV_BEYOND, HOME
+from flowdeps.reconcile.runs_namespace.lines import Told, environments
 from flowdeps.trials.images import labels
-from scripts.chart import CHART
+from scripts.chart import CHART, ROOT
 from tests.cluster import prefect_env
-from tests.cluster.controlplane import ControlPlane
+from tests.cluster.controlplane import ControlPlane, KubectlError
 from tests.integration.chart.helm import Helm, HelmError, config_of, needed, of_kind, one_of
-from tests.support.sets import apply, config_map, connect, wait
+from tests.support.sets import apply, config_map, connect, read, wait
 from tests.support.worker import Worker, running
 from tests.unit.delivery.samples import fragment, pod_of, pool
 from tests.unit.delivery.test_pods import verify
@@ -51,12 +53,25 @@ def _policies(helm: Helm) -> list[dict[str, Any]]:
     return [one for one in objects if one["kind"].startswith("Mutating")]
 
 
-def _parameters(namespace: str, **data: str) -> dict[str, Any]:
-    return {**config_map(names.ENVIRONMENTS, namespace=namespace), "data": data}
+def _parameters(namespace: str, **told: Told) -> dict[str, Any]:
+    return environments(namespace, told, owner="flowdeps/flowdeps")
 
 
-def _line(image: str = _IMAGE, reference: str = _REFERENCE, lock: str = _LOCK) -> str:
-    return f"{image} {reference} {lock}"
+def _line(image: str = _IMAGE, reference: str = _REFERENCE, lock: str = _LOCK) -> Told:
+    return {"image": image, "reference": reference, "lock": lock}
+
+
+def _serve(plane: ControlPlane) -> None:
+    """Install the resource, and wait until it is served."""
+    plane.kubectl("apply", "-f", str(ROOT / "crds" / "runenvironments.yaml"))
+    _wait_served(plane)
+
+
+def _wait_served(plane: ControlPlane) -> None:
+    path = f"/apis/{names.API_VERSION}/{names.ENVIRONMENTS_PLURAL}"
+    wait(lambda: read(plane, path) is not None, what="the resource to be served")
+    known = ("api-resources", "--api-group", names.GROUP, "-o", "name")
+    wait(lambda: names.ENVIRONMENTS_PLURAL in plane.kubectl(*known), what="kubectl to know of them")
 
 
 class Server:
@@ -90,13 +105,13 @@ class Server:
         expected["metadata"].setdefault("labels", {})[names.SET_LABEL] = label
         return made == expected
 
-    def give(self, **data: str) -> None:
+    def give(self, **told: Told) -> None:
         """Write the parameters of the namespace of runs, and wait until they count.
 
         The probe is another key: what the test asks for is asked once.
         """
-        given = f"{_REPOSITORY}/probe@sha256:{abs(hash(str(data))):064x}"
-        apply(self.cluster, _parameters(_RUNS, **data, **{_KEYS["none"]: _line(reference=given)}))
+        given = f"{_REPOSITORY}/probe@sha256:{abs(hash(str(told))):064x}"
+        apply(self.cluster, _parameters(_RUNS, **told, **{_KEYS["none"]: _line(reference=given)}))
         probe = _with_choice(self.run, "none")
         wait(
             lambda: given == _reference(self.made(probe)),
@@ -171,6 +186,7 @@ def server(control_plane: ControlPlane, helm: Helm, run: Pod) -> Iterator[Server
         control_plane.kubectl("create", "namespace", namespace)
     label = "pod-security.kubernetes.io/enforce=restricted"
     control_plane.kubectl("label", "namespace", _RESTRICTED, label)
+    _serve(control_plane)
     apply(control_plane, *_policies(helm))
     one = Server(control_plane)
     one.run = run
@@ -179,7 +195,7 @@ def server(control_plane: ControlPlane, helm: Helm, run: Pod) -> Iterator[Server
     metrics = one.metrics()
     apply(control_plane, _parameters(_RUNS))
     kinds = "mutatingadmissionpolicybinding,mutatingadmissionpolicy"
-    control_plane.kubectl("delete", kinds, "flowdeps-environments")
+    control_plane.kubectl("delete", kinds, "flowdeps-environments", "flowdeps-none")
     assert 'error_type="no_error"' in metrics
     assert not re.search(r'error_type="(?!no_error")', metrics), metrics
 
@@ -202,13 +218,16 @@ def _entry(container: dict[str, Any], name: str) -> dict[str, Any]:
 
 def test_the_policy_has_the_names_of_the_code(helm: Helm) -> None:
     """Each name of ours that the policy spells is the one that the code gives."""
-    policy, binding = _policies(helm)
-    text = str(policy["spec"])
+    policy, none, binding, _ = _policies(helm)
+    text = str([one["spec"] for one in (policy, none)])
     spelt = set(re.findall(r'"(flowdeps-[a-z-]+|FLOWDEPS_[A-Z]+)"', text))
     assert spelt == {
         *(names.INSTALL_CONTAINER, names.SITE_VOLUME, names.LOCK_VOLUME),
-        *(ENV_LOCK, ENV_BEYOND, "FLOWDEPS_EXTRAS"),
+        *(ENV_LOCK, ENV_BEYOND, ENV_SET, "FLOWDEPS_EXTRAS"),
     }
+    assert f'"{":".join(PYTHON_PATH)}"' in text
+    assert tuple(f"{HOME}/image/{one}" for one in (0, 1, 2, 3)) == IMAGE_PATH
+    assert f'[0, 1, 2, 3].map(one, ":{HOME}/image/" + string(one))' in text
     env = {one["name"] for one in Install().pieces(_CHOICE).init_containers[0]["env"]}
     assert "FLOWDEPS_EXTRAS" in env
     assert f'startsWith("{names.PIECE_PREFIX}")' in text
@@ -224,6 +243,8 @@ def test_the_policy_has_the_names_of_the_code(helm: Helm) -> None:
     ]
     assert binding["spec"]["paramRef"]["name"] == names.ENVIRONMENTS
     assert policy["spec"]["failurePolicy"] == "Ignore"
+    kind = {"apiVersion": names.API_VERSION, "kind": names.ENVIRONMENTS_KIND}
+    assert policy["spec"]["paramKind"] == kind
 
 
 def test_a_run_gets_its_environment(server: Server, run: Pod) -> None:
@@ -262,50 +283,79 @@ def test_without_parameters_in_its_namespace_a_run_installs(server: Server, run:
     assert server.is_alone(run, namespace=_BARE)
 
 
-@pytest.mark.parametrize("place", range(3))
-def test_of_several_lines_that_of_the_image_counts(place: int, server: Server, run: Pod) -> None:
-    """Wherever it is among those of other images; an image whose name begins alike is another."""
-    others = [_line(image=one, reference=_OTHERS) for one in (f"{_IMAGE}0", _OTHER)]
-    others.insert(place, _line())
-    server.give(**{_KEYS["ml"]: "\n".join(["", *others, ""])})
-    assert server.is_like(run, upgraded(run))
+@pytest.mark.parametrize("image", [f"{_IMAGE}0", _IMAGE[:-1], _IMAGE.upper(), ""])
+def test_a_line_is_for_one_image(image: str, server: Server, run: Pod) -> None:
+    """One whose name begins alike is another."""
+    server.give(**{_KEYS["ml"]: _line(image=image)})
+    assert server.is_alone(run)
 
 
-def _malformed() -> Iterator[str]:
-    digest = "4" * 64
+_DIGEST = "4" * 64
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        f"{_REPOSITORY}/team/a@sha256:{_DIGEST}",
+        f"{_REPOSITORY}/team-a:1@sha256:{_DIGEST}",
+        f"{_REPOSITORY}/@sha256:{_DIGEST}",
+        f"{_REPOSITORY}@sha256:{_DIGEST}",
+        f"{_REPOSITORY}-evil/team-a@sha256:{_DIGEST}",
+        f"evil.example.com/envs/team-a@sha256:{_DIGEST}",
+        f"registry-example.com:5000/envs/team-a@sha256:{_DIGEST}",
+        f"x{_REPOSITORY}/team-a@sha256:{_DIGEST}",
+    ],
+)
+def test_an_environment_from_elsewhere_counts_for_nothing(
+    reference: str, server: Server, run: Pod
+) -> None:
+    """A reference is one of the configured repository, whoever writes it."""
+    server.give(**{_KEYS["ml"]: _line(reference=reference)})
+    assert server.is_alone(run)
+
+
+def _malformed() -> Iterator[Told]:
     references = [
         "",
         f"{_REPOSITORY}/team-a",
         f"{_REPOSITORY}/team-a:1",
-        f"{_REPOSITORY}/team-a@sha256:{digest[1:]}",
-        f"{_REPOSITORY}/team-a@sha256:{digest}4",
-        f"{_REPOSITORY}/team-a@sha256:{digest.replace('4', 'A')}",
-        f"{_REPOSITORY}/team-a@sha512:{digest}",
-        f"{_REPOSITORY}/team-a:1@sha256:{digest}",
-        f"{_REPOSITORY}/team/a@sha256:{digest}",
-        f"{_REPOSITORY}/@sha256:{digest}",
-        f"{_REPOSITORY}@sha256:{digest}",
-        f"{_REPOSITORY}-evil/team-a@sha256:{digest}",
-        f"evil.example.com/envs/team-a@sha256:{digest}",
-        f"registry-example.com:5000/envs/team-a@sha256:{digest}",
-        f"x{_REPOSITORY}/team-a@sha256:{digest}",
+        f"{_REPOSITORY}/team-a@sha256:{_DIGEST[1:]}",
+        f"{_REPOSITORY}/team-a@sha256:{_DIGEST}4",
+        f"{_REPOSITORY}/team-a@sha256:{_DIGEST.replace('4', 'A')}",
+        f"{_REPOSITORY}/team-a@sha512:{_DIGEST}",
+        f"{_REPOSITORY}/team-a @sha256:{_DIGEST}",
     ]
     yield from (_line(reference=one) for one in references)
     yield from (_line(lock=one) for one in ("", "1" * 64, _LOCK[:-1], f"{_LOCK}1", f"{_LOCK}\r"))
-    yield from (f"{_line()} ", f" {_line()}", f"{_line()} more", _line().replace(" ", "\t"))
-    yield from (_line().replace(" ", "  "), _line(image=""), _line(image=f"#{_IMAGE}"), "", "\n")
-    yield from (f"{_IMAGE} {_REFERENCE}", f"{_IMAGE} {_LOCK} {_REFERENCE}", f"{_REFERENCE} {_LOCK}")
+    yield {"reference": _REFERENCE, "lock": _LOCK}
+    yield _line(image="i" * 1025)
 
 
 @pytest.mark.parametrize("line", list(_malformed()))
-def test_a_line_that_is_none_counts_for_nothing(line: str, server: Server, run: Pod) -> None:
-    """Each part has one form, and a reference is one of the configured repository: anything else
-    would be refused by the API server, or be mounted by its tag or from anywhere. One that is right
-    after it counts."""
-    server.give(**{_KEYS["ml"]: line})
-    assert server.is_alone(run)
-    server.give(**{_KEYS["ml"]: f"{line}\n{_line()}"})
+def test_a_line_that_is_none_is_refused(line: Told, server: Server) -> None:
+    """Each part has one form: a pod would be refused with any other, or mount it by its tag."""
+    with pytest.raises(KubectlError, match="is invalid"):
+        apply(server.cluster, _parameters(_RUNS, **{_KEYS["ml"]: line}))
+    apply(server.cluster, _parameters(_RUNS, **{_KEYS["ml"]: _line()}))
+
+
+def test_a_namespace_has_one_object_that_tells_its_runs(server: Server) -> None:
+    """No other name can be given to one, so none is missed."""
+    body = _parameters(_RUNS, **{_KEYS["ml"]: _line()})
+    body["metadata"]["name"] = "flowdeps-others"
+    with pytest.raises(KubectlError, match="a namespace has one"):
+        apply(server.cluster, body)
+
+
+def test_a_config_map_tells_the_policy_nothing(server: Server, run: Pod) -> None:
+    """Neither by the name that earlier versions used, nor by that of the RunEnvironments."""
+    for name in (names.EARLIER_ENVIRONMENTS, names.ENVIRONMENTS):
+        body = config_map(name, namespace=_BARE)
+        body["data"] = {_KEYS["ml"]: " ".join(_line().values())}
+        apply(server.cluster, body)
+    server.give(**{_KEYS["ml"]: _line()})
     assert server.is_like(run, upgraded(run))
+    assert server.is_alone(run, namespace=_BARE)
 
 
 def test_a_key_without_a_line_counts_for_nothing(server: Server, run: Pod) -> None:
@@ -483,8 +533,8 @@ def test_what_others_have_in_a_pod_stays(what: str, server: Server, run: Pod) ->
 
 
 def test_what_a_run_chooses_is_seen(server: Server, worker: Worker) -> None:
-    """By the worker's own rendering: a run with extras, with none, or with a long list installs,
-    and one with lists that fit does not."""
+    """By the worker's own rendering: a run with extras or with a long list installs, and one with
+    lists that fit does not."""
     server.give(**{_KEYS["ml"]: _line()})
     template = pool()
     pod_of(template)["volumes"] = "{{ volumes }}"
@@ -500,9 +550,77 @@ def test_what_a_run_chooses_is_seen(server: Server, worker: Worker) -> None:
         pod = _run(worker, template, **variables)
         assert server.is_alone(pod) == alone, variables
         assert server.is_like(pod, upgraded(pod)) != alone, variables
-    nothing = _run(worker, template, dependency_set="none")
+
+
+def _chooses_nothing(worker: Worker, path: str | None = None, **variables: Any) -> Pod:
+    """A run that chooses nothing, of a template that sets PYTHONPATH or not."""
+    template = pool()
+    if path is not None:
+        pod_of(template)["containers"][0]["env"] = [{"name": "PYTHONPATH", "value": path}]
+    return _run(worker, template, dependency_set="none", **variables)
+
+
+@pytest.mark.parametrize("path", [None, "/app", "/app::lib:", "$(HOME)/lib", "/opt/flows"])
+def test_a_run_that_chooses_nothing_is_as_if_we_were_not_there(
+    path: str | None, server: Server, worker: Worker
+) -> None:
+    """No container of ours starts before it, and PYTHONPATH is to the letter what the template
+    says, or else envFrom or the image: also in a namespace without parameters."""
+    run = _chooses_nothing(worker, path)
+    _env_from_of_flow(run)
+    assert _install(run)
+    expected = copy.deepcopy(run)
+    expected["spec"]["initContainers"] = []
+    env = [one for one in _flow(run)["env"] if one["name"] != "PYTHONPATH"]
+    own = [] if path is None else [{"name": "PYTHONPATH", "value": path}]
+    at = next(at for at, one in enumerate(_flow(run)["env"]) if one["name"] == "PYTHONPATH")
+    _flow(expected)["env"] = [*env[:at], *own, *env[at:]]
     apply(server.cluster, _parameters(_RUNS, **{_KEYS["ml"]: _line()}))
-    wait(lambda: server.is_alone(nothing), what="the line for none to go")
+    probe = _with_choice(server.run, "none")
+    wait(lambda: _reference(server.made(probe)) is None, what="the probe's line to go")
+    for namespace in (_RUNS, _BARE):
+        assert server.is_like(run, expected, namespace=namespace)
+
+
+def _env_from_of_flow(pod: Pod) -> None:
+    _flow(pod)["envFrom"] = [{"configMapRef": {"name": "more"}}]
+
+
+def _other_path(path: str) -> Change:
+    return _flow_env({"name": "PYTHONPATH", "value": path}, without="PYTHONPATH")
+
+
+_INSTALLS_ANYWAY: dict[str, Change] = {
+    "extras": _set("FLOWDEPS_EXTRAS", value=" httpx"),
+    "extras by reference": _set("FLOWDEPS_EXTRAS", **_FIELD),
+    "extras unsaid": _set("FLOWDEPS_EXTRAS"),
+    "a list that does not fit": _set(ENV_BEYOND, value="m [1, 2]"),
+    "another set": _set(ENV_SET, value="ml"),
+    "an empty choice": _set(ENV_SET, value=""),
+    "a set by reference": _set(ENV_SET, **_FIELD),
+    "another label": lambda pod: pod["metadata"]["labels"].update({names.SET_LABEL: "ml"}),
+    "a trial": lambda pod: pod["metadata"]["labels"].update({names.PURPOSE_LABEL: "verify"}),
+    "a reader after": _mounting("initContainers", 1, readOnly=True),
+    "a sidecar that reads": _mounting("containers", 1, readOnly=True),
+    "two paths": _flow_env({"name": "PYTHONPATH", "value": f"{HOME}/boot:$(PYTHONPATH)"}),
+    "a path by reference": _flow_env({"name": "PYTHONPATH", **_FIELD}, without="PYTHONPATH"),
+    "no path": _flow_env(without="PYTHONPATH"),
+    "a path before ours": _other_path(f"/app:{':'.join(PYTHON_PATH)}"),
+    "a path of ours behind": _other_path(f"{':'.join(PYTHON_PATH)}:/app:{HOME}/site"),
+    "a path that begins alike": _other_path(f"{':'.join(PYTHON_PATH)}-packages:/app"),
+    "a volume that is kept": _volume(names.SITE_VOLUME, hostPath={"path": "/opt"}),
+}
+
+
+@pytest.mark.parametrize("what", _INSTALLS_ANYWAY)
+def test_what_the_install_container_would_do_is_done(
+    what: str, server: Server, worker: Worker
+) -> None:
+    """Extras, a line about what is wrong, or anything that somebody may look at."""
+    run = _chooses_nothing(worker)
+    assert not server.is_alone(run, namespace=_BARE)  # but for the change
+    _INSTALLS_ANYWAY[what](run)
+    assert server.is_alone(run, namespace=_BARE)
 
 
 def test_pods_of_trials_and_of_others_are_left_alone(server: Server, run: Pod) -> None:
@@ -521,6 +639,24 @@ def test_pods_of_trials_and_of_others_are_left_alone(server: Server, run: Pod) -
     plain = copy.deepcopy(run)
     del plain["metadata"]["labels"][names.SET_LABEL]
     assert _reference(server.made(plain)) is None
+
+
+def test_a_policy_that_was_made_anew_follows_what_runs_are_told(
+    server: Server, run: Pod, helm: Helm
+) -> None:
+    """API servers stop following parameters of a kind of their own once no binding uses it."""
+    server.give(**{_KEYS["ml"]: _line()})
+    assert server.is_like(run, upgraded(run))
+    kinds = "mutatingadmissionpolicybinding,mutatingadmissionpolicy"
+    server.cluster.kubectl("delete", kinds, "flowdeps-environments")
+    wait(lambda: _reference(server.made(run)) is None, what="the policy to go")
+    time.sleep(2)  # in which the server ends what has followed the parameters
+    newer = f"{_REPOSITORY}/team-a@sha256:{'5' * 64}"
+    apply(server.cluster, _parameters(_RUNS, **{_KEYS["ml"]: _line(reference=newer)}))
+    apply(server.cluster, *_policies(helm))
+    wait(lambda: _reference(server.made(run)) == newer, what="the newer environment")
+    server.give(**{_KEYS["ml"]: _line()})
+    assert server.is_like(run, upgraded(run))
 
 
 _SECOND = {
@@ -606,6 +742,7 @@ def test_an_api_server_without_such_policies_leaves_pods_alone(
         assert ("was not created" not in said) == made
         text = helm("get", "manifest", "flowdeps", "-n", "flowdeps", **given)
         assert ("MutatingAdmissionPolicy" in text) == made
+        _wait_served(plane)
         apply(plane, _parameters(_RUNS, **{_KEYS["ml"]: _line()}))
         assert Server(plane).is_alone(run)
         if not made:
@@ -617,7 +754,8 @@ def test_an_uninstall_takes_the_policy(helm: Helm, server: Server) -> None:
     """`helm install` makes policy, binding and the rights that go with them; they are gone with the
     release."""
     plane = server.cluster
-    values = {**_values(admission="Auto"), "fullnameOverride": "env-other"}
+    own = {"fullnameOverride": "env-other", "crds": {"enabled": False}}
+    values = {**_values(admission="Auto"), **own}
     given: dict[str, Any] = {"kubeconfig": plane.kubeconfig}
     plane.kubectl("create", "namespace", "env-other")
     place = ("-n", "env-other")

@@ -41,12 +41,13 @@ def test_lint_finds_nothing(path: Path, helm: Helm) -> None:
 
 
 def test_two_values_are_enough(helm: Helm) -> None:
-    """Prefect's address and an image make the operator, its account, roles and the resource; what
+    """Prefect's address and an image make the operator, its account, roles and the resources; what
     is optional stays away."""
     kinds = sorted(one["kind"] for one in helm.template(needed()))
     assert kinds == [
         *("ClusterRole", "ClusterRole", "ClusterRole", "ClusterRoleBinding", "ConfigMap"),
-        *("CustomResourceDefinition", "Deployment", "Pod", "Pod", "Role", "RoleBinding"),
+        *("CustomResourceDefinition", "CustomResourceDefinition"),
+        *("Deployment", "Pod", "Pod", "Role", "RoleBinding"),
         *("Service", "ServiceAccount"),
         *("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
     ]
@@ -276,20 +277,24 @@ def test_values_that_are_shown_are_accepted(text: str, helm: Helm) -> None:
 # The resource
 
 
-def test_the_resource_is_the_one_in_crds(helm: Helm) -> None:
-    """Rules with braces and all: the chart's CustomResourceDefinition is crds/'s, but for labels
-    and the annotation that keeps it."""
-    found = one_of(helm.template(needed()), "CustomResourceDefinition")
-    metadata = found["metadata"]
-    assert metadata.pop("annotations") == {"helm.sh/resource-policy": "keep"}
-    metadata.pop("labels")
-    assert found == yaml.safe_load((ROOT / "crds" / "flowdependencysets.yaml").read_text())
+def test_the_resources_are_those_in_crds(helm: Helm) -> None:
+    """Rules with braces and all: the chart's CustomResourceDefinitions are those of crds/, but for
+    labels and the annotation that keeps them."""
+    found = of_kind(helm.template(needed()), "CustomResourceDefinition")
+    for one in found:
+        metadata = one["metadata"]
+        assert metadata.pop("annotations") == {"helm.sh/resource-policy": "keep"}
+        metadata.pop("labels")
+    files = sorted((ROOT / "crds").iterdir())
+    assert len(files) == 2
+    assert found == [yaml.safe_load(one.read_text()) for one in files]
 
 
 def test_the_resource_is_kept_or_left_out_when_asked(helm: Helm) -> None:
     """crds.keep takes the annotation away, crds.enabled the whole."""
-    goes = one_of(helm.template(needed(crds={"keep": False})), "CustomResourceDefinition")
-    assert "annotations" not in goes["metadata"]
+    goes = of_kind(helm.template(needed(crds={"keep": False})), "CustomResourceDefinition")
+    assert goes
+    assert all("annotations" not in one["metadata"] for one in goes)
     none = helm.template(needed(crds={"enabled": False}))
     assert not of_kind(none, "CustomResourceDefinition")
 
@@ -320,7 +325,8 @@ def test_with_watched_namespaces_nothing_of_the_cluster_is_granted(helm: Helm) -
     _, documented, *_ = _documented()
     clusters = (["customresourcedefinitions"], ["namespaces"])
     sets = [rule for rule in documented["rules"] if rule["resources"] not in clusters]
-    jobs = [rule for rule in sets if rule["resources"] in (["configmaps"], ["secrets"])]
+    copies = (["configmaps"], ["secrets"], ["runenvironments"])
+    jobs = [rule for rule in sets if rule["resources"] in copies]
     jobs.append({"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]})
     roles = [one for one in of_kind(objects, "Role") if one["metadata"]["name"] == "flowdeps"]
     granted = {one["metadata"]["namespace"]: one["rules"] for one in roles}
@@ -365,6 +371,20 @@ def test_what_environments_need_is_documented(watched: list[str], helm: Helm) ->
         [binding] = [one for one in bindings if one["metadata"]["name"] == _GIVES]
         assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == ("ClusterRole", _GIVES)
         assert [one["name"] for one in binding["subjects"]] == ["flowdeps"]
+
+
+def test_nobody_but_the_operator_tells_runs_of_environments(helm: Helm) -> None:
+    """People may read RunEnvironments, by Kubernetes' own roles; only roles that are bound to the
+    operator or the cleanup write them."""
+    objects = helm.template(needed(cleanup={"onUninstall": True}))
+    writers, readers = set(), set()
+    for (_, name), rules in _rules(objects).items():
+        for rule in rules:
+            if "runenvironments" in rule["resources"]:
+                reads = {"get", "list", "watch"} >= {*rule["verbs"]}
+                (readers if reads else writers).add(name)
+    assert writers == {"flowdeps", "flowdeps-cleanup"}
+    assert readers == {"flowdeps-sets-view"}
 
 
 def _rules(objects: Any) -> dict[tuple[str, str], list[dict[str, Any]]]:

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.cluster
 
 _RELEASE, _SETS, _JOBS = "flowdeps", "chart-sets", "chart-jobs"
 _POOLS = {"workPools": [{"name": "chart-*", "namespaces": [_SETS], "jobNamespaces": [_JOBS]}]}
+_THE_PODS = {"prefect", "httpPort"}
 _MODES: dict[str, dict[str, Any]] = {
     "cluster": {"config": _POOLS, "admissionPolicy": {"enabled": False}},
     "namespaces": {"config": {"watchNamespaces": [_SETS], **_POOLS}},
@@ -26,14 +27,14 @@ _MODES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(params=_MODES)
+@pytest.fixture(scope="module", params=_MODES)
 def mode(request: pytest.FixtureRequest) -> str:
     """All namespaces, some, or all with the admission policy, which is on by default."""
     name: str = request.param
     return name
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def granted(mode: str, helm: Helm, cluster: ControlPlane) -> Iterator[dict[str, Any]]:
     """The chart's account and roles, applied; the operator's configuration."""
     for name in {_RELEASE, _SETS, _JOBS} - names(cluster, "ns"):
@@ -56,14 +57,14 @@ def test_the_rights_are_enough(
     refused, and nothing is missing."""
     pool = f"chart-{mode}"
     prefect_api.create_pool(pool, image="example.com/flows:1", namespace=_JOBS)
-    for name in ("prefect", "httpPort"):
-        del granted[name]
-    del granted["resolver"]["cacheDirectory"]
+    config = {name: given for name, given in granted.items() if name not in _THE_PODS}
+    config["resolver"] = {**granted["resolver"]}
+    del config["resolver"]["cacheDirectory"]
     account = cluster.kubeconfig_for(service_account="flowdeps", namespace=_RELEASE)
     with (
         Index(username="reader", password="horse") as index,
         Operator(
-            kubeconfig=account, prefect_url=prefect_server.url, config=granted, env={}
+            kubeconfig=account, prefect_url=prefect_server.url, config=config, env={}
         ) as operator,
     ):
         index.add("alpha", "1.0")

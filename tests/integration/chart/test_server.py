@@ -10,7 +10,7 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 
 from flowdeps.api.config import Config, parse_config
-from scripts.chart import CHART
+from scripts.chart import CHART, ROOT
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.chart.drawn import drawn_values
 from tests.integration.chart.helm import (
@@ -24,6 +24,7 @@ from tests.integration.chart.helm import (
     pod_of,
 )
 from tests.integration.chart.server import Refused, Server, monitoring
+from tests.support.night import examples
 from tests.support.sets import apply, names, wait
 from tests.unit.delivery.test_pods import probe, verify
 
@@ -96,6 +97,12 @@ def test_what_is_rendered_is_accepted(path: Path, helm: Helm, server: Server) ->
         server.accept(one)
 
 
+def test_the_documented_roles_are_accepted(server: Server) -> None:
+    """docs/rbac.yaml, which test_render.py holds to grant what the chart does."""
+    for one in yaml.safe_load_all((ROOT / "docs" / "rbac.yaml").read_text()):
+        server.accept(one)
+
+
 def test_a_pod_monitor_is_accepted(helm: Helm, server: Server) -> None:
     """The other way to fetch metrics."""
     objects = helm.template(needed(metrics={"podMonitor": {"enabled": True}}))
@@ -114,7 +121,7 @@ def test_unknown_fields_are_refused(helm: Helm, server: Server) -> None:
 
 @given(values=drawn_values(_SCHEMA))
 @settings(
-    max_examples=150,
+    max_examples=examples(50, share=0.015),
     # Each example takes a second: what is refused is named, and need not be made small.
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],

@@ -87,19 +87,27 @@ class Scene:
         return text + self.cluster.kubectl("get", "lease", "-n", _RELEASE, "-o", "name")
 
 
+@pytest.fixture(scope="module")
+def place(cluster: ControlPlane) -> Iterator[ControlPlane]:
+    """The cluster with the namespaces of all scenes: they take seconds to go."""
+    for name in (_RELEASE, _SETS, _JOBS):
+        cluster.kubectl("create", "namespace", name)
+    yield cluster
+    cluster.kubectl("delete", "namespace", _RELEASE, _SETS, _JOBS, "--timeout=300s")
+
+
 @pytest.fixture(params=_MODES)
 def scene(
     request: pytest.FixtureRequest,
-    cluster: ControlPlane,
+    place: ControlPlane,
     prefect_server: PrefectServer,
     prefect_api: PrefectApi,
     tmp_path: Path,
 ) -> Iterator[Scene]:
     """All that an operator makes is there: copies with credentials in another namespace, facts and
     pods of trials, a fragment; and beside it what is others'."""
+    cluster = place
     mode: str = request.param
-    for name in {_RELEASE, _SETS, _JOBS} - names(cluster, "ns"):
-        cluster.kubectl("create", "namespace", name)
     (tmp_path / "helm").mkdir()
     release = Helm(tmp_path / "helm").template(
         needed(
@@ -153,7 +161,9 @@ def scene(
     cluster.kubectl(
         "delete", "clusterrole,clusterrolebinding", f"{_NAME}-cleanup", "--ignore-not-found"
     )
-    cluster.kubectl("delete", "namespace", _RELEASE, _SETS, _JOBS, "--timeout=300s")
+    for namespace in (_RELEASE, _SETS, _JOBS):
+        kinds = "fds,cm,secret,pod,role,rolebinding"
+        cluster.kubectl("delete", kinds, "--all", "-n", namespace, "--now", "--timeout=300s")
 
 
 def _of_another_operator() -> Body:

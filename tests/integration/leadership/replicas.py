@@ -111,6 +111,11 @@ class Replicas:
         self._made.append(made)
         return made
 
+    @property
+    def any_active(self) -> bool:
+        """Whether one of them does the work."""
+        return any(one.active for one in self._made)
+
     def lease(self) -> Mapping[str, Any]:
         """The Lease's spec."""
         text = self.cluster.kubectl("get", "lease", self.name, "-n", NAMESPACE, "-o", "json")

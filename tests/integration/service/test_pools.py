@@ -2,6 +2,7 @@
 
 import copy
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.cluster.index import Index
 from tests.cluster.prefect import PrefectServer
 from tests.cluster.prefect_api import PrefectApi
 from tests.support.fixtures import StartOperator
+from tests.support.night import NIGHT
 from tests.support.sets import (
     apply,
     condition,
@@ -23,6 +25,15 @@ from tests.support.sets import (
     wait_ready,
     wait_reason,
 )
+
+_RIGHT, _WRONG = "admin:right", "admin:wrong"
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[PrefectServer]:
+    """A server of this module's own, which may go down, and which wants credentials."""
+    with PrefectServer(auth=_RIGHT) as server:
+        yield server
 
 
 @pytest.fixture
@@ -122,9 +133,9 @@ def test_a_pool_that_does_not_trust_a_namespace_is_untouched(
 def test_many_sets_at_once_are_few_patches(
     cluster: ControlPlane, prefect_api: PrefectApi, index: Index, start_operator: StartOperator
 ) -> None:
-    """80 sets applied at once to one pool all become Ready with at most 5 PATCHes to it."""
+    """Sets applied at once to one pool all become Ready with at most 5 PATCHes to it."""
     index.add("alpha", "1.0")
-    count = 80
+    count = 80 if NIGHT else 40
     for number in range(count):
         index.add(f"gamma-{number}", "1.0", requires=["alpha"])
     prefect_api.create_pool("crowd", image="example.com/flows:1")
@@ -223,18 +234,18 @@ def test_a_pool_that_is_made_later_is_found(
 
 
 def test_an_outage_of_prefect_is_told_and_nothing_is_lost(
-    cluster: ControlPlane, index: Index, start_operator: StartOperator
+    cluster: ControlPlane, guarded: PrefectServer, index: Index, start_operator: StartOperator
 ) -> None:
     """While Prefect is away, locks go on being kept and sets name the cause; when it returns, the
     pools are brought in line."""
     index.add("alpha", "1.0")
     index.add("beta", "1.0")
-    with PrefectServer() as server, server.api() as api:
+    with guarded.api() as api:
         api.create_pool("outage", image="example.com/flows:1")
-        start_operator(prefect_url=server.url)
+        start_operator(prefect_url=guarded.url, env={"PREFECT_API_AUTH_STRING": _RIGHT})
         apply(cluster, set_body("through", ["alpha"], pools=["outage"]))
         wait_ready(cluster, "through")
-        server.down()
+        guarded.down()
         apply(
             cluster,
             set_body("through", ["beta"], pools=["outage"]),
@@ -245,7 +256,7 @@ def test_an_outage_of_prefect_is_told_and_nothing_is_lost(
         assert condition(body, "Resolved")["status"] == "True"
         assert "alpha" in _lock(cluster, "flowdeps-during", "default")
         wait(lambda: "beta" in _lock(cluster, "flowdeps-through", "default"), what="the new lock")
-        server.up()
+        guarded.up()
         wait_ready(cluster, "during")
         wait_ready(cluster, "through")
         assert _schema(api, "outage")["else"]["enum"] == ["none", "during", "through"]
@@ -253,19 +264,19 @@ def test_an_outage_of_prefect_is_told_and_nothing_is_lost(
 
 
 def test_a_prefect_that_does_not_answer_in_time_is_told(
-    cluster: ControlPlane, index: Index, start_operator: StartOperator
+    cluster: ControlPlane, guarded: PrefectServer, index: Index, start_operator: StartOperator
 ) -> None:
     """A server that takes connections and never answers holds up nothing but its own pools."""
     index.add("alpha", "1.0")
-    with PrefectServer() as server, server.api() as api:
+    with guarded.api() as api:
         api.create_pool("slow", image="example.com/flows:1")
-        start_operator(prefect_url=server.url)
-        server.process.pause()
+        start_operator(prefect_url=guarded.url, env={"PREFECT_API_AUTH_STRING": _RIGHT})
+        guarded.process.pause()
         apply(cluster, set_body("waits", ["alpha"], pools=["slow"]))
         body = wait_reason(cluster, "waits", "PrefectUnavailable")
         assert condition(body, "Resolved")["status"] == "True"
         assert "alpha" in _lock(cluster, "flowdeps-waits", "default")
-        server.process.resume()
+        guarded.process.resume()
         wait_ready(cluster, "waits")
         cluster.kubectl("delete", "fds", "--all", "--timeout=180s")
 
@@ -291,14 +302,14 @@ def test_a_template_that_others_keep_overwriting_is_left_to_rest(
 
 
 def test_wrong_credentials_for_prefect_are_named(
-    cluster: ControlPlane, index: Index, start_operator: StartOperator
+    cluster: ControlPlane, guarded: PrefectServer, index: Index, start_operator: StartOperator
 ) -> None:
     """A 401 of Prefect's is a condition that names the credentials; the lock is published."""
     index.add("alpha", "1.0")
-    with PrefectServer(auth="admin:right") as server, server.api() as api:
+    with guarded.api() as api:
         api.create_pool("locked", image="example.com/flows:1")
         operator = start_operator(
-            prefect_url=server.url, env={"PREFECT_API_AUTH_STRING": "admin:wrong"}, until="alive"
+            prefect_url=guarded.url, env={"PREFECT_API_AUTH_STRING": _WRONG}, until="alive"
         )
         apply(cluster, set_body("outsider", ["alpha"], pools=["locked"]))
         body = wait_reason(cluster, "outsider", "PrefectUnauthorized")

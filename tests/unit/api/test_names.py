@@ -82,10 +82,10 @@ def test_no_set_can_be_named_like_something_that_a_pool_mounts() -> None:
         assert check_key(name.replace(".", "-")) is None or choice != "ml"
 
 
-def test_no_set_can_be_named_like_what_gives_runs_their_environments() -> None:
-    """Its author would write what an admission policy reads, or keep the operator from it."""
-    choice = names.choice_of(names.ENVIRONMENTS)
-    assert names.mounted_name(choice) == names.ENVIRONMENTS
+def test_no_set_can_be_named_like_what_earlier_versions_told_runs_by() -> None:
+    """Its own ConfigMap would have the name of one that is deleted."""
+    choice = names.choice_of(names.EARLIER_ENVIRONMENTS)
+    assert names.mounted_name(choice) == names.EARLIER_ENVIRONMENTS
     assert check_key(choice) is not None
     assert check_revision(choice) is not None
     pool, _, _ = choice.partition(".")

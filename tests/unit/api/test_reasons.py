@@ -26,7 +26,8 @@ def test_each_kind_has_reasons() -> None:
     assert Reason.SYNCING.kind is ReasonKind.UNDER_WAY
     assert Reason.PENDING.is_making_lock
     assert not Reason.PUBLISHING.is_making_lock
-    assert Reason.CONTENDED.kind is ReasonKind.RETRIED
+    assert Reason.INDEX_UNAVAILABLE.kind is ReasonKind.RETRIED
+    assert Reason.CONTENDED.kind is ReasonKind.MISSING
     assert Reason.CONFLICT.kind is ReasonKind.STALLED
 
 

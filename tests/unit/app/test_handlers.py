@@ -6,6 +6,7 @@ from typing import Any, cast
 import kopf
 import pytest
 
+from flowdeps.api.config import Config
 from flowdeps.app.handlers import watch
 from flowdeps.app.service import Service
 
@@ -20,7 +21,7 @@ async def test_kopf_makes_no_copy_of_a_lock(monkeypatch: pytest.MonkeyPatch) -> 
         told.update(arguments)
 
     monkeypatch.setattr(kopf, "operator", operator)
-    service = SimpleNamespace(context=SimpleNamespace(config=SimpleNamespace(watch_namespaces=())))
+    service = SimpleNamespace(context=SimpleNamespace(config=Config()))
     await watch(cast("Service", service))
     storage = told["settings"].persistence.diffbase_storage
     body = kopf.Body(cast("Any", {"data": {"requirements.txt": "alpha==1.0"}}))

@@ -10,16 +10,19 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import RawTestServer
 
+from flowdeps.api.config import Config
 from flowdeps.app import handlers
 from flowdeps.app.service import Service
 from flowdeps.clients.kubernetes.client import Cluster
+from flowdeps.reconcile.runs_namespace.lines import environments
 from tests.unit.clients.api_server import kubeconfig
+from tests.unit.delivery.test_pods import ENVIRONMENTS
 from tests.unit.state.bodies import set_body
 
 _RESOURCES = {
     "/api/v1": ("configmaps", "namespaces"),
     "/apis/apiextensions.k8s.io/v1": ("customresourcedefinitions",),
-    "/apis/flowdeps.dev/v1alpha1": ("flowdependencysets",),
+    "/apis/flowdeps.dev/v1alpha1": ("flowdependencysets", "runenvironments"),
 }
 
 
@@ -63,7 +66,10 @@ async def test_the_watch_outlives_an_overload(
             return web.json_response(body, status=status)
         if "watch" in request.query:
             await asyncio.Event().wait()
-        items = [set_body("a")] if path.endswith("flowdependencysets") else []
+        told = environments("flows", {}, owner="")
+        told["metadata"] |= {"uid": "1", "resourceVersion": "1"}
+        things = {"flowdependencysets": [set_body("a")], "runenvironments": [told]}
+        items = things.get(path.rpartition("/")[2], [])
         return web.json_response({"items": items, "metadata": {"resourceVersion": "1"}})
 
     settings = kopf.OperatorSettings
@@ -78,19 +84,20 @@ async def test_the_watch_outlives_an_overload(
     async with RawTestServer(respond) as server:
         kubeconfig(tmp_path, monkeypatch, url=str(server.make_url("")))
         async with Cluster.connect() as cluster:
-            config = SimpleNamespace(watch_namespaces=("flows",))
+            config = SimpleNamespace(watch_namespaces=("flows",), environments=ENVIRONMENTS)
             service = SimpleNamespace(
                 context=SimpleNamespace(config=config, cluster=cluster),
                 set_event=lambda _, body: seen.put_nowait(body["metadata"]["name"]),
+                environments_event=lambda _, body: seen.put_nowait(body["metadata"]["name"]),
             )
             watching = asyncio.create_task(handlers.watch(cast("Service", service)))
             try:
-                name = asyncio.create_task(seen.get())
-                await asyncio.wait({watching, name}, return_when=asyncio.FIRST_COMPLETED)
-                assert name.done(), watching
-                assert await name == "a"
+                both = asyncio.gather(seen.get(), seen.get())
+                await asyncio.wait({watching, both}, return_when=asyncio.FIRST_COMPLETED)
+                assert both.done(), watching
+                assert {*await both} == {"a", "flowdeps-runs"}
             finally:
-                name.cancel()
+                both.cancel()
                 watching.cancel()
                 await asyncio.gather(watching, return_exceptions=True)
     assert len(refused) == 12
@@ -103,6 +110,6 @@ async def test_a_mistake_in_the_watch_is_one(monkeypatch: pytest.MonkeyPatch) ->
         raise ZeroDivisionError
 
     monkeypatch.setattr(kopf, "operator", operator)
-    service = SimpleNamespace(context=SimpleNamespace(config=SimpleNamespace(watch_namespaces=())))
+    service = SimpleNamespace(context=SimpleNamespace(config=Config()))
     with pytest.raises(ZeroDivisionError):
         await handlers.watch(cast("Service", service))

@@ -162,7 +162,7 @@ def test_packages_of_another_lock_end_the_run(environment: Pod) -> None:
     said = ended(environment.flow("print(1)", FLOWDEPS_LOCK=wanted))
     assert mounted[:19] in said
     assert wanted[:19] in said
-    assert said.endswith("see who else writes the ConfigMap flowdeps-runs.environments")
+    assert said.endswith("see who else writes the RunEnvironments flowdeps-runs")
 
 
 def test_only_the_first_interpreter_compares(environment: Pod) -> None:

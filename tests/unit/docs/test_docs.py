@@ -31,7 +31,8 @@ def test_every_reason_is_explained(reason: Reason) -> None:
     rows = [line for line in _OPERATIONS.splitlines() if line.startswith("|")]
     row = next((row for row in rows if f"`{reason}`" in row.split("|")[1]), None)
     assert row is not None
-    assert ("Stalled" in row) == (reason.is_stalled)
+    assert ("**Stalled.**" in row) == reason.is_stalled
+    assert ("**Stalled** after 15 minutes." in row) == reason.may_be_missing
 
 
 def test_no_reason_is_explained_that_is_gone() -> None:

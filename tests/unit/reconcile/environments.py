@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from flowdeps.api.names import ENVIRONMENT_ANNOTATION, ENVIRONMENTS, mounted_name
+from flowdeps.reconcile.runs_namespace.lines import told_by
 from tests.unit.locks.builders import digest
 from tests.unit.reconcile.simulation import OPEN, MemoryImage, Simulation
 
@@ -49,9 +50,9 @@ def recorded(sim: Simulation, name: str = "ml", *, namespace: str = "flows") -> 
 
 def told(sim: Simulation, namespace: str = "jobs") -> dict[str, str]:
     """What runs of a namespace are told: choices without the pool, and references."""
-    body = sim.cluster.maps.get((namespace, ENVIRONMENTS))
-    lines = body["data"] if body else {}
-    return {key.partition(".")[2]: line.split(" ")[1] for key, line in lines.items()}
+    body = sim.cluster.told.get((namespace, ENVIRONMENTS))
+    lines = told_by(body) if body else {}
+    return {key.partition(".")[2]: line["reference"] for key, line in lines.items()}
 
 
 def delivery(sim: Simulation, name: str = "ml", *, namespace: str = "flows") -> list[str]:

@@ -325,7 +325,12 @@ def state(sim: Simulation) -> Any:
     """
     cluster = sim.cluster
     names = {body["metadata"]["uid"]: name for (_, name), body in cluster.sets.items()}
-    kinds = {"set": cluster.sets, "map": cluster.maps, "secret": cluster.secrets}
+    kinds = {
+        "set": cluster.sets,
+        "map": cluster.maps,
+        "secret": cluster.secrets,
+        "told": cluster.told,
+    }
     objects = {
         (kind, *where): _comparable(body, names)
         for kind, found in kinds.items()

@@ -22,11 +22,14 @@ from packaging.specifiers import SpecifierSet
 
 from flowdeps.api.config import parse_config
 from flowdeps.api.names import (
+    ENVIRONMENTS,
+    ENVIRONMENTS_PLURAL,
     INSTALL_CONTAINER,
     LOCK_VOLUME,
     MANAGED_BY,
     MANAGED_BY_LABEL,
     PACK_CONTAINER,
+    PLURAL,
     PURPOSE_LABEL,
     SET_LABEL,
     VERIFY_CONTAINER,
@@ -44,6 +47,7 @@ from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock, Pin, parse_lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.locks.requirements import parse_requirement, requirement_name
+from flowdeps.reconcile.runs_namespace.lines import environments
 from flowdeps.resolver.errors import IndexUnavailableError, LimitExceededError, UnsatisfiableError
 from flowdeps.resolver.resolve import Resolution
 from flowdeps.state.store import SELECTOR
@@ -95,6 +99,9 @@ class MemoryCluster:
         self.seconds = 0.002  # that an answer takes
         self.unlistable: set[str] = set()
         self.secrets: dict[tuple[str, str], Body] = {}
+        self.told: dict[tuple[str, str], Body] = {}
+        """RunEnvironments."""
+        self.resources = {PLURAL, ENVIRONMENTS_PLURAL}
         self.pods = MemoryNode(self)
         self.policies = {"flowdeps-environments"}
         self.policy_error: ClusterError | None = None
@@ -145,6 +152,20 @@ class MemoryCluster:
             ours = [one for one in meta.get("ours", ()) if one not in data]
             changed = {"metadata": {**meta, "ours": ours}, "data": {**body["data"], **data}}
             self._store(self.maps, "map", {**body, **changed})
+
+    def put_told(
+        self, namespace: str, told: Mapping[str, Mapping[str, str]], *, owner: str = ""
+    ) -> None:
+        """kubectl replace of RunEnvironments, as `owner` writes them or, with none, as anybody."""
+        body = environments(namespace, told, owner=owner)
+        meta = body["metadata"] if owner else {"namespace": namespace, "name": ENVIRONMENTS}
+        known = self.told.get((namespace, ENVIRONMENTS), {"metadata": {"uid": f"uid-{namespace}"}})
+        uid = known["metadata"]["uid"]
+        self._store(self.told, "told", {**body, "metadata": {**meta, "uid": uid}})
+
+    def delete_told(self, namespace: str) -> None:
+        """kubectl delete of RunEnvironments."""
+        self._remove(self.told, "told", (namespace, ENVIRONMENTS))
 
     def annotate_map(self, namespace: str, name: str, **annotations: str) -> None:
         """kubectl annotate of a ConfigMap."""
@@ -217,6 +238,10 @@ class MemoryCluster:
         if self.policy_error:
             raise self.policy_error
         return name in self.policies
+
+    async def serves(self, plural: str) -> bool:
+        await self._turn()
+        return plural in self.resources
 
     async def each_node(self) -> AsyncIterator[Node]:
         await self._turn()
@@ -307,6 +332,50 @@ class MemoryCluster:
         same = meta["uid"] == uid and resource_version in (None, meta["resourceVersion"])
         if same:
             self._remove(self.maps, "map", (namespace, name))
+        return same
+
+    def _check_served(self) -> None:
+        if ENVIRONMENTS_PLURAL not in self.resources:
+            raise ClusterError(404, "Unknown", "404 page not found")
+
+    async def each_environments(self, namespaces: Sequence[str] = ()) -> AsyncIterator[Body]:
+        await self._turn()
+        self._check_served()
+        if self.unlistable & set(namespaces):
+            raise ClusterError(403, "Forbidden", "may not list")
+        for body in list(self.told.values()):
+            if not namespaces or body["metadata"]["namespace"] in namespaces:
+                yield _copied(body)
+
+    async def get_environments(self, namespace: str) -> Body | None:
+        await self._turn()
+        return _copied(self.told.get((namespace, ENVIRONMENTS)))
+
+    async def apply_environments(self, body: Body) -> Body:
+        where = (body["metadata"]["namespace"], body["metadata"]["name"])
+        there = where[0] in self.namespaces
+        await self._turn("apply_environments" if there else "")
+        self._check_served()
+        if not there:
+            raise ClusterError(404, "NotFound", f'namespaces "{where[0]}" not found')
+        if known := self.told.get(where):
+            self._check_same(known, body)
+        elif "uid" in body["metadata"]:
+            raise ClusterError(404, "NotFound", f'runenvironments "{where[1]}" not found')
+        made = self._made_anew(self.told, body, body["metadata"])
+        return self._store(self.told, "told", made)
+
+    async def delete_environments(
+        self, *, namespace: str, name: str, uid: str, resource_version: str | None = None
+    ) -> bool:
+        await self._turn("delete_environments")
+        known = self.told.get((namespace, name))
+        if known is None:
+            return True
+        meta = known["metadata"]
+        same = meta["uid"] == uid and resource_version in (None, meta["resourceVersion"])
+        if same:
+            self._remove(self.told, "told", (namespace, name))
         return same
 
     async def apply_status(
@@ -847,7 +916,7 @@ class Simulation:
     def save(self) -> bytes:
         """All that outlives an operator, and the time."""
         cluster, prefect, index = self.cluster, self.prefect, self.index
-        objects = (cluster.sets, cluster.maps, cluster.secrets, cluster.pods.pods)
+        objects = (cluster.sets, cluster.maps, cluster.secrets, cluster.told, cluster.pods.pods)
         rest = (cluster.namespaces, cluster.pods.images, prefect.pools, index.release)
         return pickle.dumps((objects, rest, cluster._version, cluster._made, virtual.now()))
 
@@ -855,7 +924,7 @@ class Simulation:
         """Begin where another simulation was saved; to be run with a clock that begins there."""
         cluster, prefect, index = self.cluster, self.prefect, self.index
         objects, rest, cluster._version, cluster._made, _ = pickle.loads(saved)  # noqa: S301
-        cluster.sets, cluster.maps, cluster.secrets, cluster.pods.pods = objects
+        cluster.sets, cluster.maps, cluster.secrets, cluster.told, cluster.pods.pods = objects
         cluster.namespaces, cluster.pods.images, prefect.pools, index.release = rest
 
     @asynccontextmanager
@@ -901,13 +970,19 @@ class Simulation:
             namespaces = self.config.watch_namespaces
             if namespaces and body["metadata"]["namespace"] not in namespaces:
                 return
-            tell = service.set_event if kind == "set" else service.config_map_event
-            tell(event, body)
+            tell = {
+                "set": service.set_event,
+                "map": service.config_map_event,
+                "told": service.environments_event,
+            }
+            tell[kind](event, body)
 
         for body in list(self.cluster.sets.values()):
             watcher(None, "set", _copied(body))
         for body in list(self.cluster.maps.values()):
             watcher(None, "map", _copied(body))
+        for body in list(self.cluster.told.values()):
+            watcher(None, "told", _copied(body))
         self.cluster.watch.connect(watcher)
         await asyncio.sleep(10_000_000)
 
@@ -942,4 +1017,5 @@ class Simulation:
 
     def state(self) -> Any:
         """Everything that is kept, with its versions."""
-        return _copied((self.cluster.sets, self.cluster.maps, self.prefect.pools))
+        cluster = self.cluster
+        return _copied((cluster.sets, cluster.maps, cluster.told, self.prefect.pools))

@@ -2,14 +2,16 @@
 
 import asyncio
 import base64
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 
 from flowdeps.api.names import (
+    EARLIER_ENVIRONMENTS,
+    EARLIER_PURPOSE,
     ENVIRONMENTS,
-    ENVIRONMENTS_PURPOSE,
     MANAGED_BY,
     MANAGED_BY_LABEL,
     NAMESPACE_LABEL,
@@ -55,8 +57,8 @@ async def clean_up(sim: Simulation, *, pools: bool = True) -> list[str]:
 
 
 def left(sim: Simulation) -> set[tuple[str, str]]:
-    """All ConfigMaps and Secrets but the team's own."""
-    return {*sim.cluster.maps, *sim.cluster.secrets} - {("flows", "index")}
+    """All ConfigMaps, Secrets and RunEnvironments but the team's own."""
+    return {*sim.cluster.maps, *sim.cluster.secrets, *sim.cluster.told} - {("flows", "index")}
 
 
 @pytest.mark.parametrize("watched", [[], ["flows"]], ids=["cluster", "namespaces"])
@@ -144,9 +146,19 @@ def test_a_namespace_that_is_not_ours_to_look_into_keeps_nothing() -> None:
     play(script, workPools=POOLS, watchNamespaces=["flows"])
 
 
-def give(sim: Simulation, namespace: str, *, owner: str, name: str = ENVIRONMENTS) -> None:
-    """What an operator tells an admission policy of the environments of runs."""
-    labels = {MANAGED_BY_LABEL: MANAGED_BY, PURPOSE_LABEL: ENVIRONMENTS_PURPOSE}
+def give(sim: Simulation, namespace: str, *, owner: str) -> None:
+    """What an operator tells an admission policy of the environments of runs, and what an earlier
+    version did."""
+    line = {"image": "image", "reference": "reference", "lock": "lock"}
+    sim.cluster.put_told(namespace, {"0123456789.ml": line}, owner=owner)
+    give_earlier(sim, namespace, owner=owner)
+
+
+def give_earlier(
+    sim: Simulation, namespace: str, *, owner: str, name: str = EARLIER_ENVIRONMENTS
+) -> None:
+    """What an earlier version told it."""
+    labels = {MANAGED_BY_LABEL: MANAGED_BY, PURPOSE_LABEL: EARLIER_PURPOSE}
     annotations = {OWNER_ANNOTATION: owner}
     metadata = {"name": name, "namespace": namespace, "uid": f"{namespace}-{name}"}
     more = {"resourceVersion": "1", "labels": labels, "annotations": annotations}
@@ -166,23 +178,29 @@ def test_what_gives_runs_their_environments_goes_first(watched: list[str], pools
         await serve(sim)
         give(sim, "flows", owner=sim.config.owner)
         give(sim, "jobs", owner=sim.config.owner)
-        stays = {("others", ENVIRONMENTS)}
+        stays = {("others", ENVIRONMENTS), ("others", EARLIER_ENVIRONMENTS)}
         sim.cluster.namespaces.add("others")
         give(sim, "others", owner="others/flowdeps")
         if watched:
-            give(sim, "flows", owner=sim.config.owner, name="theirs")
+            give_earlier(sim, "flows", owner=sim.config.owner, name="theirs")
             stays |= {("flows", "theirs")}
         gone = list[tuple[str, str]]()
-        delete = sim.cluster.delete_config_map
 
-        async def noted(*, namespace: str, name: str, **more: Any) -> bool:
-            gone.append((namespace, name))
-            return await delete(namespace=namespace, name=name, **more)
+        def noted(delete: Callable[..., Awaitable[bool]]) -> Callable[..., Awaitable[bool]]:
+            async def note(*, namespace: str, name: str, **more: Any) -> bool:
+                gone.append((namespace, name))
+                return await delete(namespace=namespace, name=name, **more)
 
-        sim.cluster.delete_config_map = noted  # type: ignore[method-assign]
+            return note
+
+        cluster = cast("Any", sim.cluster)
+        cluster.delete_config_map = noted(sim.cluster.delete_config_map)
+        cluster.delete_environments = noted(sim.cluster.delete_environments)
         assert await clean_up(sim, pools=pools) == []
-        assert set(gone[:2]) == {("flows", ENVIRONMENTS), ("jobs", ENVIRONMENTS)}
-        assert len(gone) > 2
+        first = [(where, ENVIRONMENTS) for where in ("flows", "jobs")]
+        second = [(where, EARLIER_ENVIRONMENTS) for where in ("flows", "jobs")]
+        assert (set(gone[:2]), set(gone[2:4])) == ({*first}, {*second})
+        assert len(gone) > 4
         assert left(sim) == stays
 
     play(script, workPools=POOLS, watchNamespaces=watched)

@@ -10,10 +10,21 @@ from typing import Any
 import pytest
 
 from flowdeps.api.config import parse_config
-from flowdeps.api.names import ENVIRONMENT_ANNOTATION, ENVIRONMENTS, mounted_name
+from flowdeps.api.names import (
+    EARLIER_ENVIRONMENTS,
+    EARLIER_PURPOSE,
+    ENVIRONMENT_ANNOTATION,
+    ENVIRONMENTS,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    OWNER_ANNOTATION,
+    PURPOSE_LABEL,
+    mounted_name,
+)
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.runs_namespace import lines, reconciler
+from flowdeps.reconcile.runs_namespace.lines import told_by
 from flowdeps.reconcile.runs_namespace.offering import offer_lines
 from flowdeps.state.store import RunsKey, SetKey
 from tests.support.faults import Fault, Gate, at_write
@@ -49,7 +60,7 @@ def test_runs_are_told_of_an_environment_once_a_pod_has_mounted_it() -> None:
             assert delivery(sim) == ["Image"]
         await settled(sim)
         assert told(sim) == {"ml": reference, revision["name"]: reference}
-        assert sim.cluster.pods.made["mount"] == 1  # what is in the ConfigMap was mounted
+        assert sim.cluster.pods.made["mount"] == 1  # what runs are told was mounted
 
     play(script, **CONFIG)
 
@@ -133,6 +144,11 @@ def _without_policy(sim: Simulation) -> None:
     sim.cluster.policies.clear()
 
 
+def _without_resource(sim: Simulation) -> None:
+    sim.cluster.resources.clear()
+    sim.cluster.told.clear()
+
+
 def _forbidden_policy(sim: Simulation) -> None:
     sim.cluster.policy_error = ClusterError(403, "Forbidden", "may not get")
 
@@ -160,6 +176,7 @@ def _left(sim: Simulation) -> None:
 AGAINST: dict[str, tuple[Callable[[Simulation], None], str]] = {
     "another image": (_moved, "is another image than the environment was made for"),
     "no policy": (_without_policy, "there is no MutatingAdmissionPolicy flowdeps-environments"),
+    "no resource": (_without_resource, "install crds/runenvironments.yaml"),
     "no right": (_forbidden_policy, "grant it get on both"),
     "an older server": (_old_server, "needs Kubernetes 1.36"),
     "an older node": (_old_node, "old (containerd://1.7.27)"),
@@ -181,7 +198,7 @@ def test_no_run_is_told_of_what_it_could_not_have(what: str) -> None:
             assert told(sim)
             happen(sim)
             await asyncio.sleep(2 * HOUR)
-            assert ("jobs", ENVIRONMENTS) not in sim.cluster.maps
+            assert ("jobs", ENVIRONMENTS) not in sim.cluster.told
             if why:
                 found = service.context.deliveries.states["jobs"].why
                 assert all(why in text for text in found.values())
@@ -312,7 +329,7 @@ def test_a_pool_that_admits_a_set_no_longer_tells_its_runs_nothing() -> None:
             assert told(sim)
         sim.config = parse_config(with_pool(namespaces=["team"]))
         await settled(sim)
-        assert ("jobs", ENVIRONMENTS) not in sim.cluster.maps
+        assert ("jobs", ENVIRONMENTS) not in sim.cluster.told
 
     play(script, **CONFIG)
 
@@ -326,7 +343,7 @@ def test_two_pools_and_two_sets_share_a_namespace() -> None:
         async with sim.operator():
             first = await built(sim, "ml", pools=["k", "l"])
             second = await built(sim, "other", namespace="team", requirements=["beta"])
-            keys = sim.cluster.maps["jobs", ENVIRONMENTS]["data"]
+            keys = told_by(sim.cluster.told["jobs", ENVIRONMENTS])
             wanted = {
                 mounted_name(key, pool=pool).removeprefix("flowdeps-")
                 for key, pool in (("ml", "k"), ("ml", "l"), ("other", "k"))
@@ -373,16 +390,19 @@ def test_an_environment_of_another_namespace_is_not_believed() -> None:
 
 
 def _edited(sim: Simulation) -> None:
-    [key, *_] = sim.cluster.maps["jobs", ENVIRONMENTS]["data"]
-    sim.cluster.edit_map("jobs", ENVIRONMENTS, **{key: "other@sha256:0"})
+    [key, *_] = told_by(sim.cluster.told["jobs", ENVIRONMENTS])
+    other = {"image": IMAGE, "reference": "other@sha256:0", "lock": ""}
+    sim.cluster.put_told("jobs", {key: other}, owner=sim.config.owner)
 
 
 def _added(sim: Simulation) -> None:
-    sim.cluster.edit_map("jobs", ENVIRONMENTS, more="a line")
+    before = told_by(sim.cluster.told["jobs", ENVIRONMENTS])
+    more = {"image": IMAGE, "reference": "more@sha256:0", "lock": ""}
+    sim.cluster.put_told("jobs", {**before, "more": more}, owner=sim.config.owner)
 
 
 def _removed(sim: Simulation) -> None:
-    sim.cluster.delete_map("jobs", ENVIRONMENTS)
+    sim.cluster.delete_told("jobs")
 
 
 @pytest.mark.parametrize("slip", [_edited, _added, _removed])
@@ -396,28 +416,29 @@ def test_what_others_do_to_the_lines_is_undone(
         prepare(sim)
         async with sim.operator():
             await built(sim)
-            before = sim.cluster.maps["jobs", ENVIRONMENTS]["data"]
+            before = told_by(sim.cluster.told["jobs", ENVIRONMENTS])
             sim.cluster.watch.missed = lambda _: not watching
             slip(sim)
             await asyncio.sleep(MINUTE if watching else 15 * MINUTE)
-            assert sim.cluster.maps["jobs", ENVIRONMENTS]["data"] == before
+            assert told_by(sim.cluster.told["jobs", ENVIRONMENTS]) == before
 
     play(script, **CONFIG)
 
 
-def test_a_config_map_of_the_name_that_is_not_ours_stays() -> None:
+def test_what_another_operator_tells_stays() -> None:
     """The set says why its runs install, and once it is gone they mount."""
 
     async def script(sim: Simulation) -> None:
         prepare(sim)
-        sim.cluster.put_foreign_map("jobs", ENVIRONMENTS, {"a": "b"})
+        theirs = {"a": {"image": IMAGE, "reference": "their@sha256:0", "lock": ""}}
+        sim.cluster.put_told("jobs", theirs)
         async with sim.operator() as service:
             reference = await built(sim)
-            assert sim.cluster.maps["jobs", ENVIRONMENTS]["data"] == {"a": "b"}
+            assert told_by(sim.cluster.told["jobs", ENVIRONMENTS]) == theirs
             found = service.context.deliveries.states["jobs"].why.values()
-            assert all("is not this operator's" in why for why in found)
+            assert all("are not this operator's" in why for why in found)
             assert delivery(sim) == ["Install"]
-            sim.cluster.delete_map("jobs", ENVIRONMENTS)
+            sim.cluster.delete_told("jobs")
             service.context.queue.add(RunsKey("jobs"))
             await asyncio.sleep(MINUTE)
             assert told(sim)["ml"] == reference
@@ -426,7 +447,7 @@ def test_a_config_map_of_the_name_that_is_not_ours_stays() -> None:
 
 
 def test_the_newest_locks_come_first_where_not_all_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ConfigMap has an end; what is left out installs, and says so."""
+    """An object has an end; what is left out installs, and says so."""
     monkeypatch.setattr(lines, "MOST_BYTES", 900)
 
     async def script(sim: Simulation) -> None:
@@ -443,6 +464,51 @@ def test_the_newest_locks_come_first_where_not_all_fit(monkeypatch: pytest.Monke
     play(script, **CONFIG)
 
 
+def _earlier(owner: str) -> dict[str, Any]:
+    """What an earlier version told runs of their environments by."""
+    return {
+        "labels": {MANAGED_BY_LABEL: MANAGED_BY, PURPOSE_LABEL: EARLIER_PURPOSE},
+        "annotations": {OWNER_ANNOTATION: owner},
+    }
+
+
+def test_what_an_earlier_version_told_runs_by_is_deleted() -> None:
+    """Once, at the start, whether environments are made or not; another operator's stays, and what
+    only has the name or only the labels."""
+
+    def put(sim: Simulation, namespace: str, name: str, meta: dict[str, Any]) -> tuple[str, str]:
+        given = {"namespace": namespace, "name": name, "uid": name, "resourceVersion": "0", **meta}
+        sim.cluster.maps[namespace, name] = {"metadata": given, "data": {"0123.ml": "i r l"}}
+        return namespace, name
+
+    async def script(sim: Simulation) -> None:
+        prepare(sim)
+        ours = _earlier(sim.config.owner)
+        goes = {put(sim, one, EARLIER_ENVIRONMENTS, ours) for one in ("jobs", "flows", "unused")}
+        unlabelled = put(sim, "a", EARLIER_ENVIRONMENTS, {})
+        stays = {
+            put(sim, "b", EARLIER_ENVIRONMENTS, _earlier("others/flowdeps")),
+            put(sim, "c", "mine", ours),
+        }
+        delete, deleted = sim.cluster.delete_config_map, list[tuple[str, str]]()
+
+        async def noted(*, namespace: str, name: str, **more: Any) -> bool:
+            if "image" not in name and "verify" not in name and "build" not in name:
+                deleted.append((namespace, name))
+            return await delete(namespace=namespace, name=name, **more)
+
+        sim.cluster.delete_config_map = noted  # type: ignore[method-assign]
+        async with sim.operator():
+            await built(sim)
+            await asyncio.sleep(HOUR)
+            assert not goes & sim.cluster.maps.keys()
+            assert {unlabelled, *stays} <= sim.cluster.maps.keys()
+        assert sorted(deleted) == sorted(goes)
+
+    for config in (CONFIG, {}):
+        play(script, **config)
+
+
 # Pulls
 
 
@@ -456,7 +522,7 @@ def test_a_pull_that_fails_takes_its_line_out_within_seconds() -> None:
             sim.cluster.pods.unpullable.add(reference)
             sim.cluster.fail_pull("jobs", reference, why="manifest unknown")
             await asyncio.sleep(3)
-            assert ("jobs", ENVIRONMENTS) not in sim.cluster.maps
+            assert ("jobs", ENVIRONMENTS) not in sim.cluster.told
             [said] = {service.context.deliveries.pull_failure(one) for one in _sets(sim)}
             assert "manifest unknown" in said
             assert delivery(sim) == ["Install"]
@@ -619,9 +685,9 @@ def test_a_line_goes_before_the_revision_that_it_is_made_from() -> None:
         orphaned: list[str] = []
 
         def watched(objects: Any, kind: str, where: tuple[str, str]) -> None:
-            body = sim.cluster.maps.get(("jobs", ENVIRONMENTS))
+            body = sim.cluster.told.get(("jobs", ENVIRONMENTS))
             if where[0] == "jobs" and where[1].removeprefix("flowdeps-") in (
-                body["data"] if body else {}
+                told_by(body) if body else {}
             ):
                 orphaned.append(where[1])
             remove(objects, kind, where)
@@ -657,7 +723,7 @@ def test_a_kill_at_any_write_leaves_runs_told_of_what_there_is(step: str, fault:
             async with sim.operator(gate):
                 reference = await built(sim)
                 if step == "built":
-                    sim.cluster.delete_map("jobs", ENVIRONMENTS)
+                    sim.cluster.delete_told("jobs")
                 gate.arm(at_write(number, fault))
                 if step == "moved":
                     _moved(sim)

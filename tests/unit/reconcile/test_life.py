@@ -296,11 +296,15 @@ def test_a_job_namespace_that_comes_later_is_filled_and_the_key_offered() -> Non
         sim.prefect.make("k", namespace="late")
         sim.cluster.apply("ml", pools=["k"])
         async with sim.operator():
+            await asyncio.sleep(14 * MINUTE)
+            assert sim.condition("ml", "Reconciling")
+            await asyncio.sleep(2 * MINUTE)  # though it tries again later than that
+            assert sim.condition("ml", "Stalled")["reason"] == "NamespaceNotFound"
             await asyncio.sleep(HOUR)
             assert sim.ready("ml") == ("False", "NamespaceNotFound")
             assert sim.prefect.keys("k") == []
             sim.cluster.namespaces.add("late")
-            await asyncio.sleep(10 * MINUTE)
+            await asyncio.sleep(HOUR / 2 + MINUTE)  # it tries again after half of the time
             assert sim.ready("ml") == ("True", "Ready")
             assert sim.prefect.keys("k") == ["ml"]
 

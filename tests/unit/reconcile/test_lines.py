@@ -1,10 +1,19 @@
-"""Lines for runs fit one ConfigMap, and the newest locks have them."""
+"""Lines for runs fit one object, and the newest locks have them."""
 
-from flowdeps.reconcile.runs_namespace.lines import MOST_BYTES, Line, environments_map, fitting
-from flowdeps.state.environment import Environment
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from flowdeps.reconcile.runs_namespace.lines import MOST_BYTES, Line, environments, fitting, told_by
+from flowdeps.state.environment import Environment, read_environment
 from flowdeps.state.store import SetKey
 from flowdeps.trials.image import ImageRef
 from tests.unit.locks.builders import digest
+
+_CRD = Path(__file__).parents[3] / "crds" / "runenvironments.yaml"
 
 
 def _line(number: int, namespace: str = "flows") -> Line:
@@ -31,25 +40,49 @@ def _line(number: int, namespace: str = "flows") -> Line:
 
 
 def test_of_five_thousand_lines_the_newest_fit() -> None:
-    """What is left out is older than all that is in, and the whole stays below a ConfigMap's end,
-    also with the keys that the API server keeps once more."""
+    """What is left out is older than all that is in, and the whole is no more than the resource and
+    the API server take."""
     lines = [_line(number) for number in range(5000)]
     found = list(fitting(lines))
     assert 1000 < len(found) < 5000
     assert found == sorted(lines, key=lambda one: one.resolved_at, reverse=True)[: len(found)]
-    data = {one.choice: one.text for one in found}
-    assert sum(2 * len(key) + len(text) for key, text in data.items()) <= MOST_BYTES
-    assert environments_map("jobs", data, owner="a/b")["data"] == data
+    told = {one.choice: one.told for one in found}
+    body = environments("jobs", told, owner="a/b")
+    assert told_by(body) == told
+    # Bytes of an object of etcd, by default; an apply keeps what it says of itself, too.
+    assert MOST_BYTES * 0.99 < len(json.dumps(body)) < 1.5 * 2**20 * 0.8
 
 
-def test_a_line_is_image_reference_and_lock() -> None:
-    """As the admission policy splits it."""
-    line = _line(1)
-    assert line.text.split(" ") == [
-        "registry.example.com/team/flows:1",
-        line.environment.reference,
-        line.environment.lock,
+def test_the_resource_takes_as_many_lines_as_fit() -> None:
+    """The shortest that there can be."""
+    environment = replace(
+        _line(1).environment, image="a", reference=f"a/b@{digest('c')}", lock=digest("d")
+    )
+    lines = [
+        replace(_line(number), choice=f"0123456789.{number}", environment=environment)
+        for number in range(10_000)
     ]
+    [version] = yaml.safe_load(_CRD.read_text())["spec"]["versions"]
+    schema = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    assert 1000 < len(list(fitting(lines))) <= schema["environments"]["maxProperties"]
+
+
+def test_a_line_that_is_believed_is_one_that_the_resource_takes() -> None:
+    """One that is refused would keep all others of its namespace from being written."""
+    [version] = yaml.safe_load(_CRD.read_text())["spec"]["versions"]
+    schema = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    line = schema["environments"]["additionalProperties"]["properties"]
+    repository = f"{'r' * 512}/{'n' * 63}"
+    longest = {**vars(_line(1).environment), "reference": f"{repository}@{digest('a')}"}
+    for image in ("", "i" * 1024, "!~"):
+        text = json.dumps({**longest, "image": image})
+        environment = read_environment(text, repository=repository)
+        assert environment
+        told = replace(_line(1), environment=environment).told
+        assert told.keys() == line.keys()
+        for name, value in told.items():
+            assert len(value) <= line[name]["maxLength"]
+            assert re.search(line[name].get("pattern", ""), value)
 
 
 def test_no_team_takes_the_room_of_another() -> None:

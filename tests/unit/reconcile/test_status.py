@@ -9,9 +9,10 @@ import pytest
 
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
+from flowdeps.api.status import parse_status
 from flowdeps.reconcile.context import PoolState, Verdict
 from flowdeps.reconcile.dependency_set.progress import Progress
-from flowdeps.reconcile.dependency_set.status import build_status
+from flowdeps.reconcile.dependency_set.status import build_status, patience_left
 from flowdeps.resolver.errors import (
     IndexUnavailableError,
     LimitExceededError,
@@ -25,6 +26,7 @@ from flowdeps.state.store import ConfigMapView, SetEntry
 from tests.unit.state.builders import HOME, ML, entry, record, revision, view
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SOON = NOW + timedelta(minutes=14)
 LATER = NOW + timedelta(hours=1)
 
 RESOLVED = Outcome.done(Reason.RESOLVED)
@@ -290,10 +292,10 @@ def test_the_rules_of_kstatus_hold(case: Case) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_equal_findings_give_an_equal_status(case: Case) -> None:
-    """The same state seen again, an hour later or after a restart, is no reason for a write."""
+    """The same state seen again, minutes later or after a restart, is no reason for a write."""
     names = list(case.verdicts)
     first = _of(case)
-    assert _of(case, _entry(names, status=first), now=LATER) == first
+    assert _of(case, _entry(names, status=first), now=SOON) == first
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -304,8 +306,28 @@ def test_after_a_restart_what_pools_said_last_still_stands(case: Case) -> None:
     findings = _findings(
         resolved=case.resolved, verified=VERIFIED, published=case.published, record=case.record
     )
-    after = _status(_entry(names, status=before), findings, verdicts={}, now=LATER)
+    after = _status(_entry(names, status=before), findings, verdicts={}, now=SOON)
     assert after == before
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_what_somebody_has_to_make_is_waited_for_a_quarter_of_an_hour(case: Case) -> None:
+    """Then the set is Stalled, which delivery tools call failed; an outage never is."""
+    names = list(case.verdicts)
+    first = _of(case)
+    left = patience_left(parse_status({"status": first}), now=SOON)
+    late = _of(case, _entry(names, status=first), now=SOON + timedelta(seconds=left or 3600))
+    reason = Reason(_conditions(first)["Ready"]["reason"])
+    ready = _conditions(first)["Ready"]["status"] == "True"
+    assert (left is not None) == (reason.may_be_missing and not ready)
+    if left is None:
+        assert late == first
+        return
+    assert left == 60.0
+    assert "Reconciling" in _conditions(first)
+    assert "Reconciling" not in _conditions(late)
+    assert _conditions(late)["Stalled"]["reason"] == reason
+    assert patience_left(parse_status({"status": late}), now=LATER) is None
 
 
 def test_a_transition_moves_the_time_of_its_condition_alone() -> None:

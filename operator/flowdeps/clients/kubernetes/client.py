@@ -8,7 +8,16 @@ from datetime import UTC, datetime
 from typing import Any, Self
 from urllib.parse import quote
 
-from flowdeps.api.names import API_VERSION, GROUP, KIND, OURS, PLURAL, TRY
+from flowdeps.api.names import (
+    API_VERSION,
+    ENVIRONMENTS,
+    ENVIRONMENTS_PLURAL,
+    GROUP,
+    KIND,
+    OURS,
+    PLURAL,
+    TRY,
+)
 from flowdeps.api.times import parse_time
 from flowdeps.clients.fence import Fence
 from flowdeps.clients.kubernetes.errors import ClusterError
@@ -18,6 +27,7 @@ from flowdeps.clients.kubernetes.transport import PAGE, Body, Observe, Transport
 from flowdeps.locks.legible import printable
 
 _SETS = (f"/apis/{API_VERSION}", PLURAL)
+_ENVIRONMENTS = (f"/apis/{API_VERSION}", ENVIRONMENTS_PLURAL)
 _CONFIG_MAPS = ("/api/v1", "configmaps")
 _SECRETS = ("/api/v1", "secrets")
 _PODS = ("/api/v1", "pods")
@@ -87,9 +97,10 @@ class Cluster:
 
     # The cluster
 
-    async def serves_sets(self) -> bool:
-        """Return whether the resource is installed."""
-        return await self._to.get(_SETS[0]) is not None
+    async def serves(self, plural: str) -> bool:
+        """Return whether a resource of ours is installed."""
+        found = await self._to.get(_SETS[0]) or {"resources": []}
+        return any(one["name"] == plural for one in found["resources"])
 
     async def identity(self) -> str:
         """Return the cluster's own lasting name, the uid of kube-system; empty where we may not
@@ -253,6 +264,28 @@ class Cluster:
                     message=printable(str(event.get("message", ""))[:_MESSAGE_CHARACTERS]),
                     time=parse_time(time),
                 )
+
+    # What tells runs of their environments
+
+    def each_environments(self, namespaces: Sequence[str] = ()) -> AsyncIterator[Body]:
+        """Iterate over the RunEnvironments of the named namespaces or, with none, of all, a page at
+        a time; 404 where the resource is not installed."""
+        return self._to.each(_lists(_ENVIRONMENTS, namespaces))
+
+    async def get_environments(self, namespace: str) -> Body | None:
+        """Return what runs of a namespace are told, whoever wrote it; None where nothing is."""
+        return await self._to.get(_path(_ENVIRONMENTS, namespace, ENVIRONMENTS))
+
+    async def apply_environments(self, body: Body) -> Body:
+        """Apply RunEnvironments, as `apply_config_map` does; returns them as they are then."""
+        return await self._to.apply(_path_of(_ENVIRONMENTS, body), body)
+
+    async def delete_environments(
+        self, *, namespace: str, name: str, uid: str, resource_version: str | None = None
+    ) -> bool:
+        """Delete RunEnvironments, or only this version; returns whether that one is gone."""
+        path = _path(_ENVIRONMENTS, namespace, name)
+        return await self._to.delete(path, uid=uid, resource_version=resource_version)
 
     # ConfigMaps and Secrets
 

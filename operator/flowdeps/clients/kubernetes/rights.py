@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from flowdeps.api.config import Config
-from flowdeps.api.names import GROUP, PLURAL
+from flowdeps.api.names import ENVIRONMENTS_PLURAL, GROUP, PLURAL
 
 Rules = tuple[tuple[str, str, str], ...]
 
 LOCKS: Rules = (
     ("", "configmaps", "get list watch create patch delete"),
     ("", "secrets", "get create patch delete"),
+    (GROUP, ENVIRONMENTS_PLURAL, "get list watch create patch delete"),
 )
 """In the namespaces of sets, and of jobs: API group, resource, verbs."""
 

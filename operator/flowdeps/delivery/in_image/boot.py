@@ -178,7 +178,7 @@ def check_made_for(about: "dict[str, Any]") -> None:
         end(
             f"the packages that are mounted are those of {name} by the lock {about['lock'][:19]}, "
             f"and this run is to have {lock[:19]}: start the run again; if that does not help, see "
-            "who else writes the ConfigMap flowdeps-runs.environments"
+            "who else writes the RunEnvironments flowdeps-runs"
         )
     made = f"the packages of {name} were made ready for {image}"
     if machine != about["machine"]:

@@ -76,6 +76,7 @@ class Progress:
     scheduled: Outcome = _NOT_YET
     next_refresh: datetime | None = None
     pruned: Outcome = _NOT_YET
+    reported: Outcome = _NOT_YET
 
     _served_text: Lock | None = None
 

@@ -103,7 +103,7 @@ class SetReconciler:
             progress.pruned = await prune(context, progress)
         finally:
             await requeue_pools(context, progress)
-        await report(context, progress)
+        progress.reported = await report(context, progress)
         return progress.retry_after
 
     async def _report_error(self, key: SetKey, reason: Reason, message: str) -> None:

@@ -8,7 +8,7 @@ from flowdeps.api.status import SetStatus
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.progress import Progress
-from flowdeps.reconcile.dependency_set.status import build_status
+from flowdeps.reconcile.dependency_set.status import build_status, patience_left
 from flowdeps.reconcile.runs_namespace.deliveries import Delivery
 from flowdeps.state.store import SetEntry
 
@@ -34,9 +34,11 @@ async def report(context: Context, progress: Progress) -> Outcome:
         pull_failure=context.deliveries.pull_failure(latest.key),
         now=context.now(),
     )
+    again = patience_left(status, now=context.now())
+    done = Outcome.done(Reason.READY, retry_after=again)
     written = status.to_dict()
     if written == dict(latest.body.get("status") or {}):
-        return _NOTHING_TO_DO
+        return done
     try:
         body = await context.cluster.apply_status(
             namespace=latest.key.namespace,
@@ -51,7 +53,7 @@ async def report(context: Context, progress: Progress) -> Outcome:
         raise
     context.store.put_set(body)
     await _post_events(context, latest, status)
-    return Outcome.done(Reason.READY)
+    return done
 
 
 def _deliveries(context: Context, entry: SetEntry) -> dict[str, Delivery | None]:

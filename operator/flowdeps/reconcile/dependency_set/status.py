@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from flowdeps.api.conditions import (
     Condition,
@@ -45,7 +45,8 @@ from flowdeps.state.store import ConfigMapView, SetEntry
 from flowdeps.trials.image import Image
 from flowdeps.vulnerabilities.matches import vulnerabilities_text
 
-"""Begins what is said of a pool whose runs do not get an environment that is there."""
+PATIENCE = timedelta(minutes=15)
+"""How long a set may wait for something that somebody has to make, until it is Stalled."""
 
 
 def build_status(
@@ -93,7 +94,7 @@ def build_status(
         )
     built = _built(progress, deliveries, pull_failure)
     environment = progress.environment if progress.built.reason is Reason.BUILT else None
-    conditions = _conditions(progress, synced, proposed, built)
+    conditions = _conditions(progress, synced, proposed, built, now=now)
     image = progress.inputs.image if progress.inputs else None
     versioned = entry.spec is not None and entry.spec.target is not None
     vulnerabilities = progress.vulnerabilities
@@ -126,8 +127,31 @@ def build_status(
     )
 
 
+def patience_left(status: SetStatus, *, now: datetime) -> float | None:
+    """Return in how many seconds a set is Stalled if nothing changes; None where it never is, or
+    already is."""
+    ready = find_condition(status.conditions, ConditionType.READY)
+    since = _unready_since(status)
+    if since is None or ready is None or not isinstance(ready.reason, Reason):
+        return None
+    left = (since + PATIENCE - now).total_seconds()
+    return left if ready.reason.may_be_missing and left > 0 else None
+
+
+def _unready_since(status: SetStatus) -> datetime | None:
+    for one in status.conditions:
+        if one.get("type") == ConditionType.READY and one.get("status") == "False":
+            return parse_time(one.get("lastTransitionTime"))
+    return None
+
+
 def _conditions(
-    progress: Progress, synced: Outcome, proposed: ProposedStatus | None, built: Condition
+    progress: Progress,
+    synced: Outcome,
+    proposed: ProposedStatus | None,
+    built: Condition,
+    *,
+    now: datetime,
 ) -> list[Condition]:
     entry, record, published = progress.entry, progress.record, progress.published
     resolved = progress.resolved
@@ -166,7 +190,10 @@ def _conditions(
             text = f"{failed.message}; {published.message}{serving}"
             ready = replace(ready, message=text)
         return [ready, *conditions]
-    state = ConditionType.STALLED if failed.reason.is_stalled else ConditionType.RECONCILING
+    since = _unready_since(entry.status)
+    waited = failed.reason.may_be_missing and since is not None and now - since >= PATIENCE
+    stalled = failed.reason.is_stalled or waited
+    state = ConditionType.STALLED if stalled else ConditionType.RECONCILING
     return [ready, Condition(state, "True", failed.reason, failed.message), *conditions]
 
 

@@ -6,6 +6,7 @@ import re
 
 from flowdeps.api.config import Config
 from flowdeps.api.environmentconfig import EnvironmentsConfig
+from flowdeps.api.names import ENVIRONMENTS_PLURAL
 from flowdeps.api.wording import listed
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
@@ -29,6 +30,11 @@ async def admission_problem(cluster: Cluster, settings: EnvironmentsConfig) -> s
         return (
             "environments.policy names no admission policy: upgrade the release, if the API server"
             " has such policies (Kubernetes 1.36), or set environments.admission to Enabled"
+        )
+    if not await cluster.serves(ENVIRONMENTS_PLURAL):
+        return (
+            "the cluster does not serve RunEnvironments: install crds/runenvironments.yaml, or the"
+            " chart with crds.enabled"
         )
     try:
         if await cluster.has_policy(name):

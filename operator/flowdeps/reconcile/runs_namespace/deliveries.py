@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from flowdeps.api.names import mounted_name
-from flowdeps.reconcile.runs_namespace.lines import Line, line_key
+from flowdeps.reconcile.runs_namespace.lines import Line, Told, line_key
 from flowdeps.state.store import RunsKey, SetKey
 from flowdeps.trials.image import ImageRef
 
@@ -48,9 +48,9 @@ class RunsState:
     """What the last reconcile of a namespace of runs found."""
 
     there: tuple[str, str] | None = None
-    """The uid and the version of its ConfigMap; None where there is none."""
-    served: Mapping[str, tuple[SetKey, str]] = field(default_factory=dict)
-    """Whose line is in our ConfigMap under which key, and the line."""
+    """The uid and the version of its RunEnvironments; None where there are none."""
+    served: Mapping[str, tuple[SetKey, Told]] = field(default_factory=dict)
+    """Whose line is in ours under which key, and the line."""
     why: Mapping[tuple[SetKey, str], str] = field(default_factory=dict)
     """Why a choice of a set is not among that; empty where it is. What is not known is not here."""
     failed: Mapping[SetKey, str] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class Deliveries:
     reconciled: set[SetKey] = field(default_factory=set)
     """The sets that have offered their lines."""
     seen: set[str] = field(default_factory=set)
-    """The namespaces that have a ConfigMap of ours."""
+    """The namespaces that have RunEnvironments of ours."""
 
     def offer(self, key: SetKey, lines: Mapping[str, Iterable[Line]]) -> list[RunsKey]:
         """Keep the lines of a set; returns the namespaces where that is news."""
@@ -118,13 +118,13 @@ class Deliveries:
 
     def serves(self, key: SetKey, lock: str = "") -> bool:
         """Return whether runs may still be given an environment of a set, or of one of its locks;
-        also while it is not known what a ConfigMap says that is there."""
+        also while it is not known what is told in a namespace."""
         if self.seen - self.states.keys():
             return True
         return any(
-            key == holder and lock in ("", text.rpartition(" ")[2])
+            key == holder and lock in ("", told["lock"])
             for state in self.states.values()
-            for holder, text in state.served.values()
+            for holder, told in state.served.values()
         )
 
     def of(self, key: SetKey, *, pool: str, choice: str) -> Delivery | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.runs_namespace.deliveries import FailedPull, Mount
-from flowdeps.reconcile.runs_namespace.lines import Line
+from flowdeps.reconcile.runs_namespace.lines import Line, Told
 from flowdeps.scheduling.clock import Backoff
 from flowdeps.scheduling.tracking import Failure
 from flowdeps.state.store import RunsKey, SetKey
@@ -31,8 +31,8 @@ class Judging:
 
     context: Context
     key: RunsKey
-    standing: Mapping[str, str]
-    """What our ConfigMap says: a pod has mounted what is in it."""
+    standing: Mapping[str, Told]
+    """What runs are told: a pod has mounted it."""
     scope: str
     """Where failed pulls are watched for."""
     why: dict[tuple[SetKey, str], str] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Judging:
         kept: list[Line] = []
         for line in lines:
             no = self._cluster(line) or self._image(line) or self._pull(line) or self._mount(line)
-            stays = no and no.unknown and self.standing.get(line.choice) == line.text
+            stays = no and no.unknown and self.standing.get(line.choice) == line.told
             if no is None or stays:
                 self.why[line.set, line.choice] = ""
                 kept.append(line)
@@ -99,7 +99,7 @@ class Judging:
         return _No(self.failed[line.set])
 
     def _mount(self, line: Line) -> _No | None:
-        if self.standing.get(line.choice) == line.text:
+        if self.standing.get(line.choice) == line.told:
             return None
         mount = self._question(line)
         return self._ask(mount) if mount else _UNKNOWN

@@ -1,11 +1,11 @@
 """What tells an admission policy which runs of a namespace get a ready environment. Pure.
 
-The ConfigMap `flowdeps-runs.environments` has a key for each choice of a pool, which is what runs'
-ConfigMaps are called without `flowdeps-`, and under it the line
-
-    <image> <reference of the environment> <digest of the lock>
+The RunEnvironments `flowdeps-runs` have a key for each choice of a pool, which is what runs'
+ConfigMaps are called without `flowdeps-`, and under it a line: the image, the reference of the
+environment, and the digest of the lock.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,9 +16,11 @@ from flowdeps.state.environment import Environment
 from flowdeps.state.store import SetKey
 from flowdeps.trials.image import ImageRef
 
-MOST_BYTES = 900_000
-"""Bytes of all lines, with their keys twice: the API server keeps them once more, as ours."""
-_AROUND = 32
+Told = Mapping[str, str]
+"""A line as the policy reads it."""
+
+MOST_BYTES = 1_000_000
+"""Bytes of all lines, in JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +30,7 @@ class Line:
     set: SetKey
     pool: str
     choice: str
-    """Its key in the ConfigMap."""
+    """Its key."""
     resolved_at: str
     """When its lock was made."""
     environment: Environment
@@ -36,10 +38,10 @@ class Line:
     """The image that it was made for, as it is looked at; None: not known yet."""
 
     @property
-    def text(self) -> str:
+    def told(self) -> Told:
         """What the policy reads."""
         one = self.environment
-        return f"{one.image} {one.reference} {one.lock}"
+        return {"image": one.image, "reference": one.reference, "lock": one.lock}
 
 
 def line_key(config_map: str) -> str:
@@ -48,7 +50,7 @@ def line_key(config_map: str) -> str:
 
 
 def fitting(lines: Iterable[Line]) -> Iterator[Line]:
-    """Iterate over the lines that fit a ConfigMap together.
+    """Iterate over the lines that fit an object together.
 
     The namespaces of sets take turns, so that none takes the room of another, and in each the
     newest come first.
@@ -59,50 +61,54 @@ def fitting(lines: Iterable[Line]) -> Iterator[Line]:
         inline.append((turns[line.set.namespace], line))
         turns[line.set.namespace] += 1
     for _, line in sorted(inline, key=lambda one: one[0]):
-        room -= 2 * len(line.choice) + len(line.text) + _AROUND
+        room -= len(json.dumps({line.choice: line.told}))
         if room < 0:
             return
         yield line
 
 
-def environments_map(
+def environments(
     namespace: str,
-    data: Mapping[str, str],
+    told: Mapping[str, Told],
     *,
     owner: str,
     instead_of: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the ConfigMap to apply, which is refused where another version is there than
+    """Return the RunEnvironments to apply, which are refused where another version is there than
     `instead_of`."""
     same = instead_of["metadata"] if instead_of else {}
     return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
+        "apiVersion": names.API_VERSION,
+        "kind": names.ENVIRONMENTS_KIND,
         "metadata": {
             "name": names.ENVIRONMENTS,
             "namespace": namespace,
-            "labels": _labels(),
+            "labels": {names.MANAGED_BY_LABEL: names.MANAGED_BY},
             "annotations": {names.OWNER_ANNOTATION: owner},
             **{name: same[name] for name in ("uid", "resourceVersion") if name in same},
         },
-        "data": dict(data),
+        "spec": {"environments": dict(told)},
     }
 
 
-def is_environments(body: Mapping[str, Any]) -> bool:
-    """Return whether a ConfigMap is one that an operator wrote for the runs of its namespace."""
-    labels = body["metadata"].get("labels") or {}
-    return body["metadata"]["name"] == names.ENVIRONMENTS and _labels().items() <= labels.items()
+def told_by(body: Mapping[str, Any]) -> Mapping[str, Told]:
+    """Return what RunEnvironments tell."""
+    found: Mapping[str, Told] = body["spec"]["environments"]
+    return found
+
+
+def is_earlier(body: Mapping[str, Any]) -> bool:
+    """Return whether a ConfigMap is what earlier versions told runs by."""
+    meta = body["metadata"]
+    purpose = (meta.get("labels") or {}).get(names.PURPOSE_LABEL)
+    return (meta["name"], purpose) == (names.EARLIER_ENVIRONMENTS, names.EARLIER_PURPOSE)
 
 
 def is_written_by(owner: str, body: Mapping[str, Any]) -> bool:
-    """Return whether the operator that is called `owner` wrote it."""
-    annotations = body["metadata"].get("annotations") or {}
-    return is_environments(body) and annotations.get(names.OWNER_ANNOTATION) == owner
-
-
-def _labels() -> dict[str, str]:
-    return {
-        names.MANAGED_BY_LABEL: names.MANAGED_BY,
-        names.PURPOSE_LABEL: names.ENVIRONMENTS_PURPOSE,
-    }
+    """Return whether the operator that is called `owner` wrote RunEnvironments, or their earlier
+    form."""
+    meta = body["metadata"]
+    return (
+        names.is_managed(meta.get("labels") or {})
+        and (meta.get("annotations") or {}).get(names.OWNER_ANNOTATION) == owner
+    )

@@ -1,12 +1,13 @@
-"""Brings one namespace of runs in line: the ConfigMap `flowdeps-runs.environments`, by which an
-admission policy gives runs their environments.
+"""Brings one namespace of runs in line: the RunEnvironments `flowdeps-runs`, by which an admission
+policy gives runs their environments.
 
-It is written from the lines of all sets whose runs are there, and by nobody else: sets write
+They are written from the lines of all sets whose runs are there, and by nobody else: sets write
 nothing that several of them share. A reconcile with nothing to do writes nothing, and one that is
 killed is made up for by the next, which begins with what is there.
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Self
 
@@ -19,15 +20,20 @@ from flowdeps.reconcile.runs_namespace.judging import Judging
 from flowdeps.reconcile.runs_namespace.lines import (
     MOST_BYTES,
     Line,
-    environments_map,
+    Told,
+    environments,
     fitting,
     is_written_by,
+    told_by,
 )
 from flowdeps.reconcile.runs_namespace.offering import namespaces_known, offer_lines
 from flowdeps.reconcile.runs_namespace.pulls import Pulls
 from flowdeps.state.store import Body, RunsKey
 
+log = logging.getLogger(__name__)
+
 _REFUSED_AGAIN = 300.0
+_WHAT = f"{names.ENVIRONMENTS_KIND} {names.ENVIRONMENTS}"
 
 
 class RunsReconciler:
@@ -60,8 +66,8 @@ class RunsReconciler:
         await self._pulls.close()
 
     def see(self, body: Body, *, gone: bool = False) -> None:
-        """Take in that an operator's ConfigMap is there, or no longer; requeue its namespace where
-        no reconcile has left it so."""
+        """Take in that RunEnvironments are there, or no longer; requeue their namespace where no
+        reconcile has left it so."""
         deliveries, namespace = self._context.deliveries, body["metadata"]["namespace"]
         (deliveries.seen.discard if gone else deliveries.seen.add)(namespace)
         state = deliveries.states.get(namespace)
@@ -76,20 +82,29 @@ class RunsReconciler:
         for namespace in self._context.deliveries.seen - found.keys():
             self.see({"metadata": {"namespace": namespace}}, gone=True)
 
+    async def retire(self, bodies: Sequence[Body]) -> None:
+        """Delete the ConfigMaps by which earlier versions told runs of their environments."""
+        for meta in (body["metadata"] for body in bodies):
+            where = {name: meta[name] for name in ("namespace", "name", "uid")}
+            try:
+                await self._context.cluster.delete_config_map(**where)
+            except ClusterError as error:
+                log.warning("a ConfigMap of an earlier version can't be deleted: %s", error)
+
     async def reconcile(self, namespace: str) -> float | None:
         """Bring one namespace in line; returns in how many seconds to do so again."""
         context, key = self._context, RunsKey(namespace)
         try:
-            there = await context.cluster.get_config_map(namespace, names.ENVIRONMENTS)
+            there = await context.cluster.get_environments(namespace)
         except ClusterError as error:
             if error.is_passing:
                 raise
             judging = Judging(context, key, {}, self._pulls.scope(namespace))
             judging.kept(await self._lines(namespace))
-            return self._refused(judging, f"{names.ENVIRONMENTS} can't be read: {error}", None)
+            return self._refused(judging, f"{_WHAT} can't be read: {error}", None)
         ours = there is not None and is_written_by(context.config.owner, there)
         lines = await self._lines(namespace)
-        standing: Mapping[str, str] = (there or {}).get("data") or {} if ours else {}
+        standing = told_by(there) if there and ours else {}
         if lines and (standing or context.deliveries.admission == ""):
             self._pulls.begin(namespace)
         judging = Judging(context, key, standing, self._pulls.scope(namespace))
@@ -99,25 +114,27 @@ class RunsReconciler:
                 self._settle(namespace, None, judging)
                 return None
             text = (
-                f"ConfigMap {namespace}/{names.ENVIRONMENTS} is not this operator's, so it tells no"
-                " run of its environment: delete it, or have its owner give it up"
+                f"{names.ENVIRONMENTS_KIND} {namespace}/{names.ENVIRONMENTS} are not this"
+                " operator's, so they tell no run of its environment: delete them, or have their"
+                " owner give them up"
             )
             return self._refused(judging, text, there)
         fit = list(fitting(kept))
         if len(fit) < len(kept):
             text = (
-                f"ConfigMap {namespace}/{names.ENVIRONMENTS} is full ({MOST_BYTES // 1000} kB): the"
-                " newest locks come first; let pools run in namespaces of their own"
+                f"{names.ENVIRONMENTS_KIND} {namespace}/{names.ENVIRONMENTS} are full"
+                f" ({MOST_BYTES // 1000} kB): the newest locks come first; let pools run in"
+                " namespaces of their own"
             )
             for line in set(kept) - set(fit):
                 judging.why[line.set, line.choice] = text
-        data = {line.choice: line.text for line in fit}
+        told = {line.choice: line.told for line in fit}
         try:
-            there = await self._write(namespace, data, there)
+            there = await self._write(namespace, told, there)
         except ClusterError as error:
             if error.is_passing or error.status == 409:  # changed meanwhile: begin anew
                 raise
-            return self._refused(judging, f"{names.ENVIRONMENTS} can't be written: {error}", there)
+            return self._refused(judging, f"{_WHAT} can't be written: {error}", there)
         if not lines:
             self._pulls.end(namespace)
         self._settle(namespace, there, judging)
@@ -137,34 +154,29 @@ class RunsReconciler:
         ]
 
     async def _write(
-        self, namespace: str, data: Mapping[str, str], there: Body | None
+        self, namespace: str, told: Mapping[str, Told], there: Body | None
     ) -> Body | None:
-        """Make our ConfigMap say this, and nothing else; returns it as it is then."""
-        cluster, owner = self._context.cluster, self._context.config.owner
-        if there and (there.get("data") or {}) == data and data:
-            return there
-        if there and (not data or there.get("immutable")):
+        """Make ours tell this, and nothing else; returns them as they are then."""
+        if there and not told:
             await self._delete(there)
-            there = None
-        if not data:
+        if not told:
             return None
-        body = environments_map(namespace, data, owner=owner, instead_of=there)
-        made = await cluster.apply_config_map(body)
-        if made.get("data") != data:  # others' lines, which no apply of ours takes out
-            await self._delete(made)
-            made = await cluster.apply_config_map(environments_map(namespace, data, owner=owner))
-        return made
+        if there and told_by(there) == told:
+            return there
+        owner = self._context.config.owner
+        body = environments(namespace, told, owner=owner, instead_of=there)
+        return await self._context.cluster.apply_environments(body)
 
     async def _delete(self, body: Body) -> None:
         meta = body["metadata"]
-        gone = await self._context.cluster.delete_config_map(
+        gone = await self._context.cluster.delete_environments(
             namespace=meta["namespace"],
             name=meta["name"],
             uid=meta["uid"],
             resource_version=meta["resourceVersion"],
         )
         if not gone:
-            raise ClusterError(409, "Conflict", f"{names.ENVIRONMENTS} was changed meanwhile")
+            raise ClusterError(409, "Conflict", f"{_WHAT} were changed meanwhile")
 
     def _refused(self, judging: Judging, text: str, there: Body | None) -> float:
         """Keep why nothing can be written; returns in how many seconds to try again."""
@@ -177,12 +189,12 @@ class RunsReconciler:
         deliveries = self._context.deliveries
         before = deliveries.states.get(namespace, RunsState())
         ours = there is not None and is_written_by(self._context.config.owner, there)
-        texts: Mapping[str, str] = (there or {}).get("data") or {} if ours else {}
+        told = told_by(there) if there and ours else {}
         holders = {choice: key for choice, (key, _) in before.served.items()}
         holders |= {choice: key for key, choice in judging.why}
         state = RunsState(
             there=_version(there) if there else None,
-            served={one: (holders[one], text) for one, text in texts.items() if one in holders},
+            served={one: (holders[one], line) for one, line in told.items() if one in holders},
             why=judging.why,
             failed=judging.failed,
         )

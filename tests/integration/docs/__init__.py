@@ -1,1 +1,0 @@
-"""What docs/ ships is held to a real cluster."""
