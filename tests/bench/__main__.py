@@ -8,61 +8,138 @@ need root, as every node does.
 """
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from tests.bench import applies, locks, neighbours, pods, restarts, starts
-from tests.bench.pods import WAYS
-from tests.bench.stage import stage
+from tests.bench import (
+    applies,
+    arrivals,
+    figures,
+    locks,
+    neighbours,
+    packing,
+    pods,
+    policy,
+    restarts,
+    starts,
+)
+from tests.bench.figures import Figure
+from tests.bench.mirror import SETS
+from tests.bench.pods import AT_ONCE, TOGETHER, WAYS, Pod
+from tests.bench.stage import SET, Stage, stage
 from tests.bench.starts import VARIANTS
-from tests.bench.tables import of_applies, of_locks, of_pods, of_restarts, of_starts
+from tests.bench.tables import (
+    of_applies,
+    of_figures,
+    of_locks,
+    of_pods,
+    of_starts,
+)
 from tests.cluster import signals
 from tests.cluster.progress import say
 
 _APPLY, _LOCKS, _RESTART, _LOAD, _PODS = "apply", "locks", "restart", "load", "pods"
-_ALL = [*VARIANTS, *WAYS, _APPLY, _LOCKS, _RESTART]
+_TEN, _POLICY, _PACK, _READY = "ten", "policy", "pack", "restart-ready"
+_ARRIVE = "arrive"
+_ON_NODE = [*VARIANTS, *WAYS, _TEN, _POLICY, _APPLY, _ARRIVE]
+_ALL = [*_ON_NODE, _PACK, _LOCKS, _RESTART, _READY]
 
 
 def main() -> int:
     arguments = _parser().parse_args()
     only, rounds = arguments.only, arguments.rounds
-    on_node = [name for name in only if name in {*VARIANTS, *WAYS, _APPLY}]
+    on_node = [name for name in only if name in _ON_NODE]
     if on_node and os.geteuid() != 0:
-        say("the bench of runs starts a node, which needs root; --only locks,restart does not")
+        say("the bench of runs starts a node, which needs root; --only pack,locks,restart does not")
         return 1
-    tables = []
+    saved = _Saved(arguments.save)
     with signals.terminable():
         if on_node:
-            tables += _on_node(on_node, rounds=rounds, save=arguments.save)
+            _on_node(on_node, arguments.packages, rounds=rounds, saved=saved)
+        if _PACK in only:
+            saved.figures(packing.measure(rounds=rounds))
         if _LOCKS in only:
-            tables.append(of_locks(list(locks.measure(rounds=rounds))))
+            saved.tables.append(of_locks(list(locks.measure(rounds=rounds))))
         if _RESTART in only:
-            tables.append(of_restarts(list(restarts.measure(arguments.sets, rounds=rounds))))
+            for number in arguments.sets:
+                saved.figures(restarts.measure(number, rounds=rounds))
+        if _READY in only:
+            number = arguments.sets[-1]
+            saved.figures(restarts.measure(number, rounds=rounds, environments=True))
         if _LOAD in only:
-            tables.append(neighbours.measure())
-    print("\n".join(tables))
+            saved.tables.append(neighbours.measure())
+    print("\n".join(saved.tables))
     return 0
 
 
-def _on_node(only: Sequence[str], *, rounds: int, save: Path | None) -> list[str]:
+class _Saved:
+    """What was measured: tables, and a file where there is to be one."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.tables: list[str] = []
+        self._path = path
+
+    def figures(self, found: Mapping[str, Figure]) -> None:
+        self.tables.append(of_figures(found))
+        self._save("figures", figures.saved(found))
+
+    def pods(self, part: str, packages: str, rounds: Sequence[Mapping[str, list[Pod]]]) -> None:
+        self.tables.append(of_pods(packages, rounds))
+        self._save(part, {packages: pods.saved(packages, rounds)})
+
+    def _save(self, part: str, found: Mapping[str, Any]) -> None:
+        if self._path:
+            figures.save(self._path, part, found)
+
+
+def _on_node(only: Sequence[str], packages: Sequence[str], *, rounds: int, saved: _Saved) -> None:
     names = [name for name in VARIANTS if name in only]
     ways = [name for name in WAYS if name in only]
-    tables = []
     needed = {*starts.pools(names), *(WAYS[name].pool for name in ways)}
-    with stage(sorted(needed)) as standing:
-        if ways:
-            found = list(pods.measure(standing, ways, rounds=rounds))
-            tables.append(of_pods(found))
-            if save:
-                save.write_text(json.dumps(pods.saved(found), indent=1) + "\n")
+    if {_TEN, _POLICY, _ARRIVE} & {*only}:
+        needed |= {WAYS[name].pool for name in TOGETHER}
+    with stage(sorted(needed), packages if ways else [SET]) as standing:
+        for one in packages if ways else ():
+            saved.pods("pods", one, list(pods.measure(standing, ways, one, rounds=rounds)))
+        if _TEN in only:
+            found = pods.measure(standing, TOGETHER, SET, rounds=rounds, at_once=AT_ONCE)
+            saved.pods("together", SET, list(found))
+        if _POLICY in only:
+            saved.figures(policy.measure(standing, rounds=rounds))
         if names:
-            tables.append(of_starts(list(starts.measure(standing, names, rounds=rounds))))
+            saved.tables.append(of_starts(list(starts.measure(standing, names, rounds=rounds))))
         if _APPLY in only:
-            tables.append(of_applies(list(applies.measure(standing, rounds=rounds))))
-    return tables
+            saved.tables.append(of_applies(list(applies.measure(standing, rounds=rounds))))
+        if _ARRIVE in only:
+            saved.figures(arrivals.measure(standing, rounds=rounds))
+        if "pod-image" in ways:
+            saved.figures(_alone(standing, packages, rounds=rounds))
+
+
+def _alone(standing: Stage, packages: Sequence[str], *, rounds: int) -> dict[str, Figure]:
+    """Warm runs while the operator, the index and the registry are stopped; it comes last."""
+    standing.operator.down()
+    standing.index.down()
+    assert standing.registry is not None
+    standing.registry.down()
+    each = range(rounds)
+    found = {
+        one: [pods.start_alone(standing, one, name=f"{one}-alone-{number}") for number in each]
+        for one in packages
+    }
+    return {
+        f"alone-{one}": Figure(
+            title=f"warm start with {SETS[one].title}, all imported, while index, registry and"
+            " operator are stopped",
+            unit="s",
+            values=[pod.imported for pod in pods_of],
+            aim="starts",
+        )
+        for one, pods_of in found.items()
+    }
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,11 +152,28 @@ def _parser() -> argparse.ArgumentParser:
         help=f"some of {','.join([*_ALL, _LOAD])}; {_PODS}: all that begin so; default: all but"
         f" {_LOAD}",
     )
-    parser.add_argument("--save", type=Path, help="a file for what pods took, in JSON")
     parser.add_argument(
-        "--sets", type=_positive, default=10_000, help="settled sets of a restart; default: 10000"
+        "--packages",
+        type=_packages,
+        default=[*SETS],
+        help=f"what pods install, some of {','.join(SETS)}; default: all",
+    )
+    parser.add_argument(
+        "--save", type=Path, help="a JSON file in which figures take the place of earlier ones"
+    )
+    parser.add_argument(
+        "--sets",
+        type=lambda text: [_positive(one) for one in text.split(",")],
+        default=[1_000, 10_000],
+        help="how many sets come at once and are settled then; default: 1000,10000",
     )
     return parser
+
+
+def _packages(text: str) -> list[str]:
+    if unknown := {*text.split(",")} - {*SETS}:
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}")
+    return text.split(",")
 
 
 def _positive(text: str) -> int:

@@ -49,7 +49,7 @@ def measure(stage: Stage, *, rounds: int) -> Iterator[Applied]:
         for number in range(rounds):
             name = f"applied-{number}"
             stage.api.create_pool(name, image=images.FLOW_UV, namespace=JOBS)
-            sets.apply(stage.node, sets.set_body(name, mirror.PACKAGES))
+            sets.apply(stage.node, sets.set_body(name, mirror.SETS[SET].requirements))
             sets.wait_ready(stage.node, name, seconds=300)
             time.sleep(1)  # for what the operator still has to write about it
             before = _counted(stage)
@@ -64,7 +64,7 @@ def measure(stage: Stage, *, rounds: int) -> Iterator[Applied]:
 
 
 def _apply(stage: Stage, kubernetes: httpx.Client, name: str) -> float:
-    body = sets.set_body(name, mirror.PACKAGES, pools=[name])
+    body = sets.set_body(name, mirror.SETS[SET].requirements, pools=[name])
     path = f"/apis/{API_VERSION}/namespaces/default/{PLURAL}/{name}"
     started = time.time()
     answer = kubernetes.patch(

@@ -25,9 +25,8 @@ from tests.support.fixtures import install_crd
 from tests.support.operator import Operator
 
 BARE, FLOWDEPS, READY, RECIPE = "bare", "flowdeps", "ready", "recipe"
-BAKED = "example.com/flowdeps/flow:baked"
 JOBS = "jobs"
-SET = "data"
+SET = mirror.DATA
 _PYDEPS = "/opt/pydeps"
 
 
@@ -36,19 +35,22 @@ class Stage:
     node: Node
     api: PrefectApi
     operator: Operator
+    index: Index
+    registry: Registry | None
+    """There where a pool is given environments."""
 
 
 @contextmanager
-def stage(pools: Sequence[str]) -> Iterator[Stage]:
-    """Everything that runs in ``pools`` need; the set is Ready, and has its environment where one
-    of the pools is given it."""
+def stage(pools: Sequence[str], packages: Sequence[str] = (SET,)) -> Iterator[Stage]:
+    """Everything that runs in ``pools`` need; the sets of ``packages`` are Ready, and have their
+    environments where one of the pools is given them."""
     with ExitStack() as stack:
         node = stack.enter_context(Node())
         node.load_image(images.flow())
         install_crd(node)
         node.kubectl("create", "namespace", JOBS)
         index = stack.enter_context(Index(host=node.gateway))
-        mirror.fill(index)
+        mirror.fill(index, packages)
         server = stack.enter_context(PrefectServer(host=node.gateway))
         api = stack.enter_context(server.api())
         for pool in pools:
@@ -59,6 +61,7 @@ def stage(pools: Sequence[str]) -> Iterator[Stage]:
                 KubernetesWorker(server, pool=pool, kubeconfig=node.kubeconfig, namespaces=[JOBS])
             )
         configured: dict[str, Any] = {}
+        registry = None
         if READY in pools:
             registry = stack.enter_context(Registry(host=node.gateway))
             configured = {"environments": environments.prepare(node, registry)}
@@ -77,44 +80,59 @@ def stage(pools: Sequence[str]) -> Iterator[Stage]:
         )
         stack.enter_context(operator)
         offered = [pool for pool in pools if pool in {FLOWDEPS, READY}]
-        body = sets.set_body(SET, mirror.PACKAGES, pools=offered)
-        if READY in pools:
-            _load_baked(node, index)
-            body["spec"]["python"] = {"image": images.FLOW_UV}
-        sets.apply(node, body)
-        sets.wait_ready(node, SET, seconds=300)
-        if READY in pools:
-            _wait_for_environment(node)
-        yield Stage(node=node, api=api, operator=operator)
+        for name in packages:
+            body = sets.set_body(name, mirror.SETS[name].requirements, pools=offered)
+            if READY in pools:
+                body["spec"]["python"] = {"image": images.FLOW_UV}
+            sets.apply(node, body)
+        for name in packages:
+            sets.wait_ready(node, name, seconds=600)
+            if READY in pools:
+                _load_baked(node, index, name)
+                _wait_for_environment(node, name)
+        yield Stage(node=node, api=api, operator=operator, index=index, registry=registry)
 
 
-def _wait_for_environment(node: Node) -> None:
+def baked(name: str) -> str:
+    """The image that has the packages of a set."""
+    return f"example.com/flowdeps/flow:{name}"
+
+
+def _wait_for_environment(node: Node, name: str) -> None:
     """Wait until runs of the pool are given the set's environment."""
 
     def ways() -> dict[str, str]:
-        pools = sets.get_set(node, SET)["status"].get("workPools", [])
+        pools = sets.get_set(node, name)["status"].get("workPools", [])
         return {one["name"]: one.get("delivery", "") for one in pools}
 
-    sets.wait(lambda: ways().get(READY) == "Image", what="the environment", seconds=300)
+    sets.wait(
+        lambda: ways().get(READY) == "Image",
+        what=f"the environment of {name}",
+        seconds=600,
+        show=lambda: str(sets.condition(sets.get_set(node, name), "Built")),
+    )
 
 
-def _load_baked(node: Node, index: Index) -> None:
-    """Load an image that has the packages, compiled, where Prefect's are."""
+def _load_baked(node: Node, index: Index, name: str) -> None:
+    """Load an image that has what a set's lock has, compiled, where Prefect's packages are."""
     with TemporaryDirectory() as directory:
         tree = Path(directory, "tree")
         place = tree / f"{rootfs.ENVIRONMENT.strip('/')}/lib/python{rootfs.PYTHON}/site-packages"
         place.mkdir(parents=True)
+        lock = Path(directory, "requirements.txt")
+        lock.write_text(sets.get(node, "cm", f"flowdeps-{name}")["data"]["requirements.txt"])
         run_step(
-            "installing the packages into an image",
+            f"installing the packages of {name} into an image",
             [
                 *(tools.uv(), "pip", "install", "--target", place, "--compile-bytecode"),
                 *("--python-version", rootfs.PYTHON, "--default-index", index.url),
-                *("--only-binary", ":all:", *mirror.PACKAGES),
+                *("--only-binary", ":all:", "--no-deps", "--require-hashes", "-r", lock),
             ],
             log=Path(directory, "install.log"),
             env=tools.environment(),
         )
-        node.load_image(images.flow_with(tree, name=BAKED, directory=Path(directory)))
+        (place / ".lock").unlink(missing_ok=True)
+        node.load_image(images.flow_with(tree, name=baked(name), directory=Path(directory)))
 
 
 def with_recipe(template: dict[str, Any], *, index: Index) -> dict[str, Any]:
@@ -122,7 +140,7 @@ def with_recipe(template: dict[str, Any], *, index: Index) -> dict[str, Any]:
     pod = template["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
     mount = {"name": "pydeps", "mountPath": _PYDEPS}
     variables = {
-        "EXTRA_PY_DEPS": " ".join(mirror.PACKAGES),
+        "EXTRA_PY_DEPS": " ".join(mirror.SETS[SET].requirements),
         "PIP_INDEX_URL": index.url,
         "PIP_TRUSTED_HOST": index.host,
     }

@@ -1,14 +1,15 @@
 """What was measured, as tables for people."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 
 from flowdeps.gather.refusals import LARGEST_LOCK
 from tests.bench.applies import Applied
+from tests.bench.figures import Figure
 from tests.bench.locks import KEPT, STATES, Locks
-from tests.bench.mirror import PACKAGES
+from tests.bench.mirror import SETS
 from tests.bench.pods import WAYS, Pod
-from tests.bench.restarts import Restart
+from tests.bench.stage import SET
 from tests.bench.starts import VARIANTS, Start
 
 _CONFIG_MAP = 1024**2
@@ -36,8 +37,8 @@ def of_starts(rounds: Sequence[dict[str, Start]]) -> str:
             row.append("" if not added or not recipe else f"{added / recipe:.0%}")
         rows.append(row)
     title = (
-        "From creating a run to its flow's first line, and to pandas and pyarrow imported\n"
-        f"({' '.join(PACKAGES)}; medians of {len(rounds)} rounds; added: to a pool without "
+        "From creating a run to its flow's first line, and to its packages imported\n"
+        f"({SETS[SET].title}; medians of {len(rounds)} rounds; added: to a pool without "
         "flowdeps, in pairs)"
     )
     return f"\n{title}\n\n{_table(rows)}"
@@ -51,31 +52,46 @@ def _added(
     return median(of(one[name]) - one["bare"].first_line for one in rounds)
 
 
-def of_pods(rounds: Sequence[dict[str, Pod]]) -> str:
-    """The table of pods: medians, ranges, and what is added to the packages in the image."""
-    rows = [["", "first line", "range", "imported", "range", "added to baked", "POST"]]
+def of_pods(packages: str, rounds: Sequence[Mapping[str, Sequence[Pod]]]) -> str:
+    """The table of pods: medians, ranges, and what is added to the packages in the image. Of pods
+    that begin together the last one counts."""
+    head = ["", "first line", "range", "imported", "range", "added to baked", "POST"]
+    rows = [[*head, "files", "MB", "requests"]]
     for name in rounds[0]:
-        pods = [one[name] for one in rounds]
         imports = WAYS[name].imports
+        first = [max(pod.first_line for pod in one[name]) for one in rounds]
+        imported = [max(pod.imported for pod in one[name]) for one in rounds]
         row = [WAYS[name].title]
-        for taken in (
-            [one.first_line for one in pods],
-            [one.imported for one in pods] if imports else [],
-        ):
+        for taken in (first, imported if imports else []):
             row.append(f"{median(taken):.2f} s" if taken else "")
             row.append(f"{min(taken):.2f}-{max(taken):.2f}" if taken else "")
-        baked = [one.get("pod-baked") for one in rounds]
         added = [
-            pod.imported - base.imported for pod, base in zip(pods, baked, strict=True) if base
+            last - max(pod.imported for pod in one["pod-baked"])
+            for last, one in zip(imported, rounds, strict=True)
+            if "pod-baked" in one
         ]
         row.append(f"{median(added):+.2f} s" if added and imports else "")
-        row.append(f"{median(one.created for one in pods) * 1000:.0f} ms")
+        pods = [pod for one in rounds for pod in one[name]]
+        row.append(f"{median(pod.created for pod in pods) * 1000:.0f} ms")
+        row.append(f"{median(pod.files for pod in pods):.0f}")
+        row.append(f"{median(pod.bytes for pod in pods) / 1e6:.1f}")
+        row.append(f"{median(pod.asked for pod in pods):.0f}")
         rows.append(row)
+    together = len(rounds[0][next(iter(rounds[0]))])
+    what = "a run's pod" if together == 1 else f"{together} pods, to the last one's"
     title = (
-        "From creating a run's pod to its first line, and to pandas and pyarrow imported\n"
-        f"({' '.join(PACKAGES)}; medians of {len(rounds)} rounds; added: in pairs)"
+        f"From creating {what} to its first line, and to its packages imported\n"
+        f"({SETS[packages].title}; medians of {len(rounds)} rounds; added: in pairs)"
     )
     return f"\n{title}\n\n{_table(rows)}"
+
+
+def of_figures(figures: Mapping[str, Figure]) -> str:
+    """A table of figures."""
+    rounds = max(len(one.values) for one in figures.values())
+    rows = [[f"medians of {rounds} rounds", "", "range", "aim"]]
+    rows += [one.row for one in figures.values()]
+    return f"\n{_table(rows)}"
 
 
 def of_applies(rounds: Sequence[Applied]) -> str:
@@ -146,23 +162,6 @@ def of_locks(found: Sequence[Locks]) -> str:
         f"{len(found[0].rounds)} rounds in turns; the index is asked for each page in all of them)"
     )
     return f"\n{title}\n\n{_table(times)}\n\nSizes of these locks\n\n{_table(sizes)}"
-
-
-def of_restarts(rounds: Sequence[Restart]) -> str:
-    """The table of restarts."""
-    rows = [
-        ["", "median", "target for 10,000"],
-        ["sets known, Prefect answers", _seconds(one.ready for one in rounds), ""],
-        ["every set looked at", _seconds(one.passed for one in rounds), "≤ 30 s"],
-        [
-            "memory at most",
-            f"{median(one.memory for one in rounds) / 1024**2:.0f} MiB",
-            "≤ 350 MiB",
-        ],
-        ["writes", f"{max(one.writes for one in rounds)}", "0"],
-    ]
-    title = f"From the start of an operator, with {rounds[0].sets:,} settled sets"
-    return f"\n{title}\n\n{_table(rows)}"
 
 
 def _counted(number: int, what: str) -> str:

@@ -8,6 +8,7 @@ no cluster DNS, unless asked for.
 
 import os
 import shutil
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,15 +65,34 @@ class Node(ControlPlane):
         (place / "hosts.toml").write_text(f'server = "http://{address}"\n')
 
     def forget_image(self, name: str) -> None:
-        """Remove an image from the node, as where it was never pulled."""
-        self._images(f"removing {name}", "remove", name)
+        """Remove an image from the node, as where it was never pulled: all names that lead to it,
+        so that its content goes too."""
+        rows = [line.split() for line in self._ctr("images", "list").splitlines()]
+        found = {row[0]: row[2] for row in rows}
+        same = [one for one, digest in found.items() if digest == found.get(name)]
+        self._images(f"removing {name}", "remove", "--sync", *(same or [name]))
+
+    def end_leases(self) -> None:
+        """Let go of what pods had that have ended: containerd keeps all layers that a pod mounted
+        until the kubelet removes what is left of the pod, a minute later. For nodes on which no pod
+        runs."""
+        if found := self._ctr("leases", "list", "--quiet").split():
+            self._ctr("leases", "delete", *found)
 
     def _images(self, what: str, *arguments: str | Path) -> None:
-        command = self._sandbox.command(
-            *(self._paths["ctr"], "--address", nodeconfig.CONTAINERD_SOCKET),
-            *("--namespace", "k8s.io", "images", *arguments),
-        )
+        command = self._ctr_command("images", *arguments)
         run_step(what, command, log=self.logs / f"images-{arguments[0]}.log")
+
+    def _ctr(self, *arguments: str) -> str:
+        command = self._ctr_command(*arguments)
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        return done.stdout
+
+    def _ctr_command(self, *arguments: str | Path) -> list[str | Path]:
+        return self._sandbox.command(
+            *(self._paths["ctr"], "--address", nodeconfig.CONTAINERD_SOCKET),
+            *("--namespace", "k8s.io", *arguments),
+        )
 
     def prepare(self) -> None:
         if os.geteuid() != 0:

@@ -80,6 +80,20 @@ class Registry(Service):
         with self.client() as client:
             client.delete(f"{name}/manifests/{digest}").raise_for_status()
 
+    def spoil(self, reference: str) -> None:
+        """Change one byte of each layer of an artifact, as a disk might."""
+        name, _, digest = reference.removeprefix(f"{self.address}/").partition("@")
+        with self.client() as client:
+            found = client.get(f"{name}/manifests/{digest}", headers={"Accept": "*/*"})
+        for layer in found.raise_for_status().json()["layers"]:
+            value = layer["digest"].removeprefix("sha256:")
+            blobs = self.run.directory / "registry/docker/registry/v2/blobs/sha256"
+            with (blobs / value[:2] / value / "data").open("r+b") as file:
+                file.seek(layer["size"] // 2)
+                [byte] = file.read(1)
+                file.seek(-1, 1)
+                file.write(bytes([byte ^ 1]))
+
     # Faults
 
     @property

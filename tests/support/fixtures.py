@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,14 @@ def install_crd(cluster: ControlPlane) -> None:
     wait_served(cluster)
 
 
+def _is_served(cluster: ControlPlane, plural: str) -> bool:
+    return read(cluster, f"/apis/{API_VERSION}/{plural}") is not None
+
+
 def wait_served(cluster: ControlPlane) -> None:
     """Wait until the resources are served, and the API server tells kubectl of them."""
     for plural in (PLURAL, ENVIRONMENTS_PLURAL):
-        path = f"/apis/{API_VERSION}/{plural}"
-        wait(lambda path=path: read(cluster, path) is not None, what=f"{plural} to be served")
+        wait(partial(_is_served, cluster, plural), what=f"{plural} to be served")
     known = ("api-resources", "--api-group", GROUP, "-o", "name")
     plurals = {f"{one}.{GROUP}" for one in (PLURAL, ENVIRONMENTS_PLURAL)}
     wait(lambda: plurals <= {*cluster.kubectl(*known).split()}, what="kubectl to know them")

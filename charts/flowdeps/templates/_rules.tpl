@@ -63,10 +63,20 @@
 
 {{- define "flowdeps.rules.jobs" -}}
 {{ include "flowdeps.rules.locks" . }}
+{{- if include "flowdeps.environmentsPolicy" . }}
+# To keep revisions that runs name, and for pods that try whether runs can mount an environment.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, create, delete]
+- apiGroups: [""]
+  resources: [pods/log]
+  verbs: [get]
+{{- else }}
 # To keep revisions that runs name.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list]
+{{- end }}
 {{- end -}}
 
 {{- define "flowdeps.rules.cluster" -}}

@@ -302,6 +302,10 @@ class Reason(StrEnum):
         "Nodes cannot pull the environment of the lock; runs install the lock meanwhile.",
         "check that nodes reach the registry, and that the pods of the work pool have a pull secret"
         " for it (`imagePullSecrets`)")
+    ENVIRONMENT_GONE = ("EnvironmentGone", _RETRIED,
+        "The environment of the lock is not in its registry any more; runs install the lock until"
+        " it was made again.",
+        "nothing; if it goes again, let no clean-up of the registry delete what has a tag")
     IMAGE_VOLUMES_UNSUPPORTED = ("ImageVolumesUnsupported", _RETRIED,
         "Pods cannot mount environments; runs install the lock as they start.",
         "the message says what is missing: image volumes need Kubernetes 1.35, or the feature gate"

@@ -54,6 +54,8 @@ _KEEP_VERIFICATION = 3600.0
 """Seconds that the result of a trial is kept; it is small. That of a build is as small."""
 _BUILDS = 2
 """Builds at once, beside the pods that sets wait for."""
+_MOUNTS = 2
+"""Pods at once that mount environments: short ones, which wait for no trial."""
 _RETRY_BUILD = Backoff(first=60.0, longest=3600.0)
 """Each try is a pod that installs everything, and nothing waits for it."""
 
@@ -79,6 +81,7 @@ def make_context(
     images = Images(cluster, runner, settings=pods, recheck=recheck, now=now, metrics=metrics)
     resolving = Limiter(config.resolver.concurrency, shared)
     building = Limiter(_BUILDS, shared)
+    mounter = Runner(cluster, limiter=Limiter(_MOUNTS, shared))
     reading, asking = Limiter(_READS), Limiter(VARIABLES_AT_ONCE)
     database = config.vulnerabilities.database
     retry = replace(RETRY, jitter=jitter)
@@ -86,11 +89,12 @@ def make_context(
 
     async def mounted(question: Mount, _known: bool | None) -> tuple[bool, float]:
         await mount(
-            runner,
+            mounter,
             pods,
             ref=question.image,
             reference=question.reference,
-            pull_secrets=pods.image_pull_secrets,
+            pull_secrets=question.pull_secrets,
+            group=question.group,
         )
         return True, _MOUNTED
 
@@ -133,6 +137,7 @@ def make_context(
             **{**tracking, "backoff": replace(_MOUNT_AGAIN, jitter=jitter)},
         ),
         runner=runner,
+        mounter=mounter,
         queue=queue,
         metrics=metrics,
         version=__version__,

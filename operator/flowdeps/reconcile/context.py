@@ -112,6 +112,8 @@ class Context:
     images: Poller[Key, ImageRef, Image, Reason]
     mounts: Poller[Key, Mount, bool, Reason]
     runner: Runner
+    mounter: Runner
+    """Runs the pods that mount environments."""
     queue: Queue[Key]
     metrics: Metrics
     version: str
@@ -156,7 +158,8 @@ class Context:
     @property
     def running(self) -> frozenset[tuple[str, str]]:
         """The pods that run for us, or wait for their turn."""
-        return frozenset({*self.runner.running, *self.builder.runner.running})
+        runners = (self.runner, self.builder.runner, self.mounter)
+        return frozenset(pod for runner in runners for pod in runner.running)
 
     def conflict(self, entry: SetEntry, location: Location) -> Outcome | None:
         """Return why a set can't publish in a location; None where it can."""
@@ -220,7 +223,7 @@ class Context:
 
     async def close(self) -> None:
         """Stop all that is being found out; pods are left to the next operator."""
-        self.runner.closed = self.builder.runner.closed = True
+        self.runner.closed = self.builder.runner.closed = self.mounter.closed = True
         asked = (self.resolutions, self.verifications, self.builds, self.sources)
         for one in (*asked, self.images, self.mounts):
             await one.close()

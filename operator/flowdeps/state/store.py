@@ -170,6 +170,8 @@ class PoolView:
     image: str | None = None
     pull_policy: str | None = None
     user: tuple[int | None, int | None] = (None, None)
+    pull_secrets: tuple[str, ...] = ()
+    """Those of its runs."""
     by_worker: bool = False
     """Whether the image is the worker's choice, as runs name none."""
 

@@ -48,6 +48,9 @@ _OF_THE_POD = {
 class Build(Trial):
     """A lock of which an environment is built, with all that matters, as of a trial."""
 
+    lost: int = 0
+    """How many times one of it was lost, so that it is built again each time."""
+
     @property
     def tag(self) -> str:
         """What names the environment in its repository, for people."""

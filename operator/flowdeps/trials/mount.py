@@ -1,8 +1,10 @@
 """Mount an environment as runs get it, which proves that registry, API server and nodes let them.
 
-A pod in the flow's image has the environment as an image volume. What is missing shows in how it
-fails: an API server that does not know such volumes refuses them or makes an empty volume of them,
-a runtime that does not know them starts no container, and a pull says why it fails.
+A pod has the environment as an image volume, where runs have it: in their namespace, with their
+pull secrets, in the operator's own image. It asks the registry, whatever its node has already. What
+is missing shows in how it fails: an API server that does not know such volumes refuses them or
+makes an empty volume of them, a runtime that does not know them starts no container, and a pull
+says why it fails.
 """
 
 import hashlib
@@ -29,10 +31,12 @@ async def mount(
     ref: ImageRef,
     reference: str,
     pull_secrets: Sequence[str] = (),
+    group: str = "",
 ) -> None:
-    """Mount an environment in the namespace of a flow image. Raises TrialError where that fails.
+    """Mount an environment in an image and its namespace. Raises TrialError where that fails.
 
-    `reference` has its digest, `pull_secrets` are the names of those that runs have.
+    `reference` has its digest, `pull_secrets` are the names of those that runs have, and `group`
+    is as for `Runner.run`.
     """
     what = repr((ref.short, reference, tuple(pull_secrets)))
     body = mount_pod(
@@ -44,7 +48,7 @@ async def mount(
         settings=settings,
     )
     try:
-        ended = await runner.run(body)
+        ended = await runner.run(body, group=group)
     except TrialError as error:
         cause = error.__cause__
         if isinstance(cause, ClusterError) and cause.status in _INVALID:

@@ -14,6 +14,8 @@ _NODE_SECONDS = 180.0
 """How long a pod may wait for a node, which may have to be made for it."""
 _PULL = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 _BROKEN = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+_REFUSED = re.compile(r"\b40[13]\b|unauthorized|authori[sz]ation|authenticat|denied|forbidden")
+_GONE = re.compile(r"\b404\b|not found|manifest unknown|name unknown")
 _KILLED = {137, 143}
 """Exit codes of what SIGKILL or SIGTERM ended."""
 
@@ -79,7 +81,7 @@ def _not_of_the_flow(pod: Body, container: Body, message: str) -> TrialError | N
     if reference and reference in message:
         return TrialError(
             f"the environment {reference} can't be pulled: {message}; {_advice(message)}",
-            reason=Reason.ENVIRONMENT_UNAVAILABLE,
+            reason=_pull_reason(message),
         )
     if reference and container["state"]["waiting"]["reason"] in _BROKEN:
         return TrialError(
@@ -89,14 +91,24 @@ def _not_of_the_flow(pod: Body, container: Body, message: str) -> TrialError | N
     return None
 
 
+def _pull_reason(message: str) -> Reason:
+    said = _words(message)
+    gone = _GONE.search(said) and not _REFUSED.search(said)
+    return Reason.ENVIRONMENT_GONE if gone else Reason.ENVIRONMENT_UNAVAILABLE
+
+
 def _advice(message: str) -> str:
     """Return what to do about a pull that fails, by the words of the runtime."""
-    said = re.sub(r"[0-9a-f]{32,}", "", message.lower())  # a digest may have any number in it
-    if re.search(r"\b40[13]\b|unauthorized|authori[sz]ation|authenticat|denied|forbidden", said):
+    said = _words(message)
+    if _REFUSED.search(said):
         return "give the work pool's pods a pull secret for its registry (imagePullSecrets)"
-    if re.search(r"\b404\b|not found|manifest unknown|name unknown", said):
-        return "it is not in its registry any more, and runs install until it is put back there"
+    if _GONE.search(said):
+        return "it is not in its registry any more, and is made again"
     return "check that nodes reach its registry, and trust its certificate"
+
+
+def _words(message: str) -> str:
+    return re.sub(r"[0-9a-f]{32,}", "", message.lower())  # a digest may have any number in it
 
 
 def cut_off(status: Body) -> TrialError | None:

@@ -226,7 +226,8 @@ def mount_pod(
 
     ``pull_secrets``: the names of those that runs have.
     """
-    source = {"reference": reference, "pullPolicy": "IfNotPresent"}
+    # What another pod has pulled to this node says nothing of other nodes.
+    source = {"reference": reference, "pullPolicy": "Always"}
     container = {
         "name": MOUNT_CONTAINER,
         "command": ["/bin/sh", "-c", _LOOK],

@@ -71,10 +71,11 @@ class Runner:
         """Whether pods are left to the next operator, as this one ends."""
         self.running: Counter[tuple[str, str]] = Counter()
 
-    async def run(self, body: Body, *, also: str = "") -> Ended:
+    async def run(self, body: Body, *, also: str = "", group: str = "") -> Ended:
         """Run a pod to its end and delete it. Raises TrialError where it could not run.
 
-        `also` names another container whose log is read.
+        `also` names another container whose log is read. The turn is of the pod's namespace, or of
+        another `group`.
 
         A cancellation deletes it as well, unless the operator ends: then, and after a ClusterError,
         it is left to the next one who asks.
@@ -82,7 +83,7 @@ class Runner:
         where = _where(body)
         self.running[where] += 1  # also while it waits for its turn: what it needs must stay
         try:
-            async with self._limiter.turn(where[0]) as turn:
+            async with self._limiter.turn(group or where[0]) as turn:
                 return await self._run(body, turn, also=also)
         finally:
             self.running[where] -= 1

@@ -1,4 +1,8 @@
-"""A site with a registry beside it: sets get environments, and pods are given them."""
+"""A site with a registry beside it: sets get environments, and pods are given them.
+
+All pods meet the restricted Pod Security Standard, and those of runs, trials and builds have a user
+that no image knows, in the group of root, as OpenShift gives to each namespace.
+"""
 
 import os
 from collections.abc import Iterator
@@ -7,8 +11,8 @@ from contextlib import ExitStack
 import pytest
 
 from tests.cluster.registry import Registry
-from tests.e2e.environments.place import Place
-from tests.e2e.install.site import POOL, TEAM, Site
+from tests.e2e.environments.place import Place, confined
+from tests.e2e.install.site import JOBS, POOL, TEAM, Site
 
 
 @pytest.fixture(scope="package")
@@ -22,7 +26,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         site.node.trust_registry(registry.address)
         for name in ("alpha", "beta", "gamma"):
             site.index.add(name, "1.0")
+        for namespace in (TEAM, JOBS):
+            label = "pod-security.kubernetes.io/enforce=restricted"
+            site.node.kubectl("label", "namespace", namespace, label)
+        site.api.set_template(POOL, confined(site.api.template(POOL)))
         config = {
+            "images": {"recheck": "1m"},
             "workPools": [{"name": POOL, "namespaces": [TEAM]}],
             "environments": {
                 "repository": f"{registry.address}/flowdeps",

@@ -20,6 +20,9 @@ from tests.e2e.install.site import JOBS, POOL, SECONDS, TEAM, Site
 from tests.integration.chart.helm import NAMESPACE
 from tests.support import sets
 
+USER = 1_000_650_000
+"""The user of runs, which is in no image's list of users."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
@@ -84,6 +87,29 @@ class Place:
             self.site.deployment, packages=packages, job_variables=variables
         )
 
+    def copy(self, run: FlowRun, name: str, *command: str) -> None:
+        """One more pod like that of a run that has ended, with another command; what the policy
+        has made of that one is in it."""
+        pod = json.loads(json.dumps(self.pod(run)))
+        spec = {key: value for key, value in pod["spec"].items() if key != "nodeName"}
+        spec["containers"][0] |= {"command": list(command), "args": []}
+        labels = {"app": name}
+        body = {"apiVersion": "v1", "kind": "Pod", "spec": spec}
+        sets.apply(
+            self.site.node,
+            {**body, "metadata": {"name": name, "namespace": JOBS, "labels": labels}},
+        )
+
+    def wait_pod(self, name: str, phase: str) -> None:
+        """Wait until a pod of the namespace of runs is in a phase."""
+        path = f"/api/v1/namespaces/{JOBS}/pods/{name}"
+        sets.wait(
+            lambda: (sets.read(self.site.node, path) or {}).get("status", {}).get("phase") == phase,
+            what=f"{name} to be {phase}",
+            show=lambda: self.site.node.kubectl("describe", "pod", name, "-n", JOBS),
+            seconds=SECONDS,
+        )
+
     def pod(self, run: FlowRun) -> Mapping[str, Any]:
         """The pod of a run that has ended."""
         text = self.site.node.kubectl(
@@ -93,6 +119,18 @@ class Place:
         pods: list[Mapping[str, Any]] = json.loads(text)["items"]
         [found] = pods
         return found
+
+
+def confined(template: dict[str, Any]) -> dict[str, Any]:
+    """The template with what a restricted namespace demands, and a user as OpenShift gives it."""
+    spec = template["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
+    profile = {"seccompProfile": {"type": "RuntimeDefault"}, "fsGroup": USER}
+    spec["securityContext"] = {"runAsNonRoot": True, "runAsUser": USER, "runAsGroup": 0, **profile}
+    dropped = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    spec["containers"][0] |= {"securityContext": dropped, "workingDir": "/tmp"}
+    home = {"HOME": "/tmp", "USER": "flow"}
+    template["variables"]["properties"]["env"]["default"] = home
+    return template
 
 
 def installs(pod: Mapping[str, Any]) -> bool:

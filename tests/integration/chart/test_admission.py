@@ -190,9 +190,8 @@ def _mounting(**changes: Any) -> Body:
 def _building(**changes: Any) -> Body:
     """The pod that builds one."""
     settings = PodsConfig(image_pull_secrets=(_PULL,))
-    given = {"environments": _ENVIRONMENTS, "labels": labels("build"), "settings": settings}
-    given |= changes
-    return build(**{**given, "namespace": _NAMESPACE})
+    given: Body = {"environments": _ENVIRONMENTS, "labels": labels("build"), "settings": settings}
+    return build(**{**given, **changes, "namespace": _NAMESPACE})
 
 
 @pytest.mark.parametrize("make", [config_map, secret], ids=["ConfigMap", "Secret"])
@@ -458,6 +457,20 @@ def test_only_environments_of_its_namespace_are_mounted(reference: str, account:
     image that the node may pull."""
     assert _TOKEN in account.create(_mounting(reference=reference))
     assert account.create(_mounting()) == ""
+
+
+def test_environments_of_others_are_mounted_by_our_own_image_alone(account: Account) -> None:
+    """As where runs of several namespaces' sets are: nothing of a tenant runs beside them."""
+    body = _mounting(reference=f"{_REPOSITORY}/elsewhere@{_DIGEST}")
+    [container] = body["spec"]["containers"]
+    theirs = {**container, "name": "theirs"}
+    container["image"] = _PACKER
+    assert account.create(body) == ""
+    body["spec"]["initContainers"] = [theirs]
+    assert _TOKEN in account.create(body)
+    del body["spec"]["initContainers"]
+    body["spec"]["volumes"][0]["image"]["reference"] = "evil.example.com/x@sha256:1"
+    assert _TOKEN in account.create(body)
 
 
 def _packing(*, verify: Body = _NOTHING, **changes: Any) -> Body:

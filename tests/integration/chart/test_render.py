@@ -343,11 +343,15 @@ def test_with_watched_namespaces_nothing_of_the_cluster_is_granted(helm: Helm) -
         ]
 
 
+def _of_pods(rule: Any) -> bool:
+    return any(one.startswith("pods") for one in rule["resources"])
+
+
 @pytest.mark.parametrize("watched", [[], ["flows", "team-a"]], ids=["cluster", "namespaces"])
 def test_what_environments_need_is_documented(watched: list[str], helm: Helm) -> None:
     """Where a policy gives them to runs, the account has the documented rights for that beside all
-    others, and where it does not, none of them: those on events in the namespaces of runs, if these
-    are known."""
+    others, and where it does not, none of them: those on events and pods in the namespaces of runs,
+    if these are known."""
 
     def rendered(admission: str) -> Any:
         given = {"repository": "registry.example.com/envs", "admission": admission}
@@ -361,7 +365,11 @@ def test_what_environments_need_is_documented(watched: list[str], helm: Helm) ->
     roles = _rules(rendered("Disabled"))
     expected = {**roles, ("", _GIVES): of_cluster}
     for namespace in (*watched, "jobs") if watched else ():
-        expected[namespace, "flowdeps"] = [*roles[namespace, "flowdeps"], events]
+        rules = [*roles[namespace, "flowdeps"], events]
+        if namespace == "jobs":  # a pod there tries whether runs can mount an environment
+            of_pods = [one for one in roles["flows", "flowdeps"] if _of_pods(one)]
+            rules = [*of_pods, *(one for one in rules if not _of_pods(one))]
+        expected[namespace, "flowdeps"] = rules
     found = _rules(rendered("Enabled"))
     assert {where: _sorted(rules) for where, rules in found.items()} == {
         where: _sorted(rules) for where, rules in expected.items()
@@ -377,7 +385,7 @@ def test_nobody_but_the_operator_tells_runs_of_environments(helm: Helm) -> None:
     """People may read RunEnvironments, by Kubernetes' own roles; only roles that are bound to the
     operator or the cleanup write them."""
     objects = helm.template(needed(cleanup={"onUninstall": True}))
-    writers, readers = set(), set()
+    writers, readers = set[str](), set[str]()
     for (_, name), rules in _rules(objects).items():
         for rule in rules:
             if "runenvironments" in rule["resources"]:

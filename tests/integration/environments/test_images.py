@@ -176,7 +176,7 @@ def test_an_image_is_derived_beside_the_environment(packer: Packer, registry: Re
     flows = Flows(registry)
     pushed = flows.push()
     base = read(registry, pushed["digest"], repository=flows.name)
-    status, said = packer.run(registry.address, **flows.env(pushed))
+    status, said = packer.run(registry.address, more=flows.env(pushed))
     assert (status, "imageError" in said) == (0, False)
     derived = read(registry, said["image"]["digest"])
     *kept, added = derived.layers
@@ -218,14 +218,14 @@ def test_the_environment_is_the_same_with_and_without_an_image(
     """And a second build comes to the same image and sends nothing."""
     flows = Flows(registry)
     env = flows.env(flows.push())
-    _, alone = packer.run(registry.address, **{**env, "FLOWDEPS_IMAGES": ""})
+    _, alone = packer.run(registry.address, more={**env, "FLOWDEPS_IMAGES": ""})
     assert "image" not in alone
-    _, first = packer.run(registry.address, **env)
+    _, first = packer.run(registry.address, more=env)
     assert {**first, "image": None} == {**alone, "image": None}
     before = len(registry.requests())
     for path in packer.tree.rglob("*"):
         os.utime(path, (1, 1))
-    _, second = packer.run(registry.address, **env)
+    _, second = packer.run(registry.address, more=env)
     assert second == first
     assert uploads(registry, since=before) == []
 
@@ -235,7 +235,7 @@ def test_an_image_of_docker_stays_one(packer: Packer, registry: Registry) -> Non
     flows = Flows(registry)
     run = {**_RUN, "Env": ["PYTHONPATH=/app:/lib", *_RUN["Env"]]}
     pushed = flows.push(run=run, types=(_DOCKER, _DOCKER_CONFIG, _DOCKER_LAYER))
-    _, said = packer.run(registry.address, **flows.env(pushed))
+    _, said = packer.run(registry.address, more=flows.env(pushed))
     derived = read(registry, said["image"]["digest"])
     assert derived.manifest["mediaType"] == _DOCKER
     assert {one["mediaType"] for one in derived.manifest["layers"]} == {_DOCKER_LAYER}
@@ -255,15 +255,15 @@ def test_of_several_platforms_that_of_the_node_counts(packer: Packer, registry: 
         for cpu in (other, architecture())
     ]
     index = flows.manifest({"schemaVersion": 2, "mediaType": _INDEX, "manifests": described})
-    _, said = packer.run(registry.address, **flows.env(index))
+    _, said = packer.run(registry.address, more=flows.env(index))
     derived = read(registry, said["image"]["digest"])
     assert derived.config["architecture"] == architecture()
-    _, alone = packer.run(registry.address, **flows.env(described[1]))
+    _, alone = packer.run(registry.address, more=flows.env(described[1]))
     # They tell apart what a node was given, and nothing else.
     names = ("config", "layers")
     other_image = read(registry, alone["image"]["digest"])
     assert [derived.manifest[one] for one in names] == [other_image.manifest[one] for one in names]
-    _, said = packer.run(registry.address, **flows.env(described[0]))
+    _, said = packer.run(registry.address, more=flows.env(described[0]))
     assert said["ok"]
     assert "can't be read" in said["imageError"] or other in said["imageError"]
 
@@ -274,7 +274,7 @@ def test_an_image_of_another_registry_is_copied(
     """With the pull secret of the namespace, which the other registry does not get."""
     flows = Flows(private)
     pushed = flows.push()
-    _, said = packer.run(registry.address, **flows.env(pushed))
+    _, said = packer.run(registry.address, more=flows.env(pushed))
     assert "imageError" not in said
     base = read(private, pushed["digest"], repository=flows.name)
     assert read(registry, said["image"]["digest"]).layers[:-1] == base.layers
@@ -297,7 +297,7 @@ def test_an_environment_is_there_whatever_becomes_of_the_image(
         ({"FLOWDEPS_IMAGE_ID": f"sha256:{'0' * 64}"}, f"the node has {name} from no registry"),
         ({"FLOWDEPS_IMAGE": "flows:1"}, "flows:1 names no registry"),
     ):
-        status, said = packer.run(registry.address, **{**env, **changes})
+        status, said = packer.run(registry.address, more={**env, **changes})
         assert (status, said["ok"], "image" in said) == (0, True, False)
         assert told in said["imageError"]
         assert "\n" not in said["imageError"]

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,12 @@ class Packer:
         return self.directory / "tree"
 
     def run(
-        self, address: str, *, plain_http: bool = True, **env: str
+        self,
+        address: str,
+        *,
+        plain_http: bool = True,
+        more: Mapping[str, str] | None = None,
+        **env: str,
     ) -> tuple[int, dict[str, Any]]:
         """The exit status and what the last line says; no secret is in any line."""
         given = {
@@ -63,6 +68,7 @@ class Packer:
             "FLOWDEPS_PLAIN_HTTP": "1" if plain_http else "",
             "TMPDIR": str(self.directory),
             **env,
+            **(more or {}),
         }
         known = ("tree", "lock", "credentials", "pull-secrets")
         places = [f"--{name}={self.directory / name}" for name in known]

@@ -93,7 +93,8 @@ async def test_the_watch_outlives_an_overload(
             watching = asyncio.create_task(handlers.watch(cast("Service", service)))
             try:
                 both = asyncio.gather(seen.get(), seen.get())
-                await asyncio.wait({watching, both}, return_when=asyncio.FIRST_COMPLETED)
+                futures: set[asyncio.Future[Any]] = {watching, both}
+                await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
                 assert both.done(), watching
                 assert {*await both} == {"a", "flowdeps-runs"}
             finally:

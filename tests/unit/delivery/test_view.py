@@ -197,3 +197,21 @@ def test_the_user_is_what_a_run_would_have(
     """Each number is the container's, else the pod's, with the defaults of variables; None where
     the image decides, or a run."""
     assert view(template).user == ids
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        (None, ()),
+        ([{"name": "pull"}, {"name": "more"}], ("pull", "more")),
+        ([{"name": "{{ namespace }}-pull"}, {"name": "{{ name }}"}, "x", {}], ("default-pull",)),
+        ("{{ secrets }}", ()),
+    ],
+)
+def test_the_pull_secrets_of_runs_are_those_that_the_template_tells(
+    given: object, names: tuple[str, ...]
+) -> None:
+    """Others are not known before a run."""
+    template = prefect_template()
+    pod_of(template)["imagePullSecrets"] = given
+    assert view(template).pull_secrets == names

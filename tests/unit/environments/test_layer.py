@@ -70,11 +70,13 @@ def test_a_file_that_becomes_a_link_while_it_is_packed_is_not_followed(
     (tmp_path / "secret").write_text("s3cret")
     add = module._add
 
-    def swap(writer: module._Writer, tree: Path, path: str, status: os.stat_result) -> None:
+    def swap(
+        writer: module._Writer, tree: Path, path: str, status: os.stat_result, below: str
+    ) -> None:
         if path == "site/a.py":
             (tree / path).unlink()
             (tree / path).symlink_to(tmp_path / "secret")
-        add(writer, tree, path, status)
+        add(writer, tree, path, status, below)
 
     monkeypatch.setattr(module, "_add", swap)
     with pytest.raises(PackError, match=r"^site/a\.py can't be packed: Too many levels of symb"):
@@ -139,10 +141,12 @@ def test_a_file_that_becomes_shorter_is_an_error(
     """The layer would have its other files in the wrong places."""
     add = module._add
 
-    def shorten(writer: module._Writer, tree: Path, path: str, status: os.stat_result) -> None:
+    def shorten(
+        writer: module._Writer, tree: Path, path: str, status: os.stat_result, below: str
+    ) -> None:
         if path == "site/a.py":
             os.truncate(tree / path, 1)
-        add(writer, tree, path, status)
+        add(writer, tree, path, status, below)
 
     monkeypatch.setattr(module, "_add", shorten)
     with pytest.raises(PackError, match=r"^site/a\.py can't be packed: it became shorter"):

@@ -28,6 +28,7 @@ from flowdeps.api.names import (
     LOCK_VOLUME,
     MANAGED_BY,
     MANAGED_BY_LABEL,
+    MOUNT_CONTAINER,
     PACK_CONTAINER,
     PLURAL,
     PURPOSE_LABEL,
@@ -181,10 +182,11 @@ class MemoryCluster:
         *,
         why: str = "not found",
         after: timedelta = timedelta(0),
+        pod: str = "run",
     ) -> None:
         """What a kubelet says of a pod whose image it can't pull; its clock may be ahead."""
         text = f'Failed to pull image "{reference}": {why}'
-        self.failures.append(FailedPod(namespace, text, clock() + after))
+        self.failures.append(FailedPod(namespace, text, clock() + after, pod))
         for listener in self._listeners:
             listener.put_nowait(self.failures[-1])
 
@@ -439,6 +441,7 @@ class MemoryCluster:
 
     async def get_pod(self, namespace: str, name: str) -> Body | None:
         await self._turn()
+        assert re.fullmatch(r"[a-z0-9.-]+", name), name
         return self.pods.get(namespace, name)
 
     async def list_pods(self, *, namespaces: Sequence[str] = (), selector: str) -> list[Body]:
@@ -606,7 +609,9 @@ class MemoryNode:
         self.full: set[str] = set()
         self.instead: tuple[Body, str] | None = None
         self.unpullable: set[str] = set()
-        """The environments that no pod can mount."""
+        """The environments that no pod can mount; with a namespace before it, none there."""
+        self.closed: set[str] = set()
+        """The namespaces that refuse our pods."""
         self.registry = MemoryRegistry()
         self.made: Counter[str] = Counter()
         self.most = self.most_builds = 0
@@ -615,7 +620,7 @@ class MemoryNode:
     def create(self, body: Body) -> Body:
         meta = body["metadata"]
         where = (meta["namespace"], meta["name"])
-        if self.forbidden:
+        if self.forbidden or where[0] in self.closed:
             raise ClusterError(403, "Forbidden", self.forbidden)
         if where in self.pods:
             raise ClusterError(409, "AlreadyExists", "there is one")
@@ -640,13 +645,17 @@ class MemoryNode:
         if namespace in self.full:
             return {**body, "status": {"phase": "Pending", "conditions": [_UNSCHEDULED]}}
         container = self._in_flow_image(body)
-        image = self.images.get(container["image"])
+        ours = container["name"] == MOUNT_CONTAINER
+        image = self.images.get(container["image"], MemoryImage() if ours else None)
         state: Body = {"waiting": {"reason": "ContainerCreating"}}
         phase = "Pending"
         volumes = body["spec"].get("volumes", ())
         references = {one["image"]["reference"] for one in volumes if "image" in one}
-        if lost := references & self.unpullable or ("*" in self.unpullable and references):
-            text = f'Failed to pull image "{min(lost)}": not found'
+        unpullable = self.unpullable | self.registry.deleted
+        unpullable |= {one.removeprefix(f"{namespace} ") for one in self.unpullable}
+        if lost := references & unpullable or ("*" in unpullable and references):
+            why = "not found" if lost & self.registry.deleted else "authorization failed"
+            text = f'Failed to pull image "{min(lost)}": {why}'
             state = {"waiting": {"reason": "ErrImagePull", "message": text}}
         elif image is None:
             state = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
@@ -687,6 +696,8 @@ class MemoryNode:
         body = self.pods[namespace, name][0]
         if container == PACK_CONTAINER:
             return f"flowdeps-pack: {json.dumps(self.registry.push(body, self._pins(body)))}"
+        if container == MOUNT_CONTAINER:
+            return ""
         image = self.images[self._in_flow_image(body)["image"]]
         lines = image.lines(self._pins(body))
         if container == VERIFY_CONTAINER:
@@ -755,6 +766,9 @@ class MemoryRegistry:
 
     def __init__(self) -> None:
         self.pushed: set[str] = set()
+        self.deleted: set[str] = set()
+        self.keeps = True
+        """Whether what is pushed is there then."""
         self.problem = ""
         self.no_image = ""
         """Why no image can be derived."""
@@ -766,6 +780,7 @@ class MemoryRegistry:
         env = {one["name"]: one["value"] for one in pod["spec"]["containers"][0]["env"]}
         content = digest(f"{sorted(pins.items())} {env['FLOWDEPS_IMAGE_ID']}")
         self.pushed.add(f"{env['FLOWDEPS_REPOSITORY']}@{content}")
+        self.deleted -= self.pushed if self.keeps else set()
         packed = {"ok": True, "digest": content, "size": 1000, "unpacked": 4000, "files": 40}
         if env["FLOWDEPS_IMAGES"]:
             image = {"digest": digest(f"image of {content}"), "size": 9000}

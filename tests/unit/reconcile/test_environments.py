@@ -16,7 +16,11 @@ from tests.unit.reconcile.test_life import DAY, HOUR, MINUTE, play, settled
 from tests.unit.reconcile.test_locks import IMAGE, conditions, image, status
 
 REPOSITORY = "registry.example.com/environments"
-ENVIRONMENTS = {"repository": REPOSITORY, "image": "registry.example.com/flowdeps:1"}
+ENVIRONMENTS = {
+    "repository": REPOSITORY,
+    "image": "registry.example.com/flowdeps:1",
+    "policy": "flowdeps-environments",
+}
 _BUILDING = 80.0
 """Seconds in which the image was looked at and the lock made and tried, with pods of 30 seconds."""
 _INSTALL = {"delivery": "Install"}
@@ -394,9 +398,10 @@ def test_switched_on_for_sets_that_have_settled_and_off_again() -> None:
 
     async def script(sim: Simulation) -> None:
         sim.cluster.pods.images[IMAGE] = flows()
+        sim.prefect.make("k")
         names = [f"s{number}" for number in range(12)]
         for name in names:
-            sim.cluster.apply(name, interval="0s", requirements=[name], **image())
+            sim.cluster.apply(name, pools=["k"], interval="0s", requirements=[name], **image())
         await settled(sim)
         assert sim.cluster.pods.made["build"] == 0
         off, on = sim.config, Simulation(environments=ENVIRONMENTS).config
@@ -404,7 +409,9 @@ def test_switched_on_for_sets_that_have_settled_and_off_again() -> None:
         sim.cluster.pods.seconds, sim.cluster.pods.most_builds = 60.0, 0
         async with sim.operator():
             await asyncio.sleep(5 * MINUTE)
-            sim.cluster.apply("late", namespace="team", requirements=["late"], **image())
+            sim.cluster.apply(
+                "late", namespace="team", pools=["k"], requirements=["late"], **image()
+            )
             await asyncio.sleep(3 * MINUTE)
             assert sim.ready("late", namespace="team") == ("True", "Ready")
             await asyncio.sleep(20 * MINUTE)
@@ -432,15 +439,18 @@ def test_one_namespace_leaves_a_turn_for_another() -> None:
 
     async def script(sim: Simulation) -> None:
         sim.cluster.pods.images[IMAGE] = flows()
+        sim.prefect.make("k")
         for number in range(10):
-            sim.cluster.apply(f"s{number}", requirements=[f"s{number}"], **image())
+            sim.cluster.apply(f"s{number}", pools=["k"], requirements=[f"s{number}"], **image())
         async with sim.operator():
             await asyncio.sleep(2 * MINUTE)
             sim.cluster.pods.seconds = HOUR
             await asyncio.sleep(2 * MINUTE)
             assert sim.cluster.pods.most_builds == 1
             sim.cluster.pods.seconds = 8.0
-            sim.cluster.apply("mine", namespace="team", requirements=["mine"], **image())
+            sim.cluster.apply(
+                "mine", namespace="team", pools=["k"], requirements=["mine"], **image()
+            )
             await asyncio.sleep(3 * MINUTE)
             assert sim.condition("mine", "Built", namespace="team")["status"] == "True"
 

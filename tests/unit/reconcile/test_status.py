@@ -317,7 +317,8 @@ def test_what_somebody_has_to_make_is_waited_for_a_quarter_of_an_hour(case: Case
     first = _of(case)
     left = patience_left(parse_status({"status": first}), now=SOON)
     late = _of(case, _entry(names, status=first), now=SOON + timedelta(seconds=left or 3600))
-    reason = Reason(_conditions(first)["Ready"]["reason"])
+    reason = Reason.known(_conditions(first)["Ready"]["reason"])
+    assert reason is not None
     ready = _conditions(first)["Ready"]["status"] == "True"
     assert (left is not None) == (reason.may_be_missing and not ready)
     if left is None:

@@ -94,6 +94,6 @@ class Ends(Runner):
         self._ended = ended
         self.count = 0
 
-    async def run(self, body: object, *, also: str = "") -> Ended:  # noqa: ARG002
+    async def run(self, body: object, *, also: str = "", group: str = "") -> Ended:  # noqa: ARG002
         self.count += 1
         return self._ended

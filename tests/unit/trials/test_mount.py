@@ -80,7 +80,7 @@ def test_an_environment_that_is_there_is_mounted_as_a_run_has_it() -> None:
     virtual.run(mounted(memory, "pull"))
     [body] = memory.bodies
     [volume] = body["spec"]["volumes"]
-    image = {"reference": REFERENCE, "pullPolicy": "IfNotPresent"}
+    image = {"reference": REFERENCE, "pullPolicy": "Always"}
     assert volume == {"name": "flowdeps-site", "image": image}
     assert body["spec"]["imagePullSecrets"] == [{"name": "pull"}]
     assert memory.pods.pods == {}
@@ -140,8 +140,9 @@ def test_a_kubelet_that_knows_no_image_volumes_is_named() -> None:
     [
         ("unexpected status from HEAD request: 401 Unauthorized", "imagePullSecrets"),
         ("pull access denied, insufficient_scope: authorization failed", "imagePullSecrets"),
-        ("reading manifest: manifest unknown", "runs install until it is put back"),
+        ("reading manifest: manifest unknown", "and is made again"),
         ("failed to resolve image: not found", "not in its registry any more"),
+        ("not found, or denied", "imagePullSecrets"),
         ("dial tcp: connect: connection refused", "nodes reach its registry"),
         ("x509: certificate signed by unknown authority", "nodes reach its registry"),
     ],
@@ -150,7 +151,9 @@ def test_a_pull_that_fails_says_what_to_do(why: str, said: str, advice: str) -> 
     """By the runtime's words, not by digits of the digest."""
     message = f'Back-off pulling image "{REFERENCE}": {said}'
     error = virtual.run(refused(Node(waiting(why, message))))
-    assert (error.reason, error.retry) == (Reason.ENVIRONMENT_UNAVAILABLE, True)
+    gone = "made again" in advice or "any more" in advice
+    reason = Reason.ENVIRONMENT_GONE if gone else Reason.ENVIRONMENT_UNAVAILABLE
+    assert (error.reason, error.retry) == (reason, True)
     assert error.message.startswith(f"the environment {REFERENCE} can't be pulled: ")
     assert said in error.message
     assert advice in error.message.rpartition("; ")[2]

@@ -60,6 +60,8 @@ class FailedPod:
     message: str
     time: datetime | None
     """When it was so last."""
+    pod: str = ""
+    """The pod's name."""
 
 
 class Cluster:
@@ -263,6 +265,7 @@ class Cluster:
                     namespace=str(event["metadata"]["namespace"]),
                     message=printable(str(event.get("message", ""))[:_MESSAGE_CHARACTERS]),
                     time=parse_time(time),
+                    pod=str((event.get("involvedObject") or {}).get("name", "")),
                 )
 
     # What tells runs of their environments

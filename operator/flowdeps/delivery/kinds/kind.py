@@ -46,6 +46,8 @@ class TemplateView:
     """When that is pulled; None also where Kubernetes decides."""
     user: tuple[int | None, int | None]
     """Their user and group; None also where the image decides."""
+    pull_secrets: tuple[str, ...] = ()
+    """The names of their pull secrets, as far as the template tells them."""
     worker_chooses: bool = False
     """Whether the template leaves the image to the worker, where a run names none."""
     notes: tuple[str, ...] = ()

@@ -18,6 +18,7 @@ from flowdeps.state.environment import Environment
 from flowdeps.state.locations import primary_location
 from flowdeps.state.records import LockRecord, environments_of
 from flowdeps.state.reported import previous_condition
+from flowdeps.state.store import SetEntry
 from flowdeps.telemetry.metrics import measured
 from flowdeps.trials.build import Build
 from flowdeps.trials.image import Image
@@ -48,7 +49,7 @@ def _build(context: Context, progress: Progress) -> Outcome:
         return NO_LOCK
     pools = [context.config.pool(ref.name) for ref in progress.entry.pool_refs]
     if pools and all(pool.delivery == "Install" for pool in pools):
-        return _never("workPools[].delivery of the operator's configuration says so for its pools")
+        return _never("workPools[].delivery of the operator's configuration says so")
     other = made is not None and made.record.digest != record.digest and not progress.proposal
     if inputs is None or not progress.resolved.is_done or not progress.verified.is_done or other:
         # The image is not known, or another lock may follow: what there is stays.
@@ -68,16 +69,35 @@ def _build(context: Context, progress: Progress) -> Outcome:
             f"nodes give {inputs.image.ref.image} no digest, so nobody would notice if it moved;"
             " push it to a registry"
         )
-    known = progress.environment = _known(context, progress, record, inputs.image)
-    if known is None:
-        return _ask(context, progress, record, inputs, inputs.image)
-    if context.config.environments.images and not known.derived:
-        # It serves meanwhile, and whatever comes of it.
-        asked = _ask(context, progress, record, inputs, inputs.image)
-        known = progress.environment or known
-        if not known.derived:
-            return _lacks_image(known, asked)
-    return built_outcome(known)
+    found = _known(context, progress, record, inputs.image)
+    gone, images = context.deliveries.gone, context.config.environments.images
+    known = next((one for one in found if one.reference not in gone), None)
+    progress.environment = known
+    if known and (known.derived or not images):
+        return built_outcome(known)
+    if not images:  # those are for pools too whose runs can mount nothing
+        if why := why_no_use(context, progress.entry):
+            return _never(why)
+        if why is None:
+            return built_before(progress)
+    lost = context.deliveries.lost
+    times = max((lost[one.reference][0] for one in found if one.reference in lost), default=0)
+    asked = _ask(context, progress, record, inputs, inputs.image, lost=times)
+    known = progress.environment  # without an image it serves, whatever comes of that
+    return _lacks_image(known, asked) if known and not known.derived and images else asked
+
+
+def why_no_use(context: Context, entry: SetEntry) -> str | None:
+    """Return why no work pool of a set can use an environment; empty: one can, None: it is not
+    known yet."""
+    problems = [
+        context.deliveries.problem(context.config.pool(ref.name)) for ref in entry.pool_refs
+    ]
+    if not problems:
+        return "no work pool offers it (spec.workPools is empty)"
+    if "" in problems:
+        return ""
+    return None if None in problems else problems[0]
 
 
 def built_before(progress: Progress) -> Outcome:
@@ -129,8 +149,9 @@ def _lacks_image(environment: Environment, asked: Outcome) -> Outcome:
 
 def _known(
     context: Context, progress: Progress, record: LockRecord, image: Image
-) -> Environment | None:
-    """The environment of a lock for what its image is now, whichever ConfigMap tells of it."""
+) -> list[Environment]:
+    """The environments of a lock for what its image is now, whichever ConfigMap tells of them;
+    one with an image is first where images are asked for."""
     key = progress.entry.key
     repository = context.config.environments.repository_of(key.namespace)
     found = environments_of(
@@ -138,20 +159,25 @@ def _known(
     )
     wanted = (record.digest, image.ref.image, image.id)
     fitting = [one for one in found if (one.lock, one.image, one.image_id) == wanted]
-    known = next((one for one in fitting if one.derived), None) or next(iter(fitting), None)
-    if known and not context.config.environments.images:
-        return replace(known, underived="")
-    return known
+    if not context.config.environments.images:
+        return [replace(one, underived="") for one in fitting]
+    return sorted(fitting, key=lambda one: not one.derived)
 
 
 def _ask(
-    context: Context, progress: Progress, record: LockRecord, inputs: Inputs, image: Image
+    context: Context,
+    progress: Progress,
+    record: LockRecord,
+    inputs: Inputs,
+    image: Image,
+    *,
+    lost: int,
 ) -> Outcome:
     entry, spec = progress.entry, progress.entry.spec
     if spec is None:
         return built_before(progress)
     name = image.ref.image
-    question = Build(**trial_fields(entry, spec, inputs, image, record))
+    question = Build(**trial_fields(entry, spec, inputs, image, record), lost=lost)
 
     async def find() -> Environment:
         async with context.builds.turn(question):
@@ -162,6 +188,9 @@ def _ask(
     answer = context.builds.ask(entry.key, question, find)
     if isinstance(answer, Environment):
         progress.environment = answer
+        if answer.reference in context.deliveries.gone:
+            context.deliveries.restore(answer.reference)
+            context.requeue(context.deliveries.namespaces_of(entry.key))
         return built_outcome(answer)
     again = max(1.0, answer.until - context.queue.time()) if answer else None
     about = f"{record.short} in {name}"
@@ -174,5 +203,6 @@ def _ask(
     before = previous_condition(entry, ConditionType.BUILT)
     if before and not before.is_done and about in before.message:
         return replace(before, retry_after=again)  # it is being tried again
-    text = f"a pod makes an environment of {about}; until it is there, runs install it"
+    why = " again, as it is not in its registry any more" if lost else ""
+    text = f"a pod makes an environment of {about}{why}; until it is there, runs install it"
     return Outcome.waits(Reason.BUILDING, text, retry_after=again)

@@ -6,9 +6,15 @@ from datetime import datetime
 from typing import NamedTuple
 
 from flowdeps.api.names import mounted_name
+from flowdeps.api.poolconfig import PoolConfig
 from flowdeps.reconcile.runs_namespace.lines import Line, Told, line_key
+from flowdeps.scheduling.clock import Backoff
 from flowdeps.state.store import RunsKey, SetKey
 from flowdeps.trials.image import ImageRef
+
+MADE_AGAIN = Backoff(first=600.0, longest=86400.0, jitter=lambda: 0.5)
+"""How long an environment has to last that was made again, by how often it was: registries say of
+one that it is not there where somebody may only not see it."""
 
 
 @dataclass(frozen=True)
@@ -16,12 +22,14 @@ class Mount:
     """A question to a pod: can an environment be mounted?"""
 
     image: ImageRef
-    """In which image; it is asked in its namespace, which is that of the set."""
+    """In which image and namespace."""
     reference: str
-    runs: str = ""
-    """The namespace of runs in which a pull of it failed; empty: none did."""
-    failures: int = 0
-    """How many times, so that each is answered anew."""
+    group: str
+    """The namespace of its set, whose turn it is."""
+    pull_secrets: tuple[str, ...] = ()
+    number: tuple[int, int] = (0, 0)
+    """How many times it was lost and how many times a pull of it failed, so that each is answered
+    anew."""
 
     def __str__(self) -> str:
         return f"{self.reference} in {self.image.namespace}"
@@ -37,6 +45,8 @@ class FailedPull:
     """When it failed last, in queue time."""
     said: datetime | None
     """When that was by the event's own word."""
+    pull_secrets: tuple[str, ...] | None = None
+    """Those of the pod that failed; None: they are not known."""
     failures: int = 1
     """How many times the line was taken out."""
     mounted: bool = False
@@ -86,6 +96,10 @@ class Deliveries:
     """The locks that each set is about to delete, and since when, in queue time."""
     failed: dict[tuple[str, str], FailedPull] = field(default_factory=dict)
     """By the namespace of runs and the reference."""
+    gone: set[str] = field(default_factory=set)
+    """The references that are not in their registry any more, and are to be made again."""
+    lost: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """How often each was gone so far, and when last, in queue time."""
     proven: set[Mount] = field(default_factory=set)
     """What pods have mounted, in this process."""
     reconciled: set[SetKey] = field(default_factory=set)
@@ -106,6 +120,8 @@ class Deliveries:
         if left:
             self.proven = {one for one in self.proven if one.reference not in left}
             self.failed = {one: pull for one, pull in self.failed.items() if one[1] not in left}
+            self.gone -= left
+            self.lost = {one: known for one, known in self.lost.items() if one not in left}
         changed = [n for n in {**before, **now} if before.get(n) != now.get(n)]
         for namespace in changed:
             there = self.lines.setdefault(namespace, {})
@@ -115,6 +131,38 @@ class Deliveries:
             if not there:
                 del self.lines[namespace]
         return [RunsKey(namespace) for namespace in changed]
+
+    def problem(self, pool: PoolConfig) -> str | None:
+        """Return why no run of a pool can mount an environment; empty: it can, None: not known."""
+        if pool.delivery == "Install":
+            return "workPools[].delivery of the operator's configuration says so"
+        nodes = "" if pool.delivery == "Image" else self.nodes
+        if self.admission or nodes:
+            return self.admission or nodes
+        return None if self.admission is None or nodes is None else ""
+
+    def lose(self, reference: str, *, now: float) -> float:
+        """Take in that an environment is not in its registry any more; returns in how many seconds
+        it may be made again (0.0: now), which happens ever more rarely."""
+        if reference not in self.gone:
+            times, last = self.lost.get(reference, (0, 0.0))
+            pause = last + MADE_AGAIN(times) - now if times else 0.0
+            if pause > 0:
+                return pause
+            self.lost[reference] = times + 1, now
+            self.gone.add(reference)
+        return 0.0
+
+    def restore(self, reference: str) -> None:
+        """Take in that it was made again: pods may try to mount it at once."""
+        self.gone.discard(reference)
+        for (_, one), pull in self.failed.items():
+            if one == reference:
+                pull.last = float("-inf")
+
+    def namespaces_of(self, key: SetKey) -> list[RunsKey]:
+        """Return where a set has lines."""
+        return [RunsKey(namespace) for namespace, _ in self.offered.get(key, ())]
 
     def serves(self, key: SetKey, lock: str = "") -> bool:
         """Return whether runs may still be given an environment of a set, or of one of its locks;

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import re
 
+from flowdeps.api import rules
 from flowdeps.clients.kubernetes.client import FailedPod
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.reconcile.context import Context
@@ -71,7 +72,7 @@ class Pulls:
                     if event is None:
                         self._know(scope, "")
                     else:
-                        self._take(event)
+                        await self._take(event)
             except ClusterError as error:
                 log.info("events of pods in %s: %s", scope or "all namespaces", error)
                 # Anything else ends by itself, or is one event's: what is known stays.
@@ -93,7 +94,7 @@ class Pulls:
             concerned = [scope] if scope else context.deliveries.lines
             context.requeue(map(RunsKey, concerned))
 
-    def _take(self, event: FailedPod) -> None:
+    async def _take(self, event: FailedPod) -> None:
         """Take in what a kubelet says, if it names an environment of the pod's namespace."""
         context, lines = self._context, self._context.deliveries.lines.get(event.namespace)
         if not lines or event.time is None:
@@ -104,18 +105,33 @@ class Pulls:
         if said := set(_REFERENCE.findall(event.message)):
             known = {one.environment.reference for found in lines.values() for one in found}
             for reference in sorted(said & known):
-                self._note(event, reference)
+                await self._note(event, reference)
 
-    def _note(self, event: FailedPod, reference: str) -> None:
+    async def _note(self, event: FailedPod, reference: str) -> None:
         context, where = self._context, (event.namespace, reference)
         known = context.deliveries.failed.get(where)
         if known and event.time and known.said and event.time <= known.said:
             return  # a watch that begins anew tells all again
         words = event.message[:_WORDS]
         failures = known.failures + known.mounted if known else 1
-        context.deliveries.failed[where] = FailedPull(
-            words, context.queue.time(), event.time, failures
-        )
+        secrets = known.pull_secrets if known else None
+        pull = FailedPull(words, context.queue.time(), event.time, secrets, failures)
+        context.deliveries.failed[where] = pull
         if known is None or known.mounted:
             log.warning("a run in %s can't pull %s: %s", event.namespace, reference, words)
             context.queue.add(RunsKey(event.namespace))
+            pull.pull_secrets = await self._pull_secrets(event)
+
+    async def _pull_secrets(self, event: FailedPod) -> tuple[str, ...] | None:
+        """Return the names of the pull secrets of a pod, with those of its service account; None
+        where nobody tells."""
+        if rules.check_object_name(event.pod):
+            return None  # anybody may post events, about anything
+        try:
+            pod = await self._context.cluster.get_pod(event.namespace, event.pod)
+        except ClusterError as error:
+            log.info("pod %s/%s can't be read: %s", event.namespace, event.pod, error)
+            return None
+        if pod is None:
+            return None
+        return tuple(one["name"] for one in pod["spec"].get("imagePullSecrets") or ())

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Self
 
 from flowdeps.api import names
+from flowdeps.api.conditions import ConditionType, find_condition
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.runs_namespace.capability import admission_problem, nodes_problem
@@ -28,7 +29,7 @@ from flowdeps.reconcile.runs_namespace.lines import (
 )
 from flowdeps.reconcile.runs_namespace.offering import namespaces_known, offer_lines
 from flowdeps.reconcile.runs_namespace.pulls import Pulls
-from flowdeps.state.store import Body, RunsKey
+from flowdeps.state.store import Body, RunsKey, SetKey
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class RunsReconciler:
         finally:
             if (deliveries.admission, deliveries.nodes) != before:
                 context.requeue(namespaces_known(context))
+                context.requeue(_without_environment(context))
 
     async def __aenter__(self) -> Self:
         """Begin; at the end all watches end."""
@@ -207,6 +209,13 @@ class RunsReconciler:
         sets = before.failed.keys() | state.failed.keys()
         changed |= {key for key in sets if before.failed.get(key) != state.failed.get(key)}
         self._context.requeue(changed & self._context.store.sets.keys())
+
+
+def _without_environment(context: Context) -> list[SetKey]:
+    """The sets of which one may be made now, or not any more."""
+    sets = context.store.sets.items()
+    conditions = ((k, find_condition(s.status.conditions, ConditionType.BUILT)) for k, s in sets)
+    return [key for key, built in conditions if not built or built.status != "True"]
 
 
 def _version(body: Body) -> tuple[str, str]:

@@ -168,6 +168,7 @@ class PoolReconciler:
                 image=runs.view.image or settings.image or runs.image,
                 pull_policy=runs.view.pull_policy,
                 user=runs.view.user,
+                pull_secrets=runs.view.pull_secrets,
                 by_worker=runs.image is not None,
             )
         return self._context.store.put_pool(view)

@@ -35,11 +35,17 @@ def view(template: Template) -> TemplateView:
         ids = (filled(context.get(field), schemas) for context in contexts)
         return next((one for one in ids if isinstance(one, int)), None)
 
+    secrets = filled(pod.get("imagePullSecrets"), schemas)
+    names = (
+        rendered(mapping(one).get("name"), schemas)
+        for one in (secrets if isinstance(secrets, list) else ())
+    )
     return TemplateView(
         location=_namespace(template, schemas),
         image=rendered(flow.get("image"), schemas),
         pull_policy=rendered(flow.get("imagePullPolicy"), schemas),
         user=(first("runAsUser"), first("runAsGroup")),
+        pull_secrets=tuple(filter(None, names)),
         worker_chooses=bool(flow) and lacks_image(template, flow),
         notes=tuple(_notes(template, flow)),
     )
