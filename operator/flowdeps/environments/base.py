@@ -161,7 +161,7 @@ def _pull_secrets(directory: Path) -> Iterator[Credentials]:
 
 def _merge(known: Sequence[Credentials]) -> Credentials:
     """Return what several Secrets know; of two entries for one address, the first counts."""
-    auths = {}
+    auths: dict[str, Mapping[str, str]] = {}
     for one in reversed(known):
         auths.update(one.auths)
     return Credentials(

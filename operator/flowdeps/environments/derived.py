@@ -109,7 +109,7 @@ def write_derived(
     changed = _with_layer(_parse(config, what="configuration"), layer, base=base, about=about)
     oci.place_layer(layout, layer)
     ours = oci.descriptor(layer.digest, layer.size, media_type=_LAYERS[base.media_type])
-    manifest = {
+    manifest: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": base.media_type,
         "config": oci.write_blob(layout, oci.as_bytes(changed), media_type=described["mediaType"]),
@@ -132,7 +132,8 @@ def _with_layer(
 ) -> dict[str, Any]:
     """Return the configuration of an image with a layer more, and what interpreters need."""
     rootfs, history = config.get("rootfs"), config.get("history")
-    diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+    rootfs = rootfs if isinstance(rootfs, dict) else {}
+    diff_ids = rootfs.get("diff_ids")
     run = config.get("config") or {}
     env = run.get("Env") or [] if isinstance(run, dict) else None
     if (

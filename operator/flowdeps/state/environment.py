@@ -65,8 +65,8 @@ def read_environment(text: str | None, *, repository: str) -> Environment | None
     try:
         found: Any = json.loads(text or "null")
         environment = Environment(**found)
-        numbers = (environment.size, environment.unpacked, environment.files)
-        numbers += (environment.derived_size,)
+        packed = (environment.size, environment.unpacked, environment.files)
+        numbers = (*packed, environment.derived_size)
         believed = (
             environment.reference.startswith(f"{repository}@")
             and _REFERENCE.fullmatch(environment.reference)

@@ -280,7 +280,7 @@ def test_a_registry_with_tls_is_trusted_by_its_authority(packer: Packer, tmp_pat
         assert "has a certificate that is not trusted" in said["error"]
         assert "as ca.crt to the Secret environments.pushSecretRef" in said["error"]
         trusted = {"SSL_CERT_FILE": str(authority.own.certificate)}
-        assert packer.run(registry.address, plain_http=False, **trusted)[0] == 0
+        assert packer.run(registry.address, plain_http=False, more=trusted)[0] == 0
         packer.give('{"auths": {}}')
         certificate = authority.own.certificate.read_bytes()
         (packer.directory / "credentials" / "ca.crt").write_bytes(certificate)
