@@ -36,8 +36,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             "environments": {
                 "repository": f"{registry.address}/flowdeps",
                 "plainHttp": True,
-                "images": True,
             },
         }
         site.install(config=config)
-        yield Place(site=site, registry=registry)
+        yield Place(site=site, registry=registry, config=config)

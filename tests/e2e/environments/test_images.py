@@ -3,6 +3,7 @@
 import json
 import subprocess
 import tarfile
+from collections.abc import Iterator
 
 import pytest
 
@@ -35,8 +36,18 @@ def flow_image(place: Place) -> str:
     return name
 
 
-def test_a_derived_image_has_the_packages_of_its_set(place: Place, flow_image: str) -> None:
+@pytest.fixture(scope="module")
+def imaging(place: Place) -> Iterator[Place]:
+    """The place while images are derived; of other modules' images there are none in a registry."""
+    environments = {**place.config["environments"], "images": True}
+    place.site.install(config={**place.config, "environments": environments})
+    yield place
+    place.site.install(config=place.config)
+
+
+def test_a_derived_image_has_the_packages_of_its_set(imaging: Place, flow_image: str) -> None:
     """In a pod that says nothing but the image, by the digest that the status has."""
+    place = imaging
     body = place.site.image_set("imaged", "alpha")
     body["spec"]["python"] = {"image": flow_image}
     place.site.offer(body)
