@@ -173,7 +173,7 @@ def test_a_build_is_tagged_for_people() -> None:
 
 def test_a_build_is_no_trial_of_the_same() -> None:
     """Neither answers the other's question, nor finds its pod."""
-    trial = Trial(**vars(BUILD))
+    trial = Trial(**{k: v for k, v in vars(BUILD).items() if k != "lost"})
     assert (trial == BUILD) is False
     assert trial.short == BUILD.short
 
