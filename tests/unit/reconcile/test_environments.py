@@ -178,6 +178,22 @@ def test_an_environment_serves_while_no_image_can_be_derived() -> None:
     play(script, environments=_IMAGES)
 
 
+def test_an_image_needs_no_pool_whose_runs_can_mount_anything() -> None:
+    """Without images, nothing is built that no pool's runs could get."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.pods.images[IMAGE] = flows()
+        sim.cluster.apply("ml", interval="0s", **image())
+        for environments, images in ((ENVIRONMENTS, 0), (_IMAGES, 1)):
+            sim.config = Simulation(environments=environments).config
+            async with sim.operator():
+                await asyncio.sleep(5 * MINUTE)
+            assert len(status(sim).get("images", [])) == images
+            assert sim.cluster.pods.made["build"] == images
+
+    play(script)
+
+
 def test_images_are_derived_of_environments_that_are_there() -> None:
     """Where they are asked for later; the environment stays as it is."""
 
