@@ -64,7 +64,10 @@ class Registry(Service):
     def client(self) -> httpx.Client:
         """A client of its API, for the caller to close."""
         auth = (self._username, self._password) if self._username else None
-        return httpx.Client(base_url=f"{self.url}/v2/", auth=auth, trust_env=False, timeout=30)
+        verify = not self._certificate  # that of a test is of no authority that is known here
+        return httpx.Client(
+            base_url=f"{self.url}/v2/", auth=auth, verify=verify, trust_env=False, timeout=30
+        )
 
     def requests(self) -> list[tuple[str, str]]:
         """The method and path of each request so far."""

@@ -28,6 +28,8 @@ class EnvironmentsConfig:
     """Whether the registry has no TLS."""
     proxy: str = ""
     """The proxy through which they are pushed; empty: none."""
+    images: bool = False
+    """Whether an image is derived beside each: the flow's image with the environment in it."""
     admission: str = "Auto"
     """Whether pods get them by an admission policy: `Auto`, `Enabled` or `Disabled`."""
     policy: str = ""
@@ -60,6 +62,7 @@ def parse_environments(fields: Fields) -> EnvironmentsConfig:
         push_secret=name,
         plain_http=fields.boolean("plainHttp"),
         proxy=fields.text("proxy", limit=1024, check=_check_proxy),
+        images=fields.boolean("images"),
         admission=fields.text("admission", check=rules.one_of("Auto", "Enabled", "Disabled")),
         policy=fields.text("policy", limit=253, check=rules.check_object_name),
     )

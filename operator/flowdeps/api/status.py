@@ -18,6 +18,7 @@ from flowdeps.api.wording import shorten
 from flowdeps.locks.legible import printable
 
 REVISIONS_LIMIT = 100
+IMAGES_LIMIT = 16
 POOLS_LIMIT = 32
 REQUEST_LIMIT = 128
 VULNERABILITIES_LIMIT = 50
@@ -99,6 +100,18 @@ class EnvironmentStatus:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DerivedImageStatus:
+    """An image that has the environment of the lock in service in it."""
+
+    image: str = _required(1024)
+    """The image that it was derived from."""
+    reference: str = _required(1024)
+    digest: str = _required(128)
+    size: int = 0
+    """Bytes of all its layers."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class VulnerabilityStatus:
     """A known vulnerability of a pin."""
 
@@ -136,6 +149,7 @@ class SetStatus:
     lock: LockStatus | None = None
     image: ImageStatus | None = None
     environment: EnvironmentStatus | None = None
+    images: tuple[DerivedImageStatus, ...] = ()
     proposed: ProposedStatus | None = None
     vulnerabilities: tuple[VulnerabilityStatus, ...] | None = None
     """The known vulnerabilities of the lock's pins; None: no database knows."""
@@ -157,6 +171,7 @@ class SetStatus:
             "lock": self.lock and to_json(self.lock),
             "image": self.image and to_json(self.image),
             "environment": self.environment and to_json(self.environment),
+            "images": [to_json(item) for item in self.images[:IMAGES_LIMIT]],
             "proposed": self.proposed and to_json(self.proposed),
             "vulnerabilities": [to_json(item) for item in (known or ())[:VULNERABILITIES_LIMIT]],
             "vulnerabilityCount": None if known is None else len(known),
@@ -182,6 +197,7 @@ def parse_status(body: Mapping[str, Any]) -> SetStatus:
         lock=parse(LockStatus, status.get("lock")),
         image=parse(ImageStatus, status.get("image")),
         environment=parse(EnvironmentStatus, status.get("environment")),
+        images=parse_all(DerivedImageStatus, status.get("images")),
         proposed=parse(ProposedStatus, status.get("proposed")),
         vulnerabilities=parse_all(VulnerabilityStatus, status.get("vulnerabilities"))
         if counted

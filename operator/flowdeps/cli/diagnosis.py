@@ -14,6 +14,7 @@ from flowdeps.api.conditions import Condition, ConditionType, find_condition
 from flowdeps.api.names import mounted_name
 from flowdeps.api.reasons import Reason
 from flowdeps.api.status import (
+    DerivedImageStatus,
     EnvironmentStatus,
     LockStatus,
     PoolStatus,
@@ -127,6 +128,8 @@ class Diagnosis:
     resolved_at: datetime | None
     environment: EnvironmentStatus | None
     """The lock as it was installed for its image; None: runs install it when they start."""
+    images: tuple[DerivedImageStatus, ...]
+    """Images that were derived with it."""
     notes: tuple[str, ...]
     """What to know before the rest is believed."""
     troubles: tuple[Trouble, ...]
@@ -161,6 +164,7 @@ def diagnose(observed: Observed, *, now: datetime) -> Diagnosis:
         python=lock.python if lock else "",
         resolved_at=lock.resolved_at if lock else None,
         environment=status.environment,
+        images=status.images,
         notes=tuple(_notes(observed.body, status, now)),
         troubles=tuple(_troubles(status, ready)),
         serving=tuple(_serving(observed, status)),

@@ -4,6 +4,9 @@ It prints how far it is, and as its last line how it ended:
 
     flowdeps-pack: {"ok": true, "digest": "sha256:…", "size": 1, "unpacked": 1, "files": 1}
     flowdeps-pack: {"ok": false, "error": "…", "retry": true}
+
+Where an image is asked for, the first has `"image": {"digest": "sha256:…", "size": 1}` too, or
+`"imageError": "…"`.
 """
 
 import argparse
@@ -20,7 +23,7 @@ from flowdeps.locks.legible import printable
 DESCRIPTION = """\
 Pack the tree of a build's pod as an environment, and push it to the registry. The operator runs
 this in the pod, with the variables FLOWDEPS_REPOSITORY, FLOWDEPS_TAG, FLOWDEPS_IMAGE,
-FLOWDEPS_IMAGE_ID, FLOWDEPS_PLAIN_HTTP and FLOWDEPS_PROXY.
+FLOWDEPS_IMAGE_ID, FLOWDEPS_PLAIN_HTTP, FLOWDEPS_PROXY and FLOWDEPS_IMAGES.
 """
 EPILOG = """\
 Exit status: 0 the environment is in the registry, 1 it is not. The last line is JSON.
@@ -33,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("tree", "/opt/flowdeps"),
         ("lock", "/etc/flowdeps"),
         ("credentials", "/etc/flowdeps-registry"),
+        ("pull-secrets", "/etc/flowdeps-pull"),
     ):
         parser.add_argument(f"--{name}", metavar="DIRECTORY", type=Path, default=Path(place))
 
@@ -46,7 +50,11 @@ def run(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         request = read_request(
-            os.environ, tree=args.tree, lock=args.lock, credentials=args.credentials
+            os.environ,
+            tree=args.tree,
+            lock=args.lock,
+            credentials=args.credentials,
+            pull_secrets=args.pull_secrets,
         )
         packed = asyncio.run(pack(request, say=lambda text: say(f"flowdeps: {text}")))
     except PackError as error:
@@ -54,7 +62,12 @@ def run(args: argparse.Namespace) -> int:
     except Exception as error:  # a traceback would be lost: the last line is what is read
         text = f"it failed in a way that is not known: {type(error).__name__}: {error}"
         return _end(ok=False, error=printable(text), retry=True)
-    return _end(ok=True, **vars(packed))
+    found = vars(packed) | {
+        "image": packed.image and vars(packed.image),
+        "imageError": printable(packed.image_error),
+    }
+    del found["image_error"]
+    return _end(ok=True, **{name: one for name, one in found.items() if one not in (None, "")})
 
 
 def _end(*, ok: bool, **fields: object) -> int:

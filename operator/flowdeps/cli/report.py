@@ -91,6 +91,8 @@ def _in_service(found: Diagnosis, now: datetime) -> Iterator[str]:
             f"environment {ready.reference}: {ready.size / 1e6:.1f} MB to pull, {ready.files}"
             f" files, imports take {ready.import_seconds:g} s"
         )
+    for image in found.images:
+        yield f"image {image.reference}: {image.image} with it, {image.size / 1e6:.1f} MB in all"
     for one in found.serving:
         gets = f"get {one.revision} from ConfigMap {one.config_map}"
         gets = f"{gets}{_WAYS.get(one.delivery, '')}"

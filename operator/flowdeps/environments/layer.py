@@ -32,6 +32,7 @@ LEFT_OUT = frozenset({"site/.lock"})
 _GZIP = 31  # zlib's number for its largest window, with the header and the end of gzip
 _CHUNK = 256 * 1024
 _WHITEOUT = ".wh."  # begins the name by which a layer says that a file of a lower one is gone
+_OPAQUE = ".wh..wh..opq"  # in a directory: of lower layers, nothing that is in it is seen
 _SHOWN = 120
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -62,12 +63,19 @@ class Layer:
     """How many of its entries are files."""
 
 
-def pack_layer(tree: Path, output: Path, bounds: Bounds | None = None) -> Layer:
-    """Write the layer of a tree to ``output``. Raises `PackError`."""
+def pack_layer(tree: Path, output: Path, bounds: Bounds | None = None, *, below: str = "") -> Layer:
+    """Write the layer of a tree to ``output``. Raises `PackError`.
+
+    ``below``: the directory of an image that becomes the tree, with nothing else in it. What is
+    above it is left to the image, which may have a link there.
+    """
     bounds = bounds or Bounds()
     entries = unpacked = files = 0
     with output.open("xb") as file:
         writer = _Writer(file)
+        if below:
+            writer.write(_header(_directory(below)))
+            writer.write(_header(tarfile.TarInfo(f"{below}/{_OPAQUE}")))
         for path, status in _walk(tree, bounds):
             entries += 1
             if stat.S_ISREG(status.st_mode):
@@ -78,7 +86,7 @@ def pack_layer(tree: Path, output: Path, bounds: Bounds | None = None) -> Layer:
             if unpacked > bounds.unpacked:
                 raise _too_large(f"{bounds.unpacked:,} bytes")
             with _errors_of(path):
-                _add(writer, tree, path, status)
+                _add(writer, tree, path, status, below)
         writer.end()
     return Layer(
         digest=f"sha256:{writer.packed.hexdigest()}",
@@ -137,16 +145,15 @@ def _names(directory: Path, bounds: Bounds) -> list[str]:
     return sorted(names, key=os.fsencode, reverse=True)
 
 
-def _add(writer: _Writer, tree: Path, path: str, status: os.stat_result) -> None:
+def _add(writer: _Writer, tree: Path, path: str, status: os.stat_result, below: str) -> None:
     if os.path.basename(path).startswith(_WHITEOUT):  # noqa: PTH119
         raise PackError(
             f'{_shown(path)}: a name that begins with "{_WHITEOUT}" has another meaning in an'
             " image; use a package without such a file"
         )
-    entry = tarfile.TarInfo(_text(os.fsencode(path)))
+    entry = tarfile.TarInfo(_text(os.fsencode(os.path.join(below, path))))  # noqa: PTH118
     if stat.S_ISDIR(status.st_mode):
-        entry.type, entry.mode = tarfile.DIRTYPE, 0o755
-        writer.write(_header(entry))
+        writer.write(_header(_directory(entry.name)))
     elif stat.S_ISLNK(status.st_mode):
         entry.type, entry.mode = tarfile.SYMTYPE, 0o777
         entry.linkname = _text(os.readlink(os.fsencode(tree / path)))  # noqa: PTH115 - its bytes
@@ -163,6 +170,12 @@ def _add(writer: _Writer, tree: Path, path: str, status: os.stat_result) -> None
                 writer.write(data)
                 left -= len(data)
         writer.write(bytes(-entry.size % tarfile.BLOCKSIZE))
+
+
+def _directory(name: str) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+    return entry
 
 
 def _header(entry: tarfile.TarInfo) -> bytes:

@@ -2,6 +2,7 @@
 
 It is an image as any runtime mounts it: a configuration of an image, which says what its one layer
 is when it is unpacked, and a manifest. Another manifest, with the components, refers to it.
+`flowdeps.environments.derived` makes a layout of another image with the same parts.
 """
 
 import hashlib
@@ -17,10 +18,10 @@ from flowdeps.environments.layer import Layer
 
 ARTIFACT = "application/vnd.flowdeps.environment.v1"
 ANNOTATION = "dev.flowdeps."
-_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _INDEX = "application/vnd.oci.image.index.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
-_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 _EMPTY = "application/vnd.oci.empty.v1+json"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -59,7 +60,7 @@ def write_layout(layout: Path, layer: Layer, *, about: About, listed: bytes) -> 
 
     ``listed``: the list of its components.
     """
-    (_blobs(layout) / "layer").rename(_blobs(layout) / layer.digest.removeprefix("sha256:"))
+    place_layer(layout, layer)
     config = {
         "architecture": architecture(),
         "os": "linux",
@@ -69,42 +70,55 @@ def write_layout(layout: Path, layer: Layer, *, about: About, listed: bytes) -> 
     manifest = _manifest(
         layout,
         artifact=ARTIFACT,
-        config=_blob(layout, _json(config), media_type=_CONFIG),
-        layers=[_descriptor(layer.digest, layer.size, media_type=_LAYER)],
+        config=write_blob(layout, as_bytes(config), media_type=_CONFIG),
+        layers=[descriptor(layer.digest, layer.size, media_type=LAYER)],
         annotations=about.annotations(),
     )
     referrer = _manifest(
         layout,
         artifact=components.MEDIA_TYPE,
-        config=_blob(layout, b"{}", media_type=_EMPTY),
-        layers=[_blob(layout, listed, media_type=components.MEDIA_TYPE)],
+        config=write_blob(layout, b"{}", media_type=_EMPTY),
+        layers=[write_blob(layout, listed, media_type=components.MEDIA_TYPE)],
         subject=manifest,
     )
-    index = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": [manifest, referrer]}
-    (layout / "index.json").write_bytes(_json(index))
-    (layout / "oci-layout").write_bytes(_json({"imageLayoutVersion": "1.0.0"}))
+    write_index(layout, manifest, referrer)
     digest: str = manifest["digest"]
     return digest
 
 
-def _manifest(layout: Path, *, artifact: str, **fields: Any) -> dict[str, Any]:
-    content = {"schemaVersion": 2, "mediaType": _MANIFEST, "artifactType": artifact, **fields}
-    return _blob(layout, _json(content), media_type=_MANIFEST)
+def place_layer(layout: Path, layer: Layer) -> None:
+    """Give the layer of a new layout the name of a blob."""
+    (_blobs(layout) / "layer").rename(_blobs(layout) / layer.digest.removeprefix("sha256:"))
 
 
-def _blob(layout: Path, content: bytes, *, media_type: str) -> dict[str, Any]:
+def write_index(layout: Path, *manifests: Mapping[str, Any]) -> None:
+    """Write what a layout begins with, by the descriptors of its manifests."""
+    index = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": manifests}
+    (layout / "index.json").write_bytes(as_bytes(index))
+    (layout / "oci-layout").write_bytes(as_bytes({"imageLayoutVersion": "1.0.0"}))
+
+
+def write_blob(layout: Path, content: bytes, *, media_type: str) -> dict[str, Any]:
+    """Write a blob of a layout, and return its descriptor."""
     digest = hashlib.sha256(content).hexdigest()
     (_blobs(layout) / digest).write_bytes(content)
-    return _descriptor(f"sha256:{digest}", len(content), media_type=media_type)
+    return descriptor(f"sha256:{digest}", len(content), media_type=media_type)
 
 
-def _descriptor(digest: str, size: int, *, media_type: str) -> dict[str, Any]:
+def descriptor(digest: str, size: int, *, media_type: str) -> dict[str, Any]:
+    """Return the descriptor of a blob."""
     return {"mediaType": media_type, "digest": digest, "size": size}
+
+
+def as_bytes(content: Mapping[str, Any]) -> bytes:
+    """Return JSON, always the same for the same content."""
+    return json.dumps(content, sort_keys=True).encode()
+
+
+def _manifest(layout: Path, *, artifact: str, **fields: Any) -> dict[str, Any]:
+    content = {"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": artifact, **fields}
+    return write_blob(layout, as_bytes(content), media_type=MANIFEST)
 
 
 def _blobs(layout: Path) -> Path:
     return layout / "blobs" / "sha256"
-
-
-def _json(content: Mapping[str, Any]) -> bytes:
-    return json.dumps(content, sort_keys=True).encode()

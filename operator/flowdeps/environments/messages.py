@@ -103,11 +103,16 @@ ROWS = (
 )
 
 
+def legible(said: str) -> str:
+    """Return what oras says of an error, in one line."""
+    first = next((line for line in said.splitlines() if line.startswith("Error")), said)
+    return shorten(printable(_BEFORE.sub("", first)), _LONGEST)
+
+
 def to_error(said: str, *, repository: str) -> PackError:
     """Return the error that oras's words stand for."""
     row = next((one for one in ROWS if any(re.search(p, said) for p in one.patterns)), None)
-    first = next((line for line in said.splitlines() if line.startswith("Error")), said)
-    short = shorten(printable(_BEFORE.sub("", first)), _LONGEST)
+    short = legible(said)
     if row is None:
         return PackError(
             f"oras can't push to {repository}: {short or 'it said nothing'}", retry=True

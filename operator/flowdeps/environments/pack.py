@@ -5,19 +5,28 @@ from the lock's ConfigMap and from variables, which are the operator's.
 """
 
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from flowdeps.environments.base import Access, open_base
 from flowdeps.environments.components import components_of
+from flowdeps.environments.derived import (
+    DIRECTORY,
+    Derived,
+    base_reference,
+    read_base,
+    write_derived,
+)
 from flowdeps.environments.errors import PackError, writing
 from flowdeps.environments.layer import pack_layer
 from flowdeps.environments.layout import About, architecture, new_layer_file, write_layout
-from flowdeps.environments.registry import push, read_credentials
+from flowdeps.environments.registry import Credentials, push, read_credentials
 from flowdeps.locks.lock import Lock, LockError, parse_lock
 
 _COMPLETE = ("lock.json", "manifest.json")
@@ -40,6 +49,10 @@ class Request:
     image_id: str
     plain_http: bool = False
     proxy: str = ""
+    images: bool = False
+    """Whether an image is derived from the flow's, with the environment in it."""
+    pull_secrets: Path = Path("/etc/flowdeps-pull")
+    """A directory for each pull secret of the namespace, with which the flow's image is read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +66,15 @@ class Packed:
     unpacked: int
     """Bytes of its files."""
     files: int
+    image: Derived | None = None
+    """The derived image that is there too."""
+    image_error: str = ""
+    """Why there is none, if there should be."""
 
 
-def read_request(env: Mapping[str, str], *, tree: Path, lock: Path, credentials: Path) -> Request:
+def read_request(
+    env: Mapping[str, str], *, tree: Path, lock: Path, credentials: Path, pull_secrets: Path
+) -> Request:
     """Return what variables ask for, of these places. Raises `PackError`."""
     needed = ("FLOWDEPS_REPOSITORY", "FLOWDEPS_TAG", "FLOWDEPS_IMAGE", "FLOWDEPS_IMAGE_ID")
     missing = [name for name in needed if not env.get(name)]
@@ -74,6 +93,8 @@ def read_request(env: Mapping[str, str], *, tree: Path, lock: Path, credentials:
         image_id=image_id,
         plain_http=bool(env.get("FLOWDEPS_PLAIN_HTTP")),
         proxy=env.get("FLOWDEPS_PROXY", ""),
+        images=bool(env.get("FLOWDEPS_IMAGES")),
+        pull_secrets=pull_secrets,
     )
 
 
@@ -97,21 +118,79 @@ async def pack(request: Request, *, say: Callable[[str], None]) -> Packed:
             digest = write_layout(layout, layer, about=about, listed=listed)
             sizes = f"{layer.unpacked / 1e6:,.1f} MB as {layer.size / 1e6:,.1f} MB"
             done.append(f"packed {layer.files:,} files, {sizes}")
-        # Sets of a namespace may have one lock, but each has its name in its artifact. One without
-        # a tag of its own would be garbage to the registry.
-        tag = f"{request.tag}-{digest.removeprefix('sha256:')[:10]}"
-        with _timed(say) as done:
-            await push(
-                layout,
-                digest,
-                repository=request.repository,
-                tag=tag,
-                credentials=credentials,
-                plain_http=request.plain_http,
-                proxy=request.proxy,
-            )
-            done.append(f"pushed to {request.repository}:{tag}")
-    return Packed(digest=digest, size=layer.size, unpacked=layer.unpacked, files=layer.files)
+        await _push(layout, digest, request, credentials, say=say)
+        packed = Packed(digest=digest, size=layer.size, unpacked=layer.unpacked, files=layer.files)
+        if not request.images:
+            return packed
+        shutil.rmtree(layout)  # it is in the registry, and what follows needs the room
+        place = Path(temporary.name) / "image"
+        try:
+            with writing():
+                place.mkdir()
+            derived = await _derive(request, place, credentials, about=about, say=say)
+        except Exception as error:  # whatever it is: the environment is there, and serves
+            why = str(error) if isinstance(error, PackError) else f"{type(error).__name__}: {error}"
+            return replace(packed, image_error=why)
+        return replace(packed, image=derived)
+
+
+async def _derive(
+    request: Request,
+    place: Path,
+    credentials: Credentials,
+    *,
+    about: About,
+    say: Callable[[str], None],
+) -> Derived:
+    """Push an image that is the flow's with the tree in it. Raises `PackError`."""
+    layout, platform = place / "layout", f"linux/{architecture()}"
+    base = open_base(
+        base_reference(request.image, request.image_id),
+        to=Access(
+            repository=request.repository,
+            credentials=credentials,
+            plain_http=request.plain_http,
+        ),
+        pull_secrets=request.pull_secrets,
+        home=place / "base",
+        proxy=request.proxy,
+    )
+    manifest = await base.manifest(platform=platform)
+    read = read_base(manifest)
+    config = await base.blob(read.config)
+    with writing(), _timed(say) as done:
+        layer = pack_layer(request.tree, new_layer_file(layout), below=DIRECTORY)
+        derived = write_derived(layout, layer, base=read, config=config, about=about)
+        done.append("packed the layer of an image")
+    with _timed(say) as done:
+        await base.copy(manifest)
+        done.append(f"copied the layers of {request.image}")
+    await _push(layout, derived.digest, request, credentials, say=say)
+    return derived
+
+
+async def _push(
+    layout: Path,
+    digest: str,
+    request: Request,
+    credentials: Credentials,
+    *,
+    say: Callable[[str], None],
+) -> None:
+    # Sets of a namespace may have one lock, but each has its name in its artifact. One without
+    # a tag of its own would be garbage to the registry.
+    tag = f"{request.tag}-{digest.removeprefix('sha256:')[:10]}"
+    with _timed(say) as done:
+        await push(
+            layout,
+            digest,
+            repository=request.repository,
+            tag=tag,
+            credentials=credentials,
+            plain_http=request.plain_http,
+            proxy=request.proxy,
+        )
+        done.append(f"pushed to {request.repository}:{tag}")
 
 
 @contextmanager

@@ -92,23 +92,9 @@ async def push(
     What the registry has already is not sent. Credentials are written to a directory beside the
     layout. ``proxy`` takes the place of those that variables name. Raises `PackError`.
     """
-    oras = shutil.which("oras")
-    if oras is None:
-        raise PackError("oras is not on PATH; build the operator's image from its Containerfile")
-    home = layout.with_name("home")
-    env = {name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)}
-    if proxy:
-        env = {name: value for name, value in env.items() if name.startswith("SSL_")}
-        env |= {"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy}
-    env |= {"HOME": str(home), "DOCKER_CONFIG": str(home)}
-    with writing():
-        home.mkdir(mode=0o700)
-        (home / "config.json").write_text(json.dumps(credentials.config_for(repository)))
-        if credentials.authorities:
-            # Programs in Go read the image's directories of certificates beside this file.
-            known = _read(env.get("SSL_CERT_FILE"))
-            (home / _AUTHORITIES).write_bytes(known + b"\n" + credentials.authorities)
-            env["SSL_CERT_FILE"] = str(home / _AUTHORITIES)
+    oras, env = prepare(
+        layout.with_name("home"), repository=repository, credentials=credentials, proxy=proxy
+    )
     process = await asyncio.create_subprocess_exec(
         *(oras, "copy", "--recursive", "--no-tty", f"--to-plain-http={str(plain_http).lower()}"),
         *("--from-oci-layout", "--", f"{layout}@{digest}", f"{repository}:{tag}"),
@@ -133,6 +119,29 @@ async def push(
             await process.wait()
     if process.returncode != 0:
         raise to_error(credentials.hide(said.decode(errors="replace")), repository=repository)
+
+
+def prepare(
+    home: Path, *, repository: str, credentials: Credentials, proxy: str
+) -> tuple[str, dict[str, str]]:
+    """Make a home for `oras`, with the credentials; return its path and its variables."""
+    oras = shutil.which("oras")
+    if oras is None:
+        raise PackError("oras is not on PATH; build the operator's image from its Containerfile")
+    env = {name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)}
+    if proxy:
+        env = {name: value for name, value in env.items() if name.startswith("SSL_")}
+        env |= {"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy}
+    env |= {"HOME": str(home), "DOCKER_CONFIG": str(home)}
+    with writing():
+        home.mkdir(mode=0o700)
+        (home / "config.json").write_text(json.dumps(credentials.config_for(repository)))
+        if credentials.authorities:
+            # Programs in Go read the image's directories of certificates beside this file.
+            known = _read(env.get("SSL_CERT_FILE"))
+            (home / _AUTHORITIES).write_bytes(known + b"\n" + credentials.authorities)
+            env["SSL_CERT_FILE"] = str(home / _AUTHORITIES)
+    return oras, env
 
 
 def _read(path: str | None) -> bytes:

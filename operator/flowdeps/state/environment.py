@@ -8,7 +8,8 @@ from typing import Any
 
 _REFERENCE = re.compile(r"[a-z0-9][^\s@]*@sha256:[0-9a-f]{64}")
 _LONGEST = 1024
-"""Characters of an image's name or id: what runs are told of all sets has room in one ConfigMap."""
+"""Characters of an image's name or id: what runs are told of all sets has room in one ConfigMap.
+And of what is said of a derived image that is not there."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -31,15 +32,28 @@ class Environment:
     files: int
     import_seconds: float
     """How long the imports of the trial took in it."""
+    derived: str = ""
+    """The digest of the image that was derived with it, in the same repository; empty: none was."""
+    derived_size: int = 0
+    """Bytes of all layers of that image."""
+    underived: str = ""
+    """Why there is no derived image, where there should be one."""
 
     @property
     def digest(self) -> str:
         """The digest of its manifest: `sha256:…`."""
         return self.reference.rpartition("@")[2]
 
+    @property
+    def derived_reference(self) -> str:
+        """Where the derived image is; empty where there is none."""
+        return f"{self.reference.rpartition('@')[0]}@{self.derived}" if self.derived else ""
+
     def to_json(self) -> str:
         """Return it as text for an annotation."""
-        return json.dumps(vars(self), sort_keys=True, separators=(",", ":"))
+        derived = {"derived", "derived_size", "underived"}
+        known = {k: v for k, v in vars(self).items() if v or k not in derived}
+        return json.dumps(known, sort_keys=True, separators=(",", ":"))
 
 
 def read_environment(text: str | None, *, repository: str) -> Environment | None:
@@ -51,7 +65,8 @@ def read_environment(text: str | None, *, repository: str) -> Environment | None
     try:
         found: Any = json.loads(text or "null")
         environment = Environment(**found)
-        numbers = (environment.size, environment.unpacked, environment.files)
+        packed = (environment.size, environment.unpacked, environment.files)
+        numbers = (*packed, environment.derived_size)
         believed = (
             environment.reference.startswith(f"{repository}@")
             and _REFERENCE.fullmatch(environment.reference)
@@ -60,6 +75,9 @@ def read_environment(text: str | None, *, repository: str) -> Environment | None
             and type(environment.import_seconds) in {int, float}
             and math.isfinite(environment.import_seconds)
             and all(_is_word(one) for one in (environment.image, environment.image_id))
+            and (environment.derived == "" or _DIGEST.fullmatch(environment.derived))
+            and isinstance(environment.underived, str)
+            and len(environment.underived) <= _LONGEST
         )
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None

@@ -207,7 +207,8 @@ def references_named(
     for view in views:
         home = primary_location(view.holder)
         found = environments_of(home, [view], repository=repository_of(home.namespace))
-        named |= {one.reference for one in found}
+        for one in found:
+            named |= {one.reference, one.derived_reference} - {""}
     return frozenset(named)
 
 

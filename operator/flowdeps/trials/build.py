@@ -17,6 +17,7 @@ from flowdeps.api.environmentconfig import EnvironmentsConfig
 from flowdeps.api.names import BUILD_POD, PACK_CONTAINER, VERIFY_CONTAINER
 from flowdeps.api.reasons import Reason
 from flowdeps.api.trialconfig import PodsConfig
+from flowdeps.api.wording import shorten
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.locks.lock import Lock
 from flowdeps.scheduling.off_loop import off_loop
@@ -31,6 +32,7 @@ from flowdeps.trials.verify import Trial, check_trial, last_result
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LAST_LINES = 3
+_LONGEST = 500
 _OF_THE_POD = {
     Reason.IMAGE_UNAVAILABLE,
     Reason.PODS_FORBIDDEN,
@@ -149,6 +151,7 @@ class Builder:
             )
         size, unpacked, files = (int(one) for one in numbers if one is not None)
         return Environment(
+            **(_derived(packed) if self.environments.images else {}),
             reference=f"{self.environments.repository_of(build.namespace)}@{digest}",
             lock=build.digest,
             image=build.image,
@@ -180,6 +183,17 @@ class Builder:
             reason=Reason.REGISTRY_UNAVAILABLE,
             retry=said.get("retry") is not False,
         )
+
+
+def _derived(packed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an environment says of the image that was derived with it."""
+    image, why = packed.get("image"), packed.get("imageError")
+    if isinstance(image, dict):
+        digest, size = image.get("digest"), image.get("size")
+        if isinstance(digest, str) and _DIGEST.fullmatch(digest) and type(size) is int and size > 0:
+            return {"derived": digest, "derived_size": size}
+    text = why if isinstance(why, str) and why else f"{PACK_CONTAINER} says nothing of it"
+    return {"underived": shorten(text, _LONGEST)}
 
 
 def _seconds(told: object) -> float:

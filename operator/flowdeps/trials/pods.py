@@ -22,6 +22,7 @@ from flowdeps.api.names import (
     MOUNT_CONTAINER,
     PACK_CONTAINER,
     PROBE_CONTAINER,
+    PULL_VOLUME,
     REGISTRY_VOLUME,
     SITE_VOLUME,
     VERIFY_CONTAINER,
@@ -48,7 +49,8 @@ VERIFY_RESULT = f"{VERIFY_CONTAINER}:"
 
 PACK_RESULT = f"{PACK_CONTAINER}:"
 """What the packing container's last line begins with; JSON follows: ``{"ok": true, "digest": "…",
-"size": 1, "unpacked": 1, "files": 1}``, or ``{"ok": false, "error": "…", "retry": true}``."""
+"size": 1, "unpacked": 1, "files": 1}``, or ``{"ok": false, "error": "…", "retry": true}``. Where an
+image is derived, the first has ``"image": {"digest": "…", "size": 1}`` or ``"imageError": "…"``."""
 
 PROBE_SECONDS = 900
 _MOUNT_SECONDS = 900
@@ -166,6 +168,7 @@ def build_pod(
         "IMAGE_ID": image_id,
         "PLAIN_HTTP": "1" if environments.plain_http else "",
         "PROXY": environments.proxy,
+        "IMAGES": "1" if environments.images else "",
     }
     # Nothing that was in the flow's image takes the place of our program, which is at HOME in our
     # image, or of what it works with.
@@ -182,6 +185,14 @@ def build_pod(
         spec["volumes"] += [{"name": REGISTRY_VOLUME, "secret": secret}]
         path = "/etc/flowdeps-registry"
         mounts += [{"name": REGISTRY_VOLUME, "mountPath": path, "readOnly": True}]
+    if environments.images:
+        # The kubelet has others too, of a service account, which we may not see.
+        for number, name in enumerate(settings.image_pull_secrets):
+            volume = f"{PULL_VOLUME}-{number}"
+            source = {"secretName": name, "optional": True}
+            spec["volumes"] += [{"name": volume, "secret": source}]
+            path = f"/etc/flowdeps-pull/{number}"
+            mounts += [{"name": volume, "mountPath": path, "readOnly": True}]
     pack = {
         "name": PACK_CONTAINER,
         "image": environments.image,
@@ -194,7 +205,8 @@ def build_pod(
         "volumeMounts": mounts,
     }
     spec |= {
-        "activeDeadlineSeconds": spec["activeDeadlineSeconds"] + _PUSH_SECONDS,
+        "activeDeadlineSeconds": spec["activeDeadlineSeconds"]
+        + _PUSH_SECONDS * (1 + 2 * environments.images),
         "initContainers": [install, verify],
         "containers": [pack | _limited(settings)],
     }

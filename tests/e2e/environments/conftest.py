@@ -33,7 +33,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         config = {
             "images": {"recheck": "1m"},
             "workPools": [{"name": POOL, "namespaces": [TEAM]}],
-            "environments": {"repository": f"{registry.address}/flowdeps", "plainHttp": True},
+            "environments": {
+                "repository": f"{registry.address}/flowdeps",
+                "plainHttp": True,
+            },
         }
         site.install(config=config)
-        yield Place(site=site, registry=registry)
+        yield Place(site=site, registry=registry, config=config)

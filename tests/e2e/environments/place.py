@@ -30,6 +30,8 @@ class Place:
 
     site: Site
     registry: Registry
+    config: Mapping[str, Any]
+    """The operator's, which holds but for a test that installs another one and then this."""
 
     def offer(self, name: str, *requirements: str) -> Mapping[str, Any]:
         """Apply a set, wait until runs of the pool are given its environment, and return that."""

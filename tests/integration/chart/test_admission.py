@@ -17,9 +17,11 @@ from flowdeps.api.names import (
     ENVIRONMENTS_PLURAL,
     KIND,
     PLURAL,
+    PULL_VOLUME,
     REGISTRY_VOLUME,
     set_labels,
 )
+from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.reconcile.runs_namespace.lines import environments
 from flowdeps.trials.images import labels
 from tests.cluster.controlplane import ControlPlane
@@ -48,16 +50,25 @@ _LET_GO = ("--type=merge", '-p={"metadata": {"finalizers": []}}')
 _STRATEGIC = "strategic-merge-patch+json"
 _FOR_ACCOUNT = {"kubernetes.io/service-account.name": "default"}
 _ENVIRONMENTS = EnvironmentsConfig(
-    repository="registry.example.com/envs", image="example.com/pack:1", push_secret="flowdeps-push"
+    repository="registry.example.com/envs",
+    image="example.com/pack:1",
+    push_secret="flowdeps-push",
+    images=True,
 )
+_PULL = "flows-registry"
 _REPOSITORY, _PACKER = _ENVIRONMENTS.repository, _ENVIRONMENTS.image
 _CONFIG = {
-    "pods": {"labels": {"team": "platform"}, "annotations": {"mesh/inject": "false"}},
+    "pods": {
+        "labels": {"team": "platform"},
+        "annotations": {"mesh/inject": "false"},
+        "imagePullSecrets": [{"name": _PULL}],
+    },
     "environments": {
         "repository": _REPOSITORY,
         "admission": "Disabled",
         "image": _PACKER,
         "pushSecretRef": {"name": _ENVIRONMENTS.push_secret},
+        "images": True,
     },
 }
 
@@ -68,7 +79,9 @@ _FINALIZERS = "may write no finalizer but flowdeps.dev/cleanup"
 _OPAQUE = "may only write Secrets of the type Opaque"
 _OF_SETS = "may only write the finalizers and the status of a set"
 _TOKEN = "no token, no service account but the default one, no Secret of others"
-_CREDENTIALS = "the credentials of config.environments.pushSecretRef are for the operator's own"
+_CREDENTIALS = (
+    "the credentials of config.environments.pushSecretRef and config.pods.imagePullSecrets"
+)
 _RESTRICTED = "must meet Pod Security restricted"
 _ENDS = "must end, and may have no priority of the system"
 _PARTS = "may not enter or change running pods, nor make tokens"
@@ -176,8 +189,9 @@ def _mounting(**changes: Any) -> Body:
 
 def _building(**changes: Any) -> Body:
     """The pod that builds one."""
-    given = {"environments": _ENVIRONMENTS, "labels": labels("build"), **changes}
-    return build(**{**given, "namespace": _NAMESPACE})
+    settings = PodsConfig(image_pull_secrets=(_PULL,))
+    given: Body = {"environments": _ENVIRONMENTS, "labels": labels("build"), "settings": settings}
+    return build(**{**given, **changes, "namespace": _NAMESPACE})
 
 
 @pytest.mark.parametrize("make", [config_map, secret], ids=["ConfigMap", "Secret"])
@@ -476,6 +490,8 @@ def _packs_with(**mount: Any) -> Body:
 
 
 _READS = {"volumeMounts": [{"name": REGISTRY_VOLUME, "mountPath": "/push", "readOnly": True}]}
+_PULLS = {"volumeMounts": [{"name": f"{PULL_VOLUME}-0", "mountPath": "/pull", "readOnly": True}]}
+_HIDES = "/etc/flowdeps-pull/../../usr/lib/flowdeps"
 
 
 @pytest.mark.parametrize(
@@ -483,6 +499,8 @@ _READS = {"volumeMounts": [{"name": REGISTRY_VOLUME, "mountPath": "/push", "read
     [
         _packing(verify=_READS),
         _packing(verify={**_READS, "image": _PACKER}),
+        _packing(verify=_PULLS),
+        _packs_with(name="flowdeps-site", mountPath=_HIDES, readOnly=True),
         _packing(name="flowdeps-verify-2"),
         _packing(image=IMAGE),
         _packing(command=["/environment/bin/pack"]),
@@ -497,7 +515,9 @@ _READS = {"volumeMounts": [{"name": REGISTRY_VOLUME, "mountPath": "/push", "read
         _packs_with(name="tmp", mountPath="/tmp"),
     ],
     ids=[
-        *("another container", "another with its image", "another name", "another image"),
+        *("another container", "another with its image"),
+        *("another with a pull secret", "its program hidden behind a name"),
+        *("another name", "another image"),
         *("a command", "another program", "more arguments", "no arguments", "a directory"),
         *("a path", "its program hidden", "all of it hidden", "a tree that changes", "shared"),
     ],

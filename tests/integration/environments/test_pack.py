@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,12 @@ class Packer:
         return self.directory / "tree"
 
     def run(
-        self, address: str, *, plain_http: bool = True, **env: str
+        self,
+        address: str,
+        *,
+        plain_http: bool = True,
+        more: Mapping[str, str] | None = None,
+        **env: str,
     ) -> tuple[int, dict[str, Any]]:
         """The exit status and what the last line says; no secret is in any line."""
         given = {
@@ -63,8 +68,10 @@ class Packer:
             "FLOWDEPS_PLAIN_HTTP": "1" if plain_http else "",
             "TMPDIR": str(self.directory),
             **env,
+            **(more or {}),
         }
-        places = [f"--{name}={self.directory / name}" for name in ("tree", "lock", "credentials")]
+        known = ("tree", "lock", "credentials", "pull-secrets")
+        places = [f"--{name}={self.directory / name}" for name in known]
         done = subprocess.run(
             [sys.executable, "-m", "flowdeps", "pack", *places],
             env=tools.environment(given),
@@ -76,7 +83,7 @@ class Packer:
         assert done.stderr == ""
         *_, last = done.stdout.splitlines()
         assert last.startswith("flowdeps-pack: ")
-        assert {one.name for one in self.directory.iterdir()} <= {"tree", "lock", "credentials"}
+        assert {one.name for one in self.directory.iterdir()} <= set(known)
         return done.returncode, json.loads(last.removeprefix("flowdeps-pack: "))
 
     def give(self, config: str) -> None:
@@ -88,6 +95,11 @@ class Packer:
 @pytest.fixture
 def packer(tmp_path: Path) -> Packer:
     """A tree as an installation leaves it, and the lock's ConfigMap."""
+    return new_packer(tmp_path)
+
+
+def new_packer(tmp_path: Path) -> Packer:
+    """Make what a build's pod has beside the registry."""
     oras = binaries.ensure(["oras"])["oras"]
     tree, lock = tmp_path / "tree", tmp_path / "lock"
     for directory in (tree / "site" / "alpha", tree / "boot", lock):
@@ -268,7 +280,7 @@ def test_a_registry_with_tls_is_trusted_by_its_authority(packer: Packer, tmp_pat
         assert "has a certificate that is not trusted" in said["error"]
         assert "as ca.crt to the Secret environments.pushSecretRef" in said["error"]
         trusted = {"SSL_CERT_FILE": str(authority.own.certificate)}
-        assert packer.run(registry.address, plain_http=False, **trusted)[0] == 0
+        assert packer.run(registry.address, plain_http=False, more=trusted)[0] == 0
         packer.give('{"auths": {}}')
         certificate = authority.own.certificate.read_bytes()
         (packer.directory / "credentials" / "ca.crt").write_bytes(certificate)

@@ -21,6 +21,7 @@ from flowdeps.environments.layer import LEFT_OUT, Bounds, Layer, pack_layer
 
 Tree = dict[bytes, "bytes | Link | Tree | Program"]
 _ROOT_USER = os.geteuid() == 0
+_BELOW = "opt/flowdeps"
 
 
 @dataclass(frozen=True)
@@ -169,3 +170,29 @@ def test_bounds_are_exact(tree: Tree) -> None:
         if layer.unpacked:
             with pytest.raises(PackError, match=r"more than .* bytes; split the set"):
                 packed(at, output, unpacked=layer.unpacked - 1)
+
+
+@given(tree=_TREES, time=st.integers(1, 2**33))
+@settings(deadline=None)
+def test_the_layer_of_an_image_is_the_tree_below_a_directory(tree: Tree, time: int) -> None:
+    """Two builds make the same bytes. Nothing is above or beside that directory, what lower layers
+    have in it is hidden, and all else is as in the layer of an environment."""
+    with TemporaryDirectory() as directory:
+        one, other = Path(directory) / "one", Path(directory) / "other"
+        make(tree, os.fsencode(one))
+        make(tree, os.fsencode(other), backwards=True, umask=0o077, time=time)
+        alone, output = packed(one, Path(directory) / "1"), Path(directory) / "2"
+        layer = pack_layer(one, output, below=_BELOW)
+        assert layer == pack_layer(other, Path(directory) / "3", below=_BELOW)
+        assert (layer.files, layer.unpacked) == (alone.files, alone.unpacked)
+        (top, hidden, *rest), inner = _members(output), _members(Path(directory) / "1")
+        assert (top[0], top[1]["type"]) == (_BELOW, tarfile.DIRTYPE)
+        assert (hidden[0], hidden[1]["size"]) == (f"{_BELOW}/.wh..wh..opq", 0)
+        assert rest == [(f"{_BELOW}/{name}", about) for name, about in inner]
+
+
+def _members(layer: Path) -> list[tuple[str, dict[str, object]]]:
+    """The names of a layer's entries, and what is said of each."""
+    kept = ("type", "mode", "size", "linkname", "mtime", "uid", "gid", "uname", "gname")
+    with tarfile.open(layer, encoding="utf-8", errors="surrogateescape") as archive:
+        return [(one.name, {name: getattr(one, name) for name in kept}) for one in archive]

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from flowdeps.api.conditions import Condition, ConditionType, merge_conditions
 from flowdeps.api.reasons import Reason
 from flowdeps.api.status import (
+    DerivedImageStatus,
     EnvironmentStatus,
     ImageStatus,
     LockStatus,
@@ -47,6 +48,14 @@ FULL = SetStatus(
         size=81_250_000,
         files=4210,
         import_seconds=1.25,
+    ),
+    images=(
+        DerivedImageStatus(
+            image="registry.example.com/flows:1",
+            reference="registry.example.com/flowdeps/flows@sha256:" + "5" * 64,
+            digest="sha256:" + "5" * 64,
+            size=281_250_000,
+        ),
     ),
     proposed=ProposedStatus(
         revision="ml-0123456789",

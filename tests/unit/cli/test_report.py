@@ -85,10 +85,20 @@ def test_the_environment_of_a_lock_is_shown_with_what_it_costs() -> None:
         "files": 4210,
         "importSeconds": 1.25,
     }
-    found = diagnose(Observed(body=body(READY, environment=environment)), now=NOW)
+    image = {
+        "image": "registry.example.com/flows:1",
+        "reference": reference.replace("4", "5"),
+        "digest": f"sha256:{'5' * 64}",
+        "size": 281_250_000,
+    }
+    given = body(READY, environment=environment, images=[image])
+    found = diagnose(Observed(body=given), now=NOW)
     text = " ".join(line.strip() for line in shown(found))
     assert f"environment {reference}: 81.2 MB to pull, 4210 files, imports take 1.25 s" in text
     assert to_json(found)["environment"] == environment
+    more = f"image {image['reference']}: {image['image']} with it, 281.2 MB in all"
+    assert more in text
+    assert to_json(found)["images"] == [image]
 
 
 def test_a_set_that_waits_for_a_person_reads_well() -> None:
@@ -195,6 +205,7 @@ def test_json_has_the_same_answer() -> None:
         "python": "3.12",
         "resolvedAt": "2026-01-29T12:00:00Z",
         "environment": None,
+        "images": [],
         "notes": [],
         "troubles": [],
         "serving": [

@@ -278,6 +278,7 @@ def test_what_packs_has_the_operators_image_and_changes_nothing() -> None:
         "FLOWDEPS_IMAGE_ID": f"{IMAGE}@sha256:1",
         "FLOWDEPS_PLAIN_HTTP": "",
         "FLOWDEPS_PROXY": "",
+        "FLOWDEPS_IMAGES": "",
     }
     mounts = {one["mountPath"]: (one["name"], one.get("readOnly")) for one in pack["volumeMounts"]}
     assert mounts == {
@@ -304,6 +305,26 @@ def test_only_what_packs_sees_the_credentials_of_the_registry() -> None:
     proxy = "http://proxy.example.com:3128"
     behind = build(environments=replace(ENVIRONMENTS, proxy=proxy))["spec"]
     assert env(behind["containers"][0])["FLOWDEPS_PROXY"] == proxy
+
+
+def test_only_what_packs_sees_pull_secrets() -> None:
+    """Where images are derived, by the names that the configuration gives; else nobody does."""
+    settings = PodsConfig(image_pull_secrets=("registry", "other"))
+    plain = build(settings=settings)["spec"]
+    assert "flowdeps-pull" not in json.dumps(plain)
+    assert env(plain["containers"][0])["FLOWDEPS_IMAGES"] == ""
+    spec = build(settings=settings, environments=replace(ENVIRONMENTS, images=True))["spec"]
+    assert "flowdeps-pull" not in json.dumps(spec["initContainers"])
+    [pack] = spec["containers"]
+    assert env(pack)["FLOWDEPS_IMAGES"] == "1"
+    mounted = {one["name"]: one for one in pack["volumeMounts"]}
+    for number, name in enumerate(("registry", "other")):
+        volume = f"flowdeps-pull-{number}"
+        source = {"secretName": name, "optional": True}
+        assert {"name": volume, "secret": source} in spec["volumes"]
+        path = f"/etc/flowdeps-pull/{number}"
+        assert mounted[volume] == {"name": volume, "mountPath": path, "readOnly": True}
+    assert spec["activeDeadlineSeconds"] == plain["activeDeadlineSeconds"] + 2 * 900
 
 
 def test_nothing_is_filled_in_where_a_build_is_told_of_its_image() -> None:

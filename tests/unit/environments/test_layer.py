@@ -35,6 +35,22 @@ def test_what_uv_leaves_behind_is_not_packed(tree: Path) -> None:
     assert list(members(tree)) == ["site", "site/a.py", "site/package", "site/package/.lock"]
 
 
+def test_in_an_image_the_tree_takes_the_place_of_what_is_there(tree: Path) -> None:
+    """A layer has nothing above it: an image may have a link there, and keeps its modes."""
+    output = tree.with_name("layer")
+    pack_layer(tree, output, below="opt/flowdeps")
+    with tarfile.open(output) as archive:
+        found = {one.name: (one.type, one.mode, one.size) for one in archive}
+    assert list(found) == [
+        "opt/flowdeps",
+        "opt/flowdeps/.wh..wh..opq",
+        "opt/flowdeps/site",
+        "opt/flowdeps/site/a.py",
+    ]
+    assert found["opt/flowdeps"] == (tarfile.DIRTYPE, 0o755, 0)
+    assert found["opt/flowdeps/.wh..wh..opq"][0] == tarfile.REGTYPE
+
+
 def test_links_are_never_followed(tree: Path, tmp_path: Path) -> None:
     """A flow's image could make one that leads to the registry's credentials."""
     (tmp_path / "secret").write_text("s3cret")
@@ -54,11 +70,13 @@ def test_a_file_that_becomes_a_link_while_it_is_packed_is_not_followed(
     (tmp_path / "secret").write_text("s3cret")
     add = module._add
 
-    def swap(writer: module._Writer, tree: Path, path: str, status: os.stat_result) -> None:
+    def swap(
+        writer: module._Writer, tree: Path, path: str, status: os.stat_result, below: str
+    ) -> None:
         if path == "site/a.py":
             (tree / path).unlink()
             (tree / path).symlink_to(tmp_path / "secret")
-        add(writer, tree, path, status)
+        add(writer, tree, path, status, below)
 
     monkeypatch.setattr(module, "_add", swap)
     with pytest.raises(PackError, match=r"^site/a\.py can't be packed: Too many levels of symb"):
@@ -123,10 +141,12 @@ def test_a_file_that_becomes_shorter_is_an_error(
     """The layer would have its other files in the wrong places."""
     add = module._add
 
-    def shorten(writer: module._Writer, tree: Path, path: str, status: os.stat_result) -> None:
+    def shorten(
+        writer: module._Writer, tree: Path, path: str, status: os.stat_result, below: str
+    ) -> None:
         if path == "site/a.py":
             os.truncate(tree / path, 1)
-        add(writer, tree, path, status)
+        add(writer, tree, path, status, below)
 
     monkeypatch.setattr(module, "_add", shorten)
     with pytest.raises(PackError, match=r"^site/a\.py can't be packed: it became shorter"):

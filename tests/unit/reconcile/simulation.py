@@ -785,6 +785,8 @@ class MemoryRegistry:
         self.keeps = True
         """Whether what is pushed is there then."""
         self.problem = ""
+        self.no_image = ""
+        """Why no image can be derived."""
 
     def push(self, pod: Body, pins: Mapping[str, str]) -> Body:
         """What a container says that packs the environment of these pins and pushes it."""
@@ -794,7 +796,11 @@ class MemoryRegistry:
         content = digest(f"{sorted(pins.items())} {env['FLOWDEPS_IMAGE_ID']}")
         self.pushed.add(f"{env['FLOWDEPS_REPOSITORY']}@{content}")
         self.deleted -= self.pushed if self.keeps else set()
-        return {"ok": True, "digest": content, "size": 1000, "unpacked": 4000, "files": 40}
+        packed = {"ok": True, "digest": content, "size": 1000, "unpacked": 4000, "files": 40}
+        if env["FLOWDEPS_IMAGES"]:
+            image = {"digest": digest(f"image of {content}"), "size": 9000}
+            packed |= {"imageError": self.no_image} if self.no_image else {"image": image}
+        return packed
 
 
 class MemoryPrefect:

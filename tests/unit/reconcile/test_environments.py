@@ -125,6 +125,94 @@ def test_a_build_that_fails_leaves_the_set_ready_and_is_tried_again() -> None:
     play(script, environments=ENVIRONMENTS)
 
 
+_IMAGES = {**ENVIRONMENTS, "images": True}
+
+
+def test_a_derived_image_is_told_by_its_digest() -> None:
+    """In status and record; a second operator has nothing to do."""
+
+    async def script(sim: Simulation) -> None:
+        start(sim)
+        async with sim.operator():
+            await asyncio.sleep(5 * MINUTE)
+        await settled(sim)
+        [one] = status(sim)["images"]
+        derived = digest(f"image of {status(sim)['environment']['digest']}")
+        assert one == {
+            "image": IMAGE,
+            "reference": f"{REPOSITORY}/flows@{derived}",
+            "digest": derived,
+            "size": 9000,
+        }
+        assert recorded(sim)["derived"] == derived
+        assert sim.cluster.pods.made["build"] == 1
+
+    play(script, environments=_IMAGES)
+
+
+def test_an_environment_serves_while_no_image_can_be_derived() -> None:
+    """The set says why, an hour goes by between two tries, and no status is written."""
+
+    async def script(sim: Simulation) -> None:
+        start(sim)
+        sim.registry.no_image = "403 denied"
+        async with sim.operator():
+            await asyncio.sleep(HOUR)
+            assert conditions(sim)["Built"][:2] == ("True", "Built")
+            assert "no image with it was derived: 403 denied" in conditions(sim)["Built"][2]
+            assert (
+                status(sim)["environment"]["digest"] == recorded(sim)["reference"].partition("@")[2]
+            )
+            assert "images" not in status(sim)
+            written, tries = sim.writes(), sim.cluster.pods.made["build"]
+            await asyncio.sleep(DAY)
+            assert 10 <= sim.cluster.pods.made["build"] - tries <= 25
+            assert conditions(sim)["Built"][:2] == ("True", "Built")
+            changed = {k: v - written[k] for k, v in sim.writes().items() if v != written[k]}
+            assert "apply_status" not in changed
+            sim.registry.no_image = ""
+            await asyncio.sleep(3 * HOUR)
+            assert len(status(sim)["images"]) == 1
+            assert "no image" not in conditions(sim)["Built"][2]
+
+    play(script, environments=_IMAGES)
+
+
+def test_an_image_needs_no_pool_whose_runs_can_mount_anything() -> None:
+    """Without images, nothing is built that no pool's runs could get."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.pods.images[IMAGE] = flows()
+        sim.cluster.apply("ml", interval="0s", **image())
+        for environments, images in ((ENVIRONMENTS, 0), (_IMAGES, 1)):
+            sim.config = Simulation(environments=environments).config
+            async with sim.operator():
+                await asyncio.sleep(5 * MINUTE)
+            assert len(status(sim).get("images", [])) == images
+            assert sim.cluster.pods.made["build"] == images
+
+    play(script)
+
+
+def test_images_are_derived_of_environments_that_are_there() -> None:
+    """Where they are asked for later; the environment stays as it is."""
+
+    async def script(sim: Simulation) -> None:
+        start(sim)
+        sim.config = Simulation(environments=ENVIRONMENTS).config
+        async with sim.operator():
+            await asyncio.sleep(5 * MINUTE)
+        before = recorded(sim)
+        assert "derived" not in before
+        sim.config = Simulation(environments=_IMAGES).config
+        async with sim.operator():
+            await asyncio.sleep(5 * MINUTE)
+        assert recorded(sim)["reference"] == before["reference"]
+        assert len(status(sim)["images"]) == 1
+
+    play(script)
+
+
 def test_an_image_that_moved_gets_an_environment_of_its_own() -> None:
     """One that was made for what the image was is not shown any more, and is kept: when the name
     leads back to that image, it is used again without another build."""

@@ -341,9 +341,10 @@ def test_what_is_named_is_that_of_all_records_of_all_sets() -> None:
     of = entry("other", namespace="team")
     away = Location("team", "other")
     team = {"repository": "r.example.com/team"}
+    with_image = _environment("b", derived=digest("i"))
     views = [
         view(config_maps(entry(), HOME, record("a", environment=_environment("a")))[1]),
-        view(config_maps(entry(), HOME, record("b", environment=_environment("b")))[0]),
+        view(config_maps(entry(), HOME, record("b", environment=with_image))[0]),
         view(config_maps(of, away, record("c", environment=_environment("c", **team)))[0]),
         view(config_maps(entry(), HOME, record("d", environment=_environment("d", **team)))[0]),
         view(config_maps(entry(), HOME, record("e", environment=_environment("f")))[0]),
@@ -351,7 +352,7 @@ def test_what_is_named_is_that_of_all_records_of_all_sets() -> None:
     ]
     found = references_named(views, repository_of=lambda namespace: f"r.example.com/{namespace}")
     assert found == {
-        *(f"r.example.com/flows@{digest(seed)}" for seed in "ab"),
+        *(f"r.example.com/flows@{digest(seed)}" for seed in "abi"),
         f"r.example.com/team@{digest('c')}",
     }
     assert references_named(views, repository_of=lambda _: "") == frozenset()

@@ -26,6 +26,14 @@ def test_what_is_written_is_read() -> None:
     assert _KNOWN.digest == f"sha256:{_HEX}"
 
 
+def test_a_derived_image_is_where_its_environment_is() -> None:
+    """Nothing of it is written where there is none, as an older operator reads that."""
+    assert "derived" not in _KNOWN.to_json()
+    found = replace(_KNOWN, derived=f"sha256:{'f' * 64}", derived_size=9)
+    assert read_environment(found.to_json(), repository=_REPOSITORY) == found
+    assert found.derived_reference == f"{_REPOSITORY}@sha256:{'f' * 64}"
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -44,6 +52,12 @@ def test_what_is_written_is_read() -> None:
         replace(_KNOWN, image="two words").to_json(),
         replace(_KNOWN, image_id="a\nline").to_json(),
         replace(_KNOWN, image="a" * 1025).to_json(),
+        replace(_KNOWN, derived="sha256:1").to_json(),
+        replace(_KNOWN, derived=f"evil.example.com/x@sha256:{_HEX}").to_json(),
+        replace(_KNOWN, underived="a" * 1025).to_json(),
+        json.dumps({**vars(_KNOWN), "derived": None}),
+        json.dumps({**vars(_KNOWN), "derived_size": -1}),
+        json.dumps({**vars(_KNOWN), "underived": 1}),
     ],
 )
 def test_a_damaged_text_tells_of_none(text: str | None) -> None:

@@ -130,6 +130,39 @@ def test_what_was_built_is_named_by_digest_in_the_namespaces_repository() -> Non
     assert read_environment(found.to_json(), repository=repository) == found
 
 
+IMAGES = replace(ENVIRONMENTS, images=True)
+
+
+def test_a_derived_image_is_in_the_same_repository() -> None:
+    """By its digest; where none is asked for, what is said of one counts for nothing."""
+    said = packed(**PACKED, image={"digest": f"sha256:{'e' * 64}", "size": 99})
+    found = virtual.run(build(Node(pack=said), environments=IMAGES))
+    reference = f"registry.example.com/ready/flows@sha256:{'e' * 64}"
+    assert (found.derived_reference, found.derived_size, found.underived) == (reference, 99, "")
+    assert virtual.run(build(Node(pack=said))).derived_reference == ""
+    repository = ENVIRONMENTS.repository_of("flows")
+    assert read_environment(found.to_json(), repository=repository) == found
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"imageError": "no room"}, "no room"),
+        ({"imageError": "x" * 10_000}, "x" * 499 + "…"),
+        ({}, "flowdeps-pack says nothing of it"),
+        ({"image": {"digest": "sha256:1", "size": 1}}, "flowdeps-pack says nothing of it"),
+        ({"image": {"digest": DIGEST, "size": True}}, "flowdeps-pack says nothing of it"),
+        ({"image": 1, "imageError": 1}, "flowdeps-pack says nothing of it"),
+    ],
+)
+def test_an_environment_counts_without_the_image(more: dict[str, Any], why: str) -> None:
+    """It says why there is none."""
+    found = virtual.run(build(Node(pack=packed(**PACKED, **more)), environments=IMAGES))
+    assert (found.digest, found.derived, found.underived) == (DIGEST, "", why)
+    repository = ENVIRONMENTS.repository_of("flows")
+    assert read_environment(found.to_json(), repository=repository) == found
+
+
 def test_a_build_is_tagged_for_people() -> None:
     """By lock and image; an id without a digest has one too."""
     assert BUILD.tag == f"{LOCK.digest[7:17]}-a1a1a1a1a1"

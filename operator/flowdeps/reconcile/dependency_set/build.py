@@ -24,6 +24,8 @@ from flowdeps.trials.build import Build
 from flowdeps.trials.image import Image
 
 _DIGEST = re.compile(r"(.*@)?sha256:[0-9a-f]{64}")
+_RETRY_IMAGE = 3600.0
+"""After how many seconds an image is derived anew; until then, the answer is kept."""
 _NOT_CONFIGURED = Outcome.done(
     Reason.NO_ENVIRONMENTS,
     "runs install the lock when they start; environments.repository in the operator's configuration"
@@ -78,17 +80,21 @@ def _build(context: Context, progress: Progress) -> Outcome:
             " push it to a registry"
         )
     found = _known(context, progress, record, inputs.image)
-    gone = context.deliveries.gone
-    progress.environment = next((one for one in found if one.reference not in gone), None)
-    if progress.environment:
-        return built_outcome(progress.environment)
-    if why := why_no_use(context, progress.entry):
-        return _never(why)
-    if why is None:
-        return built_before(progress)
+    gone, images = context.deliveries.gone, context.config.environments.images
+    known = next((one for one in found if one.reference not in gone), None)
+    progress.environment = known
+    if known and (known.derived or not images):
+        return built_outcome(known)
+    if not images:  # those are for pools too whose runs can mount nothing
+        if why := why_no_use(context, progress.entry):
+            return _never(why)
+        if why is None:
+            return built_before(progress)
     lost = context.deliveries.lost
     times = max((lost[one.reference][0] for one in found if one.reference in lost), default=0)
-    return _ask(context, progress, record, inputs, inputs.image, lost=times)
+    asked = _ask(context, progress, record, inputs, inputs.image, lost=times)
+    known = progress.environment  # without an image it serves, whatever comes of that
+    return _lacks_image(known, asked) if known and not known.derived and images else asked
 
 
 def why_no_use(context: Context, entry: SetEntry) -> str | None:
@@ -136,20 +142,36 @@ def _never(why: str) -> Outcome:
 
 def built_outcome(environment: Environment) -> Outcome:
     """Return what is said where there is an environment."""
-    return Outcome.done(Reason.BUILT, f"{environment.reference} is for {environment.image}")
+    text = f"{environment.reference} is for {environment.image}"
+    if environment.underived:
+        text += f"; no image with it was derived: {environment.underived}"
+    return Outcome.done(Reason.BUILT, text)
+
+
+def _lacks_image(environment: Environment, asked: Outcome) -> Outcome:
+    """Return what is said of an environment without an image that should be there."""
+    outcome = built_outcome(environment)
+    if not environment.underived and asked.reason not in {Reason.BUILT, Reason.BUILDING}:
+        text = f"{outcome.message}; no image with it was derived: {asked.message}"
+        outcome = Outcome.done(Reason.BUILT, text)
+    return replace(outcome, retry_after=asked.retry_after or _RETRY_IMAGE)
 
 
 def _known(
     context: Context, progress: Progress, record: LockRecord, image: Image
 ) -> list[Environment]:
-    """The environments of a lock for what its image is now, whichever ConfigMap tells of them."""
+    """The environments of a lock for what its image is now, whichever ConfigMap tells of them;
+    one with an image is first where images are asked for."""
     key = progress.entry.key
     repository = context.config.environments.repository_of(key.namespace)
     found = environments_of(
         primary_location(key), context.held(progress.entry), repository=repository
     )
     wanted = (record.digest, image.ref.image, image.id)
-    return [one for one in found if (one.lock, one.image, one.image_id) == wanted]
+    fitting = [one for one in found if (one.lock, one.image, one.image_id) == wanted]
+    if not context.config.environments.images:
+        return [replace(one, underived="") for one in fitting]
+    return sorted(fitting, key=lambda one: not one.derived)
 
 
 def _ask(

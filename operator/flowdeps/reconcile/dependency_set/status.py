@@ -20,6 +20,7 @@ from flowdeps.api.names import (
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.status import (
+    DerivedImageStatus,
     EnvironmentStatus,
     ImageStatus,
     LockStatus,
@@ -92,6 +93,7 @@ def build_status(
             summary=newest.summary,
         )
     built = _built(progress, deliveries, pull_failure)
+    environment = progress.environment if progress.built.reason is Reason.BUILT else None
     conditions = _conditions(progress, synced, proposed, built, now=now)
     image = progress.inputs.image if progress.inputs else None
     versioned = entry.spec is not None and entry.spec.target is not None
@@ -103,9 +105,8 @@ def build_status(
         ),
         lock=_lock(record, revision=_revision(entry, record)) if record else None,
         image=_image(image) if image else None if versioned else old.image,
-        environment=_environment(progress.environment)
-        if progress.environment and progress.built.reason is Reason.BUILT
-        else None,
+        environment=_environment(environment) if environment else None,
+        images=_images(environment) if environment else (),
         proposed=proposed,
         vulnerabilities=None
         if vulnerabilities is None
@@ -265,6 +266,18 @@ def _environment(environment: Environment) -> EnvironmentStatus:
         files=environment.files,
         import_seconds=round(environment.import_seconds, 2),
     )
+
+
+def _images(environment: Environment) -> tuple[DerivedImageStatus, ...]:
+    if not environment.derived:
+        return ()
+    one = DerivedImageStatus(
+        image=environment.image,
+        reference=environment.derived_reference,
+        digest=environment.derived,
+        size=environment.derived_size,
+    )
+    return (one,)
 
 
 def _revision(entry: SetEntry, record: LockRecord) -> str:
