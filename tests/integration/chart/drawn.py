@@ -106,6 +106,8 @@ def _mended(values: dict[str, Any]) -> dict[str, Any]:
     index = values["config"]["index"]
     if not index.get("url"):
         index.pop("extraUrls", None)
+    for number, one in enumerate(index.get("packages") or []):
+        one["names"] = [f"torch-{number}"]  # each package once
     values["leaderElection"].clear()  # each of the three times bounds another
     metrics = values["metrics"]
     if metrics["serviceMonitor"].get("enabled"):
