@@ -21,7 +21,7 @@ from tests.cluster.prefect import KubernetesWorker, PrefectServer
 from tests.cluster.prefect_api import PrefectApi
 
 ROOT = Path(__file__).parents[1]
-CRD = ROOT / "crds" / "flowdependencysets.yaml"
+CRDS = ROOT / "crds"
 SET = ROOT / "examples" / "demo.yaml"
 FLOW = Path(__file__).with_name("flow.py")
 

@@ -6,9 +6,10 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 from demo import runs, screen
-from demo.stage import CRD, FLOW, NAMESPACE, PACKAGE, POOL, ROOT, SET, DemoError, Operator, Stage
+from demo.stage import CRDS, FLOW, NAMESPACE, PACKAGE, POOL, ROOT, SET, DemoError, Operator, Stage
 
 _CRD_NAME = "flowdependencysets.flowdeps.dev"
+_OTHER_CRD = "runenvironments.flowdeps.dev"
 _LABEL = "flowdeps.dev/demo"
 _CHANGED = f"{PACKAGE}>=2.11"
 _LOOKS, _PAUSE = 50, 0.2
@@ -85,7 +86,7 @@ def clean_up(stage: Stage) -> None:
     made_crd = namespace["metadata"]["labels"][_LABEL] == "with-crd"
     stage.kubectl("delete", "namespace", NAMESPACE)
     if made_crd and not stage.kubectl("get", "fds", "-A", "-o", "name"):
-        stage.kubectl("delete", "crd", _CRD_NAME)
+        stage.kubectl("delete", "crd", _CRD_NAME, _OTHER_CRD, "--ignore-not-found")
 
 
 def _prepare(stage: Stage, stack: ExitStack) -> bool:
@@ -99,7 +100,7 @@ def _prepare(stage: Stage, stack: ExitStack) -> bool:
     stack.callback(clean_up, stage)
     stage.kubectl("apply", "-f", "-", input=json.dumps(namespace))
     if not known:
-        stage.show("apply", "-f", str(CRD.relative_to(ROOT)))
+        stage.show("apply", "-f", f"{CRDS.relative_to(ROOT)}/")
         _wait_served(stage)
     stage.choose_index(stack)
     # The flow's code; in real life it is in the image or pulled from where it is kept.
