@@ -84,7 +84,8 @@ class Registry(Service):
         """Change one byte of each layer of an artifact, as a disk might."""
         name, _, digest = reference.removeprefix(f"{self.address}/").partition("@")
         with self.client() as client:
-            found = client.get(f"{name}/manifests/{digest}", headers={"Accept": "*/*"})
+            kinds = {"Accept": "application/vnd.oci.image.manifest.v1+json"}  # 404 for any kind
+            found = client.get(f"{name}/manifests/{digest}", headers=kinds)
         for layer in found.raise_for_status().json()["layers"]:
             value = layer["digest"].removeprefix("sha256:")
             blobs = self.run.directory / "registry/docker/registry/v2/blobs/sha256"

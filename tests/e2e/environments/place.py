@@ -45,13 +45,13 @@ class Place:
         selector = "app.kubernetes.io/component=operator"
         self.site.node.kubectl("delete", "pods", "-n", NAMESPACE, "-l", selector)
 
-    def wait_delivery(self, name: str, way: str) -> None:
+    def wait_delivery(self, name: str, way: str, *, seconds: float = SECONDS) -> None:
         """Wait until the pool's runs get the set in this way."""
         sets.wait(
             lambda: self.delivery(name) == way,
             what=f"{name} to be delivered by {way}",
             show=lambda: self.told(name),
-            seconds=SECONDS,
+            seconds=seconds,
         )
 
     def delivery(self, name: str) -> str | None:
