@@ -672,6 +672,7 @@ class MemoryNode:
             why = "not found" if lost & self.registry.deleted else "authorization failed"
             text = f'Failed to pull image "{min(lost)}": {why}'
             state = {"waiting": {"reason": "ErrImagePull", "message": text}}
+            self._cluster.fail_pull(namespace, min(lost), why=why, pod=name)  # kubelets say so
         elif image is None:
             state = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
         elif image.hangs:

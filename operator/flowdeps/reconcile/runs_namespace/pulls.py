@@ -11,6 +11,7 @@ import logging
 import re
 
 from flowdeps.api import rules
+from flowdeps.api.names import MOUNT_CONTAINER
 from flowdeps.clients.kubernetes.client import FailedPod
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.reconcile.context import Context
@@ -99,6 +100,8 @@ class Pulls:
         context, lines = self._context, self._context.deliveries.lines.get(event.namespace)
         if not lines or event.time is None:
             return
+        if event.pod.startswith(f"{MOUNT_CONTAINER}-"):
+            return  # it is ours, and is waited for
         # Nor is one of tomorrow believed: all that comes before it would not be heard.
         if abs((context.now() - event.time).total_seconds()) > _RECENT:
             return
