@@ -108,6 +108,13 @@ def _mended(values: dict[str, Any]) -> dict[str, Any]:
         index.pop("extraUrls", None)
     for number, one in enumerate(index.get("packages") or []):
         one["names"] = [f"torch-{number}"]  # each package once
+    for pool in values["config"].get("workPools") or []:
+        cache = pool.pop("cache", None) or {}
+        if pool.get("delivery") == "Cache":
+            place = "hostPath" if cache.get("hostPath") else "claimName"
+            others = {k: one for k, one in cache.items() if k not in {"claimName", "hostPath"}}
+            pool["cache"] = {place: cache.get(place) or "flowdeps-cache", **others}
+            pool["jobNamespaces"] = ["jobs"]  # one, for a directory of the node
     values["leaderElection"].clear()  # each of the three times bounds another
     metrics = values["metrics"]
     if metrics["serviceMonitor"].get("enabled"):

@@ -222,7 +222,7 @@ def test_the_policy_has_the_names_of_the_code(helm: Helm) -> None:
     text = str([one["spec"] for one in (policy, none)])
     spelt = set(re.findall(r'"(flowdeps-[a-z-]+|FLOWDEPS_[A-Z]+)"', text))
     assert spelt == {
-        *(names.INSTALL_CONTAINER, names.SITE_VOLUME, names.LOCK_VOLUME),
+        *(names.INSTALL_CONTAINER, names.SITE_VOLUME, names.LOCK_VOLUME, names.CACHE_VOLUME),
         *(ENV_LOCK, ENV_BEYOND, ENV_SET, "FLOWDEPS_EXTRAS"),
     }
     assert f'"{":".join(PYTHON_PATH)}"' in text
