@@ -95,30 +95,33 @@ async def push(
     oras, env = prepare(
         layout.with_name("home"), repository=repository, credentials=credentials, proxy=proxy
     )
-    process = await asyncio.create_subprocess_exec(
-        *(oras, "copy", "--recursive", "--no-tty", f"--to-plain-http={str(plain_http).lower()}"),
-        *("--from-oci-layout", "--", f"{layout}@{digest}", f"{repository}:{tag}"),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-        env=env,
-    )
-    try:
-        async with asyncio.timeout(seconds):
-            _, said = await process.communicate()
-    except TimeoutError:
-        raise PackError(
-            f"the registry {repository.partition('/')[0]} did not take the environment within"
-            f" {seconds:.0f} s; see whether it, or the network to it, is slow",
-            retry=True,
-        ) from None
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-    if process.returncode != 0:
-        raise to_error(credentials.hide(said.decode(errors="replace")), repository=repository)
+    # By itself first: what refers to a manifest may be there though that was deleted, and with it
+    # all that it refers to counts as there.
+    for more in ((), ("--recursive",)):
+        process = await asyncio.create_subprocess_exec(
+            *(oras, "copy", *more, "--no-tty", f"--to-plain-http={str(plain_http).lower()}"),
+            *("--from-oci-layout", "--", f"{layout}@{digest}", f"{repository}:{tag}"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            env=env,
+        )
+        try:
+            async with asyncio.timeout(seconds):
+                _, said = await process.communicate()
+        except TimeoutError:
+            raise PackError(
+                f"the registry {repository.partition('/')[0]} did not take the environment within"
+                f" {seconds:.0f} s; see whether it, or the network to it, is slow",
+                retry=True,
+            ) from None
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        if process.returncode != 0:
+            raise to_error(credentials.hide(said.decode(errors="replace")), repository=repository)
 
 
 def prepare(

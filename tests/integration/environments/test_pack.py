@@ -217,6 +217,16 @@ def test_a_second_build_uploads_nothing(packer: Packer, registry: Registry) -> N
     assert not [path for _, path in later if "/blobs/" in path]
 
 
+def test_what_was_deleted_is_pushed_again(packer: Packer, registry: Registry) -> None:
+    """Its list of components, which refers to it, stays where the registry deletes it alone."""
+    _, said = packer.run(registry.address)
+    registry.delete(f"{registry.address}/{_REPOSITORY}@{said['digest']}")
+    assert packer.run(registry.address) == (0, said)
+    with registry.client() as client:
+        kinds = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
+        client.get(f"{_REPOSITORY}/manifests/{said['digest']}", headers=kinds).raise_for_status()
+
+
 def test_credentials_come_from_the_secret(packer: Packer, protected: Registry) -> None:
     """Those for a part of a registry count for what is below it, as they do for the kubelet."""
     config = json.loads(protected.docker_config())
