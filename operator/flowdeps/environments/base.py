@@ -13,7 +13,7 @@ from pathlib import Path
 
 from flowdeps.environments.errors import PackError, writing
 from flowdeps.environments.messages import legible
-from flowdeps.environments.registry import Credentials, prepare, read_credentials
+from flowdeps.environments.registry import Credentials, end, prepare, read_credentials
 
 COPY_SECONDS = 900.0
 _CHUNK = 64 * 1024
@@ -108,10 +108,7 @@ class BaseImage:
             printed, said = await asyncio.gather(_all_of(process.stdout), _all_of(process.stderr))
             await process.wait()
         finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
+            await end(process)
         if process.returncode != 0:
             raise _OrasError(said.decode(errors="replace"))
         return printed

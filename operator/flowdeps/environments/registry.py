@@ -116,12 +116,17 @@ async def push(
                 retry=True,
             ) from None
         finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
+            await end(process)
         if process.returncode != 0:
             raise to_error(credentials.hide(said.decode(errors="replace")), repository=repository)
+
+
+async def end(process: asyncio.subprocess.Process) -> None:
+    """End a child that nobody waits for any more; nothing is done to one that has ended."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 def prepare(
