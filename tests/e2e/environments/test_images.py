@@ -21,9 +21,16 @@ print(json.dumps([alpha.__file__, os.environ["FLOWDEPS_LOCK"]]))
 
 
 @pytest.fixture(scope="module")
-def flow_image(place: Place) -> str:
-    """The flows' image in the registry, where nodes pull it."""
-    archive = images.flow()
+def flow_image(place: Place, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image of flows in the registry, where nodes pull it.
+
+    It has a layer of its own: once a kubelet has pulled the image that tests load into their node,
+    it takes it for loaded no longer, and other modules could not use it.
+    """
+    directory = tmp_path_factory.mktemp("image")
+    (directory / "tree" / "opt").mkdir(parents=True)
+    (directory / "tree" / "opt" / "pulled").touch()
+    archive = images.flow_with(directory / "tree", name=images.FLOW_UV, directory=directory)
     with tarfile.open(archive) as layout:
         index = layout.extractfile("index.json")
         assert index is not None
