@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from demo import screen, story
+from demo import meanwhile, screen, story
 from demo.current import CurrentStage
 from demo.here import HereStage
 from demo.node import NodeStage
@@ -57,6 +57,7 @@ def _demo() -> int:
     stage = _stage()
     with ExitStack() as stack:
         stack.callback(_remove_if_empty, _directory())
+        meanwhile.play(stage, _directory(), stack)
         story.play(stage, stack)
         if stage.keep:
             stack.pop_all()
