@@ -35,6 +35,7 @@ from flowdeps.trials.build import Builder
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.images import Images
 from flowdeps.trials.mount import mount
+from flowdeps.trials.populate import Populated, Population, populate
 from flowdeps.trials.runner import Runner
 from flowdeps.trials.verify import Verifier
 from flowdeps.vulnerabilities.load import Advisories
@@ -98,6 +99,9 @@ def make_context(
         )
         return True, _MOUNTED
 
+    async def populated(question: Population, _known: Populated | None) -> tuple[Populated, float]:
+        return await populate(runner, pods, config.environments, question), _MOUNTED
+
     return Context(
         config=config,
         store=Store(),
@@ -134,6 +138,10 @@ def make_context(
         images=Poller(read=images.read, **tracking),
         mounts=Poller(
             read=mounted,
+            **{**tracking, "backoff": replace(_MOUNT_AGAIN, jitter=jitter)},
+        ),
+        populations=Poller(
+            read=populated,
             **{**tracking, "backoff": replace(_MOUNT_AGAIN, jitter=jitter)},
         ),
         runner=runner,

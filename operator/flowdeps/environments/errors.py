@@ -1,10 +1,10 @@
-"""Why an environment is not in the registry."""
+"""Why an environment is not in the registry, or not on a claim."""
 
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class PackError(Exception):
@@ -21,7 +21,7 @@ def writing() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        cause = "there is no room for it" if error.errno in _FULL else error.strerror or error
+        cause = "there is no room for it" if error.errno in FULL else error.strerror or error
         raise PackError(
             f"the packed environment can't be written to /tmp: {cause}; give the build's pod, or"
             " its node, more ephemeral storage",
