@@ -18,9 +18,9 @@ from flowdeps.cli.terminal import say
 from flowdeps.locks.legible import printable
 
 DESCRIPTION = """\
-Fetch an environment from the registry onto a claim, whole or not at all, and remove others. The
-operator runs this in a pod, with the variables FLOWDEPS_REFERENCE, FLOWDEPS_LOCK, FLOWDEPS_REMOVE,
-FLOWDEPS_PLAIN_HTTP and FLOWDEPS_PROXY.
+Fetch an environment from the registry onto a claim, whole or not at all, and remove those that
+nothing has used for a week. The operator runs this in a pod, with the variables FLOWDEPS_REFERENCE,
+FLOWDEPS_LOCK, FLOWDEPS_KEEP, FLOWDEPS_PLAIN_HTTP and FLOWDEPS_PROXY.
 """
 EPILOG = """\
 Exit status: 0 the claim is as asked for, 1 it is not. The last line is JSON.

@@ -6,6 +6,10 @@
     .flowdeps-old-…          one that is being removed
     .flowdeps.lock           whose lock a populator holds until it ends, however it ends
 
+In each, `populated.json` is the note: when the environment was last of use is its time, and each
+interpreter of a run holds a shared lock on it (`in_image/boot.py`), so that none is removed under a
+run.
+
 A directory gets its name when all in it is on the disk, and loses it before anything in it is
 removed. That holds without the lock, too: some network file systems keep locks on each node alone.
 There, one populator may remove what another is making, and that one fails and is run again.
@@ -22,7 +26,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +39,8 @@ NONE = "none"
 """The directory of runs that choose nothing."""
 NAME = re.compile(r"sha256-[0-9a-f]{64}")
 LOCK_SECONDS = 900.0
+UNUSED_DAYS = 7
+"""After which one that nothing names and no run uses is removed."""
 BLOCK = 4096
 """What disks have files in."""
 _LOCK = ".flowdeps.lock"
@@ -130,9 +136,7 @@ class Claim:
             file = os.open(self.root / _LOCK, os.O_RDWR | os.O_CREAT | _FILE, 0o644)
             try:
                 _take(file, seconds)
-                with os.scandir(self.root) as listed:
-                    found = [one.name for one in itertools.islice(listed, _MOST_NAMES)]
-                for name in found:
+                for name in self._names():
                     if name.startswith((_NEW, _OLD)):
                         with contextlib.suppress(OSError):  # another user's
                             self._remove(name)
@@ -167,12 +171,21 @@ class Claim:
                     raise
             _sync(self.root)
 
-    def remove(self, name: str) -> None:
-        """Remove an environment's directory, if it is there. Raises `PackError`."""
-        if not NAME.fullmatch(name):
-            raise ValueError(name)
+    def tidy(self, keep: Set[str]) -> Iterator[str]:
+        """Remove environments that were of no use for long, but those whose digests begin as one of
+        `keep`; give the name of each one removed. Raises `PackError`."""
         with self.errors():
-            self._remove(name)
+            for name in self._names():
+                if not NAME.fullmatch(name):
+                    continue
+                kept = name.removeprefix("sha256-").startswith(tuple(keep))
+                with contextlib.suppress(OSError), _note(self.root / name) as note:
+                    if kept:
+                        os.utime(note)
+                    elif time.time() - os.fstat(note).st_mtime > UNUSED_DAYS * 24 * 3600:
+                        fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)  # no run has it
+                        self._remove(name)
+                        yield name
 
     def room(self) -> "Room":
         """Return how much fits. Raises `PackError`."""
@@ -183,6 +196,10 @@ class Claim:
         # Some file systems count no files.
         files = found.f_favail if found.f_files else 2**62
         return Room(bytes=found.f_bavail * found.f_frsize, files=files)
+
+    def _names(self) -> list[str]:
+        with os.scandir(self.root) as listed:
+            return [one.name for one in itertools.islice(listed, _MOST_NAMES)]
 
     def _remove(self, name: str) -> None:
         old = self.root / name
@@ -257,6 +274,20 @@ def _take(file: int, seconds: float) -> None:
             raise
         else:
             return
+
+
+@contextmanager
+def _note(directory: Path) -> Iterator[int]:
+    """Open the note of an environment. Network file systems lock only what is open for writing."""
+    place = os.open(directory, _DIRECTORY)
+    try:
+        file = os.open(_NOTE, os.O_RDWR | _FILE, dir_fd=place)
+    finally:
+        os.close(place)
+    try:
+        yield file
+    finally:
+        os.close(file)
 
 
 def _read(directory: int, name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Fetches an environment onto a claim, and removes others: what `flowdeps populate` does.
+"""Fetches an environment onto a claim, and removes unused ones: what `flowdeps populate` does.
 
 What the registry says is believed as far as it follows from the digest that the operator has named:
 the manifest by that, configuration and layer by the manifest. And as a flow's image might have
@@ -31,6 +31,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MOST_BYTES = 1_000_000
 _LARGEST = 32 * 10**9
 _COMPLETE = ("lock.json", "manifest.json")
+_KEPT = re.compile(r"[0-9a-f]{8,64}")
 _MEDIA_TYPES = {
     "config": "application/vnd.oci.image.config.v1+json",
     "layer": "application/vnd.oci.image.layer.v1.tar+gzip",
@@ -39,19 +40,19 @@ _MEDIA_TYPES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is to be on the claim, and what not."""
+    """What is to be on the claim."""
 
     claim: Path
     """Where it is mounted."""
     credentials: Path
     """The directory of the Secret, which need not be there."""
-    repository: str = ""
-    digest: str = ""
-    """Of the environment's manifest; empty: none is fetched."""
-    lock: str = ""
+    repository: str
+    digest: str
+    """Of the environment's manifest."""
+    lock: str
     """The digest of the lock that has to be in it."""
-    remove: tuple[str, ...] = ()
-    """Names of directories to remove."""
+    keep: frozenset[str] | None = None
+    """How the digests begin of those that stay, used or not. None: all stay."""
     plain_http: bool = False
     proxy: str = ""
 
@@ -71,47 +72,44 @@ def read_request(env: Mapping[str, str], *, claim: Path, credentials: Path) -> R
     """Return what variables ask for, of these places. Raises `PackError`."""
     reference, lock = env.get("FLOWDEPS_REFERENCE", ""), env.get("FLOWDEPS_LOCK", "")
     found = _REFERENCE.fullmatch(reference)
-    if reference and not found:
+    if not found:
         raise PackError("FLOWDEPS_REFERENCE must be a repository and a digest, such as a@sha256:…")
-    if reference and not _DIGEST.fullmatch(lock):
+    if not _DIGEST.fullmatch(lock):
         raise PackError("FLOWDEPS_LOCK must be the digest of a lock, such as sha256:…")
-    remove = tuple(one for one in env.get("FLOWDEPS_REMOVE", "").split(",") if one)
-    for name in remove:
-        if not claims.NAME.fullmatch(name):
+    keep = env.get("FLOWDEPS_KEEP", "")
+    for one in keep.split(",") if keep else ():
+        if not _KEPT.fullmatch(one):
             raise PackError(
-                f"FLOWDEPS_REMOVE must name directories of environments, not {name!r};"
-                " nothing was removed"
+                f"FLOWDEPS_KEEP must be how digests begin, such as 0123456789, not {one!r}; nothing"
+                " was removed"
             )
-    request = Request(
+    return Request(
         claim=claim,
         credentials=credentials,
-        repository=found[1] if found else "",
-        digest=found[2] if found else "",
+        repository=found[1],
+        digest=found[2],
         lock=lock,
-        remove=remove,
+        keep=frozenset(keep.split(",")) if keep else None,
         plain_http=bool(env.get("FLOWDEPS_PLAIN_HTTP")),
         proxy=env.get("FLOWDEPS_PROXY", ""),
     )
-    if request.directory in remove:
-        raise PackError(f"{request.directory} is both to be there and to be removed")
-    return request
 
 
 async def populate(request: Request, *, say: Callable[[str], None]) -> Populated:
     """Make the claim be as it is to be. Raises `PackError`."""
     os.umask(0o022)  # the flow may run as another user
     claim, name = Claim(root=request.claim), request.directory
-    there = claim.find(name, lock=request.lock) if name else Populated(directory="")
-    if there and not request.remove and claim.has_none():
+    there = claim.find(name, lock=request.lock)
+    if there and claim.has_none():
         return there
     with claim.locked():
         claim.make_none()
-        for one in request.remove:
-            claim.remove(one)
-            say(f"removed {one}")
-        there = there or claim.find(name, lock=request.lock)  # another populator's, meanwhile
+        there = claim.find(name, lock=request.lock)  # another populator's, meanwhile
         if there:
             return there
+        if request.keep is not None:
+            for one in claim.tidy(request.keep):
+                say(f"removed {one}, which nothing has used for {claims.UNUSED_DAYS} days")
         with writing():
             temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         with temporary:

@@ -12,7 +12,7 @@ has the credentials of the registry.
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -62,6 +62,7 @@ _MOUNT_SECONDS = 900
 _COMPILE_SECONDS = 300
 _PUSH_SECONDS = 900
 _POPULATE_SECONDS = 1800
+_MOST_KEPT, _KEPT_DIGITS = 10_000, 10
 _SLACK_SECONDS = 900
 """Kubernetes counts from the pod's acceptance, so the pull of a large image is in it."""
 _NOBODY = 65534
@@ -255,16 +256,21 @@ def populate_pod(
     claim: str,
     reference: str,
     lock: str,
+    keep: Collection[str],
     environments: EnvironmentsConfig,
     settings: PodsConfig,
 ) -> dict[str, Any]:
-    """Return the pod that puts an environment on a claim of a namespace of runs.
+    """Return the pod that puts an environment on a claim of a namespace of runs, where the
+    directories `keep` stay.
 
     It runs in the operator's image, for a flow's image could put anything there.
     """
+    begin = {one.removeprefix("sha256-")[:_KEPT_DIGITS] for one in keep}
     about = {
         "REFERENCE": reference,
         "LOCK": lock,
+        # Linux takes no variable above 128 KiB; without it, all stay. Two that begin alike stay.
+        "KEEP": ",".join(sorted(begin)) if len(begin) <= _MOST_KEPT else "",
         "PLAIN_HTTP": "1" if environments.plain_http else "",
         "PROXY": environments.proxy,
     }

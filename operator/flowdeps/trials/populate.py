@@ -6,6 +6,7 @@ all that matters, so an operator that was killed finds it again.
 """
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from math import isfinite
 
@@ -62,8 +63,11 @@ async def populate(
     settings: PodsConfig,
     environments: EnvironmentsConfig,
     wanted: Population,
+    *,
+    keep: Collection[str],
 ) -> Populated:
-    """Put an environment on a claim. Raises TrialError."""
+    """Put an environment on a claim, and remove from it what nothing names or uses, but not the
+    directories `keep`. Raises TrialError."""
     claim, directory = wanted.claim, directory_of(wanted.reference)
     what = repr((wanted, environments))
     body = populate_pod(
@@ -73,6 +77,7 @@ async def populate(
         claim=claim.name,
         reference=wanted.reference,
         lock=wanted.lock,
+        keep={*keep, directory},
         environments=environments,
         settings=settings,
     )

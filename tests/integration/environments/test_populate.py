@@ -174,13 +174,21 @@ def test_a_full_claim_is_one_line_and_keeps_nothing(
         subprocess.run(["umount", claim], check=True)
 
 
-def test_directories_are_removed_when_they_are_named(ready: Populator) -> None:
-    """With nothing to fetch, and whether they are there or not."""
+def test_a_new_one_takes_the_place_of_those_of_no_use(
+    packer: Packer, registry: Registry, ready: Populator, claim: Path
+) -> None:
+    """But for those that are named; where nobody says what is named, all stay."""
     assert ready.run()[0] == 0
-    names = f"{directory_of(ready)},sha256-{'0' * 64}"
-    status, said = ready.run(FLOWDEPS_REFERENCE="", FLOWDEPS_REMOVE=names)
-    assert (status, said["ok"], said["directory"]) == (0, True, "")
-    assert ready.names() == {"none"}
+    first = directory_of(ready)
+    note = ready.claim / first / "populated.json"
+    kept: dict[str, set[str]] = {}
+    for number, keep in enumerate(("", first.removeprefix("sha256-")[:10], "0123456789")):
+        os.utime(note, (0, 0))
+        (packer.tree / "site" / "more.py").write_text(str(number))
+        digest = packer.run(registry.address)[1]["digest"]
+        assert populator(packer, registry.address, digest, claim).run(FLOWDEPS_KEEP=keep)[0] == 0
+        kept[keep] = ready.names() & {first}
+    assert kept == {"": {first}, first.removeprefix("sha256-")[:10]: {first}, "0123456789": set()}
 
 
 def test_what_the_registry_does_not_give_is_an_error(

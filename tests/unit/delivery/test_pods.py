@@ -98,6 +98,7 @@ def populate(*, namespace: str = "team-a", **changes: Any) -> Body:
         "claim": "environments",
         "reference": f"registry.example.com/ready/team-a@sha256:{'1' * 64}",
         "lock": "sha256:1",
+        "keep": {f"sha256-{'2' * 64}", f"sha256-{'1' * 64}"},
         "environments": ENVIRONMENTS,
         "settings": PodsConfig(),
     }
@@ -383,6 +384,7 @@ def test_what_puts_environments_on_a_claim_is_the_operators_program_alone() -> N
     assert env(container) == {
         "FLOWDEPS_REFERENCE": f"registry.example.com/ready/team-a@sha256:{'1' * 64}",
         "FLOWDEPS_LOCK": "sha256:1",
+        "FLOWDEPS_KEEP": "1111111111,2222222222",
         "FLOWDEPS_PLAIN_HTTP": "1",
         "FLOWDEPS_PROXY": "",
     }
@@ -393,3 +395,12 @@ def test_what_puts_environments_on_a_claim_is_the_operators_program_alone() -> N
     assert set(mounted) == {"/mnt/environments", "/etc/flowdeps-registry", "/tmp"}
     assert len(volumes) == len(mounted)
     assert "flowdeps-registry" not in str(populate())
+
+
+def test_more_environments_than_a_variable_can_name_all_stay() -> None:
+    """Linux takes none above 128 KiB, and the pod would not start."""
+    names = [f"sha256-{number:010}{'0' * 54}" for number in range(10_001)]
+    told = env(containers(populate(keep=names[1:]))[0])["FLOWDEPS_KEEP"]
+    assert len(told) < 128 * 1024
+    assert told.count(",") == 9_999
+    assert env(containers(populate(keep=names))[0])["FLOWDEPS_KEEP"] == ""

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -104,14 +105,14 @@ def test_a_claim_without_locks_is_refused(claim: Claim, monkeypatch: pytest.Monk
 
 
 def test_a_removal_begins_with_the_name(claim: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that nothing is ever found half-removed; and one that is gone is removed."""
+    """So that nothing is ever found half-removed."""
     make(claim)
     monkeypatch.setattr(shutil, "rmtree", lambda _: None)
-    claim.remove(_NAME)
+    grow_old(claim)
+    assert list(claim.tidy(set())) == [_NAME]
     [left] = names(claim)
     assert left.startswith(".flowdeps-old-")
     monkeypatch.undo()
-    claim.remove(_NAME)
     with claim.locked():
         assert names(claim) == set()
 
@@ -123,9 +124,10 @@ def test_a_link_in_place_of_a_directory_leads_nowhere(claim: Claim, tmp_path: Pa
     (claim.root / _NAME).symlink_to(tmp_path / "other")
     with pytest.raises(PackError, match="is not what flowdeps has made"):
         claim.find(_NAME, lock=_LOCK)
-    claim.remove(_NAME)
+    (tmp_path / "other" / "populated.json").touch()
+    os.utime(tmp_path / "other" / "populated.json", (0, 0))
+    assert list(claim.tidy(set())) == []
     assert (tmp_path / "other" / "lock.json").exists()
-    assert names(claim) == set()
 
 
 @pytest.mark.parametrize("note", [None, "{}", "[]", '{"files": -1, "bytes": 1, "slower": 1}'])
@@ -141,26 +143,43 @@ def test_what_flowdeps_did_not_make_is_not_believed(claim: Claim, note: str | No
         claim.find(_NAME, lock=_LOCK)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "none",
-        "..",
-        "/",
-        "sha256-1",
-        f"../{_NAME}",
-        f"{_NAME}/site",
-        f"{_NAME}\n",
-        "SHA" + _NAME[3:],
-    ],
-)
-def test_only_directories_of_environments_can_be_removed(name: str, tmp_path: Path) -> None:
-    """Before anything is removed."""
-    env = {"FLOWDEPS_REMOVE": f"{_NAME},{name}"}
-    with pytest.raises(PackError, match="nothing was removed"):
-        read_request(env, claim=tmp_path, credentials=tmp_path)
-    with pytest.raises(ValueError):  # noqa: PT011
-        Claim(root=tmp_path).remove(name)
+def grow_old(claim: Claim) -> None:
+    """As if nothing had used the environment for more than a week."""
+    before = time.time() - 8 * 24 * 3600
+    os.utime(claim.root / _NAME / "populated.json", (before, before))
+
+
+def test_what_is_of_no_use_for_a_week_is_removed(claim: Claim) -> None:
+    """Neither what is named nor what is younger; and a name counts as use."""
+    make(claim)
+    (claim.root / "none").mkdir()
+    (claim.root / "somebody's").mkdir()
+    assert list(claim.tidy(set())) == []
+    grow_old(claim)
+    assert list(claim.tidy({"2" * 10})) == []
+    assert list(claim.tidy(set())) == []
+    grow_old(claim)
+    assert list(claim.tidy({"1" * 10})) == [_NAME]
+    assert names(claim) == {"none", "somebody's"}
+
+
+def test_nothing_is_removed_under_a_run(claim: Claim) -> None:
+    """Each of its interpreters holds a lock, as boot takes it."""
+    make(claim)
+    grow_old(claim)
+    with (claim.root / _NAME / "populated.json").open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_SH)
+        assert list(claim.tidy(set())) == []
+    assert list(claim.tidy(set())) == [_NAME]
+
+
+def test_what_flowdeps_did_not_make_is_not_removed(claim: Claim) -> None:
+    """Without a note, or with a pipe in its place."""
+    (claim.root / _NAME).mkdir()
+    assert list(claim.tidy(set())) == []
+    os.mkfifo(claim.root / _NAME / "populated.json")
+    os.utime(claim.root / _NAME / "populated.json", (0, 0))
+    list(claim.tidy(set()))
 
 
 @pytest.mark.parametrize(
@@ -169,7 +188,9 @@ def test_only_directories_of_environments_can_be_removed(name: str, tmp_path: Pa
         ({"FLOWDEPS_REFERENCE": "registry.example.com/a:1"}, "FLOWDEPS_REFERENCE must be"),
         ({"FLOWDEPS_REFERENCE": f"{_REFERENCE}0"}, "FLOWDEPS_REFERENCE must be"),
         ({"FLOWDEPS_LOCK": ""}, "FLOWDEPS_LOCK must be"),
-        ({"FLOWDEPS_REMOVE": _NAME}, "is both to be there and to be removed"),
+        ({"FLOWDEPS_REFERENCE": ""}, "FLOWDEPS_REFERENCE must be"),
+        ({"FLOWDEPS_KEEP": "0123456789,"}, "nothing was removed"),
+        ({"FLOWDEPS_KEEP": "0"}, "nothing was removed"),
     ],
 )
 def test_variables_that_make_no_sense_are_named(
@@ -178,7 +199,11 @@ def test_variables_that_make_no_sense_are_named(
     """They are the operator's, in an image of the same version."""
     env = {"FLOWDEPS_REFERENCE": _REFERENCE, "FLOWDEPS_LOCK": _LOCK}
     request = read_request(env, claim=tmp_path, credentials=tmp_path)
-    assert request.directory == _NAME
+    assert (request.directory, request.keep) == (_NAME, None)
+    kept = read_request(
+        {**env, "FLOWDEPS_KEEP": "0123456789,0123456780"}, claim=tmp_path, credentials=tmp_path
+    )
+    assert kept.keep == frozenset({"0123456789", "0123456780"})
     with pytest.raises(PackError, match=error):
         read_request(env | change, claim=tmp_path, credentials=tmp_path)
 

@@ -17,10 +17,16 @@ from flowdeps.reconcile.dependency_set.progress import NO_LOCK, Progress
 from flowdeps.scheduling.tracking import Failure
 from flowdeps.state.environment import directory_of
 from flowdeps.state.locations import Location
-from flowdeps.state.store import PoolKey, SetEntry
+from flowdeps.state.store import PoolKey, SetEntry, Store
 from flowdeps.trials.populate import Claim, Populated, Population
 
 _NOTHING_TO_DO = Outcome.done(Reason.READY)
+
+
+def named_directories(store: Store, namespace: str) -> frozenset[str]:
+    """Return which directories on claims ConfigMaps of a namespace name: the others may go."""
+    views = store.config_maps.values()
+    return frozenset(one.directory for one in views if one.namespace == namespace and one.directory)
 
 
 async def populate(context: Context, progress: Progress) -> Outcome:
