@@ -754,6 +754,8 @@ class MemoryNode:
         there = self.claims.setdefault((body["metadata"]["namespace"], claim), set())
         reference = env["FLOWDEPS_REFERENCE"]
         assert reference in self.registry.pushed
+        if reference in self.registry.deleted:
+            return {"ok": False, "error": "no longer there", "retry": True, "gone": True}
         directory = reference.rpartition("@")[2].replace(":", "-")
         # As where nothing else is in use, and all is old.
         keep = tuple(env["FLOWDEPS_KEEP"].split(","))
