@@ -24,6 +24,9 @@ class EnvironmentsConfig:
     """The image that packs them, which is the operator's own."""
     push_secret: str = ""
     """The Secret in the namespaces of sets with which they are pushed; empty: none is needed."""
+    pull_secret: str = ""
+    """The Secret in the namespaces of runs with which they are put on claims; empty: none is
+    needed."""
     plain_http: bool = False
     """Whether the registry has no TLS."""
     proxy: str = ""
@@ -52,20 +55,24 @@ class EnvironmentsConfig:
 
 def parse_environments(fields: Fields) -> EnvironmentsConfig:
     """Parse `environments`."""
-    secret = fields.child("pushSecretRef")
-    name = secret.text("name", required=secret.given, limit=253, check=rules.check_object_name)
-    secret.close()
     return fields.build(
         EnvironmentsConfig,
         repository=fields.text("repository", limit=512, check=_check_repository),
         image=fields.text("image", limit=1024, check=rules.check_image),
-        push_secret=name,
+        push_secret=_parse_secret(fields.child("pushSecretRef")),
+        pull_secret=_parse_secret(fields.child("pullSecretRef")),
         plain_http=fields.boolean("plainHttp"),
         proxy=fields.text("proxy", limit=1024, check=_check_proxy),
         images=fields.boolean("images"),
         admission=fields.text("admission", check=rules.one_of("Auto", "Enabled", "Disabled")),
         policy=fields.text("policy", limit=253, check=rules.check_object_name),
     )
+
+
+def _parse_secret(fields: Fields) -> str | None:
+    name = fields.text("name", required=fields.given, limit=253, check=rules.check_object_name)
+    fields.close()
+    return name
 
 
 def _check_repository(text: str) -> str | None:

@@ -24,6 +24,7 @@ from flowdeps.trials.build import Build
 from flowdeps.trials.image import Image
 
 _DIGEST = re.compile(r"(.*@)?sha256:[0-9a-f]{64}")
+INSTALLS = "runs install the lock when they start: "
 _RETRY_IMAGE = 3600.0
 """After how many seconds an image is derived anew; until then, the answer is kept."""
 _NOT_CONFIGURED = Outcome.done(
@@ -51,14 +52,14 @@ async def build(context: Context, progress: Progress) -> Outcome:
 
 def _build(context: Context, progress: Progress) -> Outcome:
     record, inputs, made = progress.record, progress.inputs, progress.made
-    ways = {context.config.pool(ref.name).delivery for ref in progress.entry.pool_refs}
-    if ways == {"Cache"}:
+    pools = [context.config.pool(ref.name) for ref in progress.entry.pool_refs]
+    if pools and all(pool.delivery == "Cache" for pool in pools):
         return _CACHED
     if not context.config.environments.repository:
         return _NOT_CONFIGURED
     if record is None:
         return NO_LOCK
-    if ways and ways <= {"Install", "Cache"}:
+    if pools and not any(pool.takes_environments for pool in pools):
         return _never("workPools[].delivery of the operator's configuration says so")
     other = made is not None and made.record.digest != record.digest and not progress.proposal
     if inputs is None or not progress.resolved.is_done or not progress.verified.is_done or other:
@@ -101,7 +102,8 @@ def why_no_use(context: Context, entry: SetEntry) -> str | None:
     """Return why no work pool of a set can use an environment; empty: one can, None: it is not
     known yet."""
     problems = [
-        context.deliveries.problem(context.config.pool(ref.name)) for ref in entry.pool_refs
+        "" if by_claim else context.deliveries.problem(context.config.pool(name))
+        for name, by_claim in ((ref.name, context.by_claim(ref.name)) for ref in entry.pool_refs)
     ]
     if not problems:
         return "no work pool offers it (spec.workPools is empty)"
@@ -136,8 +138,7 @@ def _withdrawn(progress: Progress) -> Outcome:
 
 
 def _never(why: str) -> Outcome:
-    text = f"runs install the lock when they start: {why}"
-    return Outcome.done(Reason.NOT_BUILT, text, unknown=True)
+    return Outcome.done(Reason.NOT_BUILT, f"{INSTALLS}{why}", unknown=True)
 
 
 def built_outcome(environment: Environment) -> Outcome:
