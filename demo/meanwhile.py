@@ -10,7 +10,7 @@ processes of this machine. What is left, and about how long it takes, is said al
 import math
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +19,15 @@ from demo import screen, story
 from demo.here import HereStage
 from demo.node import NodeStage
 from demo.stage import SET, Stage, reaches_default_index
-from tests.cluster import binaries, images, operator_image, prefect_env, signals
+from tests.cluster import binaries, cache, images, operator_image, prefect_env, signals
 from tests.cluster.lifecycle import Service
 from tests.cluster.node import Node
 
 # Without the controller manager: nothing in the first part needs it.
 _FIRST = ("etcd", "kube-apiserver", "kubectl")
+_IMAGES = "the images of runs"
+_IMAGES_SECONDS = 120.0
+_FOR_PODS = (*binaries.NODE, _IMAGES)
 _FOR_ENVIRONMENTS = ("helm", "oras")
 _GRACE_SECONDS = 30.0
 _NEWS_SECONDS, _LOOK_SECONDS = 20.0, 1.0
@@ -32,16 +35,16 @@ _NEWS_SECONDS, _LOOK_SECONDS = 20.0, 1.0
 
 @dataclass
 class Estimate:
-    """How long a build takes on, by what each program was expected to take and those took that are
+    """How long a build takes on, by what each part was expected to take and those took that are
     done."""
 
     plan: Mapping[str, float]
-    """Seconds by program, in the order in which they are built."""
+    """Seconds by part, in the order in which they are built."""
     _built: int = 0
     _at: float = 0.0
 
     def seconds(self, done: Collection[str], *, elapsed: float, last: str) -> float:
-        """Return how long it takes until the program `last` is there, `elapsed` seconds after the
+        """Return how long it takes until the part `last` is there, `elapsed` seconds after the
         beginning."""
         built = [name for name in self.plan if name in done]
         if len(built) != self._built:
@@ -65,8 +68,8 @@ class Building(Service):
     def prepare(self) -> None:
         """Nothing: it is what prepares the others."""
         plan = {
-            name: float(binaries.PROGRAMS[name].seconds)
-            for name in binaries.missing((*binaries.NODE, *_FOR_ENVIRONMENTS))
+            name: _IMAGES_SECONDS if name == _IMAGES else float(binaries.PROGRAMS[name].seconds)
+            for name in _missing((*_FOR_PODS, *_FOR_ENVIRONMENTS))
         }
         self._plan = list(plan)
         self._estimate = Estimate(plan)
@@ -81,23 +84,23 @@ class Building(Service):
 
     def news(self) -> str:
         """One line: what is built, and how long until pods can run."""
-        missing = binaries.missing(self._plan)
-        node = [name for name in self._plan if name in binaries.NODE]
-        if not set(node) & set(missing):
-            return "(meanwhile: all programs of a node are there)"
+        missing = _missing(self._plan)
+        pods = [name for name in self._plan if name in _FOR_PODS]
+        if not set(pods) & set(missing):
+            return "(meanwhile: all that pods need is there)"
         done = set(self._plan) - set(missing)
         elapsed = time.monotonic() - self._started
-        text = f"(meanwhile: building {missing[0]}, {len(done) + 1} of {len(self._plan)} programs; "
+        text = f"(meanwhile: building {missing[0]}, {len(done) + 1} of {len(self._plan)}; "
         if first := [name for name in missing if name in _FIRST]:
             seconds = self._estimate.seconds(done, elapsed=elapsed, last=first[-1])
             text += f"{about(seconds)} until the first run, "
-        seconds = self._estimate.seconds(done, elapsed=elapsed, last=node[-1])
+        seconds = self._estimate.seconds(done, elapsed=elapsed, last=pods[-1])
         return f"{text}{about(seconds)} until pods can run)"
 
-    def wait_for(self, programs: Collection[str]) -> None:
+    def wait_for(self, parts: Sequence[str]) -> None:
         """Wait until these are there, and say now and then what is left."""
         said = -math.inf
-        while binaries.missing(list(programs)):
+        while _missing(parts):
             self._process.check()
             if time.monotonic() - said > _NEWS_SECONDS:
                 said = time.monotonic()
@@ -130,7 +133,14 @@ def play(whole: Stage, directory: Path, stack: ExitStack) -> None:
         screen.heading("A first result: the API server is there, and runs are processes for now")
         story.play_first(stage, first)
     screen.heading("Now with real pods, as soon as the rest is built")
-    building.wait_for(binaries.NODE)
+    building.wait_for(_FOR_PODS)
+
+
+def _missing(parts: Sequence[str]) -> list[str]:
+    """Those that are still to be built, in their order."""
+    programs = binaries.missing([name for name in parts if name != _IMAGES])
+    there = any(cache.root().glob("images/flow-*/.complete"))
+    return [name for name in parts if name in programs or (name == _IMAGES and not there)]
 
 
 def _show_lock(stage: Stage) -> None:

@@ -73,7 +73,7 @@ PROGRAMS = {
     "containerd-shim-runc-v2": _containerd("containerd-shim-runc-v2", 5),
     "ctr": _containerd("ctr", 5),
     "pause": Program(module="pause", package=".", seconds=1),
-    "helm": Program(module="helm", package="helm.sh/helm/v4/cmd/helm", seconds=240),
+    "helm": Program(module="helm", package="helm.sh/helm/v4/cmd/helm", seconds=25),
     "oras": Program(module="oras", package="oras.land/oras/cmd/oras", seconds=20),
     "promtool": Program(
         module="promtool",
