@@ -84,7 +84,7 @@ def _suspended(record: LockRecord | None) -> Body:
 
 
 def _set(case: Case, *, before: Body | None = None, now: datetime = NOW) -> Body:
-    of = entry(pools=list(case.verdicts), **({"status": before} if before else {}))
+    of = entry(pools=list(case.verdicts), status=before)
     states = {
         name: PoolState(looked=True, verdicts={ML: verdict})
         for name, verdict in case.verdicts.items()
