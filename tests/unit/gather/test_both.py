@@ -48,6 +48,17 @@ def lock_text(*pins: str, python: str = "3.11", base: Sequence[tuple[str, str]] 
     ).render()
 
 
+def pylock_text(*pins: str) -> str:
+    """A lock as another tool writes it."""
+    text = 'lock-version = "1.0"\ncreated-by = "some-tool"\n'
+    for name, _, version in (pin.partition("==") for pin in pins):
+        file = f"https://example.com/{name}-{version}-py3-none-any.whl"
+        hashes = f'{{ sha256 = "{digest(name).removeprefix("sha256:")}" }}'
+        text += f'[[packages]]\nname = "{name}"\nversion = "{version}"\n'
+        text += f'wheels = [{{ url = "{file}", hashes = {hashes} }}]\n'
+    return text
+
+
 @dataclass(frozen=True, kw_only=True)
 class Situation:
     """A set, and what is around it; `says` is part of the refusal or of the lock."""
@@ -350,6 +361,29 @@ SITUATIONS = {
         spec={"requirements": None, "python": {}, "lockFrom": OF_LOCK},
         config_maps={"locks": {"lock": lock_text("beta==1.0")}},
         says="beta==1.0",
+    ),
+    "a pylock.toml for the image": Situation(
+        spec={"requirements": None, "python": OF_IMAGE, "lockFrom": OF_LOCK},
+        config_maps={"locks": {"lock": pylock_text("alpha==1.0", "beta==1.0")}},
+        image={"prefect": "3.0", "alpha": "1.0"},
+        says="# image: alpha==1.0",
+    ),
+    "a pylock.toml that moves a package of the image": Situation(
+        spec={"requirements": None, "python": OF_IMAGE, "lockFrom": OF_LOCK},
+        config_maps={"locks": {"lock": pylock_text("alpha==2.0")}},
+        image={"prefect": "3.0", "alpha": "1.0"},
+        says="LockInvalid: spec.lockFrom: the lock puts other versions before those of " + IMAGE,
+    ),
+    "a pylock.toml for no image": Situation(
+        spec={"requirements": None, "python": {}, "lockFrom": OF_LOCK},
+        config_maps={"locks": {"lock": pylock_text("alpha==2.0")}},
+        says="LockInvalid: spec.lockFrom: no image says which Python it is for",
+    ),
+    "a pylock.toml that is none": Situation(
+        spec={"requirements": None, "python": OF_IMAGE, "lockFrom": OF_LOCK},
+        config_maps={"locks": {"lock": 'lock-version = "1.0"\n[['}},
+        image={"prefect": "3.0"},
+        says="LockInvalid: spec.lockFrom: not a pylock.toml: ",
     ),
     "a lock from elsewhere that is none": Situation(
         spec={"requirements": None, "python": {}, "lockFrom": OF_LOCK},
