@@ -16,6 +16,7 @@ from flowdeps.cli import (
     cleanup,
     diff,
     lock,
+    new,
     pack,
     populate,
     run,
@@ -52,7 +53,19 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"flowdeps {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (run, check, validate, lock, diff, template, status, cleanup, pack, populate):
+    for command in (
+        run,
+        check,
+        new,
+        validate,
+        lock,
+        diff,
+        template,
+        status,
+        cleanup,
+        pack,
+        populate,
+    ):
         # What has no summary is not listed: the operator runs it, not people.
         listed = {"help": summary} if (summary := getattr(command, "SUMMARY", None)) else {}
         one = commands.add_parser(
