@@ -38,7 +38,8 @@ class Draft:
     name: str = ""
     requirements: dict[str, None] = field(default_factory=dict)
     constraints: dict[str, None] = field(default_factory=dict)
-    includes: list[str] = field(default_factory=list)
+    variables: dict[str, None] = field(default_factory=dict)
+    """Prefect variables that hold requirements."""
     lock: str = ""
     """The text of a finished lock, in place of requirements."""
     index_url: str = ""
@@ -51,6 +52,11 @@ class Draft:
     warnings: dict[str, None] = field(default_factory=dict)
     _places: dict[str, str] = field(default_factory=dict)
     """Where extra indexes are from."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is required."""
+        return not (self.requirements or self.variables or self.lock)
 
     def warn(self, where: str, message: str) -> None:
         """Remember what is left out."""
@@ -134,7 +140,7 @@ class Draft:
         place = {"namespace": namespace} if namespace else {}
         files: dict[str, str] = {}
         spec: dict[str, Any] = {}
-        own_python = not image and not pool and not self.includes
+        own_python = not image and not pool
         if self.lock:
             spec["lockFrom"] = {
                 "configMapKeyRef": {"name": f"{self.name}-files", "key": "pylock.toml"}
@@ -151,8 +157,9 @@ class Draft:
                 files[key] = "".join(f"{line}\n" for line in lines)
             elif lines:
                 spec[field_name] = list(lines)
-        if self.includes:
-            spec["includes"] = [{"name": name} for name in self.includes]
+        if self.variables:
+            refs = [{"prefectVariable": {"name": name}} for name in self.variables]
+            spec["requirementsFrom"] = [*spec.get("requirementsFrom", ()), *refs]
         if index := self._index():
             spec["index"] = index
         if image:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from flowdeps import __version__
 from flowdeps.api.problems import InvalidError
 from flowdeps.cli import (
+    adopt,
     check,
     cleanup,
     diff,
@@ -57,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
         run,
         check,
         new,
+        adopt,
         validate,
         lock,
         diff,

@@ -9,6 +9,7 @@ from flowdeps.cli.draft import Draft, key_of, this_python, yaml_of
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.projects import read_project
 from flowdeps.cli.terminal import say, say_aside
+from flowdeps.locks.legible import printable
 
 SUMMARY = "write a set from requirements.txt, pyproject.toml, a lock or a script"
 DESCRIPTION = """\
@@ -77,12 +78,12 @@ def run(args: argparse.Namespace) -> int:
 def warn(warnings: Iterable[str]) -> None:
     """Print what was left out."""
     for one in warnings:
-        say_aside(f"warning: {one}")
+        say_aside(f"warning: {printable(one)}")
 
 
 def check(draft: Draft, documents: list[dict[str, object]]) -> None:
     """Raise CommandError if there is nothing to write, or it would be refused."""
-    if not (draft.requirements or draft.lock or draft.includes):
+    if draft.is_empty:
         raise CommandError(f"{draft.name}: nothing is left that a set can require")
     try:
         parse_spec(documents[0])
