@@ -2,16 +2,13 @@
 
 import argparse
 import asyncio
-import copy
 import difflib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path, PurePosixPath
 from typing import Any
 
-from flowdeps.api.config import Config
+from flowdeps.cli.deployments import Deployed, Source, read_files, read_live, read_step
 from flowdeps.cli.draft import Draft, key_of, yaml_of
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.new import check, warn
@@ -24,14 +21,13 @@ from flowdeps.cli.recipe import (
     installs,
     read_words,
 )
-from flowdeps.cli.settings import add_config, read_config, read_document, read_text
-from flowdeps.cli.shell import read_script, split
+from flowdeps.cli.settings import add_config, read_config
+from flowdeps.cli.shell import split
 from flowdeps.cli.terminal import say, say_aside, say_json
 from flowdeps.delivery.choice import NONE, find
 from flowdeps.delivery.kinds import for_type, unsupported
 from flowdeps.delivery.kinds.kubernetes import KUBERNETES
 from flowdeps.delivery.placeholders import mapping, properties
-from flowdeps.locks.legible import printable
 
 SUMMARY = "find packages that runs install at their start, and write sets for them"
 DESCRIPTION = """\
@@ -53,8 +49,6 @@ examples:
 
 Exit status: 0 a recipe was found, 1 there is none.
 """
-_REQUIREMENTS = "pip_install_requirements"
-_SHELL = "run_shell_script"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,30 +73,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="sets and diff, one of them, or the template that is left (default: review)",
     )
     add_config(parser)
-
-
-@dataclass
-class Source:
-    """What a template or a prefect.yaml says, and what is left of it."""
-
-    file: str
-    before: Any
-    after: Any
-    is_template: bool
-
-
-@dataclass
-class Deployed:
-    """A deployment: where it runs, and the steps that fetch its code."""
-
-    name: str
-    where: str
-    pool: str
-    job_variables: Mapping[str, Any]
-    write: Callable[[dict[str, Any]], None]
-    """Takes the job variables that it should have."""
-    pull: Sequence[Any]
-    read: Callable[[str], str | None]
 
 
 @dataclass
@@ -139,9 +109,9 @@ def run(args: argparse.Namespace) -> int:
     """Print what was found; 1 if nothing was."""
     config = read_config(args.config)
     if args.files:
-        sources, deployed = _read(args.files, args.pool)
+        sources, deployed = read_files(args.files, args.pool)
     elif args.pool:
-        sources, deployed = asyncio.run(_fetch(config, args.pool))
+        sources, deployed = asyncio.run(read_live(config, args.pool))
     else:
         raise CommandError("give FILEs, or the name of a live work pool with --pool")
     adoption = _adopt(sources, deployed, args)
@@ -189,10 +159,9 @@ def _adopt(
         elif not adoption.namespace:
             adoption.namespace = kind.view(template).location or ""
         templates[pool] = template
-        left = clean(
-            template,
-            lambda text, file=source.file: adoption.warnings.update({f"{file}: {text}": None}),
-        )  # type: ignore[misc]
+        kept = list[str]()
+        left = clean(template, kept.append)
+        adoption.warnings |= {f"{source.file}: {text}": None for text in kept}
         if "base_job_template" in source.before:
             source.after = {**source.before, "base_job_template": left}
         else:
@@ -231,7 +200,7 @@ def _deployment(
     if isinstance(given.get(JOB_VARIABLE), str) and not is_ours:
         read_words(split(given[JOB_VARIABLE]), {}, reader, f"{one.where}: {JOB_VARIABLE}")
     for step in one.pull:
-        _step(step, reader, one.where)
+        read_step(step, reader, one.where)
     adoption.warnings |= draft.warnings
     image = given.get("image") if isinstance(given.get("image"), str) else ""
     gone = properties(template).keys() - properties(clean(template, lambda _: None)).keys()
@@ -251,141 +220,6 @@ def _deployment(
         adoption.notes[f"{one.where}: no work pool is named; add workPools to {key}"] = None
 
 
-def _step(step: Any, reader: PipReader, where: str) -> None:
-    for name, given in mapping(step).items():
-        kind = str(name).rpartition(".")[2]
-        if kind == _REQUIREMENTS:
-            directory = str(mapping(given).get("directory") or "")
-            file = str(mapping(given).get("requirements_file") or "requirements.txt")
-            base = "" if "{{" in directory or directory.startswith("/") else directory
-            reader.file(str(PurePosixPath(base) / file), f"{where}: {kind}")
-        elif kind == _SHELL:
-            env = {str(k): str(v) for k, v in mapping(mapping(given).get("env")).items()}
-            for words in read_script(str(mapping(given).get("script") or "")).installs:
-                read_words(words, env, reader, f"{where}: {kind}")
-
-
-def _without_steps(steps: Any) -> Any:
-    """Return pull steps without those that install; what another step does stays."""
-    if not isinstance(steps, list):
-        return steps
-    kept = []
-    for step in steps:
-        left = {}
-        for name, given in mapping(step).items():
-            kind = str(name).rpartition(".")[2]
-            if kind == _SHELL and isinstance(mapping(given).get("script"), str):
-                script = read_script(given["script"])
-                if script.installs and script.harmless:
-                    continue
-                given = {**given, "script": script.rest} if script.installs else given
-            if kind != _REQUIREMENTS:
-                left[name] = given
-        if left or not isinstance(step, dict):
-            kept.append(left if isinstance(step, dict) else step)
-    return kept
-
-
-def _read(files: Sequence[str], pool: str) -> tuple[list[Source], list[Deployed]]:
-    sources, deployed = list[Source](), list[Deployed]()
-    for file in files:
-        found = read_document(file)
-        if isinstance(found, dict) and isinstance(found.get("deployments"), list):
-            after = copy.deepcopy(found)
-            sources.append(Source(file, found, after, is_template=False))
-            deployed += _deployments(file, found, after, pool)
-        elif isinstance(found, dict) and found.keys() & {"job_configuration", "base_job_template"}:
-            sources.append(Source(file, found, found, is_template=True))
-        else:
-            raise CommandError(
-                f"{file}: neither a base job template (job_configuration) nor a prefect.yaml"
-                " (deployments); give one of them"
-            )
-    return sources, deployed
-
-
-def _deployments(
-    file: str, found: Mapping[str, Any], after: dict[str, Any], pool: str
-) -> Iterator[Deployed]:
-    """Yield the deployments of a prefect.yaml, and take their steps out of `after`."""
-    for before, one in zip(found["deployments"], after["deployments"], strict=True):
-        if not isinstance(one, dict):
-            continue
-        work_pool = mapping(one.get("work_pool"))
-        name = str(one.get("name") or "deployment")
-        steps = before.get("pull", found.get("pull"))
-        if "pull" in one:
-            one["pull"] = _without_steps(one["pull"])
-        yield Deployed(
-            name,
-            f"{file}: deployment {printable(name)}",
-            str(work_pool.get("name") or pool),
-            mapping(work_pool.get("job_variables")),
-            partial(_write, one),
-            steps if isinstance(steps, list) else [],
-            _reader(Path(file).parent),
-        )
-    if "pull" in after:
-        after["pull"] = _without_steps(after["pull"])
-
-
-def _write(deployment: dict[str, Any], given: dict[str, Any]) -> None:
-    work_pool = {**mapping(deployment.get("work_pool")), "job_variables": given}
-    if not given:
-        del work_pool["job_variables"]
-    if work_pool or "work_pool" in deployment:
-        deployment["work_pool"] = work_pool
-
-
-def _reader(directory: Path) -> Callable[[str], str | None]:
-    """Return what reads files below a directory."""
-
-    def read(path: str) -> str | None:
-        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-            return None
-        try:
-            return read_text(str(directory / path))
-        except CommandError:
-            return None
-
-    return read
-
-
-async def _fetch(config: Config, name: str) -> tuple[list[Source], list[Deployed]]:
-    from flowdeps.clients.prefect.client import Pools
-    from flowdeps.clients.prefect.errors import PoolsError
-
-    try:
-        async with Pools.connect(config.prefect.api_url) as pools:
-            pool = await pools.read(name)
-            found = await pools.deployments(name) if pool else []
-    except PoolsError as error:
-        raise CommandError(str(error)) from None
-    if pool is None:
-        raise CommandError(f'there is no work pool "{name}"')
-    whole = {"name": pool.name, "type": pool.type, "base_job_template": dict(pool.template)}
-    sources = [Source(f'work pool "{name}"', whole, whole, is_template=True)]
-    deployed = []
-    for one in sorted(found, key=lambda one: one.name):
-        before = {"job_variables": dict(one.job_variables), "pull": list(one.pull_steps)}
-        after = {**copy.deepcopy(before), "pull": _without_steps(before["pull"])}
-        where = f"deployment {printable(one.name)}"
-        sources.append(Source(where, before, after, is_template=False))
-        # A file that a deployment names is in its code, which is not here.
-        deployed.append(
-            Deployed(
-                one.name,
-                where,
-                name,
-                one.job_variables,
-                partial(after.__setitem__, "job_variables"),
-                one.pull_steps,
-                lambda _: None,
-            )
-        )
-    return sources, deployed
-
-
 def _pool_of(source: Source, name: str) -> str:
     named = source.before.get("name")
     return named if "base_job_template" in source.before and isinstance(named, str) else name
@@ -393,12 +227,17 @@ def _pool_of(source: Source, name: str) -> str:
 
 def _diff(source: Source) -> Iterator[str]:
     """Yield the difference between what there is and what is left, both written alike."""
-    texts = []
-    for one in (source.before, source.after):
-        shown = mapping(one).get("base_job_template", one) if source.is_template else one
-        as_json = source.is_template
-        text = json.dumps(shown, indent=2, ensure_ascii=False) if as_json else yaml_of([shown])
-        texts.append(text.splitlines())
+
+    def lines(content: Any) -> list[str]:
+        if not source.is_template:
+            return yaml_of([content]).splitlines()
+        template = content.get("base_job_template", content)
+        return json.dumps(template, indent=2, ensure_ascii=False).splitlines()
+
     yield from difflib.unified_diff(
-        *texts, fromfile=source.file, tofile=f"{source.file} without the recipe", lineterm=""
+        lines(source.before),
+        lines(source.after),
+        fromfile=source.file,
+        tofile=f"{source.file} without the recipe",
+        lineterm="",
     )

@@ -28,6 +28,7 @@ base = ["httpx"]
 flows = [{{include-group = "base"}}, "Prefect_Email>=1"]
 dev = ["pytest"]
 [tool.uv]
+override-dependencies = ["secret @ https://me:hunter2@example.com/x.whl"]
 constraint-dependencies = ["numpy<2.3"]
 [[tool.uv.index]]
 name = "torch"
@@ -37,7 +38,10 @@ explicit = true
 url = "{URL}"
 default = true
 [tool.uv.sources]
-torch = {{index = "torch"}}
+torch = [
+    {{index = "torch", marker = "sys_platform == 'linux'"}},
+    {{path = "wheels", marker = "sys_platform == 'darwin'"}},
+]
 house = {{git = "https://git.example.com/house"}}
 shared = {{workspace = true}}
 """
@@ -178,7 +182,9 @@ def test_a_project_becomes_a_set(new: New) -> None:
         "index": {"url": URL, "packages": [{"names": ["torch"], "url": TORCH}]},
         "python": {"version": "3.11"},
     }
+    assert "hunter2" not in str(warnings)
     assert [one.partition("left out: ")[2].partition(" (")[0] for one in warnings] == [
+        "the override of secret; write it as a requirement",
         "house: it comes from a git",
         "shared: it comes from the workspace",
     ]
@@ -320,6 +326,12 @@ def test_long_lists_go_into_a_config_map(new: New) -> None:
         ("flow.py", "import this\n", "no block '# /// script'"),
         ("uv.lock", "version = 1\n", "put pyproject.toml beside it"),
         ("pylock.toml", "x", "not TOML"),
+        ("uv.lock", 'package = [{source = {virtual = "."}, metadata = 3}]', "nothing is left"),
+        (
+            "uv.lock",
+            'package = [{source = {virtual = "."}, metadata = {requires-dist = [3]}}]',
+            "not of the form that its tool writes",
+        ),
     ],
 )
 def test_what_is_no_project_is_refused(
