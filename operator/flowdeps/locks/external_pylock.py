@@ -48,7 +48,7 @@ MOST_FILES = 3_000
 MOST_TAGS = 10_000
 """For which their names stand."""
 MOST_CONDITIONS = 64 * 1024
-"""Characters of all markers and all versions of Python."""
+"""Characters of all markers, groups, extras and versions of Python."""
 
 _VERSION = re.compile(r"^[ \t]*lock-version[ \t]*=", re.MULTILINE)
 _USABLE = re.compile(r"any|[a-z0-9_]*linux_[a-z0-9_]*(x86_64|aarch64)")
@@ -69,8 +69,9 @@ class ExternalPylock:
         if target is None:
             if image is None:
                 raise LockError(
-                    "no image says which Python it is for; name one in spec.python.image, or write"
-                    " '# python: 3.12' and '# platforms: linux/amd64' in its first lines"
+                    "no image says which Python it is for; name one in spec.python.image"
+                    " (`flowdeps lock` needs --image-packages), or write '# python: 3.12' and"
+                    " '# platforms: linux/amd64' in its first lines"
                 )
             target = Target(image.python, (image.platform,))
         glibc = image.glibc if image else OLDEST_GLIBC
@@ -170,8 +171,11 @@ def _reduce(document: dict[str, Any]) -> None:
             name = str(wheel.get("name") or wheel.get("path") or _file(wheel)).rpartition("/")[2]
             stem = name.removesuffix(".whl")
             if any(map(_USABLE.fullmatch, stem.rpartition("-")[2].split("."))):
-                fields = ("name", "url", "path", "hashes")
-                kept.append({key: wheel[key] for key in fields if key in wheel})
+                fields = ("name", "url", "path")
+                hashes = wheel.get("hashes", {})
+                others = dict([*hashes.items()][:1])
+                hashes = {k: v for k, v in hashes.items() if k == "sha256"} or others
+                kept.append({**{k: wheel[k] for k in fields if k in wheel}, "hashes": hashes})
                 tags += count_tags(name)
         files += len(kept)
         if "wheels" in package and kept:
@@ -190,7 +194,8 @@ def _file(wheel: dict[str, Any]) -> str:
 
 def _check_conditions(document: dict[str, Any], packages: list[dict[str, Any]]) -> None:
     texts = [str(document.get("requires-python") or "")]
-    texts += map(str, document.get("environments", ()))
+    for several in ("environments", "extras", "dependency-groups", "default-groups"):
+        texts += map(str, document.get(several, ()))
     texts += (str(one.get(key) or "") for one in packages for key in ("marker", "requires-python"))
     if any(text.count("(") > MOST_PARENTHESES for text in texts):
         raise LockError(f"a marker has more than {MOST_PARENTHESES} parentheses; write fewer")

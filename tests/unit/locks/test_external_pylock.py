@@ -196,13 +196,24 @@ def test_comments_after_the_content_are_no_header() -> None:
             TOP + package("a", "1", more=f'requires-python = "{">=3," * 20_000}>=3"\n'),
             "more than 65,536 characters",
         ),
+        (TOP + f"extras = {[f'e{n}' for n in range(20_000)]}\npackages = []", "more than 65,536"),
         (TOP + "a = " + "[" * 100_000, "not a pylock.toml"),
         (
             TOP + package("a", "1", ".".join(["py3"] * 600) + "-none-any"),
             "only as wheels whose names",
         ),
     ],
-    ids=["bytes", "packages", "files", "tags", "parentheses", "conditions", "depth", "one name"],
+    ids=[
+        "bytes",
+        "packages",
+        "files",
+        "tags",
+        "parentheses",
+        "conditions",
+        "extras",
+        "depth",
+        "one name",
+    ],
 )
 def test_what_would_take_too_long_is_refused(text: str, says: str) -> None:
     """Bytes, packages, files, tags and markers are counted before they are read."""
