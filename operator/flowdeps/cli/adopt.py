@@ -174,11 +174,13 @@ def _adopt(
 
 def _pool_set(adoption: Adoption, pool: str, template: Mapping[str, Any]) -> str:
     """Write the set that replaces what all runs of a pool install; return its name, or nothing."""
-    draft = Draft(name=pool or "packages")
+    draft = Draft(name=pool)
     installs(template, {}, PipReader(draft, lambda _: None), where=f'work pool "{pool}"')
     adoption.warnings |= draft.warnings
     if draft.is_empty:
         return ""
+    if not pool:
+        raise CommandError("the template does not say whose it is; name its work pool with --pool")
     name = adoption.add(draft, pool=pool, default=True)
     adoption.notes[
         f"{name} is the default of its pool: workPools[].defaultNamespaces of the operator's"

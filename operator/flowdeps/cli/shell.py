@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 _SEPARATOR = re.compile(r"(&&|\|\||;)")
-_LONGEST = 2_000
+_LONGEST = 1_000
 """Characters that may be one command."""
+_MOST = 32_000
+"""Characters of a script or a word that is read: somebody else may have written it."""
 _PIP = re.compile(r"pip[\d.]*")
 _PYTHON = re.compile(r"python[\d.]*")
 _SHELLS = {"sh", "bash", "ash", "dash"}
@@ -44,6 +46,8 @@ class Script:
 
 def read_script(text: str) -> Script:
     """Return what a shell's script installs, and what is left of it."""
+    if len(text) > _MOST:
+        return Script(rest=text)
     found = Script()
     lines = []
     for line in re.sub(r"\\\n\s*", " ", text).splitlines():
@@ -80,7 +84,7 @@ def expand(words: Sequence[str], environment: Mapping[str, str]) -> tuple[list[s
 
     expanded = list[str]()
     for word in words:
-        if "$" not in word:
+        if "$" not in word or len(word) > _MOST:
             expanded.append(word)
             continue
         text = _REFERENCE.sub(value, word)

@@ -73,6 +73,12 @@ def test_commands_are_read_as_containers_have_them(
     assert (found.installs, number) == (installs, place)
 
 
+def test_a_script_that_is_too_long_is_left_alone() -> None:
+    """Somebody else may have written it, and it is read piece by piece."""
+    text = "'" + ";" * 40_000 + "pip install a"
+    assert (read_script(text).installs, read_script(text).rest) == ([], text)
+
+
 def test_variables_are_filled_in() -> None:
     """As a shell or Kubernetes does; those that nobody knows are named."""
     environment = {"PACKAGES": "a 'b; x' c", "DIR": "/opt"}
