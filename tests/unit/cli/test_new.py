@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from flowdeps.cli.main import main
-from tests.unit.gather.test_both import pylock_text
+from tests.unit.locks.builders import pylock_text
 
 New = Callable[..., tuple[Any, list[str]]]
 URL = "https://packages.example.com/simple"

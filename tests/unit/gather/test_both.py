@@ -23,7 +23,7 @@ from flowdeps.locks.requirements import requirement_name
 from flowdeps.locks.target import Target
 from flowdeps.resolver.resolve import Resolution
 from flowdeps.vulnerabilities.load import Advisories
-from tests.unit.locks.builders import digest
+from tests.unit.locks.builders import digest, pylock_text
 from tests.unit.reconcile.simulation import MemoryImage, MemoryIndex, Simulation
 from tests.unit.scheduling import virtual
 from tests.unit.state.bodies import set_body
@@ -46,17 +46,6 @@ def lock_text(*pins: str, python: str = "3.11", base: Sequence[tuple[str, str]] 
         tuple(Pin(name, version, (digest(name),), platforms) for name, version in made),
         tuple((canonicalize_name(name), version) for name, version in base),
     ).render()
-
-
-def pylock_text(*pins: str) -> str:
-    """A lock as another tool writes it."""
-    text = 'lock-version = "1.0"\ncreated-by = "some-tool"\n'
-    for name, _, version in (pin.partition("==") for pin in pins):
-        file = f"https://example.com/{name}-{version}-py3-none-any.whl"
-        hashes = f'{{ sha256 = "{digest(name).removeprefix("sha256:")}" }}'
-        text += f'[[packages]]\nname = "{name}"\nversion = "{version}"\n'
-        text += f'wheels = [{{ url = "{file}", hashes = {hashes} }}]\n'
-    return text
 
 
 @dataclass(frozen=True, kw_only=True)
