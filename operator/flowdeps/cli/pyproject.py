@@ -77,8 +77,8 @@ def read_uv(draft: Draft, file: str, table: Table) -> Table:
     for line in texts_of(uv.get("constraint-dependencies")):
         draft.constrain(line, f"{file}: tool.uv.constraint-dependencies")
     for line in texts_of(uv.get("override-dependencies")):
-        name = requirement_name(line)
-        draft.warn(file, f"left out: the override of {name}; write it as a requirement")
+        overridden = requirement_name(line)
+        draft.warn(file, f"left out: the override of {overridden}; write it as a requirement")
     sources: dict[str, Any] = {}
     for name, given in table_of(uv.get("sources")).items():
         found = [

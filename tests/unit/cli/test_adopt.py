@@ -254,7 +254,7 @@ def test_a_live_pool_is_read_with_its_deployments(
             return Pool(name, "kubernetes", with_recipe())
 
         async def deployments(self, name: str) -> list[Deployment]:
-            step = {"prefect.deployments.steps.pip_install_requirements": {}}
+            step: dict[str, Any] = {"prefect.deployments.steps.pip_install_requirements": {}}
             assert name == "kubernetes"
             return [Deployment("nightly", {"env": {"EXTRA_PIP_PACKAGES": "duckdb"}}, [step])]
 

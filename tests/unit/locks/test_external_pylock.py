@@ -37,7 +37,7 @@ def package(name: str, version: str, *tags: str, more: str = "", **given: Any) -
 
 
 def facts(python: str = "3.11", **versions: str) -> ImageFacts:
-    found = tuple(Distribution(name, version) for name, version in versions.items())  # type: ignore[arg-type]
+    found = tuple(Distribution(name, version) for name, version in versions.items())
     return ImageFacts(python=python, platform=AMD64, distributions=found)
 
 
