@@ -226,4 +226,15 @@ def key_of(text: str) -> str:
 
 def yaml_of(documents: Iterable[Any]) -> str:
     """Return documents as YAML for people."""
-    return yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=96)
+    return yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=96)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes a text of several lines as it is, line by line."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        style = "|" if "\n" in data else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)

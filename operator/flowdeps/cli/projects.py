@@ -9,7 +9,15 @@ from flowdeps.cli.draft import Draft
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.pip_words import PipReader
 from flowdeps.cli.project_locks import read_pylock, read_uv_lock
-from flowdeps.cli.pyproject import read_table, read_toml, read_uv, require_lines, texts_of
+from flowdeps.cli.pyproject import (
+    Table,
+    read_table,
+    read_toml,
+    read_uv,
+    require_lines,
+    table_of,
+    texts_of,
+)
 from flowdeps.cli.settings import read_text
 from flowdeps.locks.external_pylock import is_pylock
 
@@ -28,7 +36,9 @@ def read_project(
         _read_into(draft, file, groups, extras, has_image=has_image)
     except (AttributeError, KeyError, TypeError):
         raise CommandError(f"{file}: not of the form that its tool writes; make it again") from None
-    draft.name = draft.name or _named(path)
+    beside = _beside(path.parent)
+    draft.require_python(beside.get("requires-python"), str(path.parent / "pyproject.toml"))
+    draft.name = draft.name or _named(path, beside)
     return draft
 
 
@@ -53,15 +63,21 @@ def _read_into(
         raise CommandError(f"{file}: it has no groups and extras; leave {', '.join(chosen)} out")
 
 
-def _named(path: Path) -> str:
-    """Return a name after a file, or after its directory where that says nothing."""
+def _beside(directory: Path) -> Table:
+    """Return the project that a directory is of, as its pyproject.toml has it."""
+    try:
+        return table_of(
+            tomllib.loads((directory / "pyproject.toml").read_text("utf-8")).get("project")
+        )
+    except (OSError, ValueError):
+        return {}
+
+
+def _named(path: Path, project: Table) -> str:
+    """Return a name after a file, or after its project where that says nothing."""
     stem = path.name.partition(".")[0]
     if stem in {"pyproject", "uv", "pylock"} or _PLAIN.fullmatch(stem):
-        try:
-            project = tomllib.loads((path.parent / "pyproject.toml").read_text("utf-8"))
-            name = project.get("project", {}).get("name")
-        except (OSError, ValueError, AttributeError):
-            name = None
+        name = project.get("name")
         return name if isinstance(name, str) else path.resolve().parent.name
     return _PLAIN.sub("", stem, count=1) if stem.startswith("requirement") else stem
 

@@ -164,6 +164,24 @@ def test_what_a_set_cannot_express_is_named(new: New, line: str, names: str) -> 
     assert "TOKEN" not in warning + str(found) or "${" in names or "VERSION" in names
 
 
+def test_a_requirements_file_is_for_the_python_of_its_project(new: New) -> None:
+    """And has its name; a file for one purpose has its own."""
+    project = '[project]\nname = "reports"\nrequires-python = ">=3.12"\n'
+    for file, name in {"requirements.txt": "reports", "requirements-ml.txt": "ml"}.items():
+        found, _ = new(file, "alpha\n", **{"pyproject.toml": project})
+        assert found["metadata"]["name"] == name
+        assert found["spec"]["python"] == {"version": "3.12"}
+
+
+def test_texts_of_several_lines_can_be_read(new: New, capsys: pytest.CaptureFixture[str]) -> None:
+    """As the file has them."""
+    text = pylock_text("alpha==1.0")
+    new("pylock.toml", text, "--pool", "kubernetes")
+    assert main(["new", "pylock.toml", "--pool", "kubernetes"]) == 0
+    lines = [line.removeprefix("    ") for line in capsys.readouterr().out.splitlines()]
+    assert set(text.splitlines()) <= set(lines)
+
+
 def test_files_that_include_each_other_are_read_once(new: New) -> None:
     """A circle ends."""
     found, _ = new(
