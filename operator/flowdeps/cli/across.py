@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 from flowdeps.api.spec import ConfigMapSource, SetSpec
 from flowdeps.cli.manifests import Manifest, Manifests
-from flowdeps.gather.sources import TextError, text_under
-from flowdeps.locks.lock import LockError, parse_lock
+from flowdeps.gather.sources import TextError, parse_finished_lock, text_under
+from flowdeps.locks.lock import LockError
 from flowdeps.locks.requirements_file import parse_requirements_file
 
 Sets = list[tuple[Manifest, SetSpec]]
@@ -144,7 +144,7 @@ def _wrong_lines(text: str) -> tuple[str, ...]:
 
 def _wrong_lock(text: str) -> tuple[str, ...]:
     try:
-        parse_lock(text)
+        parse_finished_lock(text)
     except LockError as error:
         return (f"{error}; make the lock with `flowdeps lock`",)
     return ()

@@ -12,10 +12,12 @@ from collections.abc import Iterable, Sequence
 from flowdeps import __version__
 from flowdeps.api.problems import InvalidError
 from flowdeps.cli import (
+    adopt,
     check,
     cleanup,
     diff,
     lock,
+    new,
     pack,
     populate,
     run,
@@ -52,7 +54,20 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"flowdeps {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (run, check, validate, lock, diff, template, status, cleanup, pack, populate):
+    for command in (
+        run,
+        check,
+        new,
+        adopt,
+        validate,
+        lock,
+        diff,
+        template,
+        status,
+        cleanup,
+        pack,
+        populate,
+    ):
         # What has no summary is not listed: the operator runs it, not people.
         listed = {"help": summary} if (summary := getattr(command, "SUMMARY", None)) else {}
         one = commands.add_parser(

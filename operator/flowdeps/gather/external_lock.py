@@ -6,17 +6,23 @@ from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.wording import listed
 from flowdeps.locks import overlay
-from flowdeps.locks.lock import Lock
+from flowdeps.locks.external_pylock import ExternalPylock
+from flowdeps.locks.lock import Lock, LockError
 from flowdeps.trials.image import Image
 
 _SHOWN = 5
 
 
 def external_lock(
-    found: Lock | str, image: Image | None, *, shadow: tuple[str, ...]
+    found: Lock | ExternalPylock | str, image: Image | None, *, shadow: tuple[str, ...]
 ) -> Lock | Outcome:
     """Return a lock, or why it can't be used (`found`: why it is none); `shadow` names what of the
     image it may move."""
+    if isinstance(found, ExternalPylock):
+        try:
+            found = found.lock_for(image.facts if image else None)
+        except LockError as error:
+            return Outcome.failed(Reason.LOCK_INVALID, f"spec.lockFrom: {error}")
     if isinstance(found, str):
         problem: str | None = f"{found}; make the lock with `flowdeps lock`"
     elif image is None or (problem := _misfit(found, image, shadow)) is None:

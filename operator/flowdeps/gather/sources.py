@@ -18,6 +18,7 @@ from flowdeps.api.config import Config
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.spec import SetSpec
+from flowdeps.locks.external_pylock import ExternalPylock, is_pylock, parse_external_pylock
 from flowdeps.locks.lock import Lock, LockError, parse_lock
 from flowdeps.locks.prefect_variable import parse_variable
 from flowdeps.locks.requirements_file import parse_requirements_file
@@ -71,8 +72,8 @@ class Absent:
 
 @dataclass(frozen=True)
 class Present:
-    """What a source holds: requirements (a `RequirementsFile`), a lock or why it is none (a text),
-    or a Secret's data (never shown)."""
+    """What a source holds: requirements (a `RequirementsFile`), a lock (a `Lock` or an
+    `ExternalPylock`) or why it is none (a text), or a Secret's data (never shown)."""
 
     content: Any = field(repr=False)
     digest: str = field(default="", compare=False)
@@ -163,9 +164,14 @@ def _parsed(
     return Present(read(value), name)
 
 
-def _lock_or_problem(text: str) -> Lock | str:
+def parse_finished_lock(text: str) -> Lock | ExternalPylock:
+    """Parse a lock that was made elsewhere, in either form. Raises LockError."""
+    return parse_external_pylock(text) if is_pylock(text) else parse_lock(text)
+
+
+def _lock_or_problem(text: str) -> Lock | ExternalPylock | str:
     try:
-        return parse_lock(text)
+        return parse_finished_lock(text)
     except LockError as error:
         return str(error)
 

@@ -28,7 +28,7 @@ _TITLE = "# A flowdeps lock. Change the requirements, not this file."
 _NOTE = "# note: "
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _PIN = re.compile(r"(?P<name>[^\s=;]+)==(?P<version>[^\s;]+)(?:\s*;\s*(?P<marker>.+))?")
-_FIELD = re.compile(r"#\s*(?P<key>python|platforms|image):\s*(?P<value>.+)")
+HEADER = re.compile(r"#\s*(?P<key>python|platforms|image):\s*(?P<value>.+)")
 _MACHINE = re.compile(r"platform_machine == \"(?P<machine>\w+)\"")
 _BY_MACHINE = {one.machine: name for name, one in PLATFORMS.items()}
 
@@ -126,14 +126,14 @@ def parse_lock(text: str) -> Lock:
     base: list[tuple[NormalizedName, str]] = []
     pending: list[tuple[int, str]] = []
     for number, line in _joined(text):
-        field = _FIELD.fullmatch(line)
+        field = HEADER.fullmatch(line)
         if field and field["key"] == "image":
             base.append(_numbered(number, _image_package, field["value"].strip()))
         elif field:
             header.setdefault(field["key"], field["value"])
         elif line and not line.startswith("#"):
             pending.append((number, line))
-    target, taken = _target(header), set[tuple[str, str]]()
+    target, taken = target_of(header), set[tuple[str, str]]()
     pins = tuple(_numbered(number, _pin, line, target, taken) for number, line in pending)
     return Lock(target, pins, tuple(base))
 
@@ -204,7 +204,8 @@ def _image_package(text: str) -> tuple[NormalizedName, str]:
     return name, match["version"]
 
 
-def _target(header: dict[str, str]) -> Target:
+def target_of(header: dict[str, str]) -> Target:
+    """Return the target in the header of a lock. Raises LockError."""
     for key in ("python", "platforms"):
         if key not in header:
             raise LockError(

@@ -58,7 +58,7 @@ def read_pylock(
     """
     try:
         content = tomllib.loads(text)
-        _leave_out_odd_wheels(content)
+        leave_out_odd_wheels(content)
         resolution = Pylock.from_dict(content)
     except PylockError:
         raise
@@ -76,19 +76,23 @@ def read_pylock(
     return Resolved(pins, base)
 
 
-def _leave_out_odd_wheels(content: dict[str, Any]) -> None:
+def leave_out_odd_wheels(content: dict[str, Any]) -> None:
     """Leave out wheels whose names are not to be read, of packages that have others."""
     for package in content.get("packages", ()):
         wheels = package.get("wheels", ())
         kept = [wheel for wheel in wheels if all(map(is_wheel_name, _names_of(wheel)))]
         if wheels and not kept:
             raise UnusableWheelsError(
-                f"the index offers {package.get('name')}=={package.get('version')} only as wheels"
+                f"the index offers {_label(package)} only as wheels"
                 f" whose names have more than {LONGEST_NAME} characters or stand for more than"
                 f" {MOST_TAGS} tags; choose another version"
             )
         if wheels:
             package["wheels"] = kept
+
+
+def _label(package: Mapping[str, Any]) -> str:
+    return f"{str(package.get('name'))[:80]}=={str(package.get('version'))[:80]}"
 
 
 def _names_of(wheel: Mapping[str, Any]) -> Iterator[str]:

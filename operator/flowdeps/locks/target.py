@@ -92,7 +92,11 @@ class Target:
 
     def fits(self, filename: str, platform: str, *, glibc: int = OLDEST_GLIBC) -> bool:
         """Tell whether the wheel of this file name runs on ``platform``, one of the target's."""
-        return not _tags_of(filename).isdisjoint(_tags(self.python, platform, glibc))
+        return not _tags_of(filename).isdisjoint(self.tags(platform, glibc=glibc))
+
+    def tags(self, platform: str, *, glibc: int = OLDEST_GLIBC) -> frozenset[Tag]:
+        """Return the tags of wheels that run on ``platform``."""
+        return _tags(self.python, platform, glibc)
 
 
 @lru_cache(maxsize=64)  # a file is judged for each platform in turn
@@ -108,8 +112,12 @@ def _tags_of(filename: str) -> frozenset[Tag]:
 def is_wheel_name(filename: str) -> bool:
     """Tell whether a file name may be read as a wheel's: it stands for a tag of each Python with
     each ABI and each platform that it has, which may be more than fit into memory."""
-    tags = math.prod(part.count(".") + 1 for part in filename.split("-")[-3:])
-    return len(filename) <= LONGEST_NAME and tags <= MOST_TAGS
+    return len(filename) <= LONGEST_NAME and count_tags(filename) <= MOST_TAGS
+
+
+def count_tags(filename: str) -> int:
+    """Return how many tags the file name of a wheel stands for."""
+    return math.prod(part.count(".") + 1 for part in filename.split("-")[-3:])
 
 
 @cache

@@ -324,6 +324,8 @@ async def test_all_is_listed_however_small_the_pages_are(
                 found = await pools.read_all()
                 assert [key for key in found if key.startswith(name)] == names[:number]
                 assert await pools.chosen(names[0], "set") == {*names[:number]}
+                listed = await pools.deployments(names[0])
+                assert {one.name for one in listed} == {*names[:number]}
             assert found[names[0]].type == "kubernetes"
             assert found[names[0]].template == api.template(names[0])
             made = [one.replace("-", "_") for one in names]

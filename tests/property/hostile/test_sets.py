@@ -15,12 +15,14 @@ from flowdeps.api.resource import parse_spec
 from flowdeps.cli.manifests import read_manifests
 from flowdeps.gather.external_lock import external_lock
 from flowdeps.gather.sources import ConfigMapKey, Present, key_content, variable_content
+from flowdeps.locks.image import ImageFacts
 from flowdeps.locks.requirements import RequirementLine, normal_lines
 from flowdeps.locks.requirements_file import RequirementsFile
 from flowdeps.state.config_maps import config_maps
 from flowdeps.state.locations import Location
 from flowdeps.state.records import lock_in_service
 from flowdeps.state.store import SetKey, Store, view_config_map
+from flowdeps.trials.image import Image, ImageRef
 from tests.property.hostile.strategies import json_values, mutated, spoilt, texts, written
 from tests.unit.locks.builders import lock, pin
 from tests.unit.state.bodies import set_body
@@ -137,6 +139,40 @@ def test_any_lock_is_read_or_refused(text: str) -> None:
         assert len(found.content) < 500
     else:
         assert found.content.digest
+
+
+_PYLOCK = f"""\
+# python: 3.11
+lock-version = "1.0"
+requires-python = ">=3.10"
+environments = ["sys_platform == 'linux'"]
+created-by = "some-tool"
+[[packages]]
+name = "alpha"
+version = "1.0"
+marker = "python_version < '3.13' and 'dev' not in dependency_groups"
+[[packages.wheels]]
+url = "https://example.com/alpha-1.0-py3-none-any.whl"
+hashes = {{ sha256 = "{"0" * 64}" }}
+"""
+
+
+@given(texts.map('lock-version = "1.0"\n'.__add__) | spoilt(_PYLOCK))
+@example(_PYLOCK.replace("1.0-py3", "1" * 5000 + "-py3"))
+@example(_PYLOCK.replace("3.13", "9" * 5000))
+@example(_PYLOCK.replace("https://", "https://["))
+def test_any_pylock_is_read_or_refused(text: str) -> None:
+    """What is wrong is one message, also where only an image shows it."""
+    found = key_content(ConfigMapKey("flows", "files", "in", lock=True), {"data": {"in": text}})
+    assert isinstance(found, Present)
+    facts = ImageFacts(python="3.11", platform="linux/amd64")
+    image = Image(ImageRef("flows", "registry.example.com/flows:1"), "", facts)
+    outcome = external_lock(found.content, image, shadow=())
+    if isinstance(outcome, Outcome):
+        _shown(outcome.message)
+        assert len(outcome.message) < 600
+    else:
+        assert outcome.digest
 
 
 _MANIFEST = {

@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 from flowdeps.locks.lock import Lock, Pin
 from flowdeps.locks.target import Target
 from tests.unit.cli.test_validate import run, write
+from tests.unit.locks.builders import pylock_text
 
 __all__ = ["write"]
 
@@ -146,6 +147,15 @@ def test_a_lock_in_the_same_files_is_checked(write: Write, capsys: Output) -> No
     assert run(write("sets.yaml", _text(_locked("a"), bare))) == 1
     out = capsys.readouterr().out
     assert ": document 2: data.a.lock: line 4: six==1.17.0 has no hash; make the lock with" in out
+
+
+def test_a_pylock_in_the_same_files_is_checked(write: Write, capsys: Output) -> None:
+    """As the operator reads it."""
+    text = pylock_text("six==1.17.0")
+    assert run(write("sets.yaml", _text(_locked("a"), _files({"a.lock": text})))) == 0
+    wrong = _files({"a.lock": text.replace("[[packages]]", "[[packages]")})
+    assert run(write("sets.yaml", _text(_locked("a"), wrong))) == 1
+    assert ": document 2: data.a.lock: not a pylock.toml: " in capsys.readouterr().out
 
 
 def test_odd_config_maps_are_no_failure(write: Write) -> None:

@@ -23,7 +23,7 @@ from flowdeps.locks.requirements import requirement_name
 from flowdeps.locks.target import Target
 from flowdeps.resolver.resolve import Resolution
 from flowdeps.vulnerabilities.load import Advisories
-from tests.unit.locks.builders import digest
+from tests.unit.locks.builders import digest, pylock_text
 from tests.unit.reconcile.simulation import MemoryImage, MemoryIndex, Simulation
 from tests.unit.scheduling import virtual
 from tests.unit.state.bodies import set_body
@@ -350,6 +350,29 @@ SITUATIONS = {
         spec={"requirements": None, "python": {}, "lockFrom": OF_LOCK},
         config_maps={"locks": {"lock": lock_text("beta==1.0")}},
         says="beta==1.0",
+    ),
+    "a pylock.toml for the image": Situation(
+        spec={"requirements": None, "python": OF_IMAGE, "lockFrom": OF_LOCK},
+        config_maps={"locks": {"lock": pylock_text("alpha==1.0", "beta==1.0")}},
+        image={"prefect": "3.0", "alpha": "1.0"},
+        says="# image: alpha==1.0",
+    ),
+    "a pylock.toml that moves a package of the image": Situation(
+        spec={"requirements": None, "python": OF_IMAGE, "lockFrom": OF_LOCK},
+        config_maps={"locks": {"lock": pylock_text("alpha==2.0")}},
+        image={"prefect": "3.0", "alpha": "1.0"},
+        says="LockInvalid: spec.lockFrom: the lock puts other versions before those of " + IMAGE,
+    ),
+    "a pylock.toml for no image": Situation(
+        spec={"requirements": None, "python": {}, "lockFrom": OF_LOCK},
+        config_maps={"locks": {"lock": pylock_text("alpha==2.0")}},
+        says="LockInvalid: spec.lockFrom: no image says which Python it is for",
+    ),
+    "a pylock.toml that is none": Situation(
+        spec={"requirements": None, "python": OF_IMAGE, "lockFrom": OF_LOCK},
+        config_maps={"locks": {"lock": 'lock-version = "1.0"\n[['}},
+        image={"prefect": "3.0"},
+        says="LockInvalid: spec.lockFrom: not a pylock.toml: ",
     ),
     "a lock from elsewhere that is none": Situation(
         spec={"requirements": None, "python": {}, "lockFrom": OF_LOCK},

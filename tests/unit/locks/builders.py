@@ -33,3 +33,14 @@ def base(**versions: str) -> tuple[tuple[NormalizedName, str], ...]:
 
 def lock(*pins: Pin) -> Lock:
     return Lock(BOTH, pins)
+
+
+def pylock_text(*pins: str) -> str:
+    """A lock as another tool writes it."""
+    text = 'lock-version = "1.0"\ncreated-by = "some-tool"\n'
+    for name, _, version in (pin.partition("==") for pin in pins):
+        file = f"https://example.com/{name}-{version}-py3-none-any.whl"
+        hashes = f'{{ sha256 = "{digest(name).removeprefix("sha256:")}" }}'
+        text += f'[[packages]]\nname = "{name}"\nversion = "{version}"\n'
+        text += f'wheels = [{{ url = "{file}", hashes = {hashes} }}]\n'
+    return text

@@ -11,6 +11,7 @@ import pytest
 from flowdeps.api.names import mounted_name
 from flowdeps.vulnerabilities.load import Advisories
 from flowdeps.vulnerabilities.osv import Builder
+from tests.unit.locks.builders import pylock_text
 from tests.unit.reconcile.simulation import OPEN, MemoryImage, Simulation
 from tests.unit.reconcile.test_life import DAY, HOUR, MINUTE, play, settled
 
@@ -635,6 +636,30 @@ def test_a_finished_lock_is_published_without_a_resolver() -> None:
             await asyncio.sleep(MINUTE)
             assert sim.ready("ml") == ("False", "LockInvalid")
             assert text(sim, "flowdeps-ml") == lock
+        await settled(sim)
+
+    play(script)
+
+
+def test_a_pylock_is_published_as_a_lock_for_the_image() -> None:
+    """lockFrom: in the form that runs know, without what the image has; one that
+    puts another version before the image's leaves the last one in service."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.pods.images[IMAGE] = MemoryImage(packages={"prefect": "3.0", "six": "1.17.0"})
+        source(sim, "lock", **{"pylock.toml": pylock_text("alpha==1.0", "six==1.17.0")})
+        ref = {"configMapKeyRef": {"name": "lock", "key": "pylock.toml"}}
+        sim.cluster.apply("ml", requirements=None, lockFrom=ref, **image())
+        async with sim.operator():
+            await asyncio.sleep(MINUTE)
+            assert sim.ready("ml") == ("True", "Ready")
+            assert sim.pins("ml") == "alpha==1.0"
+            assert "# image: six==1.17.0\n" in text(sim, "flowdeps-ml")
+            assert sim.index.resolved == []
+            source(sim, "lock", **{"pylock.toml": pylock_text("alpha==1.0", "six==1.16.0")})
+            await asyncio.sleep(MINUTE)
+            assert sim.ready("ml") == ("False", "LockInvalid")
+            assert sim.pins("ml") == "alpha==1.0"
         await settled(sim)
 
     play(script)

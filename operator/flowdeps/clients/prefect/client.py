@@ -6,7 +6,7 @@ as large as the server makes them, since asking for more is an error; the last o
 """
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -54,6 +54,15 @@ class Variable:
     """A Prefect variable's value: anything that JSON has."""
 
     value: Any
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A deployment, as far as it has to do with packages."""
+
+    name: str
+    job_variables: Mapping[str, Any]
+    pull_steps: Sequence[Mapping[str, Any]]
 
 
 @dataclass
@@ -160,17 +169,23 @@ class Pools:
     async def chosen(self, name: str, variable: str) -> set[str]:
         """Return the values that a pool's deployments give to a job variable, by Prefect variables
         too."""
+        found = await self.deployments(name)
+        values = (one.job_variables.get(variable) for one in found)
+        return await self._resolved({value for value in values if isinstance(value, str)})
+
+    async def deployments(self, name: str) -> list[Deployment]:
+        """Return a pool's deployments."""
         named = WorkPoolFilter(name=WorkPoolFilterName(any_=[name]))
-        found: set[str] = set()
-        offset = 0
+        found: list[Deployment] = []
         while True:
+            before = len(found)
             async with self._request("GET"):
-                page = await self.api.read_deployments(work_pool_filter=named, offset=offset)
-            if not page:
-                return await self._resolved(found)
-            values = ((one.job_variables or {}).get(variable) for one in page)
-            found |= {value for value in values if isinstance(value, str)}
-            offset += len(page)
+                page = await self.api.read_deployments(work_pool_filter=named, offset=before)
+            found += [
+                Deployment(one.name, one.job_variables or {}, one.pull_steps or []) for one in page
+            ]
+            if len(found) == before:
+                return found
 
     async def _resolved(self, values: set[str]) -> set[str]:
         names = {name for value in values for name in _REFERENCE.findall(value)}
