@@ -100,8 +100,10 @@ class Labels(Server):
         pod = _pod(image=probe)
         pod["metadata"]["labels"][names.SET_LABEL] = "probe"
         wait(
-            lambda: not self.refusal(pod, namespace=namespace)
-            and "volumes" in self.made(pod, namespace=namespace)["spec"],
+            lambda: (
+                not self.refusal(pod, namespace=namespace)
+                and "volumes" in self.made(pod, namespace=namespace)["spec"]
+            ),
             what="the parameters to count",
             show=self.metrics,
         )
@@ -234,7 +236,10 @@ def _mounting(path: str) -> Pod:
 _FIELD = {"valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
 _PLAIN = "once at most, as plain values"
 _REFUSED: dict[str, tuple[Callable[[], Pod], str]] = {
-    "another image": (lambda: _pod(image=_OTHER), f"image {_IMAGE}, and the containers have {_OTHER}"),
+    "another image": (
+        lambda: _pod(image=_OTHER),
+        f"image {_IMAGE}, and the containers have {_OTHER}",
+    ),
     "an image that begins alike": (lambda: _pod(image=f"{_IMAGE}0"), "it is for the image"),
     "a mount at our place": (lambda: _mounting(HOME), f"without a mount at {HOME}"),
     "a mount below it": (lambda: _mounting(f"{HOME}/site"), f"without a mount at {HOME}"),

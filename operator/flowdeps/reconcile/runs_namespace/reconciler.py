@@ -179,9 +179,7 @@ class RunsReconciler:
             return None
         if there and told_by(there) == told and there["spec"].get("labels", "") == labels:
             return there
-        body = environments(
-            namespace, told, owner=config.owner, labels=labels, instead_of=there
-        )
+        body = environments(namespace, told, owner=config.owner, labels=labels, instead_of=there)
         return await self._context.cluster.apply_environments(body)
 
     async def _delete(self, body: Body) -> None:
