@@ -3,7 +3,7 @@
 It prints what it does, and as its last line how it ended:
 
     flowdeps-populate: {"ok": true, "directory": "sha256-…", "files": 1, "bytes": 1, "slower": 1.3}
-    flowdeps-populate: {"ok": false, "error": "…", "retry": true}
+    flowdeps-populate: {"ok": false, "error": "…", "retry": true, "gone": false}
 """
 
 import argparse
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         request = read_request(os.environ, claim=args.claim, credentials=args.credentials)
         done = asyncio.run(populate(request, say=lambda text: say(f"flowdeps: {text}")))
     except PackError as error:
-        return _end(ok=False, error=printable(str(error)), retry=error.retry)
+        return _end(ok=False, error=printable(str(error)), retry=error.retry, gone=error.gone)
     except Exception as error:  # a traceback would be lost: the last line is what is read
         text = f"it failed in a way that is not known: {type(error).__name__}: {error}"
         return _end(ok=False, error=printable(text), retry=True)

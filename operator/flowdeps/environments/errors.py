@@ -8,11 +8,13 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class PackError(Exception):
-    """What is wrong, and what to do; ``retry``: with the same tree it may go well later."""
+    """What is wrong, and what to do; ``retry``: with the same tree it may go well later; ``gone``:
+    the registry no longer has what was pushed."""
 
-    def __init__(self, message: str, *, retry: bool = False) -> None:
+    def __init__(self, message: str, *, retry: bool = False, gone: bool = False) -> None:
         super().__init__(message)
         self.retry = retry
+        self.gone = gone
 
 
 @contextmanager

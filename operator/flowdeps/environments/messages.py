@@ -43,6 +43,13 @@ PULL = Purpose(
     secret="environments.pullSecretRef",  # noqa: S106
     rights="read",
 )
+DELETE = Purpose(
+    name="deletion",
+    verb="delete from",
+    pod="the build's pod",
+    secret="environments.pushSecretRef",  # noqa: S106
+    rights="read, write and delete in",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +60,8 @@ class Row:
     means: str
     """Follows "the registry <host> "; has the names {repository}, {said} and {purpose}."""
     retry: bool = True
+    gone: bool = False
+    """Whether it no longer has what was pushed."""
 
 
 ROWS = (
@@ -120,12 +129,13 @@ ROWS = (
     ),
     Row(
         patterns=(r"(?m)[0-9a-f]{64}: not found$",),
-        means="no longer has what flowdeps has pushed to {repository} ({said}): restore it there,"
-        " or change the set, for a new lock has an environment of its own",
+        means="no longer has what flowdeps has pushed to {repository} ({said})",
+        gone=True,
     ),
     Row(
         patterns=(r"status code 405", r": unsupported:"),
-        means="takes no uploads ({said}): it is read-only, or no registry that can be written to",
+        means="does not support the {purpose.name} ({said}): it is read-only, or has this turned"
+        " off",
     ),
     Row(
         patterns=(r"status code 429", r": toomanyrequests:"),
@@ -153,4 +163,5 @@ def to_error(said: str, *, repository: str, purpose: Purpose = PUSH) -> PackErro
             f"oras can't {purpose.verb} {repository}: {short or 'it said nothing'}", retry=True
         )
     means = row.means.format(repository=repository, said=short, purpose=purpose)
-    return PackError(f"the registry {repository.partition('/')[0]} {means}", retry=row.retry)
+    text = f"the registry {repository.partition('/')[0]} {means}"
+    return PackError(text, retry=row.retry, gone=row.gone)

@@ -94,9 +94,8 @@ async def populate(
     if found.get("ok") is not False or not isinstance(why, str):
         lines = " | ".join(ended.log.splitlines()[-_LAST_LINES:]) or "it printed nothing"
         why = f"{ended.why or 'it ended without a result'}: {lines}"
-    raise TrialError(
-        f"{claim}: {why}", reason=Reason.POPULATE_FAILED, retry=found.get("retry") is not False
-    )
+    reason = Reason.ENVIRONMENT_GONE if found.get("gone") is True else Reason.POPULATE_FAILED
+    raise TrialError(f"{claim}: {why}", reason=reason, retry=found.get("retry") is not False)
 
 
 def _times(told: object) -> float:

@@ -138,6 +138,28 @@ def test_a_lock_without_environment_is_not_offered() -> None:
     play(script, **VOLUME)
 
 
+def test_an_environment_that_is_gone_before_it_is_on_the_claim_is_made_again() -> None:
+    """Nobody has to change the set for it, and what runs have stays until then."""
+
+    async def script(sim: Simulation) -> None:
+        prepare(sim)
+        sim.cluster.pods.claim_problem = "the claim is full"
+        async with sim.operator():
+            reference = await built(sim)
+            assert served(sim) == ""
+            sim.cluster.pods.claim_problem = ""
+            sim.registry.deleted.add(reference)
+            await asyncio.sleep(3 * 60 * MINUTE)
+            assert reference not in sim.registry.deleted
+            assert served(sim) == directory(reference)
+            assert ready(sim)["status"] == "True"
+            made = sim.cluster.pods.made["build"]
+            await asyncio.sleep(24 * 60 * MINUTE)
+            assert sim.cluster.pods.made["build"] == made == 2
+
+    play(script, **VOLUME)
+
+
 def test_another_environment_of_the_same_lock_takes_the_place_of_the_first() -> None:
     """As when the image has moved: copy and revision name what is on the claim."""
 

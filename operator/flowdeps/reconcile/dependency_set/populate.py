@@ -63,10 +63,19 @@ async def populate(context: Context, progress: Progress) -> Outcome:
             progress.populated[location] = answer
         else:
             lacking[location] = _waiting(context, location, question, answer)
+            if answer and answer.reason is Reason.ENVIRONMENT_GONE:
+                _make_again(context, entry, question.reference)
     lacking |= {at: _waited_for(lacking[at], at) for at in lacking.keys() & empty}
     progress.kept_back = {at: why for at, why in lacking.items() if at not in installed}
     _tell_pools(context, progress.entry, lacking)
     return next(iter(progress.kept_back.values()), _NOTHING_TO_DO)
+
+
+def _make_again(context: Context, entry: SetEntry, reference: str) -> None:
+    """Have an environment made again that is not in its registry any more."""
+    known = reference in context.deliveries.gone
+    if not (known or context.deliveries.lose(reference, now=context.queue.time())):
+        context.requeue([entry.key, *context.deliveries.namespaces_of(entry.key)])
 
 
 def _claim(context: Context, location: Location, *, mounted: bool) -> Claim | None:
