@@ -71,10 +71,19 @@ class Labels(Server):
 
     def refusal(self, pod: Pod, *, namespace: str = _PODS) -> str:
         """What a pod is refused with; empty if it is not."""
+        answer = self._answer(pod, namespace)
+        return "" if answer["kind"] == "Pod" else str(answer["message"])
+
+    def takes(self, pod: Pod, *, namespace: str = _PODS) -> bool:
+        """Whether a pod without volumes gets one."""
+        answer = self._answer(pod, namespace)
+        return answer["kind"] == "Pod" and "volumes" in answer["spec"]
+
+    def _answer(self, pod: Pod, namespace: str) -> dict[str, Any]:
         with connect(self.cluster) as client:
             path = f"/api/v1/namespaces/{namespace}/pods"
-            answer = client.post(path, json=pod, params={"dryRun": "All"})
-        return "" if answer.is_success else str(answer.json()["message"])
+            answer: dict[str, Any] = client.post(path, json=pod, params={"dryRun": "All"}).json()
+        return answer
 
     def gets(self, pod: Pod, expected: Pod) -> bool:
         """Whether a pod is made into what another one would be without us, its own variables in
@@ -92,17 +101,19 @@ class Labels(Server):
         return made == like
 
     def tell(self, namespace: str, told: dict[str, Told], *, labels: str = _KEYS) -> None:
-        """Write parameters, and wait until they count: each time another pod is named in them."""
+        """Write parameters, and wait until they count for both policies: each time another pod is
+        named in them."""
         probe = f"probe-{abs(hash(str(told)))}"
         line = _line(image=probe)
         body = environments(namespace, {**told, f"{labels}probe": line}, owner="a/b", labels=labels)
         apply(self.cluster, body)
-        pod = _pod(image=probe)
-        pod["metadata"]["labels"][names.SET_LABEL] = "probe"
+        pod, other = _pod(image=probe), _pod(image=_OTHER)
+        for one in (pod, other):
+            one["metadata"]["labels"][names.SET_LABEL] = "probe"
         wait(
             lambda: (
-                not self.refusal(pod, namespace=namespace)
-                and "volumes" in self.made(pod, namespace=namespace)["spec"]
+                self.takes(pod, namespace=namespace)
+                and probe in self.refusal(other, namespace=namespace)
             ),
             what="the parameters to count",
             show=self.metrics,
@@ -221,10 +232,7 @@ def test_a_pod_in_a_restricted_namespace_gets_it(server: Labels) -> None:
         server.cluster,
         environments(_RESTRICTED, {f"{_KEYS}ml": _line()}, owner="a/b", labels=_KEYS),
     )
-    wait(
-        lambda: "volumes" in server.made(pod, namespace=_RESTRICTED)["spec"],
-        what="the parameters to count",
-    )
+    wait(lambda: server.takes(pod, namespace=_RESTRICTED), what="the parameters to count")
 
 
 def _mounting(path: str) -> Pod:
