@@ -120,6 +120,9 @@ def _mended(values: dict[str, Any]) -> dict[str, Any]:
             pool["jobNamespaces"] = ["jobs"]
             for one in ("volume", "cache", "defaultNamespaces"):
                 pool.pop(one, None)
+        environments = values["config"]["environments"]
+        if (pool.get("volume") or pool.get("labels")) and not environments.get("repository"):
+            environments["repository"] = "registry.example.com/environments"
     values["leaderElection"].clear()  # each of the three times bounds another
     metrics = values["metrics"]
     if metrics["serviceMonitor"].get("enabled"):

@@ -94,7 +94,8 @@ class PoolReconciler:
         if now < self._held_until.get(name, 0.0) and busy():
             return _PAUSE
         if context.config.pool(name).labels:
-            return self._by_label(name)
+            self._by_label(name)
+            return None
         if wait := throttle.wait(now, busy):
             return wait
         if wait := await self.directory.look_up(name):
