@@ -265,3 +265,24 @@ def test_no_credentials_go_where_pods_have_a_label() -> None:
             assert ("flows", mounted_name("ml")) in sim.cluster.secrets
 
     play(script, **_config())
+
+
+def test_a_set_that_can_have_no_environment_does_not_say_that_runs_install_it() -> None:
+    """Nothing would; with a pool that has a template, runs of that do."""
+
+    async def script(sim: Simulation) -> None:
+        _prepare(sim)
+        sim.prefect.outage = None
+        sim.prefect.make("k", namespace="jobs")
+        async with sim.operator():
+            for name, pools in (("ml", ["dask"]), ("both", ["k", "dask"])):
+                await _offered(sim, name, verify={"mode": "Disabled"}, pools=pools)
+            assert delivery(sim) == ["Pending"]
+            message = sim.condition("ml", "Built")["message"]
+            assert message.startswith("pods with its label are refused: it was not tried")
+            assert sim.condition("both", "Built")["message"].startswith("runs install the lock")
+            sim.registry.problem = "no room"
+            await _offered(sim, "more", pools=["dask"])
+            assert "its pods are refused" in sim.condition("more", "Built")["message"]
+
+    play(script, **_config())
