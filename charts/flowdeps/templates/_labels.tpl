@@ -44,7 +44,7 @@ matchConditions:
   expression: >-
     variables.users.size() > 0 && variables.users.all(one,
     one.?volumeMounts.orValue([]).all(mount, !(mount.mountPath + "/").startsWith("/opt/flowdeps/")) &&
-    ["PYTHONPATH", "FLOWDEPS_SET", "FLOWDEPS_LOCK"].all(name,
+    ["PYTHONPATH", "FLOWDEPS_SET", "FLOWDEPS_LOCK", "FLOWDEPS_BOOT"].all(name,
     one.?env.orValue([]).all(entry, entry.name != name || !has(entry.valueFrom)) &&
     one.?env.orValue([]).filter(entry, entry.name == name).size() < 2) &&
     (one.?envFrom.orValue([]).size() == 0 || one.?env.orValue([]).exists(entry, entry.name == "PYTHONPATH")))

@@ -59,6 +59,7 @@ def _labelled(pod: Pod, *, path: str, key: str = "ml") -> Pod:
     mount = {"name": names.SITE_VOLUME, "mountPath": HOME, "readOnly": True}
     flow.setdefault("volumeMounts", []).append(mount)
     env, added = flow.setdefault("env", []), _given(path, key)
+    added += [{"name": "FLOWDEPS_BOOT", "value": ""}] if "FLOWDEPS_BOOT" in str(env) else []
     for one in env:
         one.update(next((new for new in added if new["name"] == one["name"]), {}))
     there = {one["name"] for one in env}
@@ -183,6 +184,7 @@ def test_the_policies_have_the_names_of_the_code(helm: Helm) -> None:
         ([{"name": "PYTHONPATH", "value": ""}], _BEGIN),
         ([{"name": "PYTHONPATH", "value": f"{_BEGIN}:/app"}], f"{_BEGIN}:/app"),
         ([{"name": ENV_SET, "value": "x"}, {"name": ENV_LOCK, "value": "y"}], None),
+        ([{"name": "FLOWDEPS_BOOT", "value": "built checked"}], None),
         ([{"name": "A", "value": "b"}, {"name": "A", "value": "c"}], None),
     ],
 )
@@ -254,6 +256,7 @@ _REFUSED: dict[str, tuple[Callable[[], Pod], str]] = {
     "a path by reference": (lambda: _pod(env=[{"name": "PYTHONPATH", **_FIELD}]), _PLAIN),
     "a set by reference": (lambda: _pod(env=[{"name": ENV_SET, **_FIELD}]), _PLAIN),
     "a lock by reference": (lambda: _pod(env=[{"name": ENV_LOCK, **_FIELD}]), _PLAIN),
+    "checks by reference": (lambda: _pod(env=[{"name": "FLOWDEPS_BOOT", **_FIELD}]), _PLAIN),
     "two paths": (
         lambda: _pod(env=[{"name": "PYTHONPATH", "value": "/a"}] * 2),
         _PLAIN,
