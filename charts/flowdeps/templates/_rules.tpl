@@ -281,3 +281,8 @@ subjects:
 {{- end -}}
 {{- end -}}
 {{- end -}}
+
+{{/* What a reference to an environment of this release matches, as a literal of CEL. */}}
+{{- define "flowdeps.environmentReference" -}}
+{{- printf "^%s/[a-z0-9]([-a-z0-9]*[a-z0-9])?@sha256:[0-9a-f]{64}$" (regexQuoteMeta .Values.config.environments.repository) | toJson }}
+{{- end }}

@@ -151,6 +151,16 @@ class Config:
         """Tell whether a set may name `image`."""
         return not self.images.allowed or allows_image(self.images.allowed, image)
 
+    def labels_in(self, namespace: str) -> str:
+        """Return the pool whose sets pods of a namespace get by their label alone; empty: none."""
+        pools = (one for one in self.work_pools if one.labels and self.pool(one.name) is one)
+        return next((one.name for one in pools if namespace in one.job_namespaces), "")
+
+    @property
+    def labels_namespaces(self) -> frozenset[str]:
+        """The namespaces in which pods get sets by their label alone."""
+        return frozenset(n for one in self.work_pools if one.labels for n in one.job_namespaces)
+
     def pool(self, name: str) -> PoolConfig:
         """Return the first entry of `workPools` that matches the pool `name`, else one of its own
         with the defaults."""
@@ -190,9 +200,29 @@ def parse_config(document: Mapping[str, Any]) -> Config:
                 f"workPools[{number}].volume",
                 "environments on a claim come from a registry; write environments.repository",
             )
+    _check_labels(fields, config)
     if problems:
         raise InvalidError(problems)
     return config
+
+
+def _check_labels(fields: Fields, config: Config) -> None:
+    known: dict[str, str] = {}
+    for number, pool in enumerate(config.work_pools):
+        if not pool.labels:
+            continue
+        where = f"workPools[{number}]"
+        if not config.environments.repository:
+            text = "such pods get ready environments; write environments.repository"
+            fields.problem(f"{where}.labels", text)
+        for namespace in pool.job_namespaces:
+            if known.setdefault(namespace, pool.name) != pool.name:
+                fields.problem(
+                    f"{where}.jobNamespaces",
+                    f'pods of namespace {namespace} get sets of work pool "{known[namespace]}" by'
+                    " their label, which names no pool: write another namespace, or offer all sets"
+                    " to one of the two",
+                )
 
 
 def _parse_prefect(fields: Fields) -> PrefectConfig:

@@ -87,6 +87,8 @@ class PoolConfig:
     """Whether a run may add packages of its own, unpinned."""
     delivery: str = "Auto"
     """How runs get their packages: `Auto`, `Install`, `Image`, `Volume` or `Cache`."""
+    labels: bool = False
+    """Whether pods choose a set by their label alone, and Prefect is asked for no such pool."""
     claim: str = ""
     """The claim in each namespace of the pools' runs that has environments; empty: none."""
     cache: CacheConfig = field(default_factory=CacheConfig)
@@ -120,6 +122,11 @@ class PoolConfig:
 
     def why_not_default(self, namespace: str) -> str:
         """Say why a set of `namespace` is not the default, and what makes it so."""
+        if self.labels:
+            return (
+                "pods get the set by their label, and one without a label gets nothing: remove"
+                " default: true"
+            )
         line = self._line("defaultNamespaces", (*self.default_namespaces, namespace))
         return (
             "its key is offered, but runs that choose nothing don't get it, as no set of namespace"
@@ -173,12 +180,35 @@ def parse_pool(fields: Fields) -> PoolConfig:
         delivery=fields.text(
             "delivery", check=rules.one_of("Auto", "Install", "Image", "Volume", "Cache")
         ),
+        labels=fields.boolean("labels"),
         claim=_parse_volume(fields.child("volume")),
         cache=_parse_cache(fields.child("cache")),
         install=_parse_install(fields.child("install")),
     )
     _check_delivery(fields, pool)
+    if pool.labels:
+        _check_labels(fields, pool)
     return pool
+
+
+def _check_labels(fields: Fields, pool: PoolConfig) -> None:
+    """Check an entry whose pods have nothing of ours but a label."""
+    if any(letter in pool.name for letter in "*?["):
+        fields.problem("name", "is a glob; with labels, an entry is for one pool: write its name")
+    if pool.image is None:
+        fields.problem("image", "missing; with labels, write the image of the pods that get sets")
+    if not pool.job_namespaces:
+        fields.problem("jobNamespaces", "missing; with labels, write where the pods are")
+    if pool.default_namespaces:
+        fields.problem(
+            "defaultNamespaces", "has no use with labels: a pod without a label gets nothing"
+        )
+    if pool.delivery not in {"Auto", "Image"} or fields.has("volume"):
+        fields.problem(
+            "volume" if fields.has("volume") else "delivery",
+            "has no use with labels: such pods get ready environments as images, or nothing; write"
+            " delivery: Auto or Image, and no volume",
+        )
 
 
 def _check_delivery(fields: Fields, pool: PoolConfig) -> None:

@@ -133,9 +133,14 @@ class PoolStatus:
     namespaces: tuple[str, ...] = field(default=(), metadata={"limit": 32})
     """Where its jobs run, and the lock is kept."""
     delivery: str = _text(16, shown_empty=False)
-    """How its runs get the packages: `Install` or `Image`; empty where there are no
-    environments."""
+    """How its runs get the packages; `Label` for pods that choose by their label, or `Pending`
+    while they are refused; empty where there are no environments."""
     message: str = _text(1024)
+
+    @property
+    def by_label(self) -> bool:
+        """Whether pods choose the set by their label alone."""
+        return self.delivery in {"Label", "Pending"}
 
 
 @dataclass(frozen=True, kw_only=True)

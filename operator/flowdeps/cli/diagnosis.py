@@ -104,8 +104,7 @@ class Serving:
     problem: str = ""
     """Why they get none."""
     delivery: str = ""
-    """How, by the operator's last word: `Install` or `Image`; empty where there are no
-    environments."""
+    """How, by the operator's last word; empty where there are no environments."""
 
 
 @dataclass(frozen=True, kw_only=True)

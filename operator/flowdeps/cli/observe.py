@@ -146,6 +146,8 @@ async def _offered(
     try:
         async with Pools.connect(config.prefect.api_url) as pools:
             for one in refs:
+                if one.by_label:
+                    continue  # no template has anything to do with it
                 pool = await pools.read(one.name)
                 fragment = find(pool.template) if pool else None
                 found[one.name] = fragment.keys if fragment else ()

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from flowdeps.api.names import SET_LABEL
 from flowdeps.api.status import json_name
 from flowdeps.api.times import ago, format_time
 from flowdeps.api.wording import counted, shorten
@@ -28,6 +29,11 @@ _WAYS = {
     "Cache": ", from the pool's cache",
 }
 """What is said of how runs get a lock."""
+_LABELLED = {
+    "Label": "get {} in a ready environment",
+    "Pending": "are refused until there is a ready environment of {}",
+}
+"""What is said of pods that choose by their label alone."""
 _EVENT = 150
 """Characters of an event: two lines of a terminal. A long one repeats what a condition says."""
 
@@ -95,6 +101,10 @@ def _in_service(found: Diagnosis, now: datetime) -> Iterator[str]:
     for image in found.images:
         yield f"image {image.reference}: {image.image} with it, {image.size / 1e6:.1f} MB in all"
     for one in found.serving:
+        if one.delivery in _LABELLED and one.revision:
+            label = f"pods with the label {SET_LABEL}={one.key}"
+            yield f'work pool "{one.pool}": {label} {_LABELLED[one.delivery].format(one.revision)}'
+            continue
         gets = f"get {one.revision} from ConfigMap {one.config_map}"
         gets = f"{gets}{_WAYS.get(one.delivery, '')}"
         gets = gets if one.revision else f"get nothing: {one.problem}"

@@ -134,6 +134,11 @@ def _fragment(
     """Return what the pool offers, whose jobs run in the namespaces `jobs`; adds what is refused
     to `notes`."""
     settings = config.pool(args.pool)
+    if settings.labels:
+        raise CommandError(
+            f'work pool "{args.pool}": its pods get sets by their label (workPools[].labels), so no'
+            " template of it has a part of flowdeps"
+        )
     offered: dict[str, Signature] = {}
     default, named, refused = NONE, set[str](), dict[str, None]()
     for entry in entries:

@@ -31,13 +31,13 @@ class Place:
     site: Site
     registry: Registry
 
-    def install(self, *, images: bool = False, **pool: Any) -> None:
+    def install(self, *pools: Mapping[str, Any], images: bool = False, **pool: Any) -> None:
         """Install or upgrade a release with environments, and derived images if asked for; `pool`
-        says more of the work pool."""
+        says more of the work pool, and `pools` are others."""
         repository = f"{self.registry.address}/flowdeps"
         config = {
             "images": {"recheck": "1m"},
-            "workPools": [{"name": POOL, "namespaces": [TEAM], **pool}],
+            "workPools": [{"name": POOL, "namespaces": [TEAM], **pool}, *pools],
             "environments": {"repository": repository, "plainHttp": True, "images": images},
         }
         self.site.install(config=config)

@@ -115,6 +115,14 @@ def _mended(values: dict[str, Any]) -> dict[str, Any]:
             others = {k: one for k, one in cache.items() if k not in {"claimName", "hostPath"}}
             pool["cache"] = {place: cache.get(place) or "flowdeps-cache", **others}
             pool["jobNamespaces"] = ["jobs"]  # one, for a directory of the node
+        if pool.get("labels"):
+            pool |= {"name": "dask", "image": "flows:1", "delivery": "Image"}
+            pool["jobNamespaces"] = ["jobs"]
+            for one in ("volume", "cache", "defaultNamespaces"):
+                pool.pop(one, None)
+        environments = values["config"]["environments"]
+        if (pool.get("volume") or pool.get("labels")) and not environments.get("repository"):
+            environments["repository"] = "registry.example.com/environments"
     values["leaderElection"].clear()  # each of the three times bounds another
     metrics = values["metrics"]
     if metrics["serviceMonitor"].get("enabled"):

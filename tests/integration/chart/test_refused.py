@@ -70,6 +70,10 @@ _REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
         needed(config={"environments": {"repository": "registry.example.com/Envs"}}),
         ['config.environments.repository: "registry.example.com/Envs" is not a repository'],
     ),
+    "pods with a label and no registry": (
+        needed(config={"workPools": [{"name": "a", "labels": True}]}),
+        ["config.workPools[].labels: such pods get ready environments"],
+    ),
     "a password in a proxy": (
         needed(config={"environments": {"proxy": "http://me:secret@proxy.example.com"}}),
         ["config.environments.proxy: a user name or password in a URL is not allowed"],

@@ -100,8 +100,10 @@ FULL: dict[str, Any] = {
             "delivery": "Cache",
             "cache": {"claimName": "cache", "unusedFor": "1d", "maxEntries": 5},
         },
+        {"name": "dask", "image": "flows:1", "jobNamespaces": ["dask"], "labels": True},
     ],
 }
+_LABELLED = {"name": "dask", "image": "flows:1", "jobNamespaces": ["dask"], "labels": True}
 
 
 def test_each_field_arrives() -> None:
@@ -129,13 +131,14 @@ def test_each_field_arrives() -> None:
         delivery="Cache",
         cache=CacheConfig(claim="cache", unused_for=timedelta(days=1), max_entries=5),
     )
+    labelled = PoolConfig(name="dask", image="flows:1", job_namespaces=("dask",), labels=True)
     assert parse_config(FULL) == Config(
         prefect=PrefectConfig(
             api_url="http://prefect.example.com:4200/api", poll_interval=timedelta(seconds=10)
         ),
         watch_namespaces=("flows",),
         owner="platform/flowdeps",
-        work_pools=(pool, other),
+        work_pools=(pool, other, labelled),
         index=Index(
             "https://packages.example.com/simple",
             ("https://b.example.com",),
@@ -646,6 +649,30 @@ _CPU, _FIRST = "pods.resources.limits.cpu", "pods.tolerations[0]"
             {"workPools": [{"name": "a", "cache": {"unusedFor": "1m"}}]},
             "workPools[0].cache.unusedFor",
             "1h to 365d",
+        ),
+        *(
+            (
+                {"workPools": [{**_LABELLED, **change}], "environments": {"repository": "a.b/c"}},
+                f"workPools[0].{field}",
+                says,
+            )
+            for field, change, says in (
+                ("name", {"name": "dask-*"}, "is a glob"),
+                ("image", {"image": None}, "the image of the pods"),
+                ("jobNamespaces", {"jobNamespaces": []}, "where the pods are"),
+                ("defaultNamespaces", {"defaultNamespaces": ["a"]}, "gets nothing"),
+                ("delivery", {"delivery": "Install"}, "Auto or Image"),
+                ("volume", {"volume": {"claimName": "c"}}, "no volume"),
+            )
+        ),
+        ({"workPools": [_LABELLED]}, "workPools[0].labels", "write environments.repository"),
+        (
+            {
+                "workPools": [_LABELLED, {**_LABELLED, "name": "other"}],
+                "environments": {"repository": "a.b/c"},
+            },
+            "workPools[1].jobNamespaces",
+            'get sets of work pool "dask" by their label',
         ),
         ({"workPools": [None]}, "workPools[0]", "an empty item"),
         ({"workPools": [{"name": "a", "variable": "a-b"}]}, "workPools[0].variable", "'_'"),

@@ -75,6 +75,21 @@ def test_how_runs_get_their_packages_is_said(delivery: str, said: str) -> None:
     assert to_json(found)["serving"][0]["delivery"] == delivery
 
 
+@pytest.mark.parametrize(
+    ("delivery", "said"),
+    [
+        ("Label", "get ml-aaaaaaaaaa in a ready environment"),
+        ("Pending", "are refused until there is a ready environment of ml-aaaaaaaaaa"),
+    ],
+)
+def test_what_pods_get_by_their_label_is_said(delivery: str, said: str) -> None:
+    """Whatever a template of that name offers."""
+    read = Observed(body=body(READY, pools=({**POOL, "delivery": delivery},)), mounted=OURS)
+    text = " ".join(line.strip() for line in shown(diagnose(read, now=NOW)))
+    assert f"pods with the label flowdeps.dev/set=ml {said}" in text
+    assert "ConfigMap" not in text
+
+
 def test_the_environment_of_a_lock_is_shown_with_what_it_costs() -> None:
     """By its reference, which can be copied to a registry's tools; as JSON too."""
     reference = f"registry.example.com/flowdeps/flows@{DIGEST}"

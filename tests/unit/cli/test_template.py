@@ -116,6 +116,16 @@ def test_a_pool_that_no_set_names_is_refused(template: Run) -> None:
     assert err.endswith("name it in their spec.workPools, or --pool one of: other\n")
 
 
+def test_a_pool_whose_pods_go_by_their_label_has_no_template(template: Run) -> None:
+    """What is printed would be a template that nobody keeps in line."""
+    pool_ = {"name": "k", "labels": True, "image": "flows:1", "jobNamespaces": ["jobs"]}
+    environments = {"repository": "registry.example.com/environments"}
+    given = {"workPools": [pool_], "environments": environments}
+    status, out, err = template(pool(), sets=[a_set("ml", "k")], **given)
+    assert (status, out) == (1, "")
+    assert "get sets by their label" in err
+
+
 def test_a_set_that_the_configuration_keeps_out_is_not_told_to_name_the_pool(
     template: Run,
 ) -> None:

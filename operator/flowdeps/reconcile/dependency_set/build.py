@@ -25,6 +25,9 @@ from flowdeps.trials.image import Image
 
 _DIGEST = re.compile(r"(.*@)?sha256:[0-9a-f]{64}")
 INSTALLS = "runs install the lock when they start: "
+_MEANWHILE = "is there, runs install it"
+_REFUSED, _NOT_MEANWHILE = "pods with its label are refused: ", "is there, its pods are refused"
+"""What is so instead where all pods choose by their label alone."""
 _RETRY_IMAGE = 3600.0
 """After how many seconds an image is derived anew; until then, the answer is kept."""
 _NOT_CONFIGURED = Outcome.done(
@@ -47,7 +50,12 @@ async def build(context: Context, progress: Progress) -> Outcome:
     """Look for the environment of the lock to publish, and have one made where there is none."""
     key, under_way = progress.entry.key, progress.gathered.reason.is_under_way
     with nullcontext() if under_way else context.builds.asking(key):
-        return _build(context, progress)
+        outcome = _build(context, progress)
+    pools = [context.config.pool(ref.name) for ref in progress.entry.pool_refs]
+    if pools and all(pool.labels for pool in pools):
+        message = outcome.message.replace(INSTALLS, _REFUSED).replace(_MEANWHILE, _NOT_MEANWHILE)
+        return replace(outcome, message=message)
+    return outcome
 
 
 def _build(context: Context, progress: Progress) -> Outcome:
@@ -218,11 +226,11 @@ def _ask(
         if answer.reason is Reason.BUILD_FAILED and again:
             # The image may have moved while it was built, or be fixed: check it, ever more rarely.
             context.images.poll_thing(image.ref, older_than=again)
-        text = f"no environment of {about}: {answer.message}; until there is one, runs install it"
+        text = f"no environment of {about}: {answer.message}; until one {_MEANWHILE}"
         return Outcome.failed(answer.reason, text, retry_after=again)
     before = previous_condition(entry, ConditionType.BUILT)
     if before and not before.is_done and about in before.message:
         return replace(before, retry_after=again)  # it is being tried again
     why = " again, as it is not in its registry any more" if lost else ""
-    text = f"a pod makes an environment of {about}{why}; until it is there, runs install it"
+    text = f"a pod makes an environment of {about}{why}; until it {_MEANWHILE}"
     return Outcome.waits(Reason.BUILDING, text, retry_after=again)

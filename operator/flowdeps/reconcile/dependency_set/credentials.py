@@ -53,6 +53,8 @@ async def write_credentials(context: Context, entry: SetEntry, access: Access | 
     for location in context.claims.locations(entry):
         if context.conflict(entry, location) or not may_have_credentials(context, entry, location):
             continue
+        if context.config.pool(location.pool).labels:
+            continue  # its pods install nothing
         live = location.namespace, location.live_name
         if location != primary_location(entry.key) and live not in there:
             waits = True

@@ -122,7 +122,7 @@ async def _warn(context: Context, entry: SetEntry) -> None:
         for ref in other.pool_refs
     }
     for ref in context.admitted(entry):
-        if (ref.name, ref.key) in left:
+        if (ref.name, ref.key) in left or context.config.pool(ref.name).labels:
             continue
         with suppress(PoolsError):  # it goes all the same
             chosen = await context.pools.chosen(ref.name, context.config.pool(ref.name).variable)

@@ -78,6 +78,12 @@ def _deliveries(context: Context, entry: SetEntry) -> dict[str, Delivery | None]
 
 
 def _delivery(context: Context, entry: SetEntry, ref: WorkPoolRef) -> Delivery | None:
+    if context.config.pool(ref.name).labels:
+        given = context.deliveries.of(entry.key, pool=ref.name, choice=ref.key)
+        if given is None:  # as it was
+            was = any(one.by_label for one in entry.status.work_pools if one.name == ref.name)
+            return None if was else Delivery("Pending")
+        return given._replace(way="Label" if given.way == "Image" else "Pending")
     state, by_claim = context.pool_states.get(ref.name), context.by_claim(ref.name)
     mounts = state.by_claim if state and state.looked else None
     if by_claim is not False and (mounts is None or (mounts and by_claim is None)):

@@ -143,6 +143,8 @@ async def _in_use(
     revisions = [view for view in victims if REVISION_LABEL in view.labels]
     try:
         for ref in context.admitted(entry) if revisions else ():
+            if context.config.pool(ref.name).labels:
+                continue  # what its pods have does not go with a ConfigMap
             chosen = await context.pools.chosen(ref.name, context.config.pool(ref.name).variable)
             names = {mounted_name(choice, pool=ref.name) for choice in chosen}
             used |= {_where(view) for view in revisions if view.name in names}

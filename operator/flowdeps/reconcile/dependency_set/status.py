@@ -45,7 +45,11 @@ from flowdeps.state.store import ConfigMapView, SetEntry
 from flowdeps.trials.image import Image
 from flowdeps.vulnerabilities.matches import vulnerabilities_text
 
-_DOES = {"Install": "installs", "Volume": "mounts a claim"}
+_DOES = {
+    "Install": "installs",
+    "Volume": "mounts a claim",
+    "Pending": "has its pods refused, which only have a label",
+}
 """What runs of a pool do that do not get an environment in the best way."""
 PATIENCE = timedelta(minutes=15)
 """How long a set may wait for something that somebody has to make, until it is Stalled."""

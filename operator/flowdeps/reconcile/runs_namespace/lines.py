@@ -2,7 +2,8 @@
 
 The RunEnvironments `flowdeps-runs` have a key for each choice of a pool, which is what runs'
 ConfigMaps are called without `flowdeps-`, and under it a line: the image, the reference of the
-environment, and the digest of the lock.
+environment, and the digest of the lock. Where `labels` is there, pods get an environment by their
+label alone: its key is that with the label's value behind it.
 """
 
 import json
@@ -49,6 +50,11 @@ def line_key(config_map: str) -> str:
     return config_map.removeprefix(names.PIECE_PREFIX)
 
 
+def labels_key(pool: str) -> str:
+    """Return what all keys of a pool begin with; empty without one."""
+    return line_key(names.mounted_name("", pool=pool)) if pool else ""
+
+
 def fitting(lines: Iterable[Line]) -> Iterator[Line]:
     """Iterate over the lines that fit an object together.
 
@@ -72,10 +78,11 @@ def environments(
     told: Mapping[str, Told],
     *,
     owner: str,
+    labels: str = "",
     instead_of: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the RunEnvironments to apply, which are refused where another version is there than
-    `instead_of`."""
+    `instead_of`; `labels`: what the keys of pods begin with that have a label alone."""
     same = instead_of["metadata"] if instead_of else {}
     return {
         "apiVersion": names.API_VERSION,
@@ -87,7 +94,7 @@ def environments(
             "annotations": {names.OWNER_ANNOTATION: owner},
             **{name: same[name] for name in ("uid", "resourceVersion") if name in same},
         },
-        "spec": {"environments": dict(told)},
+        "spec": {"environments": dict(told), **({"labels": labels} if labels else {})},
     }
 
 

@@ -78,4 +78,4 @@ def image_of(context: Context, entry: SetEntry, name: str) -> ImageRef | None:
 def namespaces_known(context: Context) -> list[RunsKey]:
     """Return all namespaces of runs of which something is known."""
     known = context.deliveries.states.keys() | context.deliveries.lines.keys()
-    return [RunsKey(namespace) for namespace in known]
+    return [RunsKey(namespace) for namespace in known | context.config.labels_namespaces]

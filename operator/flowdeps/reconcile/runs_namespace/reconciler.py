@@ -15,7 +15,11 @@ from flowdeps.api import names
 from flowdeps.api.conditions import ConditionType, find_condition
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.reconcile.context import Context
-from flowdeps.reconcile.runs_namespace.capability import admission_problem, nodes_problem
+from flowdeps.reconcile.runs_namespace.capability import (
+    admission_problem,
+    looks,
+    nodes_problem,
+)
 from flowdeps.reconcile.runs_namespace.deliveries import RunsState
 from flowdeps.reconcile.runs_namespace.judging import Judging
 from flowdeps.reconcile.runs_namespace.lines import (
@@ -25,6 +29,7 @@ from flowdeps.reconcile.runs_namespace.lines import (
     environments,
     fitting,
     is_written_by,
+    labels_key,
     told_by,
 )
 from flowdeps.reconcile.runs_namespace.offering import namespaces_known, offer_lines
@@ -161,15 +166,20 @@ class RunsReconciler:
     async def _write(
         self, namespace: str, told: Mapping[str, Told], there: Body | None
     ) -> Body | None:
-        """Make ours tell this, and nothing else; returns them as they are then."""
-        if there and not told:
+        """Make ours tell this, and nothing else; returns them as they are then.
+
+        They stay without a line where pods get environments by their label alone: the label means
+        something there, and such a pod is refused.
+        """
+        config = self._context.config
+        labels = labels_key(config.labels_in(namespace) if looks(config) else "")
+        if there and not told and not labels:
             await self._delete(there)
-        if not told:
+        if not told and not labels:
             return None
-        if there and told_by(there) == told:
+        if there and told_by(there) == told and there["spec"].get("labels", "") == labels:
             return there
-        owner = self._context.config.owner
-        body = environments(namespace, told, owner=owner, instead_of=there)
+        body = environments(namespace, told, owner=config.owner, labels=labels, instead_of=there)
         return await self._context.cluster.apply_environments(body)
 
     async def _delete(self, body: Body) -> None:

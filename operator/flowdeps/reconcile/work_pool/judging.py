@@ -89,6 +89,7 @@ def judge(context: Context, pool: Pool, runs: Runs | None) -> Wanted:
     # Offers come oldest first, and so do the keys of `offered`. What the template has stays.
     live_default = live.default if live and ours else NONE
     beyond = keys_beyond(offered, kept=live.keys if live and ours else ())
+    beyond = [] if settings.labels else beyond  # there is no template to have room
     offers = len(offered) - len(beyond)
     for key in beyond:
         verdicts[offered[key].entry.key] = Verdict(

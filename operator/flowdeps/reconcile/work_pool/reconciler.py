@@ -24,6 +24,7 @@ from flowdeps.clients.prefect.errors import PoolsError
 from flowdeps.delivery.choice import find
 from flowdeps.delivery.kinds import for_type, remove
 from flowdeps.delivery.kinds.kind import MergeRefusedError
+from flowdeps.delivery.kinds.kubernetes import KUBERNETES
 from flowdeps.delivery.methods.volume import mounts_claim
 from flowdeps.reconcile.context import Context, PoolState, Verdict
 from flowdeps.reconcile.work_pool.caches import cache_problem
@@ -92,6 +93,9 @@ class PoolReconciler:
 
         if now < self._held_until.get(name, 0.0) and busy():
             return _PAUSE
+        if context.config.pool(name).labels:
+            self._by_label(name)
+            return None
         if wait := throttle.wait(now, busy):
             return wait
         if wait := await self.directory.look_up(name):
@@ -138,6 +142,8 @@ class PoolReconciler:
 
     def unreachable(self, name: str, error: PoolsError) -> None:
         """Let a pool say of its sets that it can't be read; the next poll requeues it."""
+        if self._context.config.pool(name).labels:
+            return  # nobody reads it
         self._in_line.pop(name, None)
         self.directory.forget(name)
         self._judged(name, nothing(self._context, name, error.reason, str(error)))
@@ -158,9 +164,26 @@ class PoolReconciler:
     def changed(self, pool: Pool) -> bool:
         """Return whether a poll shows another template than the one last found in line, or the
         pool's workers may have changed since."""
+        if self._context.config.pool(pool.name).labels:
+            return False
         return self._in_line.get(pool.name) != _hash(pool.template) or self._runs.due(pool.name)
 
     # Steps
+
+    def _by_label(self, name: str) -> None:
+        """Offer sets to pods that choose by their label alone: the configuration says all of them,
+        and nothing is read from Prefect or written there."""
+        context, settings = self._context, self._context.config.pool(name)
+        view = PoolView(
+            name=name,
+            job_namespaces=settings.job_namespaces,
+            image=settings.image,
+            pull_secrets=context.config.pods.image_pull_secrets,
+        )
+        if context.store.put_pool(view):
+            for offer in offers_of(context, name):
+                context.requeue_competitors(offer.ref.key, but=PoolKey(name))
+        self._settle(name, judge(context, Pool(name, KUBERNETES.type, {}), None))
 
     def _view(self, name: str, runs: Runs | None) -> bool:
         """Take in what a pool looks like; returns whether its jobs run elsewhere now, or in another
