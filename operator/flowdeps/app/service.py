@@ -25,6 +25,7 @@ from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.prefect.client import Pools
 from flowdeps.clients.prefect.errors import PoolsError
+from flowdeps.reconcile.announcements.announcer import Announcer
 from flowdeps.reconcile.context import Context, Key
 from flowdeps.reconcile.dependency_set.reconciler import SetReconciler
 from flowdeps.reconcile.runs_namespace.capability import looks
@@ -69,6 +70,7 @@ class Service:
         self._sets = SetReconciler(context)
         self._pools = PoolReconciler(context)
         self._runs = RunsReconciler(context)
+        self._announcer = Announcer(context)
         self._elsewhere: set[str] = set()  # namespaces of jobs that no configuration names
         self._foreign: set[str] = set()
         self.health = Health(context)
@@ -132,6 +134,8 @@ class Service:
             log.info("no vulnerabilities.database is configured: pins are not looked up")
         if looks(self.context.config):
             loops.append(self._look)
+        if self._announcer.wanted:
+            loops.append(self._announcer.run)
         async with self._runs, asyncio.TaskGroup() as tasks:
             steady = (_without_end(loop) for loop in loops)
             running = [tasks.create_task(one) for one in (self.context.queue.run(), *steady)]
