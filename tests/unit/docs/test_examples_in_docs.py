@@ -23,7 +23,14 @@ _ROOT = Path(__file__).parents[3]
 _PAGES = sorted([_ROOT / "README.md", *_ROOT.glob("docs/**/*.md")])
 _BLOCK = re.compile(r"^( *)```(yaml|console)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _HERE = re.compile(r"<<YAML\n(.*?)^YAML$", re.MULTILINE | re.DOTALL)
-_CONFIG, _OTHERS = "# config.yaml", ("# prefect.yaml", "# values.yaml")  # tested with the chart
+_CONFIG, _OTHERS = (
+    "# config.yaml",
+    (
+        "# prefect.yaml",
+        "# values.yaml",  # tested with the chart
+        "# automation.yaml",  # tested with Prefect
+    ),
+)
 
 
 def _blocks(language: str) -> Iterator[tuple[str, str]]:

@@ -324,8 +324,8 @@ def test_an_upgrade_announces_no_lock_that_was_there_before() -> None:
         make_pool(sim)
         sim.cluster.apply("ml", pools=["k"])
         await settled(sim)
-        sim.prefect.events.clear()
         await ran(sim, 2 * HOUR)
+        sim.prefect.events.clear()
         lock = sim.cluster.sets["flows", "ml"]["status"]["lock"]
         since = lock.pop("servedSince")
         await settled(sim)
