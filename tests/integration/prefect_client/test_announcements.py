@@ -150,37 +150,29 @@ _PAGE = Path(__file__).parents[3] / "docs/how-to/prefect.md"
 _AUTOMATION = re.compile(r"^```yaml\n(# automation\.yaml\n.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-async def test_the_automations_of_the_documentation_work(
-    pools: Pools, prefect_api: PrefectApi, key: str
-) -> None:
+async def test_the_automations_of_the_documentation_work(key: str) -> None:
     """The one that notifies is accepted; the other one pauses its deployment when its set has
     failed and serves nothing, and not while it serves something."""
     notify, pause = (yaml.safe_load(one) for one in _AUTOMATION.findall(_PAGE.read_text()))
-    prefect_api.create_pool(key, image="x")
-    deployment = prefect_api.deploy("train", pool=key)
-    pause["actions"][0]["deployment_id"] = deployment
-    made = [prefect_api.call("POST", "/automations/", one)["id"] for one in (notify, pause)]
-    try:
-        prefect_api.call("PATCH", f"/automations/{made[0]}", {"enabled": False})  # has no block
-        failed = {"prefect.resource.id": "flowdeps.set.flows.ml-extras"}
+    with PrefectServer(automations=True) as server, server.api() as api:
+        api.create_pool(key, image="x")
+        empty, serving = (api.deploy(name, pool=key) for name in ("empty", "serving"))
+        api.call("POST", "/automations/", {**notify, "enabled": False})  # there is no such block
+        for deployment, label in ((empty, "false"), (serving, "true")):
+            action = {**pause["actions"][0], "deployment_id": deployment}
+            match = {**pause["trigger"]["match"], "flowdeps.serving": label}
+            trigger = {**pause["trigger"], "match": match}
+            assert (trigger == pause["trigger"]) == (deployment == empty)
+            api.call("POST", "/automations/", {**pause, "trigger": trigger, "actions": [action]})
 
-        def paused() -> bool:
-            found = prefect_api.call("GET", f"/deployments/{deployment}")
-            return bool(found["paused"])
+        def paused(deployment: str) -> bool:
+            return bool(api.call("GET", f"/deployments/{deployment}")["paused"])
 
-        serving = replace(_event(), resource={**failed, "flowdeps.serving": "true"})
-        await pools.emit(serving)
-        async with asyncio.timeout(30):
-            while not await pools.has_event(serving.id):  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
-        assert not paused()
-        async with asyncio.timeout(60):
-            while not paused():
-                # It may take a moment until an automation is known.
-                await pools.emit(
-                    replace(_event(), resource={**failed, "flowdeps.serving": "false"})
-                )
-                await asyncio.sleep(1)
-    finally:
-        for one in made:
-            prefect_api.call("DELETE", f"/automations/{one}")
+        async with Pools.connect(server.url) as pools, asyncio.timeout(60):
+            for deployment, label in ((serving, "true"), (empty, "false")):
+                assert not paused(empty)
+                while not paused(deployment):  # it may take a moment to know an automation
+                    name = {"prefect.resource.id": "flowdeps.set.flows.ml-extras"}
+                    labels = {**name, "flowdeps.serving": label}
+                    await pools.emit(replace(_event(), resource=labels))
+                    await asyncio.sleep(0.5)
