@@ -110,7 +110,7 @@ async def test_deployments_are_found_by_their_tag(
 ) -> None:
     """Those of the pools, with one of the tags."""
     tag = f"flowdeps:{key}"
-    ids = {}
+    ids: dict[str, str] = {}
     for pool, tags in (("a", [tag, "other"]), ("b", [tag]), ("a", ["other"]), ("c", [tag])):
         name = f"{key}-{pool}"
         if name not in ids:

@@ -204,8 +204,8 @@ def test_without_prefect_a_set_is_as_ready_as_before() -> None:
         make_pool(sim)
         real = sim.prefect.latest_artifact
 
-        async def away(_key: str) -> Artifact | None:
-            raise PoolsError(Reason.PREFECT_UNAUTHORIZED, "the Prefect API forbids this (403)")
+        async def away(key: str) -> Artifact | None:
+            raise PoolsError(Reason.PREFECT_UNAUTHORIZED, f"no right to read {key} (403)")
 
         sim.prefect.latest_artifact = away  # type: ignore[method-assign]
         sim.prefect.refused = {KEY}
@@ -222,6 +222,32 @@ def test_without_prefect_a_set_is_as_ready_as_before() -> None:
             }
             sim.prefect.refused = set()
             await asyncio.sleep(2 * HOUR)
+            assert KEY in sim.prefect.pages()
+
+    play(script, **PAGES)
+
+
+def test_a_mistake_about_one_page_is_in_no_way_of_others() -> None:
+    """It is logged, and tried again a minute later."""
+
+    async def script(sim: Simulation) -> None:
+        make_pool(sim)
+        write = sim.prefect.write_artifact
+
+        async def odd(key: str, data: str, *, description: str, id: str = "") -> None:  # noqa: A002
+            if key == KEY:
+                raise RuntimeError("a mistake of the test's")
+            await write(key, data, description=description, id=id)
+
+        sim.prefect.write_artifact = odd  # type: ignore[method-assign]
+        async with sim.operator():
+            sim.cluster.apply("ml", pools=["k"])
+            await asyncio.sleep(MINUTE)
+            sim.cluster.apply("rest", pools=["k"])
+            await asyncio.sleep(30)
+            assert set(sim.prefect.pages()) == {artifact_key("rest", pool="k")}
+            sim.prefect.write_artifact = write  # type: ignore[method-assign]
+            await asyncio.sleep(2 * MINUTE)
             assert KEY in sim.prefect.pages()
 
     play(script, **PAGES)
@@ -284,7 +310,9 @@ def test_each_thing_that_happens_to_a_lock_is_one_event() -> None:
             assert names(sim)[-1:] == [event]
             return sim.prefect.events[-1]
 
-        asked = {"metadata": {"annotations": {"flowdeps.dev/refresh-requested-at": "now"}}}
+        asked: dict[str, Any] = {
+            "metadata": {"annotations": {"flowdeps.dev/refresh-requested-at": "now"}}
+        }
         manual: dict[str, Any] = {"pools": ["k"], "updates": "Manual", "interval": "0s"}
         sim.cluster.apply("ml", **manual)
         published = await then("published")
@@ -371,7 +399,8 @@ def test_events_wait_for_a_prefect_that_is_away() -> None:
         make_pool(sim)
         emit = sim.prefect.emit
 
-        async def away(_event: PrefectEvent) -> None:
+        async def away(event: PrefectEvent) -> None:
+            assert event.name == "flowdeps.lock.published"
             raise OUTAGE
 
         sim.prefect.emit = away  # type: ignore[method-assign]

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from flowdeps.api.status import EnvironmentStatus, VulnerabilityStatus
 from flowdeps.locks.index import Index
@@ -27,10 +28,15 @@ def lock(pins: int = 2) -> Lock:
     return Lock(
         TARGET,
         tuple(
-            Pin(f"package-{number:04}", "1.0+local.1", (digest(str(number)),), TARGET.platforms)
+            Pin(
+                canonicalize_name(f"package-{number:04}"),
+                "1.0+local.1",
+                (digest(str(number)),),
+                TARGET.platforms,
+            )
             for number in range(pins)
         ),
-        (("numpy", "2.0"),),
+        ((canonicalize_name("numpy"), "2.0"),),
     )
 
 

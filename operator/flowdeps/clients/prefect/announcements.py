@@ -66,7 +66,8 @@ class PrefectEvent:
 
 def writes(method: str, path: str) -> bool:
     """Return whether a request changes something in Prefect; much of what is read is posted."""
-    return method in {"PATCH", "DELETE"} or path.endswith(("/artifacts/", "/events"))
+    posted = method == "POST" and path.endswith(("/artifacts/", "/events"))
+    return posted or method in {"PATCH", "DELETE"}
 
 
 @dataclass
@@ -152,7 +153,7 @@ class Announcements:
             "payload": dict(event.payload),
         }
         async with self._announcing("POST"), self.fence.write():
-            await self.api.request("POST", "/events", json=[body])  # type: ignore[arg-type]
+            await self.api.request("POST", "/events", json=[body])
 
     async def tagged_deployments(
         self, pools: Collection[str], tags: Collection[str]

@@ -126,7 +126,12 @@ class Announcer:
         if due:
             namespace, step = min(due, key=lambda one: self._turns.get(one[0], 0))
             self._turns[namespace] = next(self._count)
-            await step()
+            try:
+                await step()
+            except PoolsError:
+                raise
+            except Exception:  # of one set, which must not keep the others waiting
+                log.exception("%s: a mistake in flowdeps", namespace or "an artifact")
             return 0.0
         if not prefect.artifacts:
             return _AGAIN
@@ -271,14 +276,15 @@ class Announcer:
             (one for one in self._pending if one[0] == key),
             key=lambda one: self._pending[one].occurred,
         )
-        one, pools = self._pending[where], self._context.pools
-        if not await pools.has_event(one.id):
-            try:
+        one, pools = self._pending.pop(where), self._context.pools
+        try:
+            if not await pools.has_event(one.id):
                 await pools.emit(await self._event(key, one))
-            except RefusedError as error:
-                log.warning("%s: the event %s is lost: %s", key, one.name, error)
-        if self._pending.get(where) is one:
-            del self._pending[where]
+        except RefusedError as error:
+            log.warning("%s: the event %s is lost: %s", key, one.name, error)
+        except PoolsError:
+            self._pending.setdefault(where, one)  # unless there is a newer one
+            raise
 
     async def _event(self, key: SetKey, one: Happening) -> PrefectEvent:
         context = self._context
