@@ -204,7 +204,10 @@ def test_without_prefect_a_set_is_as_ready_as_before() -> None:
         make_pool(sim)
         real = sim.prefect.latest_artifact
 
+        counts = {"latest_artifact": 0}
+
         async def away(key: str) -> Artifact | None:
+            counts["latest_artifact"] += 1
             raise PoolsError(Reason.PREFECT_UNAUTHORIZED, f"no right to read {key} (403)")
 
         sim.prefect.latest_artifact = away  # type: ignore[method-assign]
@@ -215,6 +218,8 @@ def test_without_prefect_a_set_is_as_ready_as_before() -> None:
             await asyncio.sleep(5 * MINUTE)
             assert sim.ready("ml") == sim.ready("rest") == ("True", "Ready")
             assert sim.prefect.pages() == {}
+            assert names(sim) == ["published"] * 3  # that is another right
+            assert counts == {"latest_artifact": 1}
             sim.prefect.latest_artifact = real  # type: ignore[method-assign]
             await asyncio.sleep(20 * MINUTE)
             assert {artifact_key(one, pool="k") for one in ("rest", "third")} == {
@@ -224,7 +229,7 @@ def test_without_prefect_a_set_is_as_ready_as_before() -> None:
             await asyncio.sleep(2 * HOUR)
             assert KEY in sim.prefect.pages()
 
-    play(script, **PAGES)
+    play(script, **ON)
 
 
 def test_a_mistake_about_one_page_is_in_no_way_of_others() -> None:

@@ -4,13 +4,16 @@ A set puts up what its status says once that is written, so what a restart finds
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from flowdeps.api.status import EnvironmentStatus, SetStatus, VulnerabilityStatus
 from flowdeps.reconcile.announcements.happenings import Happening, happenings
 from flowdeps.state.records import LockRecord
 from flowdeps.state.store import SetEntry, SetKey
+
+Step = Callable[[], Awaitable[None]]
+"""Looks at one page or event, and brings it in line."""
 
 
 @dataclass(frozen=True, kw_only=True)
