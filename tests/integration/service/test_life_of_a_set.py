@@ -16,8 +16,8 @@ from tests.support.sets import apply, get, get_set, names, set_body, wait, wait_
 def test_an_applied_set_is_locked_published_and_offered(
     cluster: ControlPlane, prefect_api: PrefectApi, index: Index, start_operator: StartOperator
 ) -> None:
-    """After kubectl apply, the lock is in ConfigMaps, the pool offers the set's key, and Prefect has
-    its page and an event."""
+    """After kubectl apply, the lock is in ConfigMaps, the pool offers the set's key, and Prefect
+    has its page and an event."""
     index.add("alpha", "1.1")
     index.add("beta", "2.0", requires=["alpha"])
     prefect_api.create_pool("life", image="example.com/flows:1")
