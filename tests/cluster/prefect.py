@@ -19,8 +19,8 @@ from tests.cluster.processes import Process
 from tests.cluster.undo import Undo
 
 _READY_SECONDS = 240.0  # a busy machine is no failure; a process that ends is, at once
-# Loops of the server that nothing here needs: there are no schedules, pauses or automations. They
-# ask the database every few seconds.
+# Loops of the server that nothing here needs: there are no schedules or pauses, and automations in
+# few tests. They ask the database every few seconds.
 _UNUSED = (
     *("SCHEDULER", "LATE_RUNS", "PAUSE_EXPIRATIONS", "CANCELLATION_CLEANUP", "REPOSSESSOR"),
     *("CLEANUP_RECONCILER", "TASK_RUN_RECORDER", "TRIGGERS"),
@@ -29,7 +29,7 @@ _UNUSED = (
 
 class PrefectServer(Service):
     """``prefect server start`` on ``host``; ``auth`` is ``user:password`` for basic auth, ``page``
-    how much it lists at once."""
+    how much it lists at once, ``automations`` whether it runs them."""
 
     def __init__(
         self,
@@ -38,6 +38,7 @@ class PrefectServer(Service):
         auth: str | None = None,
         page: int | None = None,
         ui: bool = False,
+        automations: bool = False,
         directory: Path | None = None,
         detached: bool = False,
     ) -> None:
@@ -47,6 +48,7 @@ class PrefectServer(Service):
         self.port = 0
         self._page = page
         self._ui = ui
+        self._unused = set(_UNUSED) - ({"TRIGGERS"} if automations else set())
 
     @property
     def url(self) -> str:
@@ -120,7 +122,7 @@ class PrefectServer(Service):
         database = self.run.directory / "prefect.db"
         shutil.copyfile(prefect_env.empty_database(), database)
         settings = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}"}
-        settings |= {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in _UNUSED}
+        settings |= {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in self._unused}
         if self.auth is not None:
             settings["PREFECT_SERVER_API_AUTH_STRING"] = self.auth
         if self._page is not None:

@@ -71,9 +71,15 @@ class Operator(Service):
     def _start(self) -> None:
         self.port = ports.free(ports.ANYWHERE)
         config = {
-            "prefect": {"apiUrl": self._prefect_url, "pollInterval": "1s"},
             "httpPort": self.port,
             **self._config,
+            "prefect": {
+                "apiUrl": self._prefect_url,
+                "pollInterval": "1s",
+                "artifacts": False,  # requests beside those that tests count
+                "events": False,
+                **self._config.get("prefect", {}),
+            },
             "index": {
                 "allowed": ["*"],
                 "allowedNetworks": _INDEXES,

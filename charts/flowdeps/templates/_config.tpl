@@ -15,7 +15,7 @@
 
 {{/* The operator's configuration file. */}}
 {{- define "flowdeps.config" -}}
-{{- $prefect := dict "apiUrl" .Values.prefect.apiUrl "pollInterval" .Values.prefect.pollInterval -}}
+{{- $prefect := pick .Values.prefect "apiUrl" "pollInterval" "artifacts" "events" -}}
 {{- $owner := .Values.config.owner | default (printf "%s/%s" .Release.Namespace (include "flowdeps.fullname" .)) -}}
 {{- $lease := dict "enabled" true "namespace" .Release.Namespace "name" (include "flowdeps.fullname" .) -}}
 {{- $own := dict "prefect" $prefect "owner" $owner "leaderElection" (merge $lease .Values.leaderElection) -}}

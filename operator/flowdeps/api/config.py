@@ -60,6 +60,10 @@ class PrefectConfig:
     api_url: str | None = None
     """None: PREFECT_API_URL of the environment."""
     poll_interval: timedelta = timedelta(seconds=30)
+    artifacts: bool = True
+    """Whether each key of a pool has a page with its lock in Prefect."""
+    events: bool = True
+    """Whether what becomes of locks is sent to Prefect as events."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,6 +234,8 @@ def _parse_prefect(fields: Fields) -> PrefectConfig:
         PrefectConfig,
         api_url=fields.text("apiUrl", limit=1024, check=_check_api_url),
         poll_interval=fields.duration("pollInterval", zero="never polls; write 1s or more"),
+        artifacts=fields.boolean("artifacts"),
+        events=fields.boolean("events"),
     )
 
 

@@ -124,6 +124,13 @@ EARLIER_PURPOSE = "environments"
 OWNER_ANNOTATION = f"{GROUP}/owner"
 """The owner of the operator that writes it."""
 
+# In Prefect
+
+ARTIFACT_PREFIX = "flowdeps-"
+"""How the keys of our artifacts begin."""
+DEPLOYMENT_TAG = "flowdeps:"
+"""Begins the tag by which a deployment says to events which key it uses."""
+
 # In a cluster
 
 TRY = "flowdeps-check"
@@ -148,8 +155,21 @@ def mounted_name(choice: str, *, pool: str = "") -> str:
     template, the variable's placeholder. As no set, key or revision has a dot, no set can have
     the name of what a pool mounts, and no choice leads to what another pool mounts.
     """
-    of_pool = f"{hashlib.sha256(pool.encode()).hexdigest()[:10]}." if pool else ""
+    of_pool = f"{_short(pool)}." if pool else ""
     return f"{_MOUNTED}{of_pool}{choice}"
+
+
+def artifact_key(key: str, *, pool: str) -> str:
+    """Return the key of the artifact in Prefect for a key of a pool: `flowdeps-<key>-<pool>`.
+
+    It ends with ten hex digits of a hash of the pool's name, which no set chooses. Keys of
+    artifacts have no dots.
+    """
+    return f"{ARTIFACT_PREFIX}{key}-{_short(pool)}"
+
+
+def _short(pool: str) -> str:
+    return hashlib.sha256(pool.encode()).hexdigest()[:10]
 
 
 def choice_of(name: str) -> str:

@@ -49,6 +49,8 @@ class LockStatus:
     inputs_digest: str
     image: str = _text(1024, shown_empty=False)
     """The image that it is made for; empty where it is made for a version of Python alone."""
+    served_since: str = _text(64, shown_empty=False)
+    """When it came into service."""
 
 
 @dataclass(frozen=True, kw_only=True)

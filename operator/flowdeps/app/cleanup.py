@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from flowdeps.api.config import Config
 from flowdeps.api.names import (
+    ARTIFACT_PREFIX,
     EARLIER_ENVIRONMENTS,
     ENVIRONMENTS_KIND,
     FINALIZER,
@@ -23,15 +24,18 @@ from flowdeps.api.names import (
     PURPOSE_LABEL,
     is_managed,
 )
+from flowdeps.api.reasons import Reason
 from flowdeps.api.status import parse_status
 from flowdeps.app.listing import each_environments, each_lock, served_namespaces
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.kubernetes.transport import Body
+from flowdeps.clients.prefect.announcements import Artifact
 from flowdeps.clients.prefect.client import Pool, Pools
 from flowdeps.clients.prefect.errors import PoolsError
 from flowdeps.delivery.choice import find
 from flowdeps.delivery.kinds import for_type, remove
+from flowdeps.reconcile.announcements.page import document_of, is_of
 from flowdeps.reconcile.runs_namespace.lines import is_earlier, is_written_by
 from flowdeps.state.fragments import is_ours
 from flowdeps.state.locations import primary_location
@@ -72,6 +76,8 @@ class Cleanup:
             self.left.append(f"the cluster could not be read: {error}")
         if self.pools and not self.left:
             await self._templates(self.pools)
+        if self.pools and not self.left:
+            await self._artifacts(self.pools)
         if self.left:
             return
         try:
@@ -137,6 +143,37 @@ class Cleanup:
             self.left.append(f"work pool {name}: {error}")
         else:
             self.say(f"work pool {name}: our part of its base job template")
+
+    async def _artifacts(self, pools: Pools) -> None:
+        """Delete the pages of locks, with their older versions."""
+        try:
+            offset, again = 0, True
+            while again:
+                found = await pools.artifacts(ARTIFACT_PREFIX, offset=offset)
+                gone = 0
+                for one in found:
+                    gone += await self._artifact(pools, one)
+                offset, again = offset + len(found) - gone, bool(found)
+        except PoolsError as error:
+            # Without the right to read them, none of them is ours.
+            if error.reason is not Reason.PREFECT_UNAUTHORIZED:
+                self.left.append(f"artifacts could not be deleted: {error}")
+
+    async def _artifact(self, pools: Pools, there: Artifact) -> bool:
+        """Delete all versions of a page of ours; returns whether its key is gone."""
+        key, found = there.key, there
+        ours = {"artifact": key, "owner": self.config.owner, "cluster": self._identity}
+        while is_of(document_of(found.data), **ours):
+            if found is there:
+                self.say(f"artifact {key}")
+            if self.dry:
+                return False
+            await pools.delete_artifact(found.id)
+            older = await pools.latest_artifact(key)
+            if older is None:
+                return True
+            found = older
+        return False
 
     def _is_ours(self, pool: Pool) -> bool:
         found = find(pool.template)

@@ -26,6 +26,7 @@ from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.prefect.client import Pools
 from flowdeps.clients.prefect.errors import PoolsError
+from flowdeps.reconcile.announcements.announcer import Announcer
 from flowdeps.reconcile.context import Context, Key
 from flowdeps.reconcile.dependency_set.reconciler import SetReconciler
 from flowdeps.reconcile.runs_namespace.capability import looks
@@ -70,6 +71,7 @@ class Service:
         self._sets = SetReconciler(context)
         self._pools = PoolReconciler(context)
         self._runs = RunsReconciler(context)
+        self._announcer = Announcer(context)
         self._elsewhere: set[str] = set()  # namespaces of jobs that no configuration names
         self._foreign: set[str] = set()
         self.health = Health(context)
@@ -137,6 +139,8 @@ class Service:
             partial(failures.count_failed_installs, self.context, namespace)
             for namespace in failures.scopes(self.context.config)
         ]
+        if self._announcer.wanted:
+            loops.append(self._announcer.run)
         async with self._runs, asyncio.TaskGroup() as tasks:
             steady = (_without_end(loop) for loop in loops)
             running = [tasks.create_task(one) for one in (self.context.queue.run(), *steady)]

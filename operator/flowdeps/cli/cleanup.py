@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--skip-pools",
         action="store_true",
-        help="leave work pools as they are, if Prefect is gone for good",
+        help="leave work pools and artifacts as they are, if Prefect is gone for good",
     )
     parser.add_argument(
         "--wait",

@@ -21,6 +21,7 @@ from flowdeps.gather.sources import Content, SourceRef
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
+from flowdeps.reconcile.announcements.board import Board
 from flowdeps.reconcile.runs_namespace.deliveries import Deliveries, Mount
 from flowdeps.resolver.resolve import Resolution
 from flowdeps.scheduling.clock import Jitter
@@ -76,6 +77,8 @@ class Verdict:
 class PoolState:
     """What the last reconcile of a pool found. Pools alone write it."""
 
+    id: str = ""
+    """In Prefect; empty where it is not known."""
     looked: bool = False
     """Whether a reconcile got as far as seeing the template; until then nothing is known."""
     offered: dict[str, SetKey] = field(default_factory=dict)
@@ -126,6 +129,8 @@ class Context:
     advisories: Advisories | None = None
     pool_states: dict[str, PoolState] = field(default_factory=dict)
     deliveries: Deliveries = field(default_factory=Deliveries)
+    board: Board = field(default_factory=Board)
+    """What sets have reported, for Prefect."""
     lacking: dict[tuple[str, SetKey], Outcome] = field(default_factory=dict)
     """Why a claim of a pool's runs lacks the environment of a set. Sets write it."""
     removing: dict[SetKey, float] = field(default_factory=dict)
@@ -228,6 +233,7 @@ class Context:
         """Do the same as `withdraw` for a set that is gone, and know nothing more of it."""
         self.left.pop(key, None)
         self.deliveries.going.pop(key, None)
+        self.board.drop(key)
         self.withdraw(key)
 
     def withdraw(self, key: SetKey) -> None:

@@ -161,7 +161,8 @@ def test_the_configuration_is_what_the_values_say(helm: Helm) -> None:
     """Each field of `config` and of `prefect` reaches the file, and the operator accepts it."""
     values = case("everything")
     config = config_of(helm.template(values))
-    prefect = {name: values["prefect"][name] for name in ("apiUrl", "pollInterval")}
+    known = ("apiUrl", "pollInterval", "artifacts", "events")
+    prefect = {name: values["prefect"][name] for name in known}
     lease = {"enabled": True, "namespace": "flowdeps", "name": "flowdeps"}
     values["config"]["environments"]["policy"] = "flowdeps-environments"
     assert config == {

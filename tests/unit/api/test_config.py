@@ -24,7 +24,12 @@ from tests.unit.api.test_resource import JSON
 
 TORCH = {"names": ["torch"], "url": "https://torch.example.com/cpu"}
 FULL: dict[str, Any] = {
-    "prefect": {"apiUrl": "http://prefect.example.com:4200/api", "pollInterval": "10s"},
+    "prefect": {
+        "apiUrl": "http://prefect.example.com:4200/api",
+        "pollInterval": "10s",
+        "artifacts": False,
+        "events": False,
+    },
     "watchNamespaces": ["flows"],
     "owner": "platform/flowdeps",
     "httpPort": 9000,
@@ -134,7 +139,10 @@ def test_each_field_arrives() -> None:
     labelled = PoolConfig(name="dask", image="flows:1", job_namespaces=("dask",), labels=True)
     assert parse_config(FULL) == Config(
         prefect=PrefectConfig(
-            api_url="http://prefect.example.com:4200/api", poll_interval=timedelta(seconds=10)
+            api_url="http://prefect.example.com:4200/api",
+            poll_interval=timedelta(seconds=10),
+            artifacts=False,
+            events=False,
         ),
         watch_namespaces=("flows",),
         owner="platform/flowdeps",

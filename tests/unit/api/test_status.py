@@ -34,6 +34,7 @@ FULL = SetStatus(
         resolved_at=NOW,
         inputs_digest="sha256:" + "1" * 64,
         image="registry.example.com/flows:1",
+        served_since="2026-01-31T08:00:00Z",
     ),
     image=ImageStatus(
         name="registry.example.com/flows:1",

@@ -96,7 +96,8 @@ def _document(path: str, value: Any) -> dict[str, Any]:
 def test_defaults_are_the_operators() -> None:
     """What values.yaml has for `config` and `prefect` means the operator's own defaults."""
     values = yaml.safe_load(_TEXT)
-    prefect = {"pollInterval": values["prefect"]["pollInterval"]}
+    known = ("pollInterval", "artifacts", "events")
+    prefect = {name: values["prefect"][name] for name in known}
     config = parse_config(_filled({**values["config"], "prefect": prefect}))
     default = Config()
     assert config.resolver.cache_directory == "/var/cache/flowdeps"

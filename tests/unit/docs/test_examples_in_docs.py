@@ -23,7 +23,14 @@ from tests.support.pages import blocks
 _ROOT = Path(__file__).parents[3]
 _PAGES = sorted([_ROOT / "README.md", *_ROOT.glob("docs/**/*.md")])
 _HERE = re.compile(r"<<YAML\n(.*?)^YAML$", re.MULTILINE | re.DOTALL)
-_CONFIG, _OTHERS = "# config.yaml", ("# prefect.yaml", "# values.yaml")  # tested with the chart
+_CONFIG, _OTHERS = (
+    "# config.yaml",
+    (
+        "# prefect.yaml",
+        "# values.yaml",  # tested with the chart
+        "# automation.yaml",  # tested with Prefect
+    ),
+)
 
 
 def _blocks(language: str) -> Iterator[tuple[str, str]]:

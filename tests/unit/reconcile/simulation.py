@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
+from uuid import UUID
 
 from packaging.specifiers import SpecifierSet
 
@@ -42,8 +43,9 @@ from flowdeps.app.assembly import make_context
 from flowdeps.app.service import Service
 from flowdeps.clients.kubernetes.client import Cluster, FailedPod, Node
 from flowdeps.clients.kubernetes.errors import ClusterError
+from flowdeps.clients.prefect.announcements import Artifact, Deployment, PrefectEvent
 from flowdeps.clients.prefect.client import Pool, Pools, Variable, Workers
-from flowdeps.clients.prefect.errors import PoolsError
+from flowdeps.clients.prefect.errors import PoolsError, RefusedError
 from flowdeps.delivery.choice import find
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock, Pin, parse_lock
@@ -865,6 +867,13 @@ class MemoryPrefect:
         self.variable_values: dict[str, Any] = {}
         self.chosen_sets: set[str] = set()
         self.workers_of: dict[str, Workers] = {}
+        self.artifact_versions: list[Artifact] = []
+        """All versions, oldest first."""
+        self.events: list[PrefectEvent] = []
+        self.deployments: list[Deployment] = []
+        self.refused: set[str] = set()
+        """Keys of artifacts that it takes no page for."""
+        self._made = 0
 
     def make(self, name: str, *, namespace: str = "flows", **changes: Any) -> None:
         """A pool whose jobs run in `namespace`."""
@@ -912,6 +921,61 @@ class MemoryPrefect:
         assert len(names) <= 200
         known = self.variable_values
         return {name: Variable(known[name]) for name in names if name in known}
+
+    # Artifacts and events
+
+    def pages(self) -> dict[str, Artifact]:
+        """The latest artifacts by key."""
+        return {one.key: one for one in self.artifact_versions}
+
+    async def count_artifacts(self, prefix: str) -> int:
+        await self._turn()
+        return len([key for key in self.pages() if key.startswith(prefix)])
+
+    async def artifacts(self, prefix: str, *, offset: int = 0) -> list[Artifact]:
+        await self._turn()
+        found = sorted((k, one) for k, one in self.pages().items() if k.startswith(prefix))
+        return [one for _, one in found[offset : offset + 5]]
+
+    async def latest_artifact(self, key: str) -> Artifact | None:
+        await self._turn()
+        return self.pages().get(key)
+
+    async def older_artifacts(self, key: str, *, beyond: int) -> list[str]:
+        await self._turn()
+        newest_first = [one.id for one in reversed(self.artifact_versions) if one.key == key]
+        return newest_first[beyond : beyond + 5]
+
+    async def write_artifact(self, key: str, data: str, *, description: str, id: str = "") -> None:  # noqa: A002
+        await self._turn()
+        if key in self.refused:
+            raise RefusedError(Reason.PREFECT_UNAVAILABLE, "the Prefect API refused it (413)")
+        self.writes["artifact"] += 1
+        if id:
+            ids = [one.id for one in self.artifact_versions]
+            self.artifact_versions[ids.index(id)] = Artifact(id, key, data, description)
+        else:
+            self._made += 1
+            self.artifact_versions.append(Artifact(f"a{self._made}", key, data, description))
+
+    async def delete_artifact(self, id: str) -> None:  # noqa: A002
+        await self._turn()
+        self.writes["artifact"] += 1
+        self.artifact_versions = [one for one in self.artifact_versions if one.id != id]
+
+    async def has_event(self, id: UUID) -> bool:  # noqa: A002
+        await self._turn()
+        return any(one.id == id for one in self.events)
+
+    async def emit(self, event: PrefectEvent) -> None:
+        await self._turn()
+        self.events.append(event)
+
+    async def tagged_deployments(
+        self, pools: Collection[str], tags: Collection[str]
+    ) -> list[Deployment]:
+        await self._turn()
+        return [one for one in self.deployments if one.pool in pools and one.tags & set(tags)]
 
     async def changes(self) -> AsyncIterator[str]:
         await asyncio.sleep(10_000_000)
@@ -989,6 +1053,8 @@ class Simulation:
     def __init__(self, **config: Any) -> None:
         self.cluster, self.prefect, self.index = MemoryCluster(), MemoryPrefect(), MemoryIndex()
         self.registry = self.cluster.pods.registry
+        quiet = {"artifacts": False, "events": False}  # but for tests of these
+        config = {**config, "prefect": {**quiet, **config.get("prefect", {})}}
         self.config = parse_config({"workPools": [OPEN], **config})
         self.passes: Counter[str] = Counter()
         self.chance = random.Random(0)

@@ -31,9 +31,9 @@ from prefect.exceptions import ObjectNotFound
 
 from flowdeps.api.reasons import Reason
 from flowdeps.clients.fence import Fence
-from flowdeps.clients.prefect.errors import Observe, PoolsError, request
+from flowdeps.clients.prefect.announcements import Announcements, writes
+from flowdeps.clients.prefect.errors import Observe, PoolsError
 from flowdeps.clients.prefect.pool import Pool, Workers
-from flowdeps.scheduling.clock import Clock, loop_time
 
 __all__ = ["Pool", "Pools", "PoolsError", "Variable", "Workers"]
 
@@ -66,13 +66,8 @@ class Deployment:
 
 
 @dataclass
-class Pools:
+class Pools(Announcements):
     """A client for one Prefect API; made by `connect`, bound to one event loop."""
-
-    api: PrefectClient
-    observe: Observe
-    fence: Fence
-    clock: Clock = loop_time
 
     @classmethod
     @asynccontextmanager
@@ -100,7 +95,7 @@ class Pools:
         fence = fence or Fence.open()
 
         async def check(request: httpx.Request) -> None:
-            if request.method == "PATCH":
+            if writes(request.method, request.url.path):
                 fence.check()  # at each try: the client makes some more by itself
 
         key, auth = settings.key, settings.auth_string
@@ -274,9 +269,6 @@ class Pools:
                     yield event.resource.get("prefect.resource.name") or ""
         except Exception as error:  # whatever the websocket library raises
             raise PoolsError(Reason.PREFECT_UNAVAILABLE, type(error).__name__) from None
-
-    def _request(self, method: str) -> AbstractAsyncContextManager[None]:
-        return request(method, observe=self.observe, clock=self.clock)
 
 
 def _quoted(name: str) -> str:

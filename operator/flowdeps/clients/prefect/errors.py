@@ -35,9 +35,18 @@ class PoolsError(Exception):
         self.reason = reason
 
 
+class RefusedError(PoolsError):
+    """An announcement that Prefect refuses and would refuse again."""
+
+
 @asynccontextmanager
-async def request(method: str, *, observe: Observe, clock: Clock) -> AsyncIterator[None]:
-    """Measure the request in a block, and raise PoolsError for all errors of it."""
+async def request(
+    method: str, *, observe: Observe, clock: Clock, announcing: bool = False
+) -> AsyncIterator[None]:
+    """Measure the request in a block, and raise PoolsError for all errors of it.
+
+    `announcing`: it is about an artifact or event, and not about a pool.
+    """
     start, outcome = clock(), "error"
     try:
         async with asyncio.timeout(_TOTAL_SECONDS):
@@ -46,6 +55,8 @@ async def request(method: str, *, observe: Observe, clock: Clock) -> AsyncIterat
     except httpx.HTTPStatusError as error:
         status = error.response.status_code
         outcome = str(status)
+        if announcing:
+            raise _no_announcement(status) from None
         raise _refusal(status, writing=method == "PATCH") from None
     except httpx.HTTPError as error:
         raise _unavailable(
@@ -69,6 +80,20 @@ async def request(method: str, *, observe: Observe, clock: Clock) -> AsyncIterat
 
 def _unavailable(message: str) -> PoolsError:
     return PoolsError(Reason.PREFECT_UNAVAILABLE, message)
+
+
+def _no_announcement(status: int) -> PoolsError:
+    if status == 403:
+        return PoolsError(
+            Reason.PREFECT_UNAUTHORIZED,
+            "the Prefect API forbids this (403): the key needs to read and write artifacts and"
+            " events; or set prefect.artifacts and prefect.events to false in the configuration",
+        )
+    if status in {400, 409, 413, 422}:
+        return RefusedError(
+            Reason.PREFECT_UNAVAILABLE, f"the Prefect API refused what was written ({status})"
+        )
+    return _refusal(status, writing=False)
 
 
 def _refusal(status: int, *, writing: bool) -> PoolsError:

@@ -10,6 +10,7 @@ from flowdeps.api.reasons import Reason
 from flowdeps.api.spec import WorkPoolRef
 from flowdeps.api.status import SetStatus
 from flowdeps.clients.kubernetes.errors import ClusterError
+from flowdeps.reconcile.announcements.board import announcement_of
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.progress import Progress
 from flowdeps.reconcile.dependency_set.status import build_status, patience_left
@@ -43,7 +44,9 @@ async def report(context: Context, progress: Progress) -> Outcome:
     again = patience_left(status, now=context.now())
     done = Outcome.done(Reason.READY, retry_after=again)
     written = status.to_dict()
+    announcement = announcement_of(latest, status, progress.record)
     if written == dict(latest.body.get("status") or {}):
+        context.board.put(announcement)
         return done
     try:
         body = await context.cluster.apply_status(
@@ -58,6 +61,7 @@ async def report(context: Context, progress: Progress) -> Outcome:
             return _NOTHING_TO_DO
         raise
     context.store.put_set(body)
+    context.board.put(announcement)
     await _post_events(context, latest, status)
     return done
 

@@ -30,7 +30,7 @@ from flowdeps.api.status import (
     SetStatus,
     VulnerabilityStatus,
 )
-from flowdeps.api.times import parse_time
+from flowdeps.api.times import format_time, parse_time
 from flowdeps.api.wording import POOL_NOTE, counted
 from flowdeps.reconcile.context import PoolState, Verdict
 from flowdeps.reconcile.dependency_set.build import built_outcome
@@ -109,7 +109,9 @@ def build_status(
         conditions=merge_conditions(
             old.conditions, conditions, generation=entry.meta.generation, now=now
         ),
-        lock=_lock(record, revision=_revision(entry, record)) if record else None,
+        lock=_lock(record, revision=_revision(entry, record), old=old.lock, now=now)
+        if record
+        else None,
         image=_image(image) if image else None if versioned else old.image,
         environment=_environment(environment) if environment else None,
         images=_images(environment) if environment else (),
@@ -352,10 +354,15 @@ def _at(pool: str, message: str) -> str:
     return f'work pool "{pool}": {message}'
 
 
-def _lock(record: LockRecord, *, revision: str) -> LockStatus | None:
+def _lock(
+    record: LockRecord, *, revision: str, old: LockStatus | None, now: datetime
+) -> LockStatus | None:
     resolved_at = parse_time(record.resolved_at)
     if resolved_at is None:
         return None
+    since = now
+    if old and old.digest == record.digest:  # an earlier version did not say since when
+        since = parse_time(old.served_since) or resolved_at
     return LockStatus(
         digest=record.digest,
         revision=revision,
@@ -365,4 +372,5 @@ def _lock(record: LockRecord, *, revision: str) -> LockStatus | None:
         resolved_at=resolved_at,
         inputs_digest=record.inputs,
         image=record.image,
+        served_since=format_time(since),
     )

@@ -101,6 +101,7 @@ class PoolReconciler:
         if wait := await self.directory.look_up(name):
             return wait
         pool = None if name in self.directory.absent else await context.pools.read(name)
+        self._state(name).id = pool.id if pool else ""
         runs = await self._runs.read(pool, ours=self.ours(pool)) if pool else None
         if self._view(name, runs):
             # Locks are published elsewhere now, or are for another image, and others may have
@@ -275,6 +276,7 @@ class PoolReconciler:
         context, state = self._context, self._state(name)
         state.mounts = name if mounts is None else mounts
         before, state.offered, state.looked = state.offered, dict(wanted.offered), True
+        context.board.changed.set()
         if state.by_claim != wanted.by_claim:
             state.by_claim = wanted.by_claim
             context.requeue(context.store.offering(name))
