@@ -412,7 +412,11 @@ def _brief(pod: Body) -> Body:
     """A pod without what makes it long: there may be many."""
     return {
         "metadata": {name: pod["metadata"].get(name) for name in _POD_META},
-        "spec": {"containers": [{"image": one["image"]} for one in pod["spec"]["containers"]]},
+        "spec": {
+            "containers": [
+                {"name": one["name"], "image": one["image"]} for one in pod["spec"]["containers"]
+            ]
+        },
         "status": pod.get("status") or {},
     }
 
