@@ -33,6 +33,9 @@ class EnvironmentsConfig:
     """The proxy through which they are pushed; empty: none."""
     images: bool = False
     """Whether an image is derived beside each: the flow's image with the environment in it."""
+    delete_unused: bool = False
+    """Whether environments are deleted in the registry once nothing names their lock. Only for who
+    has the repository alone."""
     admission: str = "Auto"
     """Whether pods get them by an admission policy: `Auto`, `Enabled` or `Disabled`."""
     policy: str = ""
@@ -64,6 +67,7 @@ def parse_environments(fields: Fields) -> EnvironmentsConfig:
         plain_http=fields.boolean("plainHttp"),
         proxy=fields.text("proxy", limit=1024, check=_check_proxy),
         images=fields.boolean("images"),
+        delete_unused=fields.boolean("deleteUnused"),
         admission=fields.text("admission", check=rules.one_of("Auto", "Enabled", "Disabled")),
         policy=fields.text("policy", limit=253, check=rules.check_object_name),
     )

@@ -43,6 +43,13 @@ PULL = Purpose(
     secret="environments.pullSecretRef",  # noqa: S106
     rights="read",
 )
+DELETE = Purpose(
+    name="deletion",
+    verb="delete from",
+    pod="the build's pod",
+    secret="environments.pushSecretRef",  # noqa: S106
+    rights="read, write and delete in",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +134,8 @@ ROWS = (
     ),
     Row(
         patterns=(r"status code 405", r": unsupported:"),
-        means="takes no uploads ({said}): it is read-only, or no registry that can be written to",
+        means="does not support the {purpose.name} ({said}): it is read-only, or has this turned"
+        " off",
     ),
     Row(
         patterns=(r"status code 429", r": toomanyrequests:"),

@@ -1,5 +1,5 @@
-"""Pushes a layout, and fetches what was pushed, with `oras`, as a child process with a time limit
-and no more than it needs.
+"""Pushes a layout, fetches and removes what was pushed, with `oras`, as a child process with a
+time limit and no more than it needs.
 
 `oras` streams, sends what the registry lacks, tries again what may pass, and knows how registries
 differ. What it says is read with the table in `flowdeps.environments.messages`.
@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from flowdeps.environments.errors import PackError, writing
-from flowdeps.environments.messages import PULL, PUSH, to_error
+from flowdeps.environments.messages import PULL, PUSH, Purpose, to_error
 
 PUSH_SECONDS = 900.0
 FETCH_SECONDS = 900.0
+ASK_SECONDS = 60.0
 _PASSED_ON = re.compile(r"(?i:(https?|no)_proxy)|SSL_CERT_(FILE|DIR)")
 _FILE = ".dockerconfigjson"
 _AUTHORITIES = "ca.crt"
@@ -160,7 +161,7 @@ def prepare(
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A repository from which is fetched, by a client that is prepared."""
+    """A repository that is asked, by a client that is prepared."""
 
     repository: str
     credentials: Credentials
@@ -168,6 +169,31 @@ class Source:
     env: Mapping[str, str] = field(repr=False)
     plain_http: bool = False
     seconds: float = FETCH_SECONDS
+
+    async def ask(self, *words: str, purpose: Purpose) -> str:
+        """Return what `oras` prints to a command. Raises `PackError`."""
+        process = await asyncio.create_subprocess_exec(
+            *(self.oras, *words, f"--plain-http={str(self.plain_http).lower()}"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=self.env,
+        )
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                printed, said = await process.communicate()
+        except TimeoutError:
+            raise PackError(
+                f"the registry {self.repository.partition('/')[0]} did not answer within"
+                f" {ASK_SECONDS:.0f} s; see whether it, or the network to it, is slow",
+                retry=True,
+            ) from None
+        finally:
+            await end(process)
+        if process.returncode != 0:
+            text = self.credentials.hide(said.decode(errors="replace"))
+            raise to_error(text, repository=self.repository, purpose=purpose)
+        return printed.decode(errors="replace")
 
     async def fetch(self, what: str, digest: str, read: Callable[[IO[bytes]], T]) -> T:
         """Return what ``read`` makes of a `manifest` or a `blob`, in a thread, as it comes.
@@ -202,10 +228,7 @@ class Source:
                 retry=True,
             ) from None
         finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
+            await end(process)
             # It ends with the stream, and what it wrote is to be removed.
             await asyncio.wait({reading})
             failed = reading.exception()

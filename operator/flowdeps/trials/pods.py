@@ -161,6 +161,7 @@ def build_pod(
     *,
     tag: str,
     image_id: str,
+    unused: Collection[str],
     environments: EnvironmentsConfig,
     ref: ImageRef,
     timeout_seconds: int,
@@ -169,8 +170,9 @@ def build_pod(
 ) -> dict[str, Any]:
     """Return the pod that installs and compiles a lock, tries it as it then is, and pushes it.
 
-    ``tag`` names the environment in the repository of the pod's namespace; ``given`` is as for
-    `verify_pod`.
+    ``tag`` names the environment in the repository of the pod's namespace; ``unused``: the locks,
+    ten hex digits each, whose environments are deleted there, where the configuration has that;
+    ``given`` is as for `verify_pod`.
     """
     timeout_seconds += _COMPILE_SECONDS
     pod = verify_pod(ref=ref, timeout_seconds=timeout_seconds, settings=settings, **given)
@@ -185,6 +187,8 @@ def build_pod(
         "PLAIN_HTTP": "1" if environments.plain_http else "",
         "PROXY": environments.proxy,
         "IMAGES": "1" if environments.images else "",
+        "DELETES": "1" if environments.delete_unused else "",
+        "UNUSED": ",".join(sorted(unused)),
     }
     # Nothing that was in the flow's image takes the place of our program, which is at HOME in our
     # image, or of what it works with.

@@ -72,6 +72,7 @@ def build(*, namespace: str = "team-a", **changes: Any) -> Body:
         "timeout_seconds": 300,
         "settings": PodsConfig(),
         "tag": "0123456789-abcdef0123",
+        "unused": (),
         "image_id": f"{IMAGE}@sha256:1",
         "environments": ENVIRONMENTS,
     }
@@ -304,6 +305,8 @@ def test_what_packs_has_the_operators_image_and_changes_nothing() -> None:
         "FLOWDEPS_PLAIN_HTTP": "",
         "FLOWDEPS_PROXY": "",
         "FLOWDEPS_IMAGES": "",
+        "FLOWDEPS_DELETES": "",
+        "FLOWDEPS_UNUSED": "",
     }
     mounts = {one["mountPath"]: (one["name"], one.get("readOnly")) for one in pack["volumeMounts"]}
     assert mounts == {

@@ -49,7 +49,7 @@ def test_every_pattern_decides_on_a_sample(row: Row, pattern: str) -> None:
         ("plain_server", "has no TLS: give it a certificate, or set environments.plain", True),
         ("quota", "has no room (precondition: adding 5.0 GiB of storage", True),
         ("quota_denied", "has no room (denied: quota exceeded", True),
-        ("read_only", "takes no uploads (response status code 405: Method", True),
+        ("read_only", "does not support the push (response status code 405: Method", True),
         ("refused", "can't be reached from the build's pod (dial tcp 127.0.0.1:", True),
         ("reset", "can't be reached from the build's pod (read tcp 127.0.0.1:", True),
         ("server_error", "has an error of its own (unknown: unknown error: map[", True),
@@ -61,7 +61,7 @@ def test_every_pattern_decides_on_a_sample(row: Row, pattern: str) -> None:
         ("unavailable", "has an error of its own (response status code 503", True),
         ("unknown_authority", "has a certificate that is not trusted (tls: failed", True),
         ("unknown_host", "can't be reached from the build's pod (dial tcp: lookup reg", True),
-        ("unsupported", "takes no uploads (unsupported: The operation is unsupp", True),
+        ("unsupported", "does not support the push (unsupported: The operation is unsupp", True),
         ("wrong_credentials", "refuses the credentials (response status code 401: Un", True),
     ],
 )

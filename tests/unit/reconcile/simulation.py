@@ -844,6 +844,8 @@ class MemoryRegistry:
         self.problem = ""
         self.no_image = ""
         """Why no image can be derived."""
+        self.locks: dict[str, set[str]] = {}
+        """By repositories the locks of which there are environments, ten hex digits each."""
 
     def push(self, pod: Body, pins: Mapping[str, str]) -> Body:
         """What a container says that packs the environment of these pins and pushes it."""
@@ -854,6 +856,11 @@ class MemoryRegistry:
         self.pushed.add(f"{env['FLOWDEPS_REPOSITORY']}@{content}")
         self.deleted -= self.pushed if self.keeps else set()
         packed = {"ok": True, "digest": content, "size": 1000, "unpacked": 4000, "files": 40}
+        if env["FLOWDEPS_DELETES"]:
+            there = self.locks.setdefault(env["FLOWDEPS_REPOSITORY"], set())
+            there.add(env["FLOWDEPS_TAG"].partition("-")[0])
+            there -= set(env["FLOWDEPS_UNUSED"].split(","))
+            packed["locks"] = sorted(there)
         if env["FLOWDEPS_IMAGES"]:
             image = {"digest": digest(f"image of {content}"), "size": 9000}
             packed |= {"imageError": self.no_image} if self.no_image else {"image": image}

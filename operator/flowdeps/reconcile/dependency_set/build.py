@@ -18,7 +18,7 @@ from flowdeps.state.environment import Environment
 from flowdeps.state.locations import primary_location
 from flowdeps.state.records import LockRecord, environments_of
 from flowdeps.state.reported import previous_condition
-from flowdeps.state.store import SetEntry
+from flowdeps.state.store import SetEntry, Store
 from flowdeps.telemetry.metrics import measured
 from flowdeps.trials.build import Build
 from flowdeps.trials.image import Image
@@ -96,6 +96,14 @@ def _build(context: Context, progress: Progress) -> Outcome:
     asked = _ask(context, progress, record, inputs, inputs.image, lost=times)
     known = progress.environment  # without an image it serves, whatever comes of that
     return _lacks_image(known, asked) if known and not known.derived and images else asked
+
+
+def _named_locks(store: Store, namespace: str) -> frozenset[str]:
+    """Return the digests of the locks that ConfigMaps of a namespace hold, live and revisions."""
+    views = store.config_maps.values()
+    return frozenset(
+        str(one.manifest.get("digest", "")) for one in views if one.namespace == namespace
+    )
 
 
 def why_no_use(context: Context, entry: SetEntry) -> str | None:
@@ -194,7 +202,8 @@ def _ask(
         async with context.builds.turn(question):
             given = await prepare_trial(context, progress, inputs, record, text=progress.text)
             with measured(context.metrics.builds, well="Built"):
-                return await context.builder.build(question, image=image, **given)
+                named = _named_locks(context.store, entry.key.namespace)
+                return await context.builder.build(question, image=image, named=named, **given)
 
     answer = context.builds.ask(entry.key, question, find)
     if isinstance(answer, Environment):
