@@ -75,8 +75,9 @@ _REGISTRY_MOUNT = {
     "mountPath": "/etc/flowdeps-registry",
     "readOnly": True,
 }
+# Nodes that cannot measure their disk offer none of it, so none is asked for.
 _RESOURCES: Mapping[str, Any] = {
-    "requests": {"cpu": "50m", "memory": "128Mi", "ephemeral-storage": "64Mi"},
+    "requests": {"cpu": "50m", "memory": "128Mi", "ephemeral-storage": "0"},
     "limits": {"cpu": "2", "memory": "2Gi", "ephemeral-storage": "40Gi"},
 }
 # An API server that does not know image volumes makes an empty volume of one.
