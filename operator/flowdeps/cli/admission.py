@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from flowdeps import __version__
 from flowdeps.api.config import Config
-from flowdeps.api.names import API_VERSION, KIND
+from flowdeps.api.names import (
+    API_VERSION,
+    BUILD_POD,
+    KIND,
+    MOUNT_CONTAINER,
+    POPULATE_CONTAINER,
+    PROBE_CONTAINER,
+    TRY,
+    VERIFY_CONTAINER,
+)
 from flowdeps.clients.prefect.pool import Pool, Workers
 from flowdeps.delivery.choice import NONE
 from flowdeps.delivery.kinds import for_type, remove, unsupported
@@ -97,12 +106,12 @@ def questions_of(
     for namespace in jobs:
         meta = {**job.get("metadata", {}), "namespace": namespace}
         meta = {key: value for key, value in meta.items() if key != "name"}
-        meta["generateName"] = f"flowdeps-{_NAME}-"
+        meta["generateName"] = f"{TRY}-"
         body = {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": job["spec"]}
         yield Question(what=f'the Job of a run of work pool "{pool.name}"', body=body)
         template = job["spec"]["template"]
         meta = {**(template.get("metadata") or {}), "namespace": namespace}
-        meta["generateName"] = f"flowdeps-{_NAME}-"
+        meta["generateName"] = f"{TRY}-"
         # As the Job's controller makes it.
         job_owner = {"apiVersion": "batch/v1", "kind": "Job", "controller": True, **_OWNER}
         meta["ownerReferences"] = [job_owner]
@@ -114,23 +123,23 @@ def _of_sets(config: Config, ref: ImageRef, pool: Pool) -> Iterator[Question]:
     """Yield the pods in a namespace of sets."""
     owner = {"apiVersion": API_VERSION, "kind": KIND, **_OWNER}
     given: dict[str, Any] = {"ref": ref, "settings": config.pods}
-    probe = probe_pod(name=f"flowdeps-probe-{_NAME}", labels=labels("probe"), **given)
+    probe = probe_pod(name=f"{PROBE_CONTAINER}-{_NAME}", labels=labels("probe"), **given)
     yield Question(what="the pod that inspects an image", body=_owned(probe, owner))
     env = config.pool(pool.name).install.env
     given |= {
         "digest": _DIGEST,
-        "secret": f"flowdeps-{_NAME}",
+        "secret": TRY,
         "set_name": f"{ref.namespace}/{_NAME}",
         "imports": (),
         "names": (),
         "timeout_seconds": 300,
         "env": [{"name": one.name, "value": one.value} for one in env],
     }
-    verify = verify_pod(name=f"flowdeps-verify-{_NAME}", labels=labels("verify"), **given)
+    verify = verify_pod(name=f"{VERIFY_CONTAINER}-{_NAME}", labels=labels("verify"), **given)
     yield Question(what="the pod that verifies a lock", body=_owned(verify, owner))
     if config.environments.repository:
         build = build_pod(
-            name=f"flowdeps-build-{_NAME}",
+            name=f"{BUILD_POD}-{_NAME}",
             labels=labels("build"),
             tag=_NAME,
             image_id=_DIGEST,
@@ -149,10 +158,10 @@ def _beside_runs(
     if not environments.repository or settings.delivery in {"Install", "Cache"}:
         return
     reference = f"{environments.repository_of(namespace)}@{_DIGEST}"
-    owner = {"apiVersion": "v1", "kind": "ConfigMap", **_OWNER, "name": f"flowdeps-{_NAME}"}
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", **_OWNER, "name": TRY}
     if settings.delivery != "Volume":
         mount = mount_pod(
-            name=f"flowdeps-mount-{_NAME}",
+            name=f"{MOUNT_CONTAINER}-{_NAME}",
             ref=ImageRef(namespace, environments.image, user=view.user),
             labels=labels("mount"),
             reference=reference,
@@ -162,7 +171,7 @@ def _beside_runs(
         yield Question(what="the pod that mounts an environment", body=_owned(mount, owner))
     if settings.claim:
         populate = populate_pod(
-            name=f"flowdeps-populate-{_NAME}",
+            name=f"{POPULATE_CONTAINER}-{_NAME}",
             namespace=namespace,
             labels=labels("populate"),
             claim=settings.claim,
