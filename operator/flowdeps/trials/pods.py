@@ -37,6 +37,7 @@ from flowdeps.delivery.methods.install import (
     PYTHON_PATH,
     RESTRICTED,
     SITE_MOUNT,
+    empty_dir,
     installation,
     volumes,
 )
@@ -74,9 +75,10 @@ _REGISTRY_MOUNT = {
     "mountPath": "/etc/flowdeps-registry",
     "readOnly": True,
 }
+# Nodes that cannot measure their disk offer none of it, so none is asked for.
 _RESOURCES: Mapping[str, Any] = {
-    "requests": {"cpu": "50m", "memory": "128Mi"},
-    "limits": {"cpu": "2", "memory": "2Gi"},
+    "requests": {"cpu": "50m", "memory": "128Mi", "ephemeral-storage": "0"},
+    "limits": {"cpu": "2", "memory": "2Gi", "ephemeral-storage": "40Gi"},
 }
 # An API server that does not know image volumes makes an empty volume of one.
 _LOOK = f"""\
@@ -84,7 +86,6 @@ if [ -f {HOME}/manifest.json ]; then exit 0; fi
 echo "flowdeps: nothing is mounted at {HOME}"
 exit 1
 """
-_TEMPORARY = {"name": "tmp", "emptyDir": {}}
 _TEMPORARY_MOUNT = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108
 
 
@@ -98,7 +99,7 @@ def probe_pod(
     pod["spec"] |= {
         "activeDeadlineSeconds": PROBE_SECONDS,
         "containers": [container | mounted | _confined(ref, settings)],
-        "volumes": [_TEMPORARY],
+        "volumes": [_temporary(settings)],
     }
     return copy.deepcopy(pod)
 
@@ -149,7 +150,10 @@ def verify_pod(
         "activeDeadlineSeconds": timeout_seconds + _SLACK_SECONDS,
         "initContainers": [install | confined],
         "containers": [verify | confined],
-        "volumes": [*volumes(name, credentials=secret), _TEMPORARY],
+        "volumes": [
+            *volumes(name, credentials=secret, size_limit=settings.size_limit),
+            _temporary(settings),
+        ],
     }
     return copy.deepcopy(pod)
 
@@ -189,7 +193,7 @@ def build_pod(
     }
     # Nothing that was in the flow's image takes the place of our program, which is at HOME in our
     # image, or of what it works with.
-    temporary = {"name": f"{PACK_CONTAINER}-tmp", "emptyDir": {}}
+    temporary = _temporary(settings, name=f"{PACK_CONTAINER}-tmp")
     spec["volumes"] += [temporary]
     mounts = [
         {**SITE_MOUNT, "mountPath": _TREE},
@@ -280,7 +284,7 @@ def populate_pod(
     }
     there: list[dict[str, Any]] = [
         {"name": SITE_VOLUME, "persistentVolumeClaim": {"claimName": claim}},
-        _TEMPORARY,
+        _temporary(settings),
     ]
     mounts: list[Mapping[str, object]] = [
         {"name": SITE_VOLUME, "mountPath": _CLAIM},
@@ -308,6 +312,10 @@ def populate_pod(
         "volumes": there,
     }
     return copy.deepcopy(pod)
+
+
+def _temporary(settings: PodsConfig, *, name: str = "tmp") -> dict[str, Any]:
+    return {"name": name, "emptyDir": empty_dir(settings.size_limit)}
 
 
 def _secret_volume(name: str, secret: str) -> dict[str, Any]:

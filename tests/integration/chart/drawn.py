@@ -87,6 +87,7 @@ _KINDS: dict[str, Any] = {
     "integer": _number,
     "number": _number,
     "boolean": lambda _: st.booleans(),
+    "null": lambda _: st.none(),
     "array": _list,
     "object": _mapping,
 }

@@ -151,9 +151,27 @@ def test_our_pods_end_and_fit_a_quota(body: Body) -> None:
     assert body["spec"]["activeDeadlineSeconds"] > 0
     for container in containers(body):
         for part in ("requests", "limits"):
-            assert set(container["resources"][part]) == {"cpu", "memory"}
+            assert set(container["resources"][part]) == {"cpu", "memory", "ephemeral-storage"}
+        # Where a node offers none, as rootless ones do, the pod must start all the same.
+        assert container["resources"]["requests"]["ephemeral-storage"] == "0"
         writes = container["name"] not in {"flowdeps-install", "flowdeps-mount"}
         assert ("/tmp" in [one["mountPath"] for one in container["volumeMounts"]]) == writes
+
+
+@pytest.mark.parametrize(("bytes_", "wanted"), [(2**30, {"sizeLimit": str(2**30)}), (0, {})])
+@pytest.mark.parametrize("make", [probe, verify, build, populate])
+def test_each_volume_has_the_limit_of_the_configuration(
+    make: Callable[..., Body], bytes_: int, wanted: Body
+) -> None:
+    """By default as well: many clusters refuse an emptyDir without one."""
+
+    def sources(body: Body) -> list[Body]:
+        return [one["emptyDir"] for one in body["spec"]["volumes"] if "emptyDir" in one]
+
+    found = sources(make(settings=PodsConfig(size_limit=bytes_)))
+    assert found
+    assert all(one == wanted for one in found)
+    assert all(one == {"sizeLimit": str(20 * 2**30)} for one in sources(make()))
 
 
 def test_the_configuration_says_where_and_as_whom_our_pods_run() -> None:
