@@ -55,6 +55,8 @@ class Ended:
     """The id of the flow image that it ran."""
     also: str = ""
     """What another container wrote that was asked for, where none failed."""
+    code: int = 0
+    """The exit code of the container that failed."""
 
 
 class Runner:
@@ -172,12 +174,12 @@ class Runner:
                 return found
 
     async def _read_end(self, pod: Body, body: Body, *, also: str) -> Ended:
-        if problem := cut_off(pod["status"]):
+        if problem := cut_off(pod):
             raise problem
-        failed, why = failure(pod)
+        failed, why, code = failure(pod)
         text = await self._read_log(pod, failed or pod["spec"]["containers"][0]["name"])
         more = await self._read_log(pod, also) if also and not failed else ""
-        return Ended(failed, why, text, image_id(pod, of=body), more)
+        return Ended(failed, why, text, image_id(pod, of=body), more, code)
 
     async def _read_log(self, pod: Body, container: str) -> str:
         return await self._cluster.pod_log(*_where(pod), container=container, limit=LOG_LIMIT)

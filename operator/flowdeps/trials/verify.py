@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flowdeps.api.names import VERIFY_CONTAINER
+from flowdeps.api.names import INSTALL_CONTAINER, VERIFY_CONTAINER
 from flowdeps.api.reasons import Reason
 from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.api.wording import shorten
@@ -33,6 +33,9 @@ _LAST_LINES = 8
 _LONGEST = 1500
 _LONGEST_NOTES = 800
 _MOST = 5
+_OUT_OF_TIME = 124
+"""The exit code of an installation that had no time left (``in_image/installer.py``)."""
+_MORE_TIME = "give them more by spec.verify.timeout, or import less by spec.verify.imports"
 _ADVICE = "fix the image, or choose another version; see spec.verify.imports"
 
 
@@ -51,7 +54,10 @@ class Trial:
     """The packages whose modules are imported where `imports` names none."""
     secret: str | None
     """The Secret with the credentials for the index."""
+    install_timeout: int
+    """Seconds that the installation may take."""
     timeout: int
+    """Seconds that the imports may take."""
     shadow: tuple[str, ...] = ()
     """The packages that may go before others."""
 
@@ -97,6 +103,7 @@ class Verifier:
             set_name=manifest["key"],
             imports=trial.imports,
             names=trial.names,
+            install_seconds=trial.install_timeout,
             timeout_seconds=trial.timeout,
             env=env,
             settings=self.settings,
@@ -117,6 +124,9 @@ def check_trial(ended: Ended, image: Image) -> str:
     """Return what people should know; raises TrialError where the lock was not seen to work."""
     result = last_result(ended.log, mark=VERIFY_RESULT)
     if ended.failed or not result.get("ok"):
+        late = result.get("late") is True
+        if late or (ended.failed == INSTALL_CONTAINER and ended.code == _OUT_OF_TIME):
+            raise TrialError(_why(ended, result, late=late), reason=Reason.VERIFY_TIMEOUT)
         # What can't be installed now may be installed later; an import fails each time.
         seen = result.get("ok") is False
         reason = Reason.VERIFY_FAILED if seen else Reason.PODS_FAILED
@@ -155,15 +165,16 @@ def _items(result: Mapping[str, Any], key: str) -> list[Any]:
     return found if isinstance(found, list) else []
 
 
-def _why(ended: Ended, result: Mapping[str, Any]) -> str:
+def _why(ended: Ended, result: Mapping[str, Any], *, late: bool = False) -> str:
     """What failed: what the trial reports, else what ended its container, which wrote what last."""
     clashes = [one for one in _items(result, "clashes") if isinstance(one, dict)]
     if clashes:
         return shorten("; ".join(map(_clash, clashes[:_MOST])), _LONGEST)
     if error := result.get("error"):
-        if module := result.get("module"):
-            return f"{shorten(f'import {module}: {error}', _LONGEST)}; {_ADVICE}"
-        return shorten(f"the check: {error}", _LONGEST)
+        module = result.get("module")
+        what = shorten(f"{f'import {module}' if module else 'the check'}: {error}", _LONGEST)
+        advice = _MORE_TIME if late else _ADVICE if module else ""
+        return "; ".join(filter(None, (what, advice)))
     lines = [one for one in ended.log.splitlines() if one.strip() and not one.startswith(MARK)]
     last = [one for one in lines if one.startswith("flowdeps:")][-1:] or lines[-_LAST_LINES:]
     why = ended.why or "it ended without a result"

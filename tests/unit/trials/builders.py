@@ -21,6 +21,7 @@ TRIAL = Trial(
     imports=(),
     names=("pandas",),
     secret=None,
+    install_timeout=900,
     timeout=300,
 )
 

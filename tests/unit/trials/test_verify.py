@@ -133,6 +133,55 @@ def test_what_ended_a_trial_is_told_before_what_it_said(
     assert virtual.run(tried(status, log)).message == message
 
 
+EVICTED = 'Usage of EmptyDir volume "flowdeps-site" exceeds the limit "1Gi".'
+
+
+@pytest.mark.parametrize(
+    ("status", "log", "reason", "fields"),
+    [
+        (
+            ended(INSTALL_CONTAINER, 124),
+            "flowdeps: installing: 1 of 9\nflowdeps: ml: the installation did not end within 300"
+            " seconds (1 of 9 packages): give it more by spec.verify.installTimeout",
+            "VerifyTimeout",
+            ["300 seconds", "spec.verify.installTimeout"],
+        ),
+        (
+            ended(VERIFY_CONTAINER, 1),
+            result(ok=False, module="torch", late=True, error="did not end within 120 seconds"),
+            "VerifyTimeout",
+            ["import torch", "120 seconds", "spec.verify.timeout"],
+        ),
+        (
+            ended(VERIFY_CONTAINER, 1),
+            result(ok=False, module="", late=True, error="did not end within 120 seconds"),
+            "VerifyTimeout",
+            ["120 seconds", "spec.verify.timeout"],
+        ),
+        (
+            ended(INSTALL_CONTAINER, 137, reason="DeadlineExceeded", message=LATE),
+            "",
+            "VerifyTimeout",
+            [LATE, "spec.verify.installTimeout", "spec.verify.timeout"],
+        ),
+        (
+            ended(INSTALL_CONTAINER, 137, reason="Evicted", message=EVICTED),
+            "",
+            "PodsFailed",
+            [EVICTED, "ephemeral-storage in pods.resources"],
+        ),
+    ],
+)
+def test_a_step_that_lacks_something_names_it_and_where_to_give_more(
+    status: dict[str, Any], log: str, reason: str, fields: list[str]
+) -> None:
+    """Time or room: nothing is said against the lock, and another try may end otherwise."""
+    error = virtual.run(tried(status, log))
+    assert (error.reason, error.retry) == (reason, True)
+    assert [one for one in fields if one not in error.message] == []
+    assert "fix the image" not in error.message
+
+
 @pytest.mark.parametrize("why", ["Error", "OOMKilled"])
 def test_an_import_that_fails_is_the_locks_fault(why: str) -> None:
     """Also where the kernel ended the importing process alone, and the script could name it."""

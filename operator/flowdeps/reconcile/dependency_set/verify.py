@@ -133,6 +133,7 @@ def trial_fields(
         "imports": spec.verify.imports or (),
         "names": inputs.names if spec.verify.imports is None else (),
         "secret": home.live_name if inputs.access else None,
+        "install_timeout": round(spec.verify.install_timeout.total_seconds()),
         "timeout": round(spec.verify.timeout.total_seconds()),
         "shadow": record.shadow,
     }
