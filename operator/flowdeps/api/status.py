@@ -49,6 +49,10 @@ class LockStatus:
     inputs_digest: str
     image: str = _text(1024, shown_empty=False)
     """The image that it is made for; empty where it is made for a version of Python alone."""
+    download_size: int = field(default=0, metadata={"shown_empty": False})
+    """Bytes that a run downloads; 0: not known."""
+    installed_size: int = field(default=0, metadata={"shown_empty": False})
+    """Bytes that it takes once it is installed; 0: not known."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ from flowdeps.gather.least_vulnerable import Ask, least_vulnerable
 from flowdeps.gather.refusals import blocked, lock_too_large, unresolved
 from flowdeps.locks.lock import Lock, LockError, notes_in, parse_lock
 from flowdeps.locks.request import LockRequest
+from flowdeps.locks.size import size_of, warn_of_size
 from flowdeps.resolver.errors import ResolveError
 from flowdeps.resolver.resolve import Resolution
 from flowdeps.vulnerabilities import matches
@@ -109,7 +110,11 @@ def run(args: argparse.Namespace) -> int:
     else:
         say(text, end="")
     base = f" on {counted(len(lock.base), 'package')} of the image" if lock.base else ""
-    say_aside(f"{counted(len(lock.pins), 'pin')}{base}, {lock.digest}")
+    size = size_of(lock)
+    told = f", {size}" if size else ""
+    say_aside(f"{counted(len(lock.pins), 'pin')}{base}{told}, {lock.digest}")
+    if warning := warn_of_size(size, limit=config.limits.warn_above_size):
+        _print_notes([warning])
     return 0
 
 

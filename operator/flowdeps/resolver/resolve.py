@@ -194,7 +194,10 @@ class Resolver:
         for name, (says, _) in (await off_loop(_not_for_python, job.request, compiled)).items():
             notes[name] = f"{says}, nor any other that fits: an image with pip won't install it"
         base = {package for one in compiled.values() for package in one.base.items()}
-        lock = merge_platforms(job.request.target, _pins(compiled), base=tuple(base))
+        lock = replace(
+            merge_platforms(job.request.target, _pins(compiled), base=tuple(base)),
+            sizes=_sizes(compiled),
+        )
         texts = (*await off_loop(_notes, job, compiled), *notes.values())
         found = (cut_middle(printable(one)) for one in texts)
         return Resolution(lock, tuple(sorted(set(found))))
@@ -254,6 +257,15 @@ class Resolver:
 
 def _pins(compiled: Mapping[str, Resolved]) -> dict[str, Pins]:
     return {platform: one.pins for platform, one in compiled.items()}
+
+
+def _sizes(compiled: Mapping[str, Resolved]) -> tuple[tuple[NormalizedName, int], ...]:
+    """Return the size of each package on the platform where it is largest."""
+    sizes: dict[NormalizedName, int] = {}
+    for one in compiled.values():
+        for name, size in one.sizes.items():
+            sizes[name] = max(size, sizes.get(name, 0))
+    return tuple(sizes.items())
 
 
 def _check(image: ImageFacts, compiled: Mapping[str, Resolved], *, shadow: tuple[str, ...]) -> None:

@@ -19,7 +19,7 @@ from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.locks.image import ImageError
 from flowdeps.locks.inspection import MARK, parse_probe
 from flowdeps.locks.legible import printable
-from flowdeps.locks.lock import Lock
+from flowdeps.locks.lock import MOST_BYTES, Lock
 from flowdeps.locks.overlay import unmet_requirements
 from flowdeps.scheduling.off_loop import off_loop
 from flowdeps.trials.candidate import run_with_lock
@@ -70,6 +70,16 @@ class Trial:
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
+@dataclass(frozen=True)
+class Passed:
+    """What was found out by a trial of a lock that works."""
+
+    notes: str = ""
+    """What people should know of it."""
+    installed: int = 0
+    """Bytes that it takes once it is installed; 0: not known."""
+
+
 @dataclass
 class Verifier:
     """Tries locks in images."""
@@ -87,8 +97,8 @@ class Verifier:
         manifest: Mapping[str, Any],
         owner: Mapping[str, Any],
         env: Sequence[Mapping[str, str]] = (),
-    ) -> str:
-        """Try a lock; returns what people should know of it, which may be nothing.
+    ) -> Passed:
+        """Try a lock; returns what was found out.
 
         `manifest` is the lock.json that runs will see, `env` what their install container has, such
         as a proxy. Raises TrialError; its reason is VerifyFailed only where the lock was seen not
@@ -120,8 +130,8 @@ class Verifier:
         return await off_loop(check_trial, ended, image)
 
 
-def check_trial(ended: Ended, image: Image) -> str:
-    """Return what people should know; raises TrialError where the lock was not seen to work."""
+def check_trial(ended: Ended, image: Image) -> Passed:
+    """Return what was found out; raises TrialError where the lock was not seen to work."""
     result = last_result(ended.log, mark=VERIFY_RESULT)
     if ended.failed or not result.get("ok"):
         late = result.get("late") is True
@@ -145,7 +155,10 @@ def check_trial(ended: Ended, image: Image) -> str:
         text = f"{shorten('; '.join(broken), _LONGEST)}; fix the image, or choose another version"
         raise TrialError(text, reason=Reason.VERIFY_FAILED, retry=False)
     notes = [one for one in _items(result, "notes") if isinstance(one, str)]
-    return printable(shorten("; ".join(notes), _LONGEST_NOTES))
+    size = result.get("installedSize")
+    known = type(size) is int and 0 <= size <= MOST_BYTES
+    text = printable(shorten("; ".join(notes), _LONGEST_NOTES))
+    return Passed(text, size if known else 0)
 
 
 def last_result(log: str, *, mark: str) -> Mapping[str, Any]:

@@ -24,6 +24,14 @@ def test_the_modules_of_the_named_packages_are_imported(trial: Trial) -> None:
     assert verdict.lines[-2] == "flowdeps: imported alpha, beta"
 
 
+def test_what_was_installed_is_measured(trial: Trial) -> None:
+    """The bytes of its files, and of nothing that is the image's."""
+    before = trial.run().installed
+    bake(trial.site, "alpha", "1.0", modules={"alpha.py": "#" * 5000})
+    bake(trial.image, "beta", "1.0", modules={"beta.py": "#" * 50_000})
+    assert 5000 <= trial.run().installed - before < 10_000
+
+
 def test_what_imports_take_is_measured(trial: Trial) -> None:
     """Also where something of the image cannot be imported in any case; nothing takes no time."""
     assert trial.run().seconds == 0

@@ -719,6 +719,7 @@ class MemoryNode:
         if container == VERIFY_CONTAINER:
             broken = self._broken(body, image)
             result: Body = {"ok": True, "notes": list(image.notes), "importSeconds": 0.5}
+            result |= {"installedSize": image.installed} if image.installed else {}
             if broken in image.clashes:
                 clash = {"kind": "hides", "module": "cv3", "ours": f"{broken} 1.0", "theirs": "b 1"}
                 result = {"ok": False, "clashes": [clash]}
@@ -755,7 +756,8 @@ class MemoryNode:
 class MemoryImage:
     """A flow image: its content's id, its packages, and which packages can't be imported in it;
     `requires`: what packages need, the image's or a lock's; `clashes`: those that hide a module of
-    it; `notes`: what a trial in it says; `hangs`: whether its pods run until they are ended."""
+    it; `notes`: what a trial in it says, and `installed`: how large what it installed is; `hangs`:
+    whether its pods run until they are ended."""
 
     id: str = "sha256:1"
     packages: dict[str, str] = field(default_factory=lambda: {"prefect": "3.0"})
@@ -763,6 +765,7 @@ class MemoryImage:
     requires: Mapping[str, Sequence[str]] = field(default_factory=dict)
     clashes: frozenset[str] = frozenset()
     notes: Sequence[str] = ()
+    installed: int = 0
     hangs: bool = False
 
     def lines(self, pins: Mapping[str, str]) -> list[str]:
@@ -890,6 +893,7 @@ class MemoryIndex:
         self.seconds = 3.0
         self.resolved: list[float] = []
         self.notes: tuple[str, ...] = ()
+        self.sizes: dict[str, int] = {}
         self.asked: list[tuple[LockRequest, Access | None]] = []
         self.after: list[tuple[Lock | None, bool]] = []
         self.running = self.most = 0
@@ -930,7 +934,8 @@ class MemoryIndex:
                 raise UnsatisfiableError(f"there is no {name}{allowed}")
             hashes = (digest(f"{name} {version}"),)
             pins.append(Pin(name, version, hashes, request.target.platforms))
-        return Resolution(Lock(request.target, tuple(pins), tuple(base)), self.notes)
+        sizes = tuple((pin.name, self.sizes[pin.name]) for pin in pins if pin.name in self.sizes)
+        return Resolution(Lock(request.target, tuple(pins), tuple(base), sizes), self.notes)
 
 
 class Simulation:

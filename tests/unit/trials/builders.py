@@ -8,7 +8,7 @@ from flowdeps.locks.image import ImageFacts
 from flowdeps.scheduling.limiter import Limiter
 from flowdeps.trials.image import Image, ImageRef
 from flowdeps.trials.runner import Runner
-from flowdeps.trials.verify import Trial, Verifier
+from flowdeps.trials.verify import Passed, Trial, Verifier
 from tests.unit.locks.builders import lock, pin
 from tests.unit.reconcile.simulation import MemoryCluster
 
@@ -26,7 +26,7 @@ TRIAL = Trial(
 )
 
 
-async def verify(memory: MemoryCluster) -> str:
+async def verify(memory: MemoryCluster) -> Passed:
     """Try a lock, by a verifier that has tried nothing yet."""
     cluster = cast("Cluster", memory)
     facts = ImageFacts(python="3.11", platform="linux/amd64")

@@ -9,6 +9,7 @@ import pytest
 from flowdeps.api.names import INSTALL_CONTAINER, VERIFY_CONTAINER
 from flowdeps.api.reasons import Reason
 from flowdeps.trials.errors import TrialError
+from flowdeps.trials.verify import Passed
 from tests.unit.reconcile.simulation import MemoryCluster, MemoryImage
 from tests.unit.scheduling import virtual
 from tests.unit.trials.builders import TRIAL, verify
@@ -253,7 +254,7 @@ def test_what_an_image_says_steers_no_terminal() -> None:
     done = {"name": VERIFY_CONTAINER, "state": {"terminated": {"exitCode": 0}}}
     status = {"phase": "Succeeded", "containerStatuses": [done]}
     memory.pods.instead = (status, result(ok=True, notes=[odd]))
-    assert virtual.run(verify(memory)) == shown
+    assert virtual.run(verify(memory)).notes == shown
 
 
 def test_what_a_trial_notes_is_returned() -> None:
@@ -263,7 +264,19 @@ def test_what_a_trial_notes_is_returned() -> None:
     for told, notes in ((["a: b", "c", 1], "a: b; c"), (None, ""), (5, ""), ("a", "")):
         memory = MemoryCluster()
         memory.pods.instead = (status, result(ok=True, **({"notes": told} if told else {})))
-        assert virtual.run(verify(memory)) == notes
+        assert virtual.run(verify(memory)).notes == notes
+
+
+@pytest.mark.parametrize(
+    ("told", "known"), [(4567, 4567), (0, 0), (-1, 0), (True, 0), (1.5, 0), ("9", 0), (10**15, 0)]
+)
+def test_what_a_lock_takes_once_it_is_installed_is_returned(told: object, known: int) -> None:
+    """Where the flow's image says a number that makes sense; any other fails no trial."""
+    memory = MemoryCluster()
+    done = {"name": VERIFY_CONTAINER, "state": {"terminated": {"exitCode": 0}}}
+    status = {"phase": "Succeeded", "containerStatuses": [done]}
+    memory.pods.instead = (status, result(ok=True, installedSize=told))
+    assert virtual.run(verify(memory)) == Passed("", known)
 
 
 def test_leave_makes_another_trial_and_none_the_same_as_ever() -> None:

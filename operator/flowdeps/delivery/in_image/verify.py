@@ -12,11 +12,11 @@ does: as a program of the image's, with the same variables and working directory
     FLOWDEPS_NAMES      packages, a JSON list
     FLOWDEPS_TIMEOUT    seconds for all imports together; the installation has its own
 
-The last line begins with "flowdeps-verify:" and holds JSON: {"ok": true, "importSeconds": 1.23},
-with a list "notes" where people should know more; or what failed: {"ok": false, "module": "foo",
-"error": "ImportError: libfoo.so.1: cannot open ..."}, with "late": true where the time was up; or
-{"ok": false, "clashes": [{"kind": "hides", "module": "foo", "ours": "foo-full 1.0", "theirs":
-"foo-least 1.0", "leave": ["foo-full", "foo-least"]}]}.
+The last line begins with "flowdeps-verify:" and holds JSON: {"ok": true, "importSeconds": 1.23,
+"installedSize": 4567}, with a list "notes" where people should know more; or what failed: {"ok":
+false, "module": "foo", "error": "ImportError: libfoo.so.1: cannot open ..."}, with "late": true
+where the time was up; or {"ok": false, "clashes": [{"kind": "hides", "module": "foo", "ours":
+"foo-full 1.0", "theirs": "foo-least 1.0", "leave": ["foo-full", "foo-least"]}]}.
 """
 
 from __future__ import annotations
@@ -145,7 +145,14 @@ def verdict(path: list[str]) -> dict[str, object]:
     for note in notes:
         say(note)
     notes_if_any = {"notes": notes} if notes else {}
-    return {"ok": True, "importSeconds": round(seconds, 3), **notes_if_any}
+    about = {"importSeconds": round(seconds, 3), "installedSize": size_of_tree(site)}
+    return {"ok": True, **about, **notes_if_any}
+
+
+def size_of_tree(place: str) -> int:
+    """Return the bytes of all files below a directory."""
+    files = [Path(where, name) for where, _, names in os.walk(place) for name in names]
+    return sum(one.lstat().st_size for one in files)
 
 
 def is_in(entry: str, place: str) -> bool:

@@ -1,0 +1,90 @@
+"""How large a set is: in its status, kept with its lock, and warned of above a limit."""
+
+import asyncio
+from dataclasses import replace
+
+from flowdeps.api.names import SIZE_ANNOTATION
+from tests.unit.reconcile.simulation import MemoryImage, Simulation
+from tests.unit.reconcile.test_life import HOUR, MINUTE, play, settled
+from tests.unit.reconcile.test_locks import IMAGE, conditions, image, status
+
+GB = 10**9
+LARGE = "large: 3.9 GB to download, 7.5 GB installed (most of it torch), more than"
+
+
+def sizes(sim: Simulation) -> tuple[int | None, int | None]:
+    """What is to be downloaded, and what is installed."""
+    lock = status(sim)["lock"]
+    return lock.get("downloadSize"), lock.get("installedSize")
+
+
+def test_a_large_set_is_ready_with_a_warning_and_its_size_survives_a_restart() -> None:
+    """What the index says and what the trial measured; nothing is tried or written again for it."""
+
+    async def script(sim: Simulation) -> None:
+        sim.index.sizes = {"torch": 39 * GB // 10}
+        sim.cluster.pods.images[IMAGE] = MemoryImage(installed=75 * GB // 10)
+        sim.cluster.apply("ml", requirements=["torch"], **image())
+        await settled(sim)
+        assert sizes(sim) == (39 * GB // 10, 75 * GB // 10)
+        state, reason, message = conditions(sim)["Ready"]
+        assert (state, reason) == ("True", "Ready")
+        assert LARGE in message
+        assert "index.packages" in message
+        before = sim.cluster.maps["flows", "flowdeps-ml"]
+        assert '"download":3900000000' in before["metadata"]["annotations"][SIZE_ANNOTATION]
+        await settled(sim)
+        assert sizes(sim) == (39 * GB // 10, 75 * GB // 10)
+        assert sim.cluster.pods.made["verify"] == 1
+        assert sim.cluster.maps["flows", "flowdeps-ml"] == before
+
+    play(script)
+
+
+def test_a_limit_is_the_configurations() -> None:
+    """0 warns of none, and the size is told as ever."""
+
+    async def script(sim: Simulation) -> None:
+        sim.index.sizes = {"torch": 39 * GB // 10}
+        sim.cluster.pods.images[IMAGE] = MemoryImage()
+        sim.cluster.apply("ml", requirements=["torch"], **image())
+        await settled(sim)
+        assert sizes(sim) == (39 * GB // 10, None)
+        assert "large" not in conditions(sim)["Ready"][2]
+
+    play(script, limits={"warnAboveSize": "0"})
+
+
+def test_what_an_index_does_not_tell_is_in_no_status_and_no_annotation() -> None:
+    """A lock of before sizes were known is served as it is, without a write."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.pods.images[IMAGE] = MemoryImage()
+        sim.cluster.apply("ml", requirements=["torch"], **image())
+        await settled(sim)
+        assert sizes(sim) == (None, None)
+        before = sim.cluster.maps["flows", "flowdeps-ml"]
+        assert SIZE_ANNOTATION not in before["metadata"]["annotations"]
+        sim.index.sizes = {"torch": GB}
+        await settled(sim)
+        assert sim.cluster.maps["flows", "flowdeps-ml"] == before
+
+    play(script)
+
+
+def test_what_was_measured_stays_where_a_refresh_moves_no_pin() -> None:
+    """The index may have begun to tell sizes meanwhile; both are known then."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.pods.images[IMAGE] = MemoryImage(installed=7 * GB)
+        sim.cluster.apply("ml", requirements=["torch"], interval="1h", **image())
+        async with sim.operator():
+            await asyncio.sleep(10 * MINUTE)
+            assert sizes(sim) == (None, 7 * GB)
+            sim.index.sizes = {"torch": 3 * GB}
+            changed = replace(sim.cluster.pods.images[IMAGE], installed=0)
+            sim.cluster.pods.images[IMAGE] = changed
+            await asyncio.sleep(2 * HOUR)
+            assert sizes(sim) == (3 * GB, 7 * GB)
+
+    play(script)
