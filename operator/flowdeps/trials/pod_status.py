@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from flowdeps.api.names import PACK_CONTAINER, VERIFY_CONTAINER
+from flowdeps.api.names import INSTALL_CONTAINER, PACK_CONTAINER, VERIFY_CONTAINER
 from flowdeps.api.reasons import Reason
 from flowdeps.trials.errors import TrialError
 
@@ -36,6 +36,14 @@ def has_ended(pod: Body) -> bool:
         "terminated" in (one.get("state") or {})
         for one in status.get("containerStatuses") or ()
         if one["name"] == main
+    )
+
+
+def is_installing(pod: Body) -> bool:
+    """Return whether the install container of a pod runs."""
+    return any(
+        one["name"] == INSTALL_CONTAINER and "running" in (one.get("state") or {})
+        for one in _containers(pod.get("status") or {})
     )
 
 

@@ -27,7 +27,7 @@ from flowdeps.trials.errors import TrialError
 from flowdeps.trials.image import Image
 from flowdeps.trials.images import labels
 from flowdeps.trials.pods import VERIFY_RESULT, verify_pod
-from flowdeps.trials.runner import Ended, Runner
+from flowdeps.trials.runner import Ended, Runner, Watch
 
 _LAST_LINES = 8
 _LONGEST = 1500
@@ -97,12 +97,14 @@ class Verifier:
         manifest: Mapping[str, Any],
         owner: Mapping[str, Any],
         env: Sequence[Mapping[str, str]] = (),
+        watch: Watch | None = None,
     ) -> Passed:
         """Try a lock; returns what was found out.
 
         `manifest` is the lock.json that runs will see, `env` what their install container has, such
-        as a proxy. Raises TrialError; its reason is VerifyFailed only where the lock was seen not
-        to work, which another try would not change.
+        as a proxy; `watch` is called with how far the installation is. Raises TrialError; its
+        reason is VerifyFailed only where the lock was seen not to work, which another try would not
+        change.
         """
         body = verify_pod(
             name=f"{VERIFY_CONTAINER}-{trial.short}",
@@ -126,6 +128,7 @@ class Verifier:
             manifest=manifest,
             owner=owner,
             purpose="verify",
+            watch=watch,
         )
         return await off_loop(check_trial, ended, image)
 

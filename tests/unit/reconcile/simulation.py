@@ -472,9 +472,12 @@ class MemoryCluster:
             if pod["metadata"]["labels"].get(label) in values
         ]
 
-    async def pod_log(self, namespace: str, name: str, *, container: str, limit: int) -> str:
+    async def pod_log(
+        self, namespace: str, name: str, *, container: str, limit: int, lines: int | None = None
+    ) -> str:
         await self._turn()
-        return self.pods.log(namespace, name, container)[:limit]
+        log = self.pods.log(namespace, name, container)
+        return "\n".join(log.split("\n")[-(lines or 0) :])[:limit]
 
     async def delete_pod(self, *, namespace: str, name: str, uid: str) -> None:
         await self._turn()

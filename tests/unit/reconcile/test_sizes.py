@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import replace
 
-from flowdeps.api.names import SIZE_ANNOTATION
+from flowdeps.api.names import INSTALL_CONTAINER, SIZE_ANNOTATION
 from tests.unit.reconcile.simulation import MemoryImage, Simulation
 from tests.unit.reconcile.test_life import HOUR, MINUTE, play, settled
 from tests.unit.reconcile.test_locks import IMAGE, conditions, image, status
@@ -37,6 +37,31 @@ def test_a_large_set_is_ready_with_a_warning_and_its_size_survives_a_restart() -
         assert sizes(sim) == (39 * GB // 10, 75 * GB // 10)
         assert sim.cluster.pods.made["verify"] == 1
         assert sim.cluster.maps["flows", "flowdeps-ml"] == before
+
+    play(script)
+
+
+def test_how_far_a_long_installation_is_is_told_by_the_set() -> None:
+    """While its trial installs, and no longer; a set that is in service is not bothered."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.pods.images[IMAGE] = MemoryImage()
+        sim.cluster.apply("ml", requirements=["torch"], **image())
+        async with sim.operator():
+            for _ in range(100):
+                if "verify" in sim.cluster.pods.made:
+                    break
+                await asyncio.sleep(0.5)
+            running = {"name": INSTALL_CONTAINER, "state": {"running": {}}}
+            status = {"phase": "Pending", "initContainerStatuses": [running]}
+            sim.cluster.pods.instead = (status, "flowdeps: installing: 1 of 9, under way: torch")
+            await asyncio.sleep(MINUTE)
+            assert conditions(sim)["Ready"][1] == "Verifying"
+            assert conditions(sim)["Ready"][2].endswith(": 1 of 9, under way: torch")
+            sim.cluster.pods.instead = None
+            await asyncio.sleep(MINUTE)
+            assert conditions(sim)["Ready"][1] == "Ready"
+            assert "under way" not in str(conditions(sim))
 
     play(script)
 

@@ -1,5 +1,6 @@
 """What a trial's end says of the lock, and what it doesn't: pods are ended for reasons of nodes."""
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from flowdeps.api.names import INSTALL_CONTAINER, VERIFY_CONTAINER
 from flowdeps.api.reasons import Reason
+from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.verify import Passed
 from tests.unit.reconcile.simulation import MemoryCluster, MemoryImage
@@ -283,3 +285,50 @@ def test_leave_makes_another_trial_and_none_the_same_as_ever() -> None:
     """What was tried before there was any leave stays tried."""
     assert replace(TRIAL, shadow=("a",)).short != TRIAL.short
     assert TRIAL.short == "9731e69157"
+
+
+def test_how_far_an_installation_is_is_told_each_time_that_it_changes() -> None:
+    """Not more often than the pod's log is looked at, and in texts that people can be shown."""
+    memory, told = MemoryCluster(), list[str]()
+    running = {"name": INSTALL_CONTAINER, "state": {"running": {}}}
+
+    async def main() -> None:
+        trying = asyncio.create_task(verify(memory, watch=told.append))
+        for log in ("Resolved", "flowdeps: installing: 1 of 9\nflowdeps: warning: odd", "\x1b"):
+            status = {"phase": "Pending", "initContainerStatuses": [running]}
+            memory.pods.instead = (status, log)
+            await asyncio.sleep(40)
+        memory.pods.instead = (status, "flowdeps: installing: 2 of 9\x1b[2J, under way: torch")
+        await asyncio.sleep(40)
+        done = {"name": VERIFY_CONTAINER, "state": {"terminated": {"exitCode": 0}}}
+        memory.pods.instead = ({"phase": "Succeeded", "containerStatuses": [done]}, result(ok=True))
+        await trying
+
+    virtual.run(main())
+    assert told == ["1 of 9", "2 of 9\N{REPLACEMENT CHARACTER}[2J, under way: torch"]
+
+
+def test_a_log_that_cannot_be_read_meanwhile_ends_no_trial() -> None:
+    """Progress is for people alone."""
+    memory, told = MemoryCluster(), list[str]()
+    running = {"name": INSTALL_CONTAINER, "state": {"running": {}}}
+    read = memory.pod_log
+
+    async def refuse(*args: Any, lines: int | None = None, **more: Any) -> str:
+        if lines:
+            raise ClusterError(403, "Forbidden", "no")
+        return await read(*args, **more)
+
+    async def main() -> None:
+        memory.pods.instead = ({"phase": "Pending", "initContainerStatuses": [running]}, "")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(memory, "pod_log", refuse)
+            trying = asyncio.create_task(verify(memory, watch=told.append))
+            await asyncio.sleep(40)
+            done = {"name": VERIFY_CONTAINER, "state": {"terminated": {"exitCode": 0}}}
+            status = {"phase": "Succeeded", "containerStatuses": [done]}
+            memory.pods.instead = (status, result(ok=True))
+            await trying
+
+    virtual.run(main())
+    assert told == []

@@ -355,11 +355,14 @@ class Cluster:
         """Return a pod; None where there is none."""
         return await self._to.get(_path(_PODS, namespace, name))
 
-    async def pod_log(self, namespace: str, name: str, *, container: str, limit: int) -> str:
-        """Return the first `limit` bytes that a container wrote; empty where it never ran or is
-        gone."""
+    async def pod_log(
+        self, namespace: str, name: str, *, container: str, limit: int, lines: int | None = None
+    ) -> str:
+        """Return the first `limit` bytes that a container wrote, or of its last `lines`; empty
+        where it never ran or is gone."""
         path = f"{_path(_PODS, namespace, name)}/log"
         query = [("container", container), ("limitBytes", str(limit))]
+        query += [("tailLines", str(lines))] if lines else []
         try:
             data = await self._to.request_bytes("GET", path, query=query)
         except ClusterError as error:

@@ -102,16 +102,25 @@ def _try(
     image = inputs.image
     trial = Trial(**trial_fields(entry, spec, inputs, image, record))
 
+    def watch(far: str) -> None:
+        context.installing[trial] = far
+        context.queue.add(entry.key)  # to report it
+
     async def find() -> Passed:
         given = await prepare_trial(context, progress, inputs, record, text=text)
-        with measured(context.metrics.verifications, well="Verified"):
-            return await context.verifier.verify(trial, image=image, **given)
+        try:
+            with measured(context.metrics.verifications, well="Verified"):
+                return await context.verifier.verify(trial, image=image, watch=watch, **given)
+        finally:
+            context.installing.pop(trial, None)
 
     if record.verified == trial.short:
         return _passed(trial, record.verify_notes), record
     answer = context.verifications.ask(entry.key, trial, find)
     if answer is None or (isinstance(answer, Failure) and not answer.message):
         message = f"a pod installs and imports the lock {record.short} in {trial.image}"
+        if far := context.installing.get(trial):
+            message += f": {far}"
         again = max(1.0, answer.until - context.queue.time()) if answer else None
         return Outcome.waits(Reason.VERIFYING, message, retry_after=again), record
     if isinstance(answer, Failure):
