@@ -13,9 +13,11 @@ from flowdeps.api.reasons import Reason
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.locks.lock import Lock
+from flowdeps.locks.size import size_of
 from flowdeps.state.store import DIGEST_FILE, LOCK_FILE, MANIFEST_FILE
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.images import config_map, is_of
+from flowdeps.trials.room import give_room
 from flowdeps.trials.runner import Ended, Runner, Watch
 
 
@@ -39,6 +41,7 @@ async def run_with_lock(
     meta = body["metadata"]
     where = {"namespace": meta["namespace"], "name": meta["name"]}
     meta["ownerReferences"] = [dict(owner)]
+    give_room(body, size_of(lock))
     candidate = config_map(
         {**where, "ownerReferences": [dict(owner)]},
         purpose=purpose,

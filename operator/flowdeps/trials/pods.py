@@ -76,8 +76,8 @@ _REGISTRY_MOUNT = {
     "readOnly": True,
 }
 _RESOURCES: Mapping[str, Any] = {
-    "requests": {"cpu": "50m", "memory": "128Mi"},
-    "limits": {"cpu": "2", "memory": "2Gi"},
+    "requests": {"cpu": "50m", "memory": "128Mi", "ephemeral-storage": "64Mi"},
+    "limits": {"cpu": "2", "memory": "2Gi", "ephemeral-storage": "40Gi"},
 }
 # An API server that does not know image volumes makes an empty volume of one.
 _LOOK = f"""\

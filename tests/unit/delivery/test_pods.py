@@ -153,7 +153,7 @@ def test_our_pods_end_and_fit_a_quota(body: Body) -> None:
     assert body["spec"]["activeDeadlineSeconds"] > 0
     for container in containers(body):
         for part in ("requests", "limits"):
-            assert set(container["resources"][part]) == {"cpu", "memory"}
+            assert set(container["resources"][part]) == {"cpu", "memory", "ephemeral-storage"}
         writes = container["name"] not in {"flowdeps-install", "flowdeps-mount"}
         assert ("/tmp" in [one["mountPath"] for one in container["volumeMounts"]]) == writes
 
