@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from demo import screen, story
+from demo import meanwhile, screen, story
 from demo.current import CurrentStage
 from demo.here import HereStage
 from demo.node import NodeStage
@@ -55,8 +55,9 @@ def _demo() -> int:
     if any(_kept()):
         raise DemoError("a demo is already running; stop it with: make demo-end")
     stage = _stage()
-    with ExitStack() as stack:
+    with ExitStack() as building, ExitStack() as stack:
         stack.callback(_remove_if_empty, _directory())
+        meanwhile.play(stage, _directory(), building)
         story.play(stage, stack)
         if stage.keep:
             stack.pop_all()

@@ -76,6 +76,7 @@ class Files(Service):
 class CurrentStage(Stage):
     """What the person uses already, with a pool and a namespace for the demo."""
 
+    outlives_demo = True
     run_seconds = 600.0  # the node may have to pull the image
 
     def open(self, stack: ExitStack) -> None:

@@ -30,7 +30,10 @@ class HereStage(Stage):
 
     def open(self, stack: ExitStack) -> None:
         screen.say("starting etcd, kube-apiserver and Prefect's server")
-        cluster = ControlPlane(directory=self.at("cluster"), detached=self.keep, controllers=True)
+        # Nothing in the story needs the controllers; somebody who explores may.
+        cluster = ControlPlane(
+            directory=self.at("cluster"), detached=self.keep, controllers=self.keep
+        )
         self.enter(stack, cluster)
         self.kubeconfig = cluster.kubeconfig
         self.kubectl_program = binaries.ensure(["kubectl"])["kubectl"]
@@ -43,8 +46,9 @@ class HereStage(Stage):
             self.index = made_index(stack, host="127.0.0.1")
 
     def start_worker(self, _stack: ExitStack) -> None:
+        why = "The node is not built yet" if self.news else "Not root"
         screen.say(
-            "Not root, so there are no pods: the install script and the flow run as processes here."
+            f"{why}, so there are no pods: the install script and the flow run as processes here."
         )
 
     def carry_out(self, run: str, *, key: str) -> None:

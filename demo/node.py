@@ -16,6 +16,7 @@ class NodeStage(Stage):
     """etcd, kube-apiserver, containerd and kubelet, Prefect's server and worker."""
 
     image = images.FLOW_UV
+    can_mount = True
     same_image = "example.com/flowdeps/flow:same"
 
     def open(self, stack: ExitStack) -> None:

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -47,8 +47,14 @@ class Stage(ABC):
     python: str | None = None
     index: str | None = None
     run_seconds = 180.0
+    outlives_demo = False
+    """Whether the cluster and Prefect were there before: what the demo made has to go."""
+    news: Callable[[], str] | None = None
+    """What else is under way, as a line for the audience."""
+    can_mount = False
+    """Whether runs may have environments."""
     environments: Mapping[str, Any] | None = None
-    """What the operator is told of environments; None: there are none."""
+    """What the operator is told of environments; None: there are none yet."""
     same_image = ""
     """Another name of the image, for which there is no environment."""
     flows = FLOWS  # the directory of the flow's file, as who runs it sees it
@@ -80,7 +86,7 @@ class Stage(ABC):
         """Find the package index for this stage; none: uv's default."""
 
     def prepare_environments(self, stack: ExitStack) -> None:  # noqa: B027
-        """Bring what environments need, where the stage can."""
+        """Bring what environments need, where the stage ``can_mount``."""
 
     def carry_out(self, run: str, *, key: str) -> None:  # noqa: B027
         """Do a run's work, where no worker does."""
@@ -114,6 +120,26 @@ class Stage(ABC):
         words = (f"'{word}'" if set(word) & set(" {}|") else word for word in arguments)
         screen.command(f"kubectl {' '.join(words)}")
         screen.output(self.kubectl(*arguments, input=input))
+
+    def heading(self, text: str) -> None:
+        """Begin a part of the story."""
+        screen.heading(text)
+        if self.news:
+            screen.say(self.news())
+
+    def lock(self) -> str:
+        """What `flowdeps lock` makes of the set."""
+        done = subprocess.run(
+            [sys.executable, "-m", "flowdeps", "lock", "-"],
+            input=json.dumps(self.set_body()),
+            env=tools.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise DemoError(f"flowdeps lock:\n{done.stderr.strip()}")
+        return done.stdout
 
     def api(self) -> PrefectApi:
         return self.prefect.api()
@@ -173,6 +199,13 @@ class Operator(Service):
             env=self._stage.prefect.environment | variables,
         )
         process.wait_until(self._ready, what="the operator", seconds=_READY_SECONDS)
+
+    def restart(self) -> None:
+        """Start again with what the stage has now; the Lease is given back, so nothing waits."""
+        for process in self._processes:
+            process.stop()
+        self._processes.clear()
+        self._start()
 
     def config(self) -> Mapping[str, Any]:
         index = {"index": {"url": self._stage.index}} if self._stage.index else {}

@@ -2,7 +2,9 @@
 
 import json
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from demo import runs, screen
@@ -17,36 +19,12 @@ _LOOKS, _PAUSE = 50, 0.2
 
 def play(stage: Stage, stack: ExitStack) -> None:
     """All of it; ``stack`` knows how to end what was started."""
-    screen.heading("A cluster and Prefect")
-    stage.open(stack)
-    key = stage.set_body()["metadata"]["name"]
-    somebody = _prepare(stage, stack)
-    template = runs.template(stage)
+    begun = play_first(stage, stack)
+    key, deployment, operator = begun.key, begun.deployment, begun.operator
+    if operator and stage.can_mount:
+        _show_environment(stage, stack, begun, operator)
 
-    screen.heading("The operator, and a set of packages")
-    if not somebody:
-        stage.prepare_environments(stack)
-        _start_operator(stage, stack)
-    screen.output(_essence(stage.set_body()))
-    _apply_set(stage, stack)
-    if somebody and not _is_seen(stage, key):
-        screen.say("No operator serves the set, so the demo starts one.")
-        _start_operator(stage, stack)
-    _wait_ready(stage, key, generation=1)
-    stage.show("get", "fds", "-n", NAMESPACE)
-
-    screen.heading("Two runs at once in one pool: one chooses the set, the other chooses nothing")
-    stage.start_worker(stack)
-    deployment = runs.deploy(stage, key=key)
-    stack.callback(runs.delete_flow, stage)
-    chosen = {key: runs.start(stage, deployment), "none": _start_without(stage, deployment)}
-    for choice, run in chosen.items():
-        _see_through(stage, run, key=choice)
-
-    if stage.environments:
-        _show_environment(stage, deployment, key=key)
-
-    screen.heading("The set changes, and so does the next run")
+    stage.heading("The set changes, and so does the next run")
     patch = {"spec": {"requirements": [_CHANGED]}}
     stage.show(*("patch", "fds", key, "-n", NAMESPACE, "--type", "merge"), "-p", json.dumps(patch))
     _wait_ready(stage, key, generation=2)
@@ -59,10 +37,52 @@ def play(stage: Stage, stack: ExitStack) -> None:
     if stage.keep:
         return
 
-    screen.heading("The last set is deleted, and the pool is as it was before")
+    stage.heading("The last set is deleted, and the pool is as it was before")
     stage.show("delete", "fds", key, "-n", NAMESPACE)
-    same = json.dumps(runs.template(stage)) == json.dumps(template)
+    same = json.dumps(runs.template(stage)) == json.dumps(begun.template)
     screen.say(f"the pool's base job template is what it was before, to the letter: {same}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """What the first part leaves to the others."""
+
+    key: str
+    deployment: str
+    template: Any
+    """The pool's, as it was before the set."""
+    operator: Operator | None
+    """None: somebody else's serves the set."""
+
+
+def play_first(stage: Stage, stack: ExitStack) -> Begun:
+    """From nothing to a run that has its package."""
+    stage.heading("A cluster and Prefect")
+    stage.open(stack)
+    key = stage.set_body()["metadata"]["name"]
+    somebody = _prepare(stage, stack)
+    template = runs.template(stage)
+
+    stage.heading("The operator, and a set of packages")
+    operator = None if somebody else _start_operator(stage, stack)
+    screen.output(_essence(stage.set_body()))
+    _apply_set(stage, stack)
+    if somebody and not _is_seen(stage, key):
+        screen.say("No operator serves the set, so the demo starts one.")
+        operator = _start_operator(stage, stack)
+    _wait_ready(stage, key, generation=1)
+    stage.show("get", "fds", "-n", NAMESPACE)
+    screen.say("what the pool's base job template has beside what it had before:")
+    screen.output(_added(template, runs.template(stage)))
+
+    stage.heading("Two runs at once in one pool: one chooses the set, the other chooses nothing")
+    stage.start_worker(stack)
+    deployment = runs.deploy(stage, key=key)
+    _at_the_end(stage, stack, runs.delete_flow, stage)
+    chosen = {key: runs.start(stage, deployment), "none": _start_without(stage, deployment)}
+    for choice, run in chosen.items():
+        _see_through(stage, run, key=choice)
+    return Begun(key=key, deployment=deployment, template=template, operator=operator)
 
 
 def clean_up(stage: Stage) -> None:
@@ -97,7 +117,7 @@ def _prepare(stage: Stage, stack: ExitStack) -> bool:
         "kind": "Namespace",
         "metadata": {"name": NAMESPACE, "labels": {_LABEL: "yes" if known else "with-crd"}},
     }
-    stack.callback(clean_up, stage)
+    _at_the_end(stage, stack, clean_up, stage)
     stage.kubectl("apply", "-f", "-", input=json.dumps(namespace))
     if not known:
         stage.show("apply", "-f", f"{CRDS.relative_to(ROOT)}/")
@@ -125,16 +145,27 @@ def _wait_served(stage: Stage) -> None:
     raise DemoError("the API server does not serve the new resource")
 
 
-def _start_operator(stage: Stage, stack: ExitStack) -> None:
+def _at_the_end(
+    stage: Stage, stack: ExitStack, action: Callable[..., object], *arguments: object
+) -> None:
+    """Take something away again, unless all of the cluster and Prefect goes."""
+    if stage.outlives_demo:
+        stack.callback(action, *arguments)
+
+
+def _start_operator(stage: Stage, stack: ExitStack) -> Operator:
     screen.command("flowdeps run --config config.yaml")
-    stage.enter(stack, Operator(stage))
+    operator = Operator(stage)
+    stage.enter(stack, operator)
+    return operator
 
 
 def _apply_set(stage: Stage, stack: ExitStack) -> None:
     screen.command(f"kubectl apply -f {SET.relative_to(ROOT)}")
     screen.output(stage.kubectl("apply", "-f", "-", input=json.dumps(stage.set_body())))
     # While the operator still runs: it takes the set out of the pool.
-    stack.callback(stage.kubectl, "delete", "fds", "--all", "-n", NAMESPACE, "--timeout=60s")
+    words = ("delete", "fds", "--all", "-n", NAMESPACE, "--timeout=60s")
+    _at_the_end(stage, stack, stage.kubectl, *words)
 
 
 def _is_seen(stage: Stage, key: str) -> bool:
@@ -168,16 +199,19 @@ def _see_through(stage: Stage, run: str, *, key: str) -> None:
     screen.output(runs.line(stage, run, about=PACKAGE))
 
 
-def _show_environment(stage: Stage, deployment: str, *, key: str) -> None:
-    screen.heading("The set's environment is ready: the same run, installing and without")
-    what = ["-n", NAMESPACE, f"fds/{key}"]
+def _show_environment(stage: Stage, stack: ExitStack, begun: Begun, operator: Operator) -> None:
+    stage.heading("With a registry: the same run, installing and with a ready environment")
+    stage.prepare_environments(stack)
+    screen.command("flowdeps run --config config.yaml  # which now names the registry")
+    operator.restart()
+    what = ["-n", NAMESPACE, f"fds/{begun.key}"]
     stage.show("wait", "--for=condition=Built", *what, "--timeout=300s")
     mounted = "jsonpath={.status.workPools[0].delivery}=Image"
     stage.show("wait", f"--for={mounted}", *what, "--timeout=120s")
     taken = {}
     # The same image by another name has no environment, so that run installs.
     for way, variables in {"Install": {"image": stage.same_image}, "Image": {}}.items():
-        run = runs.start(stage, deployment, job_variables=variables)
+        run = runs.start(stage, begun.deployment, job_variables=variables)
         runs.wait(stage, run, seconds=stage.run_seconds)
         screen.output(runs.line(stage, run, about=PACKAGE))
         taken[way] = runs.seconds_to_first_line(stage, run)
@@ -187,6 +221,24 @@ def _show_environment(stage: Stage, deployment: str, *, key: str) -> None:
 def _namespace(stage: Stage) -> dict[str, Any] | None:
     text = stage.kubectl("get", "namespace", NAMESPACE, "--ignore-not-found", "-o", "json")
     return json.loads(text) if text else None
+
+
+def _added(before: Any, after: Any) -> str:
+    """The names of what a template has and did not have."""
+
+    def parts(template: Any) -> dict[str, list[str]]:
+        pod = template["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
+        return {
+            "job variables": list(template["variables"]["properties"]),
+            "init containers": [one["name"] for one in pod.get("initContainers", ())],
+            "volumes": [one["name"] for one in pod.get("volumes", ())],
+        }
+
+    old = parts(before)
+    new = {
+        name: [one for one in found if one not in old[name]] for name, found in parts(after).items()
+    }
+    return "\n".join(f"{name + ':':16} {', '.join(found)}" for name, found in new.items())
 
 
 def _essence(body: dict[str, Any]) -> str:

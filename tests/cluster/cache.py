@@ -52,13 +52,18 @@ def locked(name: str) -> Iterator[None]:
         yield
 
 
+def has(name: str) -> bool:
+    """Whether the entry ``name`` is there, whole."""
+    return (root() / name / _COMPLETE).exists()
+
+
 def entry(name: str, make: Callable[[Path], None]) -> Path:
     """The directory ``name`` in the cache, made by ``make`` where it is not there yet."""
     path = root() / name
-    if (path / _COMPLETE).exists():
+    if has(name):
         return path
     with locked(name.replace("/", "-")):
-        if not (path / _COMPLETE).exists():
+        if not has(name):
             if path.exists():
                 shutil.rmtree(path)
             path.mkdir(parents=True)

@@ -104,20 +104,28 @@ class PrefectApi:
     # Runs
 
     def deploy(
-        self, name: str, *, pool: str, job_variables: Mapping[str, Any] | None = None
+        self,
+        name: str,
+        *,
+        pool: str,
+        flow: str = "probe",
+        packages: Sequence[str] = (),
+        job_variables: Mapping[str, Any] | None = None,
     ) -> str:
-        """A deployment of the probe flow that the flow images bring along; its id."""
-        flow = self.call("POST", "/flows/", {"name": "probe"})
+        """A deployment of the probe flow that the flow images bring along; its id. ``packages``:
+        what runs look at that say nothing else."""
+        found = self.call("POST", "/flows/", {"name": flow})
         step = {"prefect.deployments.steps.set_working_directory": {"directory": FLOWS}}
         deployment = self.call(
             "POST",
             "/deployments/",
             {
                 "name": name,
-                "flow_id": flow["id"],
+                "flow_id": found["id"],
                 "work_pool_name": pool,
                 "entrypoint": "probe.py:probe",
                 "pull_steps": [step],
+                "parameters": {"packages": list(packages)} if packages else {},
                 "job_variables": dict(job_variables or {}),
                 "parameter_openapi_schema": _PROBE_SCHEMA,
             },
@@ -136,6 +144,11 @@ class PrefectApi:
         if job_variables:
             body["job_variables"] = dict(job_variables)
         return _flow_run(self.call("POST", f"/deployments/{deployment}/create_flow_run", body))
+
+    def runs(self, deployment: str) -> list[FlowRun]:
+        """All runs of a deployment."""
+        wanted = {"deployments": {"id": {"any_": [deployment]}}}
+        return [_flow_run(one) for one in self.call("POST", "/flow_runs/filter", wanted)]
 
     def flow_run(self, run: FlowRun) -> FlowRun:
         return _flow_run(self.call("GET", f"/flow_runs/{run.id}"))

@@ -23,6 +23,11 @@
   severity: warning
   summary: {{ `'{{ $value }} dependency sets are not ready and are being retried: {{ $labels.reason }}.'` }}
   description: Their last good locks stay in service. The cause is outside of them; `kubectl describe fds NAME` shows it.
+- alert: FlowdepsInstallsFail
+  expr: sum by (namespace) (increase(flowdeps_failed_installs_total{ {{- .pod -}} }[30m])) >= 2
+  severity: warning
+  summary: {{ `'Runs in namespace {{ $labels.namespace }} cannot install their packages.'` }}
+  description: Their logs have a line that begins with `flowdeps:` and says why. Often the package index refuses credentials or cannot be reached from there, or a run has another image than the lock was made for.
 - alert: FlowdepsQueueStuck
   expr: >-
     max(flowdeps_queue_oldest_seconds{ {{- .own -}} }) > 300

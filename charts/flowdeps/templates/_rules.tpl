@@ -62,10 +62,10 @@
 - apiGroups: [flowdeps.dev]
   resources: [flowdependencysets/status]
   verbs: [patch]
-# Pods that inspect an image and verify a lock in it.
+# Pods that inspect an image and verify a lock in it; runs that fail are counted.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, create, delete]
+  verbs: [get, list, watch, create, delete]
 - apiGroups: [""]
   resources: [pods/log]
   verbs: [get]
@@ -82,15 +82,15 @@
 # those that put environments on claims.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, create, delete]
+  verbs: [get, list, watch, create, delete]
 - apiGroups: [""]
   resources: [pods/log]
   verbs: [get]
 {{- else }}
-# To keep revisions that runs name.
+# To keep revisions that runs name, and to count runs that fail.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list]
+  verbs: [list, watch]
 {{- end }}
 {{- end -}}
 

@@ -279,7 +279,7 @@ class Reason(StrEnum):
         "No node accepts the pods that inspect the image and verify the lock.",
         "make room in the cluster, or see `pods` in the operator's configuration: what they ask"
         " for, and which nodes they may use")
-    PODS_FAILED = ("PodsFailed", _RETRIED,
+    PODS_FAILED = ("PodsFailed", _MISSING,
         "A pod that inspects the image or verifies the lock ended without a result.",
         "the message says why: an installation that failed, an eviction, a lack of memory"
         " (`pods.resources` in the operator's configuration)")

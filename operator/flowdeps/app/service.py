@@ -17,6 +17,7 @@ from functools import partial
 from typing import Self
 
 from flowdeps.api.config import Config
+from flowdeps.app import failures
 from flowdeps.app.assembly import make_context, timed
 from flowdeps.app.health import Health
 from flowdeps.app.listing import each_environments, each_lock
@@ -132,6 +133,10 @@ class Service:
             log.info("no vulnerabilities.database is configured: pins are not looked up")
         if looks(self.context.config):
             loops.append(self._look)
+        loops += [
+            partial(failures.count_failed_installs, self.context, namespace)
+            for namespace in failures.scopes(self.context.config)
+        ]
         async with self._runs, asyncio.TaskGroup() as tasks:
             steady = (_without_end(loop) for loop in loops)
             running = [tasks.create_task(one) for one in (self.context.queue.run(), *steady)]

@@ -112,6 +112,13 @@ class Metrics:
             "pool",
         )
 
+        # Runs
+        self.failed_installs = self._counter(
+            "failed_installs",
+            "Runs whose install container failed, by their namespace, since the operator started.",
+            "namespace",
+        )
+
         # The operator
         self.passes = self._histogram(
             "pass_seconds",

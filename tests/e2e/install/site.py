@@ -22,7 +22,7 @@ from tests.integration.chart.helm import NAMESPACE, RELEASE, Helm, Values
 from tests.support import sets
 
 PREVIOUS = Path(__file__).with_name("previous")
-TEAM, JOBS, POOL = "team", "jobs", "kubernetes"
+TEAM, JOBS, POOL = "team", "jobs", "installed"
 _ADMITTED = {"config": {"workPools": [{"name": POOL, "namespaces": [TEAM]}]}}
 SITE = "/opt/flowdeps/site"
 SECONDS = 180.0  # for what takes a few seconds on a machine that has nothing else to do

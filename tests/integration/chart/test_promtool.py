@@ -42,6 +42,11 @@ CASES: Mapping[str, tuple[Series, int, Series]] = {
         61,
         {f'flowdeps_set_conditions{{reason="Ready",status="True",type="Ready",{OURS}}}': "2x90"},
     ),
+    "FlowdepsInstallsFail": (
+        {'flowdeps_failed_installs_total{namespace="jobs",pod="flowdeps-1"}': "_x5 1+1x90"},
+        30,
+        {'flowdeps_failed_installs_total{namespace="jobs",pod="flowdeps-1"}': "0x60 1x30"},
+    ),
     "FlowdepsQueueStuck": (
         {f"flowdeps_queue_oldest_seconds{{{OURS}}}": "400x90"},
         6,

@@ -434,6 +434,55 @@ async def test_an_event_is_shown_with_its_set(
 # Refusals and outages
 
 
+async def test_runs_that_fail_to_install_are_found_as_they_fail(
+    client: Cluster, cluster: ControlPlane, namespace: str
+) -> None:
+    """Each once, also when its Job takes note of it; not those that failed before, nor others."""
+    account = ("get", "serviceaccount", "default", "-n", namespace, "--ignore-not-found")
+    wait(lambda: bool(cluster.kubectl(*account)), what="the namespace's account")
+    pods = [_run_pod(namespace, name) for name in ("before", "install", "flow", "again")]
+    apply(cluster, *pods)
+    _fail(cluster, namespace, "before", container="flowdeps-install")
+    watch = client.failed_installs(namespace)
+    assert await anext(watch) is None
+    _fail(cluster, namespace, "install", container="flowdeps-install")
+    cluster.kubectl("annotate", "pod", "install", "-n", namespace, "example.com/noted=yes")
+    _fail(cluster, namespace, "flow", container="other")
+    assert await anext(watch) == namespace
+    _fail(cluster, namespace, "again", container="flowdeps-install")
+    async with asyncio.timeout(30):
+        assert await anext(watch) == namespace
+    found = asyncio.ensure_future(anext(watch))
+    await asyncio.sleep(0.2)
+    assert not found.done()
+    found.cancel()
+
+
+def _run_pod(namespace: str, name: str) -> Body:
+    container = {"name": "flow", "image": "example.com/flows:1"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace, "labels": {"flowdeps.dev/set": "ml"}},
+        "spec": {
+            "initContainers": [{**container, "name": "flowdeps-install"}],
+            "containers": [container],
+        },
+    }
+
+
+def _fail(cluster: ControlPlane, namespace: str, name: str, *, container: str) -> None:
+    terminated = {"name": container, "state": {"terminated": {"exitCode": 1}}, "image": "x"}
+    status = {
+        "phase": "Failed",
+        "initContainerStatuses": [{**terminated, "imageID": "", "ready": False, "restartCount": 0}],
+    }
+    cluster.kubectl(
+        *("patch", "pod", name, "-n", namespace, "--subresource=status", "--type=merge"),
+        *("-p", json.dumps({"status": status})),
+    )
+
+
 async def test_what_a_role_does_not_allow_is_forbidden_in_the_servers_words(
     cluster: ControlPlane,
     make_set: Callable[..., Body],

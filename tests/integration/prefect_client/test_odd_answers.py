@@ -114,6 +114,24 @@ async def test_prefect_alone_says_that_a_pool_is_missing() -> None:
         assert await pools.read("k") is None
 
 
+async def test_a_poll_takes_two_requests() -> None:
+    """As docs/how-to/cloud.md says: one for the pools, and one that finds no more of them."""
+    asked: list[str] = []
+
+    async def respond(request: web.BaseRequest) -> web.StreamResponse:
+        asked.append(request.path)
+        if request.method == "GET":
+            return web.json_response({}, status=404)  # there are no CSRF tokens
+        many = [{**POOL, "name": f"k{number}"} for number in range(200)]
+        return web.json_response([] if (await request.json())["offset"] else many)
+
+    async with answering(respond) as pools:
+        assert len(await pools.read_all()) == 200
+        asked.clear()
+        assert len(await pools.read_all()) == 200
+    assert asked == ["/api/work_pools/filter"] * 2
+
+
 async def test_a_pool_that_the_list_still_has_is_not_missing() -> None:
     """Where a 404 was a hiccup, the pool that the list shows is the answer."""
 

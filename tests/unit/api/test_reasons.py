@@ -31,6 +31,21 @@ def test_each_kind_has_reasons() -> None:
     assert Reason.CONFLICT.kind is ReasonKind.STALLED
 
 
+@pytest.mark.parametrize(
+    "reason",
+    [
+        *(Reason.INDEX_UNAUTHORIZED, Reason.CREDENTIALS_INVALID, Reason.PREFECT_UNAUTHORIZED),
+        *(Reason.POOL_NOT_FOUND, Reason.NAMESPACE_NOT_FOUND, Reason.SOURCE_NOT_FOUND),
+        *(Reason.IMAGE_UNAVAILABLE, Reason.IMAGE_UNKNOWN, Reason.IMAGE_UNUSABLE),
+        *(Reason.PODS_FORBIDDEN, Reason.PODS_UNSCHEDULABLE, Reason.PODS_FAILED),
+        *(Reason.VERIFY_TIMEOUT, Reason.FORBIDDEN, Reason.NAME_TAKEN, Reason.CONTENDED),
+    ],
+)
+def test_what_only_a_person_ends_is_not_under_way_for_ever(reason: Reason) -> None:
+    """At once or after a quarter of an hour, delivery tools call it failed."""
+    assert reason.is_stalled or reason.may_be_missing
+
+
 def test_a_reason_of_another_version_stays_a_text() -> None:
     """What a newer operator wrote is shown as it is, and taken for no reason of ours."""
     assert Reason.known("Conflict") is Reason.CONFLICT

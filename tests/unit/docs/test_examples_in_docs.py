@@ -18,10 +18,10 @@ from flowdeps.api.config import parse_config
 from flowdeps.api.names import KIND
 from flowdeps.api.resource import parse_spec
 from flowdeps.cli.main import build_parser
+from tests.support.pages import blocks
 
 _ROOT = Path(__file__).parents[3]
 _PAGES = sorted([_ROOT / "README.md", *_ROOT.glob("docs/**/*.md")])
-_BLOCK = re.compile(r"^( *)```(yaml|console)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _HERE = re.compile(r"<<YAML\n(.*?)^YAML$", re.MULTILINE | re.DOTALL)
 _CONFIG, _OTHERS = "# config.yaml", ("# prefect.yaml", "# values.yaml")  # tested with the chart
 
@@ -29,12 +29,8 @@ _CONFIG, _OTHERS = "# config.yaml", ("# prefect.yaml", "# values.yaml")  # teste
 def _blocks(language: str) -> Iterator[tuple[str, str]]:
     """Each block of a language: where it stands, and its text."""
     for page in _PAGES:
-        text = page.read_text()
-        for found in _BLOCK.finditer(text):
-            if found[2] == language:
-                line = text.count("\n", 0, found.start()) + 1
-                content = re.sub(rf"^{found[1]}", "", found[3], flags=re.MULTILINE)
-                yield f"{page.relative_to(_ROOT)}:{line}", content
+        for line, text in blocks(page, language):
+            yield f"{page.relative_to(_ROOT)}:{line}", text
 
 
 def _yaml() -> Iterator[tuple[str, str]]:

@@ -1,14 +1,15 @@
 """Sets as the operator leaves them, one for each situation that a set can be in."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.reconcile.context import PoolState
 from flowdeps.reconcile.dependency_set.progress import Progress
-from flowdeps.reconcile.dependency_set.status import build_status
+from flowdeps.reconcile.dependency_set.status import PATIENCE, build_status
 from flowdeps.state.records import LockRecord
 from tests.unit.reconcile.test_status import CASES, LOCK, NOW, PUBLISHED, VERIFIED, WAITS, Case
 from tests.unit.state.builders import ML, entry
@@ -38,12 +39,29 @@ def condition(body: Mapping[str, Any], type_: str) -> Mapping[str, Any]:
 
 
 def all_told() -> list[Told]:
-    """A set for each case of the status, and suspended ones."""
+    """A set for each case of the status, for what somebody has to make, and suspended ones."""
     return [
         *(Told(case.name, _set(case), _situation(case.ready)) for case in CASES),
+        *_missing(),
         Told("suspended", _suspended(LOCK), "suspended"),
         Told("suspended before its first lock", _suspended(None), "suspended, no lock"),
     ]
+
+
+def _missing() -> Iterator[Told]:
+    """Each reason that a person ends, though not by the spec: as it begins, and when nobody did."""
+    for reason in Reason:
+        if reason.may_be_missing:
+            case = Case(
+                name=str(reason),
+                resolved=Outcome.failed(reason, "what is missing"),
+                published=WAITS,
+                ready=("False", reason),
+            )
+            first = _set(case)
+            yield Told(f"{reason} at first", first, "under way")
+            late = _set(case, before=first["status"], now=NOW + PATIENCE)
+            yield Told(f"{reason} for a quarter of an hour", late, "stuck")
 
 
 def _situation(ready: tuple[str, Reason]) -> Situation:
@@ -65,8 +83,8 @@ def _suspended(record: LockRecord | None) -> Body:
     )
 
 
-def _set(case: Case) -> Body:
-    of = entry(pools=list(case.verdicts))
+def _set(case: Case, *, before: Body | None = None, now: datetime = NOW) -> Body:
+    of = entry(pools=list(case.verdicts), status=before)
     states = {
         name: PoolState(looked=True, verdicts={ML: verdict})
         for name, verdict in case.verdicts.items()
@@ -84,6 +102,6 @@ def _set(case: Case) -> Body:
         namespaces={name: ["jobs"] for name in states},
         states=states,
         deliveries={},
-        now=NOW,
+        now=now,
     )
     return {**of.body, "status": status.to_dict()}

@@ -288,6 +288,12 @@ class MemoryCluster:
         finally:
             self._listeners.remove(queue)
 
+    async def failed_installs(self, namespace: str = "") -> AsyncIterator[str | None]:
+        await self._turn()
+        self.asked_for[f"failed_installs {namespace}"] += 1
+        yield None
+        await asyncio.Event().wait()  # no run fails here
+
     async def each_set(self, namespaces: Sequence[str] = ()) -> AsyncIterator[Body]:
         await self._turn()
         for body in [b for (n, _), b in self.sets.items() if not namespaces or n in namespaces]:

@@ -13,9 +13,11 @@ from flowdeps.api.names import (
     ENVIRONMENTS,
     ENVIRONMENTS_PLURAL,
     GROUP,
+    INSTALL_CONTAINER,
     KIND,
     OURS,
     PLURAL,
+    SET_LABEL,
     TRY,
 )
 from flowdeps.api.times import parse_time
@@ -265,9 +267,7 @@ class Cluster:
             if not change:
                 yield None
             elif change.get("type") == "ERROR":
-                code, reason = event.get("code"), str(event.get("reason", "Unknown"))
-                text = str(event.get("message", "the watch has ended"))
-                raise ClusterError(code if isinstance(code, int) else 500, reason, text)
+                raise _ended(event)
             elif change.get("type") in {"ADDED", "MODIFIED"}:
                 last = (event.get("series") or {}).get("lastObservedTime")
                 time = last or event.get("lastTimestamp") or event.get("eventTime")
@@ -277,6 +277,26 @@ class Cluster:
                     time=parse_time(time),
                     pod=str((event.get("involvedObject") or {}).get("name", "")),
                 )
+
+    async def failed_installs(self, namespace: str = "") -> AsyncIterator[str | None]:
+        """Iterate over the namespaces of runs whose install container fails from now on, in one
+        namespace or all.
+
+        None comes once the watch is there; it ends after some minutes.
+        """
+        [path] = _lists(_PODS, [namespace] if namespace else [])
+        page = await self._to.request("GET", path, query=[("limit", "1")])
+        version = str(page["metadata"]["resourceVersion"])
+        # A pod is ADDED as it begins to match, and MODIFIED when its Job has counted it.
+        failed = "status.phase=Failed"
+        async for change in self._to.watch(path, selector=failed, labels=SET_LABEL, since=version):
+            pod = change.get("object") or {}
+            if not change:
+                yield None
+            elif change.get("type") == "ERROR":
+                raise _ended(pod)
+            elif change.get("type") == "ADDED" and _failed_to_install(pod):
+                yield str(pod["metadata"]["namespace"])
 
     # What tells runs of their environments
 
@@ -436,3 +456,21 @@ def _path(kind: tuple[str, str], namespace: str, name: str = "") -> str:
     """
     path = f"{kind[0]}/namespaces/{quote(namespace, safe='')}/{kind[1]}"
     return f"{path}/{quote(name, safe='')}" if name else path
+
+
+def _ended(status: Body) -> ClusterError:
+    """Why a watch ended, as its last event says."""
+    code, reason = status.get("code"), str(status.get("reason", "Unknown"))
+    text = str(status.get("message", "the watch has ended"))
+    return ClusterError(code if isinstance(code, int) else 500, reason, text)
+
+
+def _failed_to_install(pod: Body) -> bool:
+    return any(
+        one.get("name") == INSTALL_CONTAINER and _exit_code(one)
+        for one in (pod.get("status") or {}).get("initContainerStatuses") or ()
+    )
+
+
+def _exit_code(status: Body) -> int:
+    return int(((status.get("state") or {}).get("terminated") or {}).get("exitCode") or 0)

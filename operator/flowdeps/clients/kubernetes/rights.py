@@ -21,14 +21,14 @@ LOCKS: Rules = (
 SETS: Rules = (
     (GROUP, PLURAL, "get list watch patch"),
     (GROUP, f"{PLURAL}/status", "patch"),
-    ("", "pods", "get list create delete"),
+    ("", "pods", "get list watch create delete"),
     ("", "pods/log", "get"),
     ("events.k8s.io", "events", "create"),
     *LOCKS,
 )
 """In the namespaces of sets."""
 
-JOBS: Rules = (*LOCKS, ("", "pods", "list"))
+JOBS: Rules = (*LOCKS, ("", "pods", "list watch"))
 """In the namespaces of jobs."""
 
 CLAIMS: Rules = (("", "pods", "get create delete"), ("", "pods/log", "get"))

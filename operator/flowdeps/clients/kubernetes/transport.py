@@ -101,12 +101,17 @@ class Transport:
                 if not token:
                     break
 
-    async def watch(self, path: str, *, selector: str) -> AsyncIterator[Body]:
-        """Iterate over what happens to objects, by fields: first over all that there are.
+    async def watch(
+        self, path: str, *, selector: str, labels: str = "", since: str = ""
+    ) -> AsyncIterator[Body]:
+        """Iterate over what happens to objects, by fields and labels: first over all that there
+        are, or from the version `since` on.
 
         An empty object comes before, once the watch is there. It ends after some minutes.
         """
         query = [("watch", "true"), ("fieldSelector", selector)]
+        query += [("labelSelector", labels)] if labels else []
+        query += [("resourceVersion", since)] if since else []
         query += [("timeoutSeconds", str(_WATCH_SECONDS))]
         start, what = self.clock(), f"GET {path}"
         await self._wait(what, until=start + _PATIENCE_SECONDS)
