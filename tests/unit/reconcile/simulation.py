@@ -40,7 +40,7 @@ from flowdeps.api.names import (
 from flowdeps.api.reasons import Reason
 from flowdeps.app.assembly import make_context
 from flowdeps.app.service import Service
-from flowdeps.clients.kubernetes.client import Cluster, FailedPod, Node
+from flowdeps.clients.kubernetes.client import Cluster, FailedInstall, FailedPod, Node
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.prefect.client import Pool, Pools, Variable, Workers
 from flowdeps.clients.prefect.errors import PoolsError
@@ -113,6 +113,8 @@ class MemoryCluster:
         self.storage_error: ClusterError | None = None
         self.failures: list[FailedPod] = []
         self.events_error: ClusterError | None = None
+        self.failing: asyncio.Queue[FailedInstall] = asyncio.Queue()
+        """The runs that fail to install, for whoever watches."""
         self._listeners: list[asyncio.Queue[FailedPod]] = []
         self.asked_for: Counter[str] = Counter()
         self._version = 0
@@ -288,11 +290,12 @@ class MemoryCluster:
         finally:
             self._listeners.remove(queue)
 
-    async def failed_installs(self, namespace: str = "") -> AsyncIterator[str | None]:
+    async def failed_installs(self, namespace: str = "") -> AsyncIterator[FailedInstall | None]:
         await self._turn()
         self.asked_for[f"failed_installs {namespace}"] += 1
         yield None
-        await asyncio.Event().wait()  # no run fails here
+        while True:
+            yield await self.failing.get()
 
     async def each_set(self, namespaces: Sequence[str] = ()) -> AsyncIterator[Body]:
         await self._turn()

@@ -3,7 +3,8 @@
 import asyncio
 from dataclasses import replace
 
-from flowdeps.api.names import INSTALL_CONTAINER, SIZE_ANNOTATION
+from flowdeps.api.names import INSTALL_CONTAINER, SIZE_ANNOTATION, mounted_name
+from flowdeps.clients.kubernetes.client import FailedInstall
 from tests.unit.reconcile.simulation import MemoryImage, Simulation
 from tests.unit.reconcile.test_life import HOUR, MINUTE, play, settled
 from tests.unit.reconcile.test_locks import IMAGE, conditions, image, status
@@ -113,3 +114,43 @@ def test_what_was_measured_stays_where_a_refresh_moves_no_pin() -> None:
             assert sizes(sim) == (3 * GB, 7 * GB)
 
     play(script)
+
+
+def test_a_run_that_is_ended_while_it_installs_is_told_to_its_set() -> None:
+    """With what it lacked, the field and the size; however many end so, once in ten minutes. Who
+    names a ConfigMap that is not of a set's lock tells nobody anything."""
+
+    async def script(sim: Simulation) -> None:
+        sim.prefect.make("k")
+        sim.cluster.pods.images[IMAGE] = MemoryImage(installed=7 * GB)
+        sim.cluster.apply("ml", pools=["k"], requirements=["torch"], **image())
+        lock = mounted_name("ml", pool="k")
+        async with sim.operator():
+            await asyncio.sleep(5 * MINUTE)
+            assert conditions(sim)["Ready"][0] == "True"
+            [copy] = [where for where in sim.cluster.maps if where[1] == lock]
+            for killed, name in (("", lock), ("memory", "other"), ("memory", lock), ("disk", lock)):
+                run = FailedInstall(copy[0], pod="run-1", lock=name, killed=killed)
+                sim.cluster.failing.put_nowait(run)
+            await asyncio.sleep(MINUTE)
+            memory = (
+                "InstallKilled: pod flows/run-1: flowdeps-install had too little memory: give it"
+                " more by install.resources of the pool in the operator's configuration; by default"
+                " it has the resources of the flow's container; the set takes 7.0 GB once it is"
+                " installed"
+            )
+            assert _killed(sim) == [("ml", "Warning", memory)]
+            await asyncio.sleep(10 * MINUTE)
+            disk = FailedInstall(copy[0], pod="run-2", lock=lock, killed="disk (it is full)")
+            sim.cluster.failing.put_nowait(disk)
+            await asyncio.sleep(MINUTE)
+            told = _killed(sim)[1:]
+            assert len(told) == 1
+            assert "flows/run-2: flowdeps-install had too little disk (it is full)" in told[0][2]
+            assert "ephemeral-storage" in told[0][2]
+
+    play(script)
+
+
+def _killed(sim: Simulation) -> list[tuple[str, str, str]]:
+    return [one for one in sim.cluster.events if one[2].startswith("InstallKilled")]
