@@ -23,7 +23,8 @@ def builds(stage: Stage) -> Iterator[Index]:
     stage.index.add("sound", "1.0")
     stage.index.add("heavy", "9.0", modules={"heavy/__init__.py": "raise ImportError\n"})
     with Index(host=stage.node.gateway) as index:
-        modules = {"heavy/__init__.py": "import sound\n", "heavy/lib.bin": os.urandom(_BYTES)}
+        modules: dict[str, str | bytes] = {"heavy/__init__.py": "import sound\n"}
+        modules["heavy/lib.bin"] = os.urandom(_BYTES)
         index.add("heavy", "1.0+cpu", requires=["sound"], modules=modules)
         yield index
         stage.let_go()

@@ -158,10 +158,9 @@ def check_trial(ended: Ended, image: Image) -> Passed:
         text = f"{shorten('; '.join(broken), _LONGEST)}; fix the image, or choose another version"
         raise TrialError(text, reason=Reason.VERIFY_FAILED, retry=False)
     notes = [one for one in _items(result, "notes") if isinstance(one, str)]
-    size = result.get("installedSize")
-    known = type(size) is int and 0 <= size <= MOST_BYTES
-    text = printable(shorten("; ".join(notes), _LONGEST_NOTES))
-    return Passed(text, size if known else 0)
+    said = result.get("installedSize")
+    size = said if type(said) is int and 0 <= said <= MOST_BYTES else 0
+    return Passed(printable(shorten("; ".join(notes), _LONGEST_NOTES)), size)
 
 
 def last_result(log: str, *, mark: str) -> Mapping[str, Any]:
