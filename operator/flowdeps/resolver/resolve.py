@@ -56,6 +56,7 @@ from flowdeps.scheduling.off_loop import off_loop
 
 _MOST_PASSED_OVER = 50
 """Times that a request is resolved again, since a release is not for its Python."""
+_MOST_SIZES = 500
 
 
 @dataclass(frozen=True)
@@ -260,12 +261,14 @@ def _pins(compiled: Mapping[str, Resolved]) -> dict[str, Pins]:
 
 
 def _sizes(compiled: Mapping[str, Resolved]) -> tuple[tuple[NormalizedName, int], ...]:
-    """Return the size of each package on the platform where it is largest."""
+    """Return the size of each package on the platform where it is largest: of the largest ones, so
+    that what is known of a lock takes no more room in it than a few of its pins."""
     sizes: dict[NormalizedName, int] = {}
     for one in compiled.values():
         for name, size in one.sizes.items():
             sizes[name] = max(size, sizes.get(name, 0))
-    return tuple(sizes.items())
+    largest = sorted(sizes.items(), key=lambda one: (-one[1], one[0]))
+    return tuple(largest[:_MOST_SIZES])
 
 
 def _check(image: ImageFacts, compiled: Mapping[str, Resolved], *, shadow: tuple[str, ...]) -> None:

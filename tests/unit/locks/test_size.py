@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from packaging.utils import NormalizedName
 
+from flowdeps.delivery.in_image.mounted import digest_of
 from flowdeps.locks.lock import Lock, Pin, parse_lock
 from flowdeps.locks.pylock import read_pylock
 from flowdeps.locks.size import Size, human, read_size, size_of, warn_of_size, with_installed
@@ -36,6 +37,7 @@ def test_sizes_are_in_the_text_and_come_back() -> None:
     known = lock(pin("six"), pin("torch"), torch=812, six=3)
     assert "# size: six 3\n# size: torch 812\n" in known.render()
     assert parse_lock(known.render()).sizes == known.sizes
+    assert digest_of(known.render()) == known.digest, "as a run's install container has it"
     assert "# size" not in lock(pin("six")).render()
 
 

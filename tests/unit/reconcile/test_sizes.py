@@ -67,6 +67,53 @@ def test_how_far_a_long_installation_is_is_told_by_the_set() -> None:
     play(script)
 
 
+def test_a_trial_that_runs_out_of_time_names_the_field_and_more_time_heals_it() -> None:
+    """An installation that takes six minutes ends within the default time. Where a set gives it
+    five, its condition names both; the imports have theirs in each case."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.pods.images[IMAGE] = MemoryImage()
+        late = {"name": INSTALL_CONTAINER, "state": {"terminated": {"exitCode": 124}}}
+        said = (
+            "flowdeps: flows/ml: the installation did not end within 300 seconds (1 of 9 packages"
+            " are there): give it more by spec.verify.installTimeout; nothing was installed"
+        )
+        five = {"verify": {"installTimeout": "5m"}}
+        sim.cluster.apply("ml", requirements=["torch"], **image(), **five)
+        async with sim.operator():
+            assert await _times(sim) == ("300", "300")
+            sim.cluster.pods.instead = ({"phase": "Failed", "initContainerStatuses": [late]}, said)
+            await asyncio.sleep(MINUTE)
+            state, reason, message = conditions(sim)["Verified"]
+            assert (state, reason) == ("False", "VerifyTimeout")
+            assert "300 seconds" in message
+            assert "spec.verify.installTimeout" in message
+            sim.cluster.pods.instead = None
+            sim.cluster.apply("ml", requirements=["torch"], **image())
+            assert await _times(sim) == ("900", "300")
+            await asyncio.sleep(MINUTE)
+            assert conditions(sim)["Ready"][:2] == ("True", "Ready")
+
+    play(script)
+
+
+async def _times(sim: Simulation) -> tuple[str, ...]:
+    """The seconds that the steps of the next trial have."""
+    for _ in range(100):
+        for pod, _since in sim.cluster.pods.pods.values():
+            if pod["metadata"]["name"].startswith("flowdeps-verify"):
+                steps = (*pod["spec"]["initContainers"], *pod["spec"]["containers"])
+                values = [
+                    one["value"]
+                    for step in steps
+                    for one in step["env"]
+                    if one["name"] == "FLOWDEPS_TIMEOUT"
+                ]
+                return tuple(values)
+        await asyncio.sleep(0.5)
+    raise AssertionError("no trial")
+
+
 def test_a_limit_is_the_configurations() -> None:
     """0 warns of none, and the size is told as ever."""
 
