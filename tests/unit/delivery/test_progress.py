@@ -69,17 +69,24 @@ def test_a_trial_without_time_names_it_and_the_field(either: Pod, index: Index) 
     assert outcome.installed == []
 
 
-def test_an_installer_that_is_killed_is_told_as_that(either: Pod, index: Index) -> None:
+@pytest.mark.parametrize(
+    ("trial", "field"), [("", "install.resources of the pool"), ("900", "pods.resources")]
+)
+def test_an_installer_that_is_killed_is_told_as_that(
+    either: Pod, index: Index, tmp_path: Path, trial: str, field: str
+) -> None:
     """With the field that gives it more memory; the kernel may kill it alone."""
+    either.environment["FLOWDEPS_TIMEOUT"] = trial
     either.write(pin(index, "alpha", "1.0"), index=at(index))
-    uv = either.programs / "uv"
-    uv.unlink(missing_ok=True)
+    uv = tmp_path / "first" / "uv"
+    uv.parent.mkdir()
     uv.write_text("#!/bin/sh\nkill -9 $$\n")
     uv.chmod(0o755)
+    either.environment["PATH"] = f"{uv.parent}:{either.image_environment['PATH']}"
     outcome = either.run()
     assert outcome.code == 1
     assert "uv was killed" in outcome.last
-    assert "install.resources" in outcome.last
+    assert f"by {field} in the operator's configuration" in outcome.last
 
 
 def _write(place: Path, size: int) -> None:
@@ -95,10 +102,13 @@ def test_what_uv_has_and_what_is_under_way_is_read_from_its_cache(tmp_path: Path
         _write(cache / f"archive-v0/{name}-id/{name}/__init__.py", 4096)
     _write(cache / ".tmpAbC/torch/lib.so", 8192)
     _write(cache / ".tmpAbC/torch.libs/other.so", 8192)
+    _write(tmp_path / "site/gamma-1.0.dist-info/METADATA", 1)
     said = how_far(tmp_path, 5)
-    assert said.startswith("2 of 5 packages are there, ")
+    assert said.startswith("3 of 5 packages are there, ")
     assert said.endswith("on the volume, under way: torch")
     assert how_far(tmp_path, 0).startswith(said.split(", ")[1])
+    os.link(cache / ".tmpAbC/torch/lib.so", tmp_path / "linked.so")
+    assert how_far(tmp_path, 5) == said, "a file counts once, however many links it has"
 
 
 def test_what_pip_has_and_what_is_under_way_is_read_from_its_wheels(tmp_path: Path) -> None:

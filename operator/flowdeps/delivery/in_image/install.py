@@ -195,7 +195,7 @@ def install_pins(lock: dict[str, Any], text: str, installer: Installer, site: Pa
         if not re.search(r"^\w", part, re.MULTILINE):
             continue  # comments
         pins.write_text(part, "utf-8")
-        one = Installer([url], len(re.findall(r"^\w", part, re.MULTILINE))) if url else installer
+        one = Installer([url], installer.packages) if url else installer
         one.install(pins, added, "--require-hashes")
         move_into(site, added)  # pip leaves out directories that are there
         shutil.rmtree(added)

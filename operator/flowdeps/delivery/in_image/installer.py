@@ -130,10 +130,10 @@ class Installer:
         if child.returncode:
             print("\n".join(output.splitlines()[-TAIL:]), flush=True)
         if child.returncode == -signal.SIGKILL:
+            where = "pods.resources" if limit else "install.resources of the pool"
             raise InstallError(
                 f"{self.name} was killed ({self.how_far()}), as happens where memory runs out: "
-                "give the install container more, by install.resources of the pool in the "
-                "operator's configuration"
+                f"give the install container more, by {where} in the operator's configuration"
             )
         if child.returncode:
             log = TEMPORARY / "pip.log"

@@ -2,7 +2,8 @@
 
 Neither uv nor pip says so where nobody watches a terminal, so it is read from what they have
 written: uv unpacks wheels into ``.tmp*`` and moves them to ``archive-*`` in its cache, pip collects
-them in ``pip-unpack-*``. Where another version of them writes elsewhere, bytes are counted alone.
+them in ``pip-unpack-*``; what came from another index is in ``site``. Where another version of them
+writes elsewhere, bytes are counted alone.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def how_far(directory: Path, packages: int) -> str:
     1.2 GB on the volume, under way: torch"."""
     done: set[str] = set()
     under_way: list[tuple[float, str]] = []
+    linked: set[int] = set()
     size = 0
     for place, directories, files in os.walk(directory):
         inside = Path(place).relative_to(directory).parts
@@ -53,11 +55,15 @@ def how_far(directory: Path, packages: int) -> str:
                 found = os.lstat(Path(place, file))
             except OSError:  # it was moved meanwhile
                 continue
+            if found.st_nlink > 1 and found.st_ino in linked:
+                continue
+            linked.add(found.st_ino)
             size += found.st_blocks * 512
             if file.endswith(".whl") and inside[:1] and inside[0].startswith("pip-"):
                 under_way.append((found.st_mtime, file.partition("-")[0]))
-        if len(inside) == 3 and inside[1].startswith("archive-"):
-            done |= {one for one in directories if one.endswith(".dist-info")}
+        if inside == ("site",) or (len(inside) == 3 and inside[1].startswith("archive-")):
+            whole = (one for one in directories if one.endswith(".dist-info"))
+            done |= {one.partition("-")[0] for one in whole}
         elif len(inside) == 2 and inside[1].startswith(".tmp"):
             names = [one for one in directories if not one.endswith((".dist-info", ".libs"))]
             under_way += [(0.0, one) for one in names[:1]]
