@@ -341,8 +341,8 @@ def test_the_cluster_role_is_the_documented_one(helm: Helm) -> None:
 
 def test_with_watched_namespaces_nothing_of_the_cluster_is_granted(helm: Helm) -> None:
     """A Role in each watched namespace has the documented rules but those of the cluster's objects;
-    in a job namespace it has those for copies of locks, and may list pods. Each is bound to the
-    account."""
+    in a job namespace it has those for copies of locks, and may list and watch pods. Each is bound
+    to the account."""
     objects = helm.template(case("namespaces"))
     assert not [one for one in objects if one["kind"].startswith("Cluster")]
     _, documented, *_ = _documented()
@@ -350,7 +350,7 @@ def test_with_watched_namespaces_nothing_of_the_cluster_is_granted(helm: Helm) -
     sets = [rule for rule in documented["rules"] if rule["resources"] not in clusters]
     copies = (["configmaps"], ["secrets"], ["runenvironments"])
     jobs = [rule for rule in sets if rule["resources"] in copies]
-    jobs.append({"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]})
+    jobs.append({"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]})
     roles = [one for one in of_kind(objects, "Role") if one["metadata"]["name"] == "flowdeps"]
     granted = {one["metadata"]["namespace"]: one["rules"] for one in roles}
     assert granted.keys() == {"flows", "team-a", "jobs"}
