@@ -12,7 +12,7 @@ from typing import Any
 
 from flowdeps.api import rules
 from flowdeps.api.fields import Fields
-from flowdeps.api.trialconfig import checked_resources
+from flowdeps.api.trialconfig import SIZE_LIMIT, checked_resources
 from flowdeps.api.wording import listed
 
 _check_variable = rules.matching(
@@ -44,10 +44,14 @@ class EnvVar:
 
 @dataclass(frozen=True, kw_only=True)
 class InstallConfig:
-    """How our init container runs. Empty mappings: our defaults."""
+    """How our init container runs."""
 
     resources: Mapping[str, Any] = field(default_factory=dict)
+    """Empty: those of the flow's container."""
     security_context: Mapping[str, Any] = field(default_factory=dict)
+    """Merged over our defaults; None takes one away."""
+    size_limit: int = SIZE_LIMIT
+    """Bytes of the volume in which it installs; 0: no limit."""
     env: tuple[EnvVar, ...] = ()
     """Variables that it gets besides ours."""
 
@@ -221,6 +225,7 @@ def _parse_install(fields: Fields) -> InstallConfig:
         InstallConfig,
         resources=checked_resources(fields.child("resources")),
         security_context=_checked_context(fields.child("securityContext")),
+        size_limit=fields.memory("sizeLimit"),
         env=tuple(_parse_variable(item) for item in fields.children("env", most=64)),
     )
 

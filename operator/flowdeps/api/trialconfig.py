@@ -9,6 +9,9 @@ from typing import Any
 from flowdeps.api import rules
 from flowdeps.api.fields import Fields
 
+SIZE_LIMIT = 20 * 2**30
+"""Bytes of a volume that gets files of a set, where nobody says: many clusters refuse one without
+a limit."""
 _NO_INTERVAL = "never looks again; write 1m or more"
 _check_label = rules.matching(
     r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?",
@@ -26,7 +29,7 @@ _check_database = rules.rule(
 class ImagesConfig:
     """Which images sets may name, and how often their names are looked up."""
 
-    recheck: timedelta = timedelta(hours=1)
+    recheck: timedelta = timedelta(hours=24)
     """How often a name is looked up again, since it may have moved to another image."""
     allowed: tuple[str, ...] = ()
     """Prefixes of images. Empty: all."""
@@ -40,6 +43,8 @@ class PodsConfig:
     """How many run at once."""
     resources: Mapping[str, Any] = field(default_factory=dict)
     """Empty: our defaults."""
+    size_limit: int = SIZE_LIMIT
+    """Bytes of each of their volumes; 0: no limit."""
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Mapping[str, Any], ...] = ()
     image_pull_secrets: tuple[str, ...] = ()
@@ -72,6 +77,7 @@ def parse_pods(fields: Fields) -> PodsConfig:
         PodsConfig,
         concurrency=fields.integer("concurrency", least=1, most=64),
         resources=checked_resources(fields.child("resources")),
+        size_limit=fields.memory("sizeLimit"),
         node_selector=fields.named_texts("nodeSelector", limit=63, check=_check_label),
         labels=fields.named_texts("labels", limit=63, check=_check_label),
         annotations=fields.named_texts("annotations", limit=4096),

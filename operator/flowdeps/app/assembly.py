@@ -30,10 +30,12 @@ from flowdeps.scheduling.poller import Poller
 from flowdeps.scheduling.queue import Queue
 from flowdeps.scheduling.single_flight import SingleFlight
 from flowdeps.scheduling.tracking import RETRY, Failure
+from flowdeps.state.locations import owners_in, owners_of
 from flowdeps.state.store import RunsKey, SetKey, Store
 from flowdeps.telemetry.metrics import Metrics, measured
 from flowdeps.trials.build import Builder
 from flowdeps.trials.errors import TrialError
+from flowdeps.trials.image import Image, ImageRef
 from flowdeps.trials.images import Images
 from flowdeps.trials.mount import mount
 from flowdeps.trials.populate import Populated, Population, populate
@@ -80,7 +82,6 @@ def make_context(
     shared = len(config.watch_namespaces) != 1
     runner = Runner(cluster, limiter=Limiter(config.pods.concurrency, shared))
     store, pods, recheck = Store(), config.pods, config.images.recheck.total_seconds()
-    images = Images(cluster, runner, settings=pods, recheck=recheck, now=now, metrics=metrics)
     resolving = Limiter(config.resolver.concurrency, shared)
     building = Limiter(_BUILDS, shared)
     mounter = Runner(cluster, limiter=Limiter(_MOUNTS, shared))
@@ -89,6 +90,22 @@ def make_context(
     retry = replace(RETRY, jitter=jitter)
     tracking: Any = {"call": queue.add, "to_failure": to_failure, "backoff": retry, "group": _group}
 
+    def askers(ref: ImageRef) -> list[dict[str, str]]:
+        keys = (key for key in looked_at.wanted_by(ref) if isinstance(key, SetKey))
+        entries = (store.sets.get(key) for key in keys if key.namespace == ref.namespace)
+        return owners_of(filter(None, entries))
+
+    images = Images(
+        cluster,
+        runner,
+        settings=pods,
+        recheck=recheck,
+        now=now,
+        metrics=metrics,
+        owners=askers,
+    )
+    looked_at: Poller[Key, ImageRef, Image, Reason] = Poller(read=images.read, **tracking)
+
     async def mounted(question: Mount, _known: bool | None) -> tuple[bool, float]:
         await mount(
             mounter,
@@ -96,13 +113,15 @@ def make_context(
             ref=question.image,
             reference=question.reference,
             pull_secrets=question.pull_secrets,
+            owners=owners_in(store, question.image.namespace),
             group=question.group,
         )
         return True, _MOUNTED
 
     async def populated(question: Population, _known: Populated | None) -> tuple[Populated, float]:
         keep = named_directories(store, question.claim.namespace)
-        done = await populate(runner, pods, config.environments, question, keep=keep)
+        owners = owners_in(store, question.claim.namespace)
+        done = await populate(runner, pods, config.environments, question, keep=keep, owners=owners)
         return done, _MOUNTED
 
     return Context(
@@ -138,7 +157,7 @@ def make_context(
             limiter=lambda ref: asking if isinstance(ref, PrefectVariable) else reading,
             **tracking,
         ),
-        images=Poller(read=images.read, **tracking),
+        images=looked_at,
         mounts=Poller(
             read=mounted,
             **{**tracking, "backoff": replace(_MOUNT_AGAIN, jitter=jitter)},

@@ -21,6 +21,7 @@ from flowdeps.app import failures
 from flowdeps.app.assembly import make_context, timed
 from flowdeps.app.health import Health
 from flowdeps.app.listing import each_environments, each_lock
+from flowdeps.app.moved import MovedImages
 from flowdeps.clients.fence import Fence
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
@@ -72,6 +73,7 @@ class Service:
         self._runs = RunsReconciler(context)
         self._elsewhere: set[str] = set()  # namespaces of jobs that no configuration names
         self._foreign: set[str] = set()
+        self._moved = MovedImages(context)
         self.health = Health(context)
         context.queue.handle = self._handle
         context.queue.on_error = self._failed
@@ -301,6 +303,10 @@ class Service:
                 )
             except ClusterError as error:
                 log.warning("can't look for what trials have left: %s", error)
+            try:
+                await self._moved.look()
+            except ClusterError as error:
+                log.warning("can't look which images runs have: %s", error)
             # What a list brings first, a watch that works brings soon after.
             await asyncio.sleep(_WATCH_SECONDS if missed else 0)
             silent = bool(watched) and self.health.last_event < start

@@ -46,6 +46,11 @@ class Poller(Tracker[K, T, V, R]):
         """Return all things that `key` needs."""
         return self._needs.get(key, frozenset())
 
+    def wanted_by(self, thing: T) -> frozenset[K]:
+        """Return the keys that need a thing."""
+        tracked = self._tracked.get(thing)
+        return frozenset(tracked.keys if tracked else ())
+
     def get(self, thing: T) -> V | Failure[R] | None:
         """Return what a needed thing is; None: not known yet, its keys are called when it is."""
         return self._tracked[thing].known

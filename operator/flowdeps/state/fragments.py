@@ -119,12 +119,12 @@ def _method(settings: PoolConfig, index: Index, *, claim: str) -> Method:
     if claim:
         return Volume(claim=claim)
     install, cache = settings.install, settings.cache
-    context = {"security_context": install.security_context} if install.security_context else {}
     method = Install(
         resources=install.resources or None,
         env=tuple({"name": one.name, "value": one.value} for one in install.env),
         index_urls=index.urls,
-        **context,
+        security_context=install.security_context,
+        size_limit=install.size_limit,
     )
     if settings.delivery != "Cache":
         return method

@@ -13,7 +13,7 @@ operator's configuration names their namespace.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -23,6 +23,7 @@ from flowdeps.api.resource import SetMeta
 from flowdeps.api.spec import WorkPoolRef
 from flowdeps.state.store import ConfigMapView, PoolView, SetEntry, SetKey, Store
 
+_MOST_OWNERS = 5
 _FREE = (1_000_000, 0)
 """The rank of a set that has nothing of a location."""
 
@@ -89,6 +90,26 @@ def owner_of(entry: SetEntry) -> dict[str, str]:
         "name": entry.key.name,
         "uid": entry.meta.uid,
     }
+
+
+def owners_of(entries: Iterable[SetEntry]) -> list[dict[str, str]]:
+    """Return the owner references of what several sets of its namespace share, and goes with the
+    last of them; of a few, for there may be many."""
+    return [owner_of(one) for one in sorted(entries, key=lambda one: one.key)[:_MOST_OWNERS]]
+
+
+def owners_in(store: Store, namespace: str) -> list[dict[str, str]]:
+    """Return the owner references of what is for runs of a namespace: our ConfigMaps there, or else
+    its sets. There may be neither, before a lock is there for runs."""
+    views = (view for key in store.holders_in(namespace) for view in store.held(key))
+    found = [
+        {"apiVersion": "v1", "kind": "ConfigMap", "name": view.name, "uid": view.uid}
+        for view in views
+        if view.namespace == namespace
+    ]
+    if found:
+        return found[:_MOST_OWNERS]
+    return owners_of(entry for key, entry in store.sets.items() if key.namespace == namespace)
 
 
 def age(meta: SetMeta) -> tuple[datetime, str, str]:

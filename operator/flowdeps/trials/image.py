@@ -1,7 +1,8 @@
 """A flow image: how pods of a namespace get it, and what it has. Values only, for all to import."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from flowdeps.api.names import image_facts_name
 from flowdeps.locks.image import ImageFacts
@@ -46,3 +47,4 @@ class Image:
     id: str
     """The digest that a node reports for its content."""
     facts: ImageFacts
+    probed_at: datetime | None = field(default=None, compare=False)

@@ -3,11 +3,11 @@
 What was found is kept in the ConfigMap `flowdeps-image.<digest of image and pull policy>` of the
 namespace, so that a restart needs no pod. It is kept per namespace: whoever may write there could
 forge it for others, and the packages of a private image are no business of those who can't pull it.
-A tag may move, which only a pod can tell, so after `recheck` seconds the image is probed again; one
-that is named by its digest never is.
+A tag may move, which only a pod can tell: so the image is probed again after `recheck` seconds, or
+once a run has another (`moved`). One that is named by its digest never is.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -45,6 +45,8 @@ class Images:
     recheck: float
     now: Callable[[], datetime]
     metrics: Metrics
+    owners: Callable[[ImageRef], Sequence[Mapping[str, str]]] = lambda _: ()
+    """Returns whom the pod that looks at an image belongs to."""
     reads: Limiter = field(default_factory=lambda: Limiter(_READS))
     """Of what is kept; the runner limits the pods."""
 
@@ -83,6 +85,7 @@ class Images:
     async def _probe(self, ref: ImageRef) -> Image:
         name = f"{names.PROBE_CONTAINER}-{ref.short}"
         pod = probe_pod(name=name, ref=ref, labels=labels("probe"), settings=self.settings)
+        pod["metadata"]["ownerReferences"] = [dict(one) for one in self.owners(ref)]
         ended = await self.runner.run(pod)
         if ended.failed:
             lines = printable(" ".join(ended.log.split("\n")[-_LAST_LINES:]).strip())
@@ -92,9 +95,35 @@ class Images:
                 reason=Reason.IMAGE_UNUSABLE,
             )
         try:
-            return Image(ref, ended.image_id, await off_loop(parse_probe, ended.log))
+            facts = await off_loop(parse_probe, ended.log)
+            return Image(ref, ended.image_id, facts, self.now())
         except ImageError as error:
             raise TrialError(f"{ref.image}: {error}", reason=Reason.IMAGE_UNUSABLE) from None
+
+
+def moved(
+    images: Iterable[Image], pods: Iterable[Mapping[str, Any]]
+) -> Iterator[tuple[ImageRef, str]]:
+    """Iterate over the images of which a pod that is younger than the probe has another under the
+    same name, with the digest of that."""
+    by_name: dict[str, list[tuple[datetime, Image]]] = {}
+    for image in images:
+        if image.probed_at and not image.ref.is_fixed:
+            by_name.setdefault(image.ref.image, []).append((image.probed_at, image))
+    for pod in pods:
+        created = parse_time(pod["metadata"].get("creationTimestamp"))
+        statuses = pod["status"].get("containerStatuses") or ()
+        ids = {one["name"]: _digest(one.get("imageID", "")) for one in statuses}
+        for container in pod["spec"]["containers"]:
+            found = ids.get(container["name"])
+            for probed_at, image in by_name.get(container["image"], ()):
+                younger = created is not None and created > probed_at
+                if younger and found and found != _digest(image.id):
+                    yield image.ref, found
+
+
+def _digest(image_id: str) -> str:
+    return image_id.rpartition("@")[2]
 
 
 async def sweep(
@@ -161,4 +190,5 @@ def _kept(ref: ImageRef, body: Mapping[str, Any]) -> tuple[Image, datetime] | No
         return None
     if probed_at is None or annotations.get(names.IMAGE_ANNOTATION) != ref.image:
         return None
-    return Image(ref, annotations.get(names.IMAGE_ID_ANNOTATION, ""), facts), probed_at
+    found = Image(ref, annotations.get(names.IMAGE_ID_ANNOTATION, ""), facts, probed_at)
+    return found, probed_at

@@ -8,7 +8,7 @@ says why it fails.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from flowdeps.api.names import MOUNT_CONTAINER
 from flowdeps.api.reasons import Reason
@@ -31,12 +31,13 @@ async def mount(
     ref: ImageRef,
     reference: str,
     pull_secrets: Sequence[str] = (),
+    owners: Sequence[Mapping[str, str]] = (),
     group: str = "",
 ) -> None:
     """Mount an environment in an image and its namespace. Raises TrialError where that fails.
 
-    `reference` has its digest, `pull_secrets` are the names of those that runs have, and `group`
-    is as for `Runner.run`.
+    `reference` has its digest, `pull_secrets` are the names of those that runs have, `owners` whom
+    the pod belongs to, and `group` is as for `Runner.run`.
     """
     what = repr((ref.short, reference, tuple(pull_secrets)))
     body = mount_pod(
@@ -47,6 +48,7 @@ async def mount(
         pull_secrets=pull_secrets,
         settings=settings,
     )
+    body["metadata"]["ownerReferences"] = [dict(one) for one in owners]
     try:
         ended = await runner.run(body, group=group)
     except TrialError as error:

@@ -38,6 +38,7 @@ from flowdeps.delivery.methods.install import (
     PYTHON_PATH,
     RESTRICTED,
     SITE_MOUNT,
+    empty_dir,
     installation,
     volumes,
 )
@@ -85,7 +86,6 @@ if [ -f {HOME}/manifest.json ]; then exit 0; fi
 echo "flowdeps: nothing is mounted at {HOME}"
 exit 1
 """
-_TEMPORARY = {"name": "tmp", "emptyDir": {}}
 _TEMPORARY_MOUNT = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108
 
 
@@ -99,7 +99,7 @@ def probe_pod(
     pod["spec"] |= {
         "activeDeadlineSeconds": PROBE_SECONDS,
         "containers": [container | mounted | _confined(ref, settings)],
-        "volumes": [_TEMPORARY],
+        "volumes": [_temporary(settings)],
     }
     return copy.deepcopy(pod)
 
@@ -156,7 +156,10 @@ def verify_pod(
         "activeDeadlineSeconds": install_seconds + timeout_seconds + _SLACK_SECONDS,
         "initContainers": [install | confined],
         "containers": [verify | confined],
-        "volumes": [*volumes(name, credentials=secret), _TEMPORARY],
+        "volumes": [
+            *volumes(name, credentials=secret, size_limit=settings.size_limit),
+            _temporary(settings),
+        ],
     }
     return copy.deepcopy(pod)
 
@@ -196,7 +199,7 @@ def build_pod(
     }
     # Nothing that was in the flow's image takes the place of our program, which is at HOME in our
     # image, or of what it works with.
-    temporary = {"name": f"{PACK_CONTAINER}-tmp", "emptyDir": {}}
+    temporary = _temporary(settings, name=f"{PACK_CONTAINER}-tmp")
     spec["volumes"] += [temporary]
     mounts = [
         {**SITE_MOUNT, "mountPath": _TREE},
@@ -287,7 +290,7 @@ def populate_pod(
     }
     there: list[dict[str, Any]] = [
         {"name": SITE_VOLUME, "persistentVolumeClaim": {"claimName": claim}},
-        _TEMPORARY,
+        _temporary(settings),
     ]
     mounts: list[Mapping[str, object]] = [
         {"name": SITE_VOLUME, "mountPath": _CLAIM},
@@ -315,6 +318,10 @@ def populate_pod(
         "volumes": there,
     }
     return copy.deepcopy(pod)
+
+
+def _temporary(settings: PodsConfig, *, name: str = "tmp") -> dict[str, Any]:
+    return {"name": name, "emptyDir": empty_dir(settings.size_limit)}
 
 
 def _secret_volume(name: str, secret: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ all that matters, so an operator that was killed finds it again.
 """
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 
@@ -65,9 +65,10 @@ async def populate(
     wanted: Population,
     *,
     keep: Collection[str],
+    owners: Sequence[Mapping[str, str]] = (),
 ) -> Populated:
     """Put an environment on a claim, and remove from it what nothing names or uses, but not the
-    directories `keep`. Raises TrialError."""
+    directories `keep`; the pod belongs to `owners`. Raises TrialError."""
     claim, directory = wanted.claim, directory_of(wanted.reference)
     what = repr((wanted, environments))
     body = populate_pod(
@@ -81,6 +82,7 @@ async def populate(
         environments=environments,
         settings=settings,
     )
+    body["metadata"]["ownerReferences"] = [dict(one) for one in owners]
     try:
         ended = await runner.run(body)
     except TrialError as error:

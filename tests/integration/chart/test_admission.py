@@ -324,6 +324,29 @@ def test_nothing_has_another_owner_than_its_set(
     assert _OWNERS in account.create(copy)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"controller": True},
+        {"blockOwnerDeletion": True},
+        {"name": "theirs"},
+        {"kind": "Secret"},
+        {"apiVersion": "example.com/v1"},
+    ],
+    ids=["controller", "blockOwnerDeletion", "another's", "kind", "group"],
+)
+def test_a_pod_may_belong_to_a_lock_of_its_namespace(
+    change: dict[str, Any], account: Account
+) -> None:
+    """To one of our ConfigMaps, as where the sets of runs are elsewhere; nothing but pods does."""
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "flowdeps-k.ml", "uid": "1-2-3"}
+    for body in (_pod(), probe(namespace=_NAMESPACE, labels=labels("probe"))):
+        assert account.create(_with(body, ownerReferences=[owner, _OWNER])) == ""
+        assert _OWNERS in account.create(_with(body, ownerReferences=[owner | change]))
+    for body in (_config_map(), _secret()):
+        assert _OWNERS in account.create(_with(body, ownerReferences=[owner]))
+
+
 @pytest.mark.parametrize("make", [_config_map, _secret, _pod])
 def test_no_finalizer_keeps_what_is_ours(make: Callable[..., Body], account: Account) -> None:
     """One would keep the namespace from going."""

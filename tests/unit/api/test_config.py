@@ -50,6 +50,7 @@ FULL: dict[str, Any] = {
     "pods": {
         "concurrency": 2,
         "resources": {"limits": {"memory": "1Gi"}},
+        "sizeLimit": "30Gi",
         "nodeSelector": {"kubernetes.io/os": "linux", "node-role.kubernetes.io/flows": ""},
         "tolerations": [{"key": "flows", "operator": "Exists", "effect": "NoSchedule"}],
         "imagePullSecrets": [{"name": "registry"}],
@@ -90,7 +91,8 @@ FULL: dict[str, Any] = {
             "volume": {"claimName": "environments"},
             "install": {
                 "resources": {"requests": {"cpu": "100m"}},
-                "securityContext": {"runAsNonRoot": True},
+                "securityContext": {"runAsNonRoot": True, "seccompProfile": None},
+                "sizeLimit": "0",
                 "env": [{"name": "HTTPS_PROXY", "value": "http://proxy.example.com"}],
             },
         },
@@ -119,7 +121,8 @@ def test_each_field_arrives() -> None:
         claim="environments",
         install=InstallConfig(
             resources={"requests": {"cpu": "100m"}},
-            security_context={"runAsNonRoot": True},
+            security_context={"runAsNonRoot": True, "seccompProfile": None},
+            size_limit=0,
             env=(EnvVar("HTTPS_PROXY", "http://proxy.example.com"),),
         ),
     )
@@ -156,6 +159,7 @@ def test_each_field_arrives() -> None:
         pods=PodsConfig(
             concurrency=2,
             resources={"limits": {"memory": "1Gi"}},
+            size_limit=30 * 2**30,
             node_selector={"kubernetes.io/os": "linux", "node-role.kubernetes.io/flows": ""},
             tolerations=({"key": "flows", "operator": "Exists", "effect": "NoSchedule"},),
             image_pull_secrets=("registry",),

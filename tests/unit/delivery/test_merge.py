@@ -9,6 +9,7 @@ import pytest
 from flowdeps.api.names import mounted_name
 from flowdeps.delivery.choice import find
 from flowdeps.delivery.kinds.kubernetes.merge import merge, remove
+from flowdeps.delivery.methods.install import RESTRICTED
 from tests.unit.delivery.samples import (
     Template,
     accepted_by_the_server,
@@ -190,7 +191,7 @@ def test_a_security_context_without_a_default_is_the_configurations(schema: Any)
     given = fragment(security_context={"runAsNonRoot": True})
     merged = merge(with_context_of_runs(**schema), given)
     install = named(pod_of(merged)["initContainers"], "flowdeps-install")
-    assert install["securityContext"] == {"runAsNonRoot": True}
+    assert install["securityContext"] == {**RESTRICTED, "runAsNonRoot": True}
 
 
 def test_the_operators_configuration_wins_over_the_flows_container() -> None:
@@ -204,8 +205,40 @@ def test_the_operators_configuration_wins_over_the_flows_container() -> None:
     template = with_flow(securityContext={"runAsUser": 1000})
     install = named(pod_of(merge(template, given))["initContainers"], "flowdeps-install")
     assert install["resources"] == {"limits": {"memory": "1Gi"}}
-    assert install["securityContext"] == {"runAsUser": 5}
+    assert install["securityContext"] == {**RESTRICTED, "runAsUser": 5}
     assert proxy in install["env"]
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, RESTRICTED),
+        ({"runAsUser": 5}, {**RESTRICTED, "runAsUser": 5}),
+        ({"readOnlyRootFilesystem": False}, {**RESTRICTED, "readOnlyRootFilesystem": False}),
+        (
+            {"capabilities": {"add": ["NET_RAW"]}},
+            {**RESTRICTED, "capabilities": {"drop": ["ALL"], "add": ["NET_RAW"]}},
+        ),
+        ({"capabilities": {"drop": None}}, {**RESTRICTED, "capabilities": {}}),
+        (
+            {"seccompProfile": {"type": "Localhost", "localhostProfile": "flows.json"}},
+            {
+                **RESTRICTED,
+                "seccompProfile": {"type": "Localhost", "localhostProfile": "flows.json"},
+            },
+        ),
+        (dict.fromkeys(RESTRICTED), {}),
+        (
+            {"seLinuxOptions": {"level": "s0:c1,c2", "user": None}},
+            {**RESTRICTED, "seLinuxOptions": {"level": "s0:c1,c2"}},
+        ),
+    ],
+)
+def test_a_security_context_adds_to_the_restricted_one(given: Any, wanted: Any) -> None:
+    """What the configuration says is merged over the defaults; null takes a default away."""
+    merged = merge(pool(), fragment(security_context=given))
+    install = named(pod_of(merged)["initContainers"], "flowdeps-install")
+    assert install["securityContext"] == wanted
 
 
 def test_the_script_reaches_the_container_as_it_is() -> None:

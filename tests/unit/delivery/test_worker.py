@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from flowdeps.api.names import mounted_name
+from flowdeps.clients.prefect.render import render_job
 from flowdeps.delivery.in_image.extras import requirements
 from flowdeps.delivery.kinds.kubernetes.merge import merge
 from flowdeps.delivery.methods.volume import Volume
@@ -89,6 +90,31 @@ def test_the_worker_fills_in_the_chosen_set(worker: Worker, own_template: Templa
         digest = variables["FLOWDEPS_LOCK"]["valueFrom"]["configMapKeyRef"]
         assert digest["name"] == name
         assert variables["PYTHONPATH"]["value"].startswith(f"{HOME}/boot:{HOME}/site:")
+
+
+@pytest.mark.parametrize("make", [prefect_template, customised], ids=["own", "customised"])
+def test_check_renders_a_run_as_the_worker_does(worker: Worker, make: Any) -> None:
+    """`flowdeps check --pool` shows the API server the pod that a run would have, but for what is
+    of the flow run itself."""
+    template = make()
+    template["variables"]["properties"]["image"]["default"] = "registry.example.com/flows:1"
+    properties = template["variables"]["properties"]
+    properties["namespace"]["default"] = "jobs"
+    properties["service_account_name"]["default"] = "runs"
+    properties["env"]["default"] = {"A": "1"}
+    merged, chosen = merge(template, fragment()), {"dependency_set": "ml"}
+    [wanted] = worker.manifests((merged, chosen))
+    found = render_job(merged, chosen)
+    assert found["metadata"]["namespace"] == wanted["metadata"]["namespace"] == "jobs"
+    assert pod(found)["serviceAccountName"] == "runs"
+    for manifest in (found, wanted):
+        [flow] = pod(manifest)["containers"]
+        flow.pop("args", None)
+        flow["env"] = {
+            one["name"]: one for one in flow["env"] if not one["name"].startswith("PREFECT_")
+        }
+        flow["env"].pop("A", None)  # the worker's own, which takes it from the configuration
+    assert pod(found) == pod(wanted)
 
 
 @pytest.mark.parametrize(

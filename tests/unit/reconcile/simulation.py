@@ -216,13 +216,25 @@ class MemoryCluster:
         meta = {"namespace": namespace, "name": name, "uid": f"uid-{namespace}-{name}"}
         self._store(self.secrets, "secret", {"metadata": meta, "data": dict(data)})
 
-    def run_pod(self, namespace: str, *, choice: str, pool: str) -> None:
-        """A flow's pod, which runs until it is taken away."""
+    def run_pod(
+        self,
+        namespace: str,
+        *,
+        choice: str,
+        pool: str,
+        image: str = "registry.example.com/slow:1",
+        image_id: str = "",
+    ) -> None:
+        """A flow's pod, which runs until it is taken away; `image_id`: of what it runs."""
         labels = {SET_LABEL: choice}
         meta = {"namespace": namespace, "name": "run", "uid": "run", "labels": labels}
-        container = {"name": "prefect-job", "image": "registry.example.com/slow:1"}
+        meta |= {"creationTimestamp": clock().isoformat()}
+        container = {"name": "prefect-job", "image": image}
         mounted = {"name": LOCK_VOLUME, "configMap": {"name": mounted_name(choice, pool=pool)}}
-        body = {"metadata": meta, "spec": {"containers": [container], "volumes": [mounted]}}
+        body: Body = {"metadata": meta, "spec": {"containers": [container], "volumes": [mounted]}}
+        if image_id:
+            status = {"name": "prefect-job", "state": {"running": {}}, "imageID": image_id}
+            body["status"] = {"phase": "Running", "containerStatuses": [status]}
         self.pods.pods[namespace, "run"] = (body, float("inf"))
 
     def end_pod(self, namespace: str, *, failed: bool) -> None:
@@ -473,13 +485,14 @@ class MemoryCluster:
         await self._turn()
         assert selector
         label = SET_LABEL if SET_LABEL in selector else PURPOSE_LABEL
-        values = re.findall(r"[^\s,()]+", selector.rpartition(" in ")[2])
+        _, among, listed = selector.rpartition(" in ")
+        values = re.findall(r"[^\s,()]+", listed)
         pods = [pod for where in self.pods.pods if (pod := self.pods.get(*where))]
         return [
             pod
             for pod in pods
             if not namespaces or pod["metadata"]["namespace"] in namespaces
-            if pod["metadata"]["labels"].get(label) in values
+            if (found := pod["metadata"]["labels"].get(label)) in values or (found and not among)
         ]
 
     async def pod_log(
@@ -638,6 +651,9 @@ class MemoryNode:
         self.instead: tuple[Body, str] | None = None
         self.unpullable: set[str] = set()
         """The environments that no pod can mount; with a namespace before it, none there."""
+        self.unowned: list[str] = []
+        """The pods that were made without an owner, which many clusters refuse, where there could
+        be one: a set, or a lock."""
         self.closed: set[str] = set()
         """The namespaces that refuse our pods."""
         self.registry = MemoryRegistry()
@@ -658,6 +674,9 @@ class MemoryNode:
             raise ClusterError(409, "AlreadyExists", "there is one")
         self.made[meta["name"].split("-")[1]] += 1
         made = _copied(body)
+        there = {namespace for namespace, _ in (*self._cluster.sets, *self._cluster.maps)}
+        if where[0] in there and not meta.get("ownerReferences"):
+            self.unowned.append(meta["name"])
         made["metadata"]["uid"] = f"pod-{self.made.total()}"
         self.pods[where] = (made, virtual.now())
         self.most = max(self.most, len(self.pods))
@@ -1000,7 +1019,9 @@ class Simulation:
     def __init__(self, **config: Any) -> None:
         self.cluster, self.prefect, self.index = MemoryCluster(), MemoryPrefect(), MemoryIndex()
         self.registry = self.cluster.pods.registry
-        self.config = parse_config({"workPools": [OPEN], **config})
+        # Images are often looked at, so that what follows from that does not take days.
+        given = {"workPools": [OPEN], "images": {"recheck": "1h"}, **config}
+        self.config = parse_config(given)
         self.passes: Counter[str] = Counter()
         self.chance = random.Random(0)
         self.trace: list[tuple[float, str]] = []
@@ -1046,6 +1067,7 @@ class Simulation:
         try:
             yield service
             assert not task.done(), "the operator ended by itself"
+            assert not self.cluster.pods.unowned
         finally:
             self.cluster.watch.connect(None)
             task.cancel()

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import re
+from functools import partial
 from typing import Any
 
 import pytest
@@ -315,7 +316,7 @@ def test_an_image_that_moved_is_seen_and_the_lock_in_service_tried_again() -> No
 
 
 def test_a_quiet_day_looks_at_the_image_and_writes_only_when_it_did() -> None:
-    """Each hour a pod looks whether the tag has moved; nothing of the set is written for it."""
+    """Once a day a pod looks whether the tag has moved; nothing of the set is written for it."""
 
     async def script(sim: Simulation) -> None:
         sim.cluster.pods.images[IMAGE] = MemoryImage()
@@ -323,10 +324,67 @@ def test_a_quiet_day_looks_at_the_image_and_writes_only_when_it_did() -> None:
         async with sim.operator():
             await asyncio.sleep(30 * MINUTE)
             before = sim.cluster.sets["flows", "ml"], text(sim, "flowdeps-ml")
-            await asyncio.sleep(DAY)
-            assert sim.cluster.pods.made["probe"] in range(20, 26)
+            await asyncio.sleep(3 * DAY)
+            assert sim.cluster.pods.made["probe"] == 4
             assert sim.cluster.pods.made["verify"] == 1
             assert (sim.cluster.sets["flows", "ml"], text(sim, "flowdeps-ml")) == before
+
+    play(script, images={})
+
+
+def test_a_run_with_another_image_has_it_looked_at() -> None:
+    """A tag that has moved is noticed by the first run that gets the new image, within minutes. A
+    run that began before, and a node that has an older image, are no news each time."""
+
+    async def script(sim: Simulation) -> None:
+        probes, run = sim.cluster.pods.made, partial(sim.cluster.run_pod, "flows", choice="ml")
+        sim.cluster.pods.images[IMAGE] = MemoryImage(id="new@sha256:1")
+        run(pool="kubernetes", image=IMAGE, image_id="new@sha256:0")
+        sim.cluster.apply("ml", interval="0s", **image())
+        async with sim.operator():
+            await asyncio.sleep(HOUR)
+            assert probes["probe"] == 1
+            run(pool="kubernetes", image=IMAGE, image_id="runtime://another@sha256:1")
+            await asyncio.sleep(HOUR)
+            assert probes["probe"] == 1
+            sim.cluster.pods.images[IMAGE] = MemoryImage(id="new@sha256:2")
+            run(pool="kubernetes", image=IMAGE, image_id="new@sha256:2")
+            await asyncio.sleep(15 * MINUTE)
+            assert (probes["probe"], probes["verify"]) == (2, 2)
+            run(pool="kubernetes", image=IMAGE, image_id="new@sha256:1")
+            await asyncio.sleep(HOUR)
+            assert probes["probe"] == 3
+            run(pool="kubernetes", image=IMAGE, image_id="new@sha256:1")
+            await asyncio.sleep(10 * HOUR)
+            assert (probes["probe"], probes["verify"]) == (3, 2)
+
+    play(script, images={})
+
+
+def test_a_pod_that_looks_at_an_image_belongs_to_the_sets_that_ask() -> None:
+    """It goes with the last of them, and with none of other namespaces."""
+
+    async def script(sim: Simulation) -> None:
+        sim.cluster.pods.images[IMAGE] = MemoryImage()
+        sim.cluster.pods.seconds = 60.0
+        for name in ("a", "b"):
+            sim.cluster.apply(name, **image())
+        sim.cluster.apply("c", namespace="jobs", **image())
+        async with sim.operator():
+            await asyncio.sleep(30)
+            pods = [body for body, _ in sim.cluster.pods.pods.values()]
+            owners = {
+                pod["metadata"]["namespace"]: [
+                    (one["kind"], one["name"]) for one in pod["metadata"]["ownerReferences"]
+                ]
+                for pod in pods
+            }
+            kind = "FlowDependencySet"
+            assert owners == {"flows": [(kind, "a"), (kind, "b")], "jobs": [(kind, "c")]}
+            for pod in pods:
+                for one in pod["metadata"]["ownerReferences"]:
+                    where = pod["metadata"]["namespace"], one["name"]
+                    assert sim.cluster.sets[where]["metadata"]["uid"] == one["uid"]
 
     play(script)
 

@@ -36,6 +36,7 @@ _ENVIRONMENTS = (f"/apis/{API_VERSION}", ENVIRONMENTS_PLURAL)
 _CONFIG_MAPS = ("/api/v1", "configmaps")
 _SECRETS = ("/api/v1", "secrets")
 _PODS = ("/api/v1", "pods")
+_JOBS = ("/apis/batch/v1", "jobs")
 _CLAIMS = ("/api/v1", "persistentvolumeclaims")
 _EVENTS = ("/api/v1", "events")
 _POLICIES = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies"
@@ -200,6 +201,12 @@ class Cluster:
     async def has_claim(self, namespace: str, name: str) -> bool:
         """Return whether there is a PersistentVolumeClaim of a name."""
         return await self._to.get(_path(_CLAIMS, namespace, name)) is not None
+
+    async def try_create(self, body: Body) -> None:
+        """Ask whether a Pod or a Job would be made, by all that judges it; nothing is."""
+        kind = {"Pod": _PODS, "Job": _JOBS}[body["kind"]]
+        path = _path(kind, body["metadata"]["namespace"])
+        await self._to.request("POST", path, query=[("dryRun", "All")], body=body)
 
     # Sets
 
@@ -451,7 +458,11 @@ def _brief(pod: Body) -> Body:
     """A pod without what makes it long: there may be many."""
     return {
         "metadata": {name: pod["metadata"].get(name) for name in _POD_META},
-        "spec": {"containers": [{"image": one["image"]} for one in pod["spec"]["containers"]]},
+        "spec": {
+            "containers": [
+                {"name": one["name"], "image": one["image"]} for one in pod["spec"]["containers"]
+            ]
+        },
         "status": pod.get("status") or {},
     }
 

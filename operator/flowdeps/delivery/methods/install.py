@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowdeps.api import names
+from flowdeps.api.trialconfig import SIZE_LIMIT
 from flowdeps.delivery.choice import Choice
 from flowdeps.delivery.methods.method import HOME, Item, Pieces
 from flowdeps.delivery.placeholders import placeholder_of
@@ -48,8 +49,11 @@ class Install:
     resources: Mapping[str, Any] | None = None
     """Its resources; None: those of the flow's container. A pod asks for the larger of its init
     container and its containers, so these cost nothing."""
-    security_context: Mapping[str, Any] = field(default_factory=lambda: RESTRICTED)
-    """Its security context, added to the user of the flow's container."""
+    security_context: Mapping[str, Any] = field(default_factory=dict)
+    """Changes of its security context, which is RESTRICTED with the user of the flow's container:
+    a mapping is merged, and None takes a default away."""
+    size_limit: int = SIZE_LIMIT
+    """Bytes of the volume in which it installs; 0: no limit."""
     env: tuple[Mapping[str, Any], ...] = ()
     """More entries of its environment, e.g. a proxy."""
     index_urls: tuple[str, ...] = ()
@@ -67,10 +71,11 @@ class Install:
         )
         if self.resources is not None:
             container["resources"] = self.resources
+        context = _merged(RESTRICTED, self.security_context)
         digest = {"name": name, "key": "digest", "optional": True}
         return Pieces(
-            volumes=volumes(name, credentials=name),
-            init_containers=({**container, "securityContext": self.security_context},),
+            volumes=volumes(name, credentials=name, size_limit=self.size_limit),
+            init_containers=({**container, "securityContext": context},),
             flow_mounts=(SITE_MOUNT,),
             flow_env=(
                 {"name": ENV_SET, "value": chosen},
@@ -94,14 +99,19 @@ class Install:
         ]
 
 
-def volumes(config_map: str, *, credentials: str | None) -> tuple[Item, ...]:
+def volumes(config_map: str, *, credentials: str | None, size_limit: int) -> tuple[Item, ...]:
     """Return the volumes of a lock, of the Secret for its index, and of what is installed."""
     secret = {"secretName": credentials, "optional": True}
     return (
         {"name": names.LOCK_VOLUME, "configMap": {"name": config_map, "optional": True}},
         *([{"name": names.CREDENTIALS_VOLUME, "secret": secret}] if credentials else []),
-        {"name": names.SITE_VOLUME, "emptyDir": {}},
+        {"name": names.SITE_VOLUME, "emptyDir": empty_dir(size_limit)},
     )
+
+
+def empty_dir(size_limit: int) -> Item:
+    """Return the source of a volume that takes no more than these bytes; 0: no limit."""
+    return {"sizeLimit": str(size_limit)} if size_limit else {}
 
 
 def installation(
@@ -124,3 +134,17 @@ def installation(
             {"name": names.SITE_VOLUME, "mountPath": HOME},
         ],
     }
+
+
+def _merged(given: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a mapping with changes, as a JSON merge patch makes them."""
+    found = dict(given)
+    for name, value in changes.items():
+        if value is None:
+            found.pop(name, None)
+        elif isinstance(value, Mapping):
+            before = found.get(name)
+            found[name] = _merged(before if isinstance(before, Mapping) else {}, value)
+        else:
+            found[name] = value
+    return found
