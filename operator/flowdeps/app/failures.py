@@ -29,8 +29,8 @@ _MEMORY = (
     " has the resources of the flow's container"
 )
 _DISK = (
-    "let runs ask for more ephemeral-storage (install.resources of the pool in the operator's"
-    " configuration), or give their nodes more"
+    "give it more by install.sizeLimit, and ephemeral-storage in install.resources, of the pool in"
+    " the operator's configuration, or nodes with more"
 )
 
 

@@ -21,8 +21,8 @@ _REFUSED = re.compile(r"\b40[13]\b|unauthorized|authori[sz]ation|authenticat|den
 _GONE = re.compile(r"\b404\b|not found|manifest unknown|name unknown")
 _DISK = re.compile("ephemeral|emptydir|disk", re.IGNORECASE)
 _MORE_DISK = (
-    "the packages need more room: give it by ephemeral-storage in pods.resources of the operator's"
-    " configuration, or nodes with more"
+    "the packages need more room: give it by pods.sizeLimit, and ephemeral-storage in"
+    " pods.resources, of the operator's configuration, or nodes with more"
 )
 _MORE_TIME = (
     "it has the time of spec.verify.installTimeout, that of spec.verify.timeout, and a quarter of"

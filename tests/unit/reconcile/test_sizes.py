@@ -194,7 +194,7 @@ def test_a_run_that_is_ended_while_it_installs_is_told_to_its_set() -> None:
             told = _killed(sim)[1:]
             assert len(told) == 1
             assert "flows/run-2: flowdeps-install had too little disk (it is full)" in told[0][2]
-            assert "ephemeral-storage" in told[0][2]
+            assert "install.sizeLimit, and ephemeral-storage" in told[0][2]
 
     play(script)
 

@@ -29,8 +29,8 @@ def room(body: dict[str, Any]) -> tuple[str, str | None]:
 def test_a_large_lock_asks_for_room_and_its_volume_has_a_limit(make: Any) -> None:
     """The wheels and what is unpacked of them are there at once; no set needs eight times that."""
     body = make()
-    give_room(body, Size(download=4 * GB))
-    assert room(body) == (str(12 * GB), str(32 * GB + 4 * 2**30))
+    give_room(body, Size(download=2 * GB))
+    assert room(body) == (str(6 * GB), str(16 * GB + 4 * 2**30))
 
 
 def test_a_small_lock_asks_for_what_the_configuration_says() -> None:

@@ -171,7 +171,7 @@ EVICTED = 'Usage of EmptyDir volume "flowdeps-site" exceeds the limit "1Gi".'
             ended(INSTALL_CONTAINER, 137, reason="Evicted", message=EVICTED),
             "",
             "PodsFailed",
-            [EVICTED, "ephemeral-storage in pods.resources"],
+            [EVICTED, "pods.sizeLimit", "ephemeral-storage in pods.resources"],
         ),
     ],
 )
