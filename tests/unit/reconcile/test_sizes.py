@@ -78,8 +78,8 @@ def test_a_trial_that_runs_out_of_time_names_the_field_and_more_time_heals_it() 
             "flowdeps: flows/ml: the installation did not end within 300 seconds (1 of 9 packages"
             " are there): give it more by spec.verify.installTimeout; nothing was installed"
         )
-        five = {"verify": {"installTimeout": "5m"}}
-        sim.cluster.apply("ml", requirements=["torch"], **image(), **five)
+        asked = {**image(), "verify": {"installTimeout": "5m"}}
+        sim.cluster.apply("ml", requirements=["torch"], **asked)
         async with sim.operator():
             assert await _times(sim) == ("300", "300")
             sim.cluster.pods.instead = ({"phase": "Failed", "initContainerStatuses": [late]}, said)
