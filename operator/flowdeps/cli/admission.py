@@ -134,6 +134,7 @@ def _of_sets(config: Config, ref: ImageRef, pool: Pool) -> Iterator[Question]:
             labels=labels("build"),
             tag=_NAME,
             image_id=_DIGEST,
+            unused=(),
             environments=config.environments,
             **given,
         )

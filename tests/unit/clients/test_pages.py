@@ -83,12 +83,14 @@ async def test_of_a_pod_only_what_is_asked_for_is_kept(
     """Whoever labels pods like ours may make them long."""
     pod = {
         "metadata": {"name": "p", "namespace": "n", "uid": "u", "annotations": {"a": "x" * 1000}},
-        "spec": {"containers": [{"image": "i", "env": [{"name": "E", "value": "x" * 1000}]}]},
+        "spec": {
+            "containers": [{"name": "c", "image": "i", "env": [{"name": "E", "value": "x" * 1000}]}]
+        },
         "status": {"phase": "Running"},
     }
     async with ApiServer([pod]).client(tmp_path, monkeypatch) as cluster:
         [found] = await cluster.list_pods(selector="a=b")
     assert found["metadata"]["name"] == "p"
-    assert found["spec"] == {"containers": [{"image": "i"}]}
+    assert found["spec"] == {"containers": [{"name": "c", "image": "i"}]}
     assert found["status"] == {"phase": "Running"}
     assert "xxx" not in repr(found)

@@ -6,7 +6,7 @@ import pytest
 from flowdeps.delivery.choice import NONE
 from flowdeps.delivery.kinds.kind import Fragment
 from flowdeps.delivery.kinds.kubernetes.merge import merge
-from flowdeps.delivery.methods.install import Install
+from flowdeps.delivery.methods.install import RESTRICTED, Install
 from flowdeps.locks.index import Index
 from flowdeps.state.fragments import pool_fragment, signature_of
 from tests.unit.delivery.samples import pool
@@ -95,7 +95,8 @@ def test_the_configuration_shapes_the_install_container() -> None:
     )
     assert (found.default_image, found.variable) == ("registry.example.com/flows:1", "packages")
     assert install_of(found).resources == {"requests": {"cpu": "100m"}}
-    assert install_of(found).security_context == {"runAsUser": 1000}
+    [container] = install_of(found).pieces(found).init_containers
+    assert container["securityContext"] == {**RESTRICTED, "runAsUser": 1000}
     assert install_of(found).env == ({"name": "HTTPS_PROXY", "value": "http://proxy.example.com"},)
     assert found.default == "a"
 
@@ -105,8 +106,10 @@ def test_without_configuration_the_restricted_defaults_hold(install: dict[str, o
     """Nothing configured: the flow container's resources, and the restricted security context."""
     found = _fragment({"a": ["x"]}, install=install)
     assert install_of(found).resources is None
-    assert install_of(found).security_context["readOnlyRootFilesystem"] is True
-    assert install_of(found).security_context["allowPrivilegeEscalation"] is False
+    [container] = install_of(found).pieces(found).init_containers
+    assert container["securityContext"] == RESTRICTED
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False
 
 
 def test_extras_of_a_run_without_a_set_come_from_the_operators_indexes() -> None:
