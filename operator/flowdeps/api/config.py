@@ -82,9 +82,11 @@ class ResolverConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LimitsConfig:
-    """How much is served for one namespace."""
+    """How much is served for one namespace, and what is large."""
 
     sets_per_namespace: int = 500
+    warn_above_size: int = 2 * 2**30
+    """Bytes to download or installed above which a set is warned of; 0: none is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,6 +273,7 @@ def _parse_limits(fields: Fields) -> LimitsConfig:
     return fields.build(
         LimitsConfig,
         sets_per_namespace=fields.integer("setsPerNamespace", least=1, most=100_000),
+        warn_above_size=fields.memory("warnAboveSize"),
     )
 
 

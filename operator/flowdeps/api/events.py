@@ -40,6 +40,12 @@ class Event(StrEnum):
         "Warning",
         "Deployments still choose a set that is being deleted; their next runs are refused.",
     )
+    INSTALL_KILLED = (
+        "InstallKilled",
+        "Warning",
+        "A node ended the install container of a run for lack of memory or disk; the note says of"
+        " which, and which field gives it more. At most one in ten minutes for each set.",
+    )
     CLEANUP_GIVEN_UP = (
         "CleanupGivenUp",
         "Warning",

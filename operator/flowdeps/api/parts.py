@@ -158,6 +158,7 @@ def parse_verify(fields: Fields) -> VerifySpec:
         VerifySpec,
         enabled=fields.text("mode", check=_one_of("Enabled", "Disabled")) != "Disabled",
         imports=fields.texts("imports", most=64, limit=256, check=rules.check_module),
+        asked_install_timeout=fields.duration("installTimeout", check=rules.check_verify_timeout),
         timeout=fields.duration("timeout", check=rules.check_verify_timeout),
     )
 

@@ -285,7 +285,8 @@ class Reason(StrEnum):
         " (`pods.resources` in the operator's configuration)")
     VERIFY_TIMEOUT = ("VerifyTimeout", _MISSING,
         "The verification of the lock ran out of time.",
-        "raise `verify.timeout`, or fix what makes it slow")
+        "the message names the step: raise `verify.installTimeout` where it is the installation,"
+        " `verify.timeout` where it is the imports, or fix what makes it slow")
     BUILD_FAILED = ("BuildFailed", _RETRIED,
         "The environment of the lock could not be made or pushed; runs install it meanwhile.",
         "the message says why; check `environments` in the operator's configuration, the registry,"

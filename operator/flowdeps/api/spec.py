@@ -19,6 +19,7 @@ DEFAULT_PLATFORMS = ("linux/amd64",)
 DEFAULT_INTERVAL = timedelta(hours=24)
 DEFAULT_REVISION_HISTORY_LIMIT = 5
 DEFAULT_VERIFY_TIMEOUT = timedelta(minutes=5)
+DEFAULT_INSTALL_TIMEOUT = timedelta(minutes=15)
 ANY_PACKAGE = "*"
 
 
@@ -91,6 +92,13 @@ class VerifySpec:
     enabled: bool = True
     imports: tuple[str, ...] | None = None
     timeout: timedelta = DEFAULT_VERIFY_TIMEOUT
+    """How long the imports may take, after the installation."""
+    asked_install_timeout: timedelta | None = None
+
+    @property
+    def install_timeout(self) -> timedelta:
+        """How long the installation may take. `timeout` was for both before each had its own."""
+        return self.asked_install_timeout or max(DEFAULT_INSTALL_TIMEOUT, self.timeout)
 
 
 @dataclass(frozen=True)

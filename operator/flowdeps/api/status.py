@@ -51,6 +51,10 @@ class LockStatus:
     """The image that it is made for; empty where it is made for a version of Python alone."""
     served_since: str = _text(64, shown_empty=False)
     """When it came into service."""
+    download_size: int = field(default=0, metadata={"shown_empty": False})
+    """Bytes that a run downloads; 0: not known."""
+    installed_size: int = field(default=0, metadata={"shown_empty": False})
+    """Bytes that it takes once it is installed; 0: not known."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -123,6 +123,9 @@ class Diagnosis:
     revision: str
     """The lock in service, and what it has."""
     packages: int
+    download_size: int
+    """Bytes that a run downloads, and that it takes once it is installed; 0: not known."""
+    installed_size: int
     python: str
     resolved_at: datetime | None
     environment: EnvironmentStatus | None
@@ -160,6 +163,8 @@ def diagnose(observed: Observed, *, now: datetime) -> Diagnosis:
         since=next(filter(None, since), None),
         revision=lock.revision if lock else "",
         packages=lock.packages if lock else 0,
+        download_size=lock.download_size if lock else 0,
+        installed_size=lock.installed_size if lock else 0,
         python=lock.python if lock else "",
         resolved_at=lock.resolved_at if lock else None,
         environment=status.environment,

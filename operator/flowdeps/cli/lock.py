@@ -3,9 +3,11 @@
 import argparse
 import asyncio
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 from flowdeps.api.config import Config
 from flowdeps.api.reasons import Reason
@@ -14,18 +16,29 @@ from flowdeps.api.wording import counted
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.lock_inputs import Given, read_inputs, refused
 from flowdeps.cli.manifests import STDIN
-from flowdeps.cli.settings import add_config, make_resolver, read_config, read_text
+from flowdeps.cli.settings import (
+    add_config,
+    cache_directory,
+    make_resolver,
+    read_config,
+    read_text,
+)
 from flowdeps.cli.terminal import say, say_aside
 from flowdeps.gather.inputs import Inputs
 from flowdeps.gather.least_vulnerable import Ask, least_vulnerable
 from flowdeps.gather.refusals import blocked, lock_too_large, unresolved
 from flowdeps.locks.lock import Lock, LockError, notes_in, parse_lock
 from flowdeps.locks.request import LockRequest
+from flowdeps.locks.size import size_of, warn_of_size
 from flowdeps.resolver.errors import ResolveError
+from flowdeps.resolver.progress import how_far
 from flowdeps.resolver.resolve import Resolution
 from flowdeps.vulnerabilities import matches
 from flowdeps.vulnerabilities.load import Advisories
 
+T = TypeVar("T")
+
+_REPORT_EVERY = 10.0
 SUMMARY = "make a set's lock"
 DESCRIPTION = """\
 Resolve a FlowDependencySet to a lock: every package at one version, with the hashes of
@@ -40,7 +53,8 @@ examples:
 
 With --previous, pins that are still allowed keep their versions. What you should know of the
 lock (a release that was passed over, an unknown extra) is on standard error and, as comments, in
-the lock.
+the lock. So is, every ten seconds, how much was read from the index, and the size of the lock
+where the index says how large its files are.
 
 With --config, the command chooses and refuses as the operator does: allowed indexes and
 images, cooldown, known vulnerabilities. A lock that the set names (lockFrom) is checked.
@@ -97,7 +111,12 @@ def run(args: argparse.Namespace) -> int:
         say_aside(f"resolving {count} …")
     resolver = make_resolver(config, guarded=args.config is not None)
     ask = partial(resolver.resolve, previous=previous, access=inputs.access)
-    made = asyncio.run(make_lock(inputs, spec, config, ask=ask))
+    cache, began = cache_directory(config), time.time()
+
+    def report() -> None:
+        say_aside(f"resolving: read so far: {how_far(cache, since=began)}")
+
+    made = asyncio.run(reporting(make_lock(inputs, spec, config, ask=ask), report))
     _print_notes(made.notes)
     lock = made.lock
     text = lock.render(made.notes)
@@ -109,8 +128,22 @@ def run(args: argparse.Namespace) -> int:
     else:
         say(text, end="")
     base = f" on {counted(len(lock.base), 'package')} of the image" if lock.base else ""
-    say_aside(f"{counted(len(lock.pins), 'pin')}{base}, {lock.digest}")
+    size = size_of(lock)
+    told = f", {size}" if size else ""
+    say_aside(f"{counted(len(lock.pins), 'pin')}{base}{told}, {lock.digest}")
+    if warning := warn_of_size(size, limit=config.limits.warn_above_size):
+        _print_notes([warning])
     return 0
+
+
+async def reporting(work: Coroutine[Any, Any, T], report: Callable[[], None]) -> T:
+    """Return what comes of some work; report while it takes long."""
+    task = asyncio.create_task(work)
+    while True:
+        done, _ = await asyncio.wait({task}, timeout=_REPORT_EVERY)
+        if done:
+            return await task
+        report()
 
 
 async def make_lock(inputs: Inputs, spec: SetSpec, config: Config, *, ask: Ask) -> Resolution:

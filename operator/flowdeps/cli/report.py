@@ -11,6 +11,7 @@ from flowdeps.api.status import json_name
 from flowdeps.api.times import ago, format_time
 from flowdeps.api.wording import counted, shorten
 from flowdeps.cli.diagnosis import Diagnosis, Trouble
+from flowdeps.locks.size import Size
 
 _HEADLINES = {
     "done": "is ready",
@@ -91,6 +92,8 @@ def _in_service(found: Diagnosis, now: datetime) -> Iterator[str]:
         made = f", resolved {ago(found.resolved_at, now)}" if found.resolved_at else ""
         packages = counted(found.packages, "package")
         yield f"{found.revision}: {packages} for Python {found.python}{made}"
+        if size := str(Size(download=found.download_size, installed=found.installed_size)):
+            yield f"size: {size}"
     else:
         yield "nothing: no lock was published yet"
     if ready := found.environment:

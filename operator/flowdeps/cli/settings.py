@@ -90,7 +90,7 @@ def make_resolver(config: Config, *, guarded: bool) -> Resolver:
             file=settings.cache_size // 4,
             written=settings.cache_size,
         ),
-        cache=_cache_directory(config),
+        cache=cache_directory(config),
         cache_size=settings.cache_size,
         network=_network(config) if guarded else None,
     )
@@ -106,7 +106,8 @@ def _network(config: Config) -> Network:
     )
 
 
-def _cache_directory(config: Config) -> Path:
+def cache_directory(config: Config) -> Path:
+    """Return where uv caches, which is made if it is not there."""
     if config.resolver.cache_directory:
         return Path(config.resolver.cache_directory)
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

@@ -5,14 +5,14 @@ and the packages of an image that the lock builds on, so that a run in another i
 
 Invariants: pins are sorted; names are normalized, as their type says, so that they can be compared;
 each pin has at least one hash; a name has at most one pin a platform. The digest depends on pins,
-hashes, target and image packages only, not on the text's format.
+hashes, target and image packages only, not on the text's format, nor on what is known of sizes.
 """
 
 import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
@@ -28,9 +28,14 @@ _TITLE = "# A flowdeps lock. Change the requirements, not this file."
 _NOTE = "# note: "
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _PIN = re.compile(r"(?P<name>[^\s=;]+)==(?P<version>[^\s;]+)(?:\s*;\s*(?P<marker>.+))?")
-HEADER = re.compile(r"#\s*(?P<key>python|platforms|image):\s*(?P<value>.+)")
+HEADER = re.compile(r"#\s*(?P<key>python|platforms|image|size):\s*(?P<value>.+)")
+_SIZE = re.compile(r"(?P<name>[a-z0-9]([a-z0-9-]*[a-z0-9])?) (?P<size>[0-9]{1,15})")
 _MACHINE = re.compile(r"platform_machine == \"(?P<machine>\w+)\"")
 _BY_MACHINE = {one.machine: name for name, one in PLATFORMS.items()}
+
+
+MOST_BYTES = 10**15 - 1
+"""No package is larger."""
 
 
 class LockError(ValueError):
@@ -68,10 +73,13 @@ class Lock:
     pins: tuple[Pin, ...] = ()
     base: tuple[tuple[NormalizedName, str], ...] = ()
     """Names and versions of the image's packages that pins or requirements build on."""
+    sizes: tuple[tuple[NormalizedName, int], ...] = field(default=(), compare=False)
+    """Bytes of the largest wheel of packages, by name, as far as their indexes say."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pins", tuple(sorted(self.pins)))
         object.__setattr__(self, "base", tuple(sorted(set(self.base))))
+        object.__setattr__(self, "sizes", tuple(sorted(dict(self.sizes).items())))
         for name, version in self.base:
             _check(name, version)
         if len(dict(self.base)) < len(self.base):
@@ -108,6 +116,7 @@ class Lock:
         platforms = ", ".join(self.target.platforms)
         lines = [_TITLE, f"# python: {self.target.python}", f"# platforms: {platforms}"]
         lines += [f"# image: {name}=={version}" for name, version in self.base]
+        lines += [f"# size: {name} {size}" for name, size in self.sizes]
         lines += [f"{_NOTE}{printable(one)}".rstrip("\\") for one in notes]  # some join lines
         for pin in self.pins:
             machines = (PLATFORMS[one].machine for one in pin.platforms)
@@ -124,18 +133,24 @@ def parse_lock(text: str) -> Lock:
     """
     header: dict[str, str] = {}
     base: list[tuple[NormalizedName, str]] = []
+    sizes: dict[NormalizedName, int] = {}
     pending: list[tuple[int, str]] = []
     for number, line in _joined(text):
-        field = HEADER.fullmatch(line)
-        if field and field["key"] == "image":
-            base.append(_numbered(number, _image_package, field["value"].strip()))
-        elif field:
-            header.setdefault(field["key"], field["value"])
+        told = HEADER.fullmatch(line)
+        if told and told["key"] == "image":
+            base.append(_numbered(number, _image_package, told["value"].strip()))
+        elif told and told["key"] == "size":  # where it makes no sense, it is but a comment
+            if size := _SIZE.fullmatch(told["value"].strip()):
+                sizes[canonicalize_name(size["name"])] = int(size["size"])
+        elif told:
+            header.setdefault(told["key"], told["value"])
         elif line and not line.startswith("#"):
             pending.append((number, line))
     target, taken = target_of(header), set[tuple[str, str]]()
     pins = tuple(_numbered(number, _pin, line, target, taken) for number, line in pending)
-    return Lock(target, pins, tuple(base))
+    names = {pin.name for pin in pins}
+    known = tuple((name, size) for name, size in sizes.items() if name in names)
+    return Lock(target, pins, tuple(base), known)
 
 
 def notes_in(text: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from packaging.pylock import Package, Pylock, PylockValidationError
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from flowdeps.locks.lock import LockError, Pin
+from flowdeps.locks.lock import MOST_BYTES, LockError, Pin
 from flowdeps.locks.releases import Pages
 from flowdeps.locks.target import LONGEST_NAME, MOST_TAGS, OLDEST_GLIBC, Target, is_wheel_name
 
@@ -43,6 +43,8 @@ class Resolved:
     """What else the resolver warned of."""
     pages: Pages = field(default_factory=dict)
     """What the index says of the packages."""
+    sizes: Mapping[NormalizedName, int] = field(default_factory=dict)
+    """Bytes of the largest wheel that fits, by name, where the index says it."""
 
 
 def read_pylock(
@@ -67,13 +69,16 @@ def read_pylock(
         raise PylockError(f"the resolution can't be read: {error}") from None
     pins: dict[NormalizedName, Pin] = {}
     base: dict[NormalizedName, str] = {}
+    sizes: dict[NormalizedName, int] = {}
     for package in resolution.packages:
         there = image.get(package.name) if image else None
         if there and Version(there) == package.version:  # 1.0 is 1.0.0
             base[package.name] = there
         else:
-            pins[package.name] = _pin(package, target, platform, glibc)
-    return Resolved(pins, base)
+            pins[package.name], size = _pin(package, target, platform, glibc)
+            if size:
+                sizes[package.name] = size
+    return Resolved(pins, base, sizes=sizes)
 
 
 def leave_out_odd_wheels(content: dict[str, Any]) -> None:
@@ -111,10 +116,11 @@ def write_preferences(versions: Iterable[tuple[str, str]]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _pin(package: Package, target: Target, platform: str, glibc: int) -> Pin:
+def _pin(package: Package, target: Target, platform: str, glibc: int) -> tuple[Pin, int]:
+    """Return the pin of a package, and the size of its largest wheel that fits; 0: not known."""
     label = f"{package.name}=={package.version}"
     hashes = []
-    fitting = 0
+    fitting = size = 0
     others = set[str]()
     for wheel in package.wheels or ():
         if not target.fits(wheel.filename, platform, glibc=glibc):
@@ -124,6 +130,7 @@ def _pin(package: Package, target: Target, platform: str, glibc: int) -> Pin:
             wrong = f"the index offers a file of {label} that is not on the network"
             raise UnusableWheelsError(wrong)
         fitting += 1
+        size = max(size, min(wheel.size or 0, MOST_BYTES))
         if digest := wheel.hashes.get("sha256"):
             hashes.append(f"sha256:{digest}")
         others |= wheel.hashes.keys() - {"sha256"}
@@ -137,6 +144,6 @@ def _pin(package: Package, target: Target, platform: str, glibc: int) -> Pin:
             " or name another index in spec.index.url"
         )
     try:
-        return Pin(package.name, str(package.version), tuple(hashes), (platform,))
+        return Pin(package.name, str(package.version), tuple(hashes), (platform,)), size
     except LockError as error:
         raise PylockError(str(error)) from None

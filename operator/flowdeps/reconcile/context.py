@@ -37,7 +37,7 @@ from flowdeps.trials.build import Build, Builder
 from flowdeps.trials.image import Image, ImageRef
 from flowdeps.trials.populate import Populated, Population
 from flowdeps.trials.runner import Runner
-from flowdeps.trials.verify import Trial, Verifier
+from flowdeps.trials.verify import Passed, Trial, Verifier
 from flowdeps.vulnerabilities.load import Advisories
 from flowdeps.vulnerabilities.matches import Vulnerability, find_vulnerabilities
 
@@ -111,7 +111,7 @@ class Context:
     resolve: Resolve
     resolutions: SingleFlight[SetKey, Hashable, Resolution, Reason]
     verifier: Verifier
-    verifications: SingleFlight[SetKey, Trial, str, Reason]
+    verifications: SingleFlight[SetKey, Trial, Passed, Reason]
     builder: Builder
     builds: SingleFlight[SetKey, Build, Environment, Reason]
     sources: Poller[SetKey, SourceRef, Content, Reason]
@@ -127,6 +127,8 @@ class Context:
     identity: str = ""
     """Of the cluster; empty where it is not known."""
     advisories: Advisories | None = None
+    installing: dict[Trial, str] = field(default_factory=dict)
+    """How far the installations of trials are that take long."""
     pool_states: dict[str, PoolState] = field(default_factory=dict)
     deliveries: Deliveries = field(default_factory=Deliveries)
     board: Board = field(default_factory=Board)

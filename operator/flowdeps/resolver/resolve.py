@@ -56,6 +56,7 @@ from flowdeps.scheduling.off_loop import off_loop
 
 _MOST_PASSED_OVER = 50
 """Times that a request is resolved again, since a release is not for its Python."""
+_MOST_SIZES = 500
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,10 @@ class Resolver:
         for name, (says, _) in (await off_loop(_not_for_python, job.request, compiled)).items():
             notes[name] = f"{says}, nor any other that fits: an image with pip won't install it"
         base = {package for one in compiled.values() for package in one.base.items()}
-        lock = merge_platforms(job.request.target, _pins(compiled), base=tuple(base))
+        lock = replace(
+            merge_platforms(job.request.target, _pins(compiled), base=tuple(base)),
+            sizes=_sizes(compiled),
+        )
         texts = (*await off_loop(_notes, job, compiled), *notes.values())
         found = (cut_middle(printable(one)) for one in texts)
         return Resolution(lock, tuple(sorted(set(found))))
@@ -254,6 +258,17 @@ class Resolver:
 
 def _pins(compiled: Mapping[str, Resolved]) -> dict[str, Pins]:
     return {platform: one.pins for platform, one in compiled.items()}
+
+
+def _sizes(compiled: Mapping[str, Resolved]) -> tuple[tuple[NormalizedName, int], ...]:
+    """Return the size of each package on the platform where it is largest: of the largest ones, so
+    that what is known of a lock takes no more room in it than a few of its pins."""
+    sizes: dict[NormalizedName, int] = {}
+    for one in compiled.values():
+        for name, size in one.sizes.items():
+            sizes[name] = max(size, sizes.get(name, 0))
+    largest = sorted(sizes.items(), key=lambda one: (-one[1], one[0]))
+    return tuple(largest[:_MOST_SIZES])
 
 
 def _check(image: ImageFacts, compiled: Mapping[str, Resolved], *, shadow: tuple[str, ...]) -> None:

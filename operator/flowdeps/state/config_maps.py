@@ -123,6 +123,7 @@ def config_maps(
         names.REFRESHED_AT_ANNOTATION: record.refreshed_at,
         **({names.VERIFIED_ANNOTATION: record.verified} if record.verified else {}),
         **({names.VERIFY_NOTES_ANNOTATION: record.verify_notes} if record.verify_notes else {}),
+        **({names.SIZE_ANNOTATION: record.size.to_json()} if record.size else {}),
     }
     home = location == primary_location(key)
     if home and record.environment:

@@ -14,6 +14,7 @@ from typing import Any
 from flowdeps.api import names
 from flowdeps.locks.index import Index
 from flowdeps.locks.lock import Lock
+from flowdeps.locks.size import Size, read_size, size_of
 from flowdeps.state.environment import Environment, read_environment
 from flowdeps.state.locations import Location, primary_location
 from flowdeps.state.reported import lock_before
@@ -46,6 +47,8 @@ class LockRecord:
     """The trial that it passed; empty where it was never tried."""
     verify_notes: str = ""
     """What people should know of that trial."""
+    size: Size | None = None
+    """How large it is, as far as that is known."""
     notes: str = ""
     """What people should know of how it was made."""
     image: str = ""
@@ -96,6 +99,7 @@ def record_of(
         python=lock.target.python,
         platforms=lock.target.platforms,
         packages=len({pin.name for pin in lock.pins}),
+        size=size_of(lock),
         index=index.lock_entry(),
         **more,
     )
@@ -252,6 +256,7 @@ def record_in(view: ConfigMapView, *, repository: str = "") -> LockRecord | None
             pinned=names.PINNED_ANNOTATION in view.annotations,
             verified=view.annotations.get(names.VERIFIED_ANNOTATION, ""),
             verify_notes=view.annotations.get(names.VERIFY_NOTES_ANNOTATION, ""),
+            size=read_size(view.annotations.get(names.SIZE_ANNOTATION)),
             notes=view.annotations.get(names.NOTES_ANNOTATION, ""),
             image=manifest.get("image") or "",
             shadow=tuple(manifest.get("shadow") or ()),

@@ -106,6 +106,7 @@ class Builder:
             set_name=manifest["key"],
             imports=build.imports,
             names=build.names,
+            install_seconds=build.install_timeout,
             timeout_seconds=build.timeout,
             env=env,
             settings=self.settings,

@@ -13,10 +13,12 @@ from flowdeps.api.reasons import Reason
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.locks.lock import Lock
+from flowdeps.locks.size import size_of
 from flowdeps.state.store import DIGEST_FILE, LOCK_FILE, MANIFEST_FILE
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.images import config_map, is_of
-from flowdeps.trials.runner import Ended, Runner
+from flowdeps.trials.room import give_room
+from flowdeps.trials.runner import Ended, Runner, Watch
 
 
 async def run_with_lock(
@@ -29,15 +31,17 @@ async def run_with_lock(
     owner: Mapping[str, Any],
     purpose: str,
     also: str = "",
+    watch: Watch | None = None,
 ) -> Ended:
     """Run a pod to its end and delete it, and the ConfigMap with it; `owner` has both.
 
-    `manifest` is the lock.json that runs will see; `also` is as for `Runner.run`. Raises TrialError
-    where the pod could not run.
+    `manifest` is the lock.json that runs will see; `also` and `watch` are as for `Runner.run`.
+    Raises TrialError where the pod could not run.
     """
     meta = body["metadata"]
     where = {"namespace": meta["namespace"], "name": meta["name"]}
     meta["ownerReferences"] = [dict(owner)]
+    give_room(body, size_of(lock))
     candidate = config_map(
         {**where, "ownerReferences": [dict(owner)]},
         purpose=purpose,
@@ -56,7 +60,7 @@ async def run_with_lock(
         )
     uid = (await cluster.apply_config_map(candidate))["metadata"]["uid"]
     try:
-        ended = await runner.run(body, also=also)
+        ended = await runner.run(body, also=also, watch=watch)
     except TrialError:  # other errors may leave the pod to the next one who asks: with its lock
         await cluster.delete_config_map(**where, uid=uid)
         raise

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from flowdeps.api.names import PACK_CONTAINER
+from flowdeps.api.names import INSTALL_CONTAINER, PACK_CONTAINER, VERIFY_CONTAINER
 from flowdeps.api.reasons import Reason
 from flowdeps.trials.errors import TrialError
 
@@ -19,6 +19,15 @@ _PULL = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverP
 _BROKEN = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 _REFUSED = re.compile(r"\b40[13]\b|unauthorized|authori[sz]ation|authenticat|denied|forbidden")
 _GONE = re.compile(r"\b404\b|not found|manifest unknown|name unknown")
+_DISK = re.compile("ephemeral|emptydir|disk", re.IGNORECASE)
+_MORE_DISK = (
+    "the packages need more room: give it by pods.sizeLimit, and ephemeral-storage in"
+    " pods.resources, of the operator's configuration, or nodes with more"
+)
+_MORE_TIME = (
+    "it has the time of spec.verify.installTimeout, that of spec.verify.timeout, and a quarter of"
+    " an hour for the pull of the image: pull that beforehand, or give it more"
+)
 _KILLED = {137, 143}
 """Exit codes of what SIGKILL or SIGTERM ended."""
 
@@ -30,6 +39,14 @@ def has_ended(pod: Body) -> bool:
         "terminated" in (one.get("state") or {})
         for one in status.get("containerStatuses") or ()
         if one["name"] == main
+    )
+
+
+def is_installing(pod: Body) -> bool:
+    """Return whether the install container of a pod runs."""
+    return any(
+        one["name"] == INSTALL_CONTAINER and "running" in (one.get("state") or {})
+        for one in _containers(pod.get("status") or {})
     )
 
 
@@ -121,15 +138,18 @@ def _words(message: str) -> str:
     return re.sub(r"[0-9a-f]{32,}", "", message.lower())  # a digest may have any number in it
 
 
-def cut_off(status: Body) -> TrialError | None:
+def cut_off(pod: Body) -> TrialError | None:
     """Return why a pod was ended from outside, which says nothing of its lock; None: it was not."""
+    status = pod["status"]
     reason, message = status.get("reason", ""), status.get("message", "")
     if reason and status.get("phase") == "Failed":  # evicted, not admitted, a node that goes, late
         late = reason == "DeadlineExceeded"
-        return TrialError(
-            f"the pod was ended ({reason}): {message}",
-            reason=Reason.VERIFY_TIMEOUT if late else Reason.PODS_FAILED,
-        )
+        text = f"the pod was ended ({reason}): {message}"
+        if late and _has(pod, VERIFY_CONTAINER):
+            text += f"; {_MORE_TIME}"
+        elif reason == "Evicted" and _DISK.search(message):
+            text += f"; {_MORE_DISK}"
+        return TrialError(text, reason=Reason.VERIFY_TIMEOUT if late else Reason.PODS_FAILED)
     for container in _containers(status):
         end = _terminated(container)
         if end.get("exitCode") in _KILLED:
@@ -137,16 +157,23 @@ def cut_off(status: Body) -> TrialError | None:
     return None
 
 
-def failure(pod: Body) -> tuple[str, str]:
-    """Return the first container that failed and why; empty texts where none did."""
+def failure(pod: Body) -> tuple[str, str, int]:
+    """Return the first container that failed, why and with which code; empty where none did."""
     status = pod["status"]
     for container in _containers(status):
         end = _terminated(container)
-        if end.get("exitCode"):
-            return container["name"], _why(end)
+        if code := end.get("exitCode"):
+            return container["name"], _why(end), code
     if status.get("phase") == "Failed":
-        return pod["spec"]["containers"][0]["name"], status.get("message") or "the pod failed"
-    return "", ""
+        return pod["spec"]["containers"][0]["name"], status.get("message") or "the pod failed", 0
+    return "", "", 0
+
+
+def _has(pod: Body, name: str) -> bool:
+    spec = pod["spec"]
+    return any(
+        one["name"] == name for one in (*spec.get("initContainers", ()), *spec["containers"])
+    )
 
 
 def image_id(pod: Body, *, of: Body) -> str:

@@ -33,6 +33,7 @@ from flowdeps.delivery.methods.install import (
     ENV_BUILD,
     ENV_LOCK,
     ENV_SET,
+    ENV_TIMEOUT,
     IMAGE_PATH,
     PYTHON_PATH,
     RESTRICTED,
@@ -114,6 +115,7 @@ def verify_pod(
     set_name: str,
     imports: tuple[str, ...],
     names: tuple[str, ...],
+    install_seconds: int,
     timeout_seconds: int,
     env: Sequence[Mapping[str, Any]] = (),
     settings: PodsConfig,
@@ -123,13 +125,18 @@ def verify_pod(
     The ConfigMap of its ``name`` holds the lock of this ``digest``: what others write into it
     meanwhile is not tried. ``secret`` holds the credentials for its index.
     ``imports``: modules; without any, those of the packages ``names``. ``set_name`` is for what the
-    pod prints, ``env`` for the install container, as runs have it, e.g. a proxy.
+    pod prints, ``env`` for the install container, as runs have it, e.g. a proxy. The installation
+    and the imports have seconds of their own.
     """
     confined = _confined(ref, settings)
     install = installation(
         choice=set_name,
         variable="dependency_set",
-        env=[*env, {"name": ENV_LOCK, "value": digest}],
+        env=[
+            *env,
+            {"name": ENV_LOCK, "value": digest},
+            {"name": ENV_TIMEOUT, "value": str(install_seconds)},
+        ],
         credentials=bool(secret),
     )
     verify = {
@@ -140,14 +147,14 @@ def verify_pod(
             {"name": "PYTHONPATH", "value": ":".join((*PYTHON_PATH, *IMAGE_PATH))},
             {"name": "FLOWDEPS_IMPORTS", "value": json.dumps(list(imports))},
             {"name": "FLOWDEPS_NAMES", "value": json.dumps([] if imports else list(names))},
-            {"name": "FLOWDEPS_TIMEOUT", "value": str(timeout_seconds)},
+            {"name": ENV_TIMEOUT, "value": str(timeout_seconds)},
         ],
         "volumeMounts": [SITE_MOUNT, _TEMPORARY_MOUNT],
     }
     pod = _pod(name=name, ref=ref, labels=labels, settings=settings)
     pod["spec"] |= {
-        # The script names a module that hangs, so it has to end first.
-        "activeDeadlineSeconds": timeout_seconds + _SLACK_SECONDS,
+        # The scripts say what takes so long, so they have to end first.
+        "activeDeadlineSeconds": install_seconds + timeout_seconds + _SLACK_SECONDS,
         "initContainers": [install | confined],
         "containers": [verify | confined],
         "volumes": [
@@ -165,7 +172,7 @@ def build_pod(
     unused: Collection[str],
     environments: EnvironmentsConfig,
     ref: ImageRef,
-    timeout_seconds: int,
+    install_seconds: int,
     settings: PodsConfig,
     **given: Any,
 ) -> dict[str, Any]:
@@ -175,8 +182,8 @@ def build_pod(
     ten hex digits each, whose environments are deleted there, where the configuration has that;
     ``given`` is as for `verify_pod`.
     """
-    timeout_seconds += _COMPILE_SECONDS
-    pod = verify_pod(ref=ref, timeout_seconds=timeout_seconds, settings=settings, **given)
+    install_seconds += _COMPILE_SECONDS
+    pod = verify_pod(ref=ref, install_seconds=install_seconds, settings=settings, **given)
     spec = pod["spec"]
     [install], [verify] = spec["initContainers"], spec["containers"]
     install["env"] += [{"name": ENV_BUILD, "value": "1"}]

@@ -9,14 +9,17 @@ becomes an error that says what to do.
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from flowdeps.api.names import is_managed
+from flowdeps.api.names import INSTALL_CONTAINER, is_managed
 from flowdeps.api.reasons import Reason
+from flowdeps.api.wording import shorten
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.kubernetes.transport import Body
+from flowdeps.locks.legible import printable
 from flowdeps.scheduling.clock import Clock, loop_time
 from flowdeps.scheduling.limiter import Limiter, Turn
 from flowdeps.trials.errors import TrialError
@@ -25,15 +28,22 @@ from flowdeps.trials.pod_status import (
     failure,
     has_ended,
     image_id,
+    is_installing,
     stuck,
     unscheduled,
 )
 
 log = logging.getLogger(__name__)
 
+Watch = Callable[[str], None]
+
 LOG_LIMIT = 8 * 2**20
 """Bytes of a container's log that are read."""
+INSTALLING = "flowdeps: installing: "
+"""What the lines begin with that say how far an installation is (``in_image/installer.py``)."""
 _EVERY = 1.0
+_WATCH_EVERY = 15.0
+_WATCHED, _WATCHED_LINES, _LONGEST = 2**16, 20, 200
 _OUTAGE_SECONDS = 60.0
 """How long a pod may be unreadable, as while API servers are replaced."""
 _PULL_SECONDS = 20.0
@@ -55,6 +65,8 @@ class Ended:
     """The id of the flow image that it ran."""
     also: str = ""
     """What another container wrote that was asked for, where none failed."""
+    code: int = 0
+    """The exit code of the container that failed."""
 
 
 class Runner:
@@ -71,11 +83,14 @@ class Runner:
         """Whether pods are left to the next operator, as this one ends."""
         self.running: Counter[tuple[str, str]] = Counter()
 
-    async def run(self, body: Body, *, also: str = "", group: str = "") -> Ended:
+    async def run(
+        self, body: Body, *, also: str = "", group: str = "", watch: Watch | None = None
+    ) -> Ended:
         """Run a pod to its end and delete it. Raises TrialError where it could not run.
 
         `also` names another container whose log is read. The turn is of the pod's namespace, or of
-        another `group`.
+        another `group`. `watch` is called with how far an installation is, each time that this
+        changes.
 
         A cancellation deletes it as well, unless the operator ends: then, and after a ClusterError,
         it is left to the next one who asks.
@@ -84,18 +99,19 @@ class Runner:
         self.running[where] += 1  # also while it waits for its turn: what it needs must stay
         try:
             async with self._limiter.turn(group or where[0]) as turn:
-                return await self._run(body, turn, also=also)
+                return await self._run(body, turn, also=also, watch=watch)
         finally:
             self.running[where] -= 1
             if not self.running[where]:
                 del self.running[where]
 
-    async def _run(self, body: Body, turn: Turn, *, also: str) -> Ended:
+    async def _run(self, body: Body, turn: Turn, *, also: str, watch: Watch | None) -> Ended:
         start = self._clock()
         try:
             pod = await self._start(body)
             try:
-                pod = await self._wait(pod, limit=body["spec"]["activeDeadlineSeconds"], turn=turn)
+                limit = body["spec"]["activeDeadlineSeconds"]
+                pod = await self._wait(pod, limit=limit, turn=turn, watch=watch)
                 ended = await self._read_end(pod, body, also=also)
             except TrialError as error:
                 _log_end(pod, error.reason, error.message, seconds=self._clock() - start)
@@ -142,9 +158,10 @@ class Runner:
         log.info("pod %s is created", _name(pod), extra=_log_fields(pod))
         return pod
 
-    async def _wait(self, pod: Body, *, limit: float, turn: Turn) -> Body:
+    async def _wait(self, pod: Body, *, limit: float, turn: Turn, watch: Watch | None) -> Body:
         """Return the pod once it has ended."""
-        start = self._clock()
+        start = looked = self._clock()
+        known = ""
         while not has_ended(pod):
             turn.pause(paused=bool(unscheduled(pod)))
             waited = self._clock() - start
@@ -153,8 +170,24 @@ class Runner:
             if waited > limit + _START_SECONDS:
                 text = f"the pod did not end within {waited:.0f} s"
                 raise TrialError(text, reason=Reason.VERIFY_TIMEOUT)
+            if watch and self._clock() - looked >= _WATCH_EVERY and is_installing(pod):
+                looked = self._clock()
+                if (text := await self._how_far(pod)) not in {"", known}:
+                    known = text
+                    watch(text)
             pod = await self._read_again(pod)
         return pod
+
+    async def _how_far(self, pod: Body) -> str:
+        """Return what the install container said last of how far it is; empty: nothing."""
+        try:
+            log = await self._cluster.pod_log(
+                *_where(pod), container=INSTALL_CONTAINER, limit=_WATCHED, lines=_WATCHED_LINES
+            )
+        except ClusterError:  # the next time
+            return ""
+        said = [one for one in log.splitlines() if one.startswith(INSTALLING)]
+        return shorten(printable(said[-1].removeprefix(INSTALLING)), _LONGEST) if said else ""
 
     async def _read_again(self, pod: Body) -> Body:
         """Return the pod a second later, or once an API server that is away has come back."""
@@ -172,12 +205,12 @@ class Runner:
                 return found
 
     async def _read_end(self, pod: Body, body: Body, *, also: str) -> Ended:
-        if problem := cut_off(pod["status"]):
+        if problem := cut_off(pod):
             raise problem
-        failed, why = failure(pod)
+        failed, why, code = failure(pod)
         text = await self._read_log(pod, failed or pod["spec"]["containers"][0]["name"])
         more = await self._read_log(pod, also) if also and not failed else ""
-        return Ended(failed, why, text, image_id(pod, of=body), more)
+        return Ended(failed, why, text, image_id(pod, of=body), more, code)
 
     async def _read_log(self, pod: Body, container: str) -> str:
         return await self._cluster.pod_log(*_where(pod), container=container, limit=LOG_LIMIT)

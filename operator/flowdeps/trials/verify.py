@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flowdeps.api.names import VERIFY_CONTAINER
+from flowdeps.api.names import INSTALL_CONTAINER, VERIFY_CONTAINER
 from flowdeps.api.reasons import Reason
 from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.api.wording import shorten
@@ -19,7 +19,7 @@ from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.locks.image import ImageError
 from flowdeps.locks.inspection import MARK, parse_probe
 from flowdeps.locks.legible import printable
-from flowdeps.locks.lock import Lock
+from flowdeps.locks.lock import MOST_BYTES, Lock
 from flowdeps.locks.overlay import unmet_requirements
 from flowdeps.scheduling.off_loop import off_loop
 from flowdeps.trials.candidate import run_with_lock
@@ -27,12 +27,15 @@ from flowdeps.trials.errors import TrialError
 from flowdeps.trials.image import Image
 from flowdeps.trials.images import labels
 from flowdeps.trials.pods import VERIFY_RESULT, verify_pod
-from flowdeps.trials.runner import Ended, Runner
+from flowdeps.trials.runner import Ended, Runner, Watch
 
 _LAST_LINES = 8
 _LONGEST = 1500
 _LONGEST_NOTES = 800
 _MOST = 5
+_OUT_OF_TIME = 124
+"""The exit code of an installation that had no time left (``in_image/installer.py``)."""
+_MORE_TIME = "give them more by spec.verify.timeout, or import less by spec.verify.imports"
 _ADVICE = "fix the image, or choose another version; see spec.verify.imports"
 
 
@@ -51,7 +54,10 @@ class Trial:
     """The packages whose modules are imported where `imports` names none."""
     secret: str | None
     """The Secret with the credentials for the index."""
+    install_timeout: int
+    """Seconds that the installation may take."""
     timeout: int
+    """Seconds that the imports may take."""
     shadow: tuple[str, ...] = ()
     """The packages that may go before others."""
 
@@ -62,6 +68,16 @@ class Trial:
         # Without leave, what was tried before there was any stays tried.
         text = repr((*what, self.shadow) if self.shadow else what)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What was found out by a trial of a lock that works."""
+
+    notes: str = ""
+    """What people should know of it."""
+    installed: int = 0
+    """Bytes that it takes once it is installed; 0: not known."""
 
 
 @dataclass
@@ -81,12 +97,14 @@ class Verifier:
         manifest: Mapping[str, Any],
         owner: Mapping[str, Any],
         env: Sequence[Mapping[str, str]] = (),
-    ) -> str:
-        """Try a lock; returns what people should know of it, which may be nothing.
+        watch: Watch | None = None,
+    ) -> Passed:
+        """Try a lock; returns what was found out.
 
         `manifest` is the lock.json that runs will see, `env` what their install container has, such
-        as a proxy. Raises TrialError; its reason is VerifyFailed only where the lock was seen not
-        to work, which another try would not change.
+        as a proxy; `watch` is called with how far the installation is. Raises TrialError; its
+        reason is VerifyFailed only where the lock was seen not to work, which another try would not
+        change.
         """
         body = verify_pod(
             name=f"{VERIFY_CONTAINER}-{trial.short}",
@@ -97,6 +115,7 @@ class Verifier:
             set_name=manifest["key"],
             imports=trial.imports,
             names=trial.names,
+            install_seconds=trial.install_timeout,
             timeout_seconds=trial.timeout,
             env=env,
             settings=self.settings,
@@ -109,14 +128,18 @@ class Verifier:
             manifest=manifest,
             owner=owner,
             purpose="verify",
+            watch=watch,
         )
         return await off_loop(check_trial, ended, image)
 
 
-def check_trial(ended: Ended, image: Image) -> str:
-    """Return what people should know; raises TrialError where the lock was not seen to work."""
+def check_trial(ended: Ended, image: Image) -> Passed:
+    """Return what was found out; raises TrialError where the lock was not seen to work."""
     result = last_result(ended.log, mark=VERIFY_RESULT)
     if ended.failed or not result.get("ok"):
+        late = result.get("late") is True
+        if late or (ended.failed == INSTALL_CONTAINER and ended.code == _OUT_OF_TIME):
+            raise TrialError(_why(ended, result, late=late), reason=Reason.VERIFY_TIMEOUT)
         # What can't be installed now may be installed later; an import fails each time.
         seen = result.get("ok") is False
         reason = Reason.VERIFY_FAILED if seen else Reason.PODS_FAILED
@@ -135,7 +158,9 @@ def check_trial(ended: Ended, image: Image) -> str:
         text = f"{shorten('; '.join(broken), _LONGEST)}; fix the image, or choose another version"
         raise TrialError(text, reason=Reason.VERIFY_FAILED, retry=False)
     notes = [one for one in _items(result, "notes") if isinstance(one, str)]
-    return printable(shorten("; ".join(notes), _LONGEST_NOTES))
+    said = result.get("installedSize")
+    size = said if type(said) is int and 0 <= said <= MOST_BYTES else 0
+    return Passed(printable(shorten("; ".join(notes), _LONGEST_NOTES)), size)
 
 
 def last_result(log: str, *, mark: str) -> Mapping[str, Any]:
@@ -155,15 +180,16 @@ def _items(result: Mapping[str, Any], key: str) -> list[Any]:
     return found if isinstance(found, list) else []
 
 
-def _why(ended: Ended, result: Mapping[str, Any]) -> str:
+def _why(ended: Ended, result: Mapping[str, Any], *, late: bool = False) -> str:
     """What failed: what the trial reports, else what ended its container, which wrote what last."""
     clashes = [one for one in _items(result, "clashes") if isinstance(one, dict)]
     if clashes:
         return shorten("; ".join(map(_clash, clashes[:_MOST])), _LONGEST)
     if error := result.get("error"):
-        if module := result.get("module"):
-            return f"{shorten(f'import {module}: {error}', _LONGEST)}; {_ADVICE}"
-        return shorten(f"the check: {error}", _LONGEST)
+        module = result.get("module")
+        what = shorten(f"{f'import {module}' if module else 'the check'}: {error}", _LONGEST)
+        advice = _MORE_TIME if late else _ADVICE if module else ""
+        return "; ".join(filter(None, (what, advice)))
     lines = [one for one in ended.log.splitlines() if one.strip() and not one.startswith(MARK)]
     last = [one for one in lines if one.startswith("flowdeps:")][-1:] or lines[-_LAST_LINES:]
     why = ended.why or "it ended without a result"

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from flowdeps.locks.lock import parse_lock
+from flowdeps.locks.size import size_of
 from tests.cluster.index import Index
 from tests.integration.cli.support import Shell, set_text
 
@@ -37,7 +38,9 @@ def test_the_lock_is_on_standard_output_and_the_talk_on_standard_error(
     lock = parse_lock(done.out)
     assert lock.render() == done.out
     assert [f"{pin.name}=={pin.version}" for pin in lock.pins] == ["alpha==1.1", "beta==2.0"]
-    assert done.err.splitlines() == ["resolving 1 requirement …", f"2 pins, {lock.digest}"]
+    assert set(dict(lock.sizes)) == {"alpha", "beta"}
+    told = f"2 pins, {size_of(lock)}, {lock.digest}"
+    assert done.err.splitlines() == ["resolving 1 requirement …", told]
 
 
 def test_what_uv_passes_over_is_told_in_the_lock_and_in_the_diff(
@@ -248,7 +251,9 @@ def test_image_packages_are_left_out(shell: Shell, stocked: Index, listed: str) 
     lock = parse_lock(done.out)
     assert [f"{pin.name}=={pin.version}" for pin in lock.pins] == ["beta==2.0"]
     assert lock.base == (("alpha", "1.0"),)
-    assert done.err.splitlines()[-1] == f"1 pin on 1 package of the image, {lock.digest}"
+    assert done.err.splitlines()[-1] == (
+        f"1 pin on 1 package of the image, {size_of(lock)}, {lock.digest}"
+    )
     shell.write("set.yaml", text.replace("beta", "alpha>1"))
     done = shell.flowdeps(*command)
     assert done.status == 1

@@ -11,7 +11,7 @@ import pytest
 
 from flowdeps.api.names import FINALIZER
 from flowdeps.clients.kubernetes import transport as module
-from flowdeps.clients.kubernetes.client import Cluster
+from flowdeps.clients.kubernetes.client import Cluster, FailedInstall
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.state.config_maps import config_maps
 from flowdeps.state.store import SELECTOR, view_config_map
@@ -448,10 +448,10 @@ async def test_runs_that_fail_to_install_are_found_as_they_fail(
     _fail(cluster, namespace, "install", container="flowdeps-install")
     cluster.kubectl("annotate", "pod", "install", "-n", namespace, "example.com/noted=yes")
     _fail(cluster, namespace, "flow", container="other")
-    assert await anext(watch) == namespace
+    assert await anext(watch) == FailedInstall(namespace, pod="install")
     _fail(cluster, namespace, "again", container="flowdeps-install")
     async with asyncio.timeout(30):
-        assert await anext(watch) == namespace
+        assert await anext(watch) == FailedInstall(namespace, pod="again")
     found = asyncio.ensure_future(anext(watch))
     await asyncio.sleep(0.2)
     assert not found.done()

@@ -114,7 +114,7 @@ def test_any_log_of_a_pod_is_read_or_refused(log: str, failed: str, why: str) ->
     with suppress(ImageError):
         _use(parse_image_packages(log, python="3.11", platform=AMD64))
     try:
-        notes = check_trial(Ended(failed, why, log, ""), _IMAGE)
+        notes = check_trial(Ended(failed, why, log, ""), _IMAGE).notes
     except TrialError as error:
         notes = error.message
         assert notes

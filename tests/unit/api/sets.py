@@ -130,6 +130,10 @@ def _timeout(why: str, text: str, says: str) -> Bad:
     return Bad(why, "spec.verify.timeout", text, says, "spec.verify.timeout")
 
 
+def _install_timeout(why: str, text: str, says: str) -> Bad:
+    return Bad(why, "spec.verify.installTimeout", text, says, "spec.verify.installTimeout")
+
+
 def _image(why: str, text: str, says: str = "not an image", server: str = "") -> Bad:
     return _spec(why, {**ASKS, "python": {"image": text}}, says, "spec.python.image", server)
 
@@ -308,6 +312,9 @@ BAD: tuple[Bad, ...] = (
     _timeout("timeout-short", "29s", RANGE),
     _timeout("timeout-long", "1h1s", RANGE),
     _timeout("timeout-days", "1d", RANGE),
+    _install_timeout("install-timeout-words", "soon", FORM),
+    _install_timeout("install-timeout-short", "29s", RANGE),
+    _install_timeout("install-timeout-long", "1h1s", RANGE),
     _module("module-dash", "python-dateutil"),
     _module("module-dot", "google..cloud"),
     _module("module-digit", "3d"),
@@ -506,6 +513,8 @@ FINE: dict[str, dict[str, Any]] = {
     "no cooldown": {**ASKS, "index": {"cooldown": "0s", "cooldownExempt": ["a_B"]}},
     "a year's cooldown": {**ASKS, "index": {"cooldown": "365d"}},
     "the longest trial": {**ASKS, "verify": {"timeout": "60m", "imports": []}},
+    "the longest installation of a trial": {**ASKS, "verify": {"installTimeout": "60m"}},
+    "the shortest installation of a trial": {**ASKS, "verify": {"installTimeout": "30s"}},
     "the shortest trial": {**ASKS, "verify": {"timeout": "30s", "imports": ["google.cloud", "_a"]}},
     "no trial": {**ASKS, "verify": {"mode": "Disabled"}, "vulnerabilities": "Block"},
 }

@@ -50,7 +50,7 @@ FULL: dict[str, Any] = {
         "deniedNetworks": ["10.96.0.0/12", "fd00::/8"],
         "cooldown": "7d",
     },
-    "limits": {"setsPerNamespace": 100},
+    "limits": {"setsPerNamespace": 100, "warnAboveSize": "4Gi"},
     "images": {"recheck": "10m"},
     "pods": {
         "concurrency": 2,
@@ -192,7 +192,7 @@ def test_each_field_arrives() -> None:
         vulnerabilities=VulnerabilitiesConfig(
             database="/var/lib/osv", interval=timedelta(hours=12)
         ),
-        limits=LimitsConfig(sets_per_namespace=100),
+        limits=LimitsConfig(sets_per_namespace=100, warn_above_size=4 * 2**30),
         http_port=9000,
         election=ElectionConfig(
             enabled=True,

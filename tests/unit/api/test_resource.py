@@ -57,6 +57,7 @@ FIELDS = (
     "spec.updates",
     "spec.verify",
     "spec.verify.imports",
+    "spec.verify.installTimeout",
     "spec.verify.timeout",
     "spec.vulnerabilities",
     "spec.interval",

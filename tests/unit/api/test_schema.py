@@ -63,6 +63,8 @@ def test_the_defaults_are_those_of_the_schema() -> None:
     assert field("spec.index.prereleases")["default"] == least.index.prereleases
     assert (field("spec.verify.mode")["default"] == "Enabled") == least.verify.enabled
     assert parse_duration(field("spec.verify.timeout")["default"]) == least.verify.timeout
+    assert "15m, or `timeout`" in field("spec.verify.installTimeout")["description"]
+    assert least.verify.install_timeout == parse_duration("15m")
     assert parse_duration(field("spec.interval")["default"]) == spec.DEFAULT_INTERVAL
     limit = field("spec.revisionHistoryLimit")["default"]
     assert limit == spec.DEFAULT_REVISION_HISTORY_LIMIT

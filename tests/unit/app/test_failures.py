@@ -9,6 +9,7 @@ import pytest
 
 from flowdeps.api.config import parse_config
 from flowdeps.app.failures import count_failed_installs, scopes
+from flowdeps.clients.kubernetes.client import FailedInstall
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.reconcile.context import Context
 from flowdeps.telemetry.metrics import Metrics
@@ -20,14 +21,14 @@ class _Watches:
     def __init__(self, *watches: tuple[list[str], int | None]) -> None:
         self.left = list(watches)
 
-    async def failed_installs(self, namespace: str) -> AsyncIterator[str | None]:
+    async def failed_installs(self, namespace: str) -> AsyncIterator[FailedInstall | None]:
         assert namespace == "jobs"
         found, status = self.left.pop(0)
         if status == 403:
             raise ClusterError(403, "Forbidden", "may not watch")
         yield None
         for one in found:
-            yield one
+            yield FailedInstall(one)
         if status:
             raise ClusterError(status, "Expired", "too old")
 

@@ -54,7 +54,28 @@ def test_json_says_the_same_as_data(
             {"name": "six", "old": "1.16", "new": None, "image": False},
         ],
         "notes": [],
+        "download": {"old": None, "new": None},
     }
+
+
+def test_a_change_of_the_size_is_told(
+    files: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line after the changes, once the new lock says how large it is, unless nothing changed."""
+    old, new = (Path(file) for file in files)
+    new.write_text("# size: pandas 12000000\n# size: pyarrow 40000000\n" + new.read_text())
+    assert main(["diff", *files]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "size: not known → 52 MB to download"
+    old.write_text("# size: pandas 9000000\n" + old.read_text())
+    assert main(["diff", *files]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "size: at least 9 MB to download → 52 MB to download"
+    assert main(["diff", "--json", *files]) == 0
+    sizes = json.loads(capsys.readouterr().out)["download"]
+    assert sizes == {"old": 9_000_000, "new": 52_000_000}
+    assert main(["diff", str(new), str(new)]) == 0
+    assert capsys.readouterr().out == "no change\n"
 
 
 def test_a_note_that_is_new_is_told(

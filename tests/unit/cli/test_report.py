@@ -206,6 +206,15 @@ def test_a_long_word_is_not_broken() -> None:
     assert any(f"{image}:" in line for line in lines)
 
 
+def test_the_size_is_told_as_far_as_it_is_known() -> None:
+    """After the lock in service; a lock of before sizes were known has none."""
+    made = body(READY, pools=(POOL,))
+    assert not [one for one in shown(diagnose(Observed(body=made), now=NOW)) if "size" in one]
+    made["status"]["lock"] |= {"downloadSize": 3_900_000_000, "installedSize": 7_500_000_000}
+    lines = shown(diagnose(Observed(body=made), now=NOW))
+    assert "  size: 3.9 GB to download, 7.5 GB installed" in lines
+
+
 def test_json_has_the_same_answer() -> None:
     """Names as Kubernetes writes them, times in RFC 3339."""
     read = Observed(body=body(READY, pools=(POOL,)), mounted=OURS, unread=["its pods: 403"])
@@ -218,6 +227,8 @@ def test_json_has_the_same_answer() -> None:
         "since": "2026-01-31T09:00:00Z",
         "revision": "ml-aaaaaaaaaa",
         "packages": 12,
+        "downloadSize": 0,
+        "installedSize": 0,
         "python": "3.12",
         "resolvedAt": "2026-01-29T12:00:00Z",
         "environment": None,

@@ -2,22 +2,27 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import RawTestServer
 
-from flowdeps.clients.kubernetes.client import Cluster
+from flowdeps.clients.kubernetes.client import Cluster, FailedInstall
 from flowdeps.clients.kubernetes.errors import ClusterError
 from tests.unit.clients.api_server import Body, kubeconfig
 
+RUN = FailedInstall("jobs", pod="run", lock="flowdeps-k-ml")
 
-def _pod(*, code: int | None, container: str = "flowdeps-install") -> Body:
-    state: Body = {"running": {}} if code is None else {"terminated": {"exitCode": code}}
+
+def _pod(*, code: int | None, container: str = "flowdeps-install", reason: str = "Error") -> Body:
+    end = {"exitCode": code, "reason": reason}
+    state: Body = {"running": {}} if code is None else {"terminated": end}
     statuses = [{"name": "first", "state": {}}, {"name": container, "state": state}]
     return {
         "metadata": {"namespace": "jobs", "name": "run"},
+        "spec": {"volumes": [{"name": "flowdeps-lock", "configMap": {"name": "flowdeps-k-ml"}}]},
         "status": {"phase": "Failed", "initContainerStatuses": statuses},
     }
 
@@ -28,7 +33,7 @@ async def _counted(
     changes: Sequence[Body],
     *,
     namespace: str = "jobs",
-) -> tuple[list[str | None], list[str]]:
+) -> tuple[list[FailedInstall | None], list[str]]:
     """What is found in a watch that brings these changes, and the requests for it."""
     asked: list[str] = []
 
@@ -61,12 +66,38 @@ async def test_a_pod_counts_once_when_its_install_container_failed(
         {"type": "ADDED", "object": _pod(code=137)},
     ]
     found, asked = await _counted(tmp_path, monkeypatch, changes)
-    assert found == [None, "jobs", "jobs"]
+    assert found == [None, RUN, RUN]
     # No pod that failed before is sent, however many there are.
     list_, watch = asked
     assert list_ == "/api/v1/namespaces/jobs/pods?limit=1"
     assert watch.startswith("/api/v1/namespaces/jobs/pods?watch=true&fieldSelector=status.phase")
     assert "labelSelector=flowdeps.dev/set&resourceVersion=17" in watch
+
+
+async def test_what_a_node_ended_it_for_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory, or disk in the node's words. Other evictions, and those of the flow, are none."""
+    full = 'Usage of EmptyDir volume "flowdeps-site" exceeds the limit "1Gi".\x1b'
+    low = "The node was low on resource: memory."
+    pods = [
+        _pod(code=137, reason="OOMKilled"),
+        _pod(code=137, reason="ContainerStatusUnknown") | {"spec": {"volumes": [{}]}},
+        _pod(code=None),
+        _pod(code=0),
+    ]
+    for pod, message in zip(pods[1:], (full, low, full), strict=True):
+        pod["status"] |= {"reason": "Evicted", "message": message}
+    pods[2]["spec"] = {"volumes": [{"name": "flowdeps-lock"}]}
+    changes = [{"type": "ADDED", "object": one} for one in pods]
+    found, _ = await _counted(tmp_path, monkeypatch, changes)
+    disk = f"disk ({full[:-1]}\N{REPLACEMENT CHARACTER})"
+    assert found == [
+        None,
+        replace(RUN, killed="memory"),
+        replace(RUN, lock="", killed=disk),
+        replace(RUN, lock=""),
+    ]
 
 
 async def test_all_namespaces_are_one_watch(

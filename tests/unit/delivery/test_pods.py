@@ -53,6 +53,7 @@ def verify(*, namespace: str = "team-a", **changes: Any) -> Body:
         "set_name": "team-a/ml",
         "imports": (),
         "names": ("alpha",),
+        "install_seconds": 900,
         "timeout_seconds": 300,
         "settings": PodsConfig(),
     }
@@ -69,6 +70,7 @@ def build(*, namespace: str = "team-a", **changes: Any) -> Body:
         "set_name": "team-a/ml",
         "imports": (),
         "names": ("alpha",),
+        "install_seconds": 900,
         "timeout_seconds": 300,
         "settings": PodsConfig(),
         "tag": "0123456789-abcdef0123",
@@ -266,9 +268,12 @@ def test_only_the_install_container_sees_the_credentials() -> None:
 
 
 def test_the_deadline_leaves_the_script_time_to_name_what_hangs() -> None:
-    """The script's own limit ends before the pod's."""
-    spec = verify(timeout_seconds=60)["spec"]
-    assert int(env(spec["containers"][0])["FLOWDEPS_TIMEOUT"]) < spec["activeDeadlineSeconds"]
+    """The scripts' own limits, one for each step, end before the pod's, with time for the pull."""
+    spec = verify(install_seconds=400, timeout_seconds=60)["spec"]
+    [install], [tried] = spec["initContainers"], spec["containers"]
+    assert env(install)["FLOWDEPS_TIMEOUT"] == "400"
+    assert env(tried)["FLOWDEPS_TIMEOUT"] == "60"
+    assert spec["activeDeadlineSeconds"] >= 400 + 60 + 900
 
 
 @pytest.mark.parametrize(
@@ -300,10 +305,9 @@ def test_a_build_is_a_trial_whose_install_container_makes_an_environment() -> No
     install, tried = build_spec["initContainers"]
     assert install["env"].pop() == {"name": "FLOWDEPS_BUILD", "value": "1"}
     [theirs] = verify_spec["initContainers"]
-    assert install == theirs
-    [verifies] = verify_spec["containers"]
-    assert {**tried, "env": tried["env"][:-1]} == {**verifies, "env": verifies["env"][:-1]}
-    assert int(env(tried)["FLOWDEPS_TIMEOUT"]) > int(env(verifies)["FLOWDEPS_TIMEOUT"])
+    assert {**install, "env": install["env"][:-1]} == {**theirs, "env": theirs["env"][:-1]}
+    assert int(env(install)["FLOWDEPS_TIMEOUT"]) > int(env(theirs)["FLOWDEPS_TIMEOUT"])
+    assert verify_spec["containers"] == [tried]
     assert build_spec["activeDeadlineSeconds"] > verify_spec["activeDeadlineSeconds"]
     assert "FLOWDEPS_BUILD" not in json.dumps(verify_spec["initContainers"][0]["env"])
 

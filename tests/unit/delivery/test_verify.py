@@ -1,5 +1,6 @@
 """A lock is tried where a run would use it: what its packages are, and whether they import."""
 
+import os
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import Distribution
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from flowdeps.delivery.in_image import verify
 from flowdeps.delivery.in_image.modules import modules_of
 from tests.unit.delivery.install_pod import bake
 from tests.unit.delivery.trial_pod import Trial
@@ -20,6 +22,14 @@ def test_the_modules_of_the_named_packages_are_imported(trial: Trial) -> None:
     verdict = trial.run(names=["alpha", "beta"])
     assert verdict.result == {"ok": True}
     assert verdict.lines[-2] == "flowdeps: imported alpha, beta"
+
+
+def test_what_was_installed_is_measured(trial: Trial) -> None:
+    """The bytes of its files, and of nothing that is the image's."""
+    before = trial.run().installed
+    bake(trial.site, "alpha", "1.0", modules={"alpha.py": "#" * 5000})
+    bake(trial.image, "beta", "1.0", modules={"beta.py": "#" * 50_000})
+    assert 5000 <= trial.run().installed - before < 10_000
 
 
 def test_what_imports_take_is_measured(trial: Trial) -> None:
@@ -158,8 +168,22 @@ def test_a_module_that_hangs_is_named(trial: Trial) -> None:
     assert trial.run(names=["bad"], seconds=1).result == {
         "ok": False,
         "module": "bad",
-        "error": "it did not end within 1 seconds",
+        "error": "the imports did not end within 1 seconds",
+        "late": True,
     }
+
+
+def test_an_installation_uses_up_no_time_of_the_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It began an hour ago, and the imports have all of their minutes from their own start."""
+    (tmp_path / "image").mkdir()
+    os.utime(tmp_path / "image", (0, 0))
+    monkeypatch.setenv("FLOWDEPS_TIMEOUT", "300")
+    monkeypatch.setattr(verify, "INSTALLED", tmp_path)
+    monkeypatch.setattr(verify, "STARTED", 1000.0)
+    monkeypatch.setattr("time.monotonic", lambda: 1120.0)
+    assert verify.seconds_left() == 180
 
 
 def test_what_a_module_leaves_running_holds_up_nothing(trial: Trial) -> None:

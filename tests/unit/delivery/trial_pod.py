@@ -27,12 +27,19 @@ class Verdict:
         found: dict[str, Any] = json.loads(text)
         assert (self.code == 0) == found["ok"] == ("importSeconds" in found)
         found.pop("importSeconds", None)
+        found.pop("installedSize", None)
         return found
 
     @property
     def seconds(self) -> float:
         """How long the imports took."""
         found: float = json.loads(self.lines[-1].partition(" ")[2])["importSeconds"]
+        return found
+
+    @property
+    def installed(self) -> int:
+        """How many bytes what was installed takes."""
+        found: int = json.loads(self.lines[-1].partition(" ")[2])["installedSize"]
         return found
 
     @property

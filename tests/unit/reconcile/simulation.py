@@ -41,7 +41,7 @@ from flowdeps.api.names import (
 from flowdeps.api.reasons import Reason
 from flowdeps.app.assembly import make_context
 from flowdeps.app.service import Service
-from flowdeps.clients.kubernetes.client import Cluster, FailedPod, Node
+from flowdeps.clients.kubernetes.client import Cluster, FailedInstall, FailedPod, Node
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.prefect.announcements import Artifact, Deployment, PrefectEvent
 from flowdeps.clients.prefect.client import Pool, Pools, Variable, Workers
@@ -115,6 +115,8 @@ class MemoryCluster:
         self.storage_error: ClusterError | None = None
         self.failures: list[FailedPod] = []
         self.events_error: ClusterError | None = None
+        self.failing: asyncio.Queue[FailedInstall] = asyncio.Queue()
+        """The runs that fail to install, for whoever watches."""
         self._listeners: list[asyncio.Queue[FailedPod]] = []
         self.asked_for: Counter[str] = Counter()
         self._version = 0
@@ -302,11 +304,12 @@ class MemoryCluster:
         finally:
             self._listeners.remove(queue)
 
-    async def failed_installs(self, namespace: str = "") -> AsyncIterator[str | None]:
+    async def failed_installs(self, namespace: str = "") -> AsyncIterator[FailedInstall | None]:
         await self._turn()
         self.asked_for[f"failed_installs {namespace}"] += 1
         yield None
-        await asyncio.Event().wait()  # no run fails here
+        while True:
+            yield await self.failing.get()
 
     async def each_set(self, namespaces: Sequence[str] = ()) -> AsyncIterator[Body]:
         await self._turn()
@@ -494,9 +497,12 @@ class MemoryCluster:
             if (found := pod["metadata"]["labels"].get(label)) in values or (found and not among)
         ]
 
-    async def pod_log(self, namespace: str, name: str, *, container: str, limit: int) -> str:
+    async def pod_log(
+        self, namespace: str, name: str, *, container: str, limit: int, lines: int | None = None
+    ) -> str:
         await self._turn()
-        return self.pods.log(namespace, name, container)[:limit]
+        log = self.pods.log(namespace, name, container)
+        return "\n".join(log.split("\n")[-(lines or 0) :])[:limit]
 
     async def delete_pod(self, *, namespace: str, name: str, uid: str) -> None:
         await self._turn()
@@ -755,6 +761,7 @@ class MemoryNode:
         if container == VERIFY_CONTAINER:
             broken = self._broken(body, image)
             result: Body = {"ok": True, "notes": list(image.notes), "importSeconds": 0.5}
+            result |= {"installedSize": image.installed} if image.installed else {}
             if broken in image.clashes:
                 clash = {"kind": "hides", "module": "cv3", "ours": f"{broken} 1.0", "theirs": "b 1"}
                 result = {"ok": False, "clashes": [clash]}
@@ -819,7 +826,8 @@ class MemoryNode:
 class MemoryImage:
     """A flow image: its content's id, its packages, and which packages can't be imported in it;
     `requires`: what packages need, the image's or a lock's; `clashes`: those that hide a module of
-    it; `notes`: what a trial in it says; `hangs`: whether its pods run until they are ended."""
+    it; `notes`: what a trial in it says, and `installed`: how large what it installed is; `hangs`:
+    whether its pods run until they are ended."""
 
     id: str = "sha256:1"
     packages: dict[str, str] = field(default_factory=lambda: {"prefect": "3.0"})
@@ -827,6 +835,7 @@ class MemoryImage:
     requires: Mapping[str, Sequence[str]] = field(default_factory=dict)
     clashes: frozenset[str] = frozenset()
     notes: Sequence[str] = ()
+    installed: int = 0
     hangs: bool = False
 
     def lines(self, pins: Mapping[str, str]) -> list[str]:
@@ -1023,6 +1032,7 @@ class MemoryIndex:
         self.seconds = 3.0
         self.resolved: list[float] = []
         self.notes: tuple[str, ...] = ()
+        self.sizes: dict[str, int] = {}
         self.asked: list[tuple[LockRequest, Access | None]] = []
         self.after: list[tuple[Lock | None, bool]] = []
         self.running = self.most = 0
@@ -1063,7 +1073,8 @@ class MemoryIndex:
                 raise UnsatisfiableError(f"there is no {name}{allowed}")
             hashes = (digest(f"{name} {version}"),)
             pins.append(Pin(name, version, hashes, request.target.platforms))
-        return Resolution(Lock(request.target, tuple(pins), tuple(base)), self.notes)
+        sizes = tuple((pin.name, self.sizes[pin.name]) for pin in pins if pin.name in self.sizes)
+        return Resolution(Lock(request.target, tuple(pins), tuple(base), sizes), self.notes)
 
 
 class Simulation:

@@ -7,8 +7,8 @@ from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.locks.image import ImageFacts
 from flowdeps.scheduling.limiter import Limiter
 from flowdeps.trials.image import Image, ImageRef
-from flowdeps.trials.runner import Runner
-from flowdeps.trials.verify import Trial, Verifier
+from flowdeps.trials.runner import Runner, Watch
+from flowdeps.trials.verify import Passed, Trial, Verifier
 from tests.unit.locks.builders import lock, pin
 from tests.unit.reconcile.simulation import MemoryCluster
 
@@ -21,11 +21,12 @@ TRIAL = Trial(
     imports=(),
     names=("pandas",),
     secret=None,
+    install_timeout=900,
     timeout=300,
 )
 
 
-async def verify(memory: MemoryCluster) -> str:
+async def verify(memory: MemoryCluster, *, watch: Watch | None = None) -> Passed:
     """Try a lock, by a verifier that has tried nothing yet."""
     cluster = cast("Cluster", memory)
     facts = ImageFacts(python="3.11", platform="linux/amd64")
@@ -37,4 +38,5 @@ async def verify(memory: MemoryCluster) -> str:
         image=Image(ImageRef("flows", IMAGE), TRIAL.image_id, facts),
         manifest={"key": "ml"},
         owner={"uid": "u"},
+        watch=watch,
     )

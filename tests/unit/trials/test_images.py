@@ -1,7 +1,7 @@
 """What is said of an image that no pod can look at."""
 
 from datetime import UTC, datetime, timedelta
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -94,6 +94,6 @@ class Ends(Runner):
         self._ended = ended
         self.count = 0
 
-    async def run(self, body: object, *, also: str = "", group: str = "") -> Ended:  # noqa: ARG002
+    async def run(self, body: object, **_: Any) -> Ended:  # noqa: ARG002
         self.count += 1
         return self._ended

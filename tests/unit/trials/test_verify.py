@@ -1,5 +1,6 @@
 """What a trial's end says of the lock, and what it doesn't: pods are ended for reasons of nodes."""
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import Any
@@ -8,7 +9,9 @@ import pytest
 
 from flowdeps.api.names import INSTALL_CONTAINER, VERIFY_CONTAINER
 from flowdeps.api.reasons import Reason
+from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.trials.errors import TrialError
+from flowdeps.trials.verify import Passed
 from tests.unit.reconcile.simulation import MemoryCluster, MemoryImage
 from tests.unit.scheduling import virtual
 from tests.unit.trials.builders import TRIAL, verify
@@ -133,6 +136,55 @@ def test_what_ended_a_trial_is_told_before_what_it_said(
     assert virtual.run(tried(status, log)).message == message
 
 
+EVICTED = 'Usage of EmptyDir volume "flowdeps-site" exceeds the limit "1Gi".'
+
+
+@pytest.mark.parametrize(
+    ("status", "log", "reason", "fields"),
+    [
+        (
+            ended(INSTALL_CONTAINER, 124),
+            "flowdeps: installing: 1 of 9\nflowdeps: ml: the installation did not end within 300"
+            " seconds (1 of 9 packages): give it more by spec.verify.installTimeout",
+            "VerifyTimeout",
+            ["300 seconds", "spec.verify.installTimeout"],
+        ),
+        (
+            ended(VERIFY_CONTAINER, 1),
+            result(ok=False, module="torch", late=True, error="did not end within 120 seconds"),
+            "VerifyTimeout",
+            ["import torch", "120 seconds", "spec.verify.timeout"],
+        ),
+        (
+            ended(VERIFY_CONTAINER, 1),
+            result(ok=False, module="", late=True, error="did not end within 120 seconds"),
+            "VerifyTimeout",
+            ["120 seconds", "spec.verify.timeout"],
+        ),
+        (
+            ended(INSTALL_CONTAINER, 137, reason="DeadlineExceeded", message=LATE),
+            "",
+            "VerifyTimeout",
+            [LATE, "spec.verify.installTimeout", "spec.verify.timeout"],
+        ),
+        (
+            ended(INSTALL_CONTAINER, 137, reason="Evicted", message=EVICTED),
+            "",
+            "PodsFailed",
+            [EVICTED, "pods.sizeLimit", "ephemeral-storage in pods.resources"],
+        ),
+    ],
+)
+def test_a_step_that_lacks_something_names_it_and_where_to_give_more(
+    status: dict[str, Any], log: str, reason: str, fields: list[str]
+) -> None:
+    """Time or room: nothing is said against the lock, and another try may end otherwise."""
+    error = virtual.run(tried(status, log))
+    assert (error.reason, error.retry) == (reason, True)
+    assert [one for one in fields if one not in error.message] == []
+    assert "fix the image" not in error.message
+
+
 @pytest.mark.parametrize("why", ["Error", "OOMKilled"])
 def test_an_import_that_fails_is_the_locks_fault(why: str) -> None:
     """Also where the kernel ended the importing process alone, and the script could name it."""
@@ -204,7 +256,7 @@ def test_what_an_image_says_steers_no_terminal() -> None:
     done = {"name": VERIFY_CONTAINER, "state": {"terminated": {"exitCode": 0}}}
     status = {"phase": "Succeeded", "containerStatuses": [done]}
     memory.pods.instead = (status, result(ok=True, notes=[odd]))
-    assert virtual.run(verify(memory)) == shown
+    assert virtual.run(verify(memory)).notes == shown
 
 
 def test_what_a_trial_notes_is_returned() -> None:
@@ -214,10 +266,69 @@ def test_what_a_trial_notes_is_returned() -> None:
     for told, notes in ((["a: b", "c", 1], "a: b; c"), (None, ""), (5, ""), ("a", "")):
         memory = MemoryCluster()
         memory.pods.instead = (status, result(ok=True, **({"notes": told} if told else {})))
-        assert virtual.run(verify(memory)) == notes
+        assert virtual.run(verify(memory)).notes == notes
+
+
+@pytest.mark.parametrize(
+    ("told", "known"), [(4567, 4567), (0, 0), (-1, 0), (True, 0), (1.5, 0), ("9", 0), (10**15, 0)]
+)
+def test_what_a_lock_takes_once_it_is_installed_is_returned(told: object, known: int) -> None:
+    """Where the flow's image says a number that makes sense; any other fails no trial."""
+    memory = MemoryCluster()
+    done = {"name": VERIFY_CONTAINER, "state": {"terminated": {"exitCode": 0}}}
+    status = {"phase": "Succeeded", "containerStatuses": [done]}
+    memory.pods.instead = (status, result(ok=True, installedSize=told))
+    assert virtual.run(verify(memory)) == Passed("", known)
 
 
 def test_leave_makes_another_trial_and_none_the_same_as_ever() -> None:
     """What was tried before there was any leave stays tried."""
     assert replace(TRIAL, shadow=("a",)).short != TRIAL.short
     assert TRIAL.short == "9731e69157"
+
+
+def test_how_far_an_installation_is_is_told_each_time_that_it_changes() -> None:
+    """Not more often than the pod's log is looked at, and in texts that people can be shown."""
+    memory, told = MemoryCluster(), list[str]()
+    running = {"name": INSTALL_CONTAINER, "state": {"running": {}}}
+
+    async def main() -> None:
+        trying = asyncio.create_task(verify(memory, watch=told.append))
+        for log in ("Resolved", "flowdeps: installing: 1 of 9\nflowdeps: warning: odd", "\x1b"):
+            status = {"phase": "Pending", "initContainerStatuses": [running]}
+            memory.pods.instead = (status, log)
+            await asyncio.sleep(40)
+        memory.pods.instead = (status, "flowdeps: installing: 2 of 9\x1b[2J, under way: torch")
+        await asyncio.sleep(40)
+        done = {"name": VERIFY_CONTAINER, "state": {"terminated": {"exitCode": 0}}}
+        memory.pods.instead = ({"phase": "Succeeded", "containerStatuses": [done]}, result(ok=True))
+        await trying
+
+    virtual.run(main())
+    assert told == ["1 of 9", "2 of 9\N{REPLACEMENT CHARACTER}[2J, under way: torch"]
+
+
+def test_a_log_that_cannot_be_read_meanwhile_ends_no_trial() -> None:
+    """Progress is for people alone."""
+    memory, told = MemoryCluster(), list[str]()
+    running = {"name": INSTALL_CONTAINER, "state": {"running": {}}}
+    read = memory.pod_log
+
+    async def refuse(*args: Any, lines: int | None = None, **more: Any) -> str:
+        if lines:
+            raise ClusterError(403, "Forbidden", "no")
+        return await read(*args, **more)
+
+    async def main() -> None:
+        memory.pods.instead = ({"phase": "Pending", "initContainerStatuses": [running]}, "")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(memory, "pod_log", refuse)
+            trying = asyncio.create_task(verify(memory, watch=told.append))
+            await asyncio.sleep(40)
+            done = {"name": VERIFY_CONTAINER, "state": {"terminated": {"exitCode": 0}}}
+            status = {"phase": "Succeeded", "containerStatuses": [done]}
+            memory.pods.instead = (status, result(ok=True))
+            await trying
+
+    virtual.run(main())
+    assert told == []

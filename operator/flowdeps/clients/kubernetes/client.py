@@ -1,6 +1,7 @@
 """What the operator asks of the API server, and what it writes: a method each."""
 
 import os
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,12 +16,14 @@ from flowdeps.api.names import (
     GROUP,
     INSTALL_CONTAINER,
     KIND,
+    LOCK_VOLUME,
     OURS,
     PLURAL,
     SET_LABEL,
     TRY,
 )
 from flowdeps.api.times import parse_time
+from flowdeps.api.wording import shorten
 from flowdeps.clients.fence import Fence
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.kubernetes.login import Login, load, login_of, make_api
@@ -42,6 +45,8 @@ _LEASES = ("/apis/coordination.k8s.io/v1", "leases")
 
 _NOTE_BYTES = 1024
 _MESSAGE_CHARACTERS = 4096
+_LONGEST = 300
+_DISK = re.compile("ephemeral|emptydir|disk", re.IGNORECASE)
 _POD_META = ("name", "namespace", "uid", "labels", "ownerReferences", "creationTimestamp")
 
 
@@ -66,6 +71,18 @@ class FailedPod:
     """When it was so last."""
     pod: str = ""
     """The pod's name."""
+
+
+@dataclass(frozen=True)
+class FailedInstall:
+    """A run whose install container failed."""
+
+    namespace: str
+    pod: str = ""
+    lock: str = ""
+    """The ConfigMap in which it has its lock."""
+    killed: str = ""
+    """What it lacked, where the node ended it: memory, or disk; its own log has no word of that."""
 
 
 class Cluster:
@@ -285,9 +302,8 @@ class Cluster:
                     pod=str((event.get("involvedObject") or {}).get("name", "")),
                 )
 
-    async def failed_installs(self, namespace: str = "") -> AsyncIterator[str | None]:
-        """Iterate over the namespaces of runs whose install container fails from now on, in one
-        namespace or all.
+    async def failed_installs(self, namespace: str = "") -> AsyncIterator[FailedInstall | None]:
+        """Iterate over the runs whose install container fails from now on, in one namespace or all.
 
         None comes once the watch is there; it ends after some minutes.
         """
@@ -302,8 +318,8 @@ class Cluster:
                 yield None
             elif change.get("type") == "ERROR":
                 raise _ended(pod)
-            elif change.get("type") == "ADDED" and _failed_to_install(pod):
-                yield str(pod["metadata"]["namespace"])
+            elif change.get("type") == "ADDED" and (failure := _failed_install(pod)):
+                yield failure
 
     # What tells runs of their environments
 
@@ -382,11 +398,14 @@ class Cluster:
         """Return a pod; None where there is none."""
         return await self._to.get(_path(_PODS, namespace, name))
 
-    async def pod_log(self, namespace: str, name: str, *, container: str, limit: int) -> str:
-        """Return the first `limit` bytes that a container wrote; empty where it never ran or is
-        gone."""
+    async def pod_log(
+        self, namespace: str, name: str, *, container: str, limit: int, lines: int | None = None
+    ) -> str:
+        """Return the first `limit` bytes that a container wrote, or of its last `lines`; empty
+        where it never ran or is gone."""
         path = f"{_path(_PODS, namespace, name)}/log"
         query = [("container", container), ("limitBytes", str(limit))]
+        query += [("tailLines", str(lines))] if lines else []
         try:
             data = await self._to.request_bytes("GET", path, query=query)
         except ClusterError as error:
@@ -473,12 +492,27 @@ def _ended(status: Body) -> ClusterError:
     return ClusterError(code if isinstance(code, int) else 500, reason, text)
 
 
-def _failed_to_install(pod: Body) -> bool:
-    return any(
-        one.get("name") == INSTALL_CONTAINER and _exit_code(one)
-        for one in (pod.get("status") or {}).get("initContainerStatuses") or ()
+def _failed_install(pod: Body) -> FailedInstall | None:
+    """Return the failure of a run's install container; None where it did not fail."""
+    status, volumes = pod.get("status") or {}, (pod.get("spec") or {}).get("volumes") or ()
+    found = (one for one in status.get("initContainerStatuses") or ())
+    install = next((one for one in found if one.get("name") == INSTALL_CONTAINER), None)
+    if install is None:
+        return None
+    state = install.get("state") or {}
+    end = state.get("terminated") or {}
+    evicted = status.get("reason") == "Evicted"
+    if not (end.get("exitCode") or (evicted and "terminated" not in state)):
+        return None
+    killed = ""
+    if end.get("reason") == "OOMKilled":
+        killed = "memory"
+    elif evicted and _DISK.search(message := str(status.get("message", ""))):
+        killed = f"disk ({shorten(printable(message), _LONGEST)})"
+    locks = (one.get("configMap") for one in volumes if one.get("name") == LOCK_VOLUME)
+    return FailedInstall(
+        str(pod["metadata"]["namespace"]),
+        pod=str(pod["metadata"].get("name", "")),
+        lock=next((str((one or {}).get("name", "")) for one in locks), ""),
+        killed=killed,
     )
-
-
-def _exit_code(status: Body) -> int:
-    return int(((status.get("state") or {}).get("terminated") or {}).get("exitCode") or 0)

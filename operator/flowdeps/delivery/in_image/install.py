@@ -30,7 +30,9 @@ indexes to take these from where there is no set. FLOWDEPS_BEYOND tells of lists
 items its pod was not all given. FLOWDEPS_BUILD makes an environment, for runs that have no such
 container: without extras, with bytecode, the same tree each time. FLOWDEPS_CACHE is a volume that
 outlives the run (see ``cache``): if it has the packages, ``site`` is a link to them.
-The last line it prints begins with "flowdeps:" and says how it ended. It exits with 0 or 1.
+FLOWDEPS_TIMEOUT are the seconds that a trial's installation may take; a run's has no limit. A line
+now and then says how far it is (see ``progress``). The last line it prints begins with "flowdeps:"
+and says how it ended. It exits with 0, with 124 where the time was up, or with 1.
 """
 
 from __future__ import annotations
@@ -95,7 +97,7 @@ def main() -> int:
         say(done)
     except InstallError as error:
         say(str(error))
-        return 1
+        return error.code
     except Exception as error:  # a traceback would hide the cause from those who read the run's log
         say(f'cannot install "{key}": {type(error).__name__}: {error}')
         return 1
@@ -162,7 +164,7 @@ def fetch(
     tool = ""
     if lock is not None and lock["packages"]:
         check_credentials(lock)
-        installer = Installer(index_urls(lock))
+        installer = Installer(index_urls(lock), lock["packages"])
         tool = f"with {installer.name}"
         with errors_of(lock["set"]):
             install_pins(lock, text, installer, site)
@@ -193,7 +195,7 @@ def install_pins(lock: dict[str, Any], text: str, installer: Installer, site: Pa
         if not re.search(r"^\w", part, re.MULTILINE):
             continue  # comments
         pins.write_text(part, "utf-8")
-        one = Installer([url]) if url else installer
+        one = Installer([url], installer.packages) if url else installer
         one.install(pins, added, "--require-hashes")
         move_into(site, added)  # pip leaves out directories that are there
         shutil.rmtree(added)
@@ -205,7 +207,7 @@ def errors_of(subject: str) -> Iterator[None]:
     try:
         yield
     except InstallError as error:
-        raise InstallError(f"{subject}: {error}; nothing was installed") from None
+        raise type(error)(f"{subject}: {error}; nothing was installed") from None
 
 
 def report_extras(variable: str, added: list[str], *, place: str) -> None:

@@ -11,13 +11,20 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from flowdeps.delivery.in_image.inventory import say
+from flowdeps.delivery.in_image.progress import how_far, wait_for
+
+STARTED = time.monotonic()
 CREDENTIALS = Path(os.environ.get("FLOWDEPS_CREDENTIALS", "/etc/flowdeps-credentials"))
 HOME = Path(os.environ.get("FLOWDEPS_HOME", "/opt/flowdeps"))
 TEMPORARY = HOME / "tmp"
@@ -65,15 +72,25 @@ CAUSES: Causes = (
 class InstallError(Exception):
     """Why nothing was installed, and what to do, in one line."""
 
+    code = 1  # the exit code
+
+
+class OutOfTimeError(InstallError):
+    """The time of a trial's installation was up."""
+
+    code = 124
+
 
 class Installer:
     """The installer of the image, and the indexes that it uses.
 
-    ``urls``: the first index that has a package wins; none: the installer's default.
+    ``urls``: the first index that has a package wins; none: the installer's default. ``packages``:
+    how many there are to install, where that is known.
     """
 
-    def __init__(self, urls: Sequence[str]) -> None:
+    def __init__(self, urls: Sequence[str], packages: int = 0) -> None:
         self.urls = urls
+        self.packages = packages
         self.uv = shutil.which("uv")
         if self.uv or importlib.util.find_spec("uv"):
             self.name = "uv"
@@ -94,21 +111,39 @@ class Installer:
 
     def run(self, command: Sequence[str], causes: Causes = CAUSES) -> str:
         """Run the installer and return what it printed. Raises InstallError with the cause."""
-        done = subprocess.run(
-            command,
-            env=self.environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
+        limit = float(os.environ.get("FLOWDEPS_TIMEOUT") or 0)  # of a trial's installation
+        left = max(0.0, limit - (time.monotonic() - STARTED)) if limit else None
+        child = subprocess.Popen(
+            command, env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
-        output = self.public(done.stdout.decode("utf-8", "replace"))
-        if done.returncode:
+        read: list[bytes] = []  # not from a file, which a full volume would not take
+        reader = threading.Thread(target=read.extend, args=(child.stdout,), daemon=True)
+        reader.start()
+        in_time = wait_for(child, lambda: say(f"installing: {self.how_far()}"), limit=left)
+        reader.join(None if in_time else 1.0)
+        output = self.public(b"".join(read).decode("utf-8", "replace"))
+        if not in_time:
+            raise OutOfTimeError(
+                f"the installation did not end within {limit:.0f} seconds ({self.how_far()}): give "
+                "it more by spec.verify.installTimeout"
+            )
+        if child.returncode:
             print("\n".join(output.splitlines()[-TAIL:]), flush=True)
+        if child.returncode == -signal.SIGKILL:
+            where = "pods.resources" if limit else "install.resources of the pool"
+            raise InstallError(
+                f"{self.name} was killed ({self.how_far()}), as happens where memory runs out: "
+                f"give the install container more, by {where} in the operator's configuration"
+            )
+        if child.returncode:
             log = TEMPORARY / "pip.log"
             details = log.read_text("utf-8", "replace") if log.exists() else ""
             index = " and ".join(self.urls) or "the installer's default index"
             raise InstallError(cause(output + self.public(details), index, causes))
         return output
+
+    def how_far(self) -> str:
+        return how_far(TEMPORARY, self.packages)
 
     def uv_command(self, verb: str) -> list[str]:
         command = [self.uv] if self.uv else [sys.executable, "-I", "-m", "uv"]

@@ -10,13 +10,13 @@ does: as a program of the image's, with the same variables and working directory
 
     FLOWDEPS_IMPORTS    modules, a JSON list; empty: those of the packages
     FLOWDEPS_NAMES      packages, a JSON list
-    FLOWDEPS_TIMEOUT    seconds for installation and imports together
+    FLOWDEPS_TIMEOUT    seconds for all imports together; the installation has its own
 
-The last line begins with "flowdeps-verify:" and holds JSON: {"ok": true, "importSeconds": 1.23},
-with a list "notes" where people should know more; or what failed: {"ok": false, "module": "foo",
-"error": "ImportError: libfoo.so.1: cannot open ..."}, or {"ok": false, "clashes": [{"kind":
-"hides", "module": "foo", "ours": "foo-full 1.0", "theirs": "foo-least 1.0", "leave": ["foo-full",
-"foo-least"]}]}.
+The last line begins with "flowdeps-verify:" and holds JSON: {"ok": true, "importSeconds": 1.23,
+"installedSize": 4567}, with a list "notes" where people should know more; or what failed: {"ok":
+false, "module": "foo", "error": "ImportError: libfoo.so.1: cannot open ..."}, with "late": true
+where the time was up; or {"ok": false, "clashes": [{"kind": "hides", "module": "foo", "ours":
+"foo-full 1.0", "theirs": "foo-least 1.0", "leave": ["foo-full", "foo-least"]}]}.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ from flowdeps.delivery.in_image.modules import data_of, dependants, modules_of
 
 RESULT_MARK = "flowdeps-verify:"
 INSTALLED = Path(os.environ.get("FLOWDEPS_HOME", "/opt/flowdeps"))
-LEAST_SECONDS = 10  # for the imports, however long the installation took
+STARTED = time.monotonic()
+LEAST_SECONDS = 10  # to import again, however long the first time took
 TAIL_LINES = 25
 ENGINE = "prefect.engine"
 
@@ -86,9 +87,10 @@ os._exit(0)
 class ImportFailedError(Exception):
     """An import that failed: at which module, why, and after how many seconds of others."""
 
-    def __init__(self, module: str, error: str, after: float) -> None:
+    def __init__(self, module: str, error: str, after: float, *, late: bool = False) -> None:
         super().__init__(error)
         self.module, self.after = module, after
+        self.late = late  # the time was up
 
 
 def main() -> int:
@@ -98,7 +100,8 @@ def main() -> int:
         describe(path)
         result = verdict(path)
     except ImportFailedError as error:
-        result = {"ok": False, "module": error.module, "error": str(error)}
+        late = {"late": True} if error.late else {}
+        result = {"ok": False, "module": error.module, "error": str(error), **late}
     except Exception as error:
         result = {"ok": False, "module": "", "error": f"{type(error).__name__}: {error}"}
     print(f"{RESULT_MARK} {json.dumps(result)}", flush=True)
@@ -142,7 +145,14 @@ def verdict(path: list[str]) -> dict[str, object]:
     for note in notes:
         say(note)
     notes_if_any = {"notes": notes} if notes else {}
-    return {"ok": True, "importSeconds": round(seconds, 3), **notes_if_any}
+    about = {"importSeconds": round(seconds, 3), "installedSize": size_of_tree(site)}
+    return {"ok": True, **about, **notes_if_any}
+
+
+def size_of_tree(place: str) -> int:
+    """Return the bytes of all files below a directory."""
+    files = [Path(where, name) for where, _, names in os.walk(place) for name in names]
+    return sum(one.lstat().st_size for one in files)
 
 
 def is_in(entry: str, place: str) -> bool:
@@ -222,11 +232,12 @@ def begin(modules: list[str], **variables: str) -> tuple[list[str], float]:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        late = False
         seconds = seconds_left()
         try:
             ended = ending(child.wait(seconds))
         except subprocess.TimeoutExpired:
-            ended = f"it did not end within {seconds:.0f} seconds"
+            ended, late = f"the imports did not end within {seconds:.0f} seconds", True
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
@@ -240,7 +251,7 @@ def begin(modules: list[str], **variables: str) -> tuple[list[str], float]:
                 said = "".join(tail[-1:]).strip()[:400]
                 ended = ": ".join(filter(None, ["Python does not start", ended, said]))
             why = last.get("error", ended)
-            raise ImportFailedError(last.get("module", ""), why, last.get("after", 0.0))
+            raise ImportFailedError(last.get("module", ""), why, last.get("after", 0.0), late=late)
         path: list[str] = json.loads(lines[0])["path"]
         return path, last["done"]
 
@@ -268,13 +279,8 @@ def environment(scratch: str) -> dict[str, str]:
 
 
 def seconds_left() -> float:
-    """Return how long the imports may take, of what the installation has left."""
     given = float(os.environ.get("FLOWDEPS_TIMEOUT") or "300")
-    try:
-        spent = time.time() - (INSTALLED / "image").stat().st_mtime  # made first by the install
-    except OSError:
-        spent = 0.0
-    return max(LEAST_SECONDS, given - spent)
+    return max(LEAST_SECONDS, given - (time.monotonic() - STARTED))
 
 
 if __name__ == "__main__":

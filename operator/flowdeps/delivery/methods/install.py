@@ -23,6 +23,8 @@ ENV_LOCK = "FLOWDEPS_LOCK"
 ENV_NAMESPACE = "FLOWDEPS_NAMESPACE"
 ENV_BUILD = "FLOWDEPS_BUILD"
 """In the install container of a pod that builds an environment."""
+ENV_TIMEOUT = "FLOWDEPS_TIMEOUT"
+"""In a container of a pod of ours: the seconds of its step."""
 PYTHON_PATH = (f"{HOME}/boot", f"{HOME}/site")
 """Where an interpreter begins (``in_image/boot.py``); and the packages, for one that does not."""
 IMAGE_PATH = tuple(f"{HOME}/image/{number}" for number in range(4))

@@ -20,6 +20,7 @@ from flowdeps.gather.refusals import blocked, lock_too_large, unresolved
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
+from flowdeps.locks.size import with_installed
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.progress import NewLock, Progress
 from flowdeps.resolver.resolve import Resolution
@@ -65,6 +66,7 @@ async def resolve(context: Context, progress: Progress) -> Outcome:
             found.record,
             verified=served.verified,
             verify_notes=served.verify_notes,
+            size=with_installed(found.record.size, served.size),
             pinned=served.pinned,
         )
         found = replace(found, record=record)

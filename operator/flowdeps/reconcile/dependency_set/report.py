@@ -39,6 +39,7 @@ async def report(context: Context, progress: Progress) -> Outcome:
         states=context.pool_states,
         deliveries=_deliveries(context, latest),
         pull_failure=context.deliveries.pull_failure(latest.key),
+        warn_above=context.config.limits.warn_above_size,
         now=context.now(),
     )
     again = patience_left(status, now=context.now())

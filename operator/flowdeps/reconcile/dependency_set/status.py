@@ -32,6 +32,7 @@ from flowdeps.api.status import (
 )
 from flowdeps.api.times import format_time, parse_time
 from flowdeps.api.wording import POOL_NOTE, counted
+from flowdeps.locks.size import warn_of_size
 from flowdeps.reconcile.context import PoolState, Verdict
 from flowdeps.reconcile.dependency_set.build import built_outcome
 from flowdeps.reconcile.dependency_set.progress import NO_LOCK, Progress
@@ -63,13 +64,14 @@ def build_status(
     states: Mapping[str, PoolState],
     deliveries: Mapping[str, Delivery | None],
     pull_failure: str = "",
+    warn_above: int = 0,
     now: datetime,
 ) -> SetStatus:
     """Return the status of a set with these ConfigMaps, by its progress and its pools.
 
     `namespaces`: where its lock is for the pools that admit it. `deliveries`: how runs of a pool
     get it (None: not known yet); empty where there are no environments. `pull_failure`: what is
-    known of runs that could not pull its environment.
+    known of runs that could not pull its environment. `warn_above`: bytes above which it is large.
     """
     entry, record = progress.entry, progress.record
     old, home = entry.status, primary_location(entry.key)
@@ -100,7 +102,10 @@ def build_status(
         )
     built = _built(progress, deliveries, pull_failure)
     environment = progress.environment if progress.built.reason is Reason.BUILT else None
-    conditions = _conditions(progress, synced, proposed, built, now=now)
+    large = ""
+    if record:
+        large = warn_of_size(record.size, limit=warn_above, mounted=environment is not None)
+    conditions = _conditions(progress, synced, proposed, built, large=large, now=now)
     image = progress.inputs.image if progress.inputs else None
     versioned = entry.spec is not None and entry.spec.target is not None
     vulnerabilities = progress.vulnerabilities
@@ -159,6 +164,7 @@ def _conditions(
     proposed: ProposedStatus | None,
     built: Condition,
     *,
+    large: str,
     now: datetime,
 ) -> list[Condition]:
     entry, record, published = progress.entry, progress.record, progress.published
@@ -182,6 +188,7 @@ def _conditions(
         packages = record.packages if record else 0
         pools = counted(len(entry.pool_refs), "work pool")
         text = f"{counted(packages, 'package')}, offered by {pools}"
+        text += f"; {large}" if large else ""
         if resolved.reason is Reason.RESOLVED and resolved.message:
             text += f"; {resolved.message}"
         if synced.reason is Reason.SYNCED and synced.message:
@@ -373,4 +380,6 @@ def _lock(
         inputs_digest=record.inputs,
         image=record.image,
         served_since=format_time(since),
+        download_size=record.size.download if record.size else 0,
+        installed_size=record.size.installed if record.size else 0,
     )

@@ -11,6 +11,7 @@ from flowdeps.api.reasons import Reason
 from flowdeps.api.spec import SetSpec, Updates
 from flowdeps.gather.inputs import Inputs
 from flowdeps.locks.lock import Lock
+from flowdeps.locks.size import with_installed
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.credentials import write_credentials
 from flowdeps.reconcile.dependency_set.progress import NO_LOCK, Progress, verified_before
@@ -22,7 +23,7 @@ from flowdeps.state.reported import previous_condition, retry_after, unless_unde
 from flowdeps.state.store import SetEntry
 from flowdeps.telemetry.metrics import measured
 from flowdeps.trials.image import Image
-from flowdeps.trials.verify import Trial
+from flowdeps.trials.verify import Passed, Trial
 
 _FIRST_RETRY = 60.0
 
@@ -101,23 +102,41 @@ def _try(
     image = inputs.image
     trial = Trial(**trial_fields(entry, spec, inputs, image, record))
 
-    async def find() -> str:
-        given = await prepare_trial(context, progress, inputs, record, text=text)
-        with measured(context.metrics.verifications, well="Verified"):
-            return await context.verifier.verify(trial, image=image, **given)
+    def watch(far: str) -> None:
+        context.installing[trial] = far
+        context.queue.add(entry.key)  # to report it
 
-    passed = record.verified == trial.short
-    answer = record.verify_notes if passed else context.verifications.ask(entry.key, trial, find)
+    async def find() -> Passed:
+        given = await prepare_trial(context, progress, inputs, record, text=text)
+        try:
+            with measured(context.metrics.verifications, well="Verified"):
+                return await context.verifier.verify(trial, image=image, watch=watch, **given)
+        finally:
+            context.installing.pop(trial, None)
+
+    if record.verified == trial.short:
+        return _passed(trial, record.verify_notes), record
+    answer = context.verifications.ask(entry.key, trial, find)
     if answer is None or (isinstance(answer, Failure) and not answer.message):
         message = f"a pod installs and imports the lock {record.short} in {trial.image}"
+        if far := context.installing.get(trial):
+            message += f": {far}"
         again = max(1.0, answer.until - context.queue.time()) if answer else None
         return Outcome.waits(Reason.VERIFYING, message, retry_after=again), record
     if isinstance(answer, Failure):
         return _failed(context, entry, image, record, answer), record
+    tried = replace(
+        record,
+        verified=trial.short,
+        verify_notes=answer.notes,
+        size=with_installed(record.size, answer.installed),
+    )
+    return _passed(trial, answer.notes), tried
+
+
+def _passed(trial: Trial, notes: str) -> Outcome:
     message = f"installs, its requirements hold, and it imports in {trial.image}"
-    message += f"; {answer}" if answer else ""
-    tried = replace(record, verified=trial.short, verify_notes=answer)
-    return Outcome.done(Reason.VERIFIED, message), tried
+    return Outcome.done(Reason.VERIFIED, "; ".join(filter(None, (message, notes))))
 
 
 def trial_fields(
@@ -133,6 +152,7 @@ def trial_fields(
         "imports": spec.verify.imports or (),
         "names": inputs.names if spec.verify.imports is None else (),
         "secret": home.live_name if inputs.access else None,
+        "install_timeout": round(spec.verify.install_timeout.total_seconds()),
         "timeout": round(spec.verify.timeout.total_seconds()),
         "shadow": record.shadow,
     }
