@@ -120,6 +120,8 @@ class Config:
     denied_networks: tuple[str, ...] | None = None
     """Networks in which they may not be. None: that of the cluster's Services, as far as known."""
     cooldown: timedelta | None = None
+    credentials_interval: timedelta = timedelta(minutes=15)
+    """How often credentials are tried. Zero: never."""
     resolver: ResolverConfig = field(default_factory=ResolverConfig)
     images: ImagesConfig = field(default_factory=ImagesConfig)
     pods: PodsConfig = field(default_factory=PodsConfig)
@@ -197,6 +199,7 @@ def _parse_index(fields: Fields) -> dict[str, Any]:
         allowed_networks=fields.texts("allowedNetworks", most=64, limit=64, check=_check_network),
         denied_networks=fields.texts("deniedNetworks", most=64, limit=64, check=_check_network),
         cooldown=fields.duration("cooldown", check=rules.check_cooldown),
+        credentials_interval=fields.duration("credentialsInterval", check=rules.check_credentials),
     )
 
 

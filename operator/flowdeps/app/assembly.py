@@ -14,12 +14,13 @@ from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.prefect.client import VARIABLES_AT_ONCE, Pools
 from flowdeps.clients.prefect.errors import PoolsError
+from flowdeps.gather.logins import Login
 from flowdeps.gather.reader import SourceReader
 from flowdeps.gather.sources import PrefectVariable
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
-from flowdeps.reconcile.context import Context, Key, Resolve
+from flowdeps.reconcile.context import Context, Key, Refusal, Resolve
 from flowdeps.reconcile.runs_namespace.deliveries import Mount
 from flowdeps.resolver.errors import ResolveError
 from flowdeps.resolver.resolve import Resolution, Resolver
@@ -56,6 +57,10 @@ _BUILDS = 2
 """Builds at once, beside the pods that sets wait for."""
 _MOUNTS = 2
 """Pods at once that mount environments: short ones, which wait for no trial."""
+_LOGINS = 2
+"""Credentials that are tried at once: two short children each."""
+_RETRY_LOGIN = Backoff(first=60.0, longest=3600.0)
+"""An index that does not answer says nothing of credentials."""
 _RETRY_BUILD = Backoff(first=60.0, longest=3600.0)
 """Each try is a pod that installs everything, and nothing waits for it."""
 
@@ -66,6 +71,7 @@ def make_context(
     cluster: Cluster,
     pools: Pools,
     resolve: Resolve,
+    refusal: Refusal,
     metrics: Metrics,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     jitter: Jitter = random.random,
@@ -97,6 +103,11 @@ def make_context(
             group=question.group,
         )
         return True, _MOUNTED
+
+    trying, interval = Limiter(_LOGINS, shared), config.credentials_interval.total_seconds()
+
+    async def tried(login: Login, _known: str | None) -> tuple[str, float]:
+        return await refusal(login.url, login.package, access=login.access), interval
 
     return Context(
         config=config,
@@ -130,6 +141,11 @@ def make_context(
             # Apart, so that whoever needs nothing of Prefect does not wait for it.
             limiter=lambda ref: asking if isinstance(ref, PrefectVariable) else reading,
             **tracking,
+        ),
+        logins=Poller(
+            read=tried,
+            limiter=lambda _: trying,
+            **{**tracking, "backoff": replace(_RETRY_LOGIN, jitter=jitter)},
         ),
         images=Poller(read=images.read, **tracking),
         mounts=Poller(

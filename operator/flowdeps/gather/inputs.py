@@ -102,12 +102,15 @@ def gather(lookup: Lookup, spec: SetSpec) -> Inputs | Outcome:
     )
 
 
-def gather_access(lookup: Lookup, spec: SetSpec) -> Access | Outcome | None:
-    """Return only what opens a set's index; None: the set names no Secret."""
+def gather_access(lookup: Lookup, spec: SetSpec) -> tuple[Index, Access | None] | Outcome:
+    """Return only a set's index, and what opens it; None: the set names no Secret."""
     lookup.need_sources(_secrets(lookup, spec))
     lookup.need_image(None)
     index = _index(lookup, spec)
-    return index if isinstance(index, Outcome) else _access(lookup, spec, index)
+    if isinstance(index, Outcome):
+        return index
+    access = _access(lookup, spec, index)
+    return access if isinstance(access, Outcome) else (index, access)
 
 
 def _family(lookup: Lookup, spec: SetSpec) -> dict[str, SetSpec] | Outcome:

@@ -893,6 +893,18 @@ class MemoryIndex:
         self.asked: list[tuple[LockRequest, Access | None]] = []
         self.after: list[tuple[Lock | None, bool]] = []
         self.running = self.most = 0
+        self.refused: dict[str, str] = {}
+        """The answers to credentials that it does not take, by a part of their netrc."""
+        self.try_seconds = 0.5
+        self.tried: list[tuple[str, str]] = []
+        """The URLs and packages for which it was asked whether it takes some."""
+
+    async def refusal(self, url: str, package: str, *, access: Access) -> str:
+        self.tried.append((url, package))
+        await asyncio.sleep(self.try_seconds)
+        if self.away:
+            raise IndexUnavailableError("the index did not answer")
+        return next((text for one, text in self.refused.items() if one in access.netrc), "")
 
     async def resolve(
         self, request: LockRequest, *, previous: Lock | None, keep: bool, access: Access | None
@@ -967,6 +979,7 @@ class Simulation:
             cluster=cluster,
             pools=pools,
             resolve=self.index.resolve,
+            refusal=self.index.refusal,
             metrics=Metrics(),
             now=clock,
             jitter=self.chance.random,

@@ -26,15 +26,15 @@ async def gather_inputs(context: Context, progress: Progress) -> Outcome:
     lookup = OperatorLookup(context, entry)
     if progress.pinned and spec.updates is Updates.AUTOMATIC:
         # No other lock will be made, but runs install this one.
-        access = gather_access(lookup, spec)
-        if isinstance(access, Outcome):
-            return access
-        progress.access = access
+        found = gather_access(lookup, spec)
+        if isinstance(found, Outcome):
+            return found
+        progress.index, progress.access = found
     else:
         inputs = gather(lookup, spec)
         if isinstance(inputs, Outcome):
             return inputs
-        progress.inputs, progress.access = inputs, inputs.access
+        progress.inputs, progress.index, progress.access = inputs, inputs.index, inputs.access
     return progress.selected
 
 
