@@ -262,6 +262,11 @@ class Reason(StrEnum):
     CREDENTIALS_INVALID = ("CredentialsInvalid", _MISSING,
         "spec.index.credentialsSecretRef names no Secret, or one that cannot be used.",
         "make a Secret in the set's namespace with `username` and `password`, or `netrc`")
+    CREDENTIAL_HELPER_FAILED = ("CredentialHelperFailed", _MISSING,
+        "A command of index.credentialHelpers in the operator's configuration gives no token. Runs"
+        " have the last one.",
+        "the operator's log has the last line of what the command says; correct it, or the rights"
+        " of the operator's service account in the cloud")
     IMAGE_UNAVAILABLE = ("ImageUnavailable", _MISSING,
         "The image cannot be pulled.",
         "check the image's name, and the pull secrets of the namespace's default service account")

@@ -143,6 +143,9 @@ check_cooldown = _lasting(
 check_unused = _lasting(
     lambda seconds: 3600 <= seconds <= 365 * 86400, "is out of range; write 1h to 365d"
 )
+check_helper_timeout = _lasting(
+    lambda seconds: 1 <= seconds <= 300, "is out of range; write 1s to 5m"
+)
 check_verify_timeout = _lasting(
     lambda seconds: 30 <= seconds <= 3600, "is out of range; write 30s to 1h"
 )

@@ -2,13 +2,14 @@
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from flowdeps import __version__
 from flowdeps.api.config import Config
+from flowdeps.api.helperconfig import CredentialHelper
 from flowdeps.api.reasons import Reason
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
@@ -16,7 +17,8 @@ from flowdeps.clients.prefect.client import VARIABLES_AT_ONCE, Pools
 from flowdeps.clients.prefect.errors import PoolsError
 from flowdeps.gather.logins import Login
 from flowdeps.gather.reader import SourceReader
-from flowdeps.gather.sources import PrefectVariable
+from flowdeps.gather.sources import IndexToken, PrefectVariable
+from flowdeps.gather.tokens import fetch_token
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
@@ -72,6 +74,7 @@ def make_context(
     pools: Pools,
     resolve: Resolve,
     refusal: Refusal,
+    fetch_token: Callable[[CredentialHelper], Awaitable[str]] = fetch_token,
     metrics: Metrics,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     jitter: Jitter = random.random,
@@ -137,9 +140,10 @@ def make_context(
             **{**tracking, "backoff": replace(_RETRY_BUILD, jitter=jitter)},
         ),
         sources=Poller(
-            read=SourceReader(cluster, pools).read,
-            # Apart, so that whoever needs nothing of Prefect does not wait for it.
-            limiter=lambda ref: asking if isinstance(ref, PrefectVariable) else reading,
+            read=SourceReader(cluster, pools, fetch=fetch_token, now=now).read,
+            # Apart, so that whoever needs nothing of Prefect does not wait for it. The
+            # configuration bounds the helpers.
+            limiter=lambda ref: {PrefectVariable: asking, IndexToken: None}.get(type(ref), reading),
             **tracking,
         ),
         logins=Poller(

@@ -19,7 +19,7 @@ NETRC_FILE = "netrc"
 CA_FILE = "ca.crt"
 LOGIN = ("username", "password")
 _KEYS = (*LOGIN, NETRC_FILE, CA_FILE)
-_UNWRITABLE = re.compile(r"[\s\"'\\#]|[^\x21-\x7e]")
+UNWRITABLE = re.compile(r"[\s\"'\\#]|[^\x21-\x7e]")
 """What a netrc file has no way to write."""
 _LIMIT = 256 * 1024
 _CERTIFICATE = "-----BEGIN CERTIFICATE-----"
@@ -53,7 +53,7 @@ def access_of(data: Mapping[str, str], *, name: str, index: Index) -> Access:
         [missing] = set(LOGIN) - login.keys()
         raise CredentialsError(f'Secret {name}: key "{missing}" is missing; add it')
     for key, text in login.items():
-        if _UNWRITABLE.search(text):
+        if UNWRITABLE.search(text):
             raise CredentialsError(
                 f'Secret {name}: key "{key}" has a space, quote, "#" or sign outside ASCII,'
                 " which a netrc file can't hold; choose another"

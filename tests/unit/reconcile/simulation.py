@@ -12,7 +12,7 @@ import pickle
 import random
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,6 +21,7 @@ from typing import Any, TypeVar, cast
 from packaging.specifiers import SpecifierSet
 
 from flowdeps.api.config import parse_config
+from flowdeps.api.helperconfig import CredentialHelper
 from flowdeps.api.names import (
     ENVIRONMENTS,
     ENVIRONMENTS_PLURAL,
@@ -44,6 +45,7 @@ from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.prefect.client import Pool, Pools, Variable, Workers
 from flowdeps.clients.prefect.errors import PoolsError
 from flowdeps.delivery.choice import find
+from flowdeps.gather.tokens import fetch_token
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock, Pin, parse_lock
 from flowdeps.locks.request import LockRequest
@@ -955,6 +957,7 @@ class Simulation:
         self.passes: Counter[str] = Counter()
         self.chance = random.Random(0)
         self.trace: list[tuple[float, str]] = []
+        self.fetch_token: Callable[[CredentialHelper], Awaitable[str]] = fetch_token
 
     def save(self) -> bytes:
         """All that outlives an operator, and the time."""
@@ -980,6 +983,7 @@ class Simulation:
             pools=pools,
             resolve=self.index.resolve,
             refusal=self.index.refusal,
+            fetch_token=self.fetch_token,
             metrics=Metrics(),
             now=clock,
             jitter=self.chance.random,

@@ -6,6 +6,7 @@ reported before holds.
 
 from urllib.parse import urlsplit
 
+from flowdeps.api.helperconfig import HELPERS
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.wording import listed
@@ -51,6 +52,12 @@ async def try_credentials(context: Context, progress: Progress) -> Outcome | Non
 def _refusal(context: Context, progress: Progress, login: Login, status: str) -> str:
     entry = progress.entry
     name = entry.spec.index.credentials if entry.spec else None
+    says = f"{login.url} answers {status}, so runs that install now fail"
+    if not name:
+        return (
+            f"{HELPERS}: {says}: the token is for another index, or may not read this one; see what"
+            " rights the operator's service account has in the cloud"
+        )
     secret = SecretName(entry.key.namespace, name or "")
     content = context.sources.get(secret)
     data = content.content if isinstance(content, Present) else {}
@@ -58,8 +65,8 @@ def _refusal(context: Context, progress: Progress, login: Login, status: str) ->
     ours = LOGIN[0] in data and any(_host(one) == _host(login.url) for one in first)
     keys = " and ".join(f'"{one}"' for one in (LOGIN if ours else (NETRC_FILE,)))
     return (
-        f"spec.index.credentialsSecretRef: {login.url} answers {status}, so runs that install now"
-        f" fail: the credentials of {secret} are wrong or have expired; renew {keys} in it"
+        f"spec.index.credentialsSecretRef: {says}: the credentials of {secret} are wrong or have"
+        f" expired; renew {keys} in it"
     )
 
 
