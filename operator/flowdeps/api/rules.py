@@ -134,8 +134,8 @@ check_interval = _lasting(
     "is less than a minute; write 1m or more, or 0s for only on change",
 )
 check_credentials = _lasting(
-    lambda seconds: seconds == 0 or 10 <= seconds <= 86400,
-    "is out of range; write 10s to 24h, or 0s for never",
+    lambda seconds: not 0 < seconds < 10,
+    "is less than ten seconds; write 10s or more, or 0s for never",
 )
 check_cooldown = _lasting(
     lambda seconds: seconds <= 365 * 86400, "is more than a year; write 365d or less"
