@@ -111,10 +111,12 @@ def _gather_access(
 ) -> tuple[Index, Access | None] | Outcome:
     """The index and what opens it; ``named``: what else the set needs."""
     index = _index(lookup, spec)
-    keys = index if isinstance(index, Outcome) else _keys(lookup, spec, index)
+    keys = () if isinstance(index, Outcome) else _keys(lookup, spec, index)
     lookup.need_sources(frozenset(named if isinstance(keys, Outcome) else {*named, *keys}))
-    if isinstance(index, Outcome) or isinstance(keys, Outcome):
-        return index if isinstance(index, Outcome) else keys
+    if isinstance(index, Outcome):
+        return index
+    if isinstance(keys, Outcome):
+        return keys
     access = _access(lookup, index, keys)
     return access if isinstance(access, Outcome) else (index, access)
 

@@ -159,9 +159,9 @@ class Resolver:
             except ResolveError as error:
                 raise job.passage.explain(error) from None
             # What the proxy refuses is no answer of the index.
-            error = job.passage.explain(IndexUnauthorizedError(status))
-            if not isinstance(error, IndexUnauthorizedError):
-                raise error
+            cause = job.passage.explain(IndexUnauthorizedError(status))
+            if not isinstance(cause, IndexUnauthorizedError):
+                raise cause
             return status
 
         seconds = min(_TRY_SECONDS, self._limits.timeout)
