@@ -1,4 +1,4 @@
-"""Runs the test suites side by side, and shows what they print one after the other.
+"""Runs the test suites, two at once, and shows what they print one after the other.
 
 python -m tests.suites
 
@@ -18,17 +18,20 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tests.cluster import signals
 
-# About equally long. More at once are slower on two cores, and tests run out of time: each suite
-# has an API server and Prefect of its own, and a node takes a third of a core idle.
+# More at once are slower on two cores, and tests run out of time: each suite has an API server and
+# Prefect of its own, and a node takes a third of a core idle.
+AT_ONCE = 2
 _RESOLVER = "tests/integration/resolver"  # needs no cluster
-SUITES = {
-    "integration and property": ("tests/integration", "tests/property", f"--ignore={_RESOLVER}"),
-    "unit, resolver and e2e": ("tests/unit", _RESOLVER, "tests/e2e"),
+SUITES = {  # the longest first: each of the others starts as soon as one has ended
+    "integration": ("tests/integration", f"--ignore={_RESOLVER}"),
+    "e2e": ("tests/e2e",),
+    "unit": ("tests/unit",),
+    "resolver and property": (_RESOLVER, "tests/property"),
 }
 SLOWEST = 20
 INTERRUPTED = 130
@@ -46,17 +49,24 @@ def main() -> int:
 
 
 def run(suites: Mapping[str, Sequence[str]]) -> int:
-    """Run commands side by side, and return the worst of their exit statuses."""
+    """Run commands, some at once, and return the worst of their exit statuses."""
     begun = time.monotonic()
+    waiting = list(suites.items())
     started: list[_Suite] = []
     with tempfile.TemporaryDirectory(prefix="flowdeps-suites-") as directory:
+
+        def start_next() -> None:
+            while waiting and sum(not suite.ended for suite in started) < AT_ONCE:
+                name, command = waiting.pop(0)
+                with signals.deferred():
+                    output = Path(directory, str(len(started)))
+                    started.append(_Suite(name, command, output=output))
+
         try:
             with signals.terminable():
-                for number, (name, command) in enumerate(suites.items()):
-                    with signals.deferred():
-                        started.append(_Suite(name, command, output=Path(directory, str(number))))
-                for suite in started:
-                    suite.show()
+                start_next()
+                for suite in started:  # grows meanwhile
+                    suite.show(meanwhile=start_next)
         except KeyboardInterrupt:
             _say("interrupted: waiting until all have taken back what they started")
             for suite in started:
@@ -97,13 +107,18 @@ class _Suite:
     def status(self) -> int:
         return abs(self._process.wait())
 
-    def show(self) -> None:
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def show(self, *, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Show what it prints, from where this was last left, until it has ended."""
         if not self.text:
             _say(f"what {self.name} prints")
         ended = False
         while not ended:
-            ended = self._process.poll() is not None
+            meanwhile()
+            ended = self.ended
             new = self._output.read()
             self.text += new
             print(new, end="", flush=True)
@@ -111,7 +126,7 @@ class _Suite:
 
     def interrupt(self) -> None:
         """Ask it to end."""
-        if self._process.poll() is None:
+        if not self.ended:
             self._process.send_signal(signal.SIGINT)
 
     def close(self) -> None:

@@ -81,7 +81,10 @@ def stage(pools: Sequence[str], packages: Sequence[str] = (SET,)) -> Iterator[St
         stack.enter_context(operator)
         offered = [pool for pool in pools if pool in {FLOWDEPS, READY}]
         for name in packages:
-            body = sets.set_body(name, mirror.SETS[name].requirements, pools=offered)
+            about = mirror.SETS[name]
+            # All modules of a package may need what it requires only for some of them.
+            imports = {"imports": list(about.modules)}
+            body = sets.set_body(name, about.requirements, pools=offered, verify=imports)
             if READY in pools:
                 body["spec"]["python"] = {"image": images.FLOW_UV}
             sets.apply(node, body)

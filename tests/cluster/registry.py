@@ -1,7 +1,8 @@
 """A real registry for artifacts: Debian's docker-registry, with all it has in its run's directory.
 
 It speaks HTTP, or TLS with a certificate. With a user name it lets in those who give it and the
-password. Manifests and blobs can be deleted. Its log has each request (``requests``).
+password. Manifests and blobs can be deleted, unless it is told otherwise. Its log has each request
+(``requests``).
 """
 
 import base64
@@ -35,6 +36,7 @@ class Registry(Service):
         username: str | None = None,
         password: str = "",
         certificate: Pair | None = None,
+        deletes: bool = True,
         directory: Path | None = None,
         detached: bool = False,
     ) -> None:
@@ -44,6 +46,7 @@ class Registry(Service):
         self._username = username
         self._password = password
         self._certificate = certificate
+        self._deletes = deletes
         self._read_only = False
 
     @property
@@ -132,7 +135,7 @@ class Registry(Service):
             "log": {"accesslog": {"disabled": True}, "level": "info"},
             "storage": {
                 "filesystem": {"rootdirectory": str(self.run.directory / "registry")},
-                "delete": {"enabled": True},
+                "delete": {"enabled": self._deletes},
                 "maintenance": {"readonly": {"enabled": self._read_only}},
             },
             "http": {"addr": self.address},

@@ -67,6 +67,9 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- if and (include "flowdeps.claims" . | fromYamlArray) (not .Values.config.environments.repository) -}}
+{{- $wrong = append $wrong "config.workPools[].volume: environments on a claim come from a registry; write config.environments.repository" -}}
+{{- end -}}
 {{- $secret := .Values.prefect.existingSecret -}}
 {{- if and $secret.name (not $secret.apiKeyKey) (not $secret.authStringKey) -}}
 {{- $wrong = append $wrong "prefect.existingSecret: no key of the Secret is named; set apiKeyKey or authStringKey" -}}

@@ -77,8 +77,9 @@
 
 {{- define "flowdeps.rules.jobs" -}}
 {{ include "flowdeps.rules.locks" . }}
-{{- if include "flowdeps.environmentsPolicy" . }}
-# To keep revisions that runs name, and for pods that try whether runs can mount an environment.
+{{- if or (include "flowdeps.environmentsPolicy" .) (include "flowdeps.claims" . | fromYamlArray) }}
+# To keep revisions that runs name, for pods that try whether runs can mount an environment, and for
+# those that put environments on claims.
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, create, delete]
@@ -91,6 +92,15 @@
   resources: [pods]
   verbs: [list]
 {{- end }}
+{{- end -}}
+
+{{/* The claims from which runs mount environments, as a list. */}}
+{{- define "flowdeps.claims" -}}
+{{- $claims := list -}}
+{{- range .Values.config.workPools -}}
+{{- with (.volume | default dict).claimName }}{{ $claims = append $claims . }}{{ end -}}
+{{- end -}}
+{{- uniq $claims | toYaml -}}
 {{- end -}}
 
 {{- define "flowdeps.rules.cluster" -}}
@@ -149,6 +159,11 @@
 {{- end -}}
 
 {{- define "flowdeps.rules.cleanup.jobs" -}}
+{{- if include "flowdeps.claims" . | fromYamlArray }}
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, delete]
+{{- end }}
 {{ include "flowdeps.rules.cleanup.locks" . }}
 {{- end -}}
 

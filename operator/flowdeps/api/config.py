@@ -138,6 +138,14 @@ class Config:
         """The indexes that sets may name, by prefixes. Empty: all."""
         return self.allowed_indexes or (self.index.all_urls if self.index.url else ())
 
+    @property
+    def pod_namespaces(self) -> tuple[str, ...]:
+        """Where the operator's pods may be. Empty: anywhere."""
+        if not self.watch_namespaces:
+            return ()
+        claims = (name for pool in self.work_pools if pool.claim for name in pool.job_namespaces)
+        return tuple(dict.fromkeys((*self.watch_namespaces, *claims)))
+
     def allows_index(self, url: str) -> bool:
         """Tell whether a set may name the index at `url`."""
         prefixes = self.index_prefixes
@@ -180,6 +188,12 @@ def parse_config(document: Mapping[str, Any]) -> Config:
         http_port=fields.integer("httpPort", least=1, most=65535),
         election=_parse_election(fields.child("leaderElection")),
     )
+    for number, pool in enumerate(config.work_pools):
+        if pool.claim and not config.environments.repository:
+            fields.problem(
+                f"workPools[{number}].volume",
+                "environments on a claim come from a registry; write environments.repository",
+            )
     if problems:
         raise InvalidError(problems)
     return config

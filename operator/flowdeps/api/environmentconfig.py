@@ -24,12 +24,18 @@ class EnvironmentsConfig:
     """The image that packs them, which is the operator's own."""
     push_secret: str = ""
     """The Secret in the namespaces of sets with which they are pushed; empty: none is needed."""
+    pull_secret: str = ""
+    """The Secret in the namespaces of runs with which they are put on claims; empty: none is
+    needed."""
     plain_http: bool = False
     """Whether the registry has no TLS."""
     proxy: str = ""
     """The proxy through which they are pushed; empty: none."""
     images: bool = False
     """Whether an image is derived beside each: the flow's image with the environment in it."""
+    delete_unused: bool = False
+    """Whether environments are deleted in the registry once nothing names their lock. Only for who
+    has the repository alone."""
     admission: str = "Auto"
     """Whether pods get them by an admission policy: `Auto`, `Enabled` or `Disabled`."""
     policy: str = ""
@@ -52,20 +58,25 @@ class EnvironmentsConfig:
 
 def parse_environments(fields: Fields) -> EnvironmentsConfig:
     """Parse `environments`."""
-    secret = fields.child("pushSecretRef")
-    name = secret.text("name", required=secret.given, limit=253, check=rules.check_object_name)
-    secret.close()
     return fields.build(
         EnvironmentsConfig,
         repository=fields.text("repository", limit=512, check=_check_repository),
         image=fields.text("image", limit=1024, check=rules.check_image),
-        push_secret=name,
+        push_secret=_parse_secret(fields.child("pushSecretRef")),
+        pull_secret=_parse_secret(fields.child("pullSecretRef")),
         plain_http=fields.boolean("plainHttp"),
         proxy=fields.text("proxy", limit=1024, check=_check_proxy),
         images=fields.boolean("images"),
+        delete_unused=fields.boolean("deleteUnused"),
         admission=fields.text("admission", check=rules.one_of("Auto", "Enabled", "Disabled")),
         policy=fields.text("policy", limit=253, check=rules.check_object_name),
     )
+
+
+def _parse_secret(fields: Fields) -> str | None:
+    name = fields.text("name", required=fields.given, limit=253, check=rules.check_object_name)
+    fields.close()
+    return name
 
 
 def _check_repository(text: str) -> str | None:

@@ -31,7 +31,7 @@ NAMESPACE_LABEL = f"{GROUP}/namespace"
 """The namespace of the set, which may be another than the object's."""
 REVISION_LABEL = f"{GROUP}/revision"
 PURPOSE_LABEL = f"{GROUP}/purpose"
-"""On the pods of trials and their ConfigMaps: `probe`, `verify`, `build`, `mount` or, on kept
+"""On our pods and their ConfigMaps: `probe`, `verify`, `build`, `mount`, `populate` or, on kept
 facts, `image`."""
 
 LOCK_LABELS = (MANAGED_BY_LABEL, SET_LABEL, NAMESPACE_LABEL, REVISION_LABEL)
@@ -56,6 +56,8 @@ PROPOSED_ANNOTATION = f"{GROUP}/proposed"
 SUMMARY_ANNOTATION = f"{GROUP}/summary"
 ENVIRONMENT_ANNOTATION = f"{GROUP}/environment"
 """The environment that was made of the lock, at home only."""
+SLOWER_ANNOTATION = f"{GROUP}/slower"
+"""How many times longer reading its modules takes from a claim than from a local disk."""
 CONTENT_ANNOTATION = f"{GROUP}/content"
 LOCK_ANNOTATIONS = (
     INPUTS_ANNOTATION,
@@ -69,6 +71,7 @@ LOCK_ANNOTATIONS = (
     PROPOSED_ANNOTATION,
     SUMMARY_ANNOTATION,
     ENVIRONMENT_ANNOTATION,
+    SLOWER_ANNOTATION,
 )
 """All but the one on the content."""
 
@@ -97,6 +100,16 @@ VERIFY_CONTAINER = "flowdeps-verify"
 BUILD_POD = "flowdeps-build"
 PACK_CONTAINER = "flowdeps-pack"
 MOUNT_CONTAINER = "flowdeps-mount"
+POPULATE_CONTAINER = "flowdeps-populate"
+
+# In ConfigMaps that runs of a pool with a claim mount
+
+ENVIRONMENT_FILE = "environment"
+"""The directory of the lock's environment on the claim."""
+PATH_FILE = "pythonPath"
+"""What such runs have as PYTHONPATH, where their template sets none."""
+NO_ENVIRONMENT = "none"
+"""The directory of runs that choose nothing."""
 
 # In namespaces of runs
 

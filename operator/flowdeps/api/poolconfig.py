@@ -21,9 +21,6 @@ _check_variable = rules.matching(
 _check_python = rules.matching(
     r"3\.[0-9]{1,2}", 'is not a minor version of Python; write one such as "3.12", in quotes'
 )
-_check_claim = rules.matching(
-    r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", "is not the name of a PersistentVolumeClaim"
-)
 _check_directory = rules.matching(
     r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+",
     "is not an absolute path without '..', spaces and hidden directories; write one such as"
@@ -89,9 +86,16 @@ class PoolConfig:
     extra_packages: bool = True
     """Whether a run may add packages of its own, unpinned."""
     delivery: str = "Auto"
-    """How runs get their packages: `Auto`, `Install`, `Image` or `Cache`."""
+    """How runs get their packages: `Auto`, `Install`, `Image`, `Volume` or `Cache`."""
+    claim: str = ""
+    """The claim in each namespace of the pools' runs that has environments; empty: none."""
     cache: CacheConfig = field(default_factory=CacheConfig)
     install: InstallConfig = field(default_factory=InstallConfig)
+
+    @property
+    def takes_environments(self) -> bool:
+        """Whether runs may get a ready environment, in place of an installation of their own."""
+        return self.delivery not in {"Install", "Cache"}
 
     def admits(self, namespace: str, *, jobs: Sequence[str]) -> bool:
         """Tell whether the pools may offer sets of `namespace`; `jobs`: where their jobs run."""
@@ -153,7 +157,6 @@ class PoolConfig:
 
 def parse_pool(fields: Fields) -> PoolConfig:
     """Parse one entry of `workPools`."""
-    cache = _parse_cache(fields.child("cache"))
     pool = fields.build(
         PoolConfig,
         name=fields.text("name", required=True, limit=253),
@@ -167,11 +170,32 @@ def parse_pool(fields: Fields) -> PoolConfig:
         variable=fields.text("variable", limit=63, check=_check_choice),
         extra_packages=fields.text("extraPackages", check=rules.one_of("Allowed", "Forbidden"))
         != "Forbidden",
-        delivery=fields.text("delivery", check=rules.one_of("Auto", "Install", "Image", "Cache")),
-        cache=cache,
+        delivery=fields.text(
+            "delivery", check=rules.one_of("Auto", "Install", "Image", "Volume", "Cache")
+        ),
+        claim=_parse_volume(fields.child("volume")),
+        cache=_parse_cache(fields.child("cache")),
         install=_parse_install(fields.child("install")),
     )
+    _check_delivery(fields, pool)
+    return pool
+
+
+def _check_delivery(fields: Fields, pool: PoolConfig) -> None:
+    cache = pool.cache
     kept = cache.claim or cache.host_path
+    if pool.delivery == "Volume" and not fields.has("volume"):
+        fields.problem(
+            "volume",
+            "missing; write volume: {claimName: …}, the claim in each namespace of the pool's runs,"
+            " or another delivery",
+        )
+    if pool.delivery == "Volume" and fields.values.get("extraPackages") == "Allowed":
+        fields.problem(
+            "extraPackages",
+            "nothing installs packages in runs that mount a claim; write Forbidden, or another"
+            " delivery",
+        )
     if pool.delivery == "Cache" and not kept:
         fields.problem("cache", "is missing; name a volume, such as {claimName: cache}")
     elif pool.delivery != "Cache" and kept:
@@ -182,7 +206,6 @@ def parse_pool(fields: Fields) -> PoolConfig:
             "must be one namespace with cache.hostPath: its flows see the directory of that one;"
             " for runs in several, name a claim (cache.claimName)",
         )
-    return pool
 
 
 def _yaml(*texts: str) -> str:
@@ -202,12 +225,20 @@ def _parse_install(fields: Fields) -> InstallConfig:
     )
 
 
+def _parse_volume(fields: Fields) -> str | None:
+    claim = fields.text(
+        "claimName", required=fields.given, limit=253, check=rules.check_object_name
+    )
+    fields.close()
+    return claim
+
+
 def _parse_cache(fields: Fields) -> CacheConfig:
     if fields.has("claimName") and fields.has("hostPath"):
         fields.problem("hostPath", "is one volume too many beside claimName; keep one of the two")
     return fields.build(
         CacheConfig,
-        claim=fields.text("claimName", limit=253, check=_check_claim),
+        claim=fields.text("claimName", limit=253, check=rules.check_object_name),
         host_path=fields.text("hostPath", limit=1024, check=_check_directory),
         unused_for=fields.duration("unusedFor", check=rules.check_unused),
         max_entries=fields.integer("maxEntries", least=1, most=10_000),

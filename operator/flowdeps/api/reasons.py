@@ -143,6 +143,9 @@ class Reason(StrEnum):
         "A pod in the image is verifying the lock.")
     BUILDING = ("Building", _UNDER_WAY,
         "A pod in the image is making the environment of the lock; runs install it meanwhile.")
+    POPULATING = ("Populating", _UNDER_WAY,
+        "The environment of the lock is being put on the claims of a pool's runs; the earlier lock"
+        " serves meanwhile.")
     PUBLISHING = ("Publishing", _UNDER_WAY,
         "The lock's ConfigMaps are being written; a write that fails is retried.",
         "wait; if the message has an error of the API server, fix that")
@@ -221,6 +224,11 @@ class Reason(StrEnum):
         "The pool offers the set, but takes no default from this namespace.",
         "remove `default`, or have the namespace added to `workPools[].defaultNamespaces` of the"
         " operator's configuration; the message has the line")
+    ENVIRONMENT_NEEDED = ("EnvironmentNeeded", _STALLED,
+        "Runs of a pool mount environments from a claim, and no environment can be made of the"
+        " lock.",
+        "the message says what stands in the way; or use a pool with another"
+        " `workPools[].delivery`")
     CREDENTIALS_NOT_ALLOWED = ("CredentialsNotAllowed", _STALLED,
         "The set has credentials, and only a pool's template names the namespace of its jobs: no"
         " Secret goes there, and no lock that needs it.",
@@ -289,6 +297,11 @@ class Reason(StrEnum):
         "The environment of the lock could not be made or pushed; runs install it meanwhile.",
         "the message says why; check `environments` in the operator's configuration, the registry,"
         " and the Secret `environments.pushSecretRef.name` in the set's namespace")
+    POPULATE_FAILED = ("PopulateFailed", _RETRIED,
+        "The environment of the lock could not be put on the claim of a pool's runs; the earlier"
+        " lock goes on.",
+        "the message says why; check that the claim `workPools[].volume.claimName` is there and has"
+        " room, and that its namespace allows the pod")
     PULL_FAILED = ("PullFailed", _RETRIED,
         "A node could not pull the environment for a run; runs that start now install the lock.",
         "check that nodes reach the registry, and that the namespace of the runs has a pull secret"

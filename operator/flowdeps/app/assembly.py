@@ -23,6 +23,7 @@ from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
 from flowdeps.reconcile.context import Context, Key, Refusal, Resolve
+from flowdeps.reconcile.dependency_set.populate import named_directories
 from flowdeps.reconcile.runs_namespace.deliveries import Mount
 from flowdeps.resolver.errors import ResolveError
 from flowdeps.resolver.resolve import Resolution, Resolver
@@ -38,6 +39,7 @@ from flowdeps.trials.build import Builder
 from flowdeps.trials.errors import TrialError
 from flowdeps.trials.images import Images
 from flowdeps.trials.mount import mount
+from flowdeps.trials.populate import Populated, Population, populate
 from flowdeps.trials.runner import Runner
 from flowdeps.trials.verify import Verifier
 from flowdeps.vulnerabilities.load import Advisories
@@ -86,7 +88,7 @@ def make_context(
     # Where one namespace is all that is watched, nothing has to be left for others.
     shared = len(config.watch_namespaces) != 1
     runner = Runner(cluster, limiter=Limiter(config.pods.concurrency, shared))
-    pods, recheck = config.pods, config.images.recheck.total_seconds()
+    store, pods, recheck = Store(), config.pods, config.images.recheck.total_seconds()
     images = Images(cluster, runner, settings=pods, recheck=recheck, now=now, metrics=metrics)
     resolving = Limiter(config.resolver.concurrency, shared)
     building = Limiter(_BUILDS, shared)
@@ -112,9 +114,14 @@ def make_context(
     async def tried(login: Login, _known: str | None) -> tuple[str, float]:
         return await refusal(login.url, login.package, access=login.access), interval
 
+    async def populated(question: Population, _known: Populated | None) -> tuple[Populated, float]:
+        keep = named_directories(store, question.claim.namespace)
+        done = await populate(runner, pods, config.environments, question, keep=keep)
+        return done, _MOUNTED
+
     return Context(
         config=config,
-        store=Store(),
+        store=store,
         cluster=cluster,
         pools=pools,
         resolve=resolve,
@@ -154,6 +161,10 @@ def make_context(
         images=Poller(read=images.read, **tracking),
         mounts=Poller(
             read=mounted,
+            **{**tracking, "backoff": replace(_MOUNT_AGAIN, jitter=jitter)},
+        ),
+        populations=Poller(
+            read=populated,
             **{**tracking, "backoff": replace(_MOUNT_AGAIN, jitter=jitter)},
         ),
         runner=runner,

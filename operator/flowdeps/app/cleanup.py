@@ -79,7 +79,7 @@ class Cleanup:
             reported = {where for one in sets for where in _reported(one)}
             self._namespaces |= {namespace for namespace, _ in reported}
             pods = await self.cluster.list_pods(
-                namespaces=self.config.watch_namespaces, selector=_TRIALS
+                namespaces=self.config.pod_namespaces, selector=_TRIALS
             )
             # Of their metadata as much as is needed: there may be many, and long ones.
             config_maps = [_identity(one) async for one in self._config_maps()]

@@ -291,7 +291,7 @@ class Service:
             try:
                 await sweep(
                     self.context.cluster,
-                    namespaces=self.context.config.watch_namespaces,
+                    namespaces=self.context.config.pod_namespaces,
                     running=self.context.running,
                     images=self.context.images.needed(),
                 )

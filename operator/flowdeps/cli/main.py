@@ -11,7 +11,18 @@ from collections.abc import Iterable, Sequence
 
 from flowdeps import __version__
 from flowdeps.api.problems import InvalidError
-from flowdeps.cli import check, cleanup, diff, lock, pack, run, status, template, validate
+from flowdeps.cli import (
+    check,
+    cleanup,
+    diff,
+    lock,
+    pack,
+    populate,
+    run,
+    status,
+    template,
+    validate,
+)
 from flowdeps.cli.failure import CommandError
 from flowdeps.cli.terminal import say_aside
 
@@ -41,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"flowdeps {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (run, check, validate, lock, diff, template, status, cleanup, pack):
+    for command in (run, check, validate, lock, diff, template, status, cleanup, pack, populate):
         # What has no summary is not listed: the operator runs it, not people.
         listed = {"help": summary} if (summary := getattr(command, "SUMMARY", None)) else {}
         one = commands.add_parser(

@@ -5,8 +5,9 @@ It prints how far it is, and as its last line how it ended:
     flowdeps-pack: {"ok": true, "digest": "sha256:…", "size": 1, "unpacked": 1, "files": 1}
     flowdeps-pack: {"ok": false, "error": "…", "retry": true}
 
-Where an image is asked for, the first has `"image": {"digest": "sha256:…", "size": 1}` too, or
-`"imageError": "…"`.
+Where unused environments are to be deleted, the first has `"locks": […]`, those whose environments
+are there, or `"unusedError": "…"`. Where an image is asked for, it has `"image": {"digest":
+"sha256:…", "size": 1}`, or `"imageError": "…"`.
 """
 
 import argparse
@@ -23,7 +24,8 @@ from flowdeps.locks.legible import printable
 DESCRIPTION = """\
 Pack the tree of a build's pod as an environment, and push it to the registry. The operator runs
 this in the pod, with the variables FLOWDEPS_REPOSITORY, FLOWDEPS_TAG, FLOWDEPS_IMAGE,
-FLOWDEPS_IMAGE_ID, FLOWDEPS_PLAIN_HTTP, FLOWDEPS_PROXY and FLOWDEPS_IMAGES.
+FLOWDEPS_IMAGE_ID, FLOWDEPS_PLAIN_HTTP, FLOWDEPS_PROXY, FLOWDEPS_IMAGES, FLOWDEPS_DELETES and
+FLOWDEPS_UNUSED.
 """
 EPILOG = """\
 Exit status: 0 the environment is in the registry, 1 it is not. The last line is JSON.
@@ -65,9 +67,11 @@ def run(args: argparse.Namespace) -> int:
     found = vars(packed) | {
         "image": packed.image and vars(packed.image),
         "imageError": printable(packed.image_error),
+        "locks": list(packed.locks),
+        "unusedError": printable(packed.unused_error),
     }
-    del found["image_error"]
-    return _end(ok=True, **{name: one for name, one in found.items() if one not in (None, "")})
+    del found["image_error"], found["unused_error"]
+    return _end(ok=True, **{name: one for name, one in found.items() if one not in (None, "", [])})
 
 
 def _end(*, ok: bool, **fields: object) -> int:

@@ -24,6 +24,7 @@ _HEADLINES = {
 _WAYS = {
     "Image": ", in a ready environment",
     "Install": ", and install it",
+    "Volume": ", in a ready environment on a claim",
     "Cache": ", from the pool's cache",
 }
 """What is said of how runs get a lock."""

@@ -168,6 +168,7 @@ def _fragment(
         owner=config.owner,
         cluster="",
         version=__version__,
+        claim=settings.claim if settings.delivery == "Volume" else "",
     )
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flowdeps.environments import components
 from flowdeps.environments.layer import Layer
 
 ARTIFACT = "application/vnd.flowdeps.environment.v1"
@@ -60,6 +59,8 @@ def write_layout(layout: Path, layer: Layer, *, about: About, listed: bytes) -> 
 
     ``listed``: the list of its components.
     """
+    from flowdeps.environments import components  # heavy, and populators read names from here
+
     place_layer(layout, layer)
     config = {
         "architecture": architecture(),

@@ -1,4 +1,4 @@
-"""What oras says when a push fails, and what we say then. Pure.
+"""What oras says when a push or a pull fails, and what we say then. Pure.
 
 Tests have what oras printed for each pattern. The first row that fits counts.
 """
@@ -16,13 +16,52 @@ _BEFORE = re.compile(r'^Error[^\n"]{0,60}"[^"\n]{1,500}": |\b[A-Za-z]{3,5} "http
 
 
 @dataclass(frozen=True, kw_only=True)
+class Purpose:
+    """What the registry is asked for."""
+
+    name: str
+    verb: str
+    pod: str
+    """Whose pod asks."""
+    secret: str
+    """The credentials for it, in the configuration."""
+    rights: str
+    """What they have to allow."""
+
+
+PUSH = Purpose(
+    name="push",
+    verb="push to",
+    pod="the build's pod",
+    secret="environments.pushSecretRef",  # noqa: S106 - a name
+    rights="read and write",
+)
+PULL = Purpose(
+    name="pull",
+    verb="pull from",
+    pod="the populator's pod",
+    secret="environments.pullSecretRef",  # noqa: S106
+    rights="read",
+)
+DELETE = Purpose(
+    name="deletion",
+    verb="delete from",
+    pod="the build's pod",
+    secret="environments.pushSecretRef",  # noqa: S106
+    rights="read, write and delete in",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """Alternative patterns, and what it means of the registry where one is found."""
 
     patterns: tuple[str, ...]
     means: str
-    """Follows "the registry <host> "; has the names {repository} and {said}."""
+    """Follows "the registry <host> "; has the names {repository}, {said} and {purpose}."""
     retry: bool = True
+    gone: bool = False
+    """Whether it no longer has what was pushed."""
 
 
 ROWS = (
@@ -59,29 +98,29 @@ ROWS = (
     Row(
         patterns=(r"\bx509: ",),
         means="has a certificate that is not trusted ({said}): give it one for its name, and its"
-        " authority's certificate as ca.crt to the Secret environments.pushSecretRef of this"
+        " authority's certificate as ca.crt to the Secret {purpose.secret} of this"
         " namespace",
     ),
     Row(
         patterns=(r"\b(?:dial|read) tcp\b", r"TLS handshake timeout", r"\bEOF\b"),
-        means="can't be reached from the build's pod ({said}): see whether it runs, whether"
+        means="can't be reached from {purpose.pod} ({said}): see whether it runs, whether"
         " network policies let pods of this namespace reach it, and whether it needs"
         " environments.proxy of the configuration",
     ),
     Row(
         patterns=(r"credential not found",),
         means="wants credentials, and there are none for it: put some into the Secret"
-        " environments.pushSecretRef of this namespace",
+        " {purpose.secret} of this namespace",
     ),
     Row(
         patterns=(r"status code 401", r": unauthorized:"),
-        means="refuses the credentials ({said}): correct the Secret environments.pushSecretRef of"
+        means="refuses the credentials ({said}): correct the Secret {purpose.secret} of"
         " this namespace",
     ),
     Row(
         patterns=(r"status code 403", r": denied:"),
-        means="does not allow the push ({said}): let the credentials of the Secret"
-        " environments.pushSecretRef read and write {repository}",
+        means="does not allow the {purpose.name} ({said}): let the credentials of the Secret"
+        " {purpose.secret} {purpose.rights} {repository}",
     ),
     Row(
         patterns=(r"status code 404", r": name unknown:"),
@@ -89,8 +128,14 @@ ROWS = (
         " environments.repository of the configuration",
     ),
     Row(
+        patterns=(r"(?m)[0-9a-f]{64}: not found$",),
+        means="no longer has what flowdeps has pushed to {repository} ({said})",
+        gone=True,
+    ),
+    Row(
         patterns=(r"status code 405", r": unsupported:"),
-        means="takes no uploads ({said}): it is read-only, or no registry that can be written to",
+        means="does not support the {purpose.name} ({said}): it is read-only, or has this turned"
+        " off",
     ),
     Row(
         patterns=(r"status code 429", r": toomanyrequests:"),
@@ -109,13 +154,14 @@ def legible(said: str) -> str:
     return shorten(printable(_BEFORE.sub("", first)), _LONGEST)
 
 
-def to_error(said: str, *, repository: str) -> PackError:
+def to_error(said: str, *, repository: str, purpose: Purpose = PUSH) -> PackError:
     """Return the error that oras's words stand for."""
     row = next((one for one in ROWS if any(re.search(p, said) for p in one.patterns)), None)
     short = legible(said)
     if row is None:
         return PackError(
-            f"oras can't push to {repository}: {short or 'it said nothing'}", retry=True
+            f"oras can't {purpose.verb} {repository}: {short or 'it said nothing'}", retry=True
         )
-    means = row.means.format(repository=repository, said=short)
-    return PackError(f"the registry {repository.partition('/')[0]} {means}", retry=row.retry)
+    means = row.means.format(repository=repository, said=short, purpose=purpose)
+    text = f"the registry {repository.partition('/')[0]} {means}"
+    return PackError(text, retry=row.retry, gone=row.gone)

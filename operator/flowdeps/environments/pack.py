@@ -8,7 +8,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +26,8 @@ from flowdeps.environments.derived import (
 from flowdeps.environments.errors import PackError, writing
 from flowdeps.environments.layer import pack_layer
 from flowdeps.environments.layout import About, architecture, new_layer_file, write_layout
-from flowdeps.environments.registry import Credentials, push, read_credentials
+from flowdeps.environments.registry import Credentials, Source, prepare, push, read_credentials
+from flowdeps.environments.unused import remove_unused
 from flowdeps.locks.lock import Lock, LockError, parse_lock
 
 _COMPLETE = ("lock.json", "manifest.json")
@@ -51,6 +52,8 @@ class Request:
     proxy: str = ""
     images: bool = False
     """Whether an image is derived from the flow's, with the environment in it."""
+    unused: frozenset[str] | None = None
+    """The locks, ten hex digits each, whose environments are removed; None: it is not looked."""
     pull_secrets: Path = Path("/etc/flowdeps-pull")
     """A directory for each pull secret of the namespace, with which the flow's image is read."""
 
@@ -70,6 +73,10 @@ class Packed:
     """The derived image that is there too."""
     image_error: str = ""
     """Why there is none, if there should be."""
+    locks: Sequence[str] = ()
+    """The locks of which there are environments, ten hex digits each, where it was looked."""
+    unused_error: str = ""
+    """Why it is not known, or what should be removed was not."""
 
 
 def read_request(
@@ -94,6 +101,9 @@ def read_request(
         plain_http=bool(env.get("FLOWDEPS_PLAIN_HTTP")),
         proxy=env.get("FLOWDEPS_PROXY", ""),
         images=bool(env.get("FLOWDEPS_IMAGES")),
+        unused=frozenset(env.get("FLOWDEPS_UNUSED", "").split(","))
+        if env.get("FLOWDEPS_DELETES")
+        else None,
         pull_secrets=pull_secrets,
     )
 
@@ -120,6 +130,8 @@ async def pack(request: Request, *, say: Callable[[str], None]) -> Packed:
             done.append(f"packed {layer.files:,} files, {sizes}")
         await _push(layout, digest, request, credentials, say=say)
         packed = Packed(digest=digest, size=layer.size, unpacked=layer.unpacked, files=layer.files)
+        if request.unused is not None:
+            packed = await _remove(request, request.unused, packed, credentials, layout, say=say)
         if not request.images:
             return packed
         shutil.rmtree(layout)  # it is in the registry, and what follows needs the room
@@ -132,6 +144,35 @@ async def pack(request: Request, *, say: Callable[[str], None]) -> Packed:
             why = str(error) if isinstance(error, PackError) else f"{type(error).__name__}: {error}"
             return replace(packed, image_error=why)
         return replace(packed, image=derived)
+
+
+async def _remove(
+    request: Request,
+    unused: Set[str],
+    packed: Packed,
+    credentials: Credentials,
+    layout: Path,
+    *,
+    say: Callable[[str], None],
+) -> Packed:
+    """Remove environments that nothing names. Whatever goes wrong, the new one is there."""
+    try:
+        oras, env = prepare(
+            layout.with_name("unused"),
+            repository=request.repository,
+            credentials=credentials,
+            proxy=request.proxy,
+        )
+        source = Source(
+            repository=request.repository,
+            credentials=credentials,
+            oras=oras,
+            env=env,
+            plain_http=request.plain_http,
+        )
+        return replace(packed, locks=await remove_unused(source, unused, say=say))
+    except PackError as error:
+        return replace(packed, unused_error=str(error))
 
 
 async def _derive(

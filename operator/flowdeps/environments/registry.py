@@ -1,4 +1,5 @@
-"""Pushes a layout with `oras`, as a child process with a time limit and no more than it needs.
+"""Pushes a layout, fetches and removes what was pushed, with `oras`, as a child process with a
+time limit and no more than it needs.
 
 `oras` streams, sends what the registry lacks, tries again what may pass, and knows how registries
 differ. What it says is read with the table in `flowdeps.environments.messages`.
@@ -11,17 +12,22 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+import signal
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, TypeVar
 
 from flowdeps.environments.errors import PackError, writing
-from flowdeps.environments.messages import to_error
+from flowdeps.environments.messages import PULL, PUSH, Purpose, to_error
 
 PUSH_SECONDS = 900.0
+FETCH_SECONDS = 900.0
+ASK_SECONDS = 60.0
 _PASSED_ON = re.compile(r"(?i:(https?|no)_proxy)|SSL_CERT_(FILE|DIR)")
 _FILE = ".dockerconfigjson"
 _AUTHORITIES = "ca.crt"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +63,9 @@ class Credentials:
                 yield from [password] if password else []
 
 
-def read_credentials(directory: Path) -> Credentials:
-    """Return the credentials that are mounted; none without a Secret. Raises `PackError`."""
+def read_credentials(directory: Path, *, name: str = PUSH.secret) -> Credentials:
+    """Return the credentials that are mounted; none without a Secret, which the configuration has
+    by this name. Raises `PackError`."""
     authorities = b""
     with contextlib.suppress(FileNotFoundError):
         authorities = (directory / _AUTHORITIES).read_bytes()
@@ -69,7 +76,7 @@ def read_credentials(directory: Path) -> Credentials:
         return Credentials(authorities=authorities)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise PackError(
-            f"the Secret environments.pushSecretRef of this namespace has a {_FILE} without"
+            f"the Secret {name} of this namespace has a {_FILE} without"
             " credentials in it; make it with kubectl create secret docker-registry",
             retry=True,
         ) from None
@@ -150,6 +157,96 @@ def prepare(
             (home / _AUTHORITIES).write_bytes(known + b"\n" + credentials.authorities)
             env["SSL_CERT_FILE"] = str(home / _AUTHORITIES)
     return oras, env
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A repository that is asked, by a client that is prepared."""
+
+    repository: str
+    credentials: Credentials
+    oras: str
+    env: Mapping[str, str] = field(repr=False)
+    plain_http: bool = False
+    seconds: float = FETCH_SECONDS
+
+    async def ask(self, *words: str, purpose: Purpose) -> str:
+        """Return what `oras` prints to a command. Raises `PackError`."""
+        process = await asyncio.create_subprocess_exec(
+            *(self.oras, *words, f"--plain-http={str(self.plain_http).lower()}"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=self.env,
+        )
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                printed, said = await process.communicate()
+        except TimeoutError:
+            raise PackError(
+                f"the registry {self.repository.partition('/')[0]} did not answer within"
+                f" {ASK_SECONDS:.0f} s; see whether it, or the network to it, is slow",
+                retry=True,
+            ) from None
+        finally:
+            await end(process)
+        if process.returncode != 0:
+            text = self.credentials.hide(said.decode(errors="replace"))
+            raise to_error(text, repository=self.repository, purpose=purpose)
+        return printed.decode(errors="replace")
+
+    async def fetch(self, what: str, digest: str, read: Callable[[IO[bytes]], T]) -> T:
+        """Return what ``read`` makes of a `manifest` or a `blob`, in a thread, as it comes.
+
+        Nothing of what comes was checked. Raises `PackError`.
+        """
+        ours, theirs = os.pipe()
+        stream = os.fdopen(ours, "rb")
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(self.oras, what, "fetch", f"--plain-http={str(self.plain_http).lower()}"),
+                *("--output", "-", "--", f"{self.repository}@{digest}"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=theirs,
+                stderr=asyncio.subprocess.PIPE,
+                env=self.env,
+            )
+        except BaseException:
+            stream.close()
+            raise
+        finally:
+            os.close(theirs)
+        reading = asyncio.create_task(asyncio.to_thread(_read_all, read, stream))
+        try:
+            async with asyncio.timeout(self.seconds):
+                _, said = await process.communicate()
+                await asyncio.wait({reading})
+        except TimeoutError:
+            raise PackError(
+                f"the registry {self.repository.partition('/')[0]} did not give the environment"
+                f" within {self.seconds:.0f} s; see whether it, or the network to it, is slow",
+                retry=True,
+            ) from None
+        finally:
+            await end(process)
+            # It ends with the stream, and what it wrote is to be removed.
+            await asyncio.wait({reading})
+            failed = reading.exception()
+        # What is wrong with the content ends the process, by a pipe that nobody reads.
+        if process.returncode in {0, -signal.SIGPIPE}:
+            if failed is not None:
+                raise failed
+            return reading.result()
+        raise to_error(
+            self.credentials.hide(said.decode(errors="replace")),
+            repository=self.repository,
+            purpose=PULL,
+        )
+
+
+def _read_all(read: Callable[[IO[bytes]], T], stream: IO[bytes]) -> T:
+    with stream:
+        return read(stream)
 
 
 def _read(path: str | None) -> bytes:

@@ -35,6 +35,7 @@ from flowdeps.state.store import ConfigMapView, PoolKey, RunsKey, SetEntry, SetK
 from flowdeps.telemetry.metrics import Metrics
 from flowdeps.trials.build import Build, Builder
 from flowdeps.trials.image import Image, ImageRef
+from flowdeps.trials.populate import Populated, Population
 from flowdeps.trials.runner import Runner
 from flowdeps.trials.verify import Trial, Verifier
 from flowdeps.vulnerabilities.load import Advisories
@@ -88,6 +89,8 @@ class PoolState:
     """Key → set in the live template."""
     mounts: str = ""
     """The pool whose copies its runs mount: this one, but for a template that can't be changed."""
+    by_claim: bool = False
+    """Whether its runs mount environments from a claim, by the live template."""
     verdicts: dict[SetKey, Verdict] = field(default_factory=dict)
     merged: dict[SetKey, Signature] = field(default_factory=dict)
     """Which version of each set its verdict is about; one that is not admitted has none, as its
@@ -120,6 +123,7 @@ class Context:
     """How each index refuses credentials; empty: it takes them."""
     images: Poller[Key, ImageRef, Image, Reason]
     mounts: Poller[Key, Mount, bool, Reason]
+    populations: Poller[Key, Population, Populated, Reason]
     runner: Runner
     mounter: Runner
     """Runs the pods that mount environments."""
@@ -131,6 +135,8 @@ class Context:
     advisories: Advisories | None = None
     pool_states: dict[str, PoolState] = field(default_factory=dict)
     deliveries: Deliveries = field(default_factory=Deliveries)
+    lacking: dict[tuple[str, SetKey], Outcome] = field(default_factory=dict)
+    """Why a claim of a pool's runs lacks the environment of a set. Sets write it."""
     removing: dict[SetKey, float] = field(default_factory=dict)
     """The sets that are being deleted, and since when we try, in queue time."""
     left: dict[SetKey, dict[tuple[str, str], float]] = field(default_factory=dict)
@@ -154,6 +160,17 @@ class Context:
     def admitted(self, entry: SetEntry) -> tuple[WorkPoolRef, ...]:
         """Return the pools that admit a set."""
         return admitted_pools(entry, config=self.config, pools=self.store.pools)
+
+    def by_claim(self, pool: str) -> bool | None:
+        """Return whether runs of a pool should mount environments from a claim; None: not known
+        yet, and then they do as they did."""
+        settings = self.config.pool(pool)
+        if settings.delivery != "Auto" or not settings.claim:
+            return settings.delivery == "Volume"
+        found = (self.deliveries.admission, self.deliveries.nodes)
+        if any(found):
+            return True
+        return None if None in found else False
 
     def held(self, entry: SetEntry) -> list[ConfigMapView]:
         """Return the ConfigMaps of a set that are where it belongs."""
@@ -230,12 +247,15 @@ class Context:
         self.sources.need(key, frozenset())
         self.logins.need(key, frozenset())
         self.images.need(key, frozenset())
+        self.populations.need(key, frozenset())
+        for where in [one for one in self.lacking if one[1] == key]:
+            del self.lacking[where]
 
     async def close(self) -> None:
         """Stop all that is being found out; pods are left to the next operator."""
         self.runner.closed = self.builder.runner.closed = self.mounter.closed = True
         asked = (self.resolutions, self.verifications, self.builds, self.sources, self.logins)
-        for one in (*asked, self.images, self.mounts):
+        for one in (*asked, self.images, self.mounts, self.populations):
             await one.close()
 
     def requeue(self, keys: Iterable[Key]) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flowdeps.api import names
+from flowdeps.delivery.methods.volume import FLOW_PATH
 from flowdeps.state.locations import Location, owner_of, primary_location
 from flowdeps.state.records import LockRecord, proposals_of, served_revisions
 from flowdeps.state.store import (
@@ -39,6 +40,8 @@ class Desired:
     owner: Mapping[str, Any] | None
     immutable: bool
     manifest: Mapping[str, Any]
+    directory: str = ""
+    """That of the environment on a claim; empty where there is none."""
 
     def with_summary(self, text: str) -> "Desired":
         """Return the same with a line on what changed."""
@@ -50,7 +53,7 @@ class Desired:
             view is not None
             and view.intact
             and view.immutable == self.immutable
-            and view.manifest == self.manifest
+            and self._same_data(view)
             and all(view.labels.get(k) == v for k, v in self.labels.items())
             and all(
                 view.annotations.get(k) == self.annotations.get(k) for k in names.LOCK_ANNOTATIONS
@@ -60,11 +63,10 @@ class Desired:
 
     def must_be_replaced(self, view: ConfigMapView | None) -> bool:
         """Return whether the API server would refuse the write: immutable, other data."""
-        return (
-            view is not None
-            and view.immutable
-            and not (view.intact and view.manifest == self.manifest)
-        )
+        return view is not None and view.immutable and not (view.intact and self._same_data(view))
+
+    def _same_data(self, view: ConfigMapView) -> bool:
+        return view.manifest == self.manifest and view.directory == self.directory
 
     def body(self, lock_text: str, *, instead_of: ConfigMapView | None = None) -> dict[str, Any]:
         """Return the ConfigMap to apply, which is refused where another version is there than
@@ -74,6 +76,8 @@ class Desired:
             MANIFEST_FILE: json.dumps(dict(self.manifest), indent=1) + "\n",
             DIGEST_FILE: self.manifest["digest"],
         }
+        if self.directory:
+            data |= {names.ENVIRONMENT_FILE: self.directory, names.PATH_FILE: FLOW_PATH}
         annotations = {**self.annotations, names.CONTENT_ANNOTATION: content_hash(data)}
         metadata: dict[str, Any] = {
             "name": self.name,
@@ -101,10 +105,13 @@ def config_maps(
     *,
     summary: str = "",
     proposed: bool = False,
+    directory: str = "",
+    slower: str = "",
 ) -> tuple[Desired, Desired]:
     """Return the revision and the live ConfigMap of a lock in a location, in the order of writing.
 
-    `proposed`: the revision waits for an approval, and is not to become the live one.
+    `proposed`: the revision waits for an approval, and is not to become the live one. `directory`:
+    that of its environment, from which runs there mount it, and how much `slower` they read it.
     """
     key = entry.key
     labels = names.set_labels(namespace=key.namespace, name=key.name)
@@ -127,6 +134,7 @@ def config_maps(
         **({names.PINNED_ANNOTATION: "true"} if record.pinned else {}),
         **({names.NOTES_ANNOTATION: record.notes} if record.notes else {}),
     }
+    at_claim = {names.SLOWER_ANNOTATION: slower} if slower else {}
     revision = Desired(
         namespace=location.namespace,
         name=location.revision(record.short),
@@ -139,15 +147,17 @@ def config_maps(
         owner=owner,
         immutable=True,
         manifest=manifest,
+        directory=directory,
     )
     live = Desired(
         namespace=location.namespace,
         name=location.live_name,
         labels=labels,
-        annotations=at_home if home else {},
+        annotations=at_home if home else at_claim,
         owner=owner,
         immutable=False,
         manifest=manifest,
+        directory=directory,
     )
     return revision, live
 
@@ -193,13 +203,17 @@ def keep_history(desired: Desired, view: ConfigMapView | None) -> Desired:
     """Return a ConfigMap with what one that is there already says of how its lock was made.
 
     An environment is made after its lock, and perhaps anew. It stays where no other is known, as
-    while none are made.
+    while none are made, and so does its directory on a claim: runs may mount it.
     """
     if view is None or desired.manifest.get("digest") != view.manifest.get("digest"):
         return desired
+    if not desired.directory and view.intact:
+        desired = replace(desired, directory=view.directory)
     names_kept = {names.ENVIRONMENT_ANNOTATION} - desired.annotations.keys()
+    if desired.directory == view.directory:
+        names_kept |= {names.SLOWER_ANNOTATION}
     if desired.immutable and not desired.must_be_replaced(view):
-        made = {*names.LOCK_ANNOTATIONS} - {names.PROPOSED_ANNOTATION}
+        made = {*names.LOCK_ANNOTATIONS} - {names.PROPOSED_ANNOTATION, names.SLOWER_ANNOTATION}
         names_kept |= made - {names.ENVIRONMENT_ANNOTATION}
     kept = {k: v for k, v in view.annotations.items() if k in names_kept}
     return replace(desired, annotations={**desired.annotations, **kept})

@@ -11,6 +11,7 @@ _LONGEST = 1024
 """Characters of an image's name or id: what runs are told of all sets has room in one ConfigMap.
 And of what is said of a derived image that is not there."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_DIRECTORY = re.compile(r"sha256-[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,16 @@ class Environment:
         derived = {"derived", "derived_size", "underived"}
         known = {k: v for k, v in vars(self).items() if v or k not in derived}
         return json.dumps(known, sort_keys=True, separators=(",", ":"))
+
+
+def directory_of(reference: str) -> str:
+    """Return what an environment's directory on a claim is called."""
+    return reference.rpartition("@")[2].replace(":", "-")
+
+
+def known_directory(text: str) -> str:
+    """Return a name of such a directory; empty where it is none."""
+    return text if _DIRECTORY.fullmatch(text) else ""
 
 
 def read_environment(text: str | None, *, repository: str) -> Environment | None:

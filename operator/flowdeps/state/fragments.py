@@ -18,6 +18,7 @@ from flowdeps.delivery.kinds.kind import Fragment
 from flowdeps.delivery.methods.cache import Cache
 from flowdeps.delivery.methods.install import Install
 from flowdeps.delivery.methods.method import Method
+from flowdeps.delivery.methods.volume import Volume
 from flowdeps.locks.index import Index
 from flowdeps.state.locations import age
 from flowdeps.state.store import ConfigMapView, SetEntry
@@ -37,8 +38,9 @@ class Signature:
     age: tuple[datetime, str, str]
     description: str
     """Whose it is, and what it asks for."""
-    published: frozenset[tuple[str, str]]
-    """The live ConfigMaps of its lock, by namespace and name."""
+    published: frozenset[tuple[str, str, bool]]
+    """The live ConfigMaps of its lock, by namespace and name, and whether its environment is on a
+    claim there."""
 
 
 def signature_of(entry: SetEntry, views: Sequence[ConfigMapView] = ()) -> Signature:
@@ -54,7 +56,9 @@ def signature_of(entry: SetEntry, views: Sequence[ConfigMapView] = ()) -> Signat
         description=shorten(f"{entry.key}: {listed(requirements, most=_SHOWN)}", _LONGEST),
         # A revision more or less is nothing to a template.
         published=frozenset(
-            (view.namespace, view.name) for view in views if REVISION_LABEL not in view.labels
+            (view.namespace, view.name, bool(view.directory))
+            for view in views
+            if REVISION_LABEL not in view.labels
         ),
     )
 
@@ -80,12 +84,14 @@ def pool_fragment(
     cluster: str,
     version: str,
     worker_image: str | None = None,
+    claim: str = "",
 ) -> Fragment:
     """Return what a pool's template should carry: `offered` has a set's signature for each key.
 
     It gets no more of a set, so that a set whose part in a template changes has another signature,
     by which its pools are requeued. `index` is where extras of a run without a set come from;
     `worker_image` is what a worker takes where neither template nor configuration name an image.
+    `claim` has the environments that runs mount; empty: they install.
     """
     descriptions: dict[str, str] = {}
     room = _MOST_BYTES
@@ -104,12 +110,14 @@ def pool_fragment(
         default=default,
         descriptions=descriptions,
         default_image=settings.image or worker_image,
-        extras=settings.extra_packages,
-        method=_method(settings, index),
+        extras=settings.extra_packages and not claim,  # nothing would install them
+        method=_method(settings, index, claim=claim),
     )
 
 
-def _method(settings: PoolConfig, index: Index) -> Method:
+def _method(settings: PoolConfig, index: Index, *, claim: str) -> Method:
+    if claim:
+        return Volume(claim=claim)
     install, cache = settings.install, settings.cache
     context = {"security_context": install.security_context} if install.security_context else {}
     method = Install(

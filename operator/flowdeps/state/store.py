@@ -21,11 +21,13 @@ from typing import Any
 from flowdeps.api.names import (
     CONTENT_ANNOTATION,
     ENVIRONMENT_ANNOTATION,
+    ENVIRONMENT_FILE,
     KIND,
     LOCK_ANNOTATIONS,
     LOCK_LABELS,
     NAMESPACE_LABEL,
     OURS,
+    PATH_FILE,
     PURPOSE_LABEL,
     REVISION_LABEL,
     SET_LABEL,
@@ -36,17 +38,18 @@ from flowdeps.api.problems import InvalidError
 from flowdeps.api.resource import SetMeta, parse_meta, parse_spec
 from flowdeps.api.spec import SetSpec, WorkPoolRef
 from flowdeps.api.status import SetStatus, parse_status
+from flowdeps.state.environment import known_directory
 from flowdeps.state.kept import essentials, known_manifest
 from flowdeps.state.ranks import Ranks
 
-SELECTOR = f"{OURS},{PURPOSE_LABEL} notin (probe, verify, build, mount, image)"
+SELECTOR = f"{OURS},{PURPOSE_LABEL} notin (probe, verify, build, mount, populate, image)"
 """Selects the ConfigMaps of sets, and those by which earlier versions told runs of
 environments."""
 
 LOCK_FILE = "requirements.txt"
 MANIFEST_FILE = "lock.json"
 DIGEST_FILE = "digest"
-_FILES = (LOCK_FILE, MANIFEST_FILE, DIGEST_FILE)
+_FILES = (LOCK_FILE, MANIFEST_FILE, DIGEST_FILE, ENVIRONMENT_FILE, PATH_FILE)
 
 _ANNOTATION_LENGTH = 1024
 _ENVIRONMENT_LENGTH = 4096
@@ -136,6 +139,7 @@ class ConfigMapView:
     `labels`, `annotations`: those that we write. `owners`: the uids of the sets among them.
     `manifest`: the fields of lock.json that we write, and whether there is anything else; empty
     where it can't be parsed.
+    `directory`: that of its environment on a claim, where runs are told of one.
     """
 
     namespace: str
@@ -148,6 +152,7 @@ class ConfigMapView:
     immutable: bool
     intact: bool
     manifest: Mapping[str, Any]
+    directory: str = ""
 
     @property
     def holder(self) -> SetKey:
@@ -397,6 +402,7 @@ def view_config_map(body: Body) -> ConfigMapView:
         immutable=bool(body.get("immutable")),
         intact=annotations.get(CONTENT_ANNOTATION) == content_hash(data),
         manifest=known_manifest(data.get(MANIFEST_FILE, "")),
+        directory=known_directory(data.get(ENVIRONMENT_FILE, "")),
     )
 
 

@@ -7,10 +7,11 @@ so an operator that was killed finds it again.
 """
 
 import hashlib
+import logging
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flowdeps.api.environmentconfig import EnvironmentsConfig
@@ -30,7 +31,10 @@ from flowdeps.trials.pods import PACK_RESULT, VERIFY_RESULT, build_pod
 from flowdeps.trials.runner import Ended, Runner
 from flowdeps.trials.verify import Trial, check_trial, last_result
 
+log = logging.getLogger(__name__)
+
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_TEN = re.compile(r"[0-9a-f]{10}")
 _LAST_LINES = 3
 _LONGEST = 500
 _OF_THE_POD = {
@@ -67,6 +71,8 @@ class Builder:
     runner: Runner
     settings: PodsConfig
     environments: EnvironmentsConfig
+    listed: dict[str, frozenset[str]] = field(default_factory=dict)
+    """By namespaces the locks, ten hex digits each, of which the registry had environments."""
 
     async def build(
         self,
@@ -74,16 +80,21 @@ class Builder:
         *,
         lock: Lock,
         image: Image,
+        named: Iterable[str] = (),
         manifest: Mapping[str, Any],
         owner: Mapping[str, Any],
         env: Sequence[Mapping[str, str]] = (),
     ) -> Environment:
         """Build an environment; returns where it is and what was measured.
 
-        The arguments are those of a trial (`Verifier.verify`). Raises TrialError. Its reason never
-        says that the lock does not work: runs install it in the way that it was tried.
+        `named`: the digests of the locks that are still of use in the namespace. Environments of
+        others are deleted, if the configuration has that and an earlier build has seen them there.
+        The other arguments are those of a trial (`Verifier.verify`). Raises TrialError. Its reason
+        never says that the lock does not work: runs install it in the way that it was tried.
         """
+        used = {_ten(one) for one in (*named, build.digest)}
         body = build_pod(
+            unused=self.listed.get(build.namespace, frozenset()) - used,
             name=f"{BUILD_POD}-{self._short(build)}",
             tag=build.tag,
             image_id=build.image_id,
@@ -136,6 +147,7 @@ class Builder:
             )
         seconds = last_result(tried.log, mark=VERIFY_RESULT).get("importSeconds")
         packed = last_result(ended.log, mark=PACK_RESULT)
+        self._look(build, packed)
         numbers = [packed.get(name) for name in ("size", "unpacked", "files")]
         digest = packed.get("digest")
         if not (
@@ -161,6 +173,18 @@ class Builder:
             files=files,
             import_seconds=_seconds(seconds),
         )
+
+    def _look(self, build: Build, packed: Mapping[str, Any]) -> None:
+        """Keep what is in the registry, by what the packing container says."""
+        locks = packed.get("locks")
+        found = [one for one in locks if isinstance(one, str)] if isinstance(locks, list) else []
+        self.listed[build.namespace] = frozenset(filter(_TEN.fullmatch, found))
+        if why := packed.get("unusedError"):
+            log.warning(
+                "unused environments stay in %s: %s",
+                self.environments.repository_of(build.namespace),
+                why,
+            )
 
     async def _not_pushed(self, build: Build, ended: Ended) -> TrialError:
         """Return why nothing was pushed, and what to do."""

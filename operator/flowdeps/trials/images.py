@@ -111,7 +111,7 @@ async def sweep(
     purpose = f"{names.OURS},{names.PURPOSE_LABEL} in"
     used = {*running, *((ref.namespace, ref.facts_name) for ref in images)}
     pods = await cluster.list_pods(
-        namespaces=namespaces, selector=f"{purpose} (probe, verify, build, mount)"
+        namespaces=namespaces, selector=f"{purpose} (probe, verify, build, mount, populate)"
     )
     config_maps = cluster.each_config_map(
         namespaces=namespaces, selector=f"{purpose} (probe, verify, build, image)"

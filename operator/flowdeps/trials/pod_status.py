@@ -12,6 +12,9 @@ Body = Mapping[str, Any]
 
 _NODE_SECONDS = 180.0
 """How long a pod may wait for a node, which may have to be made for it."""
+_CLAIM_SECONDS = 20.0
+"""How long it may wait for a claim that somebody is making."""
+_NO_CLAIM = re.compile(r'persistentvolumeclaim "([^"]*)" not found')
 _PULL = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 _BROKEN = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 _REFUSED = re.compile(r"\b40[13]\b|unauthorized|authori[sz]ation|authenticat|denied|forbidden")
@@ -41,7 +44,14 @@ def unscheduled(pod: Body) -> str | None:
 def stuck(pod: Body, *, waited: float) -> TrialError | None:
     """Return why a pod that does not run never will unless somebody acts; None: it may yet."""
     status = pod.get("status") or {}
-    if waited > _NODE_SECONDS and (why := unscheduled(pod)):
+    why = unscheduled(pod)
+    if why and waited > _CLAIM_SECONDS and (claim := _NO_CLAIM.search(why)):
+        return TrialError(
+            f'the namespace has no PersistentVolumeClaim "{claim[1]}": create it, or correct the'
+            " entry of the work pool in the operator's configuration",
+            reason=Reason.PODS_UNSCHEDULABLE,
+        )
+    if why and waited > _NODE_SECONDS:
         return TrialError(
             f"no node took the pod within {_NODE_SECONDS:.0f} s: {why}",
             reason=Reason.PODS_UNSCHEDULABLE,

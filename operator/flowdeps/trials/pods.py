@@ -12,7 +12,7 @@ has the credentials of the registry.
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from flowdeps.api.names import (
     LOCK_VOLUME,
     MOUNT_CONTAINER,
     PACK_CONTAINER,
+    POPULATE_CONTAINER,
     PROBE_CONTAINER,
     PULL_VOLUME,
     REGISTRY_VOLUME,
@@ -52,15 +53,27 @@ PACK_RESULT = f"{PACK_CONTAINER}:"
 "size": 1, "unpacked": 1, "files": 1}``, or ``{"ok": false, "error": "…", "retry": true}``. Where an
 image is derived, the first has ``"image": {"digest": "…", "size": 1}`` or ``"imageError": "…"``."""
 
+POPULATE_RESULT = f"{POPULATE_CONTAINER}:"
+"""What the populating container's last line begins with; JSON follows: ``{"ok": true, "directory":
+"sha256-…", "files": 1, "bytes": 1, "slower": 1.3}``, or an error as that of the packing one."""
+
 PROBE_SECONDS = 900
 _MOUNT_SECONDS = 900
 _COMPILE_SECONDS = 300
 _PUSH_SECONDS = 900
+_POPULATE_SECONDS = 1800
+_MOST_KEPT, _KEPT_DIGITS = 10_000, 10
 _SLACK_SECONDS = 900
 """Kubernetes counts from the pod's acceptance, so the pull of a large image is in it."""
 _NOBODY = 65534
 _TREE = "/environment"
 """Where the packing container has what the others have at HOME."""
+_CLAIM = "/mnt/environments"
+_REGISTRY_MOUNT = {
+    "name": REGISTRY_VOLUME,
+    "mountPath": "/etc/flowdeps-registry",
+    "readOnly": True,
+}
 _RESOURCES: Mapping[str, Any] = {
     "requests": {"cpu": "50m", "memory": "128Mi"},
     "limits": {"cpu": "2", "memory": "2Gi"},
@@ -145,6 +158,7 @@ def build_pod(
     *,
     tag: str,
     image_id: str,
+    unused: Collection[str],
     environments: EnvironmentsConfig,
     ref: ImageRef,
     timeout_seconds: int,
@@ -153,8 +167,9 @@ def build_pod(
 ) -> dict[str, Any]:
     """Return the pod that installs and compiles a lock, tries it as it then is, and pushes it.
 
-    ``tag`` names the environment in the repository of the pod's namespace; ``given`` is as for
-    `verify_pod`.
+    ``tag`` names the environment in the repository of the pod's namespace; ``unused``: the locks,
+    ten hex digits each, whose environments are deleted there, where the configuration has that;
+    ``given`` is as for `verify_pod`.
     """
     timeout_seconds += _COMPILE_SECONDS
     pod = verify_pod(ref=ref, timeout_seconds=timeout_seconds, settings=settings, **given)
@@ -169,6 +184,8 @@ def build_pod(
         "PLAIN_HTTP": "1" if environments.plain_http else "",
         "PROXY": environments.proxy,
         "IMAGES": "1" if environments.images else "",
+        "DELETES": "1" if environments.delete_unused else "",
+        "UNUSED": ",".join(sorted(unused)),
     }
     # Nothing that was in the flow's image takes the place of our program, which is at HOME in our
     # image, or of what it works with.
@@ -180,28 +197,20 @@ def build_pod(
         {**_TEMPORARY_MOUNT, "name": temporary["name"]},
     ]
     if environments.push_secret:
-        # A missing one must fail in our container, not leave the pod waiting.
-        secret = {"secretName": environments.push_secret, "optional": True}
-        spec["volumes"] += [{"name": REGISTRY_VOLUME, "secret": secret}]
-        path = "/etc/flowdeps-registry"
-        mounts += [{"name": REGISTRY_VOLUME, "mountPath": path, "readOnly": True}]
+        spec["volumes"] += [_secret_volume(REGISTRY_VOLUME, environments.push_secret)]
+        mounts += [_REGISTRY_MOUNT]
     if environments.images:
         # The kubelet has others too, of a service account, which we may not see.
         for number, name in enumerate(settings.image_pull_secrets):
             volume = f"{PULL_VOLUME}-{number}"
-            source = {"secretName": name, "optional": True}
-            spec["volumes"] += [{"name": volume, "secret": source}]
+            spec["volumes"] += [_secret_volume(volume, name)]
             path = f"/etc/flowdeps-pull/{number}"
             mounts += [{"name": volume, "mountPath": path, "readOnly": True}]
     pack = {
         "name": PACK_CONTAINER,
         "image": environments.image,
         "args": ["pack", f"--tree={_TREE}"],
-        "env": [
-            # A name in "$(...)" would be filled in.
-            {"name": f"FLOWDEPS_{name}", "value": value.replace("$", "$$")}
-            for name, value in about.items()
-        ],
+        "env": _told(about),
         "volumeMounts": mounts,
     }
     spec |= {
@@ -241,6 +250,77 @@ def mount_pod(
         "volumes": [{"name": SITE_VOLUME, "image": source}],
     }
     return copy.deepcopy(pod)
+
+
+def populate_pod(
+    *,
+    name: str,
+    namespace: str,
+    labels: Mapping[str, str],
+    claim: str,
+    reference: str,
+    lock: str,
+    keep: Collection[str],
+    environments: EnvironmentsConfig,
+    settings: PodsConfig,
+) -> dict[str, Any]:
+    """Return the pod that puts an environment on a claim of a namespace of runs, where the
+    directories `keep` stay.
+
+    It runs in the operator's image, for a flow's image could put anything there.
+    """
+    begin = {one.removeprefix("sha256-")[:_KEPT_DIGITS] for one in keep}
+    about = {
+        "REFERENCE": reference,
+        "LOCK": lock,
+        # Linux takes no variable above 128 KiB; without it, all stay. Two that begin alike stay.
+        "KEEP": ",".join(sorted(begin)) if len(begin) <= _MOST_KEPT else "",
+        "PLAIN_HTTP": "1" if environments.plain_http else "",
+        "PROXY": environments.proxy,
+    }
+    there: list[dict[str, Any]] = [
+        {"name": SITE_VOLUME, "persistentVolumeClaim": {"claimName": claim}},
+        _TEMPORARY,
+    ]
+    mounts: list[Mapping[str, object]] = [
+        {"name": SITE_VOLUME, "mountPath": _CLAIM},
+        _TEMPORARY_MOUNT,
+    ]
+    if environments.pull_secret:
+        there += [_secret_volume(REGISTRY_VOLUME, environments.pull_secret)]
+        mounts += [_REGISTRY_MOUNT]
+    container = {
+        "name": POPULATE_CONTAINER,
+        "args": ["populate"],
+        "env": _told(about),
+        "volumeMounts": mounts,
+    }
+    ref = ImageRef(namespace, environments.image)
+    pod = _pod(name=name, ref=ref, labels=labels, settings=settings)
+    pod["spec"]["securityContext"] |= {
+        "fsGroup": _NOBODY,
+        # A claim has many files, and changing each takes minutes.
+        "fsGroupChangePolicy": "OnRootMismatch",
+    }
+    pod["spec"] |= {
+        "activeDeadlineSeconds": _POPULATE_SECONDS,
+        "containers": [container | _confined(ref, settings)],
+        "volumes": there,
+    }
+    return copy.deepcopy(pod)
+
+
+def _secret_volume(name: str, secret: str) -> dict[str, Any]:
+    # A missing one must fail in our container, not leave the pod waiting.
+    return {"name": name, "secret": {"secretName": secret, "optional": True}}
+
+
+def _told(about: Mapping[str, str]) -> list[dict[str, str]]:
+    # A name in "$(...)" would be filled in.
+    return [
+        {"name": f"FLOWDEPS_{name}", "value": value.replace("$", "$$")}
+        for name, value in about.items()
+    ]
 
 
 def _pod(

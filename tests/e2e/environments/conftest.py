@@ -30,13 +30,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             label = "pod-security.kubernetes.io/enforce=restricted"
             site.node.kubectl("label", "namespace", namespace, label)
         site.api.set_template(POOL, confined(site.api.template(POOL)))
-        config = {
-            "images": {"recheck": "1m"},
-            "workPools": [{"name": POOL, "namespaces": [TEAM]}],
-            "environments": {
-                "repository": f"{registry.address}/flowdeps",
-                "plainHttp": True,
-            },
-        }
-        site.install(config=config)
-        yield Place(site=site, registry=registry, config=config)
+        place = Place(site=site, registry=registry)
+        place.install()
+        yield place

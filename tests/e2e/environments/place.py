@@ -30,8 +30,17 @@ class Place:
 
     site: Site
     registry: Registry
-    config: Mapping[str, Any]
-    """The operator's, which holds but for a test that installs another one and then this."""
+
+    def install(self, *, images: bool = False, **pool: Any) -> None:
+        """Install or upgrade a release with environments, and derived images if asked for; `pool`
+        says more of the work pool."""
+        repository = f"{self.registry.address}/flowdeps"
+        config = {
+            "images": {"recheck": "1m"},
+            "workPools": [{"name": POOL, "namespaces": [TEAM], **pool}],
+            "environments": {"repository": repository, "plainHttp": True, "images": images},
+        }
+        self.site.install(config=config)
 
     def offer(self, name: str, *requirements: str) -> Mapping[str, Any]:
         """Apply a set, wait until runs of the pool are given its environment, and return that."""

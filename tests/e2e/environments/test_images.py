@@ -46,10 +46,9 @@ def flow_image(place: Place, tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def imaging(place: Place) -> Iterator[Place]:
     """The place while images are derived; of other modules' images there are none in a registry."""
-    environments = {**place.config["environments"], "images": True}
-    place.site.install(config={**place.config, "environments": environments})
+    place.install(images=True)
     yield place
-    place.site.install(config=place.config)
+    place.install()
 
 
 def test_a_derived_image_has_the_packages_of_its_set(imaging: Place, flow_image: str) -> None:

@@ -37,7 +37,7 @@ from tests.support.sets import (
     set_body,
     wait,
 )
-from tests.unit.delivery.test_pods import IMAGE, build, mount, probe, verify
+from tests.unit.delivery.test_pods import IMAGE, build, mount, populate, probe, verify
 
 pytestmark = pytest.mark.cluster
 
@@ -53,6 +53,7 @@ _ENVIRONMENTS = EnvironmentsConfig(
     repository="registry.example.com/envs",
     image="example.com/pack:1",
     push_secret="flowdeps-push",
+    pull_secret="flowdeps-pull",
     images=True,
 )
 _PULL = "flows-registry"
@@ -68,8 +69,10 @@ _CONFIG = {
         "admission": "Disabled",
         "image": _PACKER,
         "pushSecretRef": {"name": _ENVIRONMENTS.push_secret},
+        "pullSecretRef": {"name": _ENVIRONMENTS.pull_secret},
         "images": True,
     },
+    "workPools": [{"name": "k", "volume": {"claimName": "environments"}}],
 }
 
 _NOT_OURS = "only write objects with the label app.kubernetes.io/managed-by=flowdeps"
@@ -185,6 +188,20 @@ def _mounting(**changes: Any) -> Body:
     """The pod that mounts an environment."""
     given = {"reference": f"{_REPOSITORY}/{_NAMESPACE}@{_DIGEST}", **changes}
     return mount(**{"labels": labels("mount"), **given, "namespace": _NAMESPACE})
+
+
+def _populating(**changes: Any) -> Body:
+    """The pod that puts an environment on a claim, but for what changes in its spec."""
+    given = {"environments": _ENVIRONMENTS, "labels": labels("populate"), "namespace": _NAMESPACE}
+    body = populate(**{**given, "labels": changes.pop("labels", given["labels"])})
+    changes.pop("namespace", None)
+    return {**body, "spec": {**body["spec"], **changes}}
+
+
+def _writes(**changes: Any) -> Body:
+    """The same, with a change in its container."""
+    [container] = _populating()["spec"]["containers"]
+    return _populating(containers=[{**container, **changes}])
 
 
 def _building(**changes: Any) -> Body:
@@ -430,7 +447,7 @@ def test_pods_are_no_more_than_the_operators(body: Body, refusal: str, account: 
     assert refusal in account.create(body)
 
 
-@pytest.mark.parametrize("make", [probe, verify, _building, _mounting])
+@pytest.mark.parametrize("make", [probe, verify, _building, _mounting, _populating])
 def test_the_operators_own_pods_are_made(make: Callable[..., Body], account: Account) -> None:
     """Those that look at an image and try a lock, as they are, also with what the configuration
     adds and with their set as owner."""
@@ -529,6 +546,52 @@ def test_the_credentials_of_the_registry_are_for_the_packing_program(
     with meanwhile."""
     assert account.create(_packing()) == ""
     assert _CREDENTIALS in account.create(body)
+
+
+_CLAIM = {"name": "c", "persistentVolumeClaim": {"claimName": "environments"}}
+_PULLING = {"name": "c", "secret": {"secretName": "flowdeps-pull"}}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        _pod(volumes=[*_pod()["spec"]["volumes"], _CLAIM]),
+        _pod(volumes=[*_pod()["spec"]["volumes"], _PULLING]),
+        _populating(initContainers=[{**_writes()["spec"]["containers"][0], "name": "first"}]),
+        _writes(name="flowdeps-verify-2"),
+        _writes(image=IMAGE),
+        _writes(command=["/bin/sh"]),
+        _writes(args=["run"]),
+        _writes(args=None),
+        _writes(workingDir="/mnt/environments"),
+        _writes(env=[{"name": "PYTHONPATH", "value": "/mnt/environments"}]),
+        _writes(
+            volumeMounts=[
+                *_writes()["spec"]["containers"][0]["volumeMounts"],
+                {"name": "tmp", "mountPath": "/opt"},
+            ]
+        ),
+    ],
+    ids=[
+        *("another pod", "another with the credentials", "a container beside it", "another name"),
+        *("another image", "a command", "another program", "no program", "a directory", "a path"),
+        "its program hidden",
+    ],
+)
+def test_claims_are_for_the_program_that_puts_environments_there(
+    body: Body, account: Account
+) -> None:
+    """Runs execute what is there."""
+    assert account.create(_writes()) == ""
+    assert "are for the operator's own program alone, which puts" in account.create(body)
+
+
+def test_no_claim_is_mounted_but_those_of_the_configuration(account: Account) -> None:
+    """A namespace may have others, with its own data."""
+    given = _populating()["spec"]["volumes"]
+    there = [one for one in given if "persistentVolumeClaim" not in one]
+    other = {"name": "flowdeps-site", "persistentVolumeClaim": {"claimName": "theirs"}}
+    assert _TOKEN in account.create(_populating(volumes=[*there, other]))
 
 
 def test_the_parameters_of_runs_are_written(account: Account) -> None:

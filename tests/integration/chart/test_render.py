@@ -117,6 +117,29 @@ def test_the_policy_knows_the_account_and_what_the_configuration_adds(helm: Helm
     assert added == [config["pods"]["labels"], config["pods"]["annotations"]]
 
 
+@pytest.mark.parametrize("pull", ["push", "flows", "other"])
+def test_a_secret_may_be_for_packing_and_for_claims(pull: str, helm: Helm) -> None:
+    """Neither program is kept from it for the other's sake; where it is for claims alone, what
+    packs may not have it."""
+    config = {
+        "environments": {
+            "repository": "registry.example.com/envs",
+            "images": True,
+            "pushSecretRef": {"name": "push"},
+            "pullSecretRef": {"name": pull},
+        },
+        "pods": {"imagePullSecrets": [{"name": "flows"}]},
+        "workPools": [{"name": "a", "volume": {"claimName": "environments"}}],
+    }
+    [policy] = of_kind(helm.template(needed(config=config)), "ValidatingAdmissionPolicy")
+    rules = {one["message"]: one["expression"] for one in policy["spec"]["validations"]}
+    [packing] = [rule for says, rule in rules.items() if "which packs environments" in says]
+    [claims] = [rule for says, rule in rules.items() if "which puts environments" in says]
+    assert '["push","flows"]' in packing
+    assert packing.startswith("variables.populates || ") == (pull != "other")
+    assert ('!= "other"' in claims) == (pull == "other")
+
+
 def test_the_network_policy_opens_what_the_values_name(helm: Helm) -> None:
     """The operator's port, to whom they name; with rules for egress those and DNS, and no other."""
     rules = [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": 443}]}]

@@ -227,6 +227,51 @@ def test_what_was_deleted_is_pushed_again(packer: Packer, registry: Registry) ->
         client.get(f"{_REPOSITORY}/manifests/{said['digest']}", headers=kinds).raise_for_status()
 
 
+def tags(registry: Registry) -> set[str]:
+    with registry.client() as client:
+        return set(client.get(f"{_REPOSITORY}/tags/list").raise_for_status().json()["tags"] or ())
+
+
+def test_what_no_lock_needs_is_deleted(packer: Packer, registry: Registry) -> None:
+    """With its list of components; what others have tagged stays. What is there is said."""
+    deletes = {"FLOWDEPS_DELETES": "1"}
+    _, first = packer.run(registry.address, more=deletes)
+    assert first["locks"] == ["0123456789"]
+    other = {"FLOWDEPS_TAG": "abcdefabcd-abcdef0123"}
+    (packer.tree / "site" / "alpha" / "__init__.py").write_text("value = 2\n")
+    _, second = packer.run(registry.address, more=deletes | other)
+    assert second["locks"] == ["0123456789", "abcdefabcd"]
+    with registry.client() as client:
+        digest, manifest = manifest_of(client, first["digest"])
+        content = json.dumps(manifest, indent=3).encode()
+        kind = {"Content-Type": "application/vnd.oci.image.manifest.v1+json"}
+        path = f"{_REPOSITORY}/manifests/latest"
+        client.put(path, content=content, headers=kind).raise_for_status()
+    status, third = packer.run(
+        registry.address, more=deletes | other | {"FLOWDEPS_UNUSED": "0123456789,0000000000"}
+    )
+    assert (status, third["ok"], third["locks"]) == (0, True, ["abcdefabcd"])
+    assert tags(registry) >= {"latest", f"abcdefabcd-abcdef0123-{second['digest'][7:17]}"}
+    gone = ("0123456789", digest.replace(":", "-"))
+    assert not [one for one in tags(registry) if one.startswith(gone)]
+    with registry.client() as client:
+        kinds = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
+        assert client.get(f"{_REPOSITORY}/manifests/{digest}", headers=kinds).status_code == 404
+        client.get(f"{_REPOSITORY}/manifests/{second['digest']}", headers=kinds).raise_for_status()
+
+
+def test_a_registry_that_deletes_nothing_keeps_nothing_else_from_its_end(packer: Packer) -> None:
+    """The environment is there, and why the others stay is said."""
+    with Registry(deletes=False) as registry:
+        deletes = {"FLOWDEPS_DELETES": "1"}
+        packer.run(registry.address, more=deletes)
+        status, said = packer.run(
+            registry.address, more=deletes | {"FLOWDEPS_UNUSED": _TAG.partition("-")[0]}
+        )
+    assert (status, said["ok"]) == (0, True)
+    assert "does not support the deletion (" in said["unusedError"]
+
+
 def test_credentials_come_from_the_secret(packer: Packer, protected: Registry) -> None:
     """Those for a part of a registry count for what is below it, as they do for the kubelet."""
     config = json.loads(protected.docker_config())
@@ -273,7 +318,7 @@ def test_a_registry_that_takes_nothing_is_an_error(packer: Packer, registry: Reg
     registry.up(read_only=True)
     status, said = packer.run(registry.address)
     assert (status, said["ok"], said["retry"]) == (1, False, True)
-    assert "takes no uploads" in said["error"]
+    assert "does not support the push" in said["error"]
     registry.down()
     registry.up()
     assert packer.run(registry.address)[0] == 0

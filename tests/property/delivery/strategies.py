@@ -15,6 +15,7 @@ from flowdeps.delivery.kinds.kind import Fragment
 from flowdeps.delivery.methods.cache import Cache
 from flowdeps.delivery.methods.install import Install
 from flowdeps.delivery.methods.method import Pieces
+from flowdeps.delivery.methods.volume import Volume
 from flowdeps.delivery.placeholders import placeholder
 from tests.unit.delivery.samples import Template, flow_of, pod_of, pool
 
@@ -190,16 +191,19 @@ _pieces = st.builds(
     flow_env=_pieces_of("FLOWDEPS_", value=_texts),
     python_path=st.lists(_directories, max_size=2, unique=True).map(tuple),
     image_path=st.lists(_directories, max_size=2, unique=True).map(tuple),
+    path_source=st.none()
+    | st.just({"configMapKeyRef": {"name": "flowdeps-x", "key": "pythonPath"}}),
     labels=st.dictionaries(st.sampled_from(["flowdeps.dev/set", "flowdeps.dev/x"]), _texts),
 )
+_volumes = st.builds(Volume, claim=_names)
 
 
 @st.composite
 def any_fragments(draw: st.DrawFn) -> Fragment:
-    """A fragment of one owner, whose method is Install or any other."""
+    """A fragment of one owner, whose method is Install, Volume or any other."""
     fragment = draw(fragments())
-    pieces = draw(st.none() | _pieces)
-    return fragment if pieces is None else replace(fragment, method=AnyMethod(pieces))
+    methods = st.just(fragment.method) | _volumes | st.builds(AnyMethod, _pieces)
+    return replace(fragment, method=draw(methods))
 
 
 def lists_of(template: Template) -> list[list[Any]]:

@@ -71,9 +71,11 @@ FULL: dict[str, Any] = {
         "repository": "registry.example.com:5000/flowdeps",
         "image": "registry.example.com/flowdeps:1",
         "pushSecretRef": {"name": "push"},
+        "pullSecretRef": {"name": "pull"},
         "plainHttp": True,
         "proxy": "http://proxy.example.com:3128",
         "images": True,
+        "deleteUnused": True,
         "admission": "Enabled",
         "policy": "flowdeps-environments",
     },
@@ -95,15 +97,20 @@ FULL: dict[str, Any] = {
             "workerPython": "3.12",
             "variable": "packages",
             "extraPackages": "Forbidden",
-            "delivery": "Cache",
-            "cache": {"claimName": "cache", "unusedFor": "1d", "maxEntries": 5},
+            "delivery": "Volume",
+            "volume": {"claimName": "environments"},
             "install": {
                 "resources": {"requests": {"cpu": "100m"}},
                 "securityContext": {"runAsNonRoot": True},
                 "env": [{"name": "HTTPS_PROXY", "value": "http://proxy.example.com"}],
             },
         },
-        {"name": "kubernetes-a", "image": "never"},
+        {
+            "name": "kubernetes-a",
+            "image": "never",
+            "delivery": "Cache",
+            "cache": {"claimName": "cache", "unusedFor": "1d", "maxEntries": 5},
+        },
     ],
 }
 
@@ -119,13 +126,19 @@ def test_each_field_arrives() -> None:
         worker_python="3.12",
         variable="packages",
         extra_packages=False,
-        delivery="Cache",
-        cache=CacheConfig(claim="cache", unused_for=timedelta(days=1), max_entries=5),
+        delivery="Volume",
+        claim="environments",
         install=InstallConfig(
             resources={"requests": {"cpu": "100m"}},
             security_context={"runAsNonRoot": True},
             env=(EnvVar("HTTPS_PROXY", "http://proxy.example.com"),),
         ),
+    )
+    other = PoolConfig(
+        name="kubernetes-a",
+        image="never",
+        delivery="Cache",
+        cache=CacheConfig(claim="cache", unused_for=timedelta(days=1), max_entries=5),
     )
     assert parse_config(FULL) == Config(
         prefect=PrefectConfig(
@@ -133,7 +146,7 @@ def test_each_field_arrives() -> None:
         ),
         watch_namespaces=("flows",),
         owner="platform/flowdeps",
-        work_pools=(pool, PoolConfig(name="kubernetes-a", image="never")),
+        work_pools=(pool, other),
         index=Index(
             "https://packages.example.com/simple",
             ("https://b.example.com",),
@@ -175,9 +188,11 @@ def test_each_field_arrives() -> None:
             repository="registry.example.com:5000/flowdeps",
             image="registry.example.com/flowdeps:1",
             push_secret="push",
+            pull_secret="pull",
             plain_http=True,
             proxy="http://proxy.example.com:3128",
             images=True,
+            delete_unused=True,
             admission="Enabled",
             policy="flowdeps-environments",
         ),
@@ -594,9 +609,39 @@ _CPU, _FIRST = "pods.resources.limits.cpu", "pods.tolerations[0]"
             "Allowed or Forbidden",
         ),
         (
-            {"workPools": [{"name": "a", "delivery": "Volume"}]},
+            {"workPools": [{"name": "a", "delivery": "Fetch"}]},
             "workPools[0].delivery",
-            "Auto, Install, Image or Cache",
+            "Auto, Install, Image, Volume or Cache",
+        ),
+        (
+            {"workPools": [{"name": "a", "delivery": "Volume"}]},
+            "workPools[0].volume",
+            "write volume: {claimName: …}",
+        ),
+        (
+            {"workPools": [{"name": "a", "volume": {"claimName": "environments"}}]},
+            "workPools[0].volume",
+            "write environments.repository",
+        ),
+        (
+            {"workPools": [{"name": "a", "volume": {"claimName": "A b"}}]},
+            "workPools[0].volume.claimName",
+            "is not an object's name",
+        ),
+        (
+            {
+                "environments": {"repository": "registry.example.com/envs"},
+                "workPools": [
+                    {
+                        "name": "a",
+                        "delivery": "Volume",
+                        "volume": {"claimName": "environments"},
+                        "extraPackages": "Allowed",
+                    }
+                ],
+            },
+            "workPools[0].extraPackages",
+            "write Forbidden",
         ),
         (
             {"workPools": [{"name": "a", "delivery": "Cache"}]},
@@ -641,7 +686,7 @@ _CPU, _FIRST = "pods.resources.limits.cpu", "pods.tolerations[0]"
         (
             {"workPools": [{"name": "a", "cache": {"claimName": "{{ x }}"}}]},
             "workPools[0].cache.claimName",
-            "PersistentVolumeClaim",
+            "is not an object's name",
         ),
         (
             {"workPools": [{"name": "a", "cache": {"unusedFor": "1m"}}]},

@@ -58,6 +58,7 @@ def test_a_ready_set_fits_a_screen() -> None:
     [
         ("Image", ", in a ready environment"),
         ("Install", ", and install it"),
+        ("Volume", ", in a ready environment on a claim"),
         ("Cache", ", from the pool's cache"),
     ],
 )

@@ -70,6 +70,20 @@ def test_what_environments_need_is_asked_for_where_a_policy_gives_them(
     assert rights("") <= rights("env")
 
 
+def test_a_claim_needs_pods_where_runs_are() -> None:
+    """Those that put environments on it, in the namespaces of jobs that are no sets' as well."""
+
+    def rights(claim: str) -> set[str]:
+        pools = (PoolConfig(name="a", job_namespaces=("jobs",), claim=claim),)
+        config = Config(watch_namespaces=("team-a",), work_pools=pools)
+        return set(map(str, needed(config)))
+
+    assert rights("environments") - rights("") == {
+        *(f"{verb} pods in namespace jobs" for verb in ("get", "create", "delete")),
+        "get pods/log in namespace jobs",
+    }
+
+
 @pytest.mark.parametrize("watched", [(), ("team-a",)])
 def test_what_caches_need_is_asked_for_where_runs_have_one(watched: tuple[str, ...]) -> None:
     """Whether runs can mount it, in the namespaces where they may be."""

@@ -7,6 +7,7 @@ way is named, by a changed `manifest.json`, as if it had been made elsewhere.
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,24 @@ def test_an_environment_is_as_an_installation(pod: Pod, tmp_path: Path, kind: st
     assert seen["modules"] == installed["modules"]
     changed = ("FLOWDEPS_BOOT", "FLOWDEPS_LOCK")
     assert without(seen["env"], changed) == without(installed["env"], changed)
+
+
+def test_a_run_holds_its_environment_on_a_claim(environment: Pod) -> None:
+    """Whoever removes unused ones from there finds the note locked, also by its children."""
+    note = environment.home / "populated.json"
+    note.touch()
+    look = (
+        "import fcntl, os\n"
+        f"file = os.open({str(note)!r}, os.O_RDWR)\n"
+        "try:\n    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n    print('free')\n"
+        "except BlockingIOError:\n    print('held')\n"
+    )
+    unheld = subprocess.run(
+        [sys.executable, "-c", look], capture_output=True, text=True, check=True
+    )
+    assert unheld.stdout == "free\n"
+    environment.environment["FLOWDEPS_LOCK"] = digest(environment)
+    assert environment.said(child(look)) == "held"
 
 
 def without(env: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:

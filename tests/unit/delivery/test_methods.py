@@ -8,11 +8,21 @@ import pytest
 from flowdeps.api.names import mounted_name
 from flowdeps.delivery.choice import Choice, find
 from flowdeps.delivery.kinds import for_type, remove, unsupported
+from flowdeps.delivery.kinds.kind import MergeRefusedError
 from flowdeps.delivery.kinds.kubernetes import KUBERNETES
 from flowdeps.delivery.kinds.kubernetes.merge import merge
 from flowdeps.delivery.methods.cache import Cache
 from flowdeps.delivery.methods.method import Pieces
-from tests.unit.delivery.samples import fragment, pool, prefect_template, same
+from flowdeps.delivery.methods.volume import Volume, mounts_claim
+from tests.unit.delivery.samples import (
+    flow_of,
+    fragment,
+    pod_of,
+    pool,
+    prefect_template,
+    same,
+    with_flow,
+)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +36,7 @@ from tests.unit.delivery.samples import fragment, pool, prefect_template, same
         {"flow_env": ({"name": "PATH", "value": "/srv"},)},
         {"python_path": ("/srv",)},
         {"python_path": ("/opt/flowdeps/site",), "image_path": ("/srv",)},
+        {"path_source": {"configMapKeyRef": {"name": "theirs", "key": "pythonPath"}}},
         {"labels": {"team": "a"}},
     ],
 )
@@ -86,6 +97,55 @@ def test_a_choice_names_its_variables() -> None:
     assert Choice(owner="a/b", version="1", pool="k", keys=(), extras=False).variables == [
         "dependency_set"
     ]
+
+
+def test_a_claim_is_mounted_without_an_init_container() -> None:
+    """Read-only, one directory of it, which the ConfigMap of the choice names; PYTHONPATH comes
+    from there too, so that a run that chooses nothing has that of its image."""
+    merged = merge(pool(), fragment(method=Volume(claim="environments"), extras=False))
+    pod, flow = pod_of(merged), flow_of(merged)
+    assert not pod.get("initContainers")
+    volumes = {one["name"]: one for one in pod["volumes"]}
+    claim = {"claimName": "environments", "readOnly": True}
+    assert volumes["flowdeps-site"]["persistentVolumeClaim"] == claim
+    [mount] = flow["volumeMounts"]
+    assert mount["mountPath"] == "/opt/flowdeps"
+    assert mount["readOnly"] is True
+    assert mount["subPathExpr"] == "$(FLOWDEPS_ENVIRONMENT_{{ dependency_set }})"
+    env = {one["name"]: one for one in flow["env"]}
+    assert env["FLOWDEPS_ENVIRONMENT_none"]["value"] == "none"
+    name = mounted_name("{{ dependency_set }}", pool="kubernetes")
+    for variable, key in {
+        "FLOWDEPS_ENVIRONMENT_{{ dependency_set }}": "environment",
+        "FLOWDEPS_LOCK": "digest",
+        "PYTHONPATH": "pythonPath",
+    }.items():
+        source = env[variable]["valueFrom"]["configMapKeyRef"]
+        assert source == {"name": name, "key": key, "optional": True}
+    live = find(merged)
+    assert live is not None
+    assert mounts_claim(live)
+    installs = find(merge(merged, fragment()))
+    assert installs is not None
+    assert not mounts_claim(installs)
+    assert "extra_py_deps" not in merged["variables"]["properties"]
+
+
+def test_a_pythonpath_of_the_template_has_ours_before_it_on_a_claim() -> None:
+    """As with every method, since the worker and the template go before the image."""
+    template = with_flow(env=[{"name": "PYTHONPATH", "value": "/srv"}])
+    merged = merge(template, fragment(method=Volume(claim="environments"), extras=False))
+    values = [one.get("value") for one in flow_of(merged)["env"] if one["name"] == "PYTHONPATH"]
+    assert values == ["/opt/flowdeps/boot:/opt/flowdeps/site:/srv"]
+    assert same(remove(merged), template)
+
+
+def test_a_pythonpath_from_a_config_map_of_ours_without_marker_is_refused() -> None:
+    """Somebody wrote it, or took out the marker with all else."""
+    source = {"configMapKeyRef": {"name": "flowdeps-x", "key": "pythonPath"}}
+    template = with_flow(env=[{"name": "PYTHONPATH", "valueFrom": source}])
+    with pytest.raises(MergeRefusedError, match="comes from a ConfigMap of flowdeps"):
+        merge(template, fragment())
 
 
 def test_a_cache_is_one_more_volume_of_an_installation() -> None:

@@ -14,7 +14,14 @@ from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.delivery.kinds.kubernetes.merge import merge
 from flowdeps.delivery.scripts import script
 from flowdeps.trials.image import ImageRef
-from flowdeps.trials.pods import VERIFY_RESULT, build_pod, mount_pod, probe_pod, verify_pod
+from flowdeps.trials.pods import (
+    VERIFY_RESULT,
+    build_pod,
+    mount_pod,
+    populate_pod,
+    probe_pod,
+    verify_pod,
+)
 from tests.unit.delivery.samples import flow_of, fragment, pod_of, pool
 
 Body = dict[str, Any]
@@ -65,6 +72,7 @@ def build(*, namespace: str = "team-a", **changes: Any) -> Body:
         "timeout_seconds": 300,
         "settings": PodsConfig(),
         "tag": "0123456789-abcdef0123",
+        "unused": (),
         "image_id": f"{IMAGE}@sha256:1",
         "environments": ENVIRONMENTS,
     }
@@ -83,6 +91,21 @@ def mount(*, namespace: str = "team-a", **changes: Any) -> Body:
     return mount_pod(**(given | changes))
 
 
+def populate(*, namespace: str = "team-a", **changes: Any) -> Body:
+    given: dict[str, Any] = {
+        "name": "flowdeps-populate-1",
+        "namespace": namespace,
+        "labels": {"a": "b"},
+        "claim": "environments",
+        "reference": f"registry.example.com/ready/team-a@sha256:{'1' * 64}",
+        "lock": "sha256:1",
+        "keep": {f"sha256-{'2' * 64}", f"sha256-{'1' * 64}"},
+        "environments": ENVIRONMENTS,
+        "settings": PodsConfig(),
+    }
+    return populate_pod(**(given | changes))
+
+
 def containers(body: Body) -> list[Body]:
     return [*body["spec"].get("initContainers", []), *body["spec"]["containers"]]
 
@@ -91,18 +114,21 @@ def env(container: Body) -> dict[str, Any]:
     return {entry["name"]: entry.get("value") for entry in container["env"]}
 
 
-ALL = [probe(), verify(), build(), mount()]
+ALL = [probe(), verify(), build(), mount(), populate()]
+NAMES = ["probe", "verify", "build", "mount", "populate"]
 
 
-@pytest.mark.parametrize("body", ALL, ids=["probe", "verify", "build", "mount"])
+@pytest.mark.parametrize("body", ALL, ids=NAMES)
 def test_our_pods_keep_to_the_restricted_standard(body: Body) -> None:
     """Every control of Pod Security's restricted profile, and no token, in any namespace."""
     spec = body["spec"]
+    on_claim = {"fsGroup": 65534, "fsGroupChangePolicy": "OnRootMismatch"}
     assert spec["securityContext"] == {
         "runAsNonRoot": True,
         "runAsUser": 65534,
         "runAsGroup": 65534,
         "seccompProfile": {"type": "RuntimeDefault"},
+        **(on_claim if spec["containers"][0]["name"] == "flowdeps-populate" else {}),
     }
     for container in containers(body):
         assert container["securityContext"] == {
@@ -111,14 +137,14 @@ def test_our_pods_keep_to_the_restricted_standard(body: Body) -> None:
             "capabilities": {"drop": ["ALL"]},
             "seccompProfile": {"type": "RuntimeDefault"},
         }
-    allowed = {"configMap", "secret", "emptyDir", "image"}
+    allowed = {"configMap", "secret", "emptyDir", "image", "persistentVolumeClaim"}
     assert all(set(volume) - {"name"} <= allowed for volume in spec["volumes"])
     assert spec["automountServiceAccountToken"] is False
     assert spec["enableServiceLinks"] is False
     assert not {"hostNetwork", "hostPID", "hostIPC", "serviceAccountName"} & set(spec)
 
 
-@pytest.mark.parametrize("body", ALL, ids=["probe", "verify", "build", "mount"])
+@pytest.mark.parametrize("body", ALL, ids=NAMES)
 def test_our_pods_end_and_fit_a_quota(body: Body) -> None:
     """Nothing is restarted, there is a deadline, and every container says what it needs."""
     assert body["spec"]["restartPolicy"] == "Never"
@@ -279,6 +305,8 @@ def test_what_packs_has_the_operators_image_and_changes_nothing() -> None:
         "FLOWDEPS_PLAIN_HTTP": "",
         "FLOWDEPS_PROXY": "",
         "FLOWDEPS_IMAGES": "",
+        "FLOWDEPS_DELETES": "",
+        "FLOWDEPS_UNUSED": "",
     }
     mounts = {one["mountPath"]: (one["name"], one.get("readOnly")) for one in pack["volumeMounts"]}
     assert mounts == {
@@ -347,3 +375,35 @@ def test_an_environment_is_mounted_where_a_run_has_it(tmp_path: Path) -> None:
     )
     (tmp_path / "manifest.json").touch()
     assert subprocess.run(run, check=False).returncode == 0
+
+
+def test_what_puts_environments_on_a_claim_is_the_operators_program_alone() -> None:
+    """In its image, told only what to fetch, and with the Secret to pull; no other container."""
+    settings = replace(ENVIRONMENTS, pull_secret="pull", plain_http=True)
+    body = populate(environments=settings)
+    [container] = containers(body)
+    assert (container["image"], container["args"]) == (OURS, ["populate"])
+    assert "command" not in container
+    assert env(container) == {
+        "FLOWDEPS_REFERENCE": f"registry.example.com/ready/team-a@sha256:{'1' * 64}",
+        "FLOWDEPS_LOCK": "sha256:1",
+        "FLOWDEPS_KEEP": "1111111111,2222222222",
+        "FLOWDEPS_PLAIN_HTTP": "1",
+        "FLOWDEPS_PROXY": "",
+    }
+    volumes = {one["name"]: one for one in body["spec"]["volumes"]}
+    mounted = {one["mountPath"]: volumes[one["name"]] for one in container["volumeMounts"]}
+    assert mounted["/mnt/environments"]["persistentVolumeClaim"] == {"claimName": "environments"}
+    assert mounted["/etc/flowdeps-registry"]["secret"] == {"secretName": "pull", "optional": True}
+    assert set(mounted) == {"/mnt/environments", "/etc/flowdeps-registry", "/tmp"}
+    assert len(volumes) == len(mounted)
+    assert "flowdeps-registry" not in str(populate())
+
+
+def test_more_environments_than_a_variable_can_name_all_stay() -> None:
+    """Linux takes none above 128 KiB, and the pod would not start."""
+    names = [f"sha256-{number:010}{'0' * 54}" for number in range(10_001)]
+    told = env(containers(populate(keep=names[1:]))[0])["FLOWDEPS_KEEP"]
+    assert len(told) < 128 * 1024
+    assert told.count(",") == 9_999
+    assert env(containers(populate(keep=names))[0])["FLOWDEPS_KEEP"] == ""

@@ -12,6 +12,7 @@ import pytest
 from flowdeps.api.names import mounted_name
 from flowdeps.delivery.in_image.extras import requirements
 from flowdeps.delivery.kinds.kubernetes.merge import merge
+from flowdeps.delivery.methods.volume import Volume
 from tests.cluster import prefect_env
 from tests.support.worker import Worker, running
 from tests.unit.delivery.samples import (
@@ -48,6 +49,24 @@ def own_template() -> Template:
     template: Template = json.loads(prefect_env.kubernetes_template())
     template["variables"]["properties"]["image"]["default"] = "registry.example.com/flows:1"
     return template
+
+
+def test_the_worker_fills_in_what_leads_to_a_claim(worker: Worker, own_template: Template) -> None:
+    """Where a run's variable gives the directory of the key, and for `none` that with nothing."""
+    merged = merge(own_template, fragment(method=Volume(claim="environments"), extras=False))
+    chosen = [{"dependency_set": "ml"}, {"dependency_set": "none"}, {}]
+    manifests = worker.manifests(*((merged, one) for one in chosen))
+    for manifest, key in zip(manifests, ("ml", "none", "none"), strict=True):
+        name = mounted_name(key, pool="kubernetes")
+        mounts = pod(manifest)["containers"][0]["volumeMounts"]
+        [mount] = [one for one in mounts if one["name"] == "flowdeps-site"]
+        assert mount["subPathExpr"] == f"$(FLOWDEPS_ENVIRONMENT_{key})"
+        entries = pod(manifest)["containers"][0]["env"]
+        here = [one for one in entries if one["name"] == f"FLOWDEPS_ENVIRONMENT_{key}"]
+        if key == "none":  # an optional key that is missing leaves the value before it
+            assert here[0]["value"] == "none"
+        assert here[-1]["valueFrom"]["configMapKeyRef"]["name"] == name
+        assert env(manifest)["PYTHONPATH"]["valueFrom"]["configMapKeyRef"]["name"] == name
 
 
 def test_the_worker_fills_in_the_chosen_set(worker: Worker, own_template: Template) -> None:

@@ -1,7 +1,8 @@
 """The table of what oras says, against what it said.
 
 The samples are what oras 1.3.6 printed: for a port without a server, Debian's docker-registry (with
-users, TLS, read-only, on a full disk), and a server with the answers of other registries.
+users, TLS, read-only, on a full disk, without what is asked for), and a server with the answers of
+other registries.
 """
 
 import re
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flowdeps.environments.messages import ROWS, Row, to_error
+from flowdeps.environments.messages import PULL, ROWS, Row, to_error
 
 _SAMPLES = {
     path.stem: path.read_text()
@@ -38,6 +39,8 @@ def test_every_pattern_decides_on_a_sample(row: Row, pattern: str) -> None:
         ("immutable", "keeps the first artifact of each tag (tag invalid: The image tag", True),
         ("insufficient", "has no room (response status code 507: Insufficient Storage)", True),
         ("invalid_reference", f"can't be asked: {_REPOSITORY} is no name of a repos", False),
+        ("no_blob", f"no longer has what flowdeps has pushed to {_REPOSITORY} (", True),
+        ("no_manifest", f"no longer has what flowdeps has pushed to {_REPOSITORY} (", True),
         ("no_credentials", "wants credentials, and there are none for it: put some", True),
         ("no_handshake", "can't be reached from the build's pod (net/http: TLS handsh", True),
         ("no_repository", f"has no repository {_REPOSITORY} (name unknown: rep", True),
@@ -46,7 +49,7 @@ def test_every_pattern_decides_on_a_sample(row: Row, pattern: str) -> None:
         ("plain_server", "has no TLS: give it a certificate, or set environments.plain", True),
         ("quota", "has no room (precondition: adding 5.0 GiB of storage", True),
         ("quota_denied", "has no room (denied: quota exceeded", True),
-        ("read_only", "takes no uploads (response status code 405: Method", True),
+        ("read_only", "does not support the push (response status code 405: Method", True),
         ("refused", "can't be reached from the build's pod (dial tcp 127.0.0.1:", True),
         ("reset", "can't be reached from the build's pod (read tcp 127.0.0.1:", True),
         ("server_error", "has an error of its own (unknown: unknown error: map[", True),
@@ -58,7 +61,7 @@ def test_every_pattern_decides_on_a_sample(row: Row, pattern: str) -> None:
         ("unavailable", "has an error of its own (response status code 503", True),
         ("unknown_authority", "has a certificate that is not trusted (tls: failed", True),
         ("unknown_host", "can't be reached from the build's pod (dial tcp: lookup reg", True),
-        ("unsupported", "takes no uploads (unsupported: The operation is unsupp", True),
+        ("unsupported", "does not support the push (unsupported: The operation is unsupp", True),
         ("wrong_credentials", "refuses the credentials (response status code 401: Un", True),
     ],
 )
@@ -70,6 +73,24 @@ def test_each_failure_names_the_registry_its_cause_and_what_to_do(
     assert str(error).startswith(f"the registry registry.example.com {starts}")
     assert error.retry is retry
     assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("sample", "says"),
+    [
+        ("denied", "does not allow the pull (denied: requested access to"),
+        ("denied", "let the credentials of the Secret environments.pullSecretRef read"),
+        ("unauthorized", "correct the Secret environments.pullSecretRef of this namespace"),
+        ("no_credentials", "put some into the Secret environments.pullSecretRef of"),
+        ("unknown_authority", "as ca.crt to the Secret environments.pullSecretRef of"),
+        ("refused", "can't be reached from the populator's pod (dial tcp"),
+    ],
+)
+def test_a_pull_that_fails_names_what_is_for_pulls(sample: str, says: str) -> None:
+    """Another Secret, another pod and fewer rights than those of a push."""
+    said = str(to_error(_SAMPLES[sample], repository=_REPOSITORY, purpose=PULL))
+    assert says in said
+    assert "push" not in said
 
 
 def test_every_sample_is_in_the_table() -> None:

@@ -91,6 +91,22 @@ def test_suites_run_at_once_and_are_shown_in_turn(
     ]
 
 
+def test_the_next_suite_starts_when_one_has_ended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first one runs on until the last has been there, which waits for the second's end."""
+    one, other = (str(tmp_path / name) for name in ("one", "other"))
+    counts = "import sys; from pathlib import Path; print(Path(sys.argv[1]).exists())"
+    commands = {
+        "first": (sys.executable, "-c", _MEETS, one, other),
+        "second": (sys.executable, "-c", counts, other),
+        "third": (sys.executable, "-c", _MEETS, other, one),
+    }
+    assert suites.run(commands) == 0
+    shown = [line for line in capsys.readouterr().out.splitlines() if "prints" not in line]
+    assert shown[:3] == ["one", "False", "other"]
+
+
 def test_the_worst_exit_status_counts(capsys: pytest.CaptureFixture[str]) -> None:
     """A suite that fails is not hidden by one that passes after it."""
     commands = {str(status): ("sh", "-c", f"exit {status}") for status in (0, 2, 1)}

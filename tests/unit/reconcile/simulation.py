@@ -32,6 +32,7 @@ from flowdeps.api.names import (
     MOUNT_CONTAINER,
     PACK_CONTAINER,
     PLURAL,
+    POPULATE_CONTAINER,
     PURPOSE_LABEL,
     SET_LABEL,
     VERIFY_CONTAINER,
@@ -630,6 +631,10 @@ class MemoryNode:
         self.closed: set[str] = set()
         """The namespaces that refuse our pods."""
         self.registry = MemoryRegistry()
+        self.claims: dict[tuple[str, str], set[str]] = {}
+        """The directories on claims, by their namespaces and names."""
+        self.claim_problem = ""
+        self.slower = 1.1
         self.made: Counter[str] = Counter()
         self.most = self.most_builds = 0
         self._cluster = cluster
@@ -661,6 +666,8 @@ class MemoryNode:
             return {**body, "status": self.instead[0]}
         if namespace in self.full:
             return {**body, "status": {"phase": "Pending", "conditions": [_UNSCHEDULED]}}
+        if name.startswith(POPULATE_CONTAINER):
+            return {**body, "status": self._populating(ended=virtual.now() - since >= self.seconds)}
         container = self._in_flow_image(body)
         ours = container["name"] == MOUNT_CONTAINER
         image = self.images.get(container["image"], MemoryImage() if ours else None)
@@ -712,6 +719,8 @@ class MemoryNode:
         if self.instead:
             return self.instead[1]
         body = self.pods[namespace, name][0]
+        if container == POPULATE_CONTAINER:
+            return f"flowdeps-populate: {json.dumps(self._populate(body))}"
         if container == PACK_CONTAINER:
             return f"flowdeps-pack: {json.dumps(self.registry.push(body, self._pins(body)))}"
         if container == MOUNT_CONTAINER:
@@ -728,6 +737,34 @@ class MemoryNode:
                 result = {"ok": False, "module": broken, "error": "ImportError: libodd.so.1"}
             lines.append(f"flowdeps-verify: {json.dumps(result)}")
         return "\n".join(lines)
+
+    def _populating(self, *, ended: bool) -> Body:
+        """The status of a pod that puts an environment on a claim."""
+        failed = bool(self.claim_problem)
+        state: Body = {"terminated": {"exitCode": int(failed)}} if ended else {"running": {}}
+        phase = ("Failed" if failed else "Succeeded") if ended else "Running"
+        return {"phase": phase, "containerStatuses": [{"name": POPULATE_CONTAINER, "state": state}]}
+
+    def _populate(self, body: Body) -> Body:
+        """What a container does and says that puts an environment on a claim."""
+        if self.claim_problem:
+            return {"ok": False, "error": self.claim_problem, "retry": True}
+        [container] = body["spec"]["containers"]
+        env = {one["name"]: one["value"] for one in container["env"]}
+        volumes = [one.get("persistentVolumeClaim") for one in body["spec"]["volumes"]]
+        [claim] = [one["claimName"] for one in volumes if one]
+        there = self.claims.setdefault((body["metadata"]["namespace"], claim), set())
+        reference = env["FLOWDEPS_REFERENCE"]
+        assert reference in self.registry.pushed
+        if reference in self.registry.deleted:
+            return {"ok": False, "error": "no longer there", "retry": True, "gone": True}
+        directory = reference.rpartition("@")[2].replace(":", "-")
+        # As where nothing else is in use, and all is old.
+        keep = tuple(env["FLOWDEPS_KEEP"].split(","))
+        there &= {one for one in there if one.removeprefix("sha256-").startswith(keep)}
+        there.add(directory)
+        size = {"files": 40, "bytes": 4000, "slower": self.slower}
+        return {"ok": True, "directory": directory, **size}
 
     def delete(self, namespace: str, name: str, uid: str) -> None:
         found = self.pods.get((namespace, name))
@@ -790,6 +827,8 @@ class MemoryRegistry:
         self.problem = ""
         self.no_image = ""
         """Why no image can be derived."""
+        self.locks: dict[str, set[str]] = {}
+        """By repositories the locks of which there are environments, ten hex digits each."""
 
     def push(self, pod: Body, pins: Mapping[str, str]) -> Body:
         """What a container says that packs the environment of these pins and pushes it."""
@@ -800,6 +839,11 @@ class MemoryRegistry:
         self.pushed.add(f"{env['FLOWDEPS_REPOSITORY']}@{content}")
         self.deleted -= self.pushed if self.keeps else set()
         packed = {"ok": True, "digest": content, "size": 1000, "unpacked": 4000, "files": 40}
+        if env["FLOWDEPS_DELETES"]:
+            there = self.locks.setdefault(env["FLOWDEPS_REPOSITORY"], set())
+            there.add(env["FLOWDEPS_TAG"].partition("-")[0])
+            there -= set(env["FLOWDEPS_UNUSED"].split(","))
+            packed["locks"] = sorted(there)
         if env["FLOWDEPS_IMAGES"]:
             image = {"digest": digest(f"image of {content}"), "size": 9000}
             packed |= {"imageError": self.no_image} if self.no_image else {"image": image}

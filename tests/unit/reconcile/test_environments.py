@@ -308,6 +308,38 @@ def test_a_lock_that_is_held_says_that_no_environment_is_made() -> None:
     play(script)
 
 
+def test_what_no_lock_of_the_namespace_has_is_deleted_in_the_registry() -> None:
+    """At the next build after one that has seen it there, and never before a revision goes. After
+    a restart it takes one build more; without `deleteUnused` nothing is deleted."""
+    there = f"{REPOSITORY}/flows"
+
+    async def change(sim: Simulation, name: str) -> str:
+        sim.cluster.apply(
+            "ml", pools=["k"], interval="0s", requirements=[name], revisionHistoryLimit=1, **image()
+        )
+        await asyncio.sleep(10 * MINUTE)
+        return short(sim)
+
+    async def script(sim: Simulation) -> None:
+        start(sim, revisionHistoryLimit=1)
+        async with sim.operator():
+            await asyncio.sleep(10 * MINUTE)
+            first = short(sim)
+            second = await change(sim, "beta")
+            assert sim.registry.locks[there] == {first, second}
+        assert set(revisions(sim)) == {first, second}
+        async with sim.operator():
+            third = await change(sim, "gamma")
+            assert set(revisions(sim)) == {second, third}
+            assert sim.registry.locks[there] == {first, second, third}
+            fourth = await change(sim, "delta")
+            assert sim.registry.locks[there] == {second, third, fourth}
+            fifth = await change(sim, "alpha")
+            assert sim.registry.locks[there] == {third, fourth, fifth}
+
+    play(script, environments={**ENVIRONMENTS, "deleteUnused": True})
+
+
 def test_a_proposal_is_built_when_it_is_served_and_not_before() -> None:
     """What waits for an approval costs no second pod."""
 

@@ -356,3 +356,35 @@ def test_what_is_named_is_that_of_all_records_of_all_sets() -> None:
         f"r.example.com/team@{digest('c')}",
     }
     assert references_named(views, repository_of=lambda _: "") == frozenset()
+
+
+def test_a_copy_for_a_claim_names_the_directory_that_runs_mount() -> None:
+    """And what their interpreters begin with; both ConfigMaps of a lock do, and no other has it."""
+    mounted = f"sha256-{'1' * 64}"
+    given = config_maps(entry(), JOBS, record("abc"), directory=mounted, slower="2.6")
+    for one in given:
+        data = one.body(LOCK)["data"]
+        assert data["environment"] == mounted
+        assert data["pythonPath"].startswith("/opt/flowdeps/boot:/opt/flowdeps/site:")
+    _, live = given
+    assert live.annotations == {names.SLOWER_ANNOTATION: "2.6"}
+    there = view(live)
+    assert there.directory == mounted
+    assert live.met_by(there)
+    other = replace(live, directory=f"sha256-{'2' * 64}")
+    assert not other.met_by(there)
+    # As long as the lock is the same, what runs may mount stays, also where no pool asks for it.
+    _, bare = config_maps(entry(), JOBS, record("abc"))
+    assert not bare.met_by(there)
+    assert keep_history(bare, there) == live
+    _, another = config_maps(entry(), JOBS, record("def"))
+    assert keep_history(another, there) == another
+
+
+@pytest.mark.parametrize(
+    "text", ["../other", f"sha256:{'1' * 64}", f"sha256-{'1' * 63}", f"sha256-{'1' * 64}/x", "none"]
+)
+def test_what_is_no_directory_of_an_environment_is_not_known(text: str) -> None:
+    """Others may write into a copy."""
+    _, live = config_maps(entry(), JOBS, record("abc"), directory=text)
+    assert view(live).directory == ""

@@ -31,6 +31,9 @@ SETS: Rules = (
 JOBS: Rules = (*LOCKS, ("", "pods", "list"))
 """In the namespaces of jobs."""
 
+CLAIMS: Rules = (("", "pods", "get create delete"), ("", "pods/log", "get"))
+"""There, where a pool has a claim on which environments are put."""
+
 CLUSTER: Rules = (("apiextensions.k8s.io", "customresourcedefinitions", "list watch"),)
 """Beside SETS everywhere, where all namespaces are watched."""
 
@@ -82,7 +85,8 @@ def needed(config: Config) -> list[Right]:
         jobs = {n for pool in config.work_pools for n in pool.job_namespaces}
         found = [right for one in watched for right in _rights((*SETS, *runs), one)]
         only = sorted(jobs - {*watched})
-        found += [right for one in only for right in _rights((*JOBS, *runs), one)]
+        claims = CLAIMS if any(pool.claim for pool in config.work_pools) else ()
+        found += [right for one in only for right in _rights((*JOBS, *claims, *runs), one)]
     else:
         found = [*_rights((*SETS, *runs, *CLUSTER), ""), IDENTITY]
     if policy:

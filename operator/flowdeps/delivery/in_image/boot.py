@@ -11,6 +11,7 @@ usercustomize.py, for another sitecustomize may come first. The install script w
                                    was made before the run and maybe for another image, "built",
                                    "lock", "machine", "libc", and "places": directories of Python;
                                    where the packages are in a cache, "cache": a file there
+    /opt/flowdeps/populated.json   only where they are on a claim, from which they may be removed
     /opt/flowdeps/site             the packages, if there are any, or a link to them
 
 The order is then: the PYTHONPATH of template or image, Python's own modules, the set, the image's
@@ -33,6 +34,7 @@ HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BOOT, SITE, LINKS = (os.path.join(HOME, name) for name in ("boot", "site", "image"))
 DONE = "FLOWDEPS_BOOT"  # what was done or said once for all processes of a tree
 NAMES = ("sitecustomize", "usercustomize")
+NOTE = os.path.join(HOME, "populated.json")  # of an environment on a claim
 MOVED = (
     "if its tag has moved, start the run again once flowdeps has looked at it anew "
     "(images.recheck), or name it by its digest"
@@ -79,8 +81,9 @@ def boot(about: "dict[str, Any]") -> None:
         else:
             os.environ.pop("PYTHONPATH", None)
     elif is_this(python):
-        if "cache" in about:
-            hold(about)
+        if not hold(about.get("cache", NOTE)) and "cache" in about:
+            text = "are in the cache no more: if the cache is mounted, start the run again"
+            end(f"the packages of {about['set']} {text}")
         if once("checked"):
             check(about)
         add_packages()
@@ -194,22 +197,23 @@ def check_made_for(about: "dict[str, Any]") -> None:
         end(f"{made}, with {about['libc']}; this image has {here}: {MOVED}")
 
 
-def hold(about: "dict[str, Any]") -> None:
-    """Let nobody remove the packages from the cache while this process lives; end it if they are
-    gone. Locks that do not work there leave it at the time of the last use."""
+def hold(path: str) -> bool:
+    """Let nobody remove the packages from a cache or claim while this process lives, by a lock on a
+    file there; tell whether it is there. Locks that do not work leave it at the time of the last
+    use."""
     try:
-        file = os.open(about["cache"], os.O_RDONLY)
+        file = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
-        text = "are in the cache no more: if the cache is mounted, start the run again"
-        end(f"the packages of {about['set']} {text}")
+        return False
     except OSError:
-        return
+        return True
     try:
         import fcntl
 
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # until the file is closed: never
     except (ImportError, OSError):
         os.close(file)
+    return True
 
 
 def libc() -> str:

@@ -43,6 +43,9 @@ class Pieces:
     """Directories that go before those of the template on PYTHONPATH."""
     image_path: tuple[str, ...] = ()
     """Directories after these where the template sets no PYTHONPATH: they lead to the image's."""
+    path_source: Item | None = None
+    """Where PYTHONPATH comes from where the template sets none, in place of all directories: a
+    `valueFrom` with the key `pythonPath` of one of our ConfigMaps."""
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -53,14 +56,16 @@ class Pieces:
         mounts = [item["mountPath"] for item in self.flow_mounts]
         mounts = [path for path in mounts if path != CACHE]
         paths = (*self.python_path, *self.image_path, *mounts)
+        source = self.path_source
+        _check([source["configMapKeyRef"]["name"]] if source else (), PIECE_PREFIX)
         _check((f"{path}/" for path in paths), f"{HOME}/")
 
 
 class Method(Protocol):
     """A way in which the lock that a run chooses reaches it.
 
-    A method that has something built beforehand will also have to say why it is not ready, what is
-    to be built, and what has become obsolete. ``Install`` needs nothing built.
+    What one needs built beforehand is the business of reconciles: ``Volume`` is given to a pool
+    whose keys have their environments on the claim.
     """
 
     def pieces(self, choice: Choice) -> Pieces:

@@ -18,12 +18,13 @@ from flowdeps.state.environment import Environment
 from flowdeps.state.locations import primary_location
 from flowdeps.state.records import LockRecord, environments_of
 from flowdeps.state.reported import previous_condition
-from flowdeps.state.store import SetEntry
+from flowdeps.state.store import SetEntry, Store
 from flowdeps.telemetry.metrics import measured
 from flowdeps.trials.build import Build
 from flowdeps.trials.image import Image
 
 _DIGEST = re.compile(r"(.*@)?sha256:[0-9a-f]{64}")
+INSTALLS = "runs install the lock when they start: "
 _RETRY_IMAGE = 3600.0
 """After how many seconds an image is derived anew; until then, the answer is kept."""
 _NOT_CONFIGURED = Outcome.done(
@@ -51,14 +52,14 @@ async def build(context: Context, progress: Progress) -> Outcome:
 
 def _build(context: Context, progress: Progress) -> Outcome:
     record, inputs, made = progress.record, progress.inputs, progress.made
-    ways = {context.config.pool(ref.name).delivery for ref in progress.entry.pool_refs}
-    if ways == {"Cache"}:
+    pools = [context.config.pool(ref.name) for ref in progress.entry.pool_refs]
+    if pools and all(pool.delivery == "Cache" for pool in pools):
         return _CACHED
     if not context.config.environments.repository:
         return _NOT_CONFIGURED
     if record is None:
         return NO_LOCK
-    if ways and ways <= {"Install", "Cache"}:
+    if pools and not any(pool.takes_environments for pool in pools):
         return _never("workPools[].delivery of the operator's configuration says so")
     other = made is not None and made.record.digest != record.digest and not progress.proposal
     if inputs is None or not progress.resolved.is_done or not progress.verified.is_done or other:
@@ -97,11 +98,20 @@ def _build(context: Context, progress: Progress) -> Outcome:
     return _lacks_image(known, asked) if known and not known.derived and images else asked
 
 
+def _named_locks(store: Store, namespace: str) -> frozenset[str]:
+    """Return the digests of the locks that ConfigMaps of a namespace hold, live and revisions."""
+    views = store.config_maps.values()
+    return frozenset(
+        str(one.manifest.get("digest", "")) for one in views if one.namespace == namespace
+    )
+
+
 def why_no_use(context: Context, entry: SetEntry) -> str | None:
     """Return why no work pool of a set can use an environment; empty: one can, None: it is not
     known yet."""
     problems = [
-        context.deliveries.problem(context.config.pool(ref.name)) for ref in entry.pool_refs
+        "" if by_claim else context.deliveries.problem(context.config.pool(name))
+        for name, by_claim in ((ref.name, context.by_claim(ref.name)) for ref in entry.pool_refs)
     ]
     if not problems:
         return "no work pool offers it (spec.workPools is empty)"
@@ -136,8 +146,7 @@ def _withdrawn(progress: Progress) -> Outcome:
 
 
 def _never(why: str) -> Outcome:
-    text = f"runs install the lock when they start: {why}"
-    return Outcome.done(Reason.NOT_BUILT, text, unknown=True)
+    return Outcome.done(Reason.NOT_BUILT, f"{INSTALLS}{why}", unknown=True)
 
 
 def built_outcome(environment: Environment) -> Outcome:
@@ -193,7 +202,8 @@ def _ask(
         async with context.builds.turn(question):
             given = await prepare_trial(context, progress, inputs, record, text=progress.text)
             with measured(context.metrics.builds, well="Built"):
-                return await context.builder.build(question, image=image, **given)
+                named = _named_locks(context.store, entry.key.namespace)
+                return await context.builder.build(question, image=image, named=named, **given)
 
     answer = context.builds.ask(entry.key, question, find)
     if isinstance(answer, Environment):

@@ -1,6 +1,6 @@
 """One reconcile of one set as a value, which grows step by step."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from flowdeps.api.outcome import Outcome
@@ -12,8 +12,10 @@ from flowdeps.locks.index import Index
 from flowdeps.locks.lock import Lock, LockError, parse_lock
 from flowdeps.scheduling.off_loop import off_loop
 from flowdeps.state.environment import Environment
+from flowdeps.state.locations import Location
 from flowdeps.state.records import LockRecord, Served
 from flowdeps.state.store import LOCK_FILE, SetEntry
+from flowdeps.trials.populate import Populated
 from flowdeps.vulnerabilities.matches import Vulnerability
 
 NO_LOCK = Outcome.waits(Reason.PENDING, "waits for a lock")
@@ -68,6 +70,12 @@ class Progress:
     built: Outcome = _NOT_YET
     environment: Environment | None = None
     """That of the lock to publish, for what its image is now as far as that is known."""
+
+    on_claims: Outcome = _NOT_YET
+    populated: dict[Location, Populated] = field(default_factory=dict)
+    """What was put on claims where the copies do not say so yet."""
+    kept_back: dict[Location, Outcome] = field(default_factory=dict)
+    """Why the copy at a location stays as it is."""
 
     authorized: Outcome = _NOT_YET
     published: Outcome = _NOT_YET

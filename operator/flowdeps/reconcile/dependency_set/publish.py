@@ -52,7 +52,7 @@ async def publish(context: Context, progress: Progress) -> Outcome:
     problems: list[Outcome] = []
     passing: ClusterError | None = None
     for location in context.claims.locations(entry):
-        problem = _kept_back(context, entry, location, record)
+        problem = _kept_back(context, progress, location, record)
         if problem is None:
             try:
                 problem = await _publish_anew(context, progress, location, record)
@@ -71,6 +71,8 @@ async def publish(context: Context, progress: Progress) -> Outcome:
         raise passing
     if problems and problems[0].reason.is_stalled:
         return problems[0]
+    if problems and problems[0] in progress.kept_back.values():
+        return problems[0]
     if problems:
         again = retry_after(entry, ConditionType.PUBLISHED, now=context.now())
         return replace(problems[0], retry_after=again)
@@ -85,15 +87,16 @@ async def publish(context: Context, progress: Progress) -> Outcome:
 
 
 def _kept_back(
-    context: Context, entry: SetEntry, location: Location, record: LockRecord
+    context: Context, progress: Progress, location: Location, record: LockRecord
 ) -> Outcome | None:
     """Why a lock may not be published in a location; None: it may."""
+    entry = progress.entry
     if record.credentials and not may_have_credentials(context, entry, location):
         text = context.config.pool(location.pool).why_no_credentials(job=location.namespace)
         return Outcome.failed(
             Reason.CREDENTIALS_NOT_ALLOWED, f'work pool "{location.pool}": {text}'
         )
-    return context.conflict(entry, location)
+    return context.conflict(entry, location) or progress.kept_back.get(location)
 
 
 async def delete_with_credentials(context: Context, view: ConfigMapView) -> None:
@@ -155,8 +158,14 @@ async def _publish_anew(
 async def _publish_at(
     context: Context, progress: Progress, location: Location, record: LockRecord
 ) -> Outcome | None:
-    entry = progress.entry
-    for wanted in config_maps(entry, location, record):
+    entry, mounted = progress.entry, progress.populated.get(location)
+    for wanted in config_maps(
+        entry,
+        location,
+        record,
+        directory=mounted.directory if mounted else "",
+        slower=f"{mounted.slower:.1f}" if mounted and mounted.slower else "",
+    ):
         view = await _look(context, wanted)
         if isinstance(view, Outcome):
             return view

@@ -21,6 +21,7 @@ from flowdeps.reconcile.dependency_set.gathering import gather_inputs
 from flowdeps.reconcile.dependency_set.lock import resolve, schedule_refresh
 from flowdeps.reconcile.dependency_set.login import try_credentials
 from flowdeps.reconcile.dependency_set.notify import requeue_former_pools, requeue_pools
+from flowdeps.reconcile.dependency_set.populate import populate
 from flowdeps.reconcile.dependency_set.progress import Progress, kept, verified_before
 from flowdeps.reconcile.dependency_set.publish import publish
 from flowdeps.reconcile.dependency_set.report import report
@@ -90,6 +91,8 @@ class SetReconciler:
         progress.verified = await verify(context, progress)
         # Is it there ready to be mounted? record, text        → environment
         progress.built = await build(context, progress)
+        # Is it where runs mount it from a claim? environment → populated, kept_back
+        progress.on_claims = await populate(context, progress)
         # What do runs need to install it? record, access
         progress.authorized = await publish_credentials(context, progress)
         try:

@@ -1,9 +1,13 @@
 """Step: writes the status of a set where it differs, and posts what is new as events."""
 
+import re
+
 from flowdeps.api.conditions import ConditionType, find_condition
 from flowdeps.api.events import Event, Kind
+from flowdeps.api.names import SLOWER_ANNOTATION, mounted_name
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
+from flowdeps.api.spec import WorkPoolRef
 from flowdeps.api.status import SetStatus
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.reconcile.context import Context
@@ -12,6 +16,8 @@ from flowdeps.reconcile.dependency_set.status import build_status, patience_left
 from flowdeps.reconcile.runs_namespace.deliveries import Delivery
 from flowdeps.state.store import SetEntry
 
+_SLOW = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
+_SLOW_TIMES = 2.0
 _NOTHING_TO_DO = Outcome.done(Reason.READY)
 
 
@@ -67,10 +73,38 @@ def _deliveries(context: Context, entry: SetEntry) -> dict[str, Delivery | None]
     if not context.config.environments.repository:
         return {ref.name: cached.get(ref.name) for ref in entry.pool_refs} if cached else {}
     return {
-        ref.name: cached.get(ref.name)
-        or context.deliveries.of(entry.key, pool=ref.name, choice=ref.key)
-        for ref in entry.pool_refs
+        ref.name: cached.get(ref.name) or _delivery(context, entry, ref) for ref in entry.pool_refs
     }
+
+
+def _delivery(context: Context, entry: SetEntry, ref: WorkPoolRef) -> Delivery | None:
+    state, by_claim = context.pool_states.get(ref.name), context.by_claim(ref.name)
+    mounts = state.by_claim if state and state.looked else None
+    if by_claim is not False and (mounts is None or (mounts and by_claim is None)):
+        return None
+    if mounts:
+        return Delivery("Volume", _why_volume(context, entry, ref))
+    if by_claim:
+        found = context.lacking.get((ref.name, entry.key))
+        why = found.message if found else "another key that it offers is not there"
+        return Delivery("Install", f"it does not mount its claim yet: {why}")
+    return context.deliveries.of(entry.key, pool=ref.name, choice=ref.key)
+
+
+def _why_volume(context: Context, entry: SetEntry, ref: WorkPoolRef) -> str:
+    """Why runs mount a claim and nothing better, and what is bad about it; empty where nothing."""
+    name, found = mounted_name(ref.key, pool=ref.name), context.deliveries
+    texts = []
+    if context.config.pool(ref.name).delivery == "Auto":
+        texts += [found.admission or found.nodes or ""]
+    for view in context.held(entry):
+        times = view.annotations.get(SLOWER_ANNOTATION, "") if view.name == name else ""
+        if _SLOW.fullmatch(times) and float(times) > _SLOW_TIMES:
+            texts += [
+                f"reading its modules from the claim in {view.namespace} takes {times} times as"
+                " long as from a local disk, so imports are slow"
+            ]
+    return "; ".join(filter(None, texts))
 
 
 async def _post_events(context: Context, entry: SetEntry, status: SetStatus) -> None:

@@ -45,6 +45,8 @@ from flowdeps.state.store import ConfigMapView, SetEntry
 from flowdeps.trials.image import Image
 from flowdeps.vulnerabilities.matches import vulnerabilities_text
 
+_DOES = {"Install": "installs", "Volume": "mounts a claim"}
+"""What runs of a pool do that do not get an environment in the best way."""
 PATIENCE = timedelta(minutes=15)
 """How long a set may wait for something that somebody has to make, until it is Stalled."""
 
@@ -227,7 +229,7 @@ def _built(
         same = before.message.partition(POOL_NOTE)[0] == message
         return before if same or before.reason is Reason.PULL_FAILED else found
     notes = [
-        f'{POOL_NOTE}"{name}" installs: {one.why}'
+        f'{POOL_NOTE}"{name}" {_DOES[one.way]}: {one.why}'
         for name, one in deliveries.items()
         if one and one.why
     ]

@@ -71,7 +71,7 @@ class Delivery(NamedTuple):
     """How runs of a pool get the packages of a set."""
 
     way: str
-    """`Image`, `Install` or `Cache`."""
+    """`Image`, `Volume`, `Install` or `Cache`."""
     why: str = ""
     """Why not a better one, where its environment is there."""
 
@@ -134,7 +134,7 @@ class Deliveries:
 
     def problem(self, pool: PoolConfig) -> str | None:
         """Return why no run of a pool can mount an environment; empty: it can, None: not known."""
-        if pool.delivery in {"Install", "Cache"}:
+        if not pool.takes_environments:
             return "workPools[].delivery of the operator's configuration says so"
         nodes = "" if pool.delivery == "Image" else self.nodes
         if self.admission or nodes:

@@ -46,7 +46,7 @@ def lines_of(context: Context, entry: SetEntry) -> dict[str, list[Line]]:
         return found
     ref = image_of(context, entry, image)
     for pool in entry.pool_refs:
-        if context.config.pool(pool.name).delivery in {"Install", "Cache"}:
+        if not context.config.pool(pool.name).takes_environments or context.by_claim(pool.name):
             continue
         for view in views:
             location = Location(view.namespace, pool.key, pool.name)

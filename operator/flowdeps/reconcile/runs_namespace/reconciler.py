@@ -29,7 +29,7 @@ from flowdeps.reconcile.runs_namespace.lines import (
 )
 from flowdeps.reconcile.runs_namespace.offering import namespaces_known, offer_lines
 from flowdeps.reconcile.runs_namespace.pulls import Pulls
-from flowdeps.state.store import Body, RunsKey, SetKey
+from flowdeps.state.store import Body, PoolKey, RunsKey, SetKey
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,9 @@ class RunsReconciler:
         finally:
             if (deliveries.admission, deliveries.nodes) != before:
                 context.requeue(namespaces_known(context))
+                for name in sorted(context.store.named_pools()):
+                    if context.config.pool(name).claim:  # which it may be given now, or no longer
+                        context.requeue({PoolKey(name), *context.store.offering(name)})
                 context.requeue(_without_environment(context))
 
     async def __aenter__(self) -> Self:

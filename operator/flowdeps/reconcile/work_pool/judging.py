@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from flowdeps.api.names import mounted_name
 from flowdeps.api.reasons import Reason
 from flowdeps.api.spec import WorkPoolRef
 from flowdeps.clients.prefect.client import Pool
 from flowdeps.delivery.choice import NONE, find
 from flowdeps.delivery.kinds import for_type, unsupported
 from flowdeps.delivery.kinds.kind import Fragment
+from flowdeps.delivery.methods.volume import mounts_claim
 from flowdeps.reconcile.context import Context, Verdict
 from flowdeps.reconcile.work_pool.runs import Runs
 from flowdeps.state.fragments import Signature, keys_beyond, pool_fragment, signature_of
@@ -34,6 +36,8 @@ class Wanted:
     verdicts: Mapping[SetKey, Verdict]
     signatures: Mapping[SetKey, Signature]
     """The version of each set that this is about."""
+    by_claim: bool = False
+    """Whether runs mount environments from a claim."""
 
     def refused(self, verdict: Verdict) -> Mapping[SetKey, Verdict]:
         """Return the verdicts where none of the sets can be offered."""
@@ -77,6 +81,11 @@ def judge(context: Context, pool: Pool, runs: Runs | None) -> Wanted:
         verdicts[offer.entry.key] = verdict.noting(runs.notes if runs else ())
         if verdict.synced:
             offered[offer.ref.key] = offer
+    live_by_claim = bool(live and ours and mounts_claim(live))
+    by_claim = context.by_claim(pool.name)
+    by_claim = live_by_claim if by_claim is None else by_claim
+    if by_claim and settings.claim:
+        by_claim = _without_claim(context, offered, verdicts, live_keys, mounted=live_by_claim)
     # Offers come oldest first, and so do the keys of `offered`. What the template has stays.
     live_default = live.default if live and ours else NONE
     beyond = keys_beyond(offered, kept=live.keys if live and ours else ())
@@ -116,9 +125,47 @@ def judge(context: Context, pool: Pool, runs: Runs | None) -> Wanted:
         cluster="" if live and not live.cluster else context.identity,
         version=context.version,
         worker_image=runs.image if runs else None,
+        claim=settings.claim if by_claim else "",
     )
     keys = {key: offer.entry.key for key, offer in offered.items()}
-    return Wanted(keys, fragment, verdicts, signatures)
+    return Wanted(keys, fragment, verdicts, signatures, bool(by_claim))
+
+
+def _without_claim(
+    context: Context,
+    offered: dict[str, Offer],
+    verdicts: dict[SetKey, Verdict],
+    live_keys: set[str],
+    *,
+    mounted: bool,
+) -> bool:
+    """Take out the keys whose environment is not on each claim; returns whether runs mount them.
+
+    A template that installs goes on doing so for all keys until those that it offers are there, or
+    can't be. One that mounts the claim keeps a key whose copy was damaged by hand: it comes back.
+    """
+    lacking = [key for key, one in offered.items() if not _is_on_claims(one)]
+    reasons = {key: _why_lacking(context, offered[key]) for key in lacking}
+    waited_for = {key for key in lacking if not reasons[key].reason.is_stalled}
+    if not mounted and waited_for & live_keys:
+        return False
+    for key in lacking:
+        if not (mounted and key in live_keys and key in waited_for):
+            verdicts[offered.pop(key).entry.key] = reasons[key]
+    return True
+
+
+def _is_on_claims(offer: Offer) -> bool:
+    name = mounted_name(offer.ref.key, pool=offer.ref.name)
+    here = [there for _, one, there in offer.signature.published if one == name]
+    return bool(here) and all(here)
+
+
+def _why_lacking(context: Context, offer: Offer) -> Verdict:
+    found = context.lacking.get((offer.ref.name, offer.entry.key))
+    if found:
+        return Verdict(found.reason, found.message)
+    return Verdict(Reason.PENDING, "waits for its environment on the claim of its runs")
 
 
 def admits(context: Context, name: str, entry: SetEntry) -> bool:

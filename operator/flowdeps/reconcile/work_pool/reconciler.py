@@ -24,6 +24,7 @@ from flowdeps.clients.prefect.errors import PoolsError
 from flowdeps.delivery.choice import find
 from flowdeps.delivery.kinds import for_type, remove
 from flowdeps.delivery.kinds.kind import MergeRefusedError
+from flowdeps.delivery.methods.volume import mounts_claim
 from flowdeps.reconcile.context import Context, PoolState, Verdict
 from flowdeps.reconcile.work_pool.caches import cache_problem
 from flowdeps.reconcile.work_pool.directory import Directory
@@ -198,10 +199,14 @@ class PoolReconciler:
 
     def _refuse(self, pool: Pool, wanted: Wanted, verdict: Verdict) -> None:
         """Leave a template as it is, and say why to all sets that could be offered."""
-        left = replace(
-            wanted, offered=self._left(pool), fragment=None, verdicts=wanted.refused(verdict)
-        )
         live = find(pool.template)
+        left = replace(
+            wanted,
+            offered=self._left(pool),
+            fragment=None,
+            verdicts=wanted.refused(verdict),
+            by_claim=bool(live and mounts_claim(live)),
+        )
         self._settle(pool.name, left, mounts=live.pool if live else pool.name)
 
     def _left(self, pool: Pool) -> dict[str, SetKey]:
@@ -247,6 +252,9 @@ class PoolReconciler:
         context, state = self._context, self._state(name)
         state.mounts = name if mounts is None else mounts
         before, state.offered, state.looked = state.offered, dict(wanted.offered), True
+        if state.by_claim != wanted.by_claim:
+            state.by_claim = wanted.by_claim
+            context.requeue(context.store.offering(name))
         waiting = context.removing.keys() & context.store.offering(name)
         context.requeue((waiting | set(before.values())) - set(wanted.offered.values()))
         self._judged(name, wanted)

@@ -1,4 +1,4 @@
-"""Recognize what ``Install`` left in a template whose marker is gone.
+"""Recognize what a method left in a template whose marker is gone.
 
 Somebody may take out our variable alone, and the marker goes with it. What is left would be in the
 way of every later ``merge``. Nobody else writes the install container, or a volume of the chosen
@@ -9,8 +9,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from flowdeps.api import names
+from flowdeps.delivery.choice import NONE
 from flowdeps.delivery.methods import install
 from flowdeps.delivery.methods.method import CACHE, HOME
+from flowdeps.delivery.methods.volume import ENV_ENVIRONMENT
 from flowdeps.delivery.placeholders import mapping, placeholder
 
 _UNMISTAKABLE = (names.LOCK_VOLUME, names.CREDENTIALS_VOLUME, names.INSTALL_CONTAINER)
@@ -26,7 +28,8 @@ def is_orphan(item: Any) -> bool:
     one = mapping(item)
     match one.get("name"):
         case names.SITE_VOLUME:
-            return "emptyDir" in one or one.get("mountPath") == HOME
+            kinds = {"emptyDir", "persistentVolumeClaim"}
+            return bool(kinds & one.keys()) or one.get("mountPath") == HOME
         case names.CACHE_VOLUME:
             made = mapping(one.get("hostPath")).get("type") == "DirectoryOrCreate"
             return made or "persistentVolumeClaim" in one or one.get("mountPath") == CACHE
@@ -41,6 +44,11 @@ def is_orphan(item: Any) -> bool:
         case install.ENV_LOCK:
             source = mapping(mapping(one.get("valueFrom")).get("configMapKeyRef"))
             return _is_chosen(source.get("name"))
+    name = str(one.get("name"))
+    if name.startswith(ENV_ENVIRONMENT):
+        return (
+            placeholder(name.removeprefix(ENV_ENVIRONMENT)) is not None or one.get("value") == NONE
+        )
     return _is_choice(one)
 
 

@@ -7,18 +7,21 @@ Three places can set ``PYTHONPATH`` for the flow, strongest first:
 - the container's own list. A last entry with a value gets ours before it, in place: a worker may
   move plain values to a Secret (``store_env_as_secret``), where ``$(PYTHONPATH)`` stays text. After
   a reference (``valueFrom``) comes an entry of ours that refers to it, ``<ours>:$(PYTHONPATH)``.
-- the image. Kubernetes cannot refer to that one, so directories of a method stand for its entries.
+- the image. Kubernetes cannot refer to that one, so directories of a method stand for its entries,
+  or a ConfigMap of ours that only runs with packages have gives the whole value.
 
 What leads a value and is below ``/opt/flowdeps`` is ours, even if somebody has changed the value
-since. An entry with nothing left is ours.
+since. An entry with nothing left is ours, and so is one with a ConfigMap that is ours by its name.
 """
 
+import copy
 from collections.abc import Container
 from typing import Any, TypeGuard
 
+from flowdeps.api.names import PATH_FILE, PIECE_PREFIX
 from flowdeps.delivery.kinds.kind import MergeRefusedError
 from flowdeps.delivery.methods.method import HOME, Pieces
-from flowdeps.delivery.placeholders import placeholder
+from flowdeps.delivery.placeholders import mapping, placeholder
 
 NAME = "PYTHONPATH"
 _REFERENCE = f"$({NAME})"
@@ -29,7 +32,9 @@ def put_in_container(env: list[Any], pieces: Pieces, *, where: str, given: Conta
     ours = ":".join(pieces.python_path)
     entries = _entries(env)
     last = entries[-1] if entries else None
-    if last is None:
+    if last is None and pieces.path_source:
+        env.append({"name": NAME, "valueFrom": copy.deepcopy(pieces.path_source)})
+    elif last is None:
         env.append({"name": NAME, "value": ":".join((*pieces.python_path, *pieces.image_path))})
     elif "valueFrom" in last or last.get("value") == _REFERENCE:
         env.append({"name": NAME, "value": f"{ours}:{_REFERENCE}"})
@@ -58,6 +63,9 @@ def take_from_container(env: Any) -> None:
     """Undo ``put_in_container``."""
     for entry in _entries(env):
         value = entry.get("value")
+        if _is_ours_by_source(entry):
+            env[:] = [other for other in env if other is not entry]
+            continue
         if not _leads_to_us(value):
             continue
         left = _without_ours(value)
@@ -82,6 +90,12 @@ def refuse_foreign(env: Any, *, where: str) -> None:
             f"{where}: {NAME} already begins with {HOME} and no marker says who put it there: "
             "remove that from the template.",
         )
+    if any(map(_is_ours_by_source, _entries(env))):
+        raise MergeRefusedError(
+            "NameClash",
+            f"{where}: {NAME} comes from a ConfigMap of flowdeps and no marker says who put it "
+            "there: remove that from the template.",
+        )
 
 
 def _values(env: Any) -> list[tuple[dict[str, Any], str]]:
@@ -92,6 +106,13 @@ def _values(env: Any) -> list[tuple[dict[str, Any], str]]:
 def _entries(env: Any) -> list[dict[str, Any]]:
     entries = env if isinstance(env, list) else []
     return [entry for entry in entries if isinstance(entry, dict) and entry.get("name") == NAME]
+
+
+def _is_ours_by_source(entry: dict[str, Any]) -> bool:
+    source = mapping(mapping(entry.get("valueFrom")).get("configMapKeyRef"))
+    name = source.get("name")
+    ours = isinstance(name, str) and name.startswith(PIECE_PREFIX)
+    return ours and bool(source.get("key") == PATH_FILE)
 
 
 def _is_ours(directory: str) -> bool:
