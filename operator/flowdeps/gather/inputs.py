@@ -59,11 +59,13 @@ def gather(lookup: Lookup, spec: SetSpec) -> Inputs | Outcome:
     """Return all inputs of a set; an Outcome if something is missing, wrong or not known yet."""
     family = _family(lookup, spec)
     if isinstance(family, Outcome):
+        _gather_access(lookup, spec, set())
         return family
     named = {_ref(lookup, source) for one in family.values() for source in one.sources}
     if spec.lock_from:
         named.add(_lock_ref(lookup, spec.lock_from))
     if len(named) > MOST_SOURCES:
+        _gather_access(lookup, spec, set())
         return _too_much(f"{len(named)} ConfigMaps and variables", MOST_SOURCES)
     found = _gather_access(lookup, spec, named)
     if isinstance(found, Outcome):
@@ -106,6 +108,18 @@ def gather_access(lookup: Lookup, spec: SetSpec) -> tuple[Index, Access | None] 
     return _gather_access(lookup, spec, set())
 
 
+def known_access(lookup: Lookup, spec: SetSpec) -> tuple[Index, Access | None] | Outcome:
+    """Return the same after `gather`, which has found something missing or wrong."""
+    index = _index(lookup, spec)
+    keys = () if isinstance(index, Outcome) else _keys(lookup, spec, index)
+    if isinstance(index, Outcome):
+        return index
+    if isinstance(keys, Outcome):
+        return keys
+    access = _access(lookup, index, keys)
+    return access if isinstance(access, Outcome) else (index, access)
+
+
 def _gather_access(
     lookup: Lookup, spec: SetSpec, named: Set[sources.SourceRef]
 ) -> tuple[Index, Access | None] | Outcome:
@@ -113,12 +127,7 @@ def _gather_access(
     index = _index(lookup, spec)
     keys = () if isinstance(index, Outcome) else _keys(lookup, spec, index)
     lookup.need_sources(frozenset(named if isinstance(keys, Outcome) else {*named, *keys}))
-    if isinstance(index, Outcome):
-        return index
-    if isinstance(keys, Outcome):
-        return keys
-    access = _access(lookup, index, keys)
-    return access if isinstance(access, Outcome) else (index, access)
+    return known_access(lookup, spec)
 
 
 def _family(lookup: Lookup, spec: SetSpec) -> dict[str, SetSpec] | Outcome:

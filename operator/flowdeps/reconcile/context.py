@@ -239,13 +239,14 @@ class Context:
         self.deliveries.going.pop(key, None)
         self.withdraw(key)
 
-    def withdraw(self, key: SetKey) -> None:
-        """Stop finding out what a set needed."""
+    def withdraw(self, key: SetKey, *, but_access: bool = False) -> None:
+        """Stop finding out what a set needed; `but_access`: except for what opens its index."""
         self.resolutions.withdraw(key)
         self.verifications.withdraw(key)
         self.builds.withdraw(key)
-        self.sources.need(key, frozenset())
-        self.logins.need(key, frozenset())
+        if not but_access:
+            self.sources.need(key, frozenset())
+            self.logins.need(key, frozenset())
         self.images.need(key, frozenset())
         self.populations.need(key, frozenset())
         for where in [one for one in self.lacking if one[1] == key]:

@@ -176,6 +176,44 @@ def test_a_sets_own_secret_is_used_alone() -> None:
     play(script, **CONFIG)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"suspend": True},
+        {"requirements": ["impossible"]},
+        {"includes": [{"name": "absent"}]},
+        {"requirementsFrom": [{"configMapKeyRef": {"name": "absent", "key": "in"}}]},
+        {"python": {"image": "registry.example.com/absent:1"}},
+    ],
+    ids=str,
+)
+def test_runs_keep_a_valid_token_whatever_becomes_of_the_set(change: dict[str, Any]) -> None:
+    """Its lock stays in service, and a token would not; but not where it is of another index."""
+
+    async def script(sim: Simulation) -> None:
+        stage(sim)
+        cloud = Cloud(sim)
+        sim.cluster.apply("ml", pools=["k"], index={"url": URL}, interval="30d")
+        for _ in range(2):  # also after a restart
+            async with sim.operator():
+                await asyncio.sleep(5 * MINUTE)
+                sim.cluster.apply("ml", pools=["k"], index={"url": URL}, interval="30d", **change)
+                await asyncio.sleep(3 * HOUR)
+                assert sim.ready("ml")[1] != "Ready" or change.get("suspend")
+                assert sim.prefect.keys("k") == ["ml"]
+                assert len(cloud.asked) > 3
+                assert netrc(sim, "jobs", pool="k") == line(len(cloud.asked))
+        got = netrc(sim, "jobs", pool="k")
+        async with sim.operator():
+            other = {"url": "https://b.example.com", "packages": [{"names": ["a"], "url": URL}]}
+            sim.cluster.apply("ml", pools=["k"], index=other, **change)
+            await asyncio.sleep(HOUR)
+            if "impossible" not in str(change):
+                assert netrc(sim, "jobs", pool="k") == got
+
+    play(script, **CONFIG)
+
+
 def test_a_helper_that_fails_is_reported_once_its_last_token_has_expired() -> None:
     """Until then nothing changes; runs keep what they have, and all ends by itself."""
 
