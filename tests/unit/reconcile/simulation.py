@@ -941,13 +941,22 @@ class MemoryIndex:
         self.running = self.most = 0
         self.refused: dict[str, str] = {}
         """The answers to credentials that it does not take, by a part of their netrc."""
-        self.try_seconds = 0.5
+        self.try_seconds: dict[str, float] = {}
+        """How long others are thought about, in the same way."""
+        self.most_tries = 0
+        self._tries = 0
         self.tried: list[tuple[str, str]] = []
         """The URLs and packages for which it was asked whether it takes some."""
 
     async def refusal(self, url: str, package: str, *, access: Access) -> str:
         self.tried.append((url, package))
-        await asyncio.sleep(self.try_seconds)
+        self._tries += 1
+        self.most_tries = max(self.most_tries, self._tries)
+        try:
+            slow = (time for one, time in self.try_seconds.items() if one in access.netrc)
+            await asyncio.sleep(next(slow, 0.5))
+        finally:
+            self._tries -= 1
         if self.away:
             raise IndexUnavailableError("the index did not answer")
         return next((text for one, text in self.refused.items() if one in access.netrc), "")
