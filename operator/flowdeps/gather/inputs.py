@@ -309,4 +309,4 @@ def _access(
             except CredentialsError as error:
                 return Outcome.failed(Reason.CREDENTIALS_INVALID, f"{path}: {error}")
         lines.append(data.netrc)
-    return Access(netrc="".join(lines)) if any(lines) else None
+    return Access(netrc="".join(lines), holder=repr(keys)) if any(lines) else None

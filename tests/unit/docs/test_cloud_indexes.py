@@ -22,7 +22,6 @@ from flowdeps.gather.tokens import fetch_token, parse_token
 
 _PAGE = Path(__file__).parents[3] / "docs/how-to/cloud-indexes.md"
 _ANSWER = {"access_token": "t0ken", "expires_in": 3599, "token_type": "Bearer"}
-_OF_AWS = {"authorizationToken": "t0ken", "expiration": "2100-01-01T12:00:00.123000+00:00"}
 
 
 def values(cloud: str) -> dict[str, Any]:
@@ -122,9 +121,11 @@ def test_the_script_for_azure_exchanges_the_projected_token(
 
 
 def test_what_the_command_line_of_aws_writes_is_understood() -> None:
-    """As its documentation shows it."""
+    """Version 1 as it was seen, version 2 as its documentation shows it."""
     [one] = parse_config(values("AWS CodeArtifact")["config"]).credential_helpers
     now = datetime(2100, 1, 1, tzinfo=UTC)
-    token = parse_token(json.dumps(_OF_AWS), one, now=now)
-    assert token.netrc == "machine packages.example.com login aws password t0ken\n"
-    assert round((token.renewed - now).total_seconds() / 3600) == 8
+    for until in ("2100-01-01T12:00:00.123000+00:00", now.timestamp() + 12 * 3600.5):
+        text = json.dumps({"authorizationToken": "t0ken", "expiration": until}, indent=4)
+        token = parse_token(text, one, now=now)
+        assert token.netrc == "machine packages.example.com login aws password t0ken\n"
+        assert round((token.renewed - now).total_seconds() / 3600) == 8
