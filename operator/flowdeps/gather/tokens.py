@@ -43,7 +43,7 @@ _SHARED = {
 _SHARE_OF_LIFE = 2 / 3
 _LONGEST_LIFE = timedelta(days=30)
 _LEAST_SECONDS = 60.0
-_SAID = 300
+_SHOWN = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +90,8 @@ async def fetch_token(helper: CredentialHelper) -> str:
             text = output.read(_LIMITS.output + 1)
     if ended.code != 0:
         lines = [one for one in ended.messages.split("\n") if one.strip()]
-        said = printable(without_secrets(lines[-1] if lines else "nothing"))[:_SAID]
-        log.warning("the credential helper %s ends with %d: %s", program, ended.code, said)
+        last = printable(without_secrets(lines[-1] if lines else "nothing"))[:_SHOWN]
+        log.warning("the credential helper %s ends with %d: %s", program, ended.code, last)
         raise TokenError(f"{program} ends with {ended.code}; the operator's log has its last line")
     if len(text) > _LIMITS.output:
         raise TokenError(f"{program} writes more than {_LIMITS.output} bytes")
