@@ -40,7 +40,7 @@
 {{- end -}}
 {{- $index := .Values.config.index -}}
 {{- $urls := concat (list $index.url .Values.config.vulnerabilities.database) ($index.extraUrls | default list) ($index.allowed | default list) -}}
-{{- range $index.packages -}}
+{{- range concat ($index.packages | default list) ($index.credentialHelpers | default list) -}}
 {{- $urls = append $urls .url -}}
 {{- end -}}
 {{- range $urls -}}

@@ -1,10 +1,11 @@
 """Conditions, by the rules of kstatus.
 
-`Ready` is the summary; `Resolved`, `Verified`, `Published` and `PoolsSynced` are its steps.
-`Vulnerable` is a warning beside them: a set may be Ready and Vulnerable. So is `Built`, which is
-about the speed of starts: runs of a set that is not Built install its lock. `Reconciling` and
-`Stalled` are present only while they are true: a spec that cannot work is Ready=False and
-Stalled=True, an outage is Ready=False and Reconciling=True.
+`Ready` is the summary; `Resolved`, `Verified`, `Published` and `PoolsSynced` are its steps, and so
+is `Authorized`, which only sets with credentials have. `Vulnerable` is a warning beside them: a set
+may be Ready and Vulnerable. So is `Built`, which is about the speed of starts: runs of a set that
+is not Built install its lock. `Reconciling` and `Stalled` are present only while they are true: a
+spec that cannot work is Ready=False and Stalled=True, an outage is Ready=False and
+Reconciling=True.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,7 @@ class ConditionType(StrEnum):
     VERIFIED = "Verified"
     PUBLISHED = "Published"
     POOLS_SYNCED = "PoolsSynced"
+    AUTHORIZED = "Authorized"
     VULNERABLE = "Vulnerable"
     BUILT = "Built"
 

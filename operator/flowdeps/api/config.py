@@ -14,6 +14,7 @@ from flowdeps.api import poolconfig, rules, trialconfig
 from flowdeps.api.allowed import ANY, allows, allows_image, is_plain
 from flowdeps.api.environmentconfig import EnvironmentsConfig, parse_environments
 from flowdeps.api.fields import Fields
+from flowdeps.api.helperconfig import CredentialHelper, parse_helpers
 from flowdeps.api.parts import parse_index_urls
 from flowdeps.api.poolconfig import PoolConfig
 from flowdeps.api.problems import InvalidError, Problem
@@ -126,6 +127,9 @@ class Config:
     denied_networks: tuple[str, ...] | None = None
     """Networks in which they may not be. None: that of the cluster's Services, as far as known."""
     cooldown: timedelta | None = None
+    credentials_interval: timedelta = timedelta(minutes=15)
+    """How often credentials are tried. Zero: never."""
+    credential_helpers: tuple[CredentialHelper, ...] = ()
     resolver: ResolverConfig = field(default_factory=ResolverConfig)
     images: ImagesConfig = field(default_factory=ImagesConfig)
     pods: PodsConfig = field(default_factory=PodsConfig)
@@ -249,6 +253,8 @@ def _parse_index(fields: Fields) -> dict[str, Any]:
         allowed_networks=fields.texts("allowedNetworks", most=64, limit=64, check=_check_network),
         denied_networks=fields.texts("deniedNetworks", most=64, limit=64, check=_check_network),
         cooldown=fields.duration("cooldown", check=rules.check_cooldown),
+        credentials_interval=fields.duration("credentialsInterval", check=rules.check_credentials),
+        credential_helpers=parse_helpers(fields),
     )
 
 

@@ -94,6 +94,8 @@ class Reason(StrEnum):
     NO_POOLS = ("NoPools", _FINE,
         "The set names no work pool: its lock is published, but no run can choose it.",
         "add `spec.workPools`")
+    CREDENTIALS_ACCEPTED = ("CredentialsAccepted", _FINE,
+        "The index took the set's credentials when they were last tried.")
     NO_VULNERABILITIES = ("NoVulnerabilities", _FINE,
         "No pin of the lock has a known vulnerability.")
     BUILT = ("Built", _FINE,
@@ -268,6 +270,11 @@ class Reason(StrEnum):
     CREDENTIALS_INVALID = ("CredentialsInvalid", _MISSING,
         "spec.index.credentialsSecretRef names no Secret, or one that cannot be used.",
         "make a Secret in the set's namespace with `username` and `password`, or `netrc`")
+    CREDENTIAL_HELPER_FAILED = ("CredentialHelperFailed", _MISSING,
+        "A command of index.credentialHelpers in the operator's configuration gives no token. Runs"
+        " have the last one.",
+        "the operator's log has the last line of what the command says; correct it, or the rights"
+        " of the operator's service account in the cloud")
     IMAGE_UNAVAILABLE = ("ImageUnavailable", _MISSING,
         "The image cannot be pulled.",
         "check the image's name, and the pull secrets of the namespace's default service account")
@@ -311,8 +318,9 @@ class Reason(StrEnum):
         "A package index cannot be reached.",
         "check the index, and the proxy to it (`HTTPS_PROXY`)")
     INDEX_UNAUTHORIZED = ("IndexUnauthorized", _MISSING,
-        "A package index refuses the credentials, or asks for some.",
-        "check `index.credentialsSecretRef`; a change of the Secret is noticed automatically")
+        "A package index refuses the credentials, or asks for some. As the reason of `Authorized`:"
+        " the lock is in service, but runs that install it now fail.",
+        "renew the Secret of `index.credentialsSecretRef`; a change of it is noticed automatically")
     REGISTRY_UNAVAILABLE = ("RegistryUnavailable", _RETRIED,
         "The environment of the lock could not be pushed; runs install the lock meanwhile.",
         "check the registry, `environments.repository` in the operator's configuration, and the"

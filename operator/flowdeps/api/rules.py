@@ -133,11 +133,18 @@ check_interval = _lasting(
     lambda seconds: not 0 < seconds < 60,
     "is less than a minute; write 1m or more, or 0s for only on change",
 )
+check_credentials = _lasting(
+    lambda seconds: not 0 < seconds < 10,
+    "is less than ten seconds; write 10s or more, or 0s for never",
+)
 check_cooldown = _lasting(
     lambda seconds: seconds <= 365 * 86400, "is more than a year; write 365d or less"
 )
 check_unused = _lasting(
     lambda seconds: 3600 <= seconds <= 365 * 86400, "is out of range; write 1h to 365d"
+)
+check_helper_timeout = _lasting(
+    lambda seconds: 1 <= seconds <= 300, "is out of range; write 1s to 5m"
 )
 check_verify_timeout = _lasting(
     lambda seconds: 30 <= seconds <= 3600, "is out of range; write 30s to 1h"

@@ -2,24 +2,27 @@
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from flowdeps import __version__
 from flowdeps.api.config import Config
+from flowdeps.api.helperconfig import CredentialHelper
 from flowdeps.api.reasons import Reason
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.prefect.client import VARIABLES_AT_ONCE, Pools
 from flowdeps.clients.prefect.errors import PoolsError
+from flowdeps.gather.logins import Login
 from flowdeps.gather.reader import SourceReader
-from flowdeps.gather.sources import PrefectVariable
+from flowdeps.gather.sources import IndexToken, PrefectVariable
+from flowdeps.gather.tokens import fetch_token
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.request import LockRequest
-from flowdeps.reconcile.context import Context, Key, Resolve
+from flowdeps.reconcile.context import Context, Key, Refusal, Resolve
 from flowdeps.reconcile.dependency_set.populate import named_directories
 from flowdeps.reconcile.runs_namespace.deliveries import Mount
 from flowdeps.resolver.errors import ResolveError
@@ -60,6 +63,10 @@ _BUILDS = 2
 """Builds at once, beside the pods that sets wait for."""
 _MOUNTS = 2
 """Pods at once that mount environments: short ones, which wait for no trial."""
+_LOGINS = 2
+"""Credentials that are tried at once: two short children each."""
+_RETRY_LOGIN = Backoff(first=60.0, longest=3600.0)
+"""An index that does not answer says nothing of credentials."""
 _RETRY_BUILD = Backoff(first=60.0, longest=3600.0)
 """Each try is a pod that installs everything, and nothing waits for it."""
 
@@ -70,6 +77,8 @@ def make_context(
     cluster: Cluster,
     pools: Pools,
     resolve: Resolve,
+    refusal: Refusal,
+    fetch_token: Callable[[CredentialHelper], Awaitable[str]] = fetch_token,
     metrics: Metrics,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     jitter: Jitter = random.random,
@@ -118,6 +127,11 @@ def make_context(
         )
         return True, _MOUNTED
 
+    trying, interval = Limiter(_LOGINS, shared), config.credentials_interval.total_seconds()
+
+    async def tried(login: Login, _known: str | None) -> tuple[str, float]:
+        return await refusal(login.url, login.package, access=login.access), interval
+
     async def populated(question: Population, _known: Populated | None) -> tuple[Populated, float]:
         keep = named_directories(store, question.claim.namespace)
         owners = owners_in(store, question.claim.namespace)
@@ -152,10 +166,16 @@ def make_context(
             **{**tracking, "backoff": replace(_RETRY_BUILD, jitter=jitter)},
         ),
         sources=Poller(
-            read=SourceReader(cluster, pools).read,
-            # Apart, so that whoever needs nothing of Prefect does not wait for it.
-            limiter=lambda ref: asking if isinstance(ref, PrefectVariable) else reading,
+            read=SourceReader(cluster, pools, fetch=fetch_token, now=now).read,
+            # Apart, so that whoever needs nothing of Prefect does not wait for it. The
+            # configuration bounds the helpers.
+            limiter=lambda ref: {PrefectVariable: asking, IndexToken: None}.get(type(ref), reading),
             **tracking,
+        ),
+        logins=Poller(
+            read=tried,
+            limiter=lambda _: trying,
+            **{**tracking, "backoff": replace(_RETRY_LOGIN, jitter=jitter)},
         ),
         images=looked_at,
         mounts=Poller(

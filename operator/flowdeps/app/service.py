@@ -117,6 +117,7 @@ class Service:
                 cluster=cluster,
                 pools=pools,
                 resolve=timed(resolver, metrics),
+                refusal=resolver.refusal,
                 metrics=metrics,
             )
             stack.push_async_callback(context.close)

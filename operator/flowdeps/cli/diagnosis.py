@@ -40,6 +40,7 @@ _STEPS = (
     ConditionType.VERIFIED,
     ConditionType.PUBLISHED,
     ConditionType.POOLS_SYNCED,
+    ConditionType.AUTHORIZED,
     ConditionType.VULNERABLE,
     ConditionType.BUILT,
 )

@@ -7,8 +7,10 @@ that needs it.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from flowdeps.api.config import Config
+from flowdeps.api.helperconfig import helpers_for
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.problems import InvalidError
 from flowdeps.api.resource import parse_spec
@@ -19,11 +21,13 @@ from flowdeps.cli.settings import read_text
 from flowdeps.gather import sources
 from flowdeps.gather.credentials import NETRC_FILE
 from flowdeps.gather.inputs import Inputs, gather
+from flowdeps.gather.tokens import Token
 from flowdeps.locks.image import ImageError
 from flowdeps.locks.inspection import parse_image_packages
 from flowdeps.state.store import PoolView, SetKey
 from flowdeps.trials.image import Image, ImageRef
 
+_NEVER = datetime.max.replace(tzinfo=UTC)
 _HOW = "`flowdeps lock --help` says how to make the file"
 
 
@@ -61,6 +65,8 @@ class FileLookup:
         match ref:
             case sources.SecretName():
                 return sources.Present({NETRC_FILE: read_text(self.given.netrc or "")})
+            case sources.IndexToken():
+                return sources.Present(Token(netrc="", expires=_NEVER, renewed=_NEVER))
             case sources.PrefectVariable(name):
                 if file := self.given.variables.get(name):
                     return sources.variable_content(read_text(file))
@@ -125,6 +131,8 @@ def read_inputs(given: Given, config: Config) -> tuple[Inputs, SetSpec, list[str
     notes = list(_notes(given, spec, config))
     if spec.python.image is None:
         config = replace(config, images=replace(config.images, allowed=()))
+    if given.netrc or spec.index.credentials:
+        config = replace(config, credential_helpers=())
     key = SetKey(manifest.namespace or "default", manifest.name)
     lookup = FileLookup(
         key=key,
@@ -140,6 +148,9 @@ def read_inputs(given: Given, config: Config) -> tuple[Inputs, SetSpec, list[str
     inputs = gather(lookup, spec)
     if isinstance(inputs, Outcome):
         raise refused(inputs)
+    helpers = helpers_for(config.credential_helpers, inputs.index, namespace=key.namespace)
+    if helpers:
+        notes.append("the token of index.credentialHelpers isn't asked for here; give --netrc FILE")
     return inputs, spec, [*notes, *inputs.notes]
 
 

@@ -17,9 +17,9 @@ from flowdeps.locks.index import Index
 
 NETRC_FILE = "netrc"
 CA_FILE = "ca.crt"
-_LOGIN = ("username", "password")
-_KEYS = (*_LOGIN, NETRC_FILE, CA_FILE)
-_UNWRITABLE = re.compile(r"[\s\"'\\#]|[^\x21-\x7e]")
+LOGIN = ("username", "password")
+_KEYS = (*LOGIN, NETRC_FILE, CA_FILE)
+UNWRITABLE = re.compile(r"[\s\"'\\#]|[^\x21-\x7e]")
 """What a netrc file has no way to write."""
 _LIMIT = 256 * 1024
 _CERTIFICATE = "-----BEGIN CERTIFICATE-----"
@@ -48,12 +48,12 @@ def access_of(data: Mapping[str, str], *, name: str, index: Index) -> Access:
             raise CredentialsError(f'Secret {name}: key "{key}" is empty or no text; fill it in')
         if len(text) > _LIMIT:
             raise CredentialsError(f'Secret {name}: key "{key}" is longer than {_LIMIT} bytes')
-    login = {key: data[key].strip("\n") for key in _LOGIN if key in data}
+    login = {key: data[key].strip("\n") for key in LOGIN if key in data}
     if len(login) == 1:
-        [missing] = set(_LOGIN) - login.keys()
+        [missing] = set(LOGIN) - login.keys()
         raise CredentialsError(f'Secret {name}: key "{missing}" is missing; add it')
     for key, text in login.items():
-        if _UNWRITABLE.search(text):
+        if UNWRITABLE.search(text):
             raise CredentialsError(
                 f'Secret {name}: key "{key}" has a space, quote, "#" or sign outside ASCII,'
                 " which a netrc file can't hold; choose another"

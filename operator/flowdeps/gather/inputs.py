@@ -4,10 +4,11 @@ Nothing waits: what is not known yet is being read, and the set is requeued when
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
+from flowdeps.api.helperconfig import HELPERS, HelperRefusedError, helpers_for
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.spec import ConfigMapSource, SetSpec, Source, VariableSource
@@ -58,19 +59,18 @@ def gather(lookup: Lookup, spec: SetSpec) -> Inputs | Outcome:
     """Return all inputs of a set; an Outcome if something is missing, wrong or not known yet."""
     family = _family(lookup, spec)
     if isinstance(family, Outcome):
+        _gather_access(lookup, spec, set())
         return family
     named = {_ref(lookup, source) for one in family.values() for source in one.sources}
     if spec.lock_from:
         named.add(_lock_ref(lookup, spec.lock_from))
     if len(named) > MOST_SOURCES:
+        _gather_access(lookup, spec, set())
         return _too_much(f"{len(named)} ConfigMaps and variables", MOST_SOURCES)
-    lookup.need_sources(_secrets(lookup, spec).union(named))
-    index = _index(lookup, spec)
-    if isinstance(index, Outcome):
-        return index
-    access = _access(lookup, spec, index)
-    if isinstance(access, Outcome):
-        return access
+    found = _gather_access(lookup, spec, named)
+    if isinstance(found, Outcome):
+        return found
+    index, access = found
     image = find_image(lookup, spec)
     if isinstance(image, Outcome):
         return image
@@ -102,12 +102,32 @@ def gather(lookup: Lookup, spec: SetSpec) -> Inputs | Outcome:
     )
 
 
-def gather_access(lookup: Lookup, spec: SetSpec) -> Access | Outcome | None:
-    """Return only what opens a set's index; None: the set names no Secret."""
-    lookup.need_sources(_secrets(lookup, spec))
+def gather_access(lookup: Lookup, spec: SetSpec) -> tuple[Index, Access | None] | Outcome:
+    """Return only a set's index, and what opens it; None: nothing has to."""
     lookup.need_image(None)
+    return _gather_access(lookup, spec, set())
+
+
+def known_access(lookup: Lookup, spec: SetSpec) -> tuple[Index, Access | None] | Outcome:
+    """Return the same after `gather`, which has found something missing or wrong."""
     index = _index(lookup, spec)
-    return index if isinstance(index, Outcome) else _access(lookup, spec, index)
+    keys = () if isinstance(index, Outcome) else _keys(lookup, spec, index)
+    if isinstance(index, Outcome):
+        return index
+    if isinstance(keys, Outcome):
+        return keys
+    access = _access(lookup, index, keys)
+    return access if isinstance(access, Outcome) else (index, access)
+
+
+def _gather_access(
+    lookup: Lookup, spec: SetSpec, named: Set[sources.SourceRef]
+) -> tuple[Index, Access | None] | Outcome:
+    """The index and what opens it; ``named``: what else the set needs."""
+    index = _index(lookup, spec)
+    keys = () if isinstance(index, Outcome) else _keys(lookup, spec, index)
+    lookup.need_sources(frozenset(named if isinstance(keys, Outcome) else {*named, *keys}))
+    return known_access(lookup, spec)
 
 
 def _family(lookup: Lookup, spec: SetSpec) -> dict[str, SetSpec] | Outcome:
@@ -158,9 +178,17 @@ def _too_much(what: str, most: int) -> Outcome:
     )
 
 
-def _secrets(lookup: Lookup, spec: SetSpec) -> frozenset[sources.SourceRef]:
-    name = spec.index.credentials
-    return frozenset({sources.SecretName(lookup.key.namespace, name)} if name else ())
+def _keys(
+    lookup: Lookup, spec: SetSpec, index: Index
+) -> tuple[sources.SecretName | sources.IndexToken, ...] | Outcome:
+    """What opens a set's index: its Secret, or tokens that the configuration has for it."""
+    namespace, helpers = lookup.key.namespace, lookup.config.credential_helpers
+    if name := spec.index.credentials:
+        return (sources.SecretName(namespace, name),)
+    try:
+        return tuple(map(sources.IndexToken, helpers_for(helpers, index, namespace=namespace)))
+    except HelperRefusedError as error:
+        return Outcome.failed(Reason.INDEX_NOT_ALLOWED, f"spec.index: {error}")
 
 
 def _content(
@@ -260,17 +288,25 @@ def _index(lookup: Lookup, spec: SetSpec) -> Index | Outcome:
     return own if own.url else config.index.with_packages(own.packages)
 
 
-def _access(lookup: Lookup, spec: SetSpec, index: Index) -> Access | Outcome | None:
-    """What opens the index by the set's Secret; None: the set names none."""
-    name = spec.index.credentials
-    if not name:
-        return None
-    path, missing = "spec.index.credentialsSecretRef", Reason.CREDENTIALS_INVALID
-    ref = sources.SecretName(lookup.key.namespace, name)
-    data = _content(lookup, ref, path=path, missing=missing)
-    if isinstance(data, Outcome):
-        return data
-    try:
-        return access_of(data, name=name, index=index)
-    except CredentialsError as error:
-        return Outcome.failed(Reason.CREDENTIALS_INVALID, f"{path}: {error}")
+def _access(
+    lookup: Lookup,
+    index: Index,
+    keys: Sequence[sources.SecretName | sources.IndexToken],
+) -> Access | Outcome | None:
+    """What opens the index; None: nothing has to."""
+    lines = []
+    for ref in keys:
+        if isinstance(ref, sources.SecretName):
+            path, missing = "spec.index.credentialsSecretRef", Reason.CREDENTIALS_INVALID
+        else:
+            path, missing = HELPERS, Reason.CREDENTIAL_HELPER_FAILED
+        data = _content(lookup, ref, path=path, missing=missing)
+        if isinstance(data, Outcome):
+            return data
+        if isinstance(ref, sources.SecretName):
+            try:
+                return access_of(data, name=ref.name, index=index)
+            except CredentialsError as error:
+                return Outcome.failed(Reason.CREDENTIALS_INVALID, f"{path}: {error}")
+        lines.append(data.netrc)
+    return Access(netrc="".join(lines), holder=repr(keys)) if any(lines) else None

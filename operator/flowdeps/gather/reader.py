@@ -2,27 +2,36 @@
 
 Each is read by its name, never listed or watched, so the operator's role needs no more than `get`,
 and is read again every half minute. A text that has changed is parsed here, beside the event loop,
-and never again. Prefect variables are read many at a time, by one request a second at most.
+and never again. Prefect variables are read many at a time, by one request a second at most. A
+credential helper runs again when two thirds of its token's life are over.
 """
 
 import asyncio
-from collections.abc import Mapping
+import logging
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import islice
 from math import inf
 
+from flowdeps.api.helperconfig import CredentialHelper
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.prefect.client import VARIABLES_AT_ONCE, Pools, PoolsError, Variable
 from flowdeps.gather import sources
 from flowdeps.gather.credentials import secret_data
+from flowdeps.gather.tokens import Token, TokenError, fetch_token, parse_token
 from flowdeps.scheduling.clock import Clock, loop_time
 from flowdeps.scheduling.off_loop import off_loop
+
+log = logging.getLogger(__name__)
 
 _PAUSE = 1.0
 """Seconds between two requests for variables."""
 _REREAD = 30.0
 _REREAD_ABSENT = 10.0
 """Seconds until a source is read again: one that is there, and one that is not."""
+_AGAIN = 60.0
+"""Seconds until a helper that failed runs again."""
 
 
 @dataclass
@@ -31,9 +40,14 @@ class SourceReader:
 
     cluster: Cluster
     pools: Pools
+    fetch: Callable[[CredentialHelper], Awaitable[str]] = fetch_token
+    """Runs a credential helper."""
     clock: Clock = loop_time
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _asked: dict[str, "asyncio.Future[Variable | PoolsError | None]"] = field(default_factory=dict)
     _request: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _helped: dict[CredentialHelper, float] = field(default_factory=dict)
+    """When each helper ran last: however often sets are edited, it rests half a minute."""
     _next: float = -inf
     """When the next request may begin."""
 
@@ -54,7 +68,29 @@ class SourceReader:
             case sources.PrefectVariable(name):
                 if variable := await self._variable(name):
                     found = await off_loop(sources.variable_content, variable.value, known)
+            case sources.IndexToken(helper):
+                return await self._token(helper, known)
         return found, _REREAD_ABSENT if isinstance(found, sources.Absent) else _REREAD
+
+    async def _token(
+        self, helper: CredentialHelper, known: sources.Content | None
+    ) -> tuple[sources.Content, float]:
+        """Return a helper's token: the known one until it is time, and as long as it is valid."""
+        token: Token | None = known.content if isinstance(known, sources.Present) else None
+        if known and token and self.now() < token.renewed:
+            return known, (token.renewed - self.now()).total_seconds()
+        await asyncio.sleep(max(0.0, self._helped.get(helper, -inf) + _REREAD - self.clock()))
+        try:
+            text = await self.fetch(helper)
+            token = parse_token(text, helper, now=self.now())
+        except TokenError as error:
+            if known and token and self.now() < token.expires:
+                log.warning("%s; the token for %s is valid still", error, helper.url)
+                return known, _AGAIN
+            return sources.Absent(error.message), _AGAIN
+        finally:
+            self._helped[helper] = self.clock()
+        return sources.Present(token), (token.renewed - self.now()).total_seconds()
 
     async def _variable(self, name: str) -> Variable | None:
         """Return a variable; None where there is none. Whoever comes first asks for all."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from flowdeps.api.config import Config
+from flowdeps.api.helperconfig import CredentialHelper
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.spec import SetSpec
@@ -63,6 +64,16 @@ class SecretName:
 
 
 @dataclass(frozen=True)
+class IndexToken:
+    """The token of one of the configuration's credential helpers."""
+
+    helper: CredentialHelper
+
+    def __str__(self) -> str:
+        return f"the token for {self.helper.url}"
+
+
+@dataclass(frozen=True)
 class Absent:
     """A source, or an included set, that does not exist."""
 
@@ -73,7 +84,7 @@ class Absent:
 @dataclass(frozen=True)
 class Present:
     """What a source holds: requirements (a `RequirementsFile`), a lock (a `Lock` or an
-    `ExternalPylock`) or why it is none (a text), or a Secret's data (never shown)."""
+    `ExternalPylock`) or why it is none (a text), a Secret's data or a `Token` (never shown)."""
 
     content: Any = field(repr=False)
     digest: str = field(default="", compare=False)
@@ -88,7 +99,7 @@ class Unreadable:
     """What is wrong, and what to do."""
 
 
-SourceRef = ConfigMapKey | PrefectVariable | SecretName
+SourceRef = ConfigMapKey | PrefectVariable | SecretName | IndexToken
 Content = Present | Absent | Unreadable
 
 

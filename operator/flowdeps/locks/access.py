@@ -15,3 +15,5 @@ class Access:
     """The text of a netrc file."""
     ca: str = field(repr=False, default="")
     """Certificates of authorities in PEM form, which are trusted besides the usual ones."""
+    holder: str = field(repr=False, default="")
+    """Whose tokens these are, where one follows the other: each opens what the last one did."""

@@ -17,6 +17,7 @@ from flowdeps.api.spec import WorkPoolRef
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.prefect.client import Pools
+from flowdeps.gather.logins import Login
 from flowdeps.gather.sources import Content, SourceRef
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock
@@ -52,6 +53,12 @@ class Resolve(Protocol):
     async def __call__(
         self, request: LockRequest, *, previous: Lock | None, keep: bool, access: Access | None
     ) -> Resolution: ...
+
+
+class Refusal(Protocol):
+    """`Resolver.refusal`, or what takes its place."""
+
+    async def __call__(self, url: str, package: str, *, access: Access) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,8 @@ class Context:
     builder: Builder
     builds: SingleFlight[SetKey, Build, Environment, Reason]
     sources: Poller[SetKey, SourceRef, Content, Reason]
+    logins: Poller[SetKey, Login, str, Reason]
+    """How each index refuses credentials; empty: it takes them."""
     images: Poller[Key, ImageRef, Image, Reason]
     mounts: Poller[Key, Mount, bool, Reason]
     populations: Poller[Key, Population, Populated, Reason]
@@ -238,12 +247,14 @@ class Context:
         self.board.drop(key)
         self.withdraw(key)
 
-    def withdraw(self, key: SetKey) -> None:
-        """Stop finding out what a set needed."""
+    def withdraw(self, key: SetKey, *, but_access: bool = False) -> None:
+        """Stop finding out what a set needed; `but_access`: except for what opens its index."""
         self.resolutions.withdraw(key)
         self.verifications.withdraw(key)
         self.builds.withdraw(key)
-        self.sources.need(key, frozenset())
+        if not but_access:
+            self.sources.need(key, frozenset())
+            self.logins.need(key, frozenset())
         self.images.need(key, frozenset())
         self.populations.need(key, frozenset())
         for where in [one for one in self.lacking if one[1] == key]:
@@ -252,7 +263,7 @@ class Context:
     async def close(self) -> None:
         """Stop all that is being found out; pods are left to the next operator."""
         self.runner.closed = self.builder.runner.closed = self.mounter.closed = True
-        asked = (self.resolutions, self.verifications, self.builds, self.sources)
+        asked = (self.resolutions, self.verifications, self.builds, self.sources, self.logins)
         for one in (*asked, self.images, self.mounts, self.populations):
             await one.close()
 

@@ -62,12 +62,14 @@ async def run_child(
     reads: Sequence[str] | None = None,
     port: int | None = None,
     inherits: Sequence[int] = (),
+    output: BinaryIO | None = None,
 ) -> ChildEnd:
     """Run ``command`` in ``directory`` until it ends.
 
     ``reads``: all that it may read besides its directory; None: anything. With those it may also
-    connect to no other TCP ``port``. ``inherits``: files that stay open in it. Raises `OSError` if
-    it can't be started, `LimitExceededError` if it wrote too much.
+    connect to no other TCP ``port``. ``inherits``: files that stay open in it. ``output``: takes
+    its standard output; by default nothing does. Raises `OSError` if it can't be started,
+    `LimitExceededError` if it wrote too much.
     """
     os.stat(command[0])  # noqa: PTH116 - else it would be the confining program that fails
     bounds = {
@@ -81,7 +83,7 @@ async def run_child(
             *(sys.executable, "-I", "-S", confine.__file__, json.dumps(bounds)),
             *command,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
+            stdout=output or asyncio.subprocess.DEVNULL,
             stderr=messages,
             env=dict(environment),
             cwd=directory,

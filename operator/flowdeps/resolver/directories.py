@@ -1,8 +1,8 @@
 """Makes the resolver's directories, and keeps them small: uv's caches, and images' stub wheels.
 
 uv keeps what an index says by its URL, not by who asked, so each pair of credentials has a cache of
-its own: a set that names none can't be served what others may see. Stub wheels have a lasting
-place, because uv caches what it reads from one by its path.
+its own: a set that names none can't be served what others may see. Tokens that follow each other
+share one. Stub wheels have a lasting place, because uv caches what it reads from one by its path.
 
 A cache that is too large makes way for an empty one, and so does the one that was used least
 recently where all are too large together. It is removed when nobody uses it any more: whoever uses
@@ -59,7 +59,7 @@ class Directories:
         if access == Access():
             base = self.root / _SHARED / "cache"
         else:
-            text = f"{access.netrc}\0{access.ca}".encode()
+            text = (access.holder or f"{access.netrc}\0{access.ca}").encode()
             name = hmac.new(self._salt, text, hashlib.sha256).hexdigest()[:20]
             base = self.root / _PRIVATE / name
         with self._held(lambda: _newest(base)) as path:

@@ -7,17 +7,19 @@ index says the same.
 
 import asyncio
 import errno
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
-from packaging.utils import NormalizedName
+from packaging.utils import NormalizedName, canonicalize_name
 
 from flowdeps.locks import overlay
 from flowdeps.locks.access import Access
 from flowdeps.locks.differences import differences
 from flowdeps.locks.image import ImageFacts
+from flowdeps.locks.index import Index
 from flowdeps.locks.legible import printable
 from flowdeps.locks.lock import Lock
 from flowdeps.locks.markers import left_out
@@ -39,13 +41,17 @@ from flowdeps.locks.releases import (
     unread,
 )
 from flowdeps.locks.request import LockRequest
+from flowdeps.locks.target import Target
 from flowdeps.resolver.advice import describe_differences, lowered_pins
 from flowdeps.resolver.child import Limits
 from flowdeps.resolver.command import newest_upload
 from flowdeps.resolver.errors import (
     DiskFullError,
     FileUrlError,
+    IndexUnauthorizedError,
+    IndexUnavailableError,
     LimitExceededError,
+    ResolveError,
     ResolverError,
     UnsatisfiableError,
 )
@@ -54,6 +60,11 @@ from flowdeps.resolver.network import Network, guarded
 from flowdeps.resolver.uv import Job, Uv
 from flowdeps.scheduling.off_loop import off_loop
 
+T = TypeVar("T")
+
+_TRY_SECONDS = 60.0
+"""For which an index may think about whether it takes credentials."""
+_ANY_TARGET = Target("3.12", ("linux/amd64",))
 _MOST_PASSED_OVER = 50
 """Times that a request is resolved again, since a release is not for its Python."""
 _MOST_SIZES = 500
@@ -126,7 +137,7 @@ class Resolver:
         job = Job(request=request, previous=previous, keep=keep, access=access, now=now)
         try:
             async with asyncio.timeout(self._limits.timeout):
-                return await self._within_reach(job)
+                return await self._within_reach(job, self._keep_whole)
         except TimeoutError:
             raise LimitExceededError(
                 f"no resolution within {self._limits.timeout:g} seconds: "
@@ -136,8 +147,33 @@ class Resolver:
             await self._uv.clear()
             raise
 
-    async def _within_reach(self, job: Job) -> Resolution:
-        """Resolve through the proxy that keeps the children to the network that they may reach."""
+    async def refusal(self, url: str, package: str, *, access: Access) -> str:
+        """Return how the index at ``url`` refuses ``access``, as in ``401 Unauthorized``; empty: it
+        does not. It is asked once, for the page of a package. Raises a `ResolveError` where it
+        gives no such answer."""
+        request = LockRequest(requirements=(package,), target=_ANY_TARGET, index=Index(url))
+        job = Job(request=request, previous=None, keep=False, access=access, now=self._now())
+
+        async def ask(job: Job) -> str:
+            try:
+                status = await self._uv.refusal(job, canonicalize_name(package))
+            except ResolveError as error:
+                raise job.passage.explain(error) from None
+            # What the proxy refuses is no answer of the index.
+            cause = job.passage.explain(IndexUnauthorizedError(status))
+            if not isinstance(cause, IndexUnauthorizedError):
+                raise cause
+            return status
+
+        seconds = min(_TRY_SECONDS, self._limits.timeout)
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._within_reach(job, ask)
+        except TimeoutError:
+            raise IndexUnavailableError(f"{url} gives no answer in {seconds:g} s") from None
+
+    async def _within_reach(self, job: Job, work: Callable[[Job], Awaitable[T]]) -> T:
+        """Work through the proxy that keeps the children to the network that they may reach."""
         try:
             async with guarded(
                 self._network,
@@ -145,7 +181,7 @@ class Resolver:
                 credentials=bool(job.access.netrc),
                 limits=self._limits,
             ) as passage:
-                return await self._keep_whole(replace(job, passage=passage))
+                return await work(replace(job, passage=passage))
         except OSError as error:  # of a child's directory
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
                 raise DiskFullError from error

@@ -32,6 +32,7 @@ from flowdeps.resolver.child import ChildEnd, Limits, run_child
 from flowdeps.resolver.directories import WORK, Directories
 from flowdeps.resolver.errors import (
     DiskFullError,
+    IndexUnavailableError,
     LimitExceededError,
     ResolveError,
     ResolverError,
@@ -52,6 +53,9 @@ _SYSTEM = (
     *(str(Path(one.__file__ or "").parents[1]) for one in (packaging, certifi)),
 )
 """What programs, uv and Python among them, read of a machine. Nothing of it is a secret."""
+
+
+_REFUSED = re.compile(r" can't be read: it answers (40[13]\b[\w ]{0,40})")
 
 
 def _libraries() -> set[str]:
@@ -124,6 +128,17 @@ class Uv:
         return replace(
             resolved, pins=pins, pages=pages, yanked=yanked(messages), warnings=warnings(messages)
         )
+
+    async def refusal(self, job: Job, name: NormalizedName) -> str:
+        """Return how the job's index refuses the page of a package, as in ``401 Unauthorized``;
+        empty: it does not. Raises ResolveError where that is not known."""
+        await self._read(job, {name: "0"})
+        error = job.pages[name, "0"].error
+        if refused := _REFUSED.search(error):
+            return refused[1]
+        if error:
+            raise IndexUnavailableError(error)
+        return ""
 
     async def _resolved(
         self, job: Job, platform: str, versions: Versions, asked: Collection[str]

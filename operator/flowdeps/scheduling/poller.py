@@ -42,6 +42,10 @@ class Poller(Tracker[K, T, V, R]):
             if tracked.task is None:
                 tracked.task = asyncio.create_task(self._begin(thing, tracked))
 
+    def tracks(self, thing: T) -> bool:
+        """Return whether something is needed already, or was a moment ago."""
+        return thing in self._tracked
+
     def needs(self, key: K) -> frozenset[T]:
         """Return all things that `key` needs."""
         return self._needs.get(key, frozenset())

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from flowdeps.locks.access import Access
-from flowdeps.resolver.errors import IndexUnauthorizedError, IndexUnavailableError, ResolverError
+from flowdeps.resolver.errors import (
+    IndexRefusedError,
+    IndexUnauthorizedError,
+    IndexUnavailableError,
+    ResolverError,
+)
+from flowdeps.resolver.network import Network
 from flowdeps.resolver.resolve import Resolver
 from tests.cluster import distributions
 from tests.cluster.index import Index
@@ -18,6 +24,7 @@ from tests.integration.resolver.support import (
     EMPTY_RESOLUTION,
     MakeResolver,
     ask,
+    limits,
     lock_of,
     long_cached,
     stand_in,
@@ -65,6 +72,34 @@ async def test_a_refusal_says_whether_credentials_were_given(
     assert caught.value.message.startswith(f"{guarded.url} answers 401 Unauthorized for app: ")
     assert says in caught.value.message
     assert "horse" not in caught.value.message
+
+
+async def test_credentials_are_tried_by_one_request(guarded: Index, resolver: Resolver) -> None:
+    """For a page that is there or not; the answer is a refusal or none, and no exception."""
+    for package in ("app", "absent"):
+        guarded.forget()
+        assert await resolver.refusal(guarded.url, package, access=access()) == ""
+        assert len(guarded.requests) == 1
+    guarded.forget()
+    tried = await resolver.refusal(guarded.url, "app", access=access("expired-horse"))
+    assert tried == "401 Unauthorized"
+    assert len(guarded.requests) == 1
+
+
+async def test_an_index_that_does_not_answer_refuses_nothing(
+    guarded: Index, resolver: Resolver, tmp_path: Path
+) -> None:
+    """Neither one that is away or fails, nor one whose address is closed; the guard's own answer
+    is none of the index."""
+    closed = Resolver(limits=limits(), cache=tmp_path / "closed", network=Network())
+    with pytest.raises(IndexRefusedError, match="is at an address of the operator"):
+        await closed.refusal(guarded.url, "app", access=access())
+    guarded.fail(500)
+    with pytest.raises(IndexUnavailableError, match="500"):
+        await resolver.refusal(guarded.url, "app", access=access())
+    guarded.down()
+    with pytest.raises(IndexUnavailableError, match="refused"):
+        await resolver.refusal(guarded.url, "app", access=access())
 
 
 async def test_credentials_may_be_renewed_without_another_resolver(

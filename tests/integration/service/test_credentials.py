@@ -81,7 +81,9 @@ def test_credentials_are_followed_through_their_life(
 ) -> None:
     """User and password, netrc and a private authority open an index; wrong or missing ones are
     named by their field, and mended without a restart; copies stand where the lock does, follow a
-    new password, and go with the reference or the set."""
+    new password, and go with the reference or the set. Credentials that an index turns away are
+    known before a run has them, and a new password ends that. A credential helper opens an index
+    to a set that names no Secret, and runs have its token."""
     index.add("alpha", "1.0")
     for pool in ("guarded", "guarded-tls"):
         prefect_api.create_pool(pool, image="example.com/flows:1", namespace=jobs)
@@ -89,9 +91,26 @@ def test_credentials_are_followed_through_their_life(
     pair = authority.server("index", names=["localhost"], addresses=["127.0.0.1"])
     ca = authority.own.certificate.read_text()
     line = f"machine 127.0.0.1 login {NAME} password horse\n"
-    with Index(certificate=pair, username=NAME, password="horse") as over_tls:
+    (tmp_path / "token").write_text(json.dumps({"access_token": "mule", "expires_in": 3600}))
+    with (
+        Index(certificate=pair, username=NAME, password="horse") as over_tls,
+        Index(username="token", password="mule") as cloud,
+    ):
         over_tls.add("alpha", "2.0")
-        operator = start_operator(workPools=[OPEN | {"jobNamespaces": [jobs]}])
+        cloud.add("alpha", "3.0")
+        helper = {
+            "url": cloud.url,
+            "namespaces": ["def*"],
+            "command": ["/bin/cat", str(tmp_path / "token")],
+        }
+        operator = start_operator(
+            workPools=[OPEN | {"jobNamespaces": [jobs]}],
+            index={
+                "url": index.url,
+                "credentialsInterval": "10s",
+                "credentialHelpers": [helper],
+            },
+        )
         apply(
             cluster,
             secret("basic", username=NAME, password="horse"),
@@ -107,13 +126,15 @@ def test_credentials_are_followed_through_their_life(
             private("half", guarded),
             private("absent", guarded),
             set_body("nameless", ["alpha"], index={"url": guarded.url}),
+            set_body("helped", ["alpha"], pools=["guarded"], index={"url": cloud.url}),
         )
-        for name in ("basic", "netrc", "tls"):
+        for name in ("basic", "netrc", "tls", "helped"):
             wait_ready(cluster, name)
         assert pins(cluster, "tls") == "alpha==2.0"
         for name, pool, files in (
             ("basic", "guarded", {"netrc": line}),
             ("tls", "guarded-tls", {"netrc": line, "ca.crt": ca}),
+            ("helped", "guarded", {"netrc": "machine 127.0.0.1 login token password mule\n"}),
         ):
             assert copy_of(cluster, name) == copy_of(cluster, name, jobs, pool=pool) == files
         assert copy_of(cluster, "netrc") == {"netrc": line}
@@ -132,6 +153,15 @@ def test_credentials_are_followed_through_their_life(
         assert "certificate" in message(cluster, "no-ca", "IndexUnavailable")
 
         guarded.protect(NAME, "stallion")
+        turned_away = message(cluster, "basic", "IndexUnauthorized")
+        assert turned_away.startswith(
+            f"spec.index.credentialsSecretRef: {guarded.url} answers 401 Unauthorized"
+        )
+        assert 'Secret default/basic are wrong or have expired; renew "username"' in turned_away
+        assert 'renew "netrc" in it' in message(cluster, "netrc", "IndexUnauthorized")
+        assert condition(get_set(cluster, "basic"), "Resolved")["status"] == "True"
+        assert get_set(cluster, "basic")["status"]["workPools"][0]["synced"]
+        assert condition(get_set(cluster, "tls"), "Authorized")["status"] == "True"
         both = {"username": NAME, "password": "stallion"}
         apply(cluster, *(secret(name, **both) for name in ("basic", "wrong", "half", "absent")))
         cluster.kubectl("delete", "secret", "netrc")
@@ -142,6 +172,7 @@ def test_credentials_are_followed_through_their_life(
             ),
             what="the new password where runs are",
         )
+        wait_ready(cluster, "basic")
         for name in ("wrong", "half", "absent"):
             wait_ready(cluster, name)
         assert "there is no Secret default/netrc" in message(cluster, "netrc", "CredentialsInvalid")

@@ -16,12 +16,21 @@ from flowdeps.api.config import (
     parse_config,
 )
 from flowdeps.api.environmentconfig import EnvironmentsConfig
+from flowdeps.api.helperconfig import CredentialHelper
 from flowdeps.api.poolconfig import CacheConfig, EnvVar, InstallConfig, PoolConfig
 from flowdeps.api.problems import InvalidError
 from flowdeps.api.trialconfig import ImagesConfig, PodsConfig, VulnerabilitiesConfig
 from flowdeps.locks.index import Index, PackageIndex
 from tests.unit.api.test_resource import JSON
 
+HELPER = {
+    "url": "https://packages.example.com/simple",
+    "namespaces": ["team-*"],
+    "command": ["/helpers/token", "--domain", "flows"],
+    "username": "aws",
+    "environment": ["AWS_ROLE_ARN"],
+    "timeout": "10s",
+}
 TORCH = {"names": ["torch"], "url": "https://torch.example.com/cpu"}
 FULL: dict[str, Any] = {
     "prefect": {
@@ -49,6 +58,8 @@ FULL: dict[str, Any] = {
         "allowedNetworks": ["10.1.0.0/16"],
         "deniedNetworks": ["10.96.0.0/12", "fd00::/8"],
         "cooldown": "7d",
+        "credentialsInterval": "5m",
+        "credentialHelpers": [HELPER],
     },
     "limits": {"setsPerNamespace": 100, "warnAboveSize": "4Gi"},
     "images": {"recheck": "10m"},
@@ -166,6 +177,17 @@ def test_each_field_arrives() -> None:
         allowed_networks=("10.1.0.0/16",),
         denied_networks=("10.96.0.0/12", "fd00::/8"),
         cooldown=timedelta(days=7),
+        credentials_interval=timedelta(minutes=5),
+        credential_helpers=(
+            CredentialHelper(
+                url="https://packages.example.com/simple",
+                namespaces=("team-*",),
+                command=("/helpers/token", "--domain", "flows"),
+                username="aws",
+                environment=("AWS_ROLE_ARN",),
+                timeout=timedelta(seconds=10),
+            ),
+        ),
         images=ImagesConfig(recheck=timedelta(minutes=10)),
         pods=PodsConfig(
             concurrency=2,
@@ -546,6 +568,30 @@ _CPU, _FIRST = "pods.resources.limits.cpu", "pods.tolerations[0]"
         ),
         ({"index": {"cooldown": "2y"}}, "index.cooldown", "numbers with d, h, m or s"),
         ({"index": {"cooldown": "400d"}}, "index.cooldown", "365d or less"),
+        ({"index": {"credentialsInterval": "5s"}}, "index.credentialsInterval", "10s or more"),
+        *(
+            (
+                {"index": {"credentialHelpers": [{**HELPER, **wrong}]}},
+                f"index.credentialHelpers[0].{field}",
+                says,
+            )
+            for wrong, field, says in (
+                ({"url": None}, "url", "missing"),
+                ({"url": "*"}, "url", "not an index URL"),
+                ({"url": "https://u:p@a.example.com"}, "url", "remove the part"),
+                ({"url": "https://a.example.com/..;/b"}, "url", "leave out '%', ';'"),
+                ({"namespaces": None}, "namespaces", '"*" for all'),
+                ({"namespaces": []}, "namespaces", '"*" for all'),
+                ({"namespaces": ["Team"]}, "namespaces[0]", "such as team-*"),
+                ({"command": None}, "command", "missing"),
+                ({"command": []}, "command", "missing"),
+                ({"command": ["token"]}, "command[0]", "no whole path"),
+                ({"username": "a b"}, "username", "netrc file can't hold"),
+                ({"environment": ["A=b"]}, "environment[0]", "not a variable's name"),
+                ({"timeout": "6m"}, "timeout", "1s to 5m"),
+                ({"token": "x"}, "token", "unknown field"),
+            )
+        ),
         ({"images": {"recheck": "0s"}}, "images.recheck", "1m or more"),
         ({"images": {"recheck": "10s"}}, "images.recheck", "1m or more"),
         ({"pods": {"concurrency": 0}}, "pods.concurrency", "1 to 64"),

@@ -121,6 +121,17 @@ def test_a_set_that_waits_for_a_person_says_why_and_what_to_do(reason: Reason) -
     assert trouble.remedy == reason.remedy != ""
 
 
+def test_credentials_that_an_index_refuses_are_a_trouble_of_their_own() -> None:
+    """With the condition that is about them."""
+    refused = "IndexUnauthorized"
+    found = diagnosis_of(
+        body(condition("Ready", "False", refused), condition("Authorized", "False", refused))
+    )
+    [trouble] = found.troubles
+    assert (trouble.condition, trouble.reason) == ("Authorized", refused)
+    assert "runs that install it now fail" in trouble.meaning
+
+
 @pytest.mark.parametrize(
     ("conditions", "state"),
     [

@@ -345,3 +345,14 @@ def test_a_set_that_the_files_have_twice_is_not_included(write: Write) -> None:
     one = set_of("requirements: [six]", name="a")
     write("others.yaml", one, one)
     assert "IncludeInvalid: spec.includes: ml → a: 2 sets of that name" in refused("others.yaml")
+
+
+def test_a_token_of_the_configuration_is_not_fetched_here(write: Write) -> None:
+    """A command of the operator is not run by whoever makes a lock: a note says what to give."""
+    helper = {"url": "https://a.example.com", "namespaces": ["*"], "command": ["/not/there"]}
+    config: dict[str, object] = {"index": {"credentialHelpers": [helper]}}
+    write("set.yaml", set_of("requirements: [six]\n  index: {url: https://a.example.com/simple}"))
+    assert notes(config=config) == [
+        "the token of index.credentialHelpers isn't asked for here; give --netrc FILE"
+    ]
+    assert notes() == []

@@ -34,6 +34,11 @@ OF_LINES = {"configMapKeyRef": {"name": "lines", "key": "in"}}
 OPTIONAL = {"configMapKeyRef": {"name": "lines", "key": "in", "optional": True}}
 OF_VARIABLE = {"prefectVariable": {"name": "extra"}}
 OF_LOCK = {"configMapKeyRef": {"name": "locks", "key": "lock"}}
+HELPER = {
+    "url": "https://packages.example.com/a",
+    "namespaces": ["flows"],
+    "command": ["/helper"],
+}
 ALLOWED = {"index": {"allowed": ["https://packages.example.com"]}}
 
 
@@ -238,6 +243,11 @@ SITUATIONS = {
             }
         },
         says="pandas==2.0",
+    ),
+    "an index on the host of a token, for which it is not": Situation(
+        spec={"index": {"url": HELPER["url"], "extraUrls": ["https://packages.example.com/b"]}},
+        config={"index": {"credentialHelpers": [HELPER]}},
+        says="IndexNotAllowed: spec.index: https://packages.example.com/b is on the host of",
     ),
     "an image that is not allowed": Situation(
         spec={"python": {"image": "elsewhere.example.com/flows:1"}},

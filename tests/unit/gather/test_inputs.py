@@ -23,6 +23,7 @@ from flowdeps.gather.sources import (
     Unreadable,
 )
 from flowdeps.locks.access import Access
+from flowdeps.locks.index import Index
 from flowdeps.locks.prefect_variable import parse_variable
 from flowdeps.locks.requirements_file import parse_requirements_file
 from flowdeps.scheduling.tracking import Failure
@@ -158,9 +159,10 @@ def test_a_set_without_an_image_needs_none() -> None:
 def test_only_the_access_can_be_gathered() -> None:
     """For a lock that is served already: its sources and its image are released."""
     lookup = MemoryLookup(contents=KNOWN)
-    assert gather_access(lookup, SPEC) == Access(netrc="machine a login b password c\n")
-    assert lookup.needed == [{SECRET}, None]
-    assert gather_access(lookup, spec_of()) is None
+    index, access = SPEC.index.index, Access(netrc="machine a login b password c\n")
+    assert gather_access(lookup, SPEC) == (index, access)
+    assert lookup.needed == [None, {SECRET}]
+    assert gather_access(lookup, spec_of()) == (Index(), None)
     waits = Outcome.waits(
         Reason.GATHERING,
         "spec.index.credentialsSecretRef: Secret flows/index is being read",

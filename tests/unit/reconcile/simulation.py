@@ -12,7 +12,7 @@ import pickle
 import random
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,6 +22,7 @@ from uuid import UUID
 from packaging.specifiers import SpecifierSet
 
 from flowdeps.api.config import parse_config
+from flowdeps.api.helperconfig import CredentialHelper
 from flowdeps.api.names import (
     ENVIRONMENTS,
     ENVIRONMENTS_PLURAL,
@@ -47,6 +48,7 @@ from flowdeps.clients.prefect.announcements import Artifact, Deployment, Prefect
 from flowdeps.clients.prefect.client import Pool, Pools, Variable, Workers
 from flowdeps.clients.prefect.errors import PoolsError, RefusedError
 from flowdeps.delivery.choice import find
+from flowdeps.gather.tokens import fetch_token
 from flowdeps.locks.access import Access
 from flowdeps.locks.lock import Lock, Pin, parse_lock
 from flowdeps.locks.request import LockRequest
@@ -1036,6 +1038,27 @@ class MemoryIndex:
         self.asked: list[tuple[LockRequest, Access | None]] = []
         self.after: list[tuple[Lock | None, bool]] = []
         self.running = self.most = 0
+        self.refused: dict[str, str] = {}
+        """The answers to credentials that it does not take, by a part of their netrc."""
+        self.try_seconds: dict[str, float] = {}
+        """How long others are thought about, in the same way."""
+        self.most_tries = 0
+        self._tries = 0
+        self.tried: list[tuple[str, str]] = []
+        """The URLs and packages for which it was asked whether it takes some."""
+
+    async def refusal(self, url: str, package: str, *, access: Access) -> str:
+        self.tried.append((url, package))
+        self._tries += 1
+        self.most_tries = max(self.most_tries, self._tries)
+        try:
+            slow = (time for one, time in self.try_seconds.items() if one in access.netrc)
+            await asyncio.sleep(next(slow, 0.5))
+        finally:
+            self._tries -= 1
+        if self.away:
+            raise IndexUnavailableError("the index did not answer")
+        return next((text for one, text in self.refused.items() if one in access.netrc), "")
 
     async def resolve(
         self, request: LockRequest, *, previous: Lock | None, keep: bool, access: Access | None
@@ -1091,6 +1114,7 @@ class Simulation:
         self.passes: Counter[str] = Counter()
         self.chance = random.Random(0)
         self.trace: list[tuple[float, str]] = []
+        self.fetch_token: Callable[[CredentialHelper], Awaitable[str]] = fetch_token
 
     def save(self) -> bytes:
         """All that outlives an operator, and the time."""
@@ -1115,6 +1139,8 @@ class Simulation:
             cluster=cluster,
             pools=pools,
             resolve=self.index.resolve,
+            refusal=self.index.refusal,
+            fetch_token=self.fetch_token,
             metrics=Metrics(),
             now=clock,
             jitter=self.chance.random,

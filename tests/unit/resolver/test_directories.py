@@ -82,6 +82,15 @@ def test_what_nobody_uses_any_more_is_removed(tmp_path: Path) -> None:
     assert stubs.is_dir()
 
 
+def test_tokens_that_follow_each_other_share_a_cache(tmp_path: Path) -> None:
+    """And nobody else has it, whatever is in their netrc file."""
+    directories = made(tmp_path)
+    ways = [Access("token-1", holder="one"), Access("token-1", holder="two")]
+    ways += [Access("token-1"), Access("one"), Access("one\0")]
+    assert len({cache_of(directories, way) for way in ways}) == len(ways)
+    assert cache_of(directories, Access("token-2", holder="one")) == cache_of(directories, ways[0])
+
+
 @pytest.mark.parametrize("access", [NOBODY, Access(netrc="me")])
 def test_a_cache_that_is_too_large_makes_way_for_an_empty_one(
     tmp_path: Path, access: Access

@@ -26,7 +26,9 @@ _POLL_SECONDS = 600.0
 
 async def publish_credentials(context: Context, progress: Progress) -> Outcome:
     """Make the Secrets of a set what they should be; waits where a copy has no ConfigMap yet."""
-    if not progress.gathered.is_done or not (progress.record or progress.resolved.is_done):
+    if not (progress.record or progress.resolved.is_done):
+        return Outcome.done(Reason.PUBLISHED)
+    if not progress.gathered.is_done and progress.access is None:  # nobody knows what they need
         return Outcome.done(Reason.PUBLISHED)
     again = _POLL_SECONDS if progress.access else None
     if await write_credentials(context, progress.entry, progress.access):

@@ -7,8 +7,10 @@ from flowdeps.api.config import Config
 from flowdeps.api.outcome import Outcome
 from flowdeps.api.reasons import Reason
 from flowdeps.api.spec import SetSpec, Updates
-from flowdeps.gather.inputs import gather, gather_access
+from flowdeps.gather.inputs import gather, gather_access, known_access
 from flowdeps.gather.sources import Absent, Content, SourceRef, Unreadable
+from flowdeps.locks.access import Access
+from flowdeps.locks.index import Index
 from flowdeps.reconcile.context import Context
 from flowdeps.reconcile.dependency_set.progress import Progress
 from flowdeps.scheduling.tracking import Failure
@@ -19,23 +21,34 @@ from flowdeps.trials.image import Image, ImageRef
 async def gather_inputs(context: Context, progress: Progress) -> Outcome:
     """Collect the inputs of a set; waits for those that are being read."""
     entry, spec = progress.entry, progress.entry.spec
+    lookup = OperatorLookup(context, entry)
     if progress.rests:
-        context.withdraw(entry.key)
+        context.withdraw(entry.key, but_access=spec is not None)
+        if spec:
+            _keep_access(progress, gather_access(lookup, spec))
     if not progress.selected.is_done or spec is None:
         return progress.selected
-    lookup = OperatorLookup(context, entry)
     if progress.pinned and spec.updates is Updates.AUTOMATIC:
         # No other lock will be made, but runs install this one.
-        access = gather_access(lookup, spec)
-        if isinstance(access, Outcome):
-            return access
-        progress.access = access
+        found = gather_access(lookup, spec)
+        if isinstance(found, Outcome):
+            return found
+        progress.index, progress.access = found
     else:
         inputs = gather(lookup, spec)
         if isinstance(inputs, Outcome):
+            _keep_access(progress, known_access(lookup, spec))
             return inputs
-        progress.inputs, progress.access = inputs, inputs.access
+        progress.inputs, progress.index, progress.access = inputs, inputs.index, inputs.access
     return progress.selected
+
+
+def _keep_access(progress: Progress, found: tuple[Index, Access | None] | Outcome) -> None:
+    """Note what opens the index of the lock in service: whatever is wrong with the set, its runs
+    go on, and a token that they have expires."""
+    served = progress.served
+    if served and isinstance(found, tuple) and found[0].lock_entry() == served.record.index:
+        progress.index, progress.access = found
 
 
 @dataclass(frozen=True)

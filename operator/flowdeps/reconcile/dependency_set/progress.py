@@ -8,6 +8,7 @@ from flowdeps.api.reasons import Reason
 from flowdeps.clients.kubernetes.client import Cluster
 from flowdeps.gather.inputs import Inputs
 from flowdeps.locks.access import Access
+from flowdeps.locks.index import Index
 from flowdeps.locks.lock import Lock, LockError, parse_lock
 from flowdeps.scheduling.off_loop import off_loop
 from flowdeps.state.environment import Environment
@@ -50,6 +51,7 @@ class Progress:
 
     gathered: Outcome = _NOT_YET
     inputs: Inputs | None = None
+    index: Index | None = None
     access: Access | None = None
     """What runs need to install the lock from its index; None: nothing."""
 
@@ -77,6 +79,8 @@ class Progress:
 
     authorized: Outcome = _NOT_YET
     published: Outcome = _NOT_YET
+    accepted: Outcome | None = _NOT_YET
+    """Whether indexes take the credentials; None: there are none to try."""
     checked: Outcome = _NOTHING_KNOWN
     vulnerabilities: tuple[Vulnerability, ...] | None = None
     """What is known against the lock; None: no database says."""

@@ -19,6 +19,7 @@ from flowdeps.reconcile.dependency_set.credentials import publish_credentials
 from flowdeps.reconcile.dependency_set.finalizer import add_finalizer, delete_all, remove
 from flowdeps.reconcile.dependency_set.gathering import gather_inputs
 from flowdeps.reconcile.dependency_set.lock import resolve, schedule_refresh
+from flowdeps.reconcile.dependency_set.login import try_credentials
 from flowdeps.reconcile.dependency_set.notify import requeue_former_pools, requeue_pools
 from flowdeps.reconcile.dependency_set.populate import populate
 from flowdeps.reconcile.dependency_set.progress import Progress, kept, verified_before
@@ -99,6 +100,8 @@ class SetReconciler:
             progress.published = await publish(context, progress)
             if not progress.authorized.is_done:  # copies have their ConfigMaps by now
                 progress.authorized = await publish_credentials(context, progress)
+            # Do the indexes take what runs have? record, index, access
+            progress.accepted = await try_credentials(context, progress)
             # What is known against it? record                   → vulnerabilities
             progress.checked = await check_vulnerabilities(context, progress)
             # When may it change by itself? record               → next_refresh

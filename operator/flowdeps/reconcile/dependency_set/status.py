@@ -177,6 +177,11 @@ def _conditions(
         ConditionType.PUBLISHED: published,
         ConditionType.POOLS_SYNCED: synced,
     }
+    accepted = progress.accepted
+    if accepted:
+        accepted = unless_under_way(entry, ConditionType.AUTHORIZED, accepted)
+    if accepted and not accepted.reason.is_under_way:
+        steps[ConditionType.AUTHORIZED] = accepted
     conditions = [
         Condition(type_, _status(step), step.reason, step.message) for type_, step in steps.items()
     ]
