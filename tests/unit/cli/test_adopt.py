@@ -256,7 +256,9 @@ def test_a_live_pool_is_read_with_its_deployments(
         async def deployments(self, name: str) -> list[Deployment]:
             step: dict[str, Any] = {"prefect.deployments.steps.pip_install_requirements": {}}
             assert name == "kubernetes"
-            return [Deployment("nightly", {"env": {"EXTRA_PIP_PACKAGES": "duckdb"}}, [step])]
+            return [
+                Deployment("nightly\nkind: b", {"env": {"EXTRA_PIP_PACKAGES": "duckdb"}}, [step])
+            ]
 
     @asynccontextmanager
     async def connect(_: str | None) -> AsyncIterator[Live]:
@@ -265,11 +267,12 @@ def test_a_live_pool_is_read_with_its_deployments(
     monkeypatch.setattr(Pools, "connect", connect)
     Path("requirements.txt").write_text("hunter2")
     sets, out, err = adopt()
-    assert [one["metadata"]["name"] for one in sets] == ["kubernetes", "nightly"]
+    assert [one["metadata"]["name"] for one in sets] == ["kubernetes", "nightly-kind-b"]
     assert sets[1]["spec"]["requirements"] == ["pandas>=2.2", "pyarrow", "duckdb"]
     assert "the file requirements.txt, which is not here" in err
     assert "hunter2" not in out + err
-    assert "+  dependency_set: nightly" in out
+    assert "+  dependency_set: nightly-kind-b" in out
+    assert "\nkind: b" not in out
 
 
 @pytest.mark.usefixtures("adopt")
