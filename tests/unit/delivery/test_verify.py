@@ -99,6 +99,33 @@ def test_prefect_hides_no_other_failure_and_is_not_imported_where_nothing_is(tri
     assert not any("prefect.engine" in line for line in trial.run().lines)
 
 
+def test_what_a_package_brings_besides_may_need_what_it_does_not_require(trial: Trial) -> None:
+    """As a database's driver for another library: people are told, and the lock serves."""
+    modules = {"duck.py": "", "driver_duck.py": "import driver_manager\n"}
+    bake(trial.site, "duck", "1.0", modules=modules)
+    note = "driver_duck of duck was not imported: it needs driver_manager, which duck does not"
+    assert trial.run(names=["duck"]).result == {"ok": True, "notes": [f"{note} require"]}
+    asked = trial.run(imports=["driver_duck"]).result
+    assert asked["error"] == "ModuleNotFoundError: No module named 'driver_manager'"
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [
+        {"duck.py": "import gone\n", "other.py": ""},  # the one that is meant
+        {"duck.py": "", "other.py": "import duck.gone\n"},  # of what is there
+        {"duck.py": "", "other.py": "1 / 0\n"},
+        {"one.py": "import gone\n", "other.py": "import gone\n"},  # nothing is left
+    ],
+)
+def test_a_package_that_does_not_work_is_refused_for_each_of_its_modules(
+    trial: Trial, modules: dict[str, str]
+) -> None:
+    """What is missing must be another package's, and the package's own module has to work."""
+    bake(trial.site, "duck", "1.0", modules=modules)
+    assert not trial.run(names=["duck"]).result["ok"]
+
+
 @pytest.mark.parametrize(
     ("code", "error"),
     [

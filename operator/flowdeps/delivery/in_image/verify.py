@@ -77,7 +77,8 @@ for module in modules:
         while first.__cause__ or (first.__context__ and not first.__suppress_context__):
             first = first.__cause__ or first.__context__
         why = line(error) if first is error else f"{line(error)} (from {line(first)})"
-        note(**begun, error=why)
+        missing = error.name if type(error) is ModuleNotFoundError else None
+        note(**begun, error=why, missing=missing)
         os._exit(1)
 note(done=time.monotonic() - began)
 os._exit(0)
@@ -87,10 +88,19 @@ os._exit(0)
 class ImportFailedError(Exception):
     """An import that failed: at which module, why, and after how many seconds of others."""
 
-    def __init__(self, module: str, error: str, after: float, *, late: bool = False) -> None:
+    def __init__(
+        self,
+        module: str,
+        error: str,
+        after: float,
+        *,
+        late: bool = False,
+        missing: str | None = None,
+    ) -> None:
         super().__init__(error)
         self.module, self.after = module, after
         self.late = late  # the time was up
+        self.missing = missing  # the module that is not there, if it is that
 
 
 def main() -> int:
@@ -124,15 +134,18 @@ def verdict(path: list[str]) -> dict[str, object]:
     if refused:
         return {"ok": False, "clashes": refused}
     seconds = 0.0
-    modules, untried = wanted({**image, **lock}, path)
+    tried, untried = wanted({**image, **lock}, path)
+    modules = list(dict.fromkeys(one for each in tried.values() for one in each))
+    notes: list[str] = []
     if modules or untried:
         moved = {name for name in lock if name in image and is_other(lock[name], image[name])}
         moved |= {one.theirs.split()[0] for one in found}
         theirs = {name: one for name, one in image.items() if name not in lock}
         others = [*dependants(theirs, moved, path), *([ENGINE] if "prefect" in image else [])]
-        seconds = import_as_a_run(modules, list(dict.fromkeys(others)))
+        seconds, notes = import_as_a_run(tried, list(dict.fromkeys(others)))
+        modules = list(dict.fromkeys(one for each in tried.values() for one in each))
         say(f"imported {', '.join(modules) or 'nothing of the lock'}")
-    notes = overtaken(modules, site=site, before=path[: path.index(site)] if site in path else [])
+    notes += overtaken(modules, site=site, before=path[: path.index(site)] if site in path else [])
     data = [f"{name} ({place})" for name, one in lock.items() if (place := data_of(one))]
     if data:
         notes.append(
@@ -170,36 +183,43 @@ def meant() -> set[str]:
     return {one if one == "*" else normal_name(one) for one in about.get("shadow") or []}
 
 
-def wanted(installed: Installed, path: list[str]) -> tuple[list[str], list[str]]:
-    """Return the modules to import, and the packages that were named and have none."""
+def wanted(installed: Installed, path: list[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Return the modules to import, by their packages ("" where they were asked for), and the
+    packages that were named and have none."""
     asked = json.loads(os.environ.get("FLOWDEPS_IMPORTS") or "[]")
+    found = {"": asked} if asked else {}
     untried = []
     for name in [] if asked else json.loads(os.environ.get("FLOWDEPS_NAMES") or "[]"):
         if name not in installed:  # its marker keeps it from this image; else see requirements
             say(f"{name} is not installed here, so nothing of it is imported")
             continue
         modules = modules_of(installed[name], path)
-        asked += modules
+        found[name] = modules
         untried += [] if modules else [name]
-    return list(dict.fromkeys(asked)), untried
+    return found, untried
 
 
-def import_as_a_run(modules: list[str], others: list[str]) -> float:
-    """Import the modules, then others that are the image's; return how long that took.
+def import_as_a_run(tried: dict[str, list[str]], others: list[str]) -> tuple[float, list[str]]:
+    """Import the modules of packages, then others that are the image's; return how long that took,
+    and what people should know.
 
-    A lock that breaks what the image needs would fail runs. What cannot be imported without the
-    lock either, here at least, proves nothing against it. Raises ImportFailedError.
+    Takes out of `tried` what a package brings besides, for packages that it does not require. A
+    lock that breaks what the image needs would fail runs. What cannot be imported without the lock
+    either, here at least, proves nothing against it. Raises ImportFailedError.
     """
-    others = [one for one in others if one not in modules]
+    notes: list[str] = []
     while True:
+        modules = list(dict.fromkeys(one for each in tried.values() for one in each))
+        others = [one for one in others if one not in modules]
         try:
             _, seconds = begin([*modules, *others])
         except ImportFailedError as error:
             if error.module not in others:
-                raise
+                notes.append(left_out(error, tried))
+                continue
             failed = error
         else:
-            return seconds
+            return seconds, notes
         manifest = json.loads((INSTALLED / "manifest.json").read_text("utf-8", "surrogateescape"))
         try:
             begin([failed.module], PYTHONPATH=manifest.get("pythonPath", ""))
@@ -207,9 +227,22 @@ def import_as_a_run(modules: list[str], others: list[str]) -> float:
             say(f"{failed.module} cannot be imported without the lock either: no fault of the lock")
             others = others[others.index(failed.module) + 1 :]  # those before it work with the lock
             if not others:
-                return failed.after
+                return failed.after, notes
         else:
             raise failed
+
+
+def left_out(failed: ImportFailedError, tried: dict[str, list[str]]) -> str:
+    """Take a module out that is not the package's main one and needs what the package does not
+    require, such as another library's driver; return the note on it. Raises ImportFailedError."""
+    missing = failed.missing or "."
+    for name, modules in tried.items():
+        main = not name or len(modules) == 1 or normal_name(failed.module) == name
+        if failed.module in modules and not main and "." not in missing:
+            modules.remove(failed.module)
+            needs = f"it needs {missing}, which {name} does not require"
+            return f"{failed.module} of {name} was not imported: {needs}"
+    raise failed
 
 
 def begin(modules: list[str], **variables: str) -> tuple[list[str], float]:
@@ -251,7 +284,13 @@ def begin(modules: list[str], **variables: str) -> tuple[list[str], float]:
                 said = "".join(tail[-1:]).strip()[:400]
                 ended = ": ".join(filter(None, ["Python does not start", ended, said]))
             why = last.get("error", ended)
-            raise ImportFailedError(last.get("module", ""), why, last.get("after", 0.0), late=late)
+            raise ImportFailedError(
+                last.get("module", ""),
+                why,
+                last.get("after", 0.0),
+                late=late,
+                missing=last.get("missing"),
+            )
         path: list[str] = json.loads(lines[0])["path"]
         return path, last["done"]
 
