@@ -132,6 +132,7 @@ def _of_sets(config: Config, ref: ImageRef, pool: Pool) -> Iterator[Question]:
         "set_name": f"{ref.namespace}/{_NAME}",
         "imports": (),
         "names": (),
+        "install_seconds": 900,
         "timeout_seconds": 300,
         "env": [{"name": one.name, "value": one.value} for one in env],
     }

@@ -55,14 +55,14 @@ def test_events_are_posted_from_the_list_alone() -> None:
     trees = [ast.parse(path.read_text()) for path in _SOURCES]
     calls = [call for tree in trees for call in _calls(tree)]
     assert _callers(calls, "create_event") == {"post_event"}
-    assert _callers(calls, "post_event") == {"post", "_post_events", "remove", "_warn"}
+    assert _callers(calls, "post_event") == {"post", "_post_events", "remove", "_warn", "_tell"}
     passed_on, conditions = (
         {"reason", "event"},
         {"ready.reason", "vulnerable.reason", "built.reason"},
     )
     given = {_reason(call) for _, call in calls if _name(call) in {"post_event", "post"}}
     posted = given - passed_on - conditions
-    assert posted == {"Event.LOCK_PUBLISHED", "Event.REVISION_PROPOSED"}
+    assert posted == {"Event.LOCK_PUBLISHED", "Event.REVISION_PROPOSED", "Event.INSTALL_KILLED"}
     named = {ast.unparse(one) for tree in trees for one in ast.walk(tree) if _is_event(one)}
     assert named == {f"Event.{one.name}" for one in Event}
 

@@ -138,7 +138,10 @@ def test_the_summary_shows_what_the_change_does_and_not_what_time_did(
     done = repository.check()
     assert (done.status, done.log) == (0, "")
     assert "All sets are valid." in done.summary
-    assert re.findall(r"```text\n(.*?)```", done.summary, re.DOTALL) == ["+beta 2.0\n"]
+    [diff] = re.findall(r"```text\n(.*?)```", done.summary, re.DOTALL)
+    pin, size = diff.splitlines()
+    assert pin == "+beta 2.0"
+    assert size.startswith("size: ")
     assert len(repository.git("worktree", "list").splitlines()) == 1
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from flowdeps.api.names import INSTALL_CONTAINER, SITE_VOLUME
+from flowdeps.api.trialconfig import PodsConfig
 from flowdeps.locks.size import Size
 from flowdeps.trials.room import give_room
 from tests.unit.delivery.test_pods import build, verify
@@ -35,7 +36,8 @@ def test_a_large_lock_asks_for_room_and_its_volume_has_a_limit(make: Any) -> Non
 
 def test_a_small_lock_asks_for_what_the_configuration_says() -> None:
     """Its wheels may be packed tightly, so the limit is far from its size."""
-    body = verify()
+    storage = {"requests": {"ephemeral-storage": "64Mi"}, "limits": {"ephemeral-storage": "40Gi"}}
+    body = verify(settings=PodsConfig(resources=storage))
     give_room(body, Size(download=10_000_000))
     asked, limit = room(body)
     assert asked == "64Mi"
