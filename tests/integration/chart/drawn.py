@@ -116,6 +116,8 @@ def _mended(values: dict[str, Any]) -> dict[str, Any]:
             others = {k: one for k, one in cache.items() if k not in {"claimName", "hostPath"}}
             pool["cache"] = {place: cache.get(place) or "flowdeps-cache", **others}
             pool["jobNamespaces"] = ["jobs"]  # one, for a directory of the node
+        if pool.get("delivery") == "Volume":
+            pool["volume"] = pool.get("volume") or {"claimName": "environments"}
         if pool.get("labels"):
             pool |= {"name": "dask", "image": "flows:1", "delivery": "Image"}
             pool["jobNamespaces"] = ["jobs"]
