@@ -130,6 +130,16 @@ def condition(body: Mapping[str, Any], type_: str) -> Body:
     return next((dict(c) for c in conditions if c["type"] == type_), {})
 
 
+def wait_tried(cluster: ControlPlane, name: str, *, namespace: str = "default") -> None:
+    """Wait until a set's credentials are known to be accepted, after which it is settled."""
+
+    def tried() -> bool:
+        found = condition(get_set(cluster, name, namespace=namespace), "Authorized")
+        return found.get("status") == "True"
+
+    wait(tried, what=f"the credentials of {namespace}/{name} to be tried")
+
+
 def wait_ready(
     cluster: ControlPlane, name: str, *, namespace: str = "default", seconds: float = 180
 ) -> Body:

@@ -117,7 +117,8 @@ def pod_of(objects: Objects) -> dict[str, Any]:
 def config_of(objects: Objects) -> dict[str, Any]:
     """The operator's configuration, from the ConfigMap that its pod mounts."""
     pod = pod_of(objects)["spec"]
-    (name,) = (one["configMap"]["name"] for one in pod["volumes"] if "configMap" in one)
-    (found,) = (o for o in of_kind(objects, "ConfigMap") if o["metadata"]["name"] == name)
+    names = {one["configMap"]["name"] for one in pod["volumes"] if "configMap" in one}
+    maps = (o for o in of_kind(objects, "ConfigMap") if o["metadata"]["name"] in names)
+    (found,) = (o for o in maps if "config.yaml" in o["data"])
     config: dict[str, Any] = yaml.safe_load(found["data"]["config.yaml"])
     return config

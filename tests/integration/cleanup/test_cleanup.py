@@ -34,6 +34,7 @@ from tests.support.sets import (
     set_body,
     wait,
     wait_ready,
+    wait_tried,
 )
 
 pytestmark = pytest.mark.cluster
@@ -151,6 +152,7 @@ def scene(
             *_of_trials(),
         )
         wait_ready(cluster, "extras", namespace=_SETS)
+        wait_tried(cluster, "extras", namespace=_SETS)
         wait(lambda: find(prefect_api.template(pool)) is not None, what="the pool to offer it")
         shell = Shell(tmp_path, {"KUBECONFIG": str(account)})
         shell.write("config.yaml", yaml.safe_dump(config))

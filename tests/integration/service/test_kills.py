@@ -30,6 +30,7 @@ from tests.support.sets import Body, apply, condition, get_set, names, read, set
 _TIMES = {
     "resolvedAt",
     "createdAt",
+    "servedSince",
     "proposedAt",
     "nextRefreshAt",
     "lastTransitionTime",

@@ -26,6 +26,7 @@ from tests.support.sets import (
     wait,
     wait_ready,
     wait_reason,
+    wait_tried,
 )
 
 
@@ -249,6 +250,7 @@ def test_a_restart_writes_nothing_where_sets_are_settled(
         )
         for name in ("around", "manual", "finished", "still"):
             wait_ready(cluster, name)
+        wait_tried(cluster, "still")
         before = resource_versions(cluster, "fds", "cm", "secret")
         template = prefect_api.template("settled-sources")
 
