@@ -137,6 +137,24 @@ async def test_a_page_is_asked_for_when_the_one_before_is_done_with(
     assert seen == [(f"flowdeps-{number}", page) for number, page in enumerate(pages)]
 
 
+async def test_what_an_older_resource_does_not_declare_is_left_out(
+    client: Cluster, make_set: Callable[..., Body], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after an upgrade that kept the resource: the rest of the status arrives, what is missing
+    is said once, and any other refusal is an error still."""
+    made = make_set()
+    [condition] = _STATUS["conditions"]
+    more = {"conditions": [{**condition, "newer": 1}], "newest": "x", "alsoNew": {"a": 1}}
+    for _ in range(2):
+        found = await client.apply_status(**_identity(made), status={**_STATUS, **more})
+    assert found["status"] == _STATUS
+    said = [one for one in caplog.messages if "is older than the operator" in one]
+    assert len(said) == 3
+    assert any("its status has no conditions.newer, " in one for one in said)
+    with pytest.raises(ClusterError):
+        await client.apply_status(**_identity(made), status={"observedGeneration": "x"})
+
+
 async def test_a_status_is_applied_whole(
     client: Cluster, cluster: ControlPlane, make_set: Callable[..., Body], namespace: str
 ) -> None:

@@ -1,5 +1,6 @@
 """What the operator asks of the API server, and what it writes: a method each."""
 
+import logging
 import os
 import re
 from collections.abc import AsyncIterator, Sequence
@@ -27,9 +28,12 @@ from flowdeps.api.wording import shorten
 from flowdeps.clients.fence import Fence
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.clients.kubernetes.login import Login, load, login_of, make_api
+from flowdeps.clients.kubernetes.older import Field, undeclared, without
 from flowdeps.clients.kubernetes.rights import IDENTITY, Right
 from flowdeps.clients.kubernetes.transport import PAGE, Body, Observe, Transport
 from flowdeps.locks.legible import printable
+
+log = logging.getLogger(__name__)
 
 _SETS = (f"/apis/{API_VERSION}", PLURAL)
 _ENVIRONMENTS = (f"/apis/{API_VERSION}", ENVIRONMENTS_PLURAL)
@@ -94,6 +98,8 @@ class Cluster:
 
     def __init__(self, api: Any, *, observe: Observe, fence: Fence | None = None) -> None:
         self._to = Transport(api, observe=observe, fence=fence or Fence.open())
+        self._undeclared: set[Field] = set()
+        """What the resource in the cluster lacks of a status, as far as it was met."""
 
     @classmethod
     @asynccontextmanager
@@ -232,13 +238,28 @@ class Cluster:
         """Apply a set's whole status; returns the set.
 
         With a resource version it is refused (409) where the set has changed since: the server
-        does not compare the uid of a status.
+        does not compare the uid of a status. What the resource in the cluster does not declare,
+        which an earlier version has brought, is left out: the rest must not be lost for it.
         """
         body = _set_body(namespace, name, uid)
         if resource_version is not None:
             body["metadata"]["resourceVersion"] = resource_version
         path = f"{_path(_SETS, namespace, name)}/status"
-        return await self._to.apply(path, {**body, "status": status})
+        while True:
+            known = without(status, self._undeclared)
+            try:
+                return await self._to.apply(path, {**body, "status": known})
+            except ClusterError as error:
+                field = undeclared(error)
+                if field is None or field in self._undeclared:
+                    raise
+                self._undeclared.add(field)
+                log.warning(
+                    "the resource %s in the cluster is older than the operator: its status has no"
+                    " %s, which is left out; apply crds/ of its version, and restart it",
+                    f"{PLURAL}.{GROUP}",
+                    ".".join(field),
+                )
 
     async def apply_finalizers(
         self, *, namespace: str, name: str, uid: str, finalizers: Sequence[str]
