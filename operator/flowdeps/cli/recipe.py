@@ -50,12 +50,23 @@ def installs(
         **{name: text(value) for name, value in mapping(configured).items()},
         **{name: text(value) for name, value in env.items()},
     }
-    for script in (
-        read_command(_command(flow, text))[0],
-        read_script(text(mapping(template.get("job_configuration")).get("command") or "")),
+    command = mapping(template.get("job_configuration")).get("command") or ""
+    for script, written in (
+        (read_command(_command(flow, text))[0], read_command(_command(flow, _plain))[0]),
+        (read_script(text(command)), read_script(_plain(command))),
     ):
         for words in script.installs:
             read_words(words, environment, reader, f"{where}: the command")
+        if script.installs and not written.installs:
+            reader.draft.warn(
+                where, "not cleaned: the job variable command still installs; take pip install out"
+            )
+    for one in _items(flow, "env"):
+        if one.get("name") in VARIABLES and "valueFrom" in one:
+            reader.draft.warn(
+                where,
+                f"left out: {one['name']}, whose value comes from elsewhere; it stays as it is",
+            )
     for name in VARIABLES:
         if environment.get(name):
             read_words(split(environment[name]), {}, reader, f"{where}: {name}")
@@ -140,9 +151,11 @@ def clean_environment(env: Mapping[str, Any], directories: set[str]) -> dict[str
     """Return an environment without the recipe's variables."""
     found = {}
     for name, value in env.items():
-        if name == PYTHON_PATH and isinstance(value, str):
+        if name == PYTHON_PATH and isinstance(value, str) and value:
             value = _path(value, directories)
-        if name not in VARIABLES and value != "":
+            if not value:
+                continue
+        if name not in VARIABLES:
             found[name] = value
     return found
 
@@ -164,7 +177,7 @@ def _without_entries(
             value = _path(value, directories)
             if value:
                 yield {**entry, "value": value}
-        elif entry.get("name") not in VARIABLES:
+        elif entry.get("name") not in VARIABLES or "valueFrom" in entry:
             yield entry
 
 

@@ -122,6 +122,43 @@ def test_extra_pip_packages_becomes_a_set(adopt: Adopt, place: str) -> None:
     assert same(json.loads(out), own)
 
 
+def _flow(template: dict[str, Any]) -> dict[str, Any]:
+    pod = template["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
+    found: dict[str, Any] = pod["containers"][0]
+    return found
+
+
+def test_a_variable_whose_value_is_not_known_stays_and_is_named(adopt: Adopt) -> None:
+    """Nothing that runs install is dropped in silence."""
+    template = with_recipe()
+    secret = {"secretKeyRef": {"name": "packages", "key": "list"}}
+    entry = {"name": "EXTRA_PIP_PACKAGES", "valueFrom": secret}
+    _flow(template)["env"].append(entry)
+    _, out, err = adopt("--output", "template", base_json=template)
+    assert "left out: EXTRA_PIP_PACKAGES, whose value comes from elsewhere" in err
+    assert entry in _flow(json.loads(out))["env"]
+
+
+def test_a_command_that_a_job_variable_gives_is_named(adopt: Adopt) -> None:
+    """Its packages are in the set, and it would install them still."""
+    template = with_own()
+    command = 'sh -c "pip install polars && prefect flow-run execute"'
+    template["variables"]["properties"]["command"]["default"] = command
+    [found], _, err = adopt(base_json=template)
+    assert found["spec"]["requirements"] == ["polars"]
+    assert "the job variable command still installs; take pip install out" in err
+
+
+def test_variables_that_are_not_of_the_recipe_stay(adopt: Adopt) -> None:
+    """Also empty ones."""
+    template = with_own()
+    env = {"EXTRA_PIP_PACKAGES": "pandas", "FOO": "", "PYTHONPATH": ""}
+    template["variables"]["properties"]["env"]["default"] = env
+    _, out, _ = adopt("--output", "template", base_json=template)
+    cleaned = json.loads(out)["variables"]["properties"]["env"]["default"]
+    assert cleaned == {"FOO": "", "PYTHONPATH": ""}
+
+
 def test_an_own_entrypoint_keeps_what_else_it_does(adopt: Adopt) -> None:
     """`pip install` goes, and the flow is started as before."""
     template = pool()
