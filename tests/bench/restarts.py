@@ -196,6 +196,7 @@ def _operator(
             "owner": _OWNER,
             "prefect": {"apiUrl": server.url, "pollInterval": "30s"},
             "images": {"recheck": "24h"},
+            "pods": {"concurrency": _NAMESPACES},  # none of them ends: there is no node
             **config,
         },
     )
