@@ -26,7 +26,7 @@ from flowdeps.environments.derived import (
 from flowdeps.environments.errors import PackError, writing
 from flowdeps.environments.layer import pack_layer
 from flowdeps.environments.layout import About, architecture, new_layer_file, write_layout
-from flowdeps.environments.registry import Credentials, Source, prepare, push, read_credentials
+from flowdeps.environments.registry import Credentials, open_source, push, read_credentials
 from flowdeps.environments.unused import remove_unused
 from flowdeps.locks.lock import Lock, LockError, parse_lock
 
@@ -157,18 +157,12 @@ async def _remove(
 ) -> Packed:
     """Remove environments that nothing names. Whatever goes wrong, the new one is there."""
     try:
-        oras, env = prepare(
+        source = open_source(
             layout.with_name("unused"),
             repository=request.repository,
             credentials=credentials,
-            proxy=request.proxy,
-        )
-        source = Source(
-            repository=request.repository,
-            credentials=credentials,
-            oras=oras,
-            env=env,
             plain_http=request.plain_http,
+            proxy=request.proxy,
         )
         return replace(packed, locks=await remove_unused(source, unused, say=say))
     except PackError as error:

@@ -22,7 +22,7 @@ from flowdeps.environments.errors import PackError, writing
 from flowdeps.environments.layer import Layer
 from flowdeps.environments.layout import ANNOTATION, ARTIFACT
 from flowdeps.environments.messages import PULL
-from flowdeps.environments.registry import Source, prepare, read_credentials
+from flowdeps.environments.registry import Source, open_source, read_credentials
 from flowdeps.environments.slower import measure
 from flowdeps.environments.unpack import FullError, unpack_layer
 
@@ -122,15 +122,12 @@ async def populate(request: Request, *, say: Callable[[str], None]) -> Populated
 
 async def _fetch(request: Request, claim: Claim, home: Path, say: Callable[[str], None]) -> None:
     credentials = read_credentials(request.credentials, name=PULL.secret)
-    oras, env = prepare(
-        home, repository=request.repository, credentials=credentials, proxy=request.proxy
-    )
-    source = Source(
+    source = open_source(
+        home,
         repository=request.repository,
         credentials=credentials,
-        oras=oras,
-        env=env,
         plain_http=request.plain_http,
+        proxy=request.proxy,
     )
     config, layer = await _manifest(source, request)
     [diff_id] = _diff_ids(await _json(source, "blob", config))

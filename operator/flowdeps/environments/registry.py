@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TypeVar
@@ -99,33 +99,24 @@ async def push(
     What the registry has already is not sent. Credentials are written to a directory beside the
     layout. ``proxy`` takes the place of those that variables name. Raises `PackError`.
     """
-    oras, env = prepare(
-        layout.with_name("home"), repository=repository, credentials=credentials, proxy=proxy
+    target = open_source(
+        layout.with_name("home"),
+        repository=repository,
+        credentials=credentials,
+        plain_http=plain_http,
+        proxy=proxy,
     )
     # By itself first: what refers to a manifest may be there though that was deleted, and with it
     # all that it refers to counts as there.
     for more in ((), ("--recursive",)):
-        process = await asyncio.create_subprocess_exec(
-            *(oras, "copy", *more, "--no-tty", f"--to-plain-http={str(plain_http).lower()}"),
-            *("--from-oci-layout", "--", f"{layout}@{digest}", f"{repository}:{tag}"),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            env=env,
+        await target.ask(
+            ("copy", *more, "--no-tty", "--from-oci-layout"),
+            *(f"{layout}@{digest}", f"{repository}:{tag}"),
+            purpose=PUSH,
+            plain="--to-plain-http",
+            seconds=seconds,
+            answer="take the environment",
         )
-        try:
-            async with asyncio.timeout(seconds):
-                _, said = await process.communicate()
-        except TimeoutError:
-            raise PackError(
-                f"the registry {repository.partition('/')[0]} did not take the environment within"
-                f" {seconds:.0f} s; see whether it, or the network to it, is slow",
-                retry=True,
-            ) from None
-        finally:
-            await end(process)
-        if process.returncode != 0:
-            raise to_error(credentials.hide(said.decode(errors="replace")), repository=repository)
 
 
 async def end(process: asyncio.subprocess.Process) -> None:
@@ -170,29 +161,35 @@ class Source:
     plain_http: bool = False
     seconds: float = FETCH_SECONDS
 
-    async def ask(self, *words: str, purpose: Purpose) -> str:
-        """Return what `oras` prints to a command. Raises `PackError`."""
+    async def ask(
+        self,
+        command: Sequence[str],
+        *names: str,
+        purpose: Purpose,
+        plain: str = "--plain-http",
+        seconds: float = ASK_SECONDS,
+        answer: str = "answer",
+    ) -> str:
+        """Return what a command of `oras` prints that is about these names. Raises `PackError`.
+
+        ``plain``: its option for a registry without TLS; ``answer``: what it may be late to do.
+        """
         process = await asyncio.create_subprocess_exec(
-            *(self.oras, *words, f"--plain-http={str(self.plain_http).lower()}"),
+            *(self.oras, *command, f"{plain}={str(self.plain_http).lower()}", "--", *names),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=self.env,
         )
         try:
-            async with asyncio.timeout(ASK_SECONDS):
+            async with asyncio.timeout(seconds):
                 printed, said = await process.communicate()
         except TimeoutError:
-            raise PackError(
-                f"the registry {self.repository.partition('/')[0]} did not answer within"
-                f" {ASK_SECONDS:.0f} s; see whether it, or the network to it, is slow",
-                retry=True,
-            ) from None
+            raise self._late(answer, seconds) from None
         finally:
             await end(process)
         if process.returncode != 0:
-            text = self.credentials.hide(said.decode(errors="replace"))
-            raise to_error(text, repository=self.repository, purpose=purpose)
+            raise self._error(said, purpose=purpose)
         return printed.decode(errors="replace")
 
     async def fetch(self, what: str, digest: str, read: Callable[[IO[bytes]], T]) -> T:
@@ -222,11 +219,7 @@ class Source:
                 _, said = await process.communicate()
                 await asyncio.wait({reading})
         except TimeoutError:
-            raise PackError(
-                f"the registry {self.repository.partition('/')[0]} did not give the environment"
-                f" within {self.seconds:.0f} s; see whether it, or the network to it, is slow",
-                retry=True,
-            ) from None
+            raise self._late("give the environment", self.seconds) from None
         finally:
             await end(process)
             # It ends with the stream, and what it wrote is to be removed.
@@ -237,11 +230,29 @@ class Source:
             if failed is not None:
                 raise failed
             return reading.result()
-        raise to_error(
-            self.credentials.hide(said.decode(errors="replace")),
-            repository=self.repository,
-            purpose=PULL,
+        raise self._error(said, purpose=PULL)
+
+    def _late(self, answer: str, seconds: float) -> PackError:
+        return PackError(
+            f"the registry {self.repository.partition('/')[0]} did not {answer} within"
+            f" {seconds:.0f} s; see whether it, or the network to it, is slow",
+            retry=True,
         )
+
+    def _error(self, said: bytes, *, purpose: Purpose) -> PackError:
+        text = self.credentials.hide(said.decode(errors="replace"))
+        return to_error(text, repository=self.repository, purpose=purpose)
+
+
+def open_source(
+    home: Path, *, repository: str, credentials: Credentials, plain_http: bool, proxy: str
+) -> Source:
+    """Return a repository that can be asked, by a client at home in a new directory. Raises
+    `PackError`."""
+    oras, env = prepare(home, repository=repository, credentials=credentials, proxy=proxy)
+    return Source(
+        repository=repository, credentials=credentials, oras=oras, env=env, plain_http=plain_http
+    )
 
 
 def _read_all(read: Callable[[IO[bytes]], T], stream: IO[bytes]) -> T:

@@ -25,13 +25,13 @@ async def remove_unused(
 
     A lock is named by the first ten hex digits of its digest, as in tags. Raises `PackError`.
     """
-    listed = await source.ask("repo", "tags", source.repository, purpose=DELETE)
+    listed = await source.ask(("repo", "tags"), source.repository, purpose=DELETE)
     tags = [found for line in listed.splitlines() if (found := _OURS.fullmatch(line.strip()))]
     unused = [tag[0] for tag in tags if tag[1] in locks][:_MOST_REMOVED]
     for tag in unused:
         # Deleting is by digest: what has another tag too goes with both.
         for reference in (*await _referrers(source, tag), f"{source.repository}:{tag}"):
-            await source.ask("manifest", "delete", "--force", reference, purpose=DELETE)
+            await source.ask(("manifest", "delete", "--force"), reference, purpose=DELETE)
         say(f"removed {source.repository}:{tag}, whose lock nothing names any more")
     return sorted({tag[1] for tag in tags} - locks)[:_MOST_LOCKS]
 
@@ -39,8 +39,8 @@ async def remove_unused(
 async def _referrers(source: Source, tag: str) -> Sequence[str]:
     """Return what refers to an environment, such as its list of components, and the tag by which
     registries without an API for it find that."""
-    words = ("discover", "--format", "json", "--depth", "1", f"{source.repository}:{tag}")
-    said = await source.ask(*words, purpose=DELETE)
+    command = ("discover", "--format", "json", "--depth", "1")
+    said = await source.ask(command, f"{source.repository}:{tag}", purpose=DELETE)
     try:
         found = json.loads(said)
         digests = [one["digest"] for one in (found, *(found["referrers"] or ()))]
