@@ -8,10 +8,11 @@ with what is now, so pods that failed before are neither sent nor counted again.
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 from flowdeps.api.config import Config
 from flowdeps.api.events import Event
+from flowdeps.app.listing import served_namespaces
 from flowdeps.clients.kubernetes.client import FailedInstall
 from flowdeps.clients.kubernetes.errors import ClusterError
 from flowdeps.locks.size import human
@@ -34,13 +35,9 @@ _DISK = (
 )
 
 
-def scopes(config: Config) -> Iterator[str]:
-    """Iterate over the namespaces in which runs are watched; one that is empty: all."""
-    if not config.watch_namespaces:
-        yield ""
-        return
-    jobs = {namespace for pool in config.work_pools for namespace in pool.job_namespaces}
-    yield from sorted({*config.watch_namespaces, *jobs})
+def scopes(config: Config) -> Sequence[str]:
+    """Return the namespaces in which runs are watched; one that is empty: all."""
+    return sorted(served_namespaces(config)) or [""]
 
 
 async def count_failed_installs(context: Context, namespace: str) -> None:

@@ -209,7 +209,7 @@ def _run(
         cluster="",
         version=__version__,
         worker_image=image,
-        claim=(settings.claim or "") if settings.delivery == "Volume" else "",
+        claim=settings.claim if settings.delivery == "Volume" else "",
     )
     merged = kind.merge(remove(pool.template), fragment)
     return render_job(merged, {settings.variable: min(offered)})

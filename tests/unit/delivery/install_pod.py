@@ -163,6 +163,16 @@ class Pod:
         return text
 
 
+def look_at_lock(file: Path) -> str:
+    """A program that prints whether a file is ``held``, or ``free`` to be removed."""
+    return (
+        "import fcntl, os\n"
+        f"file = os.open({str(file)!r}, os.O_RDWR)\n"
+        "try:\n    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n    print('free')\n"
+        "except BlockingIOError:\n    print('held')\n"
+    )
+
+
 def child(code: str, *flags: str, environment: str = "None") -> str:
     """A program that starts its own interpreter with a program, and prints what that prints."""
     command = f"[sys.executable, *{list(flags)}, '-c', {code!r}]"

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.unit.delivery.flow_images import KINDS, FlowImage, virtual
-from tests.unit.delivery.install_pod import PYTHON, Pod, bake, child
+from tests.unit.delivery.install_pod import PYTHON, Pod, bake, child, look_at_lock
 from tests.unit.delivery.test_boot_image import SIX
 
 MOVED = (
@@ -79,12 +79,7 @@ def test_a_run_holds_its_environment_on_a_claim(environment: Pod) -> None:
     """Whoever removes unused ones from there finds the note locked, also by its children."""
     note = environment.home / "populated.json"
     note.touch()
-    look = (
-        "import fcntl, os\n"
-        f"file = os.open({str(note)!r}, os.O_RDWR)\n"
-        "try:\n    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n    print('free')\n"
-        "except BlockingIOError:\n    print('held')\n"
-    )
+    look = look_at_lock(note)
     unheld = subprocess.run(
         [sys.executable, "-c", look], capture_output=True, text=True, check=True
     )

@@ -19,7 +19,7 @@ import pytest
 from tests.cluster.index import Index
 from tests.unit.delivery import install_pod
 from tests.unit.delivery.flow_images import virtual
-from tests.unit.delivery.install_pod import COMMAND, Pod, Step, at, child, pin
+from tests.unit.delivery.install_pod import COMMAND, Pod, Step, at, child, look_at_lock, pin
 
 ME = f"user-{os.geteuid()}"
 LONG_AGO = time.time() - 8 * 24 * 3600
@@ -474,12 +474,7 @@ def test_a_child_of_a_run_holds_it_too(cached: Pod, volume: Path) -> None:
     ok(cached)
     first = entry(volume)
     ok(cached)
-    locks = (
-        "import fcntl, os\n"
-        f"file = os.open({str(first / 'manifest.json')!r}, os.O_RDWR)\n"
-        "try:\n    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n    print('free')\n"
-        "except BlockingIOError:\n    print('held')\n"
-    )
+    locks = look_at_lock(first / "manifest.json")
     unheld = subprocess.run(
         [sys.executable, "-c", locks], capture_output=True, text=True, check=True
     )

@@ -210,7 +210,8 @@ def _ask(
         async with context.builds.turn(question):
             given = await prepare_trial(context, progress, inputs, record, text=progress.text)
             with measured(context.metrics.builds, well="Built"):
-                named = _named_locks(context.store, entry.key.namespace)
+                deletes = context.config.environments.delete_unused
+                named = _named_locks(context.store, entry.key.namespace) if deletes else ()
                 return await context.builder.build(question, image=image, named=named, **given)
 
     answer = context.builds.ask(entry.key, question, find)
